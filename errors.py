@@ -1,0 +1,274 @@
+"""Every error that the project raises on purpose, in one tree.
+
+    TranscriptionServerError
+    ├── BadRequestError                 what the caller sent cannot be used
+    │   ├── MissingFileError · EmptyFileError · FileTooLargeError · UnsupportedMediaError
+    │   ├── NoAudioStreamError · AudioTooLongError · InvalidOptionError · UnknownModelError
+    │   ├── IdempotencyMismatchError · IdempotencyInFlightError
+    │   └── ConflictError               the task's state does not allow it: TranscriptNotReadyError
+    ├── NotFoundError                   TaskNotFoundError · FileMissingError
+    ├── UnavailableError                try again later: QueueFullError · DiskFullError · StoreBusyError …
+    ├── TaskError                       why a task's attempt ended: decode_timeout, out_of_memory, worker_died …
+    └── StartError                      the server cannot start: DataFolderInUseError · DatabaseDamagedError …
+
+A class carries its code (the API's word for it), its HTTP status, whether trying again can help, and a public
+message. Public messages hold no path, no secret and no text from another program.
+"""
+
+from __future__ import annotations
+
+
+class TranscriptionServerError(Exception):
+    """Base of the tree. `str(error)` is always safe to show to a user."""
+
+    code = "internal"
+    http_status = 500
+    is_retryable = False
+    default_message = "Something went wrong inside the server. Its log has the details."
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message or self.default_message)
+        self.field = field
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class BadRequestError(TranscriptionServerError):
+    code = "bad_request"
+    http_status = 400
+    default_message = "The request cannot be used."
+
+
+class MissingFileError(BadRequestError):
+    code = "missing_file"
+    default_message = "No file was sent. Send one file in the form field `file`."
+
+
+class EmptyFileError(BadRequestError):
+    code = "empty_file"
+    default_message = "The file is empty."
+
+
+class FileTooLargeError(BadRequestError):
+    code = "too_large"
+    http_status = 413
+    default_message = "The file is larger than this server accepts."
+
+
+class UnsupportedMediaError(BadRequestError):
+    code = "unsupported_media"
+    http_status = 415
+    default_message = "This is not an audio or video file that can be read, or it is damaged."
+
+
+class NoAudioStreamError(BadRequestError):
+    code = "no_audio_stream"
+    http_status = 422
+    default_message = "The file has no sound in it."
+
+
+class AudioTooLongError(BadRequestError):
+    code = "too_long"
+    http_status = 422
+    default_message = "The recording is longer than this server accepts."
+
+
+class InvalidOptionError(BadRequestError):
+    code = "invalid_option"
+    http_status = 422
+    default_message = "An option has a value that is not allowed."
+
+
+class UnknownModelError(InvalidOptionError):
+    code = "unknown_model"
+    default_message = "There is no model of that name."
+
+
+class IdempotencyMismatchError(BadRequestError):
+    code = "idempotency_mismatch"
+    http_status = 422
+    default_message = "This Idempotency-Key was used before with another file or other options."
+
+
+class IdempotencyInFlightError(BadRequestError):
+    code = "idempotency_in_flight"
+    http_status = 409
+    is_retryable = True
+    default_message = "A request with this Idempotency-Key is still being received."
+
+
+class ConflictError(BadRequestError):
+    """The task's state does not allow what was asked."""
+
+    code = "conflict"
+    http_status = 409
+    default_message = "The task's state does not allow that."
+
+
+class NotFoundError(TranscriptionServerError):
+    code = "not_found"
+    http_status = 404
+    default_message = "There is nothing at this address."
+
+
+class TaskNotFoundError(NotFoundError):
+    code = "task_not_found"
+    default_message = "There is no task of that id."
+
+
+class TranscriptNotReadyError(ConflictError):
+    code = "transcript_not_ready"
+    default_message = "The task is not finished, so only the json format has something to show."
+
+
+class FileMissingError(NotFoundError):
+    code = "file_missing"
+    http_status = 410
+    default_message = "The file of this task is no longer there."
+
+
+class UnavailableError(TranscriptionServerError):
+    """Nothing is wrong with the request; the server cannot serve it now."""
+
+    code = "unavailable"
+    http_status = 503
+    is_retryable = True
+    retry_after_s = 5
+    default_message = "The server cannot do that at the moment. Try again shortly."
+
+
+class QueueFullError(UnavailableError):
+    code = "queue_full"
+    http_status = 429
+    retry_after_s = 60
+    default_message = "The queue is full. Try again when some tasks are done."
+
+
+class DiskFullError(UnavailableError):
+    code = "disk_full"
+    http_status = 507
+    retry_after_s = 60
+    default_message = "The server's disk is full. Nothing of this file was kept."
+
+
+class StoreBusyError(UnavailableError):
+    code = "store_busy"
+    default_message = "The database is busy. Nothing was changed; try again shortly."
+
+
+class ShuttingDownError(UnavailableError):
+    code = "shutting_down"
+    default_message = "The server is stopping. Try again in a minute."
+
+
+class TaskError(TranscriptionServerError):
+    """Why an attempt of a task ended without a transcript; stored with the task as {code, message}."""
+
+    code = "task_failed"
+    is_retryable = True
+    default_message = "The task could not be finished."
+
+
+class DecodeTimeoutError(TaskError):
+    code = "decode_timeout"
+    is_retryable = False
+    default_message = "Reading the file took too long, so it was given up."
+
+
+class SourceMissingError(TaskError):
+    code = "source_missing"
+    is_retryable = False
+    default_message = "The uploaded file is no longer there."
+
+
+class BadRecordError(TaskError):
+    code = "bad_record"
+    is_retryable = False
+    default_message = "The task's record in the database cannot be read."
+
+
+class WorkerDiedError(TaskError):
+    code = "worker_died"
+    default_message = "The device's worker process ended while the task was running."
+
+
+class WorkerHungError(TaskError):
+    code = "engine_timeout"
+    default_message = "The device's worker process stopped answering while the task was running."
+
+
+class PoisonTaskError(TaskError):
+    code = "poison"
+    is_retryable = False
+    default_message = "The task stopped the server or its worker three times, so it is not tried again."
+
+
+class OutOfMemoryError(TaskError):
+    code = "out_of_memory"
+    default_message = "The device ran out of memory."
+
+
+class ModelUnavailableError(TaskError):
+    """The weights of a model cannot be had. The message says which file to put where."""
+
+    code = "model_unavailable"
+    default_message = "The model's weights are not here and could not be fetched."
+
+
+class WeightsDamagedError(ModelUnavailableError):
+    code = "weights_damaged"
+    default_message = "The model's weights do not have the right checksum, so they were not loaded."
+
+
+class EngineError(TaskError):
+    code = "engine_error"
+    default_message = "The transcription itself failed."
+
+
+class DeviceLostError(EngineError):
+    """A sticky device error: no call in that process can succeed any more, so the worker ends and is started again."""
+
+    code = "device_lost"
+    default_message = "The device failed while the task was running. Its worker is being restarted."
+
+
+class FfmpegMissingError(UnavailableError):
+    code = "ffmpeg_missing"
+    default_message = "ffmpeg was not found, so files cannot be read. Install it or set FFMPEG_BINARY."
+
+
+class StartError(TranscriptionServerError):
+    """The server cannot start. `exit_code` is what the process ends with."""
+
+    code = "start_failed"
+    exit_code = 1
+
+
+class InvalidSettingsError(StartError):
+    """The message lists every bad setting, its value (never a secret's) and what is allowed."""
+
+    code = "invalid_settings"
+    exit_code = 2
+
+
+class DatabaseDamagedError(StartError):
+    code = "database_damaged"
+    exit_code = 3
+
+
+class DataFolderInUseError(StartError):
+    code = "data_folder_in_use"
+    exit_code = 4
+
+
+def error_class_of(code: str) -> type[TranscriptionServerError]:
+    """The class that carries `code`; TaskError for a code of another version."""
+    classes: list[type[TranscriptionServerError]] = [TranscriptionServerError]
+    while classes:
+        candidate = classes.pop()
+        if candidate.code == code:
+            return candidate
+        classes.extend(candidate.__subclasses__())
+    return TaskError
