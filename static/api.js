@@ -1,0 +1,131 @@
+/**
+ * The server's REST API, as docs/api.md tells it. Addresses are relative to the page, so it also works below a path.
+ *
+ * Every call resolves with the answer's body or throws an ApiError, which carries the server's code and words.
+ */
+
+export class ApiError extends Error {
+  /** status: 0 when no answer came. retryAfterS: seconds to wait before trying again, or null. */
+  constructor({ code, message, status, field = null, retryAfterS = null }) {
+    super(message || code)
+    this.name = 'ApiError'
+    this.code = code
+    this.status = status
+    this.field = field
+    this.retryAfterS = retryAfterS
+  }
+
+  /** Whether the same request may well succeed a little later. */
+  get isRetryable() {
+    return [0, 429, 502, 503, 504].includes(this.status) || this.code === 'idempotency_in_flight'
+  }
+}
+
+const TASKS = 'api/tasks'
+export const taskUrl = (id) => `${TASKS}/${encodeURIComponent(id)}`
+export const mediaUrl = (id) => `${taskUrl(id)}/media`
+export const transcriptUrl = (id, format) => `${taskUrl(id)}/transcript?format=${format}`
+
+export const downloadUrl = (id, format) => `${transcriptUrl(id, format)}&download=true`
+
+/** Transcripts in one archive; no ids: those of every finished task. */
+export function archiveUrl(format, ids = []) {
+  const query = new URLSearchParams({ format })
+  if (ids.length) query.set('ids', ids.join(','))
+  return `api/transcripts.zip?${query}`
+}
+
+export const listTasks = (filter) => get(`${TASKS}?${queryOf(filter)}`)
+export const fetchTask = (id) => get(taskUrl(id)).then(taskIn)
+export const fetchTranscript = (id) => get(transcriptUrl(id, 'json'))
+export const fetchModels = () => get('api/models')
+export const fetchSystem = () => get('api/system')
+export const startModelFetch = (name) => call('POST', `api/models/${encodeURIComponent(name)}/fetch`)
+export const cancelTask = (id) => call('POST', `${taskUrl(id)}/cancel`).then(taskIn)
+export const retryTask = (id) => call('POST', `${taskUrl(id)}/retry`).then(taskIn)
+export const deleteTask = (id) => call('DELETE', taskUrl(id))
+export const setPriority = (id, priority) => call('PATCH', taskUrl(id), { priority }).then(taskIn)
+
+const taskIn = (answer) => answer.task ?? answer
+
+/**
+ * Send one file. fields: option name -> value, empty ones are left out. onProgress: called with 0 to 1.
+ * Returns {done: Promise<{task}>, abort()}; after abort() `done` rejects with code `aborted`.
+ */
+export function uploadFile(file, fields, idempotencyKey, onProgress) {
+  const request = new XMLHttpRequest()
+  const done = new Promise((resolve, reject) => {
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total)
+    request.onload = () => settle(request, resolve, reject)
+    request.onerror = () => reject(noAnswer())
+    request.onabort = () => reject(new ApiError({ code: 'aborted', status: 0 }))
+  })
+  request.open('POST', TASKS)
+  request.setRequestHeader('Idempotency-Key', idempotencyKey)
+  request.send(formOf(file, fields))
+  return { done, abort: () => request.abort() }
+}
+
+function formOf(file, fields) {
+  const form = new FormData()
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== '' && value !== null && value !== undefined) form.append(name, String(value))
+  }
+  form.append('file', file, file.name) // last, so that the server knows the options before the bytes
+  return form
+}
+
+function settle(request, resolve, reject) {
+  const body = parsed(request.responseText)
+  if (request.status >= 200 && request.status < 300) resolve(body)
+  else reject(errorFrom(request.status, body, request.getResponseHeader('Retry-After')))
+}
+
+const get = (url) => call('GET', url)
+
+async function call(method, url, body) {
+  const options = { method, headers: { Accept: 'application/json' } }
+  if (body !== undefined) {
+    options.headers['Content-Type'] = 'application/json'
+    options.body = JSON.stringify(body)
+  }
+  let response
+  try {
+    response = await fetch(url, options)
+  } catch {
+    throw noAnswer()
+  }
+  const answer = parsed(await response.text())
+  if (!response.ok) throw errorFrom(response.status, answer, response.headers.get('Retry-After'))
+  return answer
+}
+
+const noAnswer = () => new ApiError({ code: 'network', status: 0 })
+
+function errorFrom(status, body, retryAfter) {
+  const { code = `http_${status}`, message = '', field = null } = body?.error ?? {}
+  return new ApiError({ code, message, status, field, retryAfterS: secondsOf(retryAfter) })
+}
+
+/** Retry-After is a number of seconds or a date. */
+export function secondsOf(retryAfter, now = Date.now()) {
+  if (!retryAfter) return null
+  const seconds = Number(retryAfter)
+  if (Number.isFinite(seconds)) return Math.max(0, seconds)
+  const date = Date.parse(retryAfter)
+  return Number.isNaN(date) ? null : Math.max(0, (date - now) / 1000)
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}
+
+function queryOf(filter) {
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(filter)) if (value) query.set(name, value)
+  return query
+}

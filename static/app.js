@@ -1,0 +1,60 @@
+/** The page: builds its parts and starts what runs beside them. */
+import { signal } from '@preact/signals'
+import { render } from 'preact'
+import { html } from 'htm/preact'
+import { ConfirmDialog } from './components/confirm.js'
+import { Devices } from './components/devices.js'
+import { DropZone } from './components/dropzone.js'
+import { Header } from './components/header.js'
+import { Queue } from './components/queue.js'
+import { Toasts } from './components/toasts.js'
+import { TranscriptPanel } from './components/transcript.js'
+import { followLanguage, t } from './i18n.js'
+import { connection, startLive } from './live.js'
+import { followTheme } from './preferences.js'
+import { followAddress, openId, system } from './store.js'
+import { startTicker } from './ticker.js'
+import { guardUploads } from './uploads.js'
+
+/** Wide enough for the queue and a transcript beside it. */
+const wide = matchMedia('(min-width: 1100px)')
+const isWide = signal(wide.matches)
+
+function App({ version }) {
+  const open = openId.value
+  const isModal = open !== null && !isWide.value
+  return html`<div class="page ${open ? 'has-panel' : ''}">
+    <div class="main" inert=${isModal}>
+      <${Header} />
+      <${LostNotice} />
+      <main><${DropZone} /><${Devices} /><${Queue} /></main>
+      <${Footer} version=${version} />
+    </div>
+    ${open && html`<${TranscriptPanel} id=${open} isModal=${isModal} />`}
+    <${Toasts} />
+    <${ConfirmDialog} />
+  </div>`
+}
+
+function LostNotice() {
+  return html`<div role="status">${connection.value === 'lost' && html`<p class="notice" data-testid="lost">${t('live.lost')}</p>`}</div>`
+}
+
+function Footer({ version }) {
+  return html`<footer class="foot">
+    <span>${system.value?.is_public ? t('app.public') : t('app.footer')}</span>
+    <span>${t('app.version', { version })}</span>
+  </footer>`
+}
+
+wide.addEventListener('change', () => (isWide.value = wide.matches))
+followTheme()
+followLanguage()
+followAddress()
+guardUploads()
+startTicker()
+
+const root = document.getElementById('app')
+root.replaceChildren()
+render(html`<${App} version=${root.dataset.version} />`, root)
+startLive()

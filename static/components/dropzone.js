@@ -1,0 +1,69 @@
+/** Where files come in: dropped anywhere on the page, or chosen with a button. */
+import { signal } from '@preact/signals'
+import { html } from 'htm/preact'
+import { useEffect, useRef } from 'preact/hooks'
+import { filesOf, hasFiles } from '../files.js'
+import { formatBytes, formatNumber, t } from '../i18n.js'
+import { system } from '../store.js'
+import { addFiles, maxUploadBytes } from '../uploads.js'
+import { Icon } from './icons.js'
+import { Options, chosenFields } from './options.js'
+
+const isOver = signal(false)
+
+export function DropZone() {
+  useEffect(listenForDrops, [])
+  return html`<section class="card intake" aria-label=${t('drop.choose')}>
+    <${Target} />
+    <${Options} />
+  </section>`
+}
+
+function Target() {
+  const input = useRef(null)
+  const takeChosen = () => {
+    addFiles(input.current.files, chosenFields())
+    input.current.value = '' // so that the same file can be chosen again
+  }
+  return html`<div class="drop ${isOver.value ? 'is-over' : ''}" data-testid="drop-zone" onClick=${() => input.current.click()}>
+    <span class="drop-icon"><${Icon} name="upload" /></span>
+    <p class="drop-title">${isOver.value ? t('drop.now') : t('drop.title')}</p>
+    <p class="drop-hint">${t('drop.hint')} <${Limits} /></p>
+    <button type="button" class="primary" data-testid="choose-files" onClick=${(event) => { event.stopPropagation(); input.current.click() }}>
+      ${t('drop.choose')}
+    </button>
+    <input ref=${input} type="file" multiple hidden data-testid="file-input" aria-hidden="true" tabindex="-1"
+      onClick=${(event) => event.stopPropagation()} onChange=${takeChosen} />
+  </div>`
+}
+
+function Limits() {
+  const hours = system.value?.settings?.MAX_AUDIO_HOURS
+  if (!hours || !maxUploadBytes()) return null
+  return t('drop.limits', { size: formatBytes(maxUploadBytes()), hours: formatNumber(hours, 1) })
+}
+
+function listenForDrops() {
+  let leaveTimer = null
+  const over = (event) => {
+    if (!hasFiles(event)) return
+    event.preventDefault()
+    clearTimeout(leaveTimer)
+    isOver.value = true
+  }
+  // dragleave fires at every inner border; only silence afterwards means that the files are gone.
+  const leave = () => {
+    clearTimeout(leaveTimer)
+    leaveTimer = setTimeout(() => (isOver.value = false), 120)
+  }
+  const drop = async (event) => {
+    if (!hasFiles(event)) return
+    event.preventDefault()
+    isOver.value = false
+    const fields = chosenFields()
+    addFiles(await filesOf(event.dataTransfer), fields)
+  }
+  const listeners = { dragover: over, dragleave: leave, drop }
+  for (const [name, listener] of Object.entries(listeners)) addEventListener(name, listener)
+  return () => Object.entries(listeners).forEach(([name, listener]) => removeEventListener(name, listener))
+}

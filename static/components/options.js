@@ -1,0 +1,158 @@
+/** What is asked for with the next files: model, language, task, priority, device, and two rarer wishes. */
+import { computed } from '@preact/signals'
+import { html } from 'htm/preact'
+import { startModelFetch } from '../api.js'
+import { formatBytes, formatPercent, language as pageLanguage, languageName, locale, t } from '../i18n.js'
+import { preference } from '../preferences.js'
+import { models, refreshModels, system } from '../store.js'
+import { toast, toastError } from '../toasts.js'
+import { Icon } from './icons.js'
+
+const AUTO = 'auto'
+const PRIORITIES = ['low', 'normal', 'high']
+
+/** Empty: the server's default. */
+const choices = preference('options', { model: '', language: '', task: 'transcribe', priority: 'normal', device: AUTO, words: false })
+const prompt = preference('prompt', '')
+
+const choose = (name, value) => (choices.value = { ...choices.value, [name]: value })
+
+const chosenModel = computed(() => {
+  const known = models.value?.models ?? []
+  return known.find((model) => model.name === choices.value.model) ?? known.find((model) => model.name === models.value.default) ?? null
+})
+
+const fetchOf = (name) => system.value?.fetches?.find((fetch) => fetch.model === name) ?? null
+
+/** The form fields of one upload, as they are chosen now. */
+export function chosenFields() {
+  const { language, task, priority, device, words } = choices.value
+  const model = chosenModel.value
+  const isMultilingual = model?.is_multilingual ?? true
+  return {
+    model: model?.name,
+    language: isMultilingual ? language || models.value?.default_language : 'en',
+    task: isMultilingual ? task : 'transcribe',
+    priority,
+    device: knownDevices.value.includes(device) ? device : AUTO,
+    word_timestamps: words ? 'true' : '',
+    initial_prompt: prompt.value.trim(),
+  }
+}
+
+const knownDevices = computed(() => (system.value?.devices ?? []).map((device) => device.name))
+
+const spokenLanguages = computed(() => {
+  void pageLanguage.value
+  const named = Object.entries(models.value?.languages ?? {}).map(([code, english]) => [code, languageName(code, english)])
+  return named.sort((a, b) => a[1].localeCompare(b[1], locale.value))
+})
+
+export function Options() {
+  return html`<div class="options" data-testid="options">
+    <div class="option-row"><${ModelChoice} /><${LanguageChoice} /><${TaskChoice} /><${PriorityChoice} /><${DeviceChoice} /></div>
+    <${ModelHint} />
+    <${MoreOptions} />
+  </div>`
+}
+
+function Select({ name, label, value, disabled, children }) {
+  return html`<label class="option option-${name}">
+    <span>${label}</span>
+    <select data-testid="option-${name}" value=${value} disabled=${disabled} onChange=${(event) => choose(name, event.target.value)}>${children}</select>
+  </label>`
+}
+
+const Choice = ({ value, selected, children }) => html`<option value=${value} selected=${value === selected}>${children}</option>`
+
+function ModelChoice() {
+  const selected = chosenModel.value?.name ?? ''
+  return html`<${Select} name="model" label=${t('option.model')} value=${selected} disabled=${models.value === null}>
+    ${(models.value?.models ?? []).map((model) => html`<${Choice} value=${model.name} selected=${selected}>${modelLine(model)}<//>`)}
+  <//>`
+}
+
+function modelLine(model) {
+  const fetching = fetchOf(model.name)
+  const state = fetching
+    ? t('model.fetching', { percent: formatPercent(shareOf(fetching)) })
+    : model.is_available ? t('model.here') : t('model.not_here')
+  return `${model.name} · ${formatBytes(model.size_bytes)} · ${state}`
+}
+
+const shareOf = ({ done_bytes, total_bytes }) => (total_bytes ? done_bytes / total_bytes : 0)
+
+function LanguageChoice() {
+  const isMultilingual = chosenModel.value?.is_multilingual ?? true
+  const fallback = models.value?.default_language ?? AUTO
+  const selected = isMultilingual ? choices.value.language || fallback : 'en'
+  return html`<${Select} name="language" label=${t('option.language')} value=${selected} disabled=${!isMultilingual}>
+    <${Choice} value=${AUTO} selected=${selected}>${t('option.detect')}<//>
+    ${spokenLanguages.value.map(([code, name]) => html`<${Choice} value=${code} selected=${selected}>${name}<//>`)}
+  <//>`
+}
+
+function TaskChoice() {
+  const isMultilingual = chosenModel.value?.is_multilingual ?? true
+  const selected = isMultilingual ? choices.value.task : 'transcribe'
+  return html`<${Select} name="task" label=${t('option.task')} value=${selected} disabled=${!isMultilingual}>
+    ${['transcribe', 'translate'].map((task) => html`<${Choice} value=${task} selected=${selected}>${t(`option.${task}`)}<//>`)}
+  <//>`
+}
+
+function PriorityChoice() {
+  const selected = choices.value.priority
+  return html`<${Select} name="priority" label=${t('option.priority')} value=${selected}>
+    ${PRIORITIES.map((priority) => html`<${Choice} value=${priority} selected=${selected}>${t(`priority.${priority}`)}<//>`)}
+  <//>`
+}
+
+function DeviceChoice() {
+  const selected = knownDevices.value.includes(choices.value.device) ? choices.value.device : AUTO
+  return html`<${Select} name="device" label=${t('option.device')} value=${selected}>
+    <${Choice} value=${AUTO} selected=${selected}>${t('option.auto_device')}<//>
+    ${(system.value?.devices ?? []).map((device) => html`<${Choice} value=${device.name} selected=${selected}>
+      ${device.title && device.title !== device.name ? `${device.name} · ${device.title}` : device.name}<//>`)}
+  <//>`
+}
+
+function ModelHint() {
+  const model = chosenModel.value
+  if (!model) return null
+  const hints = []
+  if (!model.is_multilingual) hints.push(t('model.english_only', { model: model.name }))
+  if (model.name.includes('turbo') && choices.value.task === 'translate') hints.push(t('model.no_translation', { model: model.name }))
+  const isMissing = !model.is_available && !fetchOf(model.name)
+  if (isMissing) hints.push(t('model.missing_hint', { model: model.name, size: formatBytes(model.size_bytes) }))
+  if (isMissing && model.problem) hints.push(t('model.problem', { message: model.problem }))
+  if (!hints.length) return null
+  return html`<p class="hint" data-testid="model-hint" role="status">
+    <span>${hints.join(' ')}</span>
+    ${isMissing && html`<button type="button" class="quiet small" data-testid="model-fetch" onClick=${() => fetchNow(model.name)}>
+      <${Icon} name="download" />${t('model.fetch_now')}</button>`}
+  </p>`
+}
+
+function fetchNow(name) {
+  startModelFetch(name)
+    .then(() => toast(t('model.fetch_started', { model: name })))
+    .then(refreshModels)
+    .catch(toastError)
+}
+
+function MoreOptions() {
+  return html`<details class="more">
+    <summary data-testid="option-more">${t('option.more')}</summary>
+    <div class="more-grid">
+      <label class="option">
+        <span>${t('option.prompt')}</span>
+        <input type="text" data-testid="option-prompt" maxlength="2000" value=${prompt.value} placeholder=${t('option.prompt_hint')}
+          onInput=${(event) => (prompt.value = event.target.value)} />
+      </label>
+      <label class="check">
+        <input type="checkbox" data-testid="option-words" checked=${choices.value.words} onChange=${(event) => choose('words', event.target.checked)} />
+        <span>${t('option.words')}<small>${t('option.words_hint')}</small></span>
+      </label>
+    </div>
+  </details>`
+}

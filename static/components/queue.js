@@ -1,0 +1,110 @@
+/** The queue: what is being uploaded, what runs, what waits, what is finished; filtered by state and by words. */
+import { html } from 'htm/preact'
+import { useEffect, useRef } from 'preact/hooks'
+import { errorWords, formatNumber, t } from '../i18n.js'
+import * as store from '../store.js'
+import { toastError } from '../toasts.js'
+import { activeCount, refusedCount, removeRefused, uploads } from '../uploads.js'
+import { ArchiveMenu } from './download.js'
+import { Icon } from './icons.js'
+import { TaskRow } from './taskrow.js'
+import { SelectionBar } from './toolbar.js'
+import { UploadRow } from './uploadrow.js'
+
+const TYPING_PAUSE_MS = 250
+const ALWAYS_OFFERED = new Set(['pending', 'processing', 'completed', 'failed'])
+
+export function Queue() {
+  const hasTasks = store.totalCount.value > 0 || store.query.value !== '' || store.statusFilter.value !== null
+  return html`<section class="queue" aria-labelledby="queue">
+    <div class="queue-head">
+      <h2 id="queue" tabindex="-1">${t('queue.title')}</h2>
+      ${hasTasks && html`<${Search} />`}
+      ${store.counts.value.completed > 0 && html`<${ArchiveMenu} ids=${[]} text=${t('queue.download_all')} testid="download-all" kind="quiet" />`}
+    </div>
+    ${hasTasks && html`<${StatusTabs} />`}
+    <${SelectionBar} />
+    <${Groups} />
+  </section>`
+}
+
+function StatusTabs() {
+  const counts = store.counts.value
+  const offered = store.STATUSES.filter((status) => ALWAYS_OFFERED.has(status) || counts[status] > 0 || store.statusFilter.value === status)
+  return html`<section class="tabs" aria-label=${t('queue.filter')}>
+    <${Tab} status=${null} words=${t('queue.all')} count=${store.totalCount.value} />
+    ${offered.map((status) => html`<${Tab} key=${status} status=${status} words=${t(`status.${status}`)} count=${counts[status] ?? 0} />`)}
+  </section>`
+}
+
+function Tab({ status, words, count }) {
+  const isChosen = store.statusFilter.value === status
+  return html`<button type="button" class="tab" aria-pressed=${isChosen} data-testid="filter-${status ?? 'all'}" onClick=${() => store.setFilter({ status })}>
+    ${words} <span class="count">${formatNumber(count)}</span>
+  </button>`
+}
+
+function Search() {
+  const timer = useRef(null)
+  const input = useRef(null)
+  const search = (words, delay) => {
+    clearTimeout(timer.current)
+    timer.current = setTimeout(() => store.setFilter({ words: words.trim() }), delay)
+  }
+  useEffect(() => {
+    if (store.query.value === '' && input.current.value.trim() !== '') input.current.value = ''
+  }, [store.query.value])
+  return html`<label class="search">
+    <${Icon} name="search" />
+    <input ref=${input} type="search" placeholder=${t('queue.search')} aria-label=${t('queue.search')} data-testid="search"
+      onInput=${(event) => search(event.target.value, TYPING_PAUSE_MS)} onKeyDown=${(event) => event.key === 'Enter' && search(event.target.value, 0)} />
+  </label>`
+}
+
+function Groups() {
+  const { running, waiting, finished } = store.groups.value
+  const isEmpty = running.length + waiting.length + finished.length + uploads.value.length === 0
+  if (isEmpty) return html`<${Emptiness} />`
+  return html`<div class="groups" aria-busy=${store.isLoading.value}>
+    <${Uploading} />
+    <${Group} name="running" tasks=${running} />
+    <${Group} name="waiting" tasks=${waiting} />
+    <${Group} name="finished" tasks=${finished} />
+    ${store.nextCursor.value !== null && html`<button type="button" class="quiet wide" data-testid="load-more" disabled=${store.isLoading.value} onClick=${() => store.loadMore().catch(toastError)}>
+      ${store.isLoading.value ? t('queue.loading') : t('queue.more')}</button>`}
+  </div>`
+}
+
+function Uploading() {
+  if (uploads.value.length === 0) return null
+  return html`<section class="group" data-testid="uploads">
+    <h3>${activeCount.value ? t('queue.group_uploading') : t('status.refused')}
+      ${refusedCount.value > 1 && html`<button type="button" class="quiet small" onClick=${removeRefused}>${t('upload.dismiss_all')}</button>`}</h3>
+    <ul class="tasks">${uploads.value.map((upload) => html`<${UploadRow} key=${upload.key} upload=${upload} />`)}</ul>
+  </section>`
+}
+
+function Group({ name, tasks }) {
+  if (tasks.length === 0) return null
+  return html`<section class="group" data-testid="group-${name}">
+    <h3>${t(`queue.group_${name}`)}</h3>
+    <ul class="tasks">${tasks.map((task) => html`<${TaskRow} key=${task.id} id=${task.id} />`)}</ul>
+  </section>`
+}
+
+function Emptiness() {
+  if (store.loadError.value) return html`<${Blank} testid="load-error" title=${errorWords(store.loadError.value)} text=${t('app.failed')} />`
+  if (store.isLoading.value) return html`<div class="tasks-blank" aria-busy="true" aria-label=${t('queue.loading')}><span></span><span></span><span></span></div>`
+  if (store.query.value || store.statusFilter.value) {
+    return html`<${Blank} testid="no-match" title=${t('queue.no_match')} text=${t('queue.no_match_hint')}>
+      <button type="button" class="quiet" data-testid="show-all" onClick=${() => store.setFilter({ status: null, words: '' })}>${t('queue.show_all')}</button>
+    <//>`
+  }
+  return html`<${Blank} testid="empty" title=${t('queue.empty')} text=${t('queue.empty_hint')} />`
+}
+
+const Blank = ({ testid, title, text, children }) => html`<div class="blank" data-testid=${testid}>
+  <${Waves} /><p class="blank-title">${title}</p><p>${text}</p>${children}</div>`
+
+const Waves = () => html`<svg class="waves" viewBox="0 0 120 40" aria-hidden="true" focusable="false">
+  <path d="M6 18v4M16 14v12M26 8v24M36 15v10M46 4v32M56 12v16M66 17v6M76 20h34M76 28h22M76 12h28" /></svg>`

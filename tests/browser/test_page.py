@@ -1,0 +1,303 @@
+"""The page in a real Chromium against a running server, as a person uses it.
+
+`live_server` (conftest) is the server's address. Files get a name of their own in every test, so that tests can share
+one server.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+pytestmark = pytest.mark.browser
+
+RECORDINGS = Path(__file__).parent.parent / "data"
+MINUTE, SPANISH, SHORT = "dev-minute-01.flac", "dev-spanish.flac", "librivox-0880.flac"
+FORMATS = ("txt", "srt", "vtt", "tsv", "json")
+TRANSCRIBING_MS = 270_000  # a minute of speech on a slow CPU, with the model loaded first
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
+# Takes note of every line of live text, however soon it is followed by the next one.
+NOTE_LIVE_TEXT = """() => {
+    window.seenLines = new Set()
+    new MutationObserver(() => document.querySelectorAll('[data-testid=live-text]:not(.is-empty)')
+        .forEach((line) => window.seenLines.add(line.textContent)))
+        .observe(document.body, {childList: true, subtree: true, characterData: true, attributes: true})
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: str) -> Iterator[Page]:
+    """An English page whose script errors and blocked contents fail the test."""
+    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    faults = watch_for_faults(page)
+    page.goto(live_server)
+    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "connected")
+    yield page
+    context.close()
+    assert faults == []
+
+
+def watch_for_faults(page: Page) -> list[str]:
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+
+    def on_console(message: Any) -> None:
+        if "Content Security Policy" in message.text:
+            faults.append(message.text)
+
+    page.on("console", on_console)
+    return faults
+
+
+def upload(page: Page, *files: tuple[str, bytes]) -> None:
+    page.get_by_test_id("file-input").set_input_files(
+        [{"name": name, "mimeType": "application/octet-stream", "buffer": content} for name, content in files]
+    )
+
+
+def recording(name: str) -> bytes:
+    return (RECORDINGS / name).read_bytes()
+
+
+def task(page: Page, filename: str) -> Locator:
+    return page.locator(f'[data-testid="task"][data-filename="{filename}"]')
+
+
+def expect_status(page: Page, filename: str, status: str, timeout: float = TRANSCRIBING_MS) -> None:
+    expect(task(page, filename)).to_have_attribute("data-status", status, timeout=timeout)
+
+
+def upload_and_wait(page: Page, filename: str, source: str = SHORT) -> None:
+    upload(page, (filename, recording(source)))
+    expect_status(page, filename, "completed")
+
+
+def test_three_recordings_show_their_text_while_it_comes_and_end_completed(page: Page) -> None:
+    page.evaluate(NOTE_LIVE_TEXT)
+    upload(
+        page,
+        ("three-minute.flac", recording(MINUTE)),
+        ("three-spanish.flac", recording(SPANISH)),
+        ("three-short.flac", recording(SHORT)),
+    )
+    for filename in ("three-minute.flac", "three-spanish.flac", "three-short.flac"):
+        expect_status(page, filename, "completed")
+
+    assert page.evaluate("window.seenLines.size") > 0
+    expect(page.get_by_test_id("upload")).to_have_count(0)
+
+
+def test_a_click_and_enter_on_a_segment_move_the_player(page: Page) -> None:
+    upload_and_wait(page, "player.flac", MINUTE)
+    task(page, "player.flac").get_by_test_id("open").click()
+    segments = page.get_by_test_id("segment")
+    expect(segments.nth(2)).to_be_visible()
+    expect(page.get_by_test_id("player")).to_have_attribute("data-kind", "audio")
+
+    segments.nth(2).click()
+    start = float(segments.nth(2).get_attribute("data-start") or "0")
+    page.wait_for_function("(start) => Math.abs(document.querySelector('video').currentTime - start) < 3", arg=start)
+    expect(segments.nth(2)).to_have_attribute("aria-current", "true")
+
+    segments.nth(2).press("ArrowUp")
+    expect(segments.nth(1)).to_be_focused()
+    segments.nth(1).press("Enter")
+    start = float(segments.nth(1).get_attribute("data-start") or "0")
+    page.wait_for_function("(start) => Math.abs(document.querySelector('video').currentTime - start) < 3", arg=start)
+
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("transcript")).to_have_count(0)
+
+
+def test_every_format_downloads_under_the_recordings_name(page: Page, tmp_path: Path) -> None:
+    upload_and_wait(page, "formats.flac")
+    for transcript_format in FORMATS:
+        task(page, "formats.flac").get_by_test_id("download").click()
+        with page.expect_download() as download:
+            page.get_by_test_id(f"download-{transcript_format}").click()
+        assert download.value.suggested_filename == f"formats.{transcript_format}"
+        target = tmp_path / transcript_format
+        download.value.save_as(target)
+        assert target.stat().st_size > 0
+
+
+def test_a_selection_downloads_as_one_zip(page: Page, tmp_path: Path) -> None:
+    upload(page, ("zip-a.flac", recording(SHORT)), ("zip-b.flac", recording(SHORT)))
+    for filename in ("zip-a.flac", "zip-b.flac"):
+        expect_status(page, filename, "completed")
+        task(page, filename).get_by_test_id("select").check()
+    expect(page.get_by_test_id("selection-count")).to_have_text("2 selected")
+
+    page.get_by_test_id("zip").click()
+    with page.expect_download() as download:
+        page.get_by_test_id("zip-srt").click()
+    archive = tmp_path / "transcripts.zip"
+    download.value.save_as(archive)
+    with zipfile.ZipFile(archive) as members:
+        assert len(members.namelist()) == 2
+        assert all(name.endswith(".srt") for name in members.namelist())
+
+
+def test_a_task_can_be_cancelled_begun_anew_and_deleted(page: Page) -> None:
+    upload(page, *((f"stop-{number}.flac", recording(MINUTE)) for number in range(6)))
+    last = task(page, "stop-5.flac")
+    last.get_by_test_id("cancel").click(timeout=30_000)
+    expect_status(page, "stop-5.flac", "cancelled", timeout=15_000)
+
+    last.get_by_test_id("retry").click()
+    expect(last).to_have_attribute("data-status", re.compile("pending|processing|completed"))
+
+    for number in range(6):
+        task(page, f"stop-{number}.flac").get_by_test_id("select").check()
+    page.get_by_test_id("delete-selected").click()
+    page.get_by_test_id("confirm-yes").click()
+    expect(page.locator('[data-testid="task"][data-filename^="stop-"]')).to_have_count(0, timeout=30_000)
+
+
+def test_deleting_asks_first_and_keeps_the_task_when_told_so(page: Page) -> None:
+    upload_and_wait(page, "kept.flac")
+    task(page, "kept.flac").get_by_test_id("delete").click()
+    page.get_by_test_id("confirm-no").click()
+    expect(page.get_by_test_id("confirm")).to_have_count(0)
+    expect(task(page, "kept.flac")).to_be_visible()
+
+
+def test_a_refused_file_says_why_and_the_others_go_on(page: Page) -> None:
+    upload(page, ("refused.txt", b"This is no sound. " * 50), ("empty.mp3", b""), ("beside.flac", recording(SHORT)))
+    refused = page.locator('[data-testid="upload"][data-filename="refused.txt"]')
+    expect(refused).to_have_attribute("data-phase", "refused", timeout=30_000)
+    expect(refused.get_by_test_id("refusal")).to_contain_text("not an audio or video file")
+    expect(page.locator('[data-filename="empty.mp3"]').get_by_test_id("refusal")).to_have_text("The file is empty.")
+    expect(page.get_by_test_id("toast").first).to_contain_text("was refused")
+    expect_status(page, "beside.flac", "completed")
+
+    refused.get_by_test_id("upload-remove").click()
+    expect(refused).to_have_count(0)
+
+
+def test_words_in_the_reader_s_language_are_kept_over_a_reload(page: Page) -> None:
+    page.get_by_test_id("language-zh").check(force=True)
+    expect(page.get_by_role("heading", name="队列")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
+    upload(page, ("chinese.txt", b"This is no sound. " * 50))
+    expect(page.get_by_test_id("refusal").first).to_contain_text("这不是能读取的音频或视频文件")
+    page.get_by_test_id("upload-remove").first.click()
+
+    page.reload()
+    expect(page.get_by_role("heading", name="队列")).to_be_visible()
+
+
+def test_the_browsers_language_decides_first(browser: Browser, live_server: str) -> None:
+    context = browser.new_context(locale="zh-CN")
+    chinese = context.new_page()
+    chinese.goto(live_server)
+    expect(chinese.get_by_test_id("choose-files")).to_have_text("选择文件")
+    context.close()
+
+
+def test_dark_and_light_follow_the_system_until_one_is_chosen(page: Page) -> None:
+    root = page.locator("html")
+    page.emulate_media(color_scheme="dark")
+    expect(root).to_have_attribute("data-theme", "dark")
+    page.get_by_test_id("theme-light").check(force=True)
+    expect(root).to_have_attribute("data-theme", "light")
+    page.reload()
+    expect(root).to_have_attribute("data-theme", "light")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440, 2560])
+def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
+    filename = f"{'a rather long name without end ' * 4}{width}.flac"
+    upload_and_wait(page, filename)
+    page.set_viewport_size({"width": width, "height": 800})
+    overhang = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(overhang) <= 0
+    task(page, filename).get_by_test_id("open").click()
+    expect(page.get_by_test_id("segment").first).to_be_visible()
+    assert page.evaluate(overhang) <= 0
+
+
+def test_a_second_tab_shows_the_same(page: Page, live_server: str) -> None:
+    other = page.context.new_page()
+    other.goto(live_server)
+    expect(other.get_by_test_id("connection")).to_have_attribute("data-state", "connected")
+    upload(page, ("tabs.flac", recording(SHORT)))
+    expect_status(other, "tabs.flac", "completed")
+
+    task(other, "tabs.flac").get_by_test_id("delete").click()
+    other.get_by_test_id("confirm-yes").click()
+    expect(task(page, "tabs.flac")).to_have_count(0)
+
+
+def test_a_reload_shows_the_open_transcript_again(page: Page) -> None:
+    upload_and_wait(page, "reload.flac")
+    task(page, "reload.flac").get_by_test_id("open").click()
+    text = page.get_by_test_id("segments").inner_text()
+    assert text.strip() != ""
+
+    page.reload()
+    expect(page.get_by_test_id("segment").first).to_be_visible()
+    assert page.get_by_test_id("segments").inner_text() == text
+    expect_status(page, "reload.flac", "completed")
+
+
+def test_what_happened_without_a_connection_is_there_after_it_returns(
+    page: Page, browser: Browser, live_server: str
+) -> None:
+    page.context.set_offline(True)
+    expect(page.get_by_test_id("lost")).to_be_visible(timeout=60_000)
+    elsewhere = browser.new_context(locale="en-US")
+    other = elsewhere.new_page()
+    other.goto(live_server)
+    upload_and_wait(other, "missed.flac")
+    elsewhere.close()
+
+    page.context.set_offline(False)
+    expect_status(page, "missed.flac", "completed", timeout=30_000)
+    expect(page.get_by_test_id("lost")).to_have_count(0)
+
+
+def test_the_list_can_be_narrowed_by_state_and_by_words(page: Page) -> None:
+    upload_and_wait(page, "needle-in-a-haystack.flac")
+    page.get_by_test_id("search").fill("needle-in")
+    expect(page.get_by_test_id("task")).to_have_count(1)
+    page.get_by_test_id("filter-failed").click()
+    expect(page.get_by_test_id("no-match")).to_be_visible()
+    page.get_by_test_id("show-all").click()
+    expect(task(page, "needle-in-a-haystack.flac")).to_be_visible()
+    expect(page.get_by_test_id("search")).to_have_value("")
+
+
+def test_a_file_name_is_only_ever_text(page: Page) -> None:
+    """Markup in a name is shown, never run."""
+    filename = "<img src=x onerror=document.title='run'>.flac"
+    upload(page, (filename, recording(SHORT)))
+    expect(page.get_by_text(filename).first).to_be_visible()
+    assert page.title() == "Whisper transcription"
