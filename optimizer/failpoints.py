@@ -1,0 +1,92 @@
+"""Places where a test may make the server stop, fail or wait, to prove that what comes after repairs it.
+
+`failpoint("name")` stands before or after every step that must survive a crash. Nothing is armed in production: then a
+call costs one look at an empty dictionary. Only tests' launchers call `arm`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+
+Action = Callable[[], None]
+
+FAILPOINTS: tuple[str, ...] = (
+    "upload.begin",
+    "upload.write",
+    "upload.before_sync",
+    "upload.before_rename",
+    "upload.before_folder_sync",
+    "upload.committed",
+    "transcript.before_write",
+    "transcript.before_sync",
+    "transcript.before_rename",
+    "transcript.before_folder_sync",
+    "transcript.written",
+    "files.before_delete",
+    "files.deleting",
+    "files.deleted",
+    "store.begin",
+    "store.before_commit",
+    "store.after_commit",
+    "schema.before_backup",
+    "schema.before_rename",
+    "schema.before_folder_sync",
+    "schema.before_upgrade",
+    "schema.before_commit",
+)
+
+_armed: dict[str, Action] = {}
+
+
+def failpoint(name: str) -> None:
+    """Does what a test armed `name` with; nothing otherwise. Any thread."""
+    if _armed:
+        _armed.get(name, _nothing)()
+
+
+def arm(actions: Mapping[str, Action]) -> None:
+    """From now on, run these actions at these failpoints. Raises ValueError for a name that is not in FAILPOINTS."""
+    unknown = sorted(set(actions) - set(FAILPOINTS))
+    if unknown:
+        raise ValueError(f"no such failpoints: {', '.join(unknown)}")
+    _armed.update(actions)
+
+
+def disarm() -> None:
+    _armed.clear()
+
+
+def kill_process() -> None:
+    """An action: the process ends here, as by a power cut, with nothing cleaned up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class NthHit:
+    """An action that counts calls, over all the failpoints that share it, and acts at the nth (from 1) only.
+
+    Armed everywhere with n = 1, 2, 3 … until a scenario ends without `fired`, it fails a scenario at each of its steps.
+    """
+
+    def __init__(self, n: int, action: Action) -> None:
+        self._left = n
+        self._action = action
+        self._lock = threading.Lock()
+        self.fired = False
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._left -= 1
+            is_turn = self._left == 0
+            self.fired = self.fired or is_turn
+        if is_turn:
+            self._action()
+
+    def everywhere(self) -> dict[str, Action]:
+        return dict.fromkeys(FAILPOINTS, self)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,282 @@
+"""IntelligentQueueManager: every task's state, and the order of those that wait.
+
+The database is the truth and memory follows it. Every change is one write transaction that reads the row, decides and
+writes, so of two changes that race the first commit wins and the other sees it. A running task is held by its
+`lease_token`: whoever reports with an old one changes nothing and gets None.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from errors import ConflictError, IdempotencyMismatchError
+from optimizer import transitions
+from optimizer.clock import Clock
+from optimizer.queue_memory import QueueMemory
+from optimizer.recovery import Recovery, RecoveryReport
+from optimizer.retry_policy import MAX_RETRY_DELAY_S, RetryDelay
+from optimizer.rows import TaskReader, TaskWriter
+from optimizer.store import TaskStore
+from optimizer.task import ErrorInfo, NewTask, Priority, Task, TaskFilter, TaskPage, TaskStatus
+from optimizer.task_changes import TaskChanges, fenced
+from optimizer.waiting import WaitingView
+from whisper_core.transcript import WindowResult
+
+
+class IntelligentQueueManager:
+    """The only thing that changes a task's state. Any thread; `recover` first, alone.
+
+    Methods raise what TaskStore raises (StoreBusyError, DiskFullError, …); then nothing was changed. Those that name a
+    task raise TaskNotFoundError, except where they return None.
+    """
+
+    def __init__(
+        self,
+        store: TaskStore,
+        clock: Clock,
+        *,
+        boot_id: str,
+        max_queued: int,
+        on_change: Callable[[str], None],
+        retry_delay: Callable[[int], float] | None = None,
+    ) -> None:
+        """boot_id: new at every start. max_queued: waiting tasks at most.
+
+        on_change: gets the id of every task that changed, after the commit, outside locks and in the thread that
+        changed it; must not raise. retry_delay: seconds that a task waits after its charged attempt of that number; at
+        most MAX_RETRY_DELAY_S count.
+        """
+        self._store = store
+        self._clock = clock
+        self._boot_id = boot_id
+        self._retry_delay = retry_delay or RetryDelay()
+        self._memory = QueueMemory()
+        self._changes = TaskChanges(store, self._memory, clock, on_change, max_queued)
+        self._recovery = Recovery(store, self._memory, self._changes, clock)
+
+    def recover(self) -> RecoveryReport:
+        """Puts right what a crash or a stop left, and loads the waiting tasks.
+
+        An interrupt is not charged as an attempt, but a task that was interrupted three times is given up: it may be
+        what stops the server.
+        """
+        return self._recovery.run(self._boot_id)
+
+    # Coming in
+
+    def submit(self, new: NewTask) -> tuple[Task, bool]:
+        """The task and whether it was there already, by its idempotency key. When this returns, it survives a crash.
+
+        Raises QueueFullError; IdempotencyMismatchError when the key came with another file or other options.
+        """
+        key = new.idempotency_key
+        if key is None:
+            return self._changes.insert(new, lambda rows: None)
+        with self._store.reading() as reading:
+            earlier = _earlier(reading, key, new)
+        if earlier is not None:
+            return earlier, True  # also when the queue is full
+        return self._changes.insert(new, lambda rows: _earlier(rows, key, new))
+
+    def mark_prepared(self, task_id: str, audio_seconds: float) -> Task | None:
+        """Its samples are there. None when it does not wait any more. Raises TaskNotFoundError when it was deleted."""
+
+        def step(rows: TaskWriter, task: Task) -> Task | None:
+            return rows.save(task, task.with_(audio_seconds=audio_seconds)) if task.status.is_waiting else None
+
+        return self._changes.make(task_id, step)
+
+    def fail_preparation(self, task_id: str, error: ErrorInfo) -> Task | None:
+        """Its file cannot be used, so no attempt is made. None when it does not wait any more or is gone."""
+
+        def step(rows: TaskWriter, task: Task) -> Task | None:
+            return rows.save(task, transitions.failed(task, error, self._now())) if task.status.is_waiting else None
+
+        return self._changes.try_make(task_id, step)
+
+    # Waiting
+
+    def waiting(self) -> WaitingView:
+        """The tasks that may run now (prepared, no delay left), grouped; a snapshot that stays as it is."""
+        return self._memory.ready()
+
+    def unprepared(self) -> list[str]:
+        """Ids of waiting tasks without samples, in the order in which they wait."""
+        return self._memory.unprepared()
+
+    def position(self, task_id: str) -> int | None:
+        """From 1, by priority and arrival, among all that wait; None for a task that does not."""
+        return self._memory.position(task_id)
+
+    def promote_due(self) -> int:
+        """Makes retrying tasks whose delay is over pending again; returns how many."""
+
+        def step(rows: TaskWriter, task: Task) -> Task | None:
+            return rows.save(task, transitions.due(task)) if task.status is TaskStatus.RETRYING else None
+
+        promoted = [self._changes.try_make(task_id, step) for task_id in self._memory.due_ids(self._clock.monotonic())]
+        return sum(task is not None for task in promoted)
+
+    def next_due_in(self) -> float | None:
+        """Seconds until promote_due has something to do; None when nothing waits for its time."""
+        due = self._memory.next_due()
+        return None if due is None else max(0.0, due - self._clock.monotonic())
+
+    # Running
+
+    def claim(self, task_id: str, device: str, estimated_bytes: int) -> Task | None:
+        """Begins an attempt, under a new lease token. None when the task was cancelled, taken or deleted meanwhile."""
+
+        def step(rows: TaskWriter, task: Task) -> Task | None:
+            if task.status is not TaskStatus.PENDING or not task.is_prepared:
+                return None
+            after = transitions.claimed(
+                task,
+                device=device,
+                estimated_bytes=estimated_bytes,
+                owner=self._boot_id,
+                token=secrets.token_hex(16),
+                now=self._now(),
+            )
+            return rows.save(task, after)
+
+        return self._changes.try_make(task_id, step)
+
+    def save_window(self, task_id: str, lease_token: str, window: WindowResult) -> Task | None:
+        """Keeps one finished window; after a crash the task goes on behind it. Harmless when it is there already.
+
+        Raises ValueError when one before it is missing. Not a change of state: on_change is not called.
+        """
+
+        def step(rows: TaskWriter, task: Task) -> Task | None:
+            if window.index < task.windows_done:
+                return task
+            if window.index > task.windows_done:
+                raise ValueError(f"window {window.index} came before window {task.windows_done}")
+            rows.add_window(task.id, window)
+            return rows.save(task, transitions.window_saved(task, window))
+
+        return self._changes.try_make(task_id, fenced(lease_token, step), is_announced=False)
+
+    def windows(self, task_id: str) -> list[WindowResult]:
+        """What is there of an unfinished task's text; empty once it is completed. Raises BadRecordError."""
+        with self._store.reading() as rows:
+            return rows.windows(task_id)
+
+    def complete(
+        self, task_id: str, lease_token: str, *, language: str, text: str, result_sha256: str, peak_bytes: int | None
+    ) -> Task | None:
+        """The transcript is written. Its windows go: the transcript has them. text: what the search looks through."""
+
+        def step(rows: TaskWriter, task: Task) -> Task:
+            rows.remove_windows(task.id)
+            rows.set_text(task, text)
+            after = transitions.completed(
+                task, language=language, result_sha256=result_sha256, peak_bytes=peak_bytes, now=self._now()
+            )
+            return rows.save(task, after)
+
+        return self._changes.try_make(task_id, fenced(lease_token, step))
+
+    def fail(self, task_id: str, lease_token: str, error: ErrorInfo, *, is_retryable: bool) -> Task | None:
+        """The attempt failed: to the back of the queue with a growing delay while attempts are left, else failed."""
+
+        def step(rows: TaskWriter, task: Task) -> Task:
+            if not (is_retryable and task.has_attempts_left):
+                return rows.save(task, transitions.failed(task, error, self._now()))
+            delay_s = min(self._retry_delay(task.attempt - task.uncharged), MAX_RETRY_DELAY_S)
+            after = transitions.sent_to_the_back(task, error, seq=rows.next_seq(), delay_s=delay_s, now=self._now())
+            return rows.save(task, after)
+
+        return self._changes.try_make(task_id, fenced(lease_token, step))
+
+    def give_back(
+        self, task_id: str, lease_token: str, error: ErrorInfo | None = None, *, is_interrupt: bool = False
+    ) -> Task | None:
+        """The attempt ended through no fault of the task's: pending in its old place, and not charged.
+
+        is_interrupt: counts towards the three that make a task poison.
+        """
+
+        def step(rows: TaskWriter, task: Task) -> Task:
+            return rows.save(task, transitions.given_back(task, error, is_interrupt=is_interrupt, now=self._now()))
+
+        return self._changes.try_make(task_id, fenced(lease_token, step))
+
+    # By hand
+
+    def cancel(self, task_id: str) -> Task:
+        """Final at once: a result that comes later is refused. A cancelled task stays so. Raises ConflictError."""
+
+        def step(rows: TaskWriter, task: Task) -> Task:
+            if task.status is TaskStatus.CANCELLED:
+                return task
+            if task.status.is_final:
+                raise ConflictError(f"The task is already {task.status.value}, so it cannot be cancelled.")
+            return rows.save(task, transitions.cancelled(task, self._now()))
+
+        return self._changes.make_or_refuse(task_id, step)
+
+    def retry(self, task_id: str) -> Task:
+        """A failed or cancelled task starts over, at the back, with all its attempts. Raises ConflictError."""
+
+        def step(rows: TaskWriter, task: Task) -> Task:
+            if task.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
+                raise ConflictError(f"Only failed and cancelled tasks can be retried; this one is {task.status.value}.")
+            rows.remove_windows(task.id)
+            return rows.save(task, transitions.started_over(task, seq=rows.next_seq()))
+
+        return self._changes.make_or_refuse(task_id, step)
+
+    def set_priority(self, task_id: str, priority: Priority) -> Task:
+        """Raises ConflictError when the task does not wait."""
+
+        def step(rows: TaskWriter, task: Task) -> Task:
+            if not task.status.is_waiting:
+                raise ConflictError(f"Only waiting tasks have a place to change; this one is {task.status.value}.")
+            return task if task.priority == priority else rows.save(task, task.with_(priority=priority))
+
+        return self._changes.make_or_refuse(task_id, step)
+
+    def delete(self, task_id: str) -> None:
+        """Its rows and text are gone; a running attempt is cancelled first. Its files are the caller's to delete."""
+        if self.get(task_id).status is TaskStatus.PROCESSING:
+            self._changes.try_make(task_id, self._cancel_if_running)
+        self._changes.delete(task_id)
+        self._store.forget_deleted()
+
+    # Looking
+
+    def get(self, task_id: str) -> Task:
+        with self._store.reading() as rows:
+            return rows.get(task_id)
+
+    def page(self, wanted: TaskFilter) -> TaskPage:
+        """Newest first. Raises InvalidOptionError."""
+        with self._store.reading() as rows:
+            page = rows.page(wanted)
+        return replace(page, counts=self.counts())
+
+    def counts(self) -> dict[TaskStatus, int]:
+        return self._memory.counts()
+
+    def _cancel_if_running(self, rows: TaskWriter, task: Task) -> Task | None:
+        is_running = task.status is TaskStatus.PROCESSING
+        return rows.save(task, transitions.cancelled(task, self._now())) if is_running else None
+
+    def _now(self) -> datetime:
+        return self._clock.now()
+
+
+def _earlier(rows: TaskReader, key: str, new: NewTask) -> Task | None:
+    """The task that came with this key, when it also is what `new` asks for. Raises IdempotencyMismatchError."""
+    task = rows.find_by_key(key)
+    if task is None:
+        return None
+    asked = (new.sha256, new.options, new.requested_device)
+    if (task.sha256, task.options, task.requested_device) != asked:
+        raise IdempotencyMismatchError()
+    return task

@@ -1,0 +1,80 @@
+"""What the queue does first after a start: put right what a crash or a stop left, then load what waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from errors import BadRecordError
+from optimizer import records, transitions
+from optimizer.clock import Clock
+from optimizer.queue_memory import LoadedTasks, QueueMemory
+from optimizer.records import Row
+from optimizer.rows import TaskWriter
+from optimizer.store import TaskStore
+from optimizer.task import ErrorInfo, Task, TaskStatus
+from optimizer.task_changes import TaskChanges
+
+_RETRYING = TaskStatus.RETRYING.value
+INTERRUPTED = ErrorInfo(
+    "interrupted", "The server stopped while the task was running. The task goes on after its last saved window."
+)
+
+
+@dataclass(frozen=True)
+class RecoveryReport:
+    """Ids. interrupted: ran when the last server stopped. poisoned: those of them that are given up for it.
+    bad_records: rows that cannot be read. waiting: how many wait now."""
+
+    interrupted: tuple[str, ...]
+    poisoned: tuple[str, ...]
+    bad_records: tuple[str, ...]
+    waiting: int
+
+
+class Recovery:
+    def __init__(self, store: TaskStore, memory: QueueMemory, changes: TaskChanges, clock: Clock) -> None:
+        self._store = store
+        self._memory = memory
+        self._changes = changes
+        self._clock = clock
+
+    def run(self, boot_id: str) -> RecoveryReport:
+        """boot_id: of this start; what another one claimed runs no more."""
+        with self._store.reading() as rows:
+            running = rows.running_ids(not_owned_by=boot_id)
+            unreadable = rows.ids_of_unknown_states()
+        interrupted = [self._changes.try_make(task_id, self._interrupt) for task_id in running]
+        for task_id in unreadable:
+            self._changes.set_aside(task_id)
+        unreadable += [task_id for task_id, task in zip(running, interrupted, strict=True) if task is None]
+        unreadable += self._load_waiting()
+        counts = self._memory.counts()
+        return RecoveryReport(
+            interrupted=tuple(running),
+            poisoned=tuple(task.id for task in interrupted if task is not None and task.status is TaskStatus.FAILED),
+            bad_records=tuple(unreadable),
+            waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
+        )
+
+    def _interrupt(self, rows: TaskWriter, task: Task) -> Task:
+        return rows.save(task, transitions.given_back(task, INTERRUPTED, is_interrupt=True, now=self._clock.now()))
+
+    def _load_waiting(self) -> list[str]:
+        """Fills memory; returns the ids of those whose rows cannot be read, which are set aside."""
+        unreadable = []
+        waiting, since = LoadedTasks(), self._clock.monotonic()
+        with self._store.reading() as rows:
+            for row in rows.waiting():
+                try:
+                    due = self._due(row)
+                    waiting.add(records.waiting_of(row, since), is_prepared=row.audio_seconds is not None, due=due)
+                except BadRecordError:
+                    unreadable.append(row.id)
+            self._memory.load(waiting, rows.counts())
+        for task_id in unreadable:
+            self._changes.set_aside(task_id)
+        return unreadable
+
+    def _due(self, row: Row) -> float | None:
+        is_retrying = row.status == _RETRYING
+        return self._changes.due(records.not_before_of(row)) if is_retrying else None
