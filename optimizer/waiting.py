@@ -76,6 +76,16 @@ class WaitingView:
     def __len__(self) -> int:
         return sum(len(group.tasks) for group in self.groups)
 
+    def __contains__(self, task: object) -> bool:
+        """Whether exactly this task waited at that moment."""
+        if not isinstance(task, WaitingTask):
+            return False
+        group = next((group for group in self.groups if group.key == GroupKey.of(task)), None)
+        if group is None:
+            return False
+        place = bisect_left(group.tasks, task.seq, key=_seq)
+        return group.tasks[place : place + 1] == (task,)
+
 
 class WaitingIndex:
     """The same groups, kept up to date one task at a time. Not thread-safe: its owner locks.

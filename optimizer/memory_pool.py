@@ -1,0 +1,250 @@
+"""One device's memory as a ledger: what is there, what is promised to whom, what is really used.
+
+Promises are made before anything is loaded, so a worker never asks its device for bytes that another task was promised.
+The ledger touches no device; what is really used comes in through `observe`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
+
+log = logging.getLogger(__name__)
+
+MODEL_OWNER_PREFIX = "model:"
+CONTEXT_OWNER = "context"  # what the worker process takes before any model is loaded
+
+
+def model_owner(model: str) -> str:
+    """The owner under which a resident model's weights are promised; tasks are promised under their ids."""
+    return f"{MODEL_OWNER_PREFIX}{model}"
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    owner: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class PoolSnapshot:
+    """One device's ledger at one moment, in bytes.
+
+    used: by this server's worker, as measured last. others: by other programs, as measured last.
+    free: what may still be promised; headroom + reserved + others + free == total while others took no promised bytes.
+    double_releases: how often a reservation was released again (harmless, but somebody's bug).
+    """
+
+    device: str
+    total: int
+    headroom: int
+    reserved: int
+    used: int
+    others: int
+    free: int
+    reservations: tuple[LedgerEntry, ...]
+    double_releases: int
+
+    @property
+    def capacity(self) -> int:
+        """What models and tasks may be promised at most, on an empty device."""
+        context = sum(entry.nbytes for entry in self.reservations if entry.owner == CONTEXT_OWNER)
+        return self.total - self.headroom - context
+
+    @property
+    def models(self) -> dict[str, int]:
+        """Promised bytes by resident model."""
+        return {
+            entry.owner.removeprefix(MODEL_OWNER_PREFIX): entry.nbytes
+            for entry in self.reservations
+            if entry.owner.startswith(MODEL_OWNER_PREFIX)
+        }
+
+
+class Reservation:
+    """A promise of memory until `release`, which any thread may call, more than once. Leaving a `with` releases it."""
+
+    def __init__(self, pool: GPUMemoryPool, number: int, owner: str) -> None:
+        self._pool = pool
+        self._number = number
+        self.owner = owner
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes promised now; 0 once released."""
+        return self._pool._promised(self._number)
+
+    @property
+    def is_active(self) -> bool:
+        return self._pool._is_active(self._number)
+
+    def try_resize(self, nbytes: int) -> bool:
+        """Changes the promise to `nbytes`; False, and nothing changed, when that does not fit or it was released."""
+        return self._pool._try_resize(self._number, nbytes)
+
+    def release(self) -> None:
+        self._pool._release(self._number, self.owner)
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class GPUMemoryPool:
+    """The ledger of one device: the sum of its promises never passes total - headroom. Never blocks; any thread."""
+
+    def __init__(self, device: str, total_bytes: int, *, headroom_bytes: int = 0) -> None:
+        """headroom_bytes: never promised, for what no estimate foresees. Raises ValueError above the total."""
+        if not 0 <= headroom_bytes <= total_bytes:
+            raise ValueError(f"{device}: a headroom of {headroom_bytes} bytes does not fit into {total_bytes} bytes")
+        self.device = device
+        self._lock = Lock()
+        self._numbers = itertools.count(1)
+        self._total = total_bytes
+        self._headroom = headroom_bytes
+        self._entries: dict[int, LedgerEntry] = {}
+        # Kept beside the entries, not derived from them, so that `check` compares two independent accounts.
+        self._unpromised = total_bytes - headroom_bytes
+        self._used = 0
+        self._others = 0
+        self._double_releases = 0
+        self._first_live_number = 0  # reservations below it were voided; releasing those is expected
+
+    @property
+    def reserved_bytes(self) -> int:
+        with self._lock:
+            return self._reserved()
+
+    @property
+    def free_bytes(self) -> int:
+        with self._lock:
+            return self._free(respects_others=True)
+
+    def try_reserve(self, owner: str, nbytes: int, *, respects_others: bool = True) -> Reservation | None:
+        """A promise of memory for `owner`, or None, and nothing changed, when it would pass the limit now.
+
+        respects_others: False promises what other programs use too, for a task that starts although memory is tight.
+        """
+        _require_not_negative(nbytes)
+        with self._lock:
+            if nbytes > self._free(respects_others):
+                return None
+            number = next(self._numbers)
+            self._entries[number] = LedgerEntry(owner, nbytes)
+            self._unpromised -= nbytes
+            return Reservation(self, number, owner)
+
+    def observe(self, used_bytes: int, others_bytes: int = 0) -> None:
+        """What was measured: used_bytes by this server's worker, others_bytes by other programs on the device."""
+        _require_not_negative(used_bytes)
+        _require_not_negative(others_bytes)
+        with self._lock:
+            self._used = used_bytes
+            self._others = others_bytes
+
+    def resize(self, total_bytes: int) -> bool:
+        """Changes the size of the device; False, and nothing changed, when that would break a promise.
+
+        A headroom larger than the new size leaves nothing to promise.
+        """
+        _require_not_negative(total_bytes)
+        with self._lock:
+            unpromised = total_bytes - min(self._headroom, total_bytes) - self._reserved()
+            if unpromised < 0:
+                return False
+            self._total, self._unpromised = total_bytes, unpromised
+            return True
+
+    def void_all(self) -> tuple[LedgerEntry, ...]:
+        """Ends every promise, because the process that held the memory is gone, and returns what was promised.
+
+        Reservations that are still around become released ones; releasing them later is harmless and not counted.
+        """
+        with self._lock:
+            voided = tuple(self._entries.values())
+            self._entries.clear()
+            self._unpromised = self._total - self._effective_headroom()
+            self._used = 0
+            self._first_live_number = next(self._numbers)
+            return voided
+
+    def snapshot(self) -> PoolSnapshot:
+        with self._lock:
+            return PoolSnapshot(
+                device=self.device,
+                total=self._total,
+                headroom=self._effective_headroom(),
+                reserved=self._reserved(),
+                used=self._used,
+                others=self._others,
+                free=self._free(respects_others=True),
+                reservations=tuple(self._entries.values()),
+                double_releases=self._double_releases,
+            )
+
+    def check(self) -> None:
+        """Raises RuntimeError with the numbers when promised + unpromised + headroom is not the total: our own bug."""
+        with self._lock:
+            reserved, headroom = self._reserved(), self._effective_headroom()
+            if reserved + self._unpromised + headroom != self._total or self._unpromised < 0:
+                owners = ", ".join(f"{entry.owner}={entry.nbytes}" for entry in self._entries.values())
+                raise RuntimeError(
+                    f"{self.device}: the ledger does not add up: reserved {reserved} + unpromised {self._unpromised}"
+                    f" + headroom {headroom} != total {self._total}; {owners}"
+                )
+
+    def _reserved(self) -> int:
+        return sum(entry.nbytes for entry in self._entries.values())
+
+    def _effective_headroom(self) -> int:
+        return min(self._headroom, self._total)
+
+    def _free(self, respects_others: bool) -> int:
+        if not respects_others:
+            return self._unpromised
+        return max(0, self._unpromised - self._others)
+
+    def _promised(self, number: int) -> int:
+        with self._lock:
+            entry = self._entries.get(number)
+            return 0 if entry is None else entry.nbytes
+
+    def _is_active(self, number: int) -> bool:
+        with self._lock:
+            return number in self._entries
+
+    def _try_resize(self, number: int, nbytes: int) -> bool:
+        _require_not_negative(nbytes)
+        with self._lock:
+            entry = self._entries.get(number)
+            if entry is None:
+                return False
+            growth = nbytes - entry.nbytes
+            if growth > 0 and growth > self._free(respects_others=True):
+                return False
+            self._entries[number] = LedgerEntry(entry.owner, nbytes)
+            self._unpromised -= growth
+            return True
+
+    def _release(self, number: int, owner: str) -> None:
+        with self._lock:
+            entry = self._entries.pop(number, None)
+            if entry is not None:
+                self._unpromised += entry.nbytes
+                return
+            if number < self._first_live_number:
+                return
+            self._double_releases += 1
+        log.debug("event=released_again device=%s owner=%s", self.device, owner)
+
+
+def _require_not_negative(nbytes: int) -> None:
+    if nbytes < 0:
+        raise ValueError(f"bytes must not be negative: {nbytes}")

@@ -1,0 +1,189 @@
+"""One device during one decision: what still fits on it, and which resident models would have to go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from optimizer.task import AUTO_DEVICE
+from optimizer.waiting import WaitingTask
+
+DeviceKind = Literal["cpu", "cuda"]
+
+
+class Estimates(Protocol):
+    """MemoryEstimationPool, as far as a decision needs it. Bytes never shrink as audio_seconds grow."""
+
+    def weights_bytes(self, model: str, kind: DeviceKind) -> int: ...
+
+    def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceView:
+    """One device as it stands when a decision is made.
+
+    capacity_bytes: what models and tasks may be promised on the empty device. free_bytes: what may be promised now.
+    resident: promised bytes by model that is loaded or being loaded. running_models: those in use, never evicted.
+    running, slots: tasks it has, and may have. rounds: how often it was handed tasks (see policy.STARVING_TURN).
+    """
+
+    name: str
+    kind: DeviceKind
+    capacity_bytes: int
+    free_bytes: int
+    slots: int = 1
+    running: int = 0
+    rounds: int = 0
+    is_ready: bool = True
+    resident: Mapping[str, int] = field(default_factory=dict)
+    running_models: frozenset[str] = frozenset()
+
+    def is_wanted_by(self, device: str) -> bool:
+        return device in (AUTO_DEVICE, self.name)
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """Whether a model's weights are on this machine; fetch_fraction: 0 to 1 while they are being fetched.
+
+    failed_message: why fetching them failed last, in public words.
+    """
+
+    is_available: bool
+    fetch_fraction: float | None = None
+    failed_message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One task to start on a device.
+
+    weights_bytes: to reserve for loading its model first; 0 when that is resident or an earlier assignment loads it.
+    evict: idle resident models to unload before. is_forced: reserve it although other programs use that memory.
+    """
+
+    task_id: str
+    device: str
+    model: str
+    task_bytes: int
+    weights_bytes: int = 0
+    evict: tuple[str, ...] = ()
+    is_forced: bool = False
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a task fits: missing_bytes is 0 when it does, after evicting `evict`."""
+
+    task_bytes: int
+    weights_bytes: int
+    evict: tuple[str, ...] = ()
+    missing_bytes: int = 0
+    is_forced: bool = False
+
+
+class DevicePlan:
+    """The device's free memory, slots and models as the assignments of one decision use them up. Not thread-safe."""
+
+    def __init__(self, view: DeviceView, estimates: Estimates) -> None:
+        self.view = view
+        self.free_bytes = view.free_bytes
+        self.slots_left = view.slots - view.running if view.is_ready else 0
+        self.resident = dict(view.resident)
+        self.started = 0
+        self.is_closed = False
+        self.loaded_now: set[str] = set()  # models of the tasks accepted
+        self._estimates = estimates
+        self._too_long: dict[tuple[str, bool], float] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be handed tasks in this decision."""
+        return self.slots_left > 0 and not self.is_closed
+
+    @property
+    def is_idle(self) -> bool:
+        return self.view.running + self.started == 0
+
+    def weights_bytes(self, model: str) -> int:
+        return self._estimates.weights_bytes(model, self.view.kind)
+
+    def task_bytes(self, task: WaitingTask) -> int:
+        return self._estimates.task_bytes(task.model, self.view.kind, task.audio_seconds, task.word_timestamps)
+
+    def bytes_alone(self, task: WaitingTask) -> int:
+        """What the task needs on the empty device."""
+        return self.weights_bytes(task.model) + self.task_bytes(task)
+
+    def fits_alone(self, task: WaitingTask) -> bool:
+        """Whether the task could ever run here. Remembers the shortest that could not, to save estimates."""
+        kind = (task.model, task.word_timestamps)
+        if task.audio_seconds >= self._too_long.get(kind, float("inf")):
+            return False
+        if self.bytes_alone(task) <= self.view.capacity_bytes:
+            return True
+        self._too_long[kind] = task.audio_seconds
+        return False
+
+    def fit(self, task: WaitingTask, evictable: Sequence[str] = (), *, may_force: bool = False) -> Fit:
+        """How the task fits now, when the models in `evictable` may be unloaded, earlier ones rather than later ones.
+
+        may_force: on an idle device, count memory that other programs use as free.
+        """
+        weights = 0 if task.model in self.resident else self.weights_bytes(task.model)
+        task_bytes = self.task_bytes(task)
+        evict = self._evictions(weights + task_bytes - self.free_bytes, evictable)
+        if evict is not None:
+            return Fit(task_bytes, weights, evict)
+        if may_force and self.is_idle:
+            unpromised = self.view.capacity_bytes - sum(self.resident.values())
+            evict = self._evictions(weights + task_bytes - unpromised, evictable)
+            if evict is not None:
+                return Fit(task_bytes, weights, evict, is_forced=True)
+        reachable = self.free_bytes + sum(self.resident[model] for model in evictable)
+        return Fit(task_bytes, weights, missing_bytes=weights + task_bytes - reachable)
+
+    def evictable(self, model: str) -> list[str]:
+        """Resident models that nothing runs with, other than `model`."""
+        return sorted(set(self.resident) - self.view.running_models - self.loaded_now - {model})
+
+    def missing_bytes(self, task: WaitingTask) -> int:
+        """How much too little the device has for the task, whatever could be evicted; 0 when it fits."""
+        return max(0, self.fit(task, self.evictable(task.model)).missing_bytes)
+
+    def accept(self, task: WaitingTask, fit: Fit) -> Assignment:
+        """Uses up what the task takes."""
+        self.free_bytes += sum(self.resident.pop(model) for model in fit.evict)
+        self.free_bytes -= fit.weights_bytes + fit.task_bytes
+        self.resident.setdefault(task.model, fit.weights_bytes)
+        self.loaded_now.add(task.model)
+        self.slots_left -= 1
+        self.started += 1
+        return Assignment(
+            task_id=task.id,
+            device=self.view.name,
+            model=task.model,
+            task_bytes=fit.task_bytes,
+            weights_bytes=fit.weights_bytes,
+            evict=fit.evict,
+            is_forced=fit.is_forced,
+        )
+
+    def _evictions(self, missing_bytes: int, evictable: Sequence[str]) -> tuple[str, ...] | None:
+        """The models to unload for `missing_bytes` more; () when there is no need, None when all are too little."""
+        chosen: list[str] = []
+        gained = 0
+        for model in evictable:
+            if gained >= missing_bytes:
+                break
+            chosen.append(model)
+            gained += self.resident[model]
+        if gained < missing_bytes:
+            return None
+        for model in tuple(chosen):  # an earlier one may have become needless when a larger one followed
+            if gained - self.resident[model] >= missing_bytes:
+                chosen.remove(model)
+                gained -= self.resident[model]
+        return tuple(chosen)

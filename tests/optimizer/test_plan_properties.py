@@ -1,0 +1,322 @@
+"""What holds for every plan, whatever waits and whatever is there; and that no stream of tasks starves a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from optimizer.placement import Assignment, DeviceView, ModelView
+from optimizer.policy import Plan, PlanLimits, plan, plan_in_order
+from optimizer.task import Priority
+from optimizer.waiting import WaitingTask, WaitingView
+from optimizer.waiting_reasons import WaitCode
+from tests.optimizer.planning import EVERY_MODEL, GB, WEIGHTS, RoundEstimates, decide, device, started, task
+
+MODELS = sorted(WEIGHTS)
+DEVICES = ("cuda:0", "cuda:1", "cpu")
+ESTIMATES = RoundEstimates()
+NOW = 1000.0
+
+
+@st.composite
+def waiting_tasks(draw: st.DrawFn) -> list[WaitingTask]:
+    count = draw(st.integers(0, 14))
+    return [
+        WaitingTask(
+            id=f"t{seq}",
+            seq=seq,
+            model=draw(st.sampled_from(MODELS)),
+            priority=draw(st.sampled_from(Priority)),
+            audio_seconds=draw(st.floats(0.1, 20_000)),
+            device=draw(st.sampled_from(["auto", "auto", *DEVICES, "cuda:9"])),
+            waiting_since=draw(st.floats(0, NOW)),
+            word_timestamps=draw(st.booleans()),
+        )
+        for seq in range(count)
+    ]
+
+
+@st.composite
+def device_views(draw: st.DrawFn) -> list[DeviceView]:
+    """Devices whose ledger is in order: promises within the capacity, models in use resident."""
+    views = []
+    for name in draw(st.lists(st.sampled_from(DEVICES), unique=True, min_size=1)):
+        capacity = draw(st.integers(1, 30)) * GB
+        resident: list[str] = []
+        for model in draw(st.lists(st.sampled_from(MODELS), unique=True)):
+            if sum(WEIGHTS[each] for each in (*resident, model)) <= capacity:
+                resident.append(model)
+        in_use = draw(st.lists(st.sampled_from(resident), unique=True)) if resident else []
+        running = draw(st.integers(len(in_use), len(in_use) + 2)) if in_use else 0
+        left = capacity - sum(WEIGHTS[model] for model in resident)
+        views.append(
+            device(
+                name,
+                capacity,
+                resident=resident,
+                running_models=in_use,
+                running=running,
+                running_tasks_bytes=draw(st.integers(0, left)) if running else 0,
+                others_bytes=draw(st.sampled_from([0, 0, GB, 10 * GB])),
+                slots=draw(st.integers(1, 6)),
+                rounds=draw(st.integers(0, 3)),
+                is_ready=draw(st.sampled_from([True, True, True, False])),
+            )
+        )
+    return views
+
+
+@st.composite
+def plan_limits(draw: st.DrawFn) -> PlanLimits:
+    least, most = sorted((draw(st.integers(0, 6)), draw(st.integers(1, 10))))
+    smallest, largest = sorted((draw(st.integers(1, 4)), draw(st.integers(1, 6))))
+    return PlanLimits(
+        min_concurrent=least, max_concurrent=max(1, most), min_batch=smallest, max_batch=largest,
+        starvation_s=draw(st.sampled_from([0.0, 500.0, 2000.0])),
+    )  # fmt: skip
+
+
+@st.composite
+def model_views(draw: st.DrawFn) -> dict[str, ModelView]:
+    here, fetching = ModelView(is_available=True), ModelView(is_available=False, fetch_fraction=0.5)
+    return {model: draw(st.sampled_from([here, here, here, fetching])) for model in MODELS}
+
+
+WORLD = {"tasks": waiting_tasks(), "devices": device_views(), "models": model_views(), "limits": plan_limits()}
+EXAMPLES = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def decision_of(
+    tasks: Sequence[WaitingTask], devices: Sequence[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> Plan:
+    return plan(WaitingView.of(tasks), devices, ESTIMATES, models, limits, NOW)
+
+
+def assigned_to(decision: Plan, view: DeviceView) -> list[Assignment]:
+    return [assignment for assignment in decision.assignments if assignment.device == view.name]
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_a_plan_never_promises_more_than_a_device_has(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    decision = decision_of(tasks, devices, models, limits)
+    for view in devices:
+        assignments = assigned_to(decision, view)
+        evicted = {model for assignment in assignments for model in assignment.evict}
+        gained = sum(view.resident[model] for model in evicted)
+        needed = sum(assignment.task_bytes + assignment.weights_bytes for assignment in assignments)
+        if any(assignment.is_forced for assignment in assignments):
+            assert view.running == 0
+            assert needed <= view.capacity_bytes - sum(view.resident.values()) + gained
+        else:
+            assert needed <= view.free_bytes + gained or not assignments
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_a_plan_loads_each_model_once_and_evicts_none_in_use(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    decision = decision_of(tasks, devices, models, limits)
+    for view in devices:
+        assignments = assigned_to(decision, view)
+        evicted = [model for assignment in assignments for model in assignment.evict]
+        assert len(evicted) == len(set(evicted))
+        assert set(evicted) <= set(view.resident) - view.running_models - {a.model for a in assignments}
+        loads = [assignment.weights_bytes > 0 for assignment in assignments]
+        assert loads == [
+            assignment is assignments[0] and assignment.model not in view.resident for assignment in assignments
+        ]
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_a_plan_keeps_to_slots_batches_and_limits(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    decision = decision_of(tasks, devices, models, limits)
+    running = sum(view.running for view in devices)
+    assert len(decision.assignments) <= max(0, limits.max_concurrent - running)
+    for view in devices:
+        assignments = assigned_to(decision, view)
+        assert len(assignments) <= max(0, min(limits.max_batch, view.slots - view.running))
+        assert len({assignment.model for assignment in assignments}) <= 1
+        assert view.is_ready or not assignments
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_every_task_is_started_once_where_it_may_run_or_has_a_reason(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    decision = decision_of(tasks, devices, models, limits)
+    by_id = {each.id: each for each in tasks}
+    assert len(decision.assigned) == len(decision.assignments)
+    for assignment in decision.assignments:
+        chosen = by_id[assignment.task_id]
+        assert chosen.device in ("auto", assignment.device)
+        assert models[chosen.model].is_available
+    assert set(decision.reasons) == set(by_id) - decision.assigned
+    for task_id, reason in decision.reasons.items():
+        assert decision.reason_for(task_id) == reason
+        assert (reason.code is WaitCode.MODEL_FETCHING) <= (not models[by_id[task_id].model].is_available)
+
+
+@given(**WORLD, seed=st.randoms(use_true_random=False))
+@EXAMPLES
+def test_the_same_input_gives_the_same_plan_in_whatever_order_it_is_listed(
+    tasks: list[WaitingTask],
+    devices: list[DeviceView],
+    models: dict[str, ModelView],
+    limits: PlanLimits,
+    seed: object,
+) -> None:
+    first = decision_of(tasks, devices, models, limits)
+    seed.shuffle(tasks)  # type: ignore[attr-defined]
+    seed.shuffle(devices)  # type: ignore[attr-defined]
+    second = decision_of(tasks, devices, models, limits)
+    assert (first.assignments, first.reasons) == (second.assignments, second.reasons)
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_an_idle_server_starts_something_whenever_something_fits(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    """No deadlock: with nothing running, only missing weights, missing devices or sizes can keep all tasks waiting."""
+    idle = [
+        replace(
+            view,
+            running=0,
+            running_models=frozenset(),
+            free_bytes=max(0, view.capacity_bytes - sum(view.resident.values())),
+        )
+        for view in devices
+    ]
+    decision = decision_of(tasks, idle, models, limits)
+    if not decision.assignments:
+        hopeless = {
+            WaitCode.TOO_BIG, WaitCode.MODEL_FETCHING, WaitCode.DEVICE_STARTING, WaitCode.DEVICE_UNKNOWN,
+        }  # fmt: skip
+        may_wait_for_a_device = {view.name for view in idle if not view.is_ready}
+        for reason in decision.reasons.values():
+            assert reason.code in hopeless or may_wait_for_a_device
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_of_one_priority_on_one_idle_device_loaded_models_go_first_and_then_small_ones(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    roomy = device(capacity=1000 * GB, resident=list(devices[0].resident))
+    plain = [replace(each, priority=Priority.NORMAL, device="auto", waiting_since=NOW) for each in tasks]
+    decision = decision_of(plain, [roomy], models, replace(limits, starvation_s=1.0))
+    candidates = [each for each in plain if models[each.model].is_available]
+    if candidates:
+        best = min(candidates, key=lambda each: (each.model not in roomy.resident, WEIGHTS[each.model], each.seq))
+        assert decision.assignments[0].task_id == best.id
+
+
+@given(tasks=waiting_tasks(), devices=device_views(), models=model_views())
+@EXAMPLES
+def test_the_plain_path_starts_at_most_one_task_and_only_when_nothing_runs(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView]
+) -> None:
+    decision = plan_in_order(WaitingView.of(tasks), devices, ESTIMATES, models)
+    assert len(decision.assignments) <= (0 if any(view.running for view in devices) else 1)
+    assert set(decision.reasons) == {each.id for each in tasks} - decision.assigned
+
+
+@dataclass
+class Simulation:
+    """One server over time: every started task runs for a fixed number of rounds. Time passes one second a round."""
+
+    capacity: int
+    slots: int
+    limits: PlanLimits
+    duration: int = 2
+    waiting: list[WaitingTask] = field(default_factory=list)
+    running: dict[str, tuple[Assignment, int]] = field(default_factory=dict)
+    resident: list[str] = field(default_factory=list)
+    rounds: int = 0
+    now: int = 0
+
+    def step(self) -> list[str]:
+        """One decision, carried out; the ids of what it started."""
+        self.now += 1
+        self.running = {key: value for key, value in self.running.items() if value[1] > self.now}
+        view = device(
+            capacity=self.capacity,
+            slots=self.slots,
+            running=len(self.running),
+            running_models={assignment.model for assignment, _ in self.running.values()},
+            running_tasks_bytes=sum(assignment.task_bytes for assignment, _ in self.running.values()),
+            resident=self.resident,
+            rounds=self.rounds,
+        )
+        decision = plan(WaitingView.of(self.waiting), [view], ESTIMATES, EVERY_MODEL, self.limits, float(self.now))
+        self.rounds += bool(decision.assignments)
+        for assignment in decision.assignments:
+            self.resident = [model for model in self.resident if model not in assignment.evict]
+            if assignment.weights_bytes:
+                self.resident.append(assignment.model)
+            self.running[assignment.task_id] = (assignment, self.now + self.duration)
+        self.waiting = [each for each in self.waiting if each.id not in decision.assigned]
+        return [assignment.task_id for assignment in decision.assignments]
+
+
+@given(
+    slots=st.integers(1, 4),
+    min_batch=st.integers(1, 3),
+    victim_model=st.sampled_from(MODELS),
+    stream=st.lists(st.tuples(st.sampled_from(["tiny", "base"]), st.sampled_from(Priority)), min_size=1, max_size=5),
+)
+@settings(max_examples=30, deadline=None)
+def test_no_stream_of_other_tasks_starves_a_task(
+    slots: int, min_batch: int, victim_model: str, stream: list[tuple[str, Priority]]
+) -> None:
+    """A low-priority task that needs the whole device starts soon after `starvation_s`, whatever else arrives."""
+    limits = PlanLimits(min_batch=min_batch, starvation_s=20.0)
+    simulation = Simulation(13 * GB, slots, limits)
+    victim = task(0, victim_model, Priority.LOW, waiting_since=0.0, audio_seconds=400.0)
+    simulation.waiting.append(victim)
+    seq = 0
+    for _ in range(60):
+        for model, priority in stream:
+            seq += 1
+            simulation.waiting.append(task(seq, model, priority, waiting_since=float(simulation.now + 1)))
+        if victim.id in simulation.step():
+            break
+    assert victim.id not in {each.id for each in simulation.waiting}
+    assert simulation.now <= 20 + 2 * simulation.duration * 2 + 2
+
+
+def test_a_high_priority_task_passes_a_long_queue_of_starving_ones() -> None:
+    simulation = Simulation(13 * GB, 1, PlanLimits(starvation_s=20.0))
+    simulation.now = 10_000
+    simulation.waiting = [task(seq, waiting_since=float(seq)) for seq in range(200)]
+    simulation.waiting.append(task(1000, "large", Priority.HIGH, waiting_since=10_000.0))
+    order = [task_id for _ in range(8) for task_id in simulation.step()]
+    assert "t1000" in order[:2]
+
+
+def test_everything_that_fits_is_started_in_the_end() -> None:
+    simulation = Simulation(13 * GB, 3, PlanLimits(min_batch=2, starvation_s=20.0))
+    simulation.waiting = [
+        task(seq, MODELS[seq % 4], Priority(seq % 3), audio_seconds=10.0 * (seq % 7 + 1)) for seq in range(60)
+    ]
+    begun = [task_id for _ in range(200) for task_id in simulation.step()]
+    assert sorted(begun) == sorted(f"t{seq}" for seq in range(60))
+
+
+def test_one_decision_changes_nothing_that_it_was_given() -> None:
+    view = device(resident=["tiny"], capacity=11 * GB)
+    tasks = [task(1, "large"), task(2, "tiny")]
+    resident_before = dict(view.resident)
+    assert started(decide(tasks, [view])) == started(decide(tasks, [view]))
+    assert dict(view.resident) == resident_before
