@@ -1,0 +1,330 @@
+"""The scheduler's loop: looks at the queue whenever something changed, and carries out what the policy decides.
+
+All that changes a device's picture happens on this one thread; other threads hand in what they have to say through
+`post`. What must be durable was made so before it is posted (see `task_recorder`).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue as queues
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from errors import TranscriptionServerError, UnavailableError, WorkerDiedError
+from optimizer.clock import Clock
+from optimizer.device import SLOTS, Device, DeviceState, DeviceStatus, RunningTask
+from optimizer.events import Event, SystemChanged, TaskChanged
+from optimizer.files import TaskFiles
+from optimizer.memory_estimation import MemoryEstimationPool
+from optimizer.memory_pool import Reservation
+from optimizer.model_library import ModelLibrary
+from optimizer.placement import Assignment, DeviceView
+from optimizer.policy import Plan, PlanLimits, plan, plan_in_order
+from optimizer.queue_manager import IntelligentQueueManager
+from optimizer.task import ErrorInfo, Task
+from optimizer.task_recorder import TaskRecorder
+from optimizer.waiting_reasons import WaitReason
+from whisper_core import protocol
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE_S = 2.0
+HEARTBEAT_LIMIT_S = 5.0  # longer than any nap of the loop that `is_alive` must tolerate
+BUSY_PAUSE_S = 0.5
+
+Action = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class SchedulerParts:
+    """What the loop works with.
+
+    devices: grows by the fallback when no other can be used. make_fallback: a device that always works, the CPU.
+    is_optimized: False for the plain path, first come first served and one at a time.
+    """
+
+    queue: IntelligentQueueManager
+    devices: list[Device]
+    files: TaskFiles
+    estimates: MemoryEstimationPool
+    models: ModelLibrary
+    recorder: TaskRecorder
+    clock: Clock
+    publish: Callable[[Event], None]
+    make_fallback: Callable[[], Device]
+    is_optimized: bool
+
+
+class BatchTaskScheduler:
+    """start and stop once. `wake`, `post`, `limits`, `reason` and `statuses` from any thread."""
+
+    def __init__(self, parts: SchedulerParts, limits: PlanLimits, *, interval_s: float) -> None:
+        self._parts = parts
+        self._limits = limits
+        self._interval_s = interval_s
+        self._inbox: queues.SimpleQueue[Action] = queues.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="scheduler")
+        self._stopping = threading.Event()
+        self._plan: Plan | None = None
+        self._rounds: Counter[str] = Counter()
+        self._last_turn = parts.clock.monotonic()
+
+    # --- for every thread --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        for device in self._parts.devices:
+            device.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No new work; running tasks go back to pending at their last window. Returns when every worker is gone."""
+        self._stopping.set()
+        self.wake()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Have a look at the queue now."""
+        self.post(_nothing)
+
+    def post(self, action: Action) -> None:
+        """Run `action` on the scheduler's thread, before its next decision."""
+        self._inbox.put(action)
+
+    def is_alive(self) -> bool:
+        """Whether the loop turns."""
+        silent_s = self._parts.clock.monotonic() - self._last_turn
+        return self._thread.is_alive() and silent_s < self._interval_s + HEARTBEAT_LIMIT_S
+
+    @property
+    def limits(self) -> PlanLimits:
+        return self._limits
+
+    def set_limits(self, *, max_concurrent: int | None = None, max_batch: int | None = None) -> None:
+        """In force from the next decision on."""
+        changes = {"max_concurrent": max_concurrent, "max_batch": max_batch}
+        self._limits = replace(self._limits, **{name: value for name, value in changes.items() if value is not None})
+        self.wake()
+
+    def reason(self, task_id: str) -> WaitReason | None:
+        """Why the last decision left this task waiting; None when it did not meet it."""
+        return self._plan.reason_for(task_id) if self._plan else None
+
+    def statuses(self) -> list[DeviceStatus]:
+        return [device.status() for device in self._parts.devices]
+
+    def stop_task(self, task_id: str) -> None:
+        """End the task at its next window boundary, wherever it runs."""
+        for device in self._parts.devices:
+            self.post(partial(device.stop_task, task_id))
+
+    def on_report(self, device: Device, report: protocol.Report) -> None:
+        """Called by a device's reader thread: first what must be durable, then the picture of the device."""
+        self._parts.recorder.record(device.spec.name, device.spec.kind, report)
+        self.post(lambda: self._heard(device, report))
+
+    def on_exit(self, device: Device) -> None:
+        """Called by a device's reader thread once its worker is gone."""
+        self.post(lambda: self._exited(device))
+
+    # --- the loop ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._last_turn = self._parts.clock.monotonic()
+            try:
+                self._turn()
+            except UnavailableError as error:
+                log.warning("event=scheduler_waits code=%s", error.code)
+                self._stopping.wait(BUSY_PAUSE_S)
+            except Exception:
+                # The loop must outlive any single decision; what it held is in the database.
+                log.exception("event=decision_failed")
+                self._stopping.wait(BUSY_PAUSE_S)
+        self._stop_devices()
+
+    def _turn(self) -> None:
+        self._work_off_inbox(self._nap_s())
+        if self._stopping.is_set():
+            return
+        for device in self._parts.devices:
+            device.supervise()
+        self._parts.queue.promote_due()
+        self._decide()
+
+    def _nap_s(self) -> float:
+        """Until something is due, and `BATCH_SCHEDULE_INTERVAL` at most."""
+        due = [device.next_supervision_in() for device in self._parts.devices]
+        due.append(self._parts.queue.next_due_in())
+        return min([self._interval_s, *(seconds for seconds in due if seconds is not None)])
+
+    def _work_off_inbox(self, nap_s: float) -> None:
+        """Sleep until there is something, then take all of it, so that one decision answers many reports."""
+        try:
+            self._inbox.get(timeout=nap_s)()
+            while True:
+                self._inbox.get_nowait()()
+        except queues.Empty:
+            return
+
+    def _decide(self) -> None:
+        waiting = self._parts.queue.waiting()
+        models = {group.key.model: self._parts.models.view(group.key.model) for group in waiting.groups}
+        for model, view in models.items():
+            if not view.is_available:
+                self._parts.models.ensure(model)
+        views = [self._view(device) for device in self._parts.devices]
+        now = self._parts.clock.monotonic()
+        if self._parts.is_optimized:
+            self._plan = plan(waiting, views, self._parts.estimates, models, self._limits, now)
+        else:
+            self._plan = plan_in_order(waiting, views, self._parts.estimates, models, now)
+        for assignment in self._plan.assignments:
+            self._carry_out(assignment)
+        self._rounds.update({assignment.device for assignment in self._plan.assignments})
+        if self._plan.assignments:
+            self._parts.publish(SystemChanged())
+
+    def _view(self, device: Device) -> DeviceView:
+        memory = device.pool.snapshot()
+        return DeviceView(
+            name=device.spec.name,
+            kind=device.spec.kind,
+            capacity_bytes=memory.capacity,
+            free_bytes=memory.free,
+            slots=SLOTS,
+            running=len(device.running),
+            rounds=self._rounds[device.spec.name],
+            is_ready=device.is_ready and not device.evicting,
+            resident=memory.models,
+            running_models=frozenset(running.task.options.model for running in device.running.values()),
+        )
+
+    def _carry_out(self, assignment: Assignment) -> None:
+        device = next(device for device in self._parts.devices if device.spec.name == assignment.device)
+        try:
+            for model in assignment.evict:
+                log.info("model=%s event=evicted device=%s", model, device.spec.name)
+                device.evict(model)
+            # What is evicted is free only when the worker says so; that report brings the next decision.
+            if not device.evicting and self._is_resident(device, assignment):
+                self._start(device, assignment)
+        except WorkerDiedError:
+            log.warning("task=%s event=not_started device=%s is gone", assignment.task_id, device.spec.name)
+
+    def _is_resident(self, device: Device, assignment: Assignment) -> bool:
+        """Whether the task's model is loaded or being loaded, after having it loaded when that is this task's to do."""
+        if assignment.model in device.resident:
+            return True
+        return assignment.weights_bytes > 0 and device.load(
+            assignment.model,
+            self._promise(assignment.weights_bytes),
+            self._parts.models.models_dir,
+            respects_others=not assignment.is_forced,
+        )
+
+    def _promise(self, nbytes: int) -> int:
+        """The plain path reserves nothing: it runs one task, whatever that needs."""
+        return nbytes if self._parts.is_optimized else 0
+
+    def _start(self, device: Device, assignment: Assignment) -> None:
+        """Reserve, claim, hand over; whatever fails on the way leaves the task pending and the ledger as it was."""
+        reservation = device.pool.try_reserve(
+            assignment.task_id, self._promise(assignment.task_bytes), respects_others=not assignment.is_forced
+        )
+        if reservation is None:
+            return
+        is_handed_over = False
+        try:
+            task = self._parts.queue.claim(assignment.task_id, device.spec.name, assignment.task_bytes)
+            if task is not None:
+                self._hand_over(device, task, reservation)
+                is_handed_over = True
+        finally:
+            if not is_handed_over:
+                reservation.release()
+
+    def _hand_over(self, device: Device, task: Task, reservation: Reservation) -> None:
+        windows = self._parts.queue.windows(task.id)
+        self._parts.recorder.begin(task, sum(len(window.segments) for window in windows))
+        seed = zlib.crc32(task.id.encode())  # the task's own, also after a restart
+        try:
+            device.run(task, reservation, self._parts.files.audio_path(task.id), windows, seed)
+        except WorkerDiedError:
+            self._parts.queue.give_back(task.id, task.lease_token or "")
+            raise
+        log.info(
+            "task=%s event=handed_over device=%s model=%s attempt=%d after_windows=%d reserved_mb=%.0f",
+            task.id, device.spec.name, task.options.model, task.attempt, len(windows), reservation.nbytes / 1e6,
+        )  # fmt: skip
+
+    def _heard(self, device: Device, report: protocol.Report) -> None:
+        device.heard(report)
+        if isinstance(report, protocol.ModelLoaded):
+            self._parts.estimates.record_weights(report.model, device.spec.kind, report.weights_bytes)
+        if not isinstance(report, protocol.WindowDone):
+            self._parts.publish(SystemChanged())
+
+    def _exited(self, device: Device) -> None:
+        error, tasks = device.exited()
+        if device.state is DeviceState.STOPPED:
+            return
+        info = ErrorInfo(error.code, error.message, at=self._parts.clock.now())
+        for running in tasks:
+            log.error("task=%s event=attempt_failed code=%s device=%s", running.task.id, error.code, device.spec.name)
+            self._end_attempt(running, info)
+        if all(each.state is DeviceState.UNAVAILABLE for each in self._parts.devices):
+            self._fall_back()
+        self._parts.publish(SystemChanged())
+
+    def _fall_back(self) -> None:
+        fallback = self._parts.make_fallback()
+        if any(device.spec.name == fallback.spec.name for device in self._parts.devices):
+            return  # even the CPU's worker does not start; readiness says so
+        log.warning("device=%s event=fallback: no other device can be used", fallback.spec.name)
+        fallback.start()
+        self._parts.devices.append(fallback)
+
+    def _end_attempt(self, running: RunningTask, error: ErrorInfo) -> None:
+        """The worker died under the task. One that had got further is hardly why, so it is not charged for that."""
+        task_id, token = running.task.id, running.task.lease_token or ""
+        try:
+            if running.has_progressed:
+                self._parts.queue.give_back(task_id, token, error)
+            else:
+                self._parts.queue.fail(task_id, token, error, is_retryable=True)
+        except UnavailableError:
+            self.post(lambda: self._end_attempt(running, error))  # until the database takes it
+            raise
+
+    def _stop_devices(self) -> None:
+        """Tell all workers at once, then wait for each; what they had goes back to pending, without being charged."""
+        stoppers = [
+            threading.Thread(target=device.stop, args=(STOP_GRACE_S,), name=f"stop-{device.spec.name}")
+            for device in self._parts.devices
+        ]
+        for stopper in stoppers:
+            stopper.start()
+        for stopper in stoppers:
+            stopper.join()
+        for device in self._parts.devices:
+            _, tasks = device.exited()
+            for running in tasks:
+                self._give_back(running.task.id, running.task.lease_token or "")
+
+    def _give_back(self, task_id: str, lease_token: str) -> None:
+        try:
+            if self._parts.queue.give_back(task_id, lease_token) is not None:
+                log.info("task=%s state=pending event=given_back", task_id)
+                self._parts.publish(TaskChanged(task_id))
+        except TranscriptionServerError as error:
+            # The next start finds the row in `processing` under an old boot and does the same.
+            log.error("task=%s event=give_back_failed code=%s", task_id, error.code)
+
+
+def _nothing() -> None:
+    """A reason to wake up."""

@@ -1,0 +1,450 @@
+"""OptimizedWhisperSystem: the one object that the web room talks to.
+
+Builds the parts, starts and stops them, and answers what is going on.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ulid import ULID
+
+from config import Settings
+from errors import ConflictError, InvalidOptionError, QueueFullError, ShuttingDownError, StartError
+from optimizer import waiting_reasons as reasons
+from optimizer.batch_scheduler import BatchTaskScheduler, SchedulerParts
+from optimizer.clock import Clock, SystemClock
+from optimizer.device import Device, DeviceStatus
+from optimizer.device_worker import WorkerConfig
+from optimizer.devices import DeviceSpec, cpu_device, discover_devices
+from optimizer.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
+from optimizer.files import TaskFiles, Upload
+from optimizer.ingest import Ingest
+from optimizer.intake import Intake, Wanted
+from optimizer.memory_estimation import MemoryEstimationPool
+from optimizer.model_library import ModelLibrary
+from optimizer.performance_monitor import PerformanceMonitor
+from optimizer.policy import PlanLimits
+from optimizer.queue_manager import IntelligentQueueManager
+from optimizer.retry_policy import RetryDelay
+from optimizer.status import models_report, system_report
+from optimizer.store import TaskStore
+from optimizer.task import AUTO_DEVICE, Priority, Task, TaskFilter, TaskOptions, TaskStatus
+from optimizer.task_recorder import TaskRecorder
+from optimizer.views import Submission, TaskView
+from optimizer.waiting_reasons import WaitReason
+from whisper_core.audio import AudioDecoder, DecodeLimits, find_ffmpeg
+from whisper_core.models import MODEL_NAMES, model_info
+from whisper_core.protocol import Report
+from whisper_core.transcript import Transcript
+
+log = logging.getLogger(__name__)
+
+MIN_DECODE_TIMEOUT_S = 60.0
+MAX_FORECAST_POSITION = 50  # further back a forecast would cost more than it is worth
+DECODE_SPEED = 20.0  # seconds of sound that the slowest machine we serve decodes in a second
+
+
+class OptimizedWhisperSystem:
+    """start and stop once; everything else from any thread in between."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        worker: WorkerConfig | None = None,
+        devices: Sequence[DeviceSpec] | None = None,
+    ) -> None:
+        """worker, devices: other ones than the machine's own, for tests."""
+        self.settings = settings
+        self._clock = clock or SystemClock()
+        self._worker = worker or WorkerConfig(cpu_threads=settings.cpu_threads)
+        self._wanted_devices = devices
+        self._listeners: list[Listener] = []
+        self._stopping = threading.Event()
+
+        self._files = TaskFiles(settings.data_dir, settings.min_free_disk_mb * 1_000_000)
+        self._store = TaskStore(settings.data_dir, settings.database_url)
+        self._queue = IntelligentQueueManager(
+            self._store,
+            self._clock,
+            boot_id=secrets.token_hex(8),
+            max_queued=settings.max_queued_tasks,
+            retry_delay=RetryDelay(),
+            on_change=lambda task_id: self._publish(TaskChanged(task_id)),
+        )
+        self._estimates = MemoryEstimationPool(settings.memory_calibration_factor)
+        self._models = ModelLibrary(settings.models_dir, settings.model_sources, self._clock, self._models_changed)
+        self._monitor = PerformanceMonitor(
+            self._clock, interval_s=settings.performance_monitor_interval, on_sample=self._sample
+        )
+        self._recorder = TaskRecorder(
+            self._queue, self._files, self._estimates, self._monitor, self._clock, self._publish
+        )
+        self._ingest = Ingest(self._make_decoder, self._files)
+        self._intake = Intake(
+            self._queue, self._files, self._ingest, self._clock, max_attempts=1 + settings.max_task_retries
+        )
+        self._scheduler: BatchTaskScheduler | None = None
+        self._plain_reason: str | None = None
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the data folder, recover what an earlier run left, start the devices. Raises StartError."""
+        self._files.acquire_lock()
+        try:
+            self._store.open()
+            self._recover()
+            self._start_scheduler()
+        except BaseException:
+            self._store.close()
+            self._files.release_lock()
+            raise
+        self._monitor.start()
+        self._intake.prepare_waiting()
+
+    def stop(self) -> None:
+        """No new work, running tasks back to pending at their last window; a few seconds at most."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._recorder.stop()
+        self._models.stop()
+        if self._scheduler is not None:
+            self._scheduler.stop()
+        self._ingest.stop()
+        self._monitor.stop()
+        self._store.close()
+        self._files.release_lock()
+        log.info("event=stopped")
+
+    def _recover(self) -> None:
+        self._queue.recover()
+        sweep = self._files.sweep(self._store.ids(), self._clock.now())
+        if sweep.media_without_row or sweep.rows_without_media:
+            log.warning(
+                "event=swept uploads_without_task=%d tasks_without_upload=%d; nothing was removed",
+                len(sweep.media_without_row), len(sweep.rows_without_media),
+            )  # fmt: skip
+
+    def _start_scheduler(self) -> None:
+        if not self.settings.enable_optimization_system:
+            self._plain_reason = "ENABLE_OPTIMIZATION_SYSTEM is False"
+        devices = [self._make_device(spec) for spec in self._find_devices()]
+        self._scheduler = BatchTaskScheduler(
+            SchedulerParts(
+                queue=self._queue,
+                devices=devices,
+                files=self._files,
+                estimates=self._estimates,
+                models=self._models,
+                recorder=self._recorder,
+                clock=self._clock,
+                publish=self._publish,
+                make_fallback=lambda: self._make_device(cpu_device(self.settings)),
+                is_optimized=self._plain_reason is None,
+            ),
+            PlanLimits(
+                min_concurrent=self.settings.min_concurrent_tasks,
+                max_concurrent=self.settings.max_concurrent_tasks_limit,
+                min_batch=self.settings.min_batch_size,
+                max_batch=self.settings.max_batch_size,
+            ),
+            interval_s=self.settings.batch_schedule_interval,
+        )
+        self._log_start([device.spec for device in devices])
+        self._scheduler.start()
+
+    def _find_devices(self) -> Sequence[DeviceSpec]:
+        """Falls back to the plain path on the CPU when the machine does not say what it has."""
+        if self._wanted_devices is not None:
+            return self._wanted_devices
+        try:
+            return discover_devices(self.settings)
+        except StartError:
+            raise
+        except Exception:
+            log.exception("event=devices_unreadable")
+            self._plain_reason = "the machine's devices could not be read"
+            return [cpu_device(self.settings)]
+
+    def _make_device(self, spec: DeviceSpec) -> Device:
+        context_bytes = self._estimates.context_bytes(spec.kind)
+        return Device(spec, self._worker, self._clock, context_bytes, self._on_report, self._on_exit)
+
+    def _on_report(self, device: Device, report: Report) -> None:
+        self._running_scheduler.on_report(device, report)
+
+    def _on_exit(self, device: Device) -> None:
+        self._running_scheduler.on_exit(device)
+
+    @property
+    def _running_scheduler(self) -> BatchTaskScheduler:
+        if self._scheduler is None:
+            raise ShuttingDownError("The server is still starting.")
+        return self._scheduler
+
+    def _make_decoder(self) -> AudioDecoder:
+        limit_s = self.settings.max_audio_seconds
+        limits = DecodeLimits(max_seconds=limit_s, timeout_s=max(MIN_DECODE_TIMEOUT_S, limit_s / DECODE_SPEED))
+        return AudioDecoder(find_ffmpeg(self.settings.ffmpeg_binary), limits)
+
+    def _log_start(self, specs: Sequence[DeviceSpec]) -> None:
+        for spec in specs:
+            log.info("device=%s title=%r memory_gb=%.1f", spec.name, spec.title, spec.total_bytes / 1e9)
+        here = [name for name in MODEL_NAMES if self._models.is_available(name)]
+        log.info("models_here=%s default_model=%s", ",".join(here) or "none", self.settings.default_model)
+        if self._plain_reason is None:
+            log.info("path=optimized: tasks are planned by model, priority and memory")
+        else:
+            log.warning("path=plain: one task at a time in order of arrival, because %s", self._plain_reason)
+
+    # --- tasks -------------------------------------------------------------------------------------------------
+
+    def begin_upload(self, expected_bytes: int = 0) -> Upload:
+        """Where to write one upload; its `task_id` is the new task's. expected_bytes: what the client announced, or 0.
+
+        Raises ShuttingDownError, QueueFullError, FileTooLargeError or DiskFullError.
+        """
+        if self._stopping.is_set():
+            raise ShuttingDownError()
+        counts = self._queue.counts()
+        if counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING] >= self.settings.max_queued_tasks:
+            raise QueueFullError()
+        return self._files.begin_upload(
+            str(ULID()), expected_bytes=expected_bytes, max_bytes=self.settings.max_upload_bytes
+        )
+
+    def submit(
+        self,
+        upload: Upload,
+        *,
+        filename: str,
+        options: TaskOptions,
+        priority: Priority,
+        device: str,
+        idempotency_key: str | None,
+    ) -> Submission:
+        """Make a received upload a task. Raises what `Intake.accept` raises, and InvalidOptionError for a device
+        that is not there."""
+        if device != AUTO_DEVICE and device not in self._device_names():
+            upload.discard()
+            raise InvalidOptionError(f"This server has no device {device}.", field="device")
+        options = replace(options, model=model_info(options.model).name)  # `large` is another name for one of them
+        task, is_replay = self._intake.accept(upload, Wanted(filename, options, priority, device, idempotency_key))
+        self._wake()
+        return Submission(self._view(task), is_replay)
+
+    def task(self, task_id: str) -> TaskView:
+        """Raises TaskNotFoundError."""
+        return self._view(self._queue.get(task_id))
+
+    def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
+        """One page, the cursor of the next, and how many tasks there are in each state. Raises InvalidOptionError."""
+        page = self._queue.page(task_filter)
+        return [self._view(task) for task in page.tasks], page.next_cursor, page.counts
+
+    def transcript(self, task_id: str) -> tuple[Transcript, bool]:
+        """The transcript, and whether it is only what there is so far. Raises TaskNotFoundError, FileMissingError."""
+        task = self._queue.get(task_id)
+        if task.status is TaskStatus.COMPLETED:
+            return self._files.read_transcript(task_id, task.result_sha256), False
+        segments = tuple(segment for window in self._queue.windows(task_id) for segment in window.segments)
+        text = "".join(segment.text for segment in segments)
+        return Transcript(text, task.language or task.options.language or "", segments), True
+
+    def segments_from(self, task_id: str, first: int) -> WindowFinished | None:
+        """What somebody who has `first` segments of a running task missed, as one event; None for any other task."""
+        task = self._queue.get(task_id)
+        if task.status.is_final:
+            return None
+        segments = [segment for window in self._queue.windows(task_id) for segment in window.segments]
+        speed = self._monitor.speed(task.options.model, task.device or "")
+        return WindowFinished(
+            task_id=task_id,
+            seq=task.windows_done,
+            progress=task.progress,
+            audio_done_seconds=task.progress * (task.audio_seconds or 0.0),
+            speed=speed,
+            eta_seconds=self._eta(task),
+            first_segment=first,
+            segments=tuple(segments[first:]),
+        )
+
+    def media(self, task_id: str) -> Path:
+        """The uploaded file. Raises TaskNotFoundError, FileMissingError."""
+        self._queue.get(task_id)
+        return self._files.find_media(task_id)
+
+    def cancel(self, task_id: str) -> TaskView:
+        """Raises TaskNotFoundError, or ConflictError when the task is already finished."""
+        task = self._queue.cancel(task_id)
+        self._end_on_device(task_id)
+        return self._view(task)
+
+    def retry(self, task_id: str) -> TaskView:
+        """Begin a failed or cancelled task anew. Raises TaskNotFoundError, ConflictError, FileMissingError."""
+        self._files.find_media(task_id)
+        task = self._queue.retry(task_id)
+        self._intake.prepare(task_id)
+        return self._view(task)
+
+    def set_priority(self, task_id: str, priority: Priority) -> TaskView:
+        """Raises TaskNotFoundError, or ConflictError when the task no longer waits."""
+        task = self._queue.set_priority(task_id, priority)
+        self._wake()
+        return self._view(task)
+
+    def delete(self, task_id: str) -> None:
+        """The task, its files and its text are gone. Raises TaskNotFoundError."""
+        with suppress(ConflictError):  # it has ended already
+            self._queue.cancel(task_id)
+        self._end_on_device(task_id)
+        # The row goes last: after a crash in between, the task is there to be deleted again.
+        self._files.delete(task_id)
+        self._queue.delete(task_id)
+        self._publish(TaskDeleted(task_id))
+
+    # --- the whole ---------------------------------------------------------------------------------------------
+
+    def models(self) -> dict[str, Any]:
+        """Every model that can be asked for; the shape of GET /api/models."""
+        return models_report(self.settings, self._models, self._estimates, self._statuses())
+
+    def status(self) -> dict[str, Any]:
+        """Devices, counts, throughput, limits and settings in force; the shape of GET /api/system."""
+        return system_report(
+            self.settings,
+            statuses=self._statuses(),
+            counts=self._queue.counts(),
+            throughput=self._monitor.throughput(),
+            limits=self._running_scheduler.limits,
+            fetching=self._models.fetching(),
+            plain_reason=self._plain_reason,
+        )
+
+    def set_limits(self, max_concurrent_tasks: int | None = None, max_batch_size: int | None = None) -> dict[str, Any]:
+        """Change the limits until the restart. Raises InvalidOptionError outside the settings' bounds."""
+        _require_within(
+            "max_concurrent_tasks", max_concurrent_tasks,
+            self.settings.min_concurrent_tasks, self.settings.max_concurrent_tasks_limit,
+        )  # fmt: skip
+        _require_within("max_batch_size", max_batch_size, self.settings.min_batch_size, self.settings.max_batch_size)
+        self._running_scheduler.set_limits(max_concurrent=max_concurrent_tasks, max_batch=max_batch_size)
+        self._publish(SystemChanged())
+        return self.status()
+
+    def fetch_model(self, name: str) -> None:
+        """Have a model's weights fetched in the background. Raises UnknownModelError."""
+        model_info(name)
+        self._models.ensure(name, now=True)
+
+    def health(self) -> list[str]:
+        """Why the process should be restarted; empty when it is fine."""
+        if self._scheduler is None or self._stopping.is_set() or self._scheduler.is_alive():
+            return []
+        return ["the scheduler does not turn"]
+
+    def readiness(self) -> list[str]:
+        """Why the server cannot do its work at the moment; empty when it can."""
+        reasons = self.health()
+        if self._scheduler is None or self._stopping.is_set():
+            return [*reasons, "the server is starting or stopping"]
+        statuses = self._statuses()
+        if not any(status.is_ready for status in statuses):
+            reasons.append("no device is ready")
+        reasons += [f"{status.spec.name} keeps failing" for status in statuses if status.is_unstable]
+        if self._files.free_bytes() < self.settings.min_free_disk_mb * 1_000_000:
+            reasons.append("the disk is nearly full")
+        problems = (self._store.problem(), self._recorder.problem(), self._ingest.problem())
+        return reasons + [problem for problem in problems if problem]
+
+    def add_listener(self, listener: Listener) -> None:
+        """Call `listener` for every event from now on, in the thread where it happens."""
+        self._listeners.append(listener)
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _publish(self, event: Event) -> None:
+        if isinstance(event, TaskChanged):
+            self._wake()  # whatever changed may let something run
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                log.exception("event=listener_failed")  # must not harm the task that it was told about
+
+    def _wake(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.wake()
+
+    def _models_changed(self) -> None:
+        self._publish(SystemChanged())
+        self._wake()
+
+    def _sample(self) -> None:
+        self._intake.prepare_waiting()
+        counts = self._queue.counts()
+        log.info(
+            "event=sample %s audio_seconds_per_second=%.1f",
+            " ".join(f"{status.value}={count}" for status, count in counts.items()), self._monitor.throughput(),
+        )  # fmt: skip
+
+    def _end_on_device(self, task_id: str) -> None:
+        if self._scheduler is not None:
+            self._scheduler.stop_task(task_id)
+
+    def _statuses(self) -> list[DeviceStatus]:
+        return self._scheduler.statuses() if self._scheduler is not None else []
+
+    def _device_names(self) -> set[str]:
+        return {status.spec.name for status in self._statuses()}
+
+    def _view(self, task: Task) -> TaskView:
+        if not task.status.is_waiting:
+            return TaskView(task, eta_seconds=self._eta(task))
+        position = self._queue.position(task.id)
+        eta_s = self._waiting_eta(task) if position is not None and position <= MAX_FORECAST_POSITION else None
+        return TaskView(task, position, self._waiting_reason(task), eta_s)
+
+    def _eta(self, task: Task) -> float | None:
+        """Seconds until a running task is done; None for any other, or before its model was measured."""
+        if task.status is not TaskStatus.PROCESSING or task.device is None:
+            return None
+        audio_left = (task.audio_seconds or 0.0) * (1 - task.progress)
+        return self._monitor.speeds.running_eta(task.options.model, task.device, audio_left)
+
+    def _waiting_eta(self, task: Task) -> float | None:
+        """Seconds until a waiting task is done, if nothing passes it."""
+        statuses = self._statuses()
+        ahead = [work for status in statuses for work in status.work_left]
+        ahead += [
+            (each.model, each.audio_seconds)
+            for each in self._queue.waiting()
+            if (-each.priority, each.seq) < (-task.priority, task.seq)
+        ]
+        names = [status.spec.name for status in statuses]
+        return self._monitor.speeds.waiting_eta(
+            task.options.model, task.audio_seconds or 0.0, ahead, names, slots=max(1, len(names))
+        )
+
+    def _waiting_reason(self, task: Task) -> WaitReason | None:
+        if not task.is_prepared:
+            return reasons.preparing()
+        if task.status is TaskStatus.RETRYING and task.not_before is not None:
+            return reasons.retry_delay((task.not_before - self._clock.now()).total_seconds())
+        return self._scheduler.reason(task.id) if self._scheduler is not None else None
+
+
+def _require_within(name: str, value: int | None, lowest: int, highest: int) -> None:
+    if value is not None and not lowest <= value <= highest:
+        raise InvalidOptionError(f"{name} must be from {lowest} to {highest}.", field=name)

@@ -1,0 +1,185 @@
+"""Makes durable what a worker reports of its tasks, and tells the listeners.
+
+Runs on the threads `device-<name>`, so a slow disk holds up that device's reports and nothing else. Everything is
+fenced by the lease token: a report that is no longer the task's own changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from errors import DiskFullError, StoreBusyError, TaskNotFoundError, error_class_of
+from optimizer.clock import Clock
+from optimizer.devices import DeviceKind
+from optimizer.events import Event, WindowFinished
+from optimizer.files import TaskFiles
+from optimizer.memory_estimation import MemoryEstimationPool
+from optimizer.performance_monitor import PerformanceMonitor
+from optimizer.queue_manager import IntelligentQueueManager
+from optimizer.task import ErrorInfo, Task
+from whisper_core import protocol
+from whisper_core.transcript import FRAMES_PER_SECOND
+
+log = logging.getLogger(__name__)
+
+Recorded = TypeVar("Recorded")
+
+RECORD_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
+
+
+@dataclass
+class _Live:
+    """What is remembered of a running task between two of its windows."""
+
+    audio_done_seconds: float
+    segment_count: int
+    last_window_at: float
+
+
+class TaskRecorder:
+    """`begin` before the task is handed over; `record` for each report about it."""
+
+    def __init__(
+        self,
+        queue: IntelligentQueueManager,
+        files: TaskFiles,
+        estimates: MemoryEstimationPool,
+        monitor: PerformanceMonitor,
+        clock: Clock,
+        publish: Callable[[Event], None],
+    ) -> None:
+        self._queue = queue
+        self._files = files
+        self._estimates = estimates
+        self._monitor = monitor
+        self._clock = clock
+        self._publish = publish
+        self._live: dict[str, _Live] = {}
+        self._stopping = threading.Event()
+        self._problem: str | None = None
+
+    def problem(self) -> str | None:
+        """Why results cannot be written at the moment, or None."""
+        return self._problem
+
+    def stop(self) -> None:
+        """Give up waiting for a full disk or a busy database; what is not recorded is done again after the restart."""
+        self._stopping.set()
+
+    def begin(self, task: Task, segment_count: int) -> None:
+        audio_done = (task.audio_seconds or 0.0) * task.progress
+        self._live[task.lease_token or ""] = _Live(audio_done, segment_count, self._clock.monotonic())
+
+    def record(self, device: str, kind: DeviceKind, report: protocol.Report) -> None:
+        """Any report; those that are not about a task are none of its business."""
+        match report:
+            case protocol.WindowDone():
+                self._window(device, report)
+            case protocol.TaskDone():
+                self._done(kind, report)
+            case protocol.TaskFailed():
+                self._failed(report)
+            case protocol.TaskStopped():
+                self._live.pop(report.lease_token, None)
+                self._until_recorded(lambda: self._queue.give_back(report.task_id, report.lease_token))
+
+    def _window(self, device: str, report: protocol.WindowDone) -> None:
+        live = self._live.get(report.lease_token)
+        task = self._until_recorded(lambda: self._queue.save_window(report.task_id, report.lease_token, report.window))
+        if task is None or live is None:
+            return
+        now = self._clock.monotonic()
+        checkpoint = report.window.checkpoint
+        audio_done = min(checkpoint.seek, checkpoint.content_frames) / FRAMES_PER_SECOND
+        self._monitor.add_window(
+            task.options.model, device, audio_done - live.audio_done_seconds, now - live.last_window_at
+        )
+        speed = self._monitor.speed(task.options.model, device)
+        self._publish(
+            WindowFinished(
+                task_id=task.id,
+                seq=task.windows_done,
+                progress=task.progress,
+                audio_done_seconds=audio_done,
+                speed=speed,
+                eta_seconds=((task.audio_seconds or audio_done) - audio_done) / speed if speed else None,
+                first_segment=live.segment_count,
+                segments=report.window.segments,
+            )
+        )
+        live.audio_done_seconds = audio_done
+        live.segment_count += len(report.window.segments)
+        live.last_window_at = now
+
+    def _done(self, kind: DeviceKind, report: protocol.TaskDone) -> None:
+        self._live.pop(report.lease_token, None)
+        transcript = report.transcript
+
+        def complete() -> Task | None:
+            if not self._holds(report.task_id, report.lease_token):
+                return None
+            result_sha256 = self._files.write_transcript(report.task_id, transcript)
+            completed = self._queue.complete(
+                report.task_id,
+                report.lease_token,
+                language=transcript.language,
+                text=transcript.text,
+                result_sha256=result_sha256,
+                peak_bytes=report.peak_bytes,
+            )
+            if completed is None:  # cancelled or deleted since we looked; nobody else can hold the task yet
+                self._files.delete_transcript(report.task_id)
+            return completed
+
+        task = self._until_recorded(complete)
+        if task is None:
+            log.info("task=%s event=late_result_discarded", report.task_id)
+            return
+        self._estimates.record(
+            task.options.model,
+            kind,
+            task.audio_seconds or 0.0,
+            word_timestamps=task.options.word_timestamps,
+            estimated_bytes=task.estimated_bytes or 0,
+            peak_bytes=report.peak_bytes,
+        )
+        self._files.delete_audio(task.id)
+        log.info("task=%s state=completed seconds=%.1f audio_seconds=%.1f", task.id, report.seconds, task.audio_seconds)
+
+    def _holds(self, task_id: str, lease_token: str) -> bool:
+        """Whether the report is still the task's own: a late result must not touch the file of another attempt."""
+        try:
+            return self._queue.get(task_id).lease_token == lease_token
+        except TaskNotFoundError:
+            return False
+
+    def _failed(self, report: protocol.TaskFailed) -> None:
+        self._live.pop(report.lease_token, None)
+        error = ErrorInfo(report.code, report.message, at=self._clock.now())
+        is_retryable = error_class_of(report.code).is_retryable
+        if report.detail:
+            log.warning("task=%s event=attempt_failed code=%s detail=%s", report.task_id, report.code, report.detail)
+        self._until_recorded(
+            lambda: self._queue.fail(report.task_id, report.lease_token, error, is_retryable=is_retryable)
+        )
+
+    def _until_recorded(self, record: Callable[[], Recorded]) -> Recorded | None:
+        """Try until the disk and the database take it; None when the server stops first."""
+        tries = 0
+        while True:
+            try:
+                result = record()
+            except (DiskFullError, StoreBusyError) as error:
+                self._problem = error.message
+                pause = RECORD_PAUSES_S[min(tries, len(RECORD_PAUSES_S) - 1)]
+                log.error("event=recording_waits code=%s retry_in_s=%.1f", error.code, pause)
+                if self._stopping.wait(pause):
+                    return None
+                tries += 1
+            else:
+                self._problem = None
+                return result

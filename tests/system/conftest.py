@@ -1,0 +1,105 @@
+"""Systems with a fake engine, in a thread or in a process of its own; everything under the test's own folder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config import Settings
+from optimizer.device_worker import WorkerConfig
+from optimizer.devices import DeviceSpec
+from optimizer.events import Event
+from optimizer.system import OptimizedWhisperSystem
+from optimizer.task import Priority, Task, TaskOptions, TaskStatus
+
+FAKE_ENGINE = "tests.fake_engine:FakeEngine"
+WAIT_S = 60.0
+
+
+class Watcher:
+    """Remembers the system's events, and lets a test wait until the tasks have come as far as it needs."""
+
+    def __init__(self, system: OptimizedWhisperSystem) -> None:
+        self.system = system
+        self.events: list[Event] = []
+        self._changed = threading.Condition()
+        system.add_listener(self._note)
+
+    def _note(self, event: Event) -> None:
+        with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+
+    def wait_until(self, is_true: Callable[[], bool], what: str) -> None:
+        """Looks again after every event, and now and then in between: not every change has one."""
+        waited_s = 0.0
+        while not is_true():
+            assert waited_s < WAIT_S, f"waited in vain for {what}"
+            with self._changed:
+                self._changed.wait(0.05)
+            waited_s += 0.05
+
+    def wait_for(self, task_id: str, *statuses: TaskStatus) -> Task:
+        self.wait_until(
+            lambda: self.system.task(task_id).task.status in statuses, f"{task_id} {[s.value for s in statuses]}"
+        )
+        return self.system.task(task_id).task
+
+
+@pytest.fixture
+def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
+    """A started system as a context manager; stopped at the end whatever happens."""
+
+    @contextmanager
+    def opened(
+        *, in_thread: bool = True, devices: list[DeviceSpec] | None = None, **values: Any
+    ) -> Iterator[OptimizedWhisperSystem]:
+        settings = make_settings(batch_schedule_interval=0.5, default_model="tiny.en", **values)
+        system = OptimizedWhisperSystem(
+            settings, worker=WorkerConfig(FAKE_ENGINE, cpu_threads=1, in_thread=in_thread), devices=devices
+        )
+        _pretend_weights(settings.models_dir)
+        system.start()
+        try:
+            yield system
+        finally:
+            system.stop()
+
+    return opened
+
+
+def _pretend_weights(models_dir: Path) -> None:
+    """The fake engine reads none, but tasks wait for models whose weights are not here."""
+    models_dir.mkdir(parents=True, exist_ok=True)
+    for name in ("tiny.en", "tiny", "base"):
+        (models_dir / f"{name}.pt").write_bytes(b"not read by the fake engine")
+
+
+@pytest.fixture
+def submit() -> Callable[..., str]:
+    """Upload a file of the test data and return the task's id."""
+
+    def submit_file(
+        system: OptimizedWhisperSystem,
+        path: Path,
+        *,
+        model: str = "tiny.en",
+        knobs: str = "",
+        priority: Priority = Priority.NORMAL,
+        device: str = "auto",
+        key: str | None = None,
+    ) -> str:
+        upload = system.begin_upload()
+        upload.write(path.read_bytes())
+        options = TaskOptions(model=model, language="en", initial_prompt=knobs or None)
+        submission = system.submit(
+            upload, filename=path.name, options=options, priority=priority, device=device, idempotency_key=key
+        )
+        return submission.task.task.id
+
+    return submit_file

@@ -1,0 +1,190 @@
+"""What the server and a device's worker process say to each other: commands one way, reports the other.
+
+Every message is a frozen dataclass that travels as one JSON object, so a worker may be a process, a thread or, later,
+another machine; no tensors and no pickles pass. `lease_token` comes back in every report about a task: a report whose
+token is no longer the task's own changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Union
+
+from whisper_core.options import TranscribeOptions
+from whisper_core.transcript import Checkpoint, Segment, Transcript, WindowResult
+
+
+@dataclass(frozen=True)
+class LoadModel:
+    """Make `model` resident, from the weights in `models_dir` or openai-whisper's own cache."""
+
+    model: str
+    models_dir: str
+
+
+@dataclass(frozen=True)
+class UnloadModel:
+    model: str
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """Transcribe the 16 kHz mono s16le samples in `audio_path` with a resident model.
+
+    resume, segments: go on from this checkpoint, after these segments; None and () to begin.
+    first_window: the index that the next window gets.
+    seed: makes sampling at temperature > 0 repeatable for the task.
+    """
+
+    task_id: str
+    lease_token: str
+    model: str
+    audio_path: str
+    options: TranscribeOptions
+    resume: Checkpoint | None = None
+    segments: tuple[Segment, ...] = ()
+    first_window: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class StopTask:
+    """End the task at its next window boundary. Answered by TaskStopped (or TaskDone when that came first)."""
+
+    task_id: str
+    lease_token: str
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """Stop every task at its next window boundary, then end."""
+
+
+Command = Union[LoadModel, UnloadModel, RunTask, StopTask, Shutdown]
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Bytes of the device, as its worker sees them: used by it now, and the most it used since its last task began."""
+
+    used: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class WorkerReady:
+    """The first report: the device answers. title: the device's name for people."""
+
+    device: str
+    title: str
+    pid: int
+    memory: MemoryReport
+
+
+@dataclass(frozen=True)
+class ModelLoaded:
+    """weights_bytes: what the device's memory grew by."""
+
+    model: str
+    weights_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ModelUnloaded:
+    model: str
+
+
+@dataclass(frozen=True)
+class ModelLoadFailed:
+    """code, message: of an `errors` class; the message is public."""
+
+    model: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class WindowDone:
+    task_id: str
+    lease_token: str
+    window: WindowResult
+
+
+@dataclass(frozen=True)
+class TaskDone:
+    """peak_bytes: device memory that the task needed beyond what was in use when it began."""
+
+    task_id: str
+    lease_token: str
+    transcript: Transcript
+    peak_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TaskStopped:
+    """The task ended at a window boundary because it was told to; its windows were all reported."""
+
+    task_id: str
+    lease_token: str
+
+
+@dataclass(frozen=True)
+class TaskFailed:
+    """code, message: of an `errors` class; the message is public, `detail` is for the log only."""
+
+    task_id: str
+    lease_token: str
+    code: str
+    message: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Sent every few seconds. running: the ids of the tasks that the worker has."""
+
+    memory: MemoryReport
+    running: tuple[str, ...] = field(default_factory=tuple)
+
+
+Report = Union[
+    WorkerReady, ModelLoaded, ModelUnloaded, ModelLoadFailed, WindowDone, TaskDone, TaskStopped, TaskFailed, Heartbeat
+]
+
+_MESSAGES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        LoadModel, UnloadModel, RunTask, StopTask, Shutdown,
+        WorkerReady, ModelLoaded, ModelUnloaded, ModelLoadFailed, WindowDone, TaskDone, TaskStopped, TaskFailed,
+        Heartbeat,
+    )
+}  # fmt: skip
+
+_READERS: dict[str, Any] = {
+    "options": lambda value: TranscribeOptions(**value),
+    "resume": lambda value: None if value is None else Checkpoint(**value),
+    "segments": lambda value: tuple(Segment.from_dict(segment) for segment in value),
+    "memory": lambda value: MemoryReport(**value),
+    "window": WindowResult.from_dict,
+    "transcript": Transcript.from_dict,
+    "running": tuple,
+}
+
+
+def encode(message: Command | Report) -> bytes:
+    """One message as UTF-8 JSON: its fields and, under `type`, its class."""
+    return json.dumps({"type": type(message).__name__, **asdict(message)}).encode()
+
+
+def decode(data: bytes) -> Command | Report:
+    """The message that `encode` wrote. Raises KeyError, TypeError or ValueError when it is none."""
+    fields = json.loads(data)
+    cls = _MESSAGES[fields.pop("type")]
+    return cls(**{name: _READERS.get(name, _as_it_is)(value) for name, value in fields.items()})  # type: ignore[no-any-return]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
