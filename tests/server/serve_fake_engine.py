@@ -1,0 +1,21 @@
+"""The real server with a fake engine in its device's process: `python -m tests.server.serve_fake_engine`.
+
+Settings come from the environment alone.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from config import Settings, load_settings
+from optimizer.device_worker import WorkerConfig
+from optimizer.system import OptimizedWhisperSystem
+from web.server import serve
+
+
+def make_system(settings: Settings) -> OptimizedWhisperSystem:
+    return OptimizedWhisperSystem(settings, worker=WorkerConfig("tests.fake_engine:FakeEngine", cpu_threads=1))
+
+
+if __name__ == "__main__":
+    sys.exit(serve(load_settings(None), make_system))

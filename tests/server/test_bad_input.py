@@ -1,0 +1,198 @@
+"""What cannot be used gets a clear answer through HTTP, leaves nothing behind and harms nobody else's task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.server.client import Client
+from tests.server.conftest import server_in
+from tests.web.running_server import RunningServer
+from tests.whisper_core.media_corpus import MediaCorpus, canary_server
+
+pytestmark = pytest.mark.server
+
+DATA = Path(__file__).parent.parent / "data"
+SHORT = DATA / "librivox-0880.flac"
+CANARY_TEXT = "CANARY-4c1f-do-not-show"
+MAX_AUDIO_HOURS = 0.5
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("server")
+    with server_in(folder, MAX_AUDIO_HOURS=str(MAX_AUDIO_HOURS), MAX_UPLOAD_MB="20") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[Client]:
+    """Every test finds the server empty."""
+    client = Client(server)
+    yield client
+    for task in client.get("/api/tasks").json()["tasks"]:
+        client.delete(task["id"])
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> MediaCorpus:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    return MediaCorpus(folder)
+
+
+def refused(response: requests.Response, status: int, code: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    error: dict[str, Any] = response.json()["error"]
+    assert error["code"] == code
+    assert error["message"].endswith(".")
+    assert error["request_id"]
+    return error
+
+
+def nothing_is_kept(server: RunningServer, client: Client) -> bool:
+    """No row, no file, nothing on its way; and the next person's recording goes through."""
+    files = [file.name for name in ("incoming", "media", "audio") for file in (server.data_dir / name).iterdir()]
+    assert (files, client.get("/api/tasks").json()["tasks"]) == ([], [])
+    return client.wait_for(client.upload(SHORT)["id"], "completed")["error"] is None
+
+
+def test_an_empty_file(server: RunningServer, client: Client, corpus: MediaCorpus) -> None:
+    refused(client.try_upload(corpus.write("empty.mp3", b"")), 400, "empty_file")
+    assert nothing_is_kept(server, client)
+
+
+def test_random_bytes(server: RunningServer, client: Client, corpus: MediaCorpus) -> None:
+    refused(client.try_upload(corpus.random_bytes(extension="mp3")), 415, "unsupported_media")
+    assert nothing_is_kept(server, client)
+
+
+def test_text_called_mp3(server: RunningServer, client: Client, corpus: MediaCorpus) -> None:
+    refused(client.try_upload(corpus.text_named_mp3()), 415, "unsupported_media")
+    assert nothing_is_kept(server, client)
+
+
+def test_video_without_sound(server: RunningServer, client: Client, corpus: MediaCorpus) -> None:
+    refused(client.try_upload(corpus.video_without_sound()), 422, "no_audio_stream")
+    assert nothing_is_kept(server, client)
+
+
+def test_a_cut_off_mp4(server: RunningServer, client: Client, corpus: MediaCorpus) -> None:
+    refused(client.try_upload(corpus.cut(corpus.video_with_sound(), 50)), 415, "unsupported_media")
+    assert nothing_is_kept(server, client)
+
+
+def test_playlists_open_no_file_and_no_address(server: RunningServer, client: Client, corpus: MediaCorpus) -> None:
+    """HLS, concat and their like name a local file and an address; neither may be touched."""
+    secret = corpus.write("secret.txt", CANARY_TEXT.encode())
+    with canary_server() as canary:
+        for playlist in corpus.hostile_playlists(secret, canary.url):
+            response = client.try_upload(playlist)
+            assert response.json()["error"]["code"] in ("unsupported_media", "no_audio_stream"), playlist.name
+            assert CANARY_TEXT not in response.text
+        assert canary.requests == []
+    assert nothing_is_kept(server, client)
+    kept = [file.read_bytes() for file in server.data_dir.rglob("*") if file.is_file()]
+    assert [data for data in kept if CANARY_TEXT.encode() in data] == []
+    assert CANARY_TEXT not in "".join(server.lines)
+
+
+def test_the_wrong_extension_with_the_right_content_works(client: Client, corpus: MediaCorpus) -> None:
+    task = client.upload(corpus.renamed(SHORT, "mp4"))
+    assert client.wait_for(task["id"], "completed")["audio_seconds"] == pytest.approx(2.99, abs=0.01)
+
+
+def test_longer_than_the_limit(server: RunningServer, client: Client, corpus: MediaCorpus) -> None:
+    refused(client.try_upload(corpus.silence(hours=MAX_AUDIO_HOURS + 0.5)), 422, "too_long")
+    assert nothing_is_kept(server, client)
+
+
+def test_larger_than_the_limit_by_its_announced_length(server: RunningServer, client: Client) -> None:
+    """The answer comes before the body is sent: this client never sends it."""
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.putrequest("POST", "/api/tasks")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        connection.putheader("Content-Length", "30000000")
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert answer.status == 413
+        assert json.loads(answer.read())["error"]["code"] == "too_large"
+    assert nothing_is_kept(server, client)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc/passwd",
+        "..\\..\\boot.ini",
+        "a\nERROR fake line.wav",
+        "\u202egnp.wav",
+        "x" * 4000 + ".wav",
+        "CON",
+        "<b>.wav",
+    ],
+    ids=["path", "windows path", "newline", "right to left", "long", "reserved", "markup"],
+)
+def test_hostile_names_are_shown_harmlessly_and_never_used(server: RunningServer, client: Client, name: str) -> None:
+    boundary = "----x"
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="'.encode()
+        + name.replace("\n", "%0A").encode()
+        + b'"\r\n\r\n'
+        + SHORT.read_bytes()
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
+    response = requests.post(
+        f"{client.address}/api/tasks",
+        data=body,
+        headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+        timeout=30,
+    )
+    assert response.status_code == 202, response.text
+    task = response.json()["task"]
+    shown = task["filename"]
+    assert 0 < len(shown.encode()) <= 255
+    assert not set(shown) & set("/\\\n\r\0\u202e")
+    client.wait_for(task["id"], "completed")
+    assert {file.name for file in (server.data_dir / "media").iterdir()} == {task["id"]}
+    assert not any(line.startswith("ERROR fake") for line in server.lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "field"),
+    [
+        ({"model": "enormous"}, "unknown_model", "model"),
+        ({"model": "../../tiny"}, "unknown_model", "model"),
+        ({"model": "base", "language": "klingon"}, "invalid_option", "language"),
+        ({"temperature": "hot"}, "invalid_option", "temperature"),
+        ({"temperature": "2"}, "invalid_option", "temperature"),
+        ({"task": "sing"}, "invalid_option", "task"),
+        ({"priority": "urgent"}, "invalid_option", "priority"),
+        ({"device": "cuda:7"}, "invalid_option", "device"),
+        ({"mode": "vad"}, "invalid_option", "mode"),
+        ({"word_timestamps": "perhaps"}, "invalid_option", "word_timestamps"),
+        ({"no_such_option": "1"}, "invalid_option", "no_such_option"),
+    ],
+    ids=lambda value: next(iter(value.items())).__str__() if isinstance(value, dict) else "",
+)
+def test_unknown_models_languages_and_options(
+    server: RunningServer, client: Client, options: dict[str, str], code: str, field: str
+) -> None:
+    error = refused(client.try_upload(SHORT, **options), 422, code)
+    assert error["field"] == field
+    assert nothing_is_kept(server, client)
+
+
+def test_a_bad_upload_beside_a_running_task_leaves_that_task_alone(client: Client, corpus: MediaCorpus) -> None:
+    running = client.upload(DATA / "dev-minute-01.flac", initial_prompt="window_s=0.5")["id"]
+    for bad in (corpus.random_bytes(), corpus.text_named_mp3(), corpus.video_without_sound()):
+        assert client.try_upload(bad).status_code in (415, 422)
+    task = client.wait_for(running, "completed")
+    assert (task["attempts"], task["error"]) == (1, None)

@@ -1,0 +1,29 @@
+"""What several test files send."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import TestResponse, encode_multipart
+
+RECORDING = b"fLaC and then sound"
+
+
+def send(client: FlaskClient, data: bytes = RECORDING, name: str = "interview.flac", **fields: Any) -> TestResponse:
+    """POST /api/tasks. `headers` among the fields are the request's."""
+    headers = fields.pop("headers", {})
+    boundary, body = encode_multipart({**fields, "file": FileStorage(BytesIO(data), filename=name)})
+    return client.post(
+        "/api/tasks", data=body, content_type=f"multipart/form-data; boundary={boundary}", headers=headers
+    )
+
+
+def error_of(response: TestResponse) -> tuple[int, str, str | None]:
+    """(status, code, field), after a look at the one shape of errors."""
+    error = response.get_json()["error"]
+    assert set(error) == {"code", "message", "field", "request_id"}
+    assert error["request_id"] == response.headers["X-Request-Id"]
+    return response.status_code, error["code"], error["field"]

@@ -1,0 +1,103 @@
+"""Log lines: one an event, whatever is in it and wherever it goes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logs import DescriptorHandler, configure_logging
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """(end to read, end to write)"""
+    reading, writing = os.pipe()
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield reading, writing
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    for end in (reading, writing):
+        try:
+            os.close(end)
+        except OSError:
+            continue
+
+
+def logged(pipe: tuple[int, int]) -> list[str]:
+    os.close(pipe[1])
+    with os.fdopen(os.dup(pipe[0]), "rb") as output:
+        return output.read().decode().splitlines()
+
+
+def test_line_has_time_level_and_message(pipe: tuple[int, int]) -> None:
+    configure_logging("INFO", pipe[1])
+    logging.getLogger("x").info("task=%s state=%s", "01J", "pending")
+    logging.getLogger("x").debug("not this")
+    (line,) = logged(pipe)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[INFO\] task=01J state=pending", line)
+
+
+@pytest.mark.parametrize("text", ["a\nERROR fake", "a\r\x1b[2Jb", "a\u2028b", "a\u202eb", "\udcff"])
+def test_text_from_outside_stays_on_its_line(pipe: tuple[int, int], text: str) -> None:
+    configure_logging("INFO", pipe[1])
+    logging.getLogger("x").info("name=%s", text)
+    (line,) = logged(pipe)
+    assert line.isprintable()
+
+
+def test_traceback_cannot_be_taken_for_lines_of_ours(pipe: tuple[int, int]) -> None:
+    configure_logging("INFO", pipe[1])
+    try:
+        raise ValueError("first\n2026-11-24 12:00:00,000 [INFO] forged")
+    except ValueError:
+        logging.getLogger("x").exception("event=failed")
+    first, *rest = logged(pipe)
+    assert first.endswith("[ERROR] event=failed")
+    assert all(line.startswith("  | ") for line in rest)
+
+
+def test_configuring_again_does_not_double_the_lines(pipe: tuple[int, int]) -> None:
+    configure_logging("INFO", pipe[1])
+    configure_logging("INFO", pipe[1])
+    logging.getLogger("x").info("once")
+    assert len(logged(pipe)) == 1
+
+
+def test_closed_output_disturbs_nobody(pipe: tuple[int, int]) -> None:
+    configure_logging("INFO", pipe[1])
+    os.close(pipe[0])
+    logging.getLogger("x").info("into a closed pipe")
+    os.close(pipe[1])
+    logging.getLogger("x").info("into a closed descriptor")
+
+
+def test_message_whose_arguments_do_not_fit_is_still_one_line(pipe: tuple[int, int]) -> None:
+    configure_logging("INFO", pipe[1])
+    (handler,) = [handler for handler in logging.getLogger().handlers if isinstance(handler, DescriptorHandler)]
+    handler.handle(logging.makeLogRecord({"msg": "%d %d", "args": (1,)}))
+    (line,) = logged(pipe)
+    assert "%d %d" in line
+
+
+def test_closed_standard_output_does_not_put_lines_into_the_next_file(tmp_path: Path) -> None:
+    """A server started with its output closed would otherwise write its log into its own database."""
+    code = (
+        "import logging, sys, logs; logs.configure_logging('INFO'); file = open(sys.argv[1], 'w');"
+        "logging.getLogger('x').info('a line'); sys.exit(file.fileno() < 3)"
+    )
+    target = tmp_path / "tasks.db"
+    command = f'exec {shlex.quote(sys.executable)} -c "$0" "$1" <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", command, code, str(target)], cwd=ROOT, timeout=30, check=False)
+    assert (done.returncode, target.read_bytes()) == (0, b"")

@@ -1,0 +1,1 @@
+"""HTTP and the live feed. Knows Flask; reaches everything else through OptimizedWhisperSystem."""

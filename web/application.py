@@ -1,0 +1,76 @@
+"""create_app: the web application around one system. Starts nothing; the server does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, request
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+
+from config import Settings
+from web.api import api
+from web.api_docs import DOCS_CONFIG
+from web.collaborators import attach_system
+from web.downloads import downloads
+from web.error_answers import raise_validation_error, register_error_answers
+from web.health import health
+from web.live import LiveFeed
+from web.pages import register_pages
+from web.schemas import ErrorAnswer
+from web.security import AllowedHosts, Guard
+from web.strict_json import StrictJSONProvider
+from web.uploads import StreamingRequest
+
+if TYPE_CHECKING:
+    from web.system_port import SystemPort
+
+ROOT = Path(__file__).resolve().parent.parent
+API_VERSION = "1"
+LIVE_FEED = "transcription_live_feed"  # the application's `extensions` key
+
+# For every address but the one that takes uploads, which sets its own limits.
+_LIMITS = {"MAX_CONTENT_LENGTH": 64_000, "MAX_FORM_MEMORY_SIZE": 64_000, "MAX_FORM_PARTS": 20}
+
+
+class Application(OpenAPI):
+    request_class = StreamingRequest
+    json_provider_class = StrictJSONProvider
+
+
+def create_app(settings: Settings, system: SystemPort, *, root: Path = ROOT) -> Application:
+    """The WSGI application. `app.extensions[LIVE_FEED]` is its live feed, to be started and stopped with the system.
+
+    root: the folder of templates/ and static/. Raises StartError when the page's libraries are not there.
+    """
+    app = Application(
+        __name__,
+        info=Info(title="Whisper transcription server", version=API_VERSION),
+        root_path=str(root),
+        security_schemes={},  # left out it becomes null, which OpenAPI forbids
+        validation_error_model=ErrorAnswer,
+        validation_error_callback=raise_validation_error,
+    )
+    app.config.update(**_LIMITS, **DOCS_CONFIG)
+    attach_system(app, system)
+    register_error_answers(app)
+    register_pages(app)
+    for blueprint in (api, downloads, health):
+        app.register_api(blueprint)
+    app.after_request(_keep_out_of_caches)
+    live = app.extensions[LIVE_FEED] = LiveFeed(app, system, max_clients=settings.web_threads // 2)
+    app.wsgi_app = Guard(live.gate(app.wsgi_app), AllowedHosts.of(settings))  # type: ignore[method-assign]
+    return app
+
+
+def _keep_out_of_caches(response: Response) -> Response:
+    """Answers about tasks are true for a moment, and private. Media and static files have their own validators."""
+    if request.path.startswith("/api/") and "ETag" not in response.headers:
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def live_feed_of(app: Any) -> LiveFeed:
+    feed: LiveFeed = app.extensions[LIVE_FEED]
+    return feed

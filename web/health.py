@@ -1,0 +1,36 @@
+"""For service managers and load balancers: is the process alive, and can it do its work now?"""
+
+from __future__ import annotations
+
+from flask import Response, jsonify
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from errors import UnavailableError
+from web.collaborators import current_system
+from web.schemas import HealthAnswer
+
+health = APIBlueprint(
+    "health", __name__, abp_tags=[Tag(name="health")], abp_responses={"200": HealthAnswer, "503": HealthAnswer}
+)
+
+
+@health.get("/healthz")
+def get_health() -> Response:
+    """503 when the process should be restarted."""
+    return _answer(current_system().health())
+
+
+@health.get("/readyz")
+def get_readiness() -> Response:
+    """503 with the reasons while new tasks would not be worked on."""
+    return _answer(current_system().readiness())
+
+
+def _answer(reasons: list[str]) -> Response:
+    if not reasons:
+        return jsonify(status="ok", reasons=[])
+    response = jsonify(status="unavailable", reasons=reasons)
+    response.status_code = 503
+    response.headers["Retry-After"] = str(UnavailableError.retry_after_s)
+    return response

@@ -1,0 +1,198 @@
+"""What the API takes and gives, as pydantic models: they check requests and write the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from optimizer.task import TaskStatus
+
+Status = Literal["pending", "processing", "completed", "failed", "retrying", "cancelled"]
+PriorityWord = Literal["low", "normal", "high"]
+TranscriptFormat = Literal["json", "txt", "srt", "vtt", "tsv"]
+ArchiveFormat = Literal["txt", "srt", "vtt", "tsv", "json"]
+MAX_ARCHIVE_IDS = 1000
+
+_Id = Annotated[str, StringConstraints(max_length=64)]
+
+
+class Request(BaseModel):
+    """Unknown fields are refused, so that a misspelt one is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class TaskPath(BaseModel):
+    id: str = Field(description="the task's id")
+
+
+class ModelPath(BaseModel):
+    name: str = Field(description="the model's name")
+
+
+class TaskListQuery(Request):
+    status: Status | None = Field(None, description="only tasks in this state")
+    model: str | None = Field(None, max_length=64, description="only tasks of this model")
+    q: str | None = Field(None, max_length=200, description="part of a file name or of a text")
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=200, description="a page's next_cursor")
+
+    def state(self) -> TaskStatus | None:
+        return None if self.status is None else TaskStatus(self.status)
+
+
+class TranscriptQuery(Request):
+    format: TranscriptFormat = "json"
+    download: bool = Field(False, description="true: as a file to save")
+
+
+class MediaQuery(Request):
+    download: bool = Field(False, description="true: as a file to save")
+
+
+class ArchiveQuery(Request):
+    ids: list[Annotated[str, StringConstraints(max_length=65 * MAX_ARCHIVE_IDS)]] = Field(
+        default_factory=list, description="tasks, separated by commas or repeated; none: every completed task"
+    )
+    format: ArchiveFormat = "txt"
+
+    def task_ids(self) -> list[str]:
+        """Each id once, in the order given."""
+        ids = [part.strip() for entry in self.ids for part in entry.split(",")]
+        return list(dict.fromkeys(task_id for task_id in ids if task_id))
+
+
+class TaskPatch(Request):
+    priority: PriorityWord
+
+
+class SystemPatch(Request):
+    max_concurrent_tasks: int | None = Field(None, ge=1, le=256)
+    max_batch_size: int | None = Field(None, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> SystemPatch:
+        if self.max_concurrent_tasks is None and self.max_batch_size is None:
+            raise ValueError("max_concurrent_tasks or max_batch_size is wanted")
+        return self
+
+
+class Options(BaseModel):
+    model: str
+    language: str | None
+    task: Literal["transcribe", "translate"]
+    initial_prompt: str | None
+    word_timestamps: bool
+    temperature: float | None
+    mode: str
+
+
+class Memory(BaseModel):
+    estimated_bytes: int | None
+    peak_bytes: int | None
+
+
+class Waiting(BaseModel):
+    code: str
+    data: dict[str, float | int | str]
+
+
+class TaskFault(BaseModel):
+    code: str
+    message: str
+
+
+class TaskBody(BaseModel):
+    id: str
+    filename: str
+    status: Status
+    options: Options
+    priority: PriorityWord
+    language: str | None
+    audio_seconds: float | None
+    size_bytes: int
+    progress: float
+    windows_done: int
+    position: int | None
+    eta_seconds: float | None
+    waiting_reason: str | None
+    waiting: Waiting | None
+    attempts: int
+    max_attempts: int
+    device: str | None
+    requested_device: str
+    memory: Memory
+    error: TaskFault | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+class TaskAnswer(BaseModel):
+    task: TaskBody
+
+
+class TaskListAnswer(BaseModel):
+    tasks: list[TaskBody]
+    next_cursor: str | None
+    counts: dict[str, int]
+
+
+class ModelBody(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    size_bytes: int
+    is_multilingual: bool
+    is_available: bool
+    loaded_on: list[str]
+
+
+class ModelsAnswer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    models: list[ModelBody]
+    default: str
+    default_language: str
+    languages: dict[str, str]
+
+
+class FetchAnswer(BaseModel):
+    model: str
+
+
+class SystemAnswer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    version: str
+    path: Literal["optimized", "plain"]
+    devices: list[dict[str, Any]]
+    counts: dict[str, int]
+    limits: dict[str, Any]
+
+
+class HealthAnswer(BaseModel):
+    status: Literal["ok", "unavailable"]
+    reasons: list[str]
+
+
+class ErrorDetail(BaseModel):
+    code: str
+    message: str
+    field: str | None
+    request_id: str
+
+
+class ErrorAnswer(BaseModel):
+    error: ErrorDetail
+
+
+def error_responses(*statuses: int) -> dict[Any, Any]:
+    """The OpenAPI entries of errors, which all look alike.
+
+    They refer to the schema, which the application brings in as `validation_error_model`: writing it out anew for each
+    operation took 70 ms of every start.
+    """
+    reference = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
+    return {str(status): {"content": {"application/json": {"schema": reference}}} for status in statuses}

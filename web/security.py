@@ -1,0 +1,173 @@
+"""What every request passes and every answer carries, outside of Flask and of Socket.IO alike.
+
+Socket.IO takes its requests before Flask sees them, so a check or a header of Flask's would not cover /socket.io/.
+There are no accounts yet: what is kept out here are other web sites in the user's own browser.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import secrets
+import socket
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from config import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REQUEST_ID = "transcription.request_id"  # the WSGI environment's key
+ANY_HOST = "*"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SOCKET_PATH = "/socket.io"
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Permissions-Policy": "camera=(), geolocation=(), payment=(), usb=()",
+}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def content_security_policy(nonce: str | None = None) -> str:
+    """nonce: of the page's own inline script and style; without one there is no inline script at all."""
+    inline = f" 'nonce-{nonce}'" if nonce else ""
+    return "; ".join(
+        (
+            "default-src 'self'",
+            f"script-src 'self'{inline}",
+            f"style-src 'self'{inline}",
+            "img-src 'self' data:",
+            "media-src 'self' blob:",
+            "connect-src 'self'",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+class Guard:
+    """Checks host and origin, gives each request an id, and puts the headers on every answer."""
+
+    def __init__(self, application: WSGIApplication, allowed_hosts: AllowedHosts) -> None:
+        self._application = application
+        self._allowed_hosts = allowed_hosts
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request_id = environ[REQUEST_ID] = secrets.token_hex(8)
+        start_guarded = _adding_headers(start_response, request_id)
+        if not self._allowed_hosts.has(environ.get("HTTP_HOST", "")):
+            return _refuse(
+                start_guarded,
+                request_id,
+                "400 Bad Request",
+                "unknown_host",
+                "The server does not answer under this host name. Add it to ALLOWED_HOSTS if it is meant to.",
+            )
+        if _is_state_changing(environ) and not is_same_origin(environ):
+            return _refuse(
+                start_guarded, request_id, "403 Forbidden", "cross_origin", "Requests from other web sites are refused."
+            )
+        return self._application(environ, start_guarded)
+
+
+class AllowedHosts:
+    """Names that a request may be addressed to.
+
+    Addresses are always fine: only a name can be pointed at this machine by somebody else (DNS rebinding).
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = {name.strip().lower() for name in names} - {""}
+
+    @classmethod
+    def of(cls, settings: Settings) -> AllowedHosts:
+        own = ["localhost", settings.host]
+        if settings.is_public:
+            own += [socket.gethostname(), f"{socket.gethostname()}.local"]
+        return cls([*own, *settings.allowed_hosts.split(",")])
+
+    def has(self, host_header: str) -> bool:
+        if ANY_HOST in self._names:
+            return True
+        try:
+            name = urlsplit(f"//{host_header}").hostname or ""
+        except ValueError:
+            return False
+        return name in self._names or _is_address(name)
+
+
+def is_same_origin(environ: WSGIEnvironment) -> bool:
+    """Whether the request comes from our own page or from no page at all (a script, a typed address).
+
+    Only host and port are compared: behind a proxy that ends TLS the page's scheme differs from ours.
+    """
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = environ.get("HTTP_ORIGIN")
+    return origin is None or _is_origin_of_host(origin, environ.get("HTTP_HOST", ""))
+
+
+def is_own_origin(origin: str | None, environ: WSGIEnvironment) -> bool:
+    """python-socketio's question: may this origin connect?"""
+    return origin is not None and _is_origin_of_host(origin, environ.get("HTTP_HOST", ""))
+
+
+def error_body(code: str, message: str, request_id: str, field: str | None = None) -> dict[str, Any]:
+    """The one shape of every error that the API answers with."""
+    return {"error": {"code": code, "message": message, "field": field, "request_id": request_id}}
+
+
+def _is_state_changing(environ: WSGIEnvironment) -> bool:
+    """Every request of the live feed counts: a foreign page that opens a socket would read along."""
+    return environ["REQUEST_METHOD"] not in SAFE_METHODS or environ.get("PATH_INFO", "").startswith(SOCKET_PATH)
+
+
+def _is_origin_of_host(origin: str, host_header: str) -> bool:
+    try:
+        page, here = urlsplit(origin), urlsplit(f"//{host_header}")
+        default_port = _DEFAULT_PORTS.get(page.scheme)
+        return (
+            default_port is not None
+            and page.hostname == here.hostname
+            and (page.port or default_port) == (here.port or default_port)
+        )
+    except ValueError:
+        return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _adding_headers(start_response: StartResponse, request_id: str) -> StartResponse:
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
+        present = {name.lower() for name, _ in headers}
+        wanted = {
+            **_HEADERS,
+            "Content-Security-Policy": content_security_policy(),
+            "X-Request-Id": request_id,
+        }
+        added = [(name, value) for name, value in wanted.items() if name.lower() not in present]
+        return start_response(status, headers + added, exc_info)
+
+    return start
+
+
+def _refuse(start_response: StartResponse, request_id: str, status: str, code: str, message: str) -> Iterable[bytes]:
+    body = json.dumps(error_body(code, message, request_id)).encode()
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
