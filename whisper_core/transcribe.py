@@ -1,0 +1,269 @@
+"""transcribe_audio(): one recording from samples to transcript, by openai-whisper's sequential algorithm.
+
+The algorithm is a generator, `transcription_steps`: it yields what it needs from the model (model_requests.py), is sent
+the answer, and yields a `WindowResult` after every window. So whoever drives it decides how the model is run: one
+request at a time, as `transcribe_audio` does, or many recordings' requests together. It touches no model itself, and a
+recording's whole state between two windows is its segments and a `Checkpoint`.
+
+Given upstream's answers it gives upstream's transcript exactly: same text, segments, tokens and floats
+(tests/whisper_core/test_transcribe.py). Not supported: clip_timestamps, hallucination_silence_threshold and
+carry_initial_prompt, which upstream leaves off too. Source: openai-whisper 20250625, transcribe.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any, Union
+
+from torch import Tensor
+
+from errors import BadRecordError, EngineError
+from whisper_core.features import FRAMES_PER_SECOND, WINDOW_FRAMES, LogMel
+from whisper_core.languages import LANGUAGES
+from whisper_core.model_requests import (
+    DEFAULT_SETTINGS,
+    Align,
+    Decode,
+    Decoded,
+    DecodeSettings,
+    DetectLanguage,
+    Encode,
+    ModelTraits,
+    Request,
+    Tokenizer,
+)
+from whisper_core.options import TranscribeOptions
+from whisper_core.transcript import Checkpoint, Segment, Transcript, WindowResult
+from whisper_core.window_rules import (
+    Cut,
+    Span,
+    cleared_when_empty,
+    cut_tokens,
+    is_silence,
+    needs_fallback,
+    seconds_of,
+)
+
+Steps = Generator[Union[Request, WindowResult], Any, Transcript]
+
+HOT_TEMPERATURE = 0.5  # text sampled above it is not fed to the next window
+
+# With word timestamps a window can end where it began, when its last word's end is rounded down. openai-whisper may
+# then repeat it for ever; here a window that has brought this many segments without moving on is left behind.
+MAX_SEGMENTS_WITHOUT_PROGRESS = 500
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where to go on: the last window's checkpoint, all segments up to it, and the index that the next window gets."""
+
+    checkpoint: Checkpoint
+    segments: tuple[Segment, ...] = ()
+    first_window: int = 0
+
+
+def transcribe_audio(
+    mel: LogMel,
+    model: ModelTraits,
+    options: TranscribeOptions,
+    serve: Callable[[Request], Any],
+    *,
+    settings: DecodeSettings = DEFAULT_SETTINGS,
+    resume: ResumePoint | None = None,
+    on_window: Callable[[WindowResult], None] = lambda window: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Transcript | None:
+    """The transcript of one recording, or None when `should_stop` said so at a window boundary.
+
+    serve: answers one request at a time. on_window: called after every window, in this thread; with those results a
+    later call with `resume` goes on, and ends with what an uninterrupted one would have given.
+    Raises whatever `serve` raises, EngineError when the model lacks the language, BadRecordError when `resume` is of
+    another recording.
+    """
+    with closing(transcription_steps(mel, model, options, settings=settings, resume=resume)) as steps:
+        while not should_stop():
+            try:
+                on_window(_advance_to_window(steps, serve))
+            except StopIteration as end:
+                transcript: Transcript = end.value
+                return transcript
+    return None
+
+
+def _advance_to_window(steps: Steps, serve: Callable[[Request], Any]) -> WindowResult:
+    step = next(steps)
+    while not isinstance(step, WindowResult):
+        step = steps.send(serve(step))
+    return step
+
+
+def transcription_steps(
+    mel: LogMel,
+    model: ModelTraits,
+    options: TranscribeOptions,
+    *,
+    settings: DecodeSettings = DEFAULT_SETTINGS,
+    resume: ResumePoint | None = None,
+) -> Steps:
+    """The algorithm. Yields requests (send the answer) and window results (send None); returns the transcript.
+
+    Nothing runs before the first `next`. It may be closed after any step.
+    """
+    if resume is None:
+        language = yield from _find_language(mel, model, options)
+    else:
+        _check_recording(resume.checkpoint, mel)
+        language = resume.checkpoint.language
+    _check_language(language, model)
+    transcription = _Transcription(mel, model, options, settings, language)
+    if resume is not None:
+        transcription.resume(resume)
+    while not transcription.is_complete:
+        yield (yield from transcription.next_window())
+    return transcription.transcript()
+
+
+def _find_language(
+    mel: LogMel, model: ModelTraits, options: TranscribeOptions
+) -> Generator[Request | WindowResult, Any, str]:
+    if options.language is not None:
+        return options.language
+    if not model.is_multilingual:
+        return "en"
+    features = yield Encode(mel.opening())
+    language: str = yield DetectLanguage(features)
+    return language
+
+
+def _check_recording(checkpoint: Checkpoint, mel: LogMel) -> None:
+    if checkpoint.content_frames != mel.content_frames:
+        raise BadRecordError("The saved part of this transcript belongs to another recording.")
+
+
+def _check_language(language: str, model: ModelTraits) -> None:
+    if model.is_multilingual and language not in tuple(LANGUAGES)[: model.num_languages]:
+        raise EngineError(f"This model does not know the language {language}.")
+
+
+@dataclass
+class _Transcription:
+    """A recording's state between two windows, and the steps through one window.
+
+    seek: the next window's first frame. tokens: of the initial prompt and of all segments so far.
+    """
+
+    mel: LogMel
+    model: ModelTraits
+    options: TranscribeOptions
+    settings: DecodeSettings
+    language: str
+    seek: int = 0
+    window_index: int = 0
+    segments: list[Segment] = field(default_factory=list)
+    prompt_reset_since: int = 0
+    last_speech_timestamp: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.tokenizer: Tokenizer = self.model.tokenizer(self.language, self.options.task)
+        prompt = self.options.initial_prompt
+        # Upstream refuses a prompt in which a special token is spelt out; here that is ordinary text.
+        self.tokens = [] if prompt is None else self.tokenizer.encode(" " + prompt.strip(), disallowed_special=())
+        self.initial_prompt_length = len(self.tokens)
+
+    def resume(self, point: ResumePoint) -> None:
+        self.seek = point.checkpoint.seek
+        self.prompt_reset_since = point.checkpoint.prompt_reset_since
+        self.last_speech_timestamp = point.checkpoint.last_speech_timestamp
+        self.window_index = point.first_window
+        self._append(point.segments)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.seek >= self.mel.content_frames
+
+    def transcript(self) -> Transcript:
+        text = self.tokenizer.decode(self.tokens[self.initial_prompt_length :])
+        return Transcript(text=text, language=self.language, segments=tuple(self.segments))
+
+    def next_window(self) -> Generator[Request | WindowResult, Any, WindowResult]:
+        """Transcribe the window at `seek` and move on."""
+        size = min(WINDOW_FRAMES, self.mel.content_frames - self.seek)
+        mel = self.mel.window(self.seek, size)
+        decoded = yield from self._decode_with_fallback((yield Encode(mel)))
+        if is_silence(decoded, self.settings):
+            return self._finish((), self.seek + size)
+        cut = cut_tokens(decoded.tokens, self.tokenizer.timestamp_begin, size, WINDOW_FRAMES // self.model.n_audio_ctx)
+        segments = tuple(self._segment(number, span, decoded) for number, span in enumerate(cut.spans))
+        seek = self.seek + cut.advance
+        if self.options.word_timestamps:
+            segments = yield self._align(mel, size, segments)
+            seek = self._seek_after_words(segments, seek, cut)
+        segments = tuple(cleared_when_empty(segment) for segment in segments)
+        self._append(segments)
+        if not self.settings.condition_on_previous_text or decoded.temperature > HOT_TEMPERATURE:
+            self.prompt_reset_since = len(self.tokens)
+        return self._finish(segments, self.seek + size if self._is_stuck_at(seek) else seek)
+
+    def _decode_with_fallback(self, features: Any) -> Generator[Request | WindowResult, Any, Decoded]:
+        """Decode at one temperature after the other until the result is plausible; the last one counts as it is."""
+        chosen = self.options.temperature
+        longest_prompt = self.model.n_text_ctx // 2 - 1
+        prompt = tuple(self.tokens[self.prompt_reset_since :][-longest_prompt:])
+        for temperature in self.settings.temperatures if chosen is None else (chosen,):
+            decoded: Decoded = yield Decode(
+                features, prompt, self.language, self.options.task, temperature, self.seek, self.settings
+            )
+            if not needs_fallback(decoded, self.settings):
+                break
+        return decoded
+
+    def _segment(self, number: int, span: Span, decoded: Decoded) -> Segment:
+        offset = seconds_of(self.seek)
+        return Segment(
+            id=len(self.segments) + number,
+            seek=self.seek,
+            start=offset + span.start,
+            end=offset + span.end,
+            text=self.tokenizer.decode([token for token in span.tokens if token < self.tokenizer.eot]),
+            tokens=span.tokens,
+            temperature=decoded.temperature,
+            avg_logprob=decoded.avg_logprob,
+            compression_ratio=decoded.compression_ratio,
+            no_speech_prob=decoded.no_speech_prob,
+        )
+
+    def _align(self, mel: Tensor, size: int, segments: tuple[Segment, ...]) -> Align:
+        return Align(mel, size, segments, self.language, self.options.task, self.last_speech_timestamp)
+
+    def _seek_after_words(self, segments: tuple[Segment, ...], seek: int, cut: Cut) -> int:
+        """The frame after the last word, or `seek` when the window was known to end in silence."""
+        last_end = next((segment.words[-1].end for segment in reversed(segments) if segment.words), segments[-1].end)
+        self.last_speech_timestamp = last_end
+        if not cut.ends_in_silence and last_end > seconds_of(self.seek):
+            return round(last_end * FRAMES_PER_SECOND)
+        return seek
+
+    def _append(self, segments: tuple[Segment, ...]) -> None:
+        self.segments.extend(segments)
+        self.tokens.extend(token for segment in segments for token in segment.tokens)
+
+    def _is_stuck_at(self, seek: int) -> bool:
+        if seek > self.seek:
+            return False
+        here = takewhile(lambda segment: segment.seek == self.seek, reversed(self.segments))
+        return sum(1 for _ in here) >= MAX_SEGMENTS_WITHOUT_PROGRESS
+
+    def _finish(self, segments: tuple[Segment, ...], seek: int) -> WindowResult:
+        self.seek = seek
+        self.window_index += 1
+        checkpoint = Checkpoint(
+            language=self.language,
+            seek=seek,
+            content_frames=self.mel.content_frames,
+            prompt_reset_since=self.prompt_reset_since,
+            last_speech_timestamp=self.last_speech_timestamp,
+        )
+        return WindowResult(index=self.window_index - 1, segments=segments, checkpoint=checkpoint)

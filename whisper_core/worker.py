@@ -1,0 +1,196 @@
+"""The process that owns a device: takes commands from the server over a pipe, hosts one engine, reports.
+
+torch is imported with the engine and not before, so this module is cheap to import. Three threads: the one that called
+`run_worker` works the commands off in order; `commands` reads the pipe, so that a stop or the server's end is noticed
+while a window runs; `heartbeat` says that the worker lives. A worker may also be a thread of the server, for tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import cast
+
+from errors import DeviceLostError, EngineError, TranscriptionServerError
+from whisper_core import protocol
+from whisper_core.engine_protocol import Engine
+from whisper_core.protocol import LoadModel, RunTask, UnloadModel
+from whisper_core.transcript import WindowResult
+from whisper_core.worker_inbox import WorkerInbox
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 2.0
+DETAIL_CHARACTERS = 8000  # of a traceback; its end says most
+EXIT_SERVER_GONE = 0
+EXIT_FAILED = 1
+EXIT_DEVICE_LOST = 10
+
+
+def run_worker(connection: Connection, device: str, engine_factory: str, cpu_threads: int) -> None:
+    """Serve a device until a Shutdown, the server's end or a lost device. Closes `connection` when it returns.
+
+    device: `cpu` or `cuda:<n>`. engine_factory: dotted path `module:callable`, called as (device, cpu_threads).
+    As a process's target it ends the process at once when the server is gone or the device is lost.
+    """
+    is_process = multiprocessing.parent_process() is not None
+    end = os._exit if is_process else _leave_to_the_loop
+    if is_process:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server then says Shutdown
+        logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s [{device}] %(name)s %(message)s")
+    try:
+        serve(connection, device, engine_factory, cpu_threads, on_server_gone=lambda: end(EXIT_SERVER_GONE))
+    except DeviceLostError:
+        log.error("device=%s event=device_lost", device)
+        end(EXIT_DEVICE_LOST)
+    except Exception:
+        log.exception("device=%s event=worker_failed", device)
+        end(EXIT_FAILED)
+    finally:
+        connection.close()
+
+
+def serve(
+    connection: Connection,
+    device: str,
+    engine_factory: str,
+    cpu_threads: int,
+    *,
+    on_server_gone: Callable[[], None] = lambda: None,
+    heartbeat_s: float = HEARTBEAT_S,
+) -> None:
+    """Answer commands until Shutdown or the end of the pipe. Raises DeviceLostError after it was reported.
+
+    on_server_gone: called in the reading thread when the pipe ends; if it returns, the work ends at the next window
+    boundary.
+    """
+    inbox = WorkerInbox(connection, on_server_gone)
+    inbox.start()
+    try:
+        engine = make_engine(engine_factory, device, cpu_threads)
+        _Worker(engine, inbox, _Outbox(connection)).run(device, heartbeat_s)
+    finally:
+        inbox.stop()
+
+
+def make_engine(factory: str, device: str, cpu_threads: int) -> Engine:
+    """The engine that `module:callable` makes."""
+    module_name, _, name = factory.partition(":")
+    return cast(Engine, getattr(importlib.import_module(module_name), name)(device, cpu_threads))
+
+
+def _leave_to_the_loop(status: int) -> None:
+    """A thread has no process of its own to end; its loop ends by itself."""
+
+
+class _Outbox:
+    """The sending half of the pipe. Any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, report: protocol.Report) -> None:
+        """Send, or do nothing when the server is gone: the reading thread sees that too and ends the worker."""
+        data = protocol.encode(report)
+        try:
+            with self._lock:
+                self._connection.send_bytes(data)
+        except OSError:
+            log.debug("event=report_undelivered type=%s", type(report).__name__)
+
+
+class _Worker:
+    """Works commands off, one at a time."""
+
+    def __init__(self, engine: Engine, inbox: WorkerInbox, outbox: _Outbox) -> None:
+        self._engine = engine
+        self._inbox = inbox
+        self._outbox = outbox
+        self._is_over = threading.Event()
+
+    def run(self, device: str, heartbeat_s: float) -> None:
+        memory = self._engine.memory()
+        self._outbox.send(protocol.WorkerReady(device, self._engine.title, os.getpid(), memory))
+        heartbeat = threading.Thread(target=self._send_heartbeats, args=(heartbeat_s,), name="heartbeat", daemon=True)
+        heartbeat.start()
+        try:
+            while (command := self._inbox.next_command()) is not None:
+                self._obey(command)
+        finally:
+            self._is_over.set()
+            heartbeat.join()
+
+    def _obey(self, command: LoadModel | UnloadModel | RunTask) -> None:
+        match command:
+            case LoadModel():
+                self._load(command)
+            case UnloadModel():
+                self._engine.unload(command.model)
+                self._outbox.send(protocol.ModelUnloaded(command.model))
+            case RunTask():
+                self._run_task(command)
+                self._inbox.forget(command.lease_token)
+
+    def _load(self, command: LoadModel) -> None:
+        began = time.perf_counter()
+        try:
+            weights_bytes = self._engine.load(command.model, Path(command.models_dir))
+        except Exception as error:  # the top of this thread's loop
+            known = _as_known(error)
+            log.warning("event=load_failed model=%s code=%s", command.model, known.code, exc_info=error)
+            self._outbox.send(protocol.ModelLoadFailed(command.model, known.code, known.message))
+            _end_if_lost(error)
+            return
+        self._outbox.send(protocol.ModelLoaded(command.model, weights_bytes, time.perf_counter() - began))
+
+    def _run_task(self, command: RunTask) -> None:
+        task_id, token = command.task_id, command.lease_token
+        began = time.perf_counter()
+
+        def report_window(window: WindowResult) -> None:
+            self._outbox.send(protocol.WindowDone(task_id, token, window))
+
+        def should_stop() -> bool:
+            return self._inbox.should_stop(token)
+
+        try:
+            transcript = None if should_stop() else self._engine.run(command, report_window, should_stop)
+        except Exception as error:  # the top of this thread's loop
+            known = _as_known(error)
+            log.warning("task=%s event=task_failed code=%s", task_id, known.code, exc_info=error)
+            detail = "".join(traceback.format_exception(error))[-DETAIL_CHARACTERS:]
+            self._outbox.send(protocol.TaskFailed(task_id, token, known.code, known.message, detail))
+            _end_if_lost(error)
+            return
+        if transcript is None:
+            self._outbox.send(protocol.TaskStopped(task_id, token))
+        else:
+            peak, seconds = self._engine.task_peak_bytes(), time.perf_counter() - began
+            self._outbox.send(protocol.TaskDone(task_id, token, transcript, peak, seconds))
+
+    def _send_heartbeats(self, interval_s: float) -> None:
+        try:
+            while not self._is_over.wait(interval_s):
+                self._outbox.send(protocol.Heartbeat(self._engine.memory(), self._inbox.task_ids()))
+        except Exception:
+            # Without heartbeats the server takes the worker for hung and starts it again, which is right.
+            log.exception("event=heartbeat_failed")
+
+
+def _as_known(error: Exception) -> TranscriptionServerError:
+    return error if isinstance(error, TranscriptionServerError) else EngineError()
+
+
+def _end_if_lost(error: Exception) -> None:
+    if isinstance(error, DeviceLostError):
+        raise error

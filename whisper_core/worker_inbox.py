@@ -1,0 +1,103 @@
+"""What the server has told a worker: commands in order, and, ahead of them, which tasks are to stop."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Union
+
+from whisper_core import protocol
+from whisper_core.protocol import LoadModel, RunTask, Shutdown, StopTask, UnloadModel
+
+log = logging.getLogger(__name__)
+
+WorkCommand = Union[LoadModel, UnloadModel, RunTask]
+
+_LOOK_S = 0.5  # how often the reading thread looks whether it shall end; what arrives wakes it at once
+
+
+class WorkerInbox:
+    """Reads the pipe in a thread of its own. After a Shutdown or the pipe's end every task is to stop.
+
+    on_server_gone: called in the reading thread at the pipe's end.
+    """
+
+    def __init__(self, connection: Connection, on_server_gone: Callable[[], None]) -> None:
+        self._connection = connection
+        self._on_server_gone = on_server_gone
+        self._commands: queue.SimpleQueue[WorkCommand | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._tasks: dict[str, str] = {}  # lease token -> task id, of the tasks that are here
+        self._stopped: set[str] = set()  # lease tokens, of those too
+        self._is_closing = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="commands", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the reading thread; the pipe can then be closed."""
+        self._is_closing.set()
+        self._thread.join()
+
+    def next_command(self) -> WorkCommand | None:
+        """The next command, when it comes; None when there is nothing more to do.
+
+        Tasks that were to run before a Shutdown still come, so that each is answered; they are to stop.
+        """
+        while True:
+            command = self._commands.get()
+            if not self._is_closing.is_set() or command is None or isinstance(command, RunTask):
+                return command
+
+    def should_stop(self, lease_token: str) -> bool:
+        if self._is_closing.is_set():
+            return True
+        with self._lock:
+            return lease_token in self._stopped
+
+    def forget(self, lease_token: str) -> None:
+        """The task has been answered."""
+        with self._lock:
+            self._tasks.pop(lease_token, None)
+            self._stopped.discard(lease_token)
+
+    def task_ids(self) -> tuple[str, ...]:
+        """The tasks that wait or run here."""
+        with self._lock:
+            return tuple(self._tasks.values())
+
+    def _read(self) -> None:
+        try:
+            while not self._is_closing.is_set():
+                if self._connection.poll(_LOOK_S):
+                    self._take(protocol.decode(self._connection.recv_bytes()))
+        except (EOFError, OSError):
+            log.info("event=server_gone")
+            self._on_server_gone()
+        except (KeyError, TypeError, ValueError):
+            log.exception("event=unreadable_command")  # the two sides do not agree: end, and be started anew
+            self._on_server_gone()
+        finally:
+            self._is_closing.set()
+            self._commands.put(None)
+
+    def _take(self, message: protocol.Command | protocol.Report) -> None:
+        match message:
+            case Shutdown():
+                self._is_closing.set()
+            case StopTask():
+                with self._lock:
+                    if message.lease_token in self._tasks:  # else it was answered already
+                        self._stopped.add(message.lease_token)
+            case RunTask():
+                with self._lock:
+                    self._tasks[message.lease_token] = message.task_id
+                self._commands.put(message)
+            case LoadModel() | UnloadModel():
+                self._commands.put(message)
+            case _:
+                raise TypeError(f"{type(message).__name__} is not a command")
