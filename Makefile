@@ -1,0 +1,63 @@
+# `make run` starts the server, `make test` proves that it works. Both set up what they need and skip what is done.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup page weights test test-full lint lock wer chromium clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: setup ## set up what is missing, then start the server
+	@exec $(PY) main.py
+
+setup: $(VENV)/.installed page weights ## the environment, the page's libraries and the default model's weights
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it: make run PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: requirements.txt constraints.txt | $(PY)
+	@echo "Installing the server's packages (a few minutes the first time)"
+	$(PY) -m pip install --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@echo "Installing the packages for tests and checks"
+	$(PY) -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+page: $(VENV)/.installed ## the page's JavaScript libraries
+	@$(PY) -m tools.vendor_page
+
+weights: $(VENV)/.installed ## the weights of DEFAULT_MODEL
+	@$(PY) -m tools.fetch_model || echo "Going on without them: the server fetches them when a task asks for the model."
+
+chromium:
+	@tools/ensure_chromium.sh
+
+test: $(VENV)/.installed-dev page chromium ## every test but the slow ones
+	@$(PY) -m tools.fetch_model tiny.en
+	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-full: $(VENV)/.installed-dev page chromium ## every test, with the long ones
+	@$(PY) -m tools.fetch_model tiny.en base
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev ## style and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+wer: $(VENV)/.installed-dev ## word error rate beside openai-whisper's own; FILES=folder with a manifest.json
+	$(PY) -m benchmarks.word_error_rate $(if $(FILES),--recordings $(FILES))
+
+lock: $(VENV)/.installed-dev ## renew constraints.txt (needs uv)
+	grep -hv '^-' requirements.txt requirements-dev.txt | uv pip compile --quiet --universal --python-version 3.11 \
+		--no-emit-index-url --no-header - -o constraints.txt
+
+clean: ## remove what set-up made; recordings and transcripts stay
+	rm -rf $(VENV) node_modules static/vendor

@@ -1,0 +1,138 @@
+"""config.py: every setting is checked at start, and what people read about the settings is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config import Settings, load_settings, unknown_names
+from errors import InvalidSettingsError
+from tools import settings_docs
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CHARTER = {
+    "ENABLE_OPTIMIZATION_SYSTEM": True,
+    "BATCH_SCHEDULE_INTERVAL": 2,
+    "MAX_TASK_RETRIES": 3,
+    "MEMORY_CALIBRATION_FACTOR": 1.2,
+    "PERFORMANCE_MONITOR_INTERVAL": 30,
+    "ENABLE_ADAPTIVE_OPTIMIZATION": True,
+    "MIN_CONCURRENT_TASKS": 1,
+    "MAX_CONCURRENT_TASKS_LIMIT": 8,
+    "MIN_BATCH_SIZE": 1,
+    "MAX_BATCH_SIZE": 4,
+}
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def env_file(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / ".env"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_the_ten_promised_settings_have_the_promised_defaults() -> None:
+    settings = load_settings(None)
+    assert {name: getattr(settings, name.lower()) for name in CHARTER} == CHARTER
+
+
+def test_the_sample_file_is_what_the_settings_say() -> None:
+    assert (ROOT / ".env.sample").read_text() == settings_docs.env_sample()
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readme_table_is_what_the_settings_say(name: str) -> None:
+    readme = (ROOT / name).read_text()
+    assert settings_docs.START in readme
+    assert readme == settings_docs.with_table(readme)
+
+
+def test_the_sample_file_loads_as_the_defaults() -> None:
+    assert load_settings(ROOT / ".env.sample") == load_settings(None)
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = env_file(tmp_path, "PORT=1\nMAX_BATCH_SIZE=2\n")
+    monkeypatch.setenv("PORT", "2")
+    settings = load_settings(path)
+    assert (settings.port, settings.max_batch_size) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"\xef\xbb\xbfPORT=7\r\nHOST=localhost\r\n", b"PORT='7'\nHOST=\"localhost\"", b"port=7\nhost=localhost # here\n"],
+    ids=["bom and crlf", "quotes", "lower case and a comment"],
+)
+def test_files_as_people_write_them_are_understood(tmp_path: Path, text: bytes) -> None:
+    settings = load_settings(env_file(tmp_path, text))
+    assert (settings.port, settings.host) == (7, "localhost")
+
+
+def test_an_empty_value_means_the_default(tmp_path: Path) -> None:
+    assert load_settings(env_file(tmp_path, "PORT=\nDEFAULT_MODEL=\n")) == load_settings(None)
+
+
+def test_one_message_names_every_bad_value_and_no_secret(tmp_path: Path) -> None:
+    path = env_file(tmp_path, "PORT=abc\nMAX_TASK_RETRIES=-1\nDEFAULT_MODEL=huge\nSECRET_KEY=hunter2\nLOG_LEVEL=LOUD\n")
+    with pytest.raises(InvalidSettingsError) as raised:
+        load_settings(path)
+    message = str(raised.value)
+    for expected in (
+        "PORT = 'abc'",
+        "MAX_TASK_RETRIES = '-1'",
+        "DEFAULT_MODEL = 'huge'",
+        "tiny.en",
+        "LOG_LEVEL = 'LOUD'",
+    ):
+        assert expected in message
+    assert "SECRET_KEY" in message
+    assert "hunter2" not in message
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["MIN_CONCURRENT_TASKS=9", "MIN_BATCH_SIZE=5", "SECRET_KEY=short", "DEVICES=gpu", "BATCH_SCHEDULE_INTERVAL=nan"],
+)
+def test_values_that_contradict_each_other_or_mean_nothing_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidSettingsError):
+        load_settings(env_file(tmp_path, text))
+
+
+def test_misspelt_names_are_found(tmp_path: Path) -> None:
+    assert unknown_names(env_file(tmp_path, "MAX_BATCHSIZE=3\nPORT=1\n")) == ["MAX_BATCHSIZE"]
+    assert unknown_names(tmp_path / "none") == []
+
+
+@given(st.sampled_from(sorted(Settings.model_fields)), st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_any_text_gives_settings_or_the_full_list_of_faults(name: str, value: str) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        try:
+            monkeypatch.setenv(name.upper(), value)
+        except ValueError:
+            return  # the environment itself cannot hold a NUL
+        message = message_of_loading()
+    assert message is None or name.upper() in message
+
+
+def message_of_loading() -> str | None:
+    try:
+        load_settings(None)
+    except InvalidSettingsError as error:
+        return str(error)
+    return None
+
+
+def test_secrets_and_paths_stay_out_of_what_is_shown() -> None:
+    shown = load_settings(None).public_values()
+    assert "PORT" in shown
+    assert not {"SECRET_KEY", "DATABASE_URL", "DATA_DIR", "MODELS_DIR", "FFMPEG_BINARY"} & shown.keys()

@@ -1,0 +1,101 @@
+"""The rooms look one way only, and importing one does nothing but define names."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = {"config", "errors", "logs", "version"}
+MAY_IMPORT = {
+    "whisper_core": {"whisper_core"},
+    "optimizer": {"optimizer", "whisper_core"},
+    "web": {"web", "optimizer", "whisper_core"},
+}
+ROOMS = set(MAY_IMPORT) | SHARED | {"main", "tests", "benchmarks", "tools"}
+TORCH_FREE = ["whisper_core.models", "whisper_core.worker", "whisper_core.writers", "optimizer.system", "web.server"]
+NO_WALL_CLOCK = {
+    ("time", "time"),
+    ("time", "monotonic"),
+    ("datetime", "now"),
+    ("datetime", "utcnow"),
+    ("date", "today"),
+}
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names} & ROOMS
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+    wrong = {str(path): extra for path in modules(room) if (extra := imported_rooms(path) - MAY_IMPORT[room] - SHARED)}
+    assert wrong == {}
+
+
+def test_only_the_worker_side_imports_torch_or_whisper() -> None:
+    for room in ("optimizer", "web"):
+        for path in modules(room):
+            tree = ast.parse(path.read_text())
+            names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+            names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+            assert not {name.split(".")[0] for name in names} & {"torch", "whisper"}, path
+
+
+def test_what_the_web_process_imports_loads_no_torch_and_does_nothing() -> None:
+    """In a process of its own: torch stays out, no thread is started, no GPU library is touched."""
+    code = (
+        f"import {', '.join(TORCH_FREE)}\n"
+        "import sys, threading\n"
+        "bad = {'torch', 'whisper', 'numba', 'pynvml', 'alembic'} & set(sys.modules)\n"
+        "print(sorted(bad), threading.active_count())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[] 1"
+
+
+def test_decisions_take_their_time_from_a_clock() -> None:
+    """Only clock.py reads the machine's clocks, so tests can move time by hand."""
+    found = []
+    for path in modules("optimizer"):
+        if path.name == "clock.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Attribute(value=ast.Name(id=module), attr=name) if (module, name) in NO_WALL_CLOCK:
+                    found.append(f"{path.name}:{node.lineno}")
+    assert found == []
+
+
+def test_nothing_is_unpickled_evaluated_or_run_through_a_shell() -> None:
+    found = []
+    for room in [*MAY_IMPORT, "tools"]:
+        for path in modules(room):
+            for node in ast.walk(ast.parse(path.read_text())):
+                match node:
+                    case ast.Import(names=names) if {"pickle", "marshal", "shelve"} & {name.name for name in names}:
+                        found.append(f"{path}:{node.lineno}")
+                    case ast.ImportFrom(module="pickle" | "marshal" | "shelve"):
+                        found.append(f"{path}:{node.lineno}")
+                    case ast.Call(func=ast.Name(id="eval" | "exec")):
+                        found.append(f"{path}:{node.lineno}")
+                    case ast.keyword(arg="shell", value=ast.Constant(value=True)):
+                        found.append(f"{path}: shell=True")
+    assert found == []

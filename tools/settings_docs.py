@@ -1,0 +1,86 @@
+"""Write what people read about the settings (`.env.sample`, the READMEs' tables) from the one place that defines them.
+
+`python -m tools.settings_docs` after a change to config.py; tests/test_config.py fails until that was done.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+from annotated_types import Ge, Gt, Le
+from pydantic.fields import FieldInfo
+
+from config import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+START, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+HEADER = """\
+# Settings of the transcription server. Copy this file to .env and change what you need; every line is optional.
+# The environment goes before this file. A bad value stops the start with one message that names all of them.
+"""
+OURS = "\n# The server\n"
+FIRST_OF_OURS = "host"
+
+
+def default_of(field: FieldInfo) -> str:
+    default = field.default
+    if hasattr(default, "get_secret_value"):
+        default = default.get_secret_value()
+    return str(default)
+
+
+def allowed(field: FieldInfo) -> str:
+    """The range or the choices, where the type has one."""
+    limits = []
+    for limit in field.metadata:
+        match limit:
+            case Ge(ge=bound):
+                limits.append(f"from {bound}")
+            case Gt(gt=bound):
+                limits.append(f"above {bound}")
+            case Le(le=bound):
+                limits.append(f"to {bound}")
+    choices = [str(choice) for choice in get_args(field.annotation)]
+    if field.annotation is bool:
+        choices = ["True", "False"]
+    return " ".join(limits) or " | ".join(choices)
+
+
+def env_sample() -> str:
+    lines = [HEADER]
+    for name, field in Settings.model_fields.items():
+        if name == FIRST_OF_OURS:
+            lines.append(OURS)
+        bounds = allowed(field)
+        lines.append(f"# {field.description}{f' ({bounds})' if bounds else ''}")
+        lines.append(f"{name.upper()}={default_of(field)}")
+    return "\n".join(lines) + "\n"
+
+
+def table() -> str:
+    rows = ["| name | default | allowed | meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = default_of(field)
+        shown = f"`{default}`" if default else "empty"
+        bounds = allowed(field).replace("|", "\\|")
+        rows.append(f"| `{name.upper()}` | {shown} | {bounds} | {field.description} |")
+    return "\n".join(rows)
+
+
+def with_table(readme: str) -> str:
+    return re.sub(
+        f"{re.escape(START)}.*?{re.escape(END)}", lambda _: f"{START}\n{table()}\n{END}", readme, flags=re.DOTALL
+    )
+
+
+def main() -> None:
+    (ROOT / ".env.sample").write_text(env_sample())
+    for name in ("README.md", "README.zh-CN.md"):
+        path = ROOT / name
+        path.write_text(with_table(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
