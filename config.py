@@ -18,6 +18,7 @@ from whisper_core.languages import LANGUAGES
 from whisper_core.models import MODEL_NAMES
 
 AUTO_LANGUAGE = "auto"
+MIN_SECRET_CHARACTERS = 32
 
 
 def _known_model(name: str) -> str:
@@ -30,6 +31,12 @@ def _known_language(code: str) -> str:
     if code != AUTO_LANGUAGE and code not in LANGUAGES:
         raise ValueError("must be auto or a language code such as en, zh, es")
     return code
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if 0 < len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
+        raise ValueError(f"must have at least {MIN_SECRET_CHARACTERS} characters, or be empty")
+    return secret
 
 
 class Settings(BaseSettings):
@@ -86,8 +93,8 @@ class Settings(BaseSettings):
         100_000, ge=1, le=10_000_000, description="waiting tasks at most; further ones are refused"
     )
     min_free_disk_mb: int = Field(512, ge=0, le=1_000_000, description="MB of disk that uploads leave free")
-    secret_key: SecretStr = Field(
-        SecretStr(""), description="signs cookies, at least 32 characters; empty: one is made in DATA_DIR"
+    secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
+        SecretStr(""), description="for accounts, which are not built yet, so it does nothing; at least 32 characters"
     )
     database_url: str = Field("", description="SQLAlchemy address of the database; empty: SQLite in DATA_DIR")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
@@ -112,8 +119,6 @@ class Settings(BaseSettings):
             raise ValueError("MIN_CONCURRENT_TASKS must not be above MAX_CONCURRENT_TASKS_LIMIT")
         if self.min_batch_size > self.max_batch_size:
             raise ValueError("MIN_BATCH_SIZE must not be above MAX_BATCH_SIZE")
-        if 0 < len(self.secret_key.get_secret_value()) < 32:
-            raise ValueError("SECRET_KEY must have at least 32 characters, or be empty")
         return self
 
     @property

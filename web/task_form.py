@@ -53,6 +53,8 @@ def read_task_form(fields: Iterable[tuple[str, str]], settings: Settings, device
     language = _language(texts.get("language", settings.default_language))
     if not model.is_multilingual:
         language = _english_only(model.name, kind, language, is_chosen="language" in texts)
+    elif language is not None and language not in model.languages:
+        raise InvalidOptionError(f"The model {model.name} does not know this language.", field="language")
     options = TaskOptions(
         model=model.name,
         language=language,

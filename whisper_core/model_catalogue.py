@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from errors import UnknownModelError
+from whisper_core.languages import LANGUAGES
 
 OFFICIAL_ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models"
+FIRST_LANGUAGE_VOCABULARY = 51_766  # a multilingual vocabulary without its languages
 MULTILINGUAL_VOCABULARY = 51865  # tokens; the English-only models have one less, large-v3 and turbo one more
 
 
@@ -52,6 +54,13 @@ class ModelInfo:
     @property
     def is_multilingual(self) -> bool:
         return self.dimensions.n_vocab >= MULTILINGUAL_VOCABULARY
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that the model's vocabulary has; only the newest ones know all 100."""
+        if not self.is_multilingual:
+            return ("en",)
+        return tuple(LANGUAGES)[: self.dimensions.n_vocab - FIRST_LANGUAGE_VOCABULARY]
 
     @property
     def file_name(self) -> str:

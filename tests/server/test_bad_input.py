@@ -171,6 +171,7 @@ def test_hostile_names_are_shown_harmlessly_and_never_used(server: RunningServer
         ({"model": "enormous"}, "unknown_model", "model"),
         ({"model": "../../tiny"}, "unknown_model", "model"),
         ({"model": "base", "language": "klingon"}, "invalid_option", "language"),
+        ({"model": "base", "language": "yue"}, "invalid_option", "language"),
         ({"temperature": "hot"}, "invalid_option", "temperature"),
         ({"temperature": "2"}, "invalid_option", "temperature"),
         ({"task": "sing"}, "invalid_option", "task"),

@@ -480,3 +480,12 @@ def test_the_command_ends_with_0_and_1(
 def test_the_module_is_a_command() -> None:
     command = [sys.executable, "-m", "whisper_core.models", "fetch", "--help"]
     assert "tiny.en" in subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_each_model_s_languages_are_openai_whisper_s() -> None:
+    """Upstream counts them from the vocabulary's size (Whisper.num_languages)."""
+    for name, info in MODELS.items():
+        upstream = info.dimensions.n_vocab - 51765 - int(info.is_multilingual)
+        assert len(info.languages) == (upstream if info.is_multilingual else 1), name
+    assert "yue" in MODELS["large-v3"].languages
+    assert "yue" not in MODELS["base"].languages
