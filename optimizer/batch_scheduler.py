@@ -15,9 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from errors import TranscriptionServerError, UnavailableError, WorkerDiedError
+from errors import (
+    BadRecordError,
+    DatabaseDamagedError,
+    TaskError,
+    TranscriptionServerError,
+    UnavailableError,
+    WorkerDiedError,
+    error_class_of,
+)
 from optimizer.clock import Clock
-from optimizer.device import SLOTS, Device, DeviceState, DeviceStatus, RunningTask
+from optimizer.device import SLOTS, Device, DeviceState, DeviceStatus
 from optimizer.events import Event, SystemChanged, TaskChanged
 from optimizer.files import TaskFiles
 from optimizer.memory_estimation import MemoryEstimationPool
@@ -34,10 +42,11 @@ from whisper_core import protocol
 log = logging.getLogger(__name__)
 
 STOP_GRACE_S = 2.0
-HEARTBEAT_LIMIT_S = 5.0  # longer than any nap of the loop that `is_alive` must tolerate
+HEARTBEAT_LIMIT_S = 10.0  # beyond its nap; a decision may wait 5 s for a busy database
 BUSY_PAUSE_S = 0.5
 
 Action = Callable[[], None]
+_CANNOT_STORE = (UnavailableError, DatabaseDamagedError)  # the latter also says that a file could not be opened
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class SchedulerParts:
 
     devices: grows by the fallback when no other can be used. make_fallback: a device that always works, the CPU.
     is_optimized: False for the plain path, first come first served and one at a time.
+    prepare: has a task's samples made in the background.
     """
 
     queue: IntelligentQueueManager
@@ -58,6 +68,7 @@ class SchedulerParts:
     publish: Callable[[Event], None]
     make_fallback: Callable[[], Device]
     is_optimized: bool
+    prepare: Callable[[str], None]
 
 
 class BatchTaskScheduler:
@@ -138,7 +149,7 @@ class BatchTaskScheduler:
             self._last_turn = self._parts.clock.monotonic()
             try:
                 self._turn()
-            except UnavailableError as error:
+            except _CANNOT_STORE as error:
                 log.warning("event=scheduler_waits code=%s", error.code)
                 self._stopping.wait(BUSY_PAUSE_S)
             except Exception:
@@ -177,15 +188,15 @@ class BatchTaskScheduler:
         for model, view in models.items():
             if not view.is_available:
                 self._parts.models.ensure(model)
-        views = [self._view(device) for device in self._parts.devices]
+        usable = (device for device in self._parts.devices if device.state is not DeviceState.UNAVAILABLE)
+        views = [self._view(device) for device in usable]
         now = self._parts.clock.monotonic()
         if self._parts.is_optimized:
             self._plan = plan(waiting, views, self._parts.estimates, models, self._limits, now)
         else:
             self._plan = plan_in_order(waiting, views, self._parts.estimates, models, now)
-        for assignment in self._plan.assignments:
-            self._carry_out(assignment)
-        self._rounds.update({assignment.device for assignment in self._plan.assignments})
+        # A round in which a model was only unloaded is none: it would take the starving task's turn from it.
+        self._rounds.update({each.device for each in self._plan.assignments if self._carry_out(each)})
         if self._plan.assignments:
             self._parts.publish(SystemChanged())
 
@@ -204,7 +215,8 @@ class BatchTaskScheduler:
             running_models=frozenset(running.task.options.model for running in device.running.values()),
         )
 
-    def _carry_out(self, assignment: Assignment) -> None:
+    def _carry_out(self, assignment: Assignment) -> bool:
+        """Whether the task was started."""
         device = next(device for device in self._parts.devices if device.spec.name == assignment.device)
         try:
             for model in assignment.evict:
@@ -212,9 +224,10 @@ class BatchTaskScheduler:
                 device.evict(model)
             # What is evicted is free only when the worker says so; that report brings the next decision.
             if not device.evicting and self._is_resident(device, assignment):
-                self._start(device, assignment)
+                return self._start(device, assignment)
         except WorkerDiedError:
             log.warning("task=%s event=not_started device=%s is gone", assignment.task_id, device.spec.name)
+        return False
 
     def _is_resident(self, device: Device, assignment: Assignment) -> bool:
         """Whether the task's model is loaded or being loaded, after having it loaded when that is this task's to do."""
@@ -231,13 +244,16 @@ class BatchTaskScheduler:
         """The plain path reserves nothing: it runs one task, whatever that needs."""
         return nbytes if self._parts.is_optimized else 0
 
-    def _start(self, device: Device, assignment: Assignment) -> None:
-        """Reserve, claim, hand over; whatever fails on the way leaves the task pending and the ledger as it was."""
+    def _start(self, device: Device, assignment: Assignment) -> bool:
+        """Reserve, claim, hand over; whether that went well. Otherwise nothing stays promised, and no task running."""
+        if not self._parts.files.has_audio(assignment.task_id):
+            self._prepare_again(assignment.task_id)
+            return False
         reservation = device.pool.try_reserve(
             assignment.task_id, self._promise(assignment.task_bytes), respects_others=not assignment.is_forced
         )
         if reservation is None:
-            return
+            return False
         is_handed_over = False
         try:
             task = self._parts.queue.claim(assignment.task_id, device.spec.name, assignment.task_bytes)
@@ -247,15 +263,27 @@ class BatchTaskScheduler:
         finally:
             if not is_handed_over:
                 reservation.release()
+        return is_handed_over
+
+    def _prepare_again(self, task_id: str) -> None:
+        """The samples were removed under the task; they can be made again as long as its upload is there."""
+        log.warning("task=%s event=samples_missing", task_id)
+        if self._parts.queue.mark_unprepared(task_id) is not None:
+            self._parts.prepare(task_id)
 
     def _hand_over(self, device: Device, task: Task, reservation: Reservation) -> None:
-        windows = self._parts.queue.windows(task.id)
-        self._parts.recorder.begin(task, sum(len(window.segments) for window in windows))
+        """Give a claimed task to the worker. What prevents it is raised, after the attempt was ended."""
         seed = zlib.crc32(task.id.encode())  # the task's own, also after a restart
         try:
+            windows = self._parts.queue.windows(task.id)
+            self._parts.recorder.begin(task, sum(len(window.segments) for window in windows))
             device.run(task, reservation, self._parts.files.audio_path(task.id), windows, seed)
-        except WorkerDiedError:
-            self._parts.queue.give_back(task.id, task.lease_token or "")
+        except (WorkerDiedError, *_CANNOT_STORE):
+            self._end_attempt(task, None, is_charged=False)
+            raise
+        except Exception as error:  # its own fault, most likely: not without end
+            known = error if isinstance(error, BadRecordError) else TaskError()
+            self._end_attempt(task, ErrorInfo(known.code, known.message), is_charged=True)
             raise
         log.info(
             "task=%s event=handed_over device=%s model=%s attempt=%d after_windows=%d reserved_mb=%.0f",
@@ -276,7 +304,10 @@ class BatchTaskScheduler:
         info = ErrorInfo(error.code, error.message, at=self._parts.clock.now())
         for running in tasks:
             log.error("task=%s event=attempt_failed code=%s device=%s", running.task.id, error.code, device.spec.name)
-            self._end_attempt(running, info)
+            # One that had got further is hardly why the worker died, so it is not charged for that.
+            is_charged = not running.has_progressed
+            # Posted, so that one that cannot be stored now holds up neither the others nor the fallback.
+            self.post(partial(self._end_attempt, running.task, info, is_charged=is_charged))
         if all(each.state is DeviceState.UNAVAILABLE for each in self._parts.devices):
             self._fall_back()
         self._parts.publish(SystemChanged())
@@ -289,16 +320,20 @@ class BatchTaskScheduler:
         fallback.start()
         self._parts.devices.append(fallback)
 
-    def _end_attempt(self, running: RunningTask, error: ErrorInfo) -> None:
-        """The worker died under the task. One that had got further is hardly why, so it is not charged for that."""
-        task_id, token = running.task.id, running.task.lease_token or ""
+    def _end_attempt(self, task: Task, error: ErrorInfo | None, *, is_charged: bool) -> None:
+        """No worker has the task any more. Tries until the database takes it: the row must not stay `processing`."""
+        token = task.lease_token or ""
+        self._parts.recorder.forget(token)
         try:
-            if running.has_progressed:
-                self._parts.queue.give_back(task_id, token, error)
+            if error is None or not is_charged:
+                self._parts.queue.give_back(task.id, token, error)
             else:
-                self._parts.queue.fail(task_id, token, error, is_retryable=True)
-        except UnavailableError:
-            self.post(lambda: self._end_attempt(running, error))  # until the database takes it
+                is_retryable = error_class_of(error.code).is_retryable
+                ended = self._parts.queue.fail(task.id, token, error, is_retryable=is_retryable)
+                if ended is not None and ended.status.is_final:
+                    self._parts.files.delete_audio(task.id)
+        except _CANNOT_STORE:
+            self.post(partial(self._end_attempt, task, error, is_charged=is_charged))
             raise
 
     def _stop_devices(self) -> None:

@@ -123,7 +123,11 @@ class Device:
         self._last_heard = self.clock.monotonic()
         if self.pool.try_reserve(CONTEXT_OWNER, min(self.context_bytes, self.pool.free_bytes)) is None:
             log.warning("device=%s event=no_memory_for_its_worker", self.spec.name)
-        self.worker.start()
+        try:
+            self.worker.start()
+        except OSError:  # no process or no pipe to be had
+            log.exception("device=%s event=worker_not_started", self.spec.name)
+            self.on_exit(self)  # as if it had ended at once: the same pauses, the same number of tries
 
     def stop(self, grace_s: float) -> None:
         """Returns when the worker is gone. What it ran stays in `running` for the caller to give back."""
@@ -174,9 +178,15 @@ class Device:
         log.error("device=%s event=worker_exited restart_in_s=%.0f", self.spec.name, pause)
 
     def _recent_restarts(self, now: float) -> int:
-        return sum(now - at < UNSTABLE_WITHIN_S for at in self._restarts)
+        return sum(now - at < UNSTABLE_WITHIN_S for at in self._restarts.copy())
 
     def _complaint(self, now: float) -> str | None:
+        if self.worker.is_passing_on:
+            # The silence is ours: a full disk or a busy database holds up the thread that listens to the worker.
+            self._last_heard = now
+            for running in self.running.values():
+                running.last_sign = now
+            return None
         silent_s = now - self._last_heard
         if silent_s > (START_TIMEOUT_S if self.state is DeviceState.STARTING else HEARTBEAT_TIMEOUT_S):
             return f"no word for {silent_s:.0f} s"

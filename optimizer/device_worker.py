@@ -65,6 +65,12 @@ class DeviceWorker:
         self._running: Running | None = None
         self._reader: threading.Thread | None = None
         self._send_lock = threading.Lock()
+        self._is_passing_on = False
+
+    @property
+    def is_passing_on(self) -> bool:
+        """Whether `on_report` has a report at this moment; until it returns nothing more is heard of the worker."""
+        return self._is_passing_on
 
     @property
     def pid(self) -> int | None:
@@ -72,6 +78,7 @@ class DeviceWorker:
         return getattr(self._running, "pid", None)
 
     def start(self) -> None:
+        """Raises OSError when the system has no process or no pipe for it; nothing is left of the try then."""
         ours, theirs = multiprocessing.Pipe(duplex=True)
         arguments = (theirs, self.spec.kind, self.spec.gpu_uuid, self._config.engine_factory, self._config.cpu_threads)
         if self._config.in_thread:
@@ -82,8 +89,13 @@ class DeviceWorker:
             process = multiprocessing.get_context("spawn").Process(
                 target=_worker_main, args=arguments, name=f"worker-{self.spec.name}"
             )
-            process.start()
-            theirs.close()  # so that its end, and not ours, is the last one
+            try:
+                process.start()
+            except OSError:
+                ours.close()
+                raise
+            finally:
+                theirs.close()  # so that its end, and not ours, is the last one
             self._running = process
         self._connection = ours
         self._reader = threading.Thread(target=self._read, args=(ours, self._running), name=f"device-{self.spec.name}")
@@ -125,13 +137,17 @@ class DeviceWorker:
         """Pass reports on until the worker's end of the pipe closes."""
         try:
             while True:
-                self._on_report(protocol.decode(connection.recv_bytes()))  # type: ignore[arg-type]
+                report = protocol.decode(connection.recv_bytes())
+                self._is_passing_on = True
+                self._on_report(report)  # type: ignore[arg-type]
+                self._is_passing_on = False
         except (EOFError, OSError):
             log.debug("pipe of %s closed", self.spec.name)
         except Exception:
             # A report that cannot be read or handled: the two sides no longer agree, so begin anew.
             log.exception("device=%s event=report_failed", self.spec.name)
             self.kill()
+        self._is_passing_on = False
         running.join(10)
         if not isinstance(running, threading.Thread):
             connection.close()

@@ -101,6 +101,10 @@ class TaskFiles:
     def audio_path(self, task_id: str) -> Path:
         return self.root / "audio" / f"{_checked(task_id)}.pcm"
 
+    def has_audio(self, task_id: str) -> bool:
+        """Whether the task's samples are there."""
+        return _is_plain_file(self.audio_path(task_id))
+
     def find_media(self, task_id: str) -> Path:
         """The upload, to be read. Raises FileMissingError when it is gone, or is not the plain file that we wrote."""
         path = self.media_path(task_id)

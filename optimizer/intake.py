@@ -131,9 +131,14 @@ class Intake:
         future.add_done_callback(lambda done: self._prepared(task_id, done))
 
     def _prepared(self, task_id: str, future: Future[DecodedAudio]) -> None:
-        """Runs on an ingest thread, where an exception would go unseen: so each is turned into the task's own error."""
+        """Runs on an ingest thread, where an exception would go unseen: so each is turned into the task's own error.
+
+        Except those that are not the file's fault: `prepare_waiting` tries again then.
+        """
         try:
-            self._queue.mark_prepared(task_id, future.result().seconds)
+            is_wanted = self._queue.mark_prepared(task_id, future.result().seconds) is not None
+            if not is_wanted and self._queue.get(task_id).status.is_final:
+                self._files.delete_audio(task_id)  # cancelled meanwhile
         except (FfmpegMissingError, ShuttingDownError, CancelledError):
             log.warning("task=%s event=preparation_postponed", task_id)
         except TaskNotFoundError:
@@ -143,6 +148,12 @@ class Intake:
             log.error("task=%s event=preparation_postponed code=%s", task_id, error.code)
         except TranscriptionServerError as error:
             self._queue.fail_preparation(task_id, ErrorInfo(error.code, error.message, at=self._clock.now()))
+        except OSError:
+            log.exception("task=%s event=preparation_postponed", task_id)
+        except Exception:
+            log.exception("task=%s event=preparation_failed", task_id)
+            error_class = TranscriptionServerError
+            self._queue.fail_preparation(task_id, ErrorInfo(error_class.code, error_class.default_message))
         finally:
             self._forget(task_id)
 
@@ -172,3 +183,5 @@ def _wait_briefly(future: Future[DecodedAudio]) -> DecodedAudio | None:
         return future.result(timeout=PREPARE_WAIT_S)
     except (TimeoutError, FfmpegMissingError):
         return None
+    except CancelledError:
+        raise ShuttingDownError() from None

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
+PROGRESS_EVERY_S = 0.5  # progress comes with every few kilobytes, and each on_change wakes the scheduler
+STOP_GRACE_S = 5.0
 
 
 @dataclass
@@ -85,29 +87,39 @@ class ModelLibrary:
                 return
             if not now and self._clock.monotonic() < fetch.retry_at:
                 return
-            fetch.thread = threading.Thread(target=self._fetch, args=(model, fetch), name=f"fetch-{model}")
+            thread = threading.Thread(target=self._fetch, args=(model, fetch), name=f"fetch-{model}")
             fetch.failed_message = None
             fetch.done_bytes = 0
             fetch.total_bytes = models.model_info(model).size_bytes
-            thread = fetch.thread
-        thread.start()
+            thread.start()  # under the lock, so that whoever finds it can join it
+            fetch.thread = thread
         self._on_change()
 
-    def stop(self) -> None:
-        """End running fetches; what they brought so far is kept and continued next time."""
+    def begin_stop(self) -> None:
+        """Have running fetches end; what they brought so far is kept and continued next time."""
         self._stopping.set()
+
+    def stop(self) -> None:
+        """Wait for running fetches, but not for one whose source is silent: it ends with the process."""
+        self.begin_stop()
+        until = self._clock.monotonic() + STOP_GRACE_S
         with self._lock:
             threads = [fetch.thread for fetch in self._fetches.values() if fetch.thread is not None]
         for thread in threads:
-            thread.join(10)
+            thread.join(max(0.0, until - self._clock.monotonic()))
 
     def _fetch(self, model: str, fetch: _Fetch) -> None:
         log.info("model=%s event=fetch_started", model)
 
+        told_at = 0.0
+
         def on_progress(progress: models.FetchProgress) -> None:
+            nonlocal told_at
             with self._lock:
                 fetch.done_bytes, fetch.total_bytes = progress.done_bytes, progress.total_bytes
-            self._on_change()
+            if self._clock.monotonic() - told_at >= PROGRESS_EVERY_S:
+                told_at = self._clock.monotonic()
+                self._on_change()
 
         message: str | None = None
         try:
@@ -129,6 +141,6 @@ class ModelLibrary:
             fetch.thread = None
             fetch.failed_message = message
             fetch.failures = 0 if message is None else fetch.failures + 1
-            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** max(0, fetch.failures - 1))
+            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(10, max(0, fetch.failures - 1)))
             fetch.retry_at = self._clock.monotonic() + pause
         self._on_change()

@@ -89,6 +89,14 @@ class IntelligentQueueManager:
 
         return self._changes.make(task_id, step)
 
+    def mark_unprepared(self, task_id: str) -> Task | None:
+        """Its samples are gone, so it waits until they are made again. None when it does not wait any more."""
+
+        def step(rows: TaskWriter, task: Task) -> Task | None:
+            return rows.save(task, task.with_(audio_seconds=None)) if task.status.is_waiting else None
+
+        return self._changes.try_make(task_id, step)
+
     def fail_preparation(self, task_id: str, error: ErrorInfo) -> Task | None:
         """Its file cannot be used, so no attempt is made. None when it does not wait any more or is gone."""
 

@@ -118,17 +118,20 @@ class OptimizedWhisperSystem:
             return
         self._stopping.set()
         self._recorder.stop()
-        self._models.stop()
+        self._models.begin_stop()
         if self._scheduler is not None:
-            self._scheduler.stop()
+            self._scheduler.stop()  # first of those that take time: running tasks must be given back
         self._ingest.stop()
         self._monitor.stop()
+        self._models.stop()
         self._store.close()
         self._files.release_lock()
         log.info("event=stopped")
 
     def _recover(self) -> None:
-        self._queue.recover()
+        report = self._queue.recover()
+        for task_id in report.poisoned:
+            self._files.delete_audio(task_id)
         sweep = self._files.sweep(self._store.ids(), self._clock.now())
         if sweep.media_without_row or sweep.rows_without_media:
             log.warning(
@@ -152,6 +155,7 @@ class OptimizedWhisperSystem:
                 publish=self._publish,
                 make_fallback=lambda: self._make_device(cpu_device(self.settings)),
                 is_optimized=self._plain_reason is None,
+                prepare=self._intake.prepare,
             ),
             PlanLimits(
                 min_concurrent=self.settings.min_concurrent_tasks,
@@ -289,10 +293,12 @@ class OptimizedWhisperSystem:
         """Raises TaskNotFoundError, or ConflictError when the task is already finished."""
         task = self._queue.cancel(task_id)
         self._end_on_device(task_id)
+        self._files.delete_audio(task_id)
         return self._view(task)
 
     def retry(self, task_id: str) -> TaskView:
         """Begin a failed or cancelled task anew. Raises TaskNotFoundError, ConflictError, FileMissingError."""
+        self._queue.get(task_id)
         self._files.find_media(task_id)
         task = self._queue.retry(task_id)
         self._intake.prepare(task_id)
@@ -427,11 +433,7 @@ class OptimizedWhisperSystem:
         """Seconds until a waiting task is done, if nothing passes it."""
         statuses = self._statuses()
         ahead = [work for status in statuses for work in status.work_left]
-        ahead += [
-            (each.model, each.audio_seconds)
-            for each in self._queue.waiting()
-            if (-each.priority, each.seq) < (-task.priority, task.seq)
-        ]
+        ahead += [(each.model, each.audio_seconds) for each in self._queue.waiting().ahead_of(task.priority, task.seq)]
         names = [status.spec.name for status in statuses]
         return self._monitor.speeds.waiting_eta(
             task.options.model, task.audio_seconds or 0.0, ahead, names, slots=max(1, len(names))

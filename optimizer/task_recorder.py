@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from errors import DiskFullError, StoreBusyError, TaskNotFoundError, error_class_of
+from errors import DatabaseDamagedError, DiskFullError, StoreBusyError, TaskNotFoundError, error_class_of
 from optimizer.clock import Clock
 from optimizer.devices import DeviceKind
 from optimizer.events import Event, WindowFinished
@@ -35,6 +35,7 @@ RECORD_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
 class _Live:
     """What is remembered of a running task between two of its windows."""
 
+    model: str
     audio_done_seconds: float
     segment_count: int
     last_window_at: float
@@ -59,6 +60,7 @@ class TaskRecorder:
         self._clock = clock
         self._publish = publish
         self._live: dict[str, _Live] = {}
+        self._load_failures: dict[tuple[str, str], protocol.ModelLoadFailed] = {}  # by device and model
         self._stopping = threading.Event()
         self._problem: str | None = None
 
@@ -72,17 +74,27 @@ class TaskRecorder:
 
     def begin(self, task: Task, segment_count: int) -> None:
         audio_done = (task.audio_seconds or 0.0) * task.progress
-        self._live[task.lease_token or ""] = _Live(audio_done, segment_count, self._clock.monotonic())
+        self._live[task.lease_token or ""] = _Live(
+            task.options.model, audio_done, segment_count, self._clock.monotonic()
+        )
+
+    def forget(self, lease_token: str) -> None:
+        """The attempt ended without a report. Harmless when it was none."""
+        self._live.pop(lease_token, None)
 
     def record(self, device: str, kind: DeviceKind, report: protocol.Report) -> None:
-        """Any report; those that are not about a task are none of its business."""
+        """Any report; of those that are not about a task it keeps why a model is missing."""
         match report:
+            case protocol.ModelLoaded():
+                self._load_failures.pop((device, report.model), None)
+            case protocol.ModelLoadFailed():
+                self._load_failures[device, report.model] = report
             case protocol.WindowDone():
                 self._window(device, report)
             case protocol.TaskDone():
                 self._done(kind, report)
             case protocol.TaskFailed():
-                self._failed(report)
+                self._failed(device, report)
             case protocol.TaskStopped():
                 self._live.pop(report.lease_token, None)
                 self._until_recorded(lambda: self._queue.give_back(report.task_id, report.lease_token))
@@ -122,7 +134,12 @@ class TaskRecorder:
         def complete() -> Task | None:
             if not self._holds(report.task_id, report.lease_token):
                 return None
-            result_sha256 = self._files.write_transcript(report.task_id, transcript)
+            try:
+                result_sha256 = self._files.write_transcript(report.task_id, transcript)
+            except FileNotFoundError:  # the task's files were deleted while we wrote
+                if self._holds(report.task_id, report.lease_token):
+                    raise
+                return None
             completed = self._queue.complete(
                 report.task_id,
                 report.lease_token,
@@ -157,15 +174,19 @@ class TaskRecorder:
         except TaskNotFoundError:
             return False
 
-    def _failed(self, report: protocol.TaskFailed) -> None:
-        self._live.pop(report.lease_token, None)
-        error = ErrorInfo(report.code, report.message, at=self._clock.now())
-        is_retryable = error_class_of(report.code).is_retryable
+    def _failed(self, device: str, report: protocol.TaskFailed) -> None:
+        live = self._live.pop(report.lease_token, None)
+        # Without its model the worker can only say that it is not there; why, it said when it was to load it.
+        cause = self._load_failures.pop((device, live.model), report) if live else report
+        error = ErrorInfo(cause.code, cause.message, at=self._clock.now())
+        is_retryable = error_class_of(cause.code).is_retryable
         if report.detail:
             log.warning("task=%s event=attempt_failed code=%s detail=%s", report.task_id, report.code, report.detail)
-        self._until_recorded(
+        task = self._until_recorded(
             lambda: self._queue.fail(report.task_id, report.lease_token, error, is_retryable=is_retryable)
         )
+        if task is not None and task.status.is_final:
+            self._files.delete_audio(task.id)
 
     def _until_recorded(self, record: Callable[[], Recorded]) -> Recorded | None:
         """Try until the disk and the database take it; None when the server stops first."""
@@ -173,7 +194,8 @@ class TaskRecorder:
         while True:
             try:
                 result = record()
-            except (DiskFullError, StoreBusyError) as error:
+            except (DiskFullError, StoreBusyError, DatabaseDamagedError) as error:
+                # Damaged is also a database that cannot be opened, for want of descriptors or of permissions.
                 self._problem = error.message
                 pause = RECORD_PAUSES_S[min(tries, len(RECORD_PAUSES_S) - 1)]
                 log.error("event=recording_waits code=%s retry_in_s=%.1f", error.code, pause)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from operator import attrgetter
 
 from optimizer.task import AUTO_DEVICE, Priority
@@ -72,6 +73,14 @@ class WaitingView:
 
     def __iter__(self) -> Iterator[WaitingTask]:
         return (task for group in self.groups for task in group.tasks)
+
+    def ahead_of(self, priority: Priority, seq: int) -> Iterator[WaitingTask]:
+        """Those before that place, by priority and arrival; takes as long as there are such tasks, not as all."""
+        for group in self.groups:
+            if group.key.priority > priority:
+                yield from group.tasks
+            elif group.key.priority == priority:
+                yield from takewhile(lambda task: task.seq < seq, group.tasks)
 
     def __len__(self) -> int:
         return sum(len(group.tasks) for group in self.groups)

@@ -29,9 +29,13 @@ class RecordingWorker:
         self.starts = 0
         self.kills = 0
         self.is_gone = False
+        self.is_passing_on = False
+        self.start_error: OSError | None = None
 
     def start(self) -> None:
         self.starts += 1
+        if self.start_error is not None:
+            raise self.start_error
 
     def send(self, command: protocol.Command) -> None:
         if self.is_gone:
@@ -203,3 +207,37 @@ def test_a_card_that_its_worker_cannot_use_is_given_up(device: Device, clock: Fa
         clock.advance(60)
         device.supervise()
     assert device.status().state is DeviceState.UNAVAILABLE
+
+
+def test_a_worker_is_not_taken_for_hung_while_its_report_waits_for_the_disk(
+    device: Device, worker: RecordingWorker, clock: FakeClock
+) -> None:
+    ready(device)
+    hand_over(device)
+    worker.is_passing_on = True
+    for _ in range(10):
+        clock.advance(device_module.HEARTBEAT_TIMEOUT_S)
+        device.supervise()
+    worker.is_passing_on = False
+    device.supervise()
+    assert worker.kills == 0
+    clock.advance(device_module.HEARTBEAT_TIMEOUT_S + 1)
+    device.supervise()
+    assert worker.kills == 1
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again(
+    device: Device, worker: RecordingWorker, clock: FakeClock
+) -> None:
+    exits: list[Device] = []
+    device.on_exit = exits.append
+    ready(device)
+    device.exited()
+    worker.start_error = BlockingIOError("no more processes")
+    device.supervise()
+    assert exits == [device]
+    device.exited()
+    worker.start_error = None
+    clock.advance(60)
+    device.supervise()
+    assert (worker.starts, device.state) == (3, DeviceState.STARTING)

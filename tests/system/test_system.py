@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from errors import (
+    BadRecordError,
     ConflictError,
     DataFolderInUseError,
     EmptyFileError,
+    EngineError,
     IdempotencyMismatchError,
     InvalidOptionError,
+    ShuttingDownError,
+    StoreBusyError,
     TaskNotFoundError,
     UnsupportedMediaError,
+    WeightsDamagedError,
 )
-from optimizer.events import WindowFinished
+from optimizer import failpoints, model_library
+from optimizer.device import DeviceState
+from optimizer.devices import DeviceSpec
+from optimizer.events import TaskDeleted, WindowFinished
+from optimizer.files import TaskFiles
+from optimizer.ingest import Ingest
+from optimizer.model_library import ModelLibrary
+from optimizer.policy import PlanLimits
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.task import Priority, TaskFilter, TaskStatus
-from tests.system.conftest import Watcher
+from tests.fake_engine import FakeEngine
+from tests.system.conftest import WAIT_S, Watcher
+from whisper_core import models
+from whisper_core.transcript import WindowResult
 
 DATA = Path(__file__).parent.parent / "data"
 SHORT = DATA / "librivox-0880.flac"
@@ -241,3 +258,178 @@ def test_an_idle_system_is_ready_and_healthy(open_system: Open) -> None:
     with open_system() as system:
         Watcher(system).wait_until(lambda: system.readiness() == [], "readiness")
         assert system.health() == []
+
+
+def test_samples_that_are_gone_are_made_again(open_system: Open, submit: Submit, tmp_path: Path) -> None:
+    with open_system() as system:
+        watcher = Watcher(system)
+        first = submit(system, LONG, knobs="window_s=0.2")
+        waiting = submit(system, SHORT)
+        watcher.wait_for(first, TaskStatus.PROCESSING)
+        (tmp_path / "data" / "audio" / f"{waiting}.pcm").unlink()
+        task = watcher.wait_for(waiting, TaskStatus.COMPLETED, TaskStatus.FAILED)
+        assert (task.status, task.errors) == (TaskStatus.COMPLETED, ())
+
+
+def test_a_failed_and_a_cancelled_task_keep_no_samples(open_system: Open, submit: Submit, tmp_path: Path) -> None:
+    with open_system(max_task_retries=0) as system:
+        watcher = Watcher(system)
+        running = submit(system, LONG, knobs="window_s=0.2")
+        waiting = submit(system, SHORT)
+        failing = submit(system, SHORT, knobs="fail=engine_error")
+        watcher.wait_for(running, TaskStatus.PROCESSING)
+        system.cancel(waiting)
+        system.cancel(running)
+        watcher.wait_for(failing, TaskStatus.FAILED)
+        watcher.wait_until(lambda: not any((tmp_path / "data" / "audio").iterdir()), "an empty folder of samples")
+        system.retry(waiting)
+        assert watcher.wait_for(waiting, TaskStatus.COMPLETED).attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(StoreBusyError(), TaskStatus.COMPLETED), (BadRecordError(), TaskStatus.FAILED)]
+)
+def test_a_task_that_cannot_be_handed_over_does_not_stay_processing(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch, error: Exception, status: TaskStatus
+) -> None:
+    with open_system() as system:
+        queue = system._queue
+        read_windows, raised = queue.windows, []
+
+        def unreadable_once(task_id: str) -> list[WindowResult]:
+            if not raised:
+                raised.append(task_id)
+                raise error
+            return read_windows(task_id)
+
+        monkeypatch.setattr(queue, "windows", unreadable_once)
+        watcher = Watcher(system)
+        task_id = submit(system, SHORT)
+        watcher.wait_until(lambda: bool(raised), "the first try")
+        assert watcher.wait_for(task_id, status).status is status
+        assert len(raised) == 1
+
+
+def test_a_starving_task_gets_its_turn_although_another_model_must_go_first(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models do not fit at once, and small tasks of the loaded one never end."""
+    monkeypatch.setattr(PlanLimits, "__init__", partialmethod(PlanLimits.__init__, starvation_s=0.0))
+    card = DeviceSpec("cpu", "cpu", "small", 1_150_000_000)
+    with open_system(devices=[card]) as system:
+        watcher = Watcher(system)
+        first = submit(system, SHORT, knobs="window_s=0.3")
+        starving = submit(system, SHORT, model="base")
+        others = [submit(system, SHORT, knobs="window_s=0.1") for _ in range(6)]
+        tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED) for task_id in (first, starving, *others)]
+        started = sorted(tasks, key=lambda task: task.started_at)
+        assert starving in [task.id for task in started[:3]]
+
+
+def test_a_device_that_cannot_be_used_holds_up_nobody_on_the_plain_path(open_system: Open, submit: Submit) -> None:
+    devices = [DeviceSpec("cpu", "cpu", "a", 4 * 10**9), DeviceSpec("cuda:7", "cuda", "b", 4 * 10**9)]
+    with open_system(enable_optimization_system=False, devices=devices) as system:
+        watcher = Watcher(system)
+        watcher.wait_until(lambda: all(status.is_ready for status in system._statuses()), "ready devices")
+        system._scheduler._parts.devices[1].state = DeviceState.UNAVAILABLE
+        submit(system, SHORT, device="cuda:7")
+        watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED)
+
+
+def test_a_retry_of_an_unknown_task_says_so(open_system: Open) -> None:
+    with open_system() as system, pytest.raises(TaskNotFoundError):
+        system.retry("01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+
+def test_running_tasks_are_given_back_before_a_silent_fetch_is_waited_for(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_over = threading.Event()
+    monkeypatch.setattr(models, "fetch", lambda *_, **__: is_over.wait(60))
+    monkeypatch.setattr(model_library, "STOP_GRACE_S", 0.5)
+    states: list[TaskStatus] = []
+    stop = ModelLibrary.stop
+    with open_system() as system:
+        task_id = submit(system, LONG, knobs="window_s=0.3")
+        Watcher(system).wait_for(task_id, TaskStatus.PROCESSING)
+        system.fetch_model("large-v3")
+
+        def remembering_stop(library: ModelLibrary) -> None:
+            states.append(system.task(task_id).task.status)
+            stop(library)
+
+        monkeypatch.setattr(ModelLibrary, "stop", remembering_stop)
+    is_over.set()
+    assert states == [TaskStatus.PENDING]
+
+
+def test_a_task_deleted_while_its_result_is_written_leaves_the_worker_alone(
+    open_system: Open, submit: Submit, tmp_path: Path
+) -> None:
+    with open_system(in_thread=False) as system:
+        watcher = Watcher(system)
+        task_id = submit(system, SHORT)
+        failpoints.arm({"transcript.before_rename": lambda: system.delete(task_id)})
+        try:
+            watcher.wait_until(lambda: any(isinstance(event, TaskDeleted) for event in watcher.events), "the deletion")
+        finally:
+            failpoints.disarm()
+        assert watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED).attempt == 1
+        assert len(system._scheduler._parts.devices[0]._restarts) == 0
+        assert len(list((tmp_path / "data" / "transcripts").iterdir())) == 1
+
+
+def test_a_stop_ends_both_decodes_that_began_at_once(tmp_path: Path) -> None:
+    files = TaskFiles(tmp_path)
+    files.prepare()
+    both_look = threading.Barrier(2)
+    made: list[HeldDecoder] = []
+
+    def make_decoder() -> HeldDecoder:
+        both_look.wait(10)
+        made.append(HeldDecoder())
+        return made[-1]
+
+    ingest = Ingest(make_decoder, files)  # type: ignore[arg-type]
+    for name in ("a", "b"):
+        files.media_path(name).write_bytes(b"sound")
+    futures = [ingest.submit(name) for name in ("a", "b")]
+    try:
+        assert all(decoder.has_begun.acquire(timeout=10) for decoder in made[:1] for _ in futures)
+        ingest.stop()
+    finally:
+        for decoder in made:
+            decoder.stop()
+    assert [type(future.exception()) for future in futures] == [ShuttingDownError, ShuttingDownError]
+
+
+def test_a_model_that_cannot_be_loaded_is_named_as_the_reason(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(engine: FakeEngine, model: str, models_dir: Path) -> int:
+        raise WeightsDamagedError()
+
+    def run(engine: FakeEngine, *_: object) -> None:
+        raise EngineError("The model is not loaded on this device.")  # all that an engine can say of it
+
+    monkeypatch.setattr(FakeEngine, "load", load)
+    monkeypatch.setattr(FakeEngine, "run", run)
+    with open_system(max_task_retries=0) as system:
+        task = Watcher(system).wait_for(submit(system, SHORT), TaskStatus.FAILED)
+        assert [error.code for error in task.errors] == ["weights_damaged"]
+
+
+class HeldDecoder:
+    """Decodes until it is stopped."""
+
+    def __init__(self) -> None:
+        self.has_begun = threading.Semaphore(0)
+        self._is_stopped = threading.Event()
+
+    def decode(self, source: Path, destination: Path) -> None:
+        self.has_begun.release()
+        self._is_stopped.wait(WAIT_S)
+        raise ShuttingDownError()
+
+    def stop(self) -> None:
+        self._is_stopped.set()
