@@ -9,32 +9,22 @@ from __future__ import annotations
 import logging
 import queue as queues
 import threading
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from errors import (
-    BadRecordError,
-    DatabaseDamagedError,
-    TaskError,
-    TranscriptionServerError,
-    UnavailableError,
-    WorkerDiedError,
-    error_class_of,
-)
 from optimizer.clock import Clock
 from optimizer.device import SLOTS, Device, DeviceState, DeviceStatus
-from optimizer.events import Event, SystemChanged, TaskChanged
+from optimizer.dispatcher import CANNOT_STORE, Action, Dispatcher
+from optimizer.events import Event, SystemChanged
 from optimizer.files import TaskFiles
 from optimizer.memory_estimation import MemoryEstimationPool
-from optimizer.memory_pool import Reservation
 from optimizer.model_library import ModelLibrary
 from optimizer.placement import Assignment, DeviceView
 from optimizer.policy import Plan, PlanLimits, plan, plan_in_order
 from optimizer.queue_manager import IntelligentQueueManager
-from optimizer.task import ErrorInfo, Task
+from optimizer.task import ErrorInfo
 from optimizer.task_recorder import TaskRecorder
 from optimizer.waiting_reasons import WaitReason
 from whisper_core import protocol
@@ -44,9 +34,6 @@ log = logging.getLogger(__name__)
 STOP_GRACE_S = 2.0
 HEARTBEAT_LIMIT_S = 10.0  # beyond its nap; a decision may wait 5 s for a busy database
 BUSY_PAUSE_S = 0.5
-
-Action = Callable[[], None]
-_CANNOT_STORE = (UnavailableError, DatabaseDamagedError)  # the latter also says that a file could not be opened
 
 
 @dataclass(frozen=True)
@@ -78,6 +65,14 @@ class BatchTaskScheduler:
         self._parts = parts
         self._limits = limits
         self._interval_s = interval_s
+        self._dispatcher = Dispatcher(
+            parts.queue,
+            parts.files,
+            parts.recorder,
+            reserves_memory=parts.is_optimized,
+            prepare=parts.prepare,
+            post=self.post,
+        )
         self._inbox: queues.SimpleQueue[Action] = queues.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="scheduler")
         self._stopping = threading.Event()
@@ -149,7 +144,7 @@ class BatchTaskScheduler:
             self._last_turn = self._parts.clock.monotonic()
             try:
                 self._turn()
-            except _CANNOT_STORE as error:
+            except CANNOT_STORE as error:
                 log.warning("event=scheduler_waits code=%s", error.code)
                 self._stopping.wait(BUSY_PAUSE_S)
             except Exception:
@@ -216,79 +211,8 @@ class BatchTaskScheduler:
         )
 
     def _carry_out(self, assignment: Assignment) -> bool:
-        """Whether the task was started."""
         device = next(device for device in self._parts.devices if device.spec.name == assignment.device)
-        try:
-            for model in assignment.evict:
-                log.info("model=%s event=evicted device=%s", model, device.spec.name)
-                device.evict(model)
-            # What is evicted is free only when the worker says so; that report brings the next decision.
-            if not device.evicting and self._is_resident(device, assignment):
-                return self._start(device, assignment)
-        except WorkerDiedError:
-            log.warning("task=%s event=not_started device=%s is gone", assignment.task_id, device.spec.name)
-        return False
-
-    def _is_resident(self, device: Device, assignment: Assignment) -> bool:
-        """Whether the task's model is loaded or being loaded, after having it loaded when that is this task's to do."""
-        if assignment.model in device.resident:
-            return True
-        return assignment.weights_bytes > 0 and device.load(
-            assignment.model,
-            self._promise(assignment.weights_bytes),
-            self._parts.models.models_dir,
-            respects_others=not assignment.is_forced,
-        )
-
-    def _promise(self, nbytes: int) -> int:
-        """The plain path reserves nothing: it runs one task, whatever that needs."""
-        return nbytes if self._parts.is_optimized else 0
-
-    def _start(self, device: Device, assignment: Assignment) -> bool:
-        """Reserve, claim, hand over; whether that went well. Otherwise nothing stays promised, and no task running."""
-        if not self._parts.files.has_audio(assignment.task_id):
-            self._prepare_again(assignment.task_id)
-            return False
-        reservation = device.pool.try_reserve(
-            assignment.task_id, self._promise(assignment.task_bytes), respects_others=not assignment.is_forced
-        )
-        if reservation is None:
-            return False
-        is_handed_over = False
-        try:
-            task = self._parts.queue.claim(assignment.task_id, device.spec.name, assignment.task_bytes)
-            if task is not None:
-                self._hand_over(device, task, reservation)
-                is_handed_over = True
-        finally:
-            if not is_handed_over:
-                reservation.release()
-        return is_handed_over
-
-    def _prepare_again(self, task_id: str) -> None:
-        """The samples were removed under the task; they can be made again as long as its upload is there."""
-        log.warning("task=%s event=samples_missing", task_id)
-        if self._parts.queue.mark_unprepared(task_id) is not None:
-            self._parts.prepare(task_id)
-
-    def _hand_over(self, device: Device, task: Task, reservation: Reservation) -> None:
-        """Give a claimed task to the worker. What prevents it is raised, after the attempt was ended."""
-        seed = zlib.crc32(task.id.encode())  # the task's own, also after a restart
-        try:
-            windows = self._parts.queue.windows(task.id)
-            self._parts.recorder.begin(task, sum(len(window.segments) for window in windows))
-            device.run(task, reservation, self._parts.files.audio_path(task.id), windows, seed)
-        except (WorkerDiedError, *_CANNOT_STORE):
-            self._end_attempt(task, None, is_charged=False)
-            raise
-        except Exception as error:  # its own fault, most likely: not without end
-            known = error if isinstance(error, BadRecordError) else TaskError()
-            self._end_attempt(task, ErrorInfo(known.code, known.message), is_charged=True)
-            raise
-        log.info(
-            "task=%s event=handed_over device=%s model=%s attempt=%d after_windows=%d reserved_mb=%.0f",
-            task.id, device.spec.name, task.options.model, task.attempt, len(windows), reservation.nbytes / 1e6,
-        )  # fmt: skip
+        return self._dispatcher.carry_out(device, assignment)
 
     def _heard(self, device: Device, report: protocol.Report) -> None:
         device.heard(report)
@@ -307,7 +231,7 @@ class BatchTaskScheduler:
             # One that had got further is hardly why the worker died, so it is not charged for that.
             is_charged = not running.has_progressed
             # Posted, so that one that cannot be stored now holds up neither the others nor the fallback.
-            self.post(partial(self._end_attempt, running.task, info, is_charged=is_charged))
+            self.post(partial(self._dispatcher.end_attempt, running.task, info, is_charged=is_charged))
         if all(each.state is DeviceState.UNAVAILABLE for each in self._parts.devices):
             self._fall_back()
         self._parts.publish(SystemChanged())
@@ -319,22 +243,6 @@ class BatchTaskScheduler:
         log.warning("device=%s event=fallback: no other device can be used", fallback.spec.name)
         fallback.start()
         self._parts.devices.append(fallback)
-
-    def _end_attempt(self, task: Task, error: ErrorInfo | None, *, is_charged: bool) -> None:
-        """No worker has the task any more. Tries until the database takes it: the row must not stay `processing`."""
-        token = task.lease_token or ""
-        self._parts.recorder.forget(token)
-        try:
-            if error is None or not is_charged:
-                self._parts.queue.give_back(task.id, token, error)
-            else:
-                is_retryable = error_class_of(error.code).is_retryable
-                ended = self._parts.queue.fail(task.id, token, error, is_retryable=is_retryable)
-                if ended is not None and ended.status.is_final:
-                    self._parts.files.delete_audio(task.id)
-        except _CANNOT_STORE:
-            self.post(partial(self._end_attempt, task, error, is_charged=is_charged))
-            raise
 
     def _stop_devices(self) -> None:
         """Tell all workers at once, then wait for each; what they had goes back to pending, without being charged."""
@@ -349,16 +257,7 @@ class BatchTaskScheduler:
         for device in self._parts.devices:
             _, tasks = device.exited()
             for running in tasks:
-                self._give_back(running.task.id, running.task.lease_token or "")
-
-    def _give_back(self, task_id: str, lease_token: str) -> None:
-        try:
-            if self._parts.queue.give_back(task_id, lease_token) is not None:
-                log.info("task=%s state=pending event=given_back", task_id)
-                self._parts.publish(TaskChanged(task_id))
-        except TranscriptionServerError as error:
-            # The next start finds the row in `processing` under an old boot and does the same.
-            log.error("task=%s event=give_back_failed code=%s", task_id, error.code)
+                self._dispatcher.give_back(running.task)
 
 
 def _nothing() -> None:

@@ -197,13 +197,13 @@ class Device:
 
     # --- models ------------------------------------------------------------------------------------------------
 
-    def load(self, model: str, nbytes: int, models_dir: Path, *, respects_others: bool = True) -> bool:
+    def load(self, model: str, nbytes: int, *, respects_others: bool = True) -> bool:
         """Promise the weights' memory and have them loaded; False, and nothing changed, when they do not fit now."""
         reservation = self.pool.try_reserve(model_owner(model), nbytes, respects_others=respects_others)
         if reservation is None:
             return False
         try:
-            self.worker.send(protocol.LoadModel(model, str(models_dir)))
+            self.worker.send(protocol.LoadModel(model, str(self.worker_config.models_dir)))
         except WorkerDiedError:
             reservation.release()
             raise

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Protocol
 
 from errors import WorkerDiedError
@@ -28,8 +29,11 @@ REFERENCE_ENGINE = "whisper_core.reference:ReferenceEngine"
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """engine_factory: dotted path `module:callable`, called as (device, cpu_threads) inside the worker."""
+    """models_dir: where the worker finds the weights.
+    engine_factory: dotted path `module:callable`, called as (device, cpu_threads) inside the worker.
+    """
 
+    models_dir: Path
     engine_factory: str = REFERENCE_ENGINE
     cpu_threads: int = 0
     in_thread: bool = False

@@ -12,16 +12,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
 from config import Settings
 from errors import StartError
+from optimizer.placement import DeviceKind
 
 log = logging.getLogger(__name__)
-
-DeviceKind = Literal["cpu", "cuda"]
 
 # Kept out of every promise: the desktop, the driver and the allocator's fragments need some of it too.
 HEADROOM_FRACTION = {"cpu": 0.10, "cuda": 0.05}

@@ -18,7 +18,6 @@ from ulid import ULID
 
 from config import Settings
 from errors import ConflictError, InvalidOptionError, QueueFullError, ShuttingDownError, StartError
-from optimizer import waiting_reasons as reasons
 from optimizer.batch_scheduler import BatchTaskScheduler, SchedulerParts
 from optimizer.clock import Clock, SystemClock
 from optimizer.device import Device, DeviceStatus
@@ -30,13 +29,14 @@ from optimizer.ingest import Ingest
 from optimizer.intake import Intake, Wanted
 from optimizer.memory_estimation import MemoryEstimationPool
 from optimizer.model_library import ModelLibrary
+from optimizer.outlook import Outlook
 from optimizer.performance_monitor import PerformanceMonitor
 from optimizer.policy import PlanLimits
 from optimizer.queue_manager import IntelligentQueueManager
 from optimizer.retry_policy import RetryDelay
 from optimizer.status import models_report, system_report
 from optimizer.store import TaskStore
-from optimizer.task import AUTO_DEVICE, Priority, Task, TaskFilter, TaskOptions, TaskStatus
+from optimizer.task import AUTO_DEVICE, Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.task_recorder import TaskRecorder
 from optimizer.views import Submission, TaskView
 from optimizer.waiting_reasons import WaitReason
@@ -48,7 +48,6 @@ from whisper_core.transcript import Transcript
 log = logging.getLogger(__name__)
 
 MIN_DECODE_TIMEOUT_S = 60.0
-MAX_FORECAST_POSITION = 50  # further back a forecast would cost more than it is worth
 DECODE_SPEED = 20.0  # seconds of sound that the slowest machine we serve decodes in a second
 
 
@@ -66,7 +65,7 @@ class OptimizedWhisperSystem:
         """worker, devices: other ones than the machine's own, for tests."""
         self.settings = settings
         self._clock = clock or SystemClock()
-        self._worker = worker or WorkerConfig(cpu_threads=settings.cpu_threads)
+        self._worker = worker or WorkerConfig(settings.models_dir, cpu_threads=settings.cpu_threads)
         self._wanted_devices = devices
         self._listeners: list[Listener] = []
         self._stopping = threading.Event()
@@ -93,6 +92,7 @@ class OptimizedWhisperSystem:
         self._intake = Intake(
             self._queue, self._files, self._ingest, self._clock, max_attempts=1 + settings.max_task_retries
         )
+        self._outlook = Outlook(self._queue, self._monitor.speeds, self._clock, self._statuses, self._reason)
         self._scheduler: BatchTaskScheduler | None = None
         self._plain_reason: str | None = None
 
@@ -246,16 +246,16 @@ class OptimizedWhisperSystem:
         options = replace(options, model=model_info(options.model).name)  # `large` is another name for one of them
         task, is_replay = self._intake.accept(upload, Wanted(filename, options, priority, device, idempotency_key))
         self._wake()
-        return Submission(self._view(task), is_replay)
+        return Submission(self._outlook.view(task), is_replay)
 
     def task(self, task_id: str) -> TaskView:
         """Raises TaskNotFoundError."""
-        return self._view(self._queue.get(task_id))
+        return self._outlook.view(self._queue.get(task_id))
 
     def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
         """One page, the cursor of the next, and how many tasks there are in each state. Raises InvalidOptionError."""
         page = self._queue.page(task_filter)
-        return [self._view(task) for task in page.tasks], page.next_cursor, page.counts
+        return [self._outlook.view(task) for task in page.tasks], page.next_cursor, page.counts
 
     def transcript(self, task_id: str) -> tuple[Transcript, bool]:
         """The transcript, and whether it is only what there is so far. Raises TaskNotFoundError, FileMissingError."""
@@ -279,7 +279,7 @@ class OptimizedWhisperSystem:
             progress=task.progress,
             audio_done_seconds=task.progress * (task.audio_seconds or 0.0),
             speed=speed,
-            eta_seconds=self._eta(task),
+            eta_seconds=self._outlook.remaining_seconds(task),
             first_segment=first,
             segments=tuple(segments[first:]),
         )
@@ -294,7 +294,7 @@ class OptimizedWhisperSystem:
         task = self._queue.cancel(task_id)
         self._end_on_device(task_id)
         self._files.delete_audio(task_id)
-        return self._view(task)
+        return self._outlook.view(task)
 
     def retry(self, task_id: str) -> TaskView:
         """Begin a failed or cancelled task anew. Raises TaskNotFoundError, ConflictError, FileMissingError."""
@@ -302,13 +302,13 @@ class OptimizedWhisperSystem:
         self._files.find_media(task_id)
         task = self._queue.retry(task_id)
         self._intake.prepare(task_id)
-        return self._view(task)
+        return self._outlook.view(task)
 
     def set_priority(self, task_id: str, priority: Priority) -> TaskView:
         """Raises TaskNotFoundError, or ConflictError when the task no longer waits."""
         task = self._queue.set_priority(task_id, priority)
         self._wake()
-        return self._view(task)
+        return self._outlook.view(task)
 
     def delete(self, task_id: str) -> None:
         """The task, its files and its text are gone. Raises TaskNotFoundError."""
@@ -412,39 +412,11 @@ class OptimizedWhisperSystem:
     def _statuses(self) -> list[DeviceStatus]:
         return self._scheduler.statuses() if self._scheduler is not None else []
 
+    def _reason(self, task_id: str) -> WaitReason | None:
+        return self._scheduler.reason(task_id) if self._scheduler is not None else None
+
     def _device_names(self) -> set[str]:
         return {status.spec.name for status in self._statuses()}
-
-    def _view(self, task: Task) -> TaskView:
-        if not task.status.is_waiting:
-            return TaskView(task, eta_seconds=self._eta(task))
-        position = self._queue.position(task.id)
-        eta_s = self._waiting_eta(task) if position is not None and position <= MAX_FORECAST_POSITION else None
-        return TaskView(task, position, self._waiting_reason(task), eta_s)
-
-    def _eta(self, task: Task) -> float | None:
-        """Seconds until a running task is done; None for any other, or before its model was measured."""
-        if task.status is not TaskStatus.PROCESSING or task.device is None:
-            return None
-        audio_left = (task.audio_seconds or 0.0) * (1 - task.progress)
-        return self._monitor.speeds.running_eta(task.options.model, task.device, audio_left)
-
-    def _waiting_eta(self, task: Task) -> float | None:
-        """Seconds until a waiting task is done, if nothing passes it."""
-        statuses = self._statuses()
-        ahead = [work for status in statuses for work in status.work_left]
-        ahead += [(each.model, each.audio_seconds) for each in self._queue.waiting().ahead_of(task.priority, task.seq)]
-        names = [status.spec.name for status in statuses]
-        return self._monitor.speeds.waiting_eta(
-            task.options.model, task.audio_seconds or 0.0, ahead, names, slots=max(1, len(names))
-        )
-
-    def _waiting_reason(self, task: Task) -> WaitReason | None:
-        if not task.is_prepared:
-            return reasons.preparing()
-        if task.status is TaskStatus.RETRYING and task.not_before is not None:
-            return reasons.retry_delay((task.not_before - self._clock.now()).total_seconds())
-        return self._scheduler.reason(task.id) if self._scheduler is not None else None
 
 
 def _require_within(name: str, value: int | None, lowest: int, highest: int) -> None:

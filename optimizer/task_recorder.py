@@ -14,11 +14,11 @@ from typing import TypeVar
 
 from errors import DatabaseDamagedError, DiskFullError, StoreBusyError, TaskNotFoundError, error_class_of
 from optimizer.clock import Clock
-from optimizer.devices import DeviceKind
 from optimizer.events import Event, WindowFinished
 from optimizer.files import TaskFiles
 from optimizer.memory_estimation import MemoryEstimationPool
 from optimizer.performance_monitor import PerformanceMonitor
+from optimizer.placement import DeviceKind
 from optimizer.queue_manager import IntelligentQueueManager
 from optimizer.task import ErrorInfo, Task
 from whisper_core import protocol
@@ -165,7 +165,9 @@ class TaskRecorder:
             peak_bytes=report.peak_bytes,
         )
         self._files.delete_audio(task.id)
-        log.info("task=%s state=completed seconds=%.1f audio_seconds=%.1f", task.id, report.seconds, task.audio_seconds)
+        log.info(
+            "task=%s event=transcribed seconds=%.1f audio_seconds=%.1f", task.id, report.seconds, task.audio_seconds
+        )
 
     def _holds(self, task_id: str, lease_token: str) -> bool:
         """Whether the report is still the task's own: a late result must not touch the file of another attempt."""

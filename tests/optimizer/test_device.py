@@ -59,7 +59,7 @@ def worker() -> RecordingWorker:
 @pytest.fixture
 def device(clock: FakeClock, worker: RecordingWorker) -> Device:
     spec = DeviceSpec("cuda:0", "cuda", "a card", 8 * GB, gpu_uuid="GPU-1")
-    made = Device(spec, WorkerConfig(), clock, GB, lambda device, report: None, lambda device: None)
+    made = Device(spec, WorkerConfig(Path("models")), clock, GB, lambda device, report: None, lambda device: None)
     made.worker = worker  # type: ignore[assignment]
     made.start()
     return made
@@ -112,14 +112,14 @@ def test_a_finished_task_gives_its_memory_back_and_a_foreign_report_does_not(dev
 
 def test_a_model_that_cannot_be_loaded_gives_its_memory_back(device: Device) -> None:
     ready(device)
-    assert device.load("tiny.en", GB, Path("models"))
+    assert device.load("tiny.en", GB)
     device.heard(protocol.ModelLoadFailed("tiny.en", "weights_damaged", "no"))
     assert (device.pool.reserved_bytes, device.resident) == (GB, {})
 
 
 def test_a_model_that_does_not_fit_is_not_loaded(device: Device, worker: RecordingWorker) -> None:
     ready(device)
-    assert not device.load("large-v3", 8 * GB, Path("models"))
+    assert not device.load("large-v3", 8 * GB)
     assert worker.sent == []
 
 
@@ -127,13 +127,13 @@ def test_a_gone_worker_takes_no_promise_with_it(device: Device, worker: Recordin
     ready(device)
     worker.is_gone = True
     with pytest.raises(WorkerDiedError):
-        device.load("tiny.en", GB, Path("models"))
+        device.load("tiny.en", GB)
     assert device.pool.reserved_bytes == GB
 
 
 def test_after_an_exit_nothing_is_resident_promised_or_running(device: Device) -> None:
     ready(device)
-    device.load("tiny.en", GB, Path("models"))
+    device.load("tiny.en", GB)
     hand_over(device)
     error, tasks = device.exited()
     assert error.code == "worker_died"

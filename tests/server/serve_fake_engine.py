@@ -14,7 +14,8 @@ from web.server import serve
 
 
 def make_system(settings: Settings) -> OptimizedWhisperSystem:
-    return OptimizedWhisperSystem(settings, worker=WorkerConfig("tests.fake_engine:FakeEngine", cpu_threads=1))
+    worker = WorkerConfig(settings.models_dir, "tests.fake_engine:FakeEngine", cpu_threads=1)
+    return OptimizedWhisperSystem(settings, worker=worker)
 
 
 if __name__ == "__main__":

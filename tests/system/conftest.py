@@ -61,7 +61,9 @@ def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
     ) -> Iterator[OptimizedWhisperSystem]:
         settings = make_settings(batch_schedule_interval=0.5, default_model="tiny.en", **values)
         system = OptimizedWhisperSystem(
-            settings, worker=WorkerConfig(FAKE_ENGINE, cpu_threads=1, in_thread=in_thread), devices=devices
+            settings,
+            worker=WorkerConfig(settings.models_dir, FAKE_ENGINE, cpu_threads=1, in_thread=in_thread),
+            devices=devices,
         )
         _pretend_weights(settings.models_dir)
         system.start()
