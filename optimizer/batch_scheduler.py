@@ -1,4 +1,4 @@
-"""The scheduler's loop: looks at the queue whenever something changed, and carries out what the policy decides.
+"""The scheduler's loop: looks at the queue whenever something changed, asks the policy and has it carried out.
 
 All that changes a device's picture happens on this one thread; other threads hand in what they have to say through
 `post`. What must be durable was made so before it is posted (see `task_recorder`).

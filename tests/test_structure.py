@@ -48,6 +48,13 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     assert wrong == {}
 
 
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_the_structure_document_names_every_module(room: str) -> None:
+    document = (ROOT / "docs" / "structure.md").read_text()
+    names = {path.name for path in modules(room) if path.name != "__init__.py" and "migrations" not in path.parts}
+    assert {name for name in names if f"`{name}`" not in document} == set()
+
+
 def test_only_the_worker_side_imports_torch_or_whisper() -> None:
     for room in ("optimizer", "web"):
         for path in modules(room):
