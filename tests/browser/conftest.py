@@ -10,8 +10,8 @@ import pytest
 from tests.server.conftest import server_in
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def live_server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[str]:
-    """Its address. One server for all tests, which therefore name their files apart."""
+    """Its address. One server for all tests of the module, which therefore name their files apart."""
     with server_in(tmp_path_factory.mktemp("live"), "main", MODELS_DIR=str(models_dir)) as server:
         yield server.address

@@ -253,12 +253,21 @@ def test_the_installed_ffmpeg_knows_every_whitelisted_format() -> None:
     assert set(FORMATS.split(",")) <= known
 
 
-def test_a_hanging_ffmpeg_is_given_up_with_everything_it_started(corpus: MediaCorpus, destination: Path) -> None:
+@pytest.fixture
+def new_children() -> Callable[[], list[psutil.Process]]:
+    """This process's children since the test began; helpers of the whole session are older."""
+    before = set(psutil.Process().children(recursive=True))
+    return lambda: [child for child in psutil.Process().children(recursive=True) if child not in before]
+
+
+def test_a_hanging_ffmpeg_is_given_up_with_everything_it_started(
+    corpus: MediaCorpus, destination: Path, new_children: Callable[[], list[psutil.Process]]
+) -> None:
     hanging = fake_ffmpeg(destination.parent.parent, "sleep 1000 & sleep 1000")
     decoder = AudioDecoder(hanging, DecodeLimits(max_seconds=60, timeout_s=0.3))
 
     assert_refused(decoder, corpus.tone(), destination, DecodeTimeoutError)
-    assert psutil.Process().children(recursive=True) == []
+    assert new_children() == []
 
 
 def test_an_ffmpeg_that_closes_its_output_and_stays_is_given_up(corpus: MediaCorpus, destination: Path) -> None:
@@ -331,7 +340,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(corpus: MediaCorpus, decoder: Au
 
 
 def test_stop_ends_running_decodes_and_refuses_later_ones(
-    corpus: MediaCorpus, destination: Path, tmp_path: Path
+    corpus: MediaCorpus, destination: Path, tmp_path: Path, new_children: Callable[[], list[psutil.Process]]
 ) -> None:
     started = tmp_path / "started"
     os.mkfifo(started)
@@ -353,11 +362,11 @@ def test_stop_ends_running_decodes_and_refuses_later_ones(
 
     assert len(outcomes) == 1
     assert_refused(decoder, corpus.tone(), destination, ShuttingDownError)
-    assert psutil.Process().children(recursive=True) == []
+    assert new_children() == []
 
 
 def test_many_decodes_at_once_leave_no_process_and_no_open_file(
-    corpus: MediaCorpus, decoder: AudioDecoder, tmp_path: Path
+    corpus: MediaCorpus, decoder: AudioDecoder, tmp_path: Path, new_children: Callable[[], list[psutil.Process]]
 ) -> None:
     source, bad = corpus.tone(), corpus.text_named_mp3()
     counts: list[int] = []
@@ -375,7 +384,7 @@ def test_many_decodes_at_once_leave_no_process_and_no_open_file(
     assert set(counts) == {int(TONE_SECONDS * 16000)}
     assert len(counts) == 15
     assert psutil.Process().num_fds() == before
-    assert psutil.Process().children(recursive=True) == []
+    assert new_children() == []
 
 
 def _in_threads(action: Callable[[int], None], count: int) -> None:
