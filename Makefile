@@ -57,7 +57,7 @@ wer: $(VENV)/.installed-dev ## word error rate beside openai-whisper's own; FILE
 
 lock: $(VENV)/.installed-dev ## renew constraints.txt (needs uv)
 	grep -hv '^-' requirements.txt requirements-dev.txt | uv pip compile --quiet --universal --python-version 3.11 \
-		--no-emit-index-url --no-header - -o constraints.txt
+		--no-emit-index-url --no-header --no-annotate - -o constraints.txt
 
 clean: ## remove what set-up made; recordings and transcripts stay
 	rm -rf $(VENV) node_modules static/vendor
