@@ -12,6 +12,7 @@ import { TranscriptPanel } from './components/transcript.js'
 import { followLanguage, t } from './i18n.js'
 import { connection, startLive } from './live.js'
 import { followTheme } from './preferences.js'
+import { followArrivals } from './reveal.js'
 import { followAddress, openId, system } from './store.js'
 import { startTicker } from './ticker.js'
 import { guardUploads } from './uploads.js'
@@ -52,6 +53,7 @@ followTheme()
 followLanguage()
 followAddress()
 guardUploads()
+followArrivals()
 startTicker()
 
 const root = document.getElementById('app')

@@ -23,12 +23,16 @@ export const activeCount = computed(() => {
 })
 export const refusedCount = computed(() => uploads.value.length - activeCount.value)
 
+/** The first file of the last drop: {key, taskId}; taskId is null until the server has taken it. The queue brings it into view. */
+export const arrival = signal(null)
+
 let lastKey = 0
 
 /** Take files with the options of this moment. */
 export function addFiles(files, fields) {
   const added = [...files].map((file) => newUpload(file, fields))
   uploads.value = [...uploads.value, ...added]
+  if (added.length) arrival.value = { key: added[0].key, taskId: null }
   for (const upload of added) {
     const fault = faultBeforeSending(upload.file)
     if (fault) refuse(upload, fault)
@@ -68,6 +72,7 @@ async function send(upload) {
     const { task } = await done
     applyTask(task)
     remove(upload)
+    if (arrival.peek()?.key === upload.key) arrival.value = { key: upload.key, taskId: task.id }
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
     if (error.code !== 'aborted') fail(upload, error)

@@ -1,4 +1,4 @@
-/** One slim card for each device: its memory, its loaded models; and the models that are being fetched. */
+/** One strip: each device with its memory and its loaded models, the models being fetched, and how fast it all goes. */
 import { html } from 'htm/preact'
 import { formatBytes, formatNumber, formatPercent, t } from '../i18n.js'
 import { system } from '../store.js'
@@ -22,20 +22,22 @@ function Device({ device }) {
     <header>
       <span class="device-name"><${Icon} name="chip" /><b>${name}</b></span>
       ${title && title !== name && html`<span class="device-title" title=${title}>${title}</span>`}
+      <span class="device-models">
+        ${models.length ? models.map((model) => html`<span class="tag" data-testid="resident-model">${model}</span>`) : html`<span class="faint">${t('devices.no_models')}</span>`}
+      </span>
       <span class="device-state">${stateWords(device)}</span>
     </header>
-    <div class="memory" role="img" aria-label=${label} title=${label}>
-      <span class="memory-reserved" style=${{ width: widthOf(reserved, total) }}></span>
-      <span class="memory-used" style=${{ width: widthOf(used, total) }}></span>
+    <div class="device-memory">
+      <div class="memory" role="img" aria-label=${label} title=${label}>
+        <span class="memory-reserved" style=${{ width: widthOf(reserved, total) }}></span>
+        <span class="memory-used" style=${{ width: widthOf(used, total) }}></span>
+      </div>
+      <p class="memory-words" aria-hidden="true">
+        <span class="key-used">${t('devices.used')} <b>${formatBytes(used)}</b></span>
+        <span class="key-reserved">${t('devices.reserved')} <b>${formatBytes(reserved)}</b></span>
+        <span class="memory-total">${formatBytes(total)}</span>
+      </p>
     </div>
-    <p class="memory-words" aria-hidden="true">
-      <span class="key-used">${t('devices.used')} <b>${formatBytes(used)}</b></span>
-      <span class="key-reserved">${t('devices.reserved')} <b>${formatBytes(reserved)}</b></span>
-      <span class="memory-total">${formatBytes(total)}</span>
-    </p>
-    <p class="device-models">
-      ${models.length ? models.map((model) => html`<span class="tag" data-testid="resident-model">${model}</span>`) : html`<span class="faint">${t('devices.no_models')}</span>`}
-    </p>
   </article>`
 }
 
@@ -55,8 +57,10 @@ function Fetch({ fetch }) {
       <span class="device-name"><${Icon} name="download" /><b>${title}</b></span>
       <span class="device-state">${formatPercent(share)}</span>
     </header>
-    <progress value=${share} max="1" aria-label=${title}></progress>
-    <p class="memory-words"><span>${t('devices.of', { used: formatBytes(fetch.done_bytes), total: formatBytes(fetch.total_bytes) })}</span></p>
+    <div class="device-memory">
+      <progress value=${share} max="1" aria-label=${title}></progress>
+      <p class="memory-words"><span>${t('devices.of', { used: formatBytes(fetch.done_bytes), total: formatBytes(fetch.total_bytes) })}</span></p>
+    </div>
   </article>`
 }
 

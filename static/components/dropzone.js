@@ -1,9 +1,10 @@
-/** Where files come in: dropped anywhere on the page, or chosen with a button. */
+/** Where files come in: dropped anywhere on the page, or chosen with a button. A slim strip once there is a queue to see. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { filesOf, hasFiles } from '../files.js'
 import { formatBytes, formatNumber, t } from '../i18n.js'
+import { isInUse } from '../inuse.js'
 import { system } from '../store.js'
 import { addFiles, maxUploadBytes } from '../uploads.js'
 import { Icon } from './icons.js'
@@ -13,7 +14,7 @@ const isOver = signal(false)
 
 export function DropZone() {
   useEffect(listenForDrops, [])
-  return html`<section class="card intake" aria-label=${t('drop.choose')}>
+  return html`<section class="card intake ${isInUse.value ? 'is-slim' : ''}" data-testid="intake" aria-label=${t('drop.choose')}>
     <${Target} />
     <${Options} />
   </section>`

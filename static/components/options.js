@@ -1,10 +1,11 @@
 /** What is asked for with the next files: model, language, task, priority, device, and two rarer wishes. */
-import { computed } from '@preact/signals'
+import { computed, signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { startModelFetch } from '../api.js'
 import { formatBytes, formatPercent, language as pageLanguage, languageName, locale, t } from '../i18n.js'
+import { isInUse } from '../inuse.js'
 import { preference } from '../preferences.js'
-import { models, refreshModels, system } from '../store.js'
+import { models, openId, refreshModels, system } from '../store.js'
 import { toast, toastError } from '../toasts.js'
 import { Icon } from './icons.js'
 
@@ -48,12 +49,47 @@ const spokenLanguages = computed(() => {
   return named.sort((a, b) => a[1].localeCompare(b[1], locale.value))
 })
 
+const isPhone = matched('(max-width: 640px)')
+const isTablet = matched('(max-width: 900px)')
+
+function matched(query) {
+  const list = matchMedia(query)
+  const matches = signal(list.matches)
+  list.addEventListener('change', () => (matches.value = list.matches))
+  return matches
+}
+
+/** Where they would take several rows from the queue, the options lie behind one line that says what is chosen. */
+const isFolded = computed(() => isPhone.value || (isInUse.value && (isTablet.value || openId.value !== null)))
+const isUnfolded = signal(false)
+const isMoreOpen = signal(false)
+
 export function Options() {
+  const isShown = !isFolded.value || isUnfolded.value
   return html`<div class="options" data-testid="options">
-    <div class="option-row"><${ModelChoice} /><${LanguageChoice} /><${TaskChoice} /><${PriorityChoice} /><${DeviceChoice} /></div>
+    ${isFolded.value && html`<${Summary} />`}
+    ${isShown && html`<div class="option-row" id="option-row">
+      <${ModelChoice} /><${LanguageChoice} /><${TaskChoice} /><${PriorityChoice} /><${DeviceChoice} />
+      <button type="button" class="more-button" aria-expanded=${isMoreOpen.value} aria-controls="option-more" data-testid="option-more"
+        onClick=${() => (isMoreOpen.value = !isMoreOpen.value)}>${t('option.more')}<${Icon} name="chevron" /></button>
+    </div>`}
+    ${isShown && isMoreOpen.value && html`<${MoreOptions} />`}
     <${ModelHint} />
-    <${MoreOptions} />
   </div>`
+}
+
+function Summary() {
+  return html`<button type="button" class="summary" aria-expanded=${isUnfolded.value} aria-controls="option-row" data-testid="options-summary"
+    onClick=${() => (isUnfolded.value = !isUnfolded.value)}>
+    <b>${t('option.title')}</b><span class="summary-words">${chosenWords()}</span><${Icon} name="chevron" />
+  </button>`
+}
+
+/** The chosen model, language and task in a few words. */
+function chosenWords() {
+  const { model, language, task } = chosenFields()
+  const spoken = !language || language === AUTO ? t('option.detect') : languageName(language, models.value?.languages?.[language])
+  return [model, spoken, t(`option.${task}`)].filter(Boolean).join(' · ')
 }
 
 function Select({ name, label, value, disabled, children }) {
@@ -120,7 +156,8 @@ function ModelHint() {
   const model = chosenModel.value
   if (!model) return null
   const hints = []
-  if (!model.is_multilingual) hints.push(t('model.english_only', { model: model.name }))
+  // Beside a queue the language field, which then says English, is enough.
+  if (!model.is_multilingual && !isInUse.value) hints.push(t('model.english_only', { model: model.name }))
   if (model.name.includes('turbo') && choices.value.task === 'translate') hints.push(t('model.no_translation', { model: model.name }))
   const isMissing = !model.is_available && !fetchOf(model.name)
   if (isMissing) hints.push(t('model.missing_hint', { model: model.name, size: formatBytes(model.size_bytes) }))
@@ -141,18 +178,15 @@ function fetchNow(name) {
 }
 
 function MoreOptions() {
-  return html`<details class="more">
-    <summary data-testid="option-more">${t('option.more')}</summary>
-    <div class="more-grid">
-      <label class="option">
-        <span>${t('option.prompt')}</span>
-        <input type="text" data-testid="option-prompt" maxlength="2000" value=${prompt.value} placeholder=${t('option.prompt_hint')}
-          onInput=${(event) => (prompt.value = event.target.value)} />
-      </label>
-      <label class="check">
-        <input type="checkbox" data-testid="option-words" checked=${choices.value.words} onChange=${(event) => choose('words', event.target.checked)} />
-        <span>${t('option.words')}<small>${t('option.words_hint')}</small></span>
-      </label>
-    </div>
-  </details>`
+  return html`<div class="more-grid" id="option-more">
+    <label class="option">
+      <span>${t('option.prompt')}</span>
+      <input type="text" data-testid="option-prompt" maxlength="2000" value=${prompt.value} placeholder=${t('option.prompt_hint')}
+        onInput=${(event) => (prompt.value = event.target.value)} />
+    </label>
+    <label class="check">
+      <input type="checkbox" data-testid="option-words" checked=${choices.value.words} onChange=${(event) => choose('words', event.target.checked)} />
+      <span>${t('option.words')}<small>${t('option.words_hint')}</small></span>
+    </label>
+  </div>`
 }

@@ -2,6 +2,7 @@
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { errorWords, formatNumber, t } from '../i18n.js'
+import { useFocusThatMovesAlong } from '../keepfocus.js'
 import * as store from '../store.js'
 import { toastError } from '../toasts.js'
 import { activeCount, refusedCount, removeRefused, uploads } from '../uploads.js'
@@ -21,8 +22,8 @@ export function Queue() {
       <h2 id="queue" tabindex="-1">${t('queue.title')}</h2>
       ${hasTasks && html`<${Search} />`}
       ${store.counts.value.completed > 0 && html`<${ArchiveMenu} ids=${[]} text=${t('queue.download_all')} testid="download-all" kind="quiet" />`}
+      ${hasTasks && html`<${StatusTabs} />`}
     </div>
-    ${hasTasks && html`<${StatusTabs} />`}
     <${SelectionBar} />
     <${Groups} />
   </section>`
@@ -62,6 +63,7 @@ function Search() {
 }
 
 function Groups() {
+  useFocusThatMovesAlong()
   const { running, waiting, finished } = store.groups.value
   const isEmpty = running.length + waiting.length + finished.length + uploads.value.length === 0
   if (isEmpty) return html`<${Emptiness} />`
@@ -70,9 +72,20 @@ function Groups() {
     <${Group} name="running" tasks=${running} />
     <${Group} name="waiting" tasks=${waiting} />
     <${Group} name="finished" tasks=${finished} />
-    ${store.nextCursor.value !== null && html`<button type="button" class="quiet wide" data-testid="load-more" disabled=${store.isLoading.value} onClick=${() => store.loadMore().catch(toastError)}>
+    ${store.nextCursor.value !== null && html`<button type="button" class="quiet wide" data-testid="load-more" aria-disabled=${store.isLoading.value} onClick=${loadMore}>
       ${store.isLoading.value ? t('queue.loading') : t('queue.more')}</button>`}
   </div>`
+}
+
+/** After the last page the button is gone; whoever pressed it goes on at the first new row. */
+async function loadMore({ currentTarget: button }) {
+  const before = new Set(store.shownIds.peek())
+  await store.loadMore().catch(toastError)
+  requestAnimationFrame(() => {
+    if (button.isConnected || document.activeElement !== document.body) return
+    const first = store.shownIds.peek().find((id) => !before.has(id))
+    document.querySelector(`.task[data-task-id="${first}"] [data-testid="open"]`)?.focus({ preventScroll: true })
+  })
 }
 
 function Uploading() {

@@ -2,9 +2,10 @@
 import { html } from 'htm/preact'
 import { errorWords, formatAgo, formatBytes, formatClock, formatMoment, formatNumber, formatPercent, formatSpan, languageName, t, waitingWords } from '../i18n.js'
 import * as selection from '../selection.js'
-import { isFinished, isRunning, isWaiting, models, openId, openTask, taskOf } from '../store.js'
+import { isFinished, isRunning, isWaiting, models, openId, openTask, system, taskOf } from '../store.js'
 import { eachHalfMinute, eachSecond } from '../ticker.js'
 import { lastWords, transcriptOf } from '../transcripts.js'
+import { waitingNow } from '../waitingnow.js'
 import { Chip } from './chip.js'
 import { confirmDelete } from './confirm.js'
 import { DownloadMenu } from './download.js'
@@ -86,9 +87,10 @@ function LiveLine({ id }) {
 
 function Waiting({ task }) {
   // Being the third in line says already that two are ahead.
-  const isPlaceOnly = task.position && task.waiting?.code === 'tasks_ahead'
-  const reason = isPlaceOnly ? '' : waitingWords(task.waiting, task.waiting_reason)
-  const place = task.position === 1 ? t('task.next') : task.position ? t('task.position', { position: task.position }) : null
+  const waiting = waitingNow(task, system.value?.fetches, eachSecond.value)
+  const isPlaceOnly = task.position && waiting?.code === 'tasks_ahead'
+  const reason = isPlaceOnly ? '' : waitingWords(waiting, task.waiting_reason)
+  const place = waiting?.code === 'retry_delay' ? null : task.position === 1 ? t('task.next') : task.position ? t('task.position', { position: task.position }) : null
   return html`<div class="waiting">
     ${place && html`<span class="place" data-testid="position">${place}</span>`}
     ${reason && html`<span class="reason" data-testid="waiting-reason">${reason}</span>`}
@@ -96,7 +98,7 @@ function Waiting({ task }) {
     ${task.status === 'retrying' && html`<span>${t('task.attempt', { attempt: task.attempts + 1, max: task.max_attempts })}</span>`}
     <select class="mini" aria-label=${t('task.priority_of', { name: task.filename })} title=${t('option.priority')} value=${task.priority} data-testid="task-priority"
       onChange=${(event) => selection.changePriority(task.id, event.target.value)}>
-      ${PRIORITIES.map((priority) => html`<option value=${priority} selected=${priority === task.priority}>${t('option.priority')}: ${t(`priority.${priority}`)}</option>`)}
+      ${PRIORITIES.map((priority) => html`<option value=${priority} selected=${priority === task.priority}>${t('task.priority_is', { priority: t(`priority.${priority}`) })}</option>`)}
     </select>
   </div>`
 }

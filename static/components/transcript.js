@@ -1,12 +1,14 @@
 /** An open task: player, text with times, search, copy and every format. Beside the queue where there is room. */
 import { html } from 'htm/preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { errorWords, formatPercent, t, waitingWords } from '../i18n.js'
 import * as selection from '../selection.js'
-import { closeTask, isFinished, isRunning, isWaiting, loadTask, taskOf } from '../store.js'
+import { closeTask, isFinished, isRunning, isWaiting, loadTask, system, taskOf } from '../store.js'
+import { eachSecond } from '../ticker.js'
 import { toast } from '../toasts.js'
 import { loadTranscript, transcriptOf } from '../transcripts.js'
 import { STEP_S, usePlayer } from '../useplayer.js'
+import { waitingNow } from '../waitingnow.js'
 import { Chip } from './chip.js'
 import { DownloadMenu } from './download.js'
 import { Icon } from './icons.js'
@@ -22,8 +24,9 @@ export function TranscriptPanel({ id, isModal }) {
   useEffect(() => {
     if (!task) loadTask(id).catch((fault) => (fault.name === 'ApiError' ? setError(fault) : Promise.reject(fault)))
   }, [id])
-  useEffect(() => holdFocus(panel.current), [id])
-  return html`<aside class="panel" ref=${panel} role=${isModal ? 'dialog' : 'region'} aria-modal=${isModal ? 'true' : undefined} aria-label=${t('transcript.title')} data-testid="transcript" data-task-id=${id} tabindex="-1">
+  // At once: the page below turns inert, and the browser then forgets where the focus was.
+  useLayoutEffect(() => holdFocus(panel.current), [id])
+  return html`<aside class="panel" ref=${panel} role=${isModal ? 'dialog' : 'region'} aria-modal=${isModal ? 'true' : undefined} aria-label=${t('transcript.title')} data-testid="transcript" data-task-id=${id} tabindex="-1" onKeyDown=${closeOnEscape}>
     ${task ? html`<${Content} key=${id} task=${task} />` : html`<${Missing} error=${error} />`}
   </aside>`
 }
@@ -31,10 +34,15 @@ export function TranscriptPanel({ id, isModal }) {
 /** The focus comes here when the panel opens, and goes back to where it was when it closes. */
 function holdFocus(panel) {
   const before = document.activeElement
-  panel.focus({ preventScroll: true })
+  // Its content, where there is one, hears the player's keys.
+  const inner = panel.querySelector('.panel-content') ?? panel
+  inner.focus({ preventScroll: true })
   // The queue grew narrower, so the task that was clicked may have moved out of sight.
   before?.closest('.task')?.scrollIntoView({ block: 'nearest' })
-  return () => before?.isConnected && before.focus({ preventScroll: true })
+  return () =>
+    requestAnimationFrame(() => {
+      if (before?.isConnected && document.activeElement === document.body) before.focus({ preventScroll: true })
+    })
 }
 
 function Missing({ error }) {
@@ -51,7 +59,7 @@ function Content({ task }) {
   useEffect(() => {
     loadTranscript(task.id)
   }, [task.id, task.status === 'completed', task.status])
-  return html`<div class="panel-content" onKeyDown=${(event) => onPanelKey(event, player)}>
+  return html`<div class="panel-content" tabindex="-1" onKeyDown=${(event) => onPanelKey(event, player)}>
     <header class="panel-head">
       <div class="panel-title"><h2 dir="auto" title=${task.filename}>${task.filename}</h2><${Chip} status=${task.status} /></div>
       <${Close} />
@@ -69,7 +77,7 @@ function Progress({ task }) {
     return html`<div class="bar-row" role="status"><progress value=${task.progress} max="1" aria-label=${t('task.progress', { name: task.filename })}></progress>
       <span class="figures">${formatPercent(task.progress)}</span><${TimeLeft} task=${task} /></div>`
   }
-  if (isWaiting(task)) return html`<p class="hint">${waitingWords(task.waiting, task.waiting_reason) || t('transcript.waiting')}</p>`
+  if (isWaiting(task)) return html`<p class="hint">${waitingWords(waitingNow(task, system.value?.fetches, eachSecond.value), task.waiting_reason) || t('transcript.waiting')}</p>`
   if (task.status === 'failed' && task.error) return html`<p class="problem"><${Icon} name="alert" />${errorWords(task.error)}</p>`
   return null
 }
@@ -109,10 +117,14 @@ async function writeClipboard(text) {
   return undefined
 }
 
-/** Space plays, left and right step, Escape closes; fields keep their own keys. */
+/** Wherever in the panel the focus is; a menu that closes first keeps the key to itself. */
+function closeOnEscape(event) {
+  if (event.key === 'Escape' && !event.defaultPrevented) closeTask()
+}
+
+/** Space plays, left and right step; fields keep their own keys. */
 function onPanelKey(event, player) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return
-  if (event.key === 'Escape') return closeTask()
   if (event.target.closest('input, select, textarea')) return
   const isButton = event.target.closest('button, a, summary') && !event.target.closest('.segment')
   const action = { ' ': isButton ? null : player.toggle, ArrowLeft: () => player.step(-STEP_S), ArrowRight: () => player.step(STEP_S) }[event.key]

@@ -11,7 +11,7 @@ const PHASE_CHIPS = { waiting: 'retrying' }
 export function UploadRow({ upload }) {
   const state = upload.state.value
   const isRefused = state.phase === 'refused'
-  return html`<li class="task upload is-${state.phase}" data-testid="upload" data-phase=${state.phase} data-filename=${upload.file.name}>
+  return html`<li class="task upload is-${state.phase}" data-testid="upload" data-upload-key=${upload.key} data-phase=${state.phase} data-filename=${upload.file.name}>
     <div class="task-body">
       <p class="task-top"><span class="task-name" dir="auto">${upload.file.name}</span><${Chip} status=${PHASE_CHIPS[state.phase] ?? state.phase} /></p>
       <p class="task-meta"><span>${formatBytes(upload.file.size)}</span><span>${upload.fields.model}</span></p>

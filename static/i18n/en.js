@@ -24,6 +24,7 @@ export default {
   'drop.limits': 'Up to {size} and {hours} h each.',
   'drop.choose': 'Choose files',
 
+  'option.title': 'Options',
   'option.model': 'Model',
   'option.language': 'Spoken language',
   'option.task': 'Task',
@@ -116,6 +117,7 @@ export default {
   'task.delete': 'Delete',
   'task.download': 'Download',
   'task.priority_of': 'Priority of {name}',
+  'task.priority_is': 'Priority: {priority}',
   'task.took': 'took {span}',
   'task.uploaded': 'Uploaded {moment}',
   'task.translate_to': 'to English',

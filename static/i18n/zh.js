@@ -24,6 +24,7 @@ export default {
   'drop.limits': '每个文件最大 {size}，最长 {hours} 小时。',
   'drop.choose': '选择文件',
 
+  'option.title': '选项',
   'option.model': '模型',
   'option.language': '语音语言',
   'option.task': '任务',
@@ -116,6 +117,7 @@ export default {
   'task.delete': '删除',
   'task.download': '下载',
   'task.priority_of': '{name} 的优先级',
+  'task.priority_is': '优先级：{priority}',
   'task.took': '用时 {span}',
   'task.uploaded': '{moment} 上传',
   'task.translate_to': '译成英文',

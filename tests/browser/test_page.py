@@ -301,3 +301,36 @@ def test_a_file_name_is_only_ever_text(page: Page) -> None:
     upload(page, (filename, recording(SHORT)))
     expect(page.get_by_text(filename).first).to_be_visible()
     assert page.title() == "Whisper transcription"
+
+
+def test_beside_a_queue_the_intake_is_narrow_and_what_was_dropped_is_in_view(page: Page) -> None:
+    upload_and_wait(page, "slim.flac")
+    intake = page.get_by_test_id("intake")
+    expect(intake).to_have_class(re.compile("is-slim"))
+    assert (intake.bounding_box() or {})["height"] < 170
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    upload_and_wait(page, "slim-too.flac")
+    expect(task(page, "slim-too.flac")).to_be_in_viewport()
+    assert page.evaluate("document.activeElement === document.body")
+
+
+def test_on_a_narrow_window_the_options_unfold(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.get_by_test_id("option-model")).to_have_count(0)
+    page.get_by_test_id("options-summary").click()
+    expect(page.get_by_test_id("option-model")).to_be_visible()
+    page.get_by_test_id("option-more").click()
+    expect(page.get_by_test_id("option-prompt")).to_be_visible()
+
+
+def test_the_focus_goes_along_when_a_task_moves_to_another_group(page: Page) -> None:
+    upload(page, ("moves.flac", recording(SHORT)))
+    task(page, "moves.flac").get_by_test_id("open").focus()
+    expect_status(page, "moves.flac", "completed")
+    expect(task(page, "moves.flac").get_by_test_id("open")).to_be_focused()
+
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("transcript")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("transcript")).to_have_count(0)
+    expect(task(page, "moves.flac").get_by_test_id("open")).to_be_focused()
