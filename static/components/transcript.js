@@ -1,7 +1,7 @@
 /** An open task: player, text with times, search, copy and every format. Beside the queue where there is room. */
 import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
-import { errorWords, formatPercent, t, waitingWords } from '../i18n.js'
+import { errorWords, formatBytes, formatPercent, t, waitingWords } from '../i18n.js'
 import * as selection from '../selection.js'
 import { closeTask, isFinished, isRunning, isWaiting, loadTask, system, taskOf } from '../store.js'
 import { eachSecond } from '../ticker.js'
@@ -65,11 +65,20 @@ function Content({ task }) {
       <${Close} />
     </header>
     <${Meta} task=${task} />
+    <${Memory} memory=${task.memory} />
     <${Player} task=${task} player=${player} />
     <${Tools} task=${task} content=${content} words=${words} setWords=${setWords} />
     <${Progress} task=${task} />
     <${Segments} task=${task} content=${content} player=${player} words=${words} />
   </div>`
+}
+
+/** What was promised to the task's latest attempt, and what it turned out to need. */
+function Memory({ memory }) {
+  if (!memory?.estimated_bytes) return null
+  const estimated = formatBytes(memory.estimated_bytes)
+  const words = memory.peak_bytes ? t('task.memory_used', { estimated, peak: formatBytes(memory.peak_bytes) }) : t('task.memory', { estimated })
+  return html`<p class="task-meta" data-testid="memory"><span>${words}</span></p>`
 }
 
 function Progress({ task }) {

@@ -119,6 +119,8 @@ export default {
   'task.priority_of': 'Priority of {name}',
   'task.priority_is': 'Priority: {priority}',
   'task.took': 'took {span}',
+  'task.memory': 'Memory: {estimated} reserved',
+  'task.memory_used': 'Memory: {estimated} reserved, {peak} used',
   'task.uploaded': 'Uploaded {moment}',
   'task.translate_to': 'to English',
   'task.cancel_of': 'Cancel {name}',

@@ -119,6 +119,8 @@ export default {
   'task.priority_of': '{name} 的优先级',
   'task.priority_is': '优先级：{priority}',
   'task.took': '用时 {span}',
+  'task.memory': '内存：预留 {estimated}',
+  'task.memory_used': '内存：预留 {estimated}，实际使用 {peak}',
   'task.uploaded': '{moment} 上传',
   'task.translate_to': '译成英文',
   'task.cancel_of': '取消 {name}',

@@ -120,6 +120,7 @@ def test_a_click_and_enter_on_a_segment_move_the_player(page: Page) -> None:
     segments = page.get_by_test_id("segment")
     expect(segments.nth(2)).to_be_visible()
     expect(page.get_by_test_id("player")).to_have_attribute("data-kind", "audio")
+    expect(page.get_by_test_id("memory")).to_have_text(re.compile(r"Memory: [\d.]+ MB reserved, [\d.]+ MB used"))
 
     segments.nth(2).click()
     start = float(segments.nth(2).get_attribute("data-start") or "0")
