@@ -159,6 +159,7 @@ class BatchTaskScheduler:
             return
         for device in self._parts.devices:
             device.supervise()
+            device.pool.check()
         self._parts.queue.promote_due()
         self._decide()
 
@@ -218,6 +219,7 @@ class BatchTaskScheduler:
         device.heard(report)
         if isinstance(report, protocol.ModelLoaded):
             self._parts.estimates.record_weights(report.model, device.spec.kind, report.weights_bytes)
+            device.correct_promise(report.model, self._parts.estimates.weights_bytes(report.model, device.spec.kind))
         if not isinstance(report, protocol.WindowDone):
             self._parts.publish(SystemChanged())
 

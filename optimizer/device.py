@@ -210,6 +210,12 @@ class Device:
         self.resident[model] = reservation
         return True
 
+    def correct_promise(self, model: str, nbytes: int) -> None:
+        """The weights are loaded and measured: promise what they take, not what was guessed, as far as that fits."""
+        reservation = self.resident.get(model)
+        if reservation is not None and reservation.nbytes > 0 and not reservation.try_resize(nbytes):
+            log.warning("device=%s event=promise_too_small model=%s bytes=%d", self.spec.name, model, nbytes)
+
     def evict(self, model: str) -> None:
         """Have an idle model unloaded; its memory is free again once the worker says so."""
         if model in self.resident and model not in self.evicting:

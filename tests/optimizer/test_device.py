@@ -123,6 +123,15 @@ def test_a_model_that_does_not_fit_is_not_loaded(device: Device, worker: Recordi
     assert worker.sent == []
 
 
+def test_a_loaded_model_is_promised_what_it_really_takes(device: Device) -> None:
+    ready(device)
+    device.load("tiny.en", 2 * GB)
+    device.correct_promise("tiny.en", GB)
+    assert device.pool.reserved_bytes == 2 * GB  # the worker itself and the model
+    device.correct_promise("tiny.en", 100 * GB)  # more than there is: what was promised stays
+    assert device.pool.reserved_bytes == 2 * GB
+
+
 def test_a_gone_worker_takes_no_promise_with_it(device: Device, worker: RecordingWorker) -> None:
     ready(device)
     worker.is_gone = True
