@@ -7,8 +7,9 @@ from http import HTTPStatus
 
 from flask import Flask, current_app, render_template_string, request
 from flask.typing import ResponseReturnValue
+from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Response
 
 from errors import BadRequestError, InvalidOptionError, TranscriptionServerError, UnavailableError
@@ -36,6 +37,7 @@ _QUOTABLE_FIELD = 40  # characters of a name that the client chose
 def register_error_answers(app: Flask) -> None:
     app.register_error_handler(TranscriptionServerError, _own_error)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(ParseException, _unreadable_body)
     app.register_error_handler(Exception, _unexpected_error)
 
 
@@ -71,6 +73,11 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
         if value := error.get_response().headers.get(name):
             response.headers[name] = value
     return response
+
+
+def _unreadable_body(_: Exception) -> ResponseReturnValue:
+    """gunicorn parses a chunked body only while it is read; it closes the connection afterwards."""
+    return _http_error(BadRequest())
 
 
 def _unexpected_error(error: Exception) -> ResponseReturnValue:

@@ -155,7 +155,8 @@ class LiveFeed:
         if isinstance(command, Unwatch):
             self._server.leave_room(command.sid, room, namespace=NAMESPACE)
             return
-        if len(self._server.rooms(command.sid, namespace=NAMESPACE)) > MAX_WATCHED:
+        rooms = self._server.rooms(command.sid, namespace=NAMESPACE)  # its own is one of them
+        if len(rooms) > MAX_WATCHED and room not in rooms:
             return
         self._server.enter_room(command.sid, room, namespace=NAMESPACE)
         try:

@@ -68,8 +68,8 @@ class TaskPatch(Request):
 
 
 class SystemPatch(Request):
-    max_concurrent_tasks: int | None = Field(None, ge=1, le=256)
-    max_batch_size: int | None = Field(None, ge=1, le=64)
+    max_concurrent_tasks: int | None = Field(None, ge=1, le=256, strict=True)  # lax would take `true` for 1
+    max_batch_size: int | None = Field(None, ge=1, le=64, strict=True)
 
     @model_validator(mode="after")
     def _changes_something(self) -> SystemPatch:

@@ -21,7 +21,11 @@ def dumps(value: Any, **options: Any) -> str:
 
 
 def loads(text: str | bytes, **options: Any) -> Any:
-    return json.loads(text, **options)
+    """As json.loads; also what is nested too deeply to be read is a ValueError."""
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
 
 
 class StrictJSONProvider(DefaultJSONProvider):
@@ -34,6 +38,9 @@ class StrictJSONProvider(DefaultJSONProvider):
         kwargs.setdefault("ensure_ascii", self.ensure_ascii)
         kwargs.setdefault("sort_keys", self.sort_keys)
         return dumps(obj, **kwargs)
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return loads(s, **kwargs)
 
 
 def _finite(value: Any) -> Any:

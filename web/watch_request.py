@@ -30,6 +30,6 @@ def _fields_of(payload: tuple[object, ...]) -> dict[str, object]:
 
 def _task_id_of(fields: dict[str, object]) -> str:
     task_id = fields.get("id")
-    if not isinstance(task_id, str) or not 0 < len(task_id) <= MAX_ID_CHARACTERS:
+    if not isinstance(task_id, str) or not task_id.isascii() or not 0 < len(task_id) <= MAX_ID_CHARACTERS:
         raise InvalidOptionError("The id of a task is expected.", field="id")
     return task_id

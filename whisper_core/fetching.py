@@ -127,7 +127,7 @@ class Download:
             raise _TryAgainError("the connection was cut")
 
     def _copy(self, response: Any, part: IO[bytes], done: int, total: int) -> int:
-        while data := response.read1(READ_BYTES):
+        while data := _read(response):
             if self._should_stop():
                 raise ShuttingDownError()
             part.write(data)
@@ -160,6 +160,15 @@ class Download:
             if self._should_stop():
                 raise ShuttingDownError()
             time.sleep(min(0.1, left))
+
+
+def _read(response: Any) -> bytes:
+    """Any OSError is the network's here (a route that vanishes is no ConnectionError); those of the disk pass."""
+    try:
+        data: bytes = response.read1(READ_BYTES)
+    except OSError as error:
+        raise _TryAgainError("the connection was cut") from error
+    return data
 
 
 def check_space(folder: Path, wanted_bytes: int) -> None:

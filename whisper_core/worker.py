@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import cast
 
 from errors import DeviceLostError, EngineError, TranscriptionServerError
+from logs import configure_logging
 from whisper_core import protocol
 from whisper_core.engine_protocol import Engine
 from whisper_core.protocol import LoadModel, RunTask, UnloadModel
@@ -46,7 +47,7 @@ def run_worker(connection: Connection, device: str, engine_factory: str, cpu_thr
     end = os._exit if is_process else _leave_to_the_loop
     if is_process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server then says Shutdown
-        logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s [{device}] %(name)s %(message)s")
+        configure_logging("INFO")
     try:
         serve(connection, device, engine_factory, cpu_threads, on_server_gone=lambda: end(EXIT_SERVER_GONE))
     except DeviceLostError:

@@ -18,14 +18,7 @@ from collections.abc import Callable, Iterator
 from errors import InvalidOptionError
 from whisper_core.transcript import Transcript
 
-FORMATS: dict[str, str] = {
-    "json": "application/json",
-    "txt": "text/plain; charset=utf-8",
-    "srt": "application/x-subrip; charset=utf-8",
-    "vtt": "text/vtt; charset=utf-8",
-    "tsv": "text/tab-separated-values; charset=utf-8",
-}
-"""Each format's name, which is also its file extension, and its MIME type."""
+FORMATS = ("json", "txt", "srt", "vtt", "tsv")  # each name is also its file extension
 
 _VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _ARROW = re.compile(r"-{2,}>")

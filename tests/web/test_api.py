@@ -83,7 +83,7 @@ def test_bad_priority(client: FlaskClient, system: FakeSystem, body: dict[str, o
     assert field in ("priority", "status")
 
 
-@pytest.mark.parametrize("body", ["", "[]", "{", "null", '"x"', "7"])
+@pytest.mark.parametrize("body", ["", "[]", "{", "null", '"x"', "7", "[" * 20_000 + "]" * 20_000])
 def test_body_that_is_no_object(client: FlaskClient, system: FakeSystem, body: str) -> None:
     response = client.patch(f"/api/tasks/{system.add().id}", data=body, content_type="application/json")
     assert error_of(response) == (400, "bad_request", None)
@@ -125,7 +125,15 @@ def test_limits_change(client: FlaskClient, system: FakeSystem) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"max_batch_size": 0}, {"max_concurrent_tasks": "many"}, {"port": 1}, {"max_batch_size": 1.5}]
+    "body",
+    [
+        {"max_batch_size": 0},
+        {"max_concurrent_tasks": "many"},
+        {"port": 1},
+        {"max_batch_size": 1.5},
+        {"max_batch_size": True},
+        {"max_concurrent_tasks": "5"},
+    ],
 )
 def test_bad_limits(client: FlaskClient, body: dict[str, object]) -> None:
     status, code, field = error_of(client.patch("/api/system", json=body))

@@ -51,6 +51,7 @@ def test_transcript_as_a_file(client: FlaskClient, system: FakeSystem, transcrip
         assert response.status_code == 200
         assert "Hello" in response.get_data(as_text=True)
         assert response.mimetype == MEDIA_TYPES[transcript_format]
+        assert transcript_format == "json" or response.mimetype_params == {"charset": "utf-8"}
         disposition = response.headers["Content-Disposition"]
     assert disposition.startswith("attachment; ")
     assert unquote(disposition).endswith(f'inter"view ü.{transcript_format}')
@@ -85,6 +86,19 @@ def test_media_in_ranges(client: FlaskClient, system: FakeSystem) -> None:
         assert known.status_code == 304
     with client.get(path, headers={"Range": "bytes=9999-"}) as beyond:
         assert error_of(beyond)[:2] == (416, "range_not_satisfiable")
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-1,4-5", "seconds=0-1", "bytes=5-1", "bytes"])
+def test_ranges_that_are_not_understood_are_ignored(client: FlaskClient, system: FakeSystem, wanted: str) -> None:
+    task = system.add()
+    with client.get(f"/api/tasks/{task.id}/media", headers={"Range": wanted}) as response:
+        assert (response.status_code, response.data) == (200, b"fLaC sound")
+
+
+def test_range_of_a_head_request_is_ignored(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    with client.head(f"/api/tasks/{task.id}/media", headers={"Range": "bytes=0-1"}) as response:
+        assert (response.status_code, response.headers["Content-Length"]) == (200, "10")
 
 
 def test_media_that_is_gone(client: FlaskClient, system: FakeSystem) -> None:

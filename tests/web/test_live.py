@@ -130,6 +130,7 @@ def test_number_that_json_does_not_have_reaches_the_client_as_null(listener: Liv
         ([{}], "id"),
         ([{"id": 7}], "id"),
         ([{"id": "x" * 65}], "id"),
+        ([{"id": "\ud800"}], "id"),
         ([{"id": "a", "from": -1}], "from"),
         ([{"id": "a", "from": True}], "from"),
         ([{"id": "a", "from": 1.5}], "from"),
@@ -158,6 +159,16 @@ def test_client_watches_a_bounded_number(listener: LiveClient, system: FakeSyste
     system.finish_window(ids[-1], " x")
     listener.next("progress")
     assert listener.heard_so_far.count("segments") == live.MAX_WATCHED
+
+
+def test_client_that_watches_as_many_as_it_may_asks_again_after_a_gap(listener: LiveClient, system: FakeSystem) -> None:
+    ids = [system.add().id for _ in range(live.MAX_WATCHED)]
+    for task_id in ids:
+        listener.ask("watch", {"id": task_id})
+        listener.next("segments")
+    listener.ask("watch", {"id": ids[0], "from": 7})
+    again = listener.next("segments")
+    assert (again["id"], again["from"]) == (ids[0], 7)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -118,6 +118,15 @@ def test_chunked_upload_is_stopped_at_the_limit(server: RunningServer) -> None:
     assert settled(server)[1] == []
 
 
+def test_body_in_malformed_chunks_is_the_clients_fault(server: RunningServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as connection:
+        connection.sendall(upload_head(server.port, None) + b"zz\r\n--b\r\n")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code": "bad_request"' in answer
+    assert settled(server)[1] == []
+
+
 def test_foreign_host_and_origin_are_refused_at_the_live_feed_too(server: RunningServer) -> None:
     path = "/socket.io/?EIO=4&transport=polling"
     assert get(server.port, path, {"Host": "evil.example"})[0] == 400

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import http.client
 import random
 import subprocess
 import sys
@@ -348,6 +350,17 @@ def test_the_message_says_which_file_to_put_where_and_no_path(server: WeightsSer
         fetch("large", folder, sources="local")
     assert f"Put large-v3.pt from {MODELS['large-v3'].url} into MODELS_DIR." in caught.value.message
     assert str(folder) not in caught.value.message
+
+
+def test_a_route_that_vanishes_is_the_networks_fault_and_not_the_folders(
+    server: WeightsServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_route(*_: object) -> bytes:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", no_route)
+    with pytest.raises(ModelUnavailableError, match="official: the connection was cut"):
+        fetch_tiny(server, folder)
 
 
 def test_stopping_keeps_the_part(server: WeightsServer, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import struct
 import threading
@@ -293,3 +294,13 @@ def test_a_process_whose_engine_cannot_be_made_says_so_by_its_status() -> None:
     assert server.remaining() == []
     assert end_of(process) == EXIT_FAILED
     server.connection.close()
+
+
+def test_what_a_process_logs_has_the_form_of_the_servers_log(capfd: pytest.CaptureFixture[str]) -> None:
+    """A traceback's lines, which may hold anything, cannot be taken for lines of ours."""
+    server, process = start_process(device="broken", factory=SCRIPTED)
+    assert end_of(process) == EXIT_FAILED
+    server.connection.close()
+    lines = capfd.readouterr().out.splitlines()
+    assert any("event=worker_failed" in line for line in lines)
+    assert [line for line in lines if not re.match(r"[\d-]{10} [\d:,]{12} \[[A-Z]+\] |  \| ", line)] == []
