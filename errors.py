@@ -5,7 +5,7 @@
     │   ├── MissingFileError · EmptyFileError · FileTooLargeError · UnsupportedMediaError
     │   ├── NoAudioStreamError · AudioTooLongError · InvalidOptionError · UnknownModelError
     │   ├── IdempotencyMismatchError · IdempotencyInFlightError
-    │   └── ConflictError               the task's state does not allow it: TranscriptNotReadyError
+    │   └── ConflictError               not in the task's state: AlreadyFinishedError · TranscriptNotReadyError
     ├── NotFoundError                   TaskNotFoundError · FileMissingError
     ├── UnavailableError                try again later: QueueFullError · DiskFullError · StoreBusyError …
     ├── TaskError                       why a task's attempt ended: decode_timeout, out_of_memory, worker_died …
@@ -105,6 +105,11 @@ class ConflictError(BadRequestError):
     code = "conflict"
     http_status = 409
     default_message = "The task's state does not allow that."
+
+
+class AlreadyFinishedError(ConflictError):
+    code = "already_finished"
+    default_message = "The task is already finished."
 
 
 class NotFoundError(TranscriptionServerError):

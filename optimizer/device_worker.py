@@ -37,6 +37,7 @@ class WorkerConfig:
     engine_factory: str = REFERENCE_ENGINE
     cpu_threads: int = 0
     in_thread: bool = False
+    log_level: str = "INFO"
 
 
 class Running(Protocol):
@@ -84,7 +85,7 @@ class DeviceWorker:
     def start(self) -> None:
         """Raises OSError when the system has no process or no pipe for it; nothing is left of the try then."""
         ours, theirs = multiprocessing.Pipe(duplex=True)
-        arguments = (theirs, self.spec.kind, self.spec.gpu_uuid, self._config.engine_factory, self._config.cpu_threads)
+        arguments = (theirs, self.spec, self._config)
         if self._config.in_thread:
             thread = threading.Thread(target=_worker_main, args=arguments, name=f"worker-{self.spec.name}", daemon=True)
             thread.start()
@@ -158,10 +159,9 @@ class DeviceWorker:
         self._on_exit()
 
 
-def _worker_main(
-    connection: Connection, kind: str, gpu_uuid: str | None, engine_factory: str, cpu_threads: int
-) -> None:
+def _worker_main(connection: Connection, spec: DeviceSpec, config: WorkerConfig) -> None:
     """Entry point of the worker. A process sees only its own card, which is then always `cuda:0`."""
-    if gpu_uuid is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu_uuid
-    run_worker(connection, "cpu" if kind == "cpu" else "cuda:0", engine_factory, cpu_threads)
+    if spec.gpu_uuid is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = spec.gpu_uuid
+    device = "cpu" if spec.kind == "cpu" else "cuda:0"
+    run_worker(connection, device, config.engine_factory, config.cpu_threads, log_level=config.log_level)

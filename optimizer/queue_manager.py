@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from errors import ConflictError, IdempotencyMismatchError
+from errors import AlreadyFinishedError, ConflictError, IdempotencyMismatchError
 from optimizer import transitions
 from optimizer.clock import Clock
 from optimizer.queue_memory import QueueMemory
@@ -217,13 +217,13 @@ class IntelligentQueueManager:
     # By hand
 
     def cancel(self, task_id: str) -> Task:
-        """Final at once: a result that comes later is refused. A cancelled task stays so. Raises ConflictError."""
+        """Final at once: a result that comes later is refused. Raises AlreadyFinishedError, not for a cancelled one."""
 
         def step(rows: TaskWriter, task: Task) -> Task:
             if task.status is TaskStatus.CANCELLED:
                 return task
             if task.status.is_final:
-                raise ConflictError(f"The task is already {task.status.value}, so it cannot be cancelled.")
+                raise AlreadyFinishedError(f"The task is already {task.status.value}, so it cannot be cancelled.")
             return rows.save(task, transitions.cancelled(task, self._now()))
 
         return self._changes.make_or_refuse(task_id, step)

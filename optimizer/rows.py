@@ -189,6 +189,8 @@ def _conditions(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.query:
         if len(wanted.query) > MAX_QUERY_CHARACTERS:
             raise InvalidOptionError(f"q must have at most {MAX_QUERY_CHARACTERS} characters.", field="q")
+        if "\0" in wanted.query:  # SQLite would take it for the end of the pattern, and find everything
+            raise InvalidOptionError("q must not contain a NUL.", field="q")
         has_text = task_texts.c.folded_text.contains(records.folded(wanted.query), autoescape=True)
         yield exists().where(task_texts.c.task_id == tasks.c.id, has_text)
 

@@ -17,7 +17,7 @@ from typing import Any
 from ulid import ULID
 
 from config import Settings
-from errors import ConflictError, InvalidOptionError, QueueFullError, ShuttingDownError, StartError
+from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, ShuttingDownError, StartError
 from optimizer.batch_scheduler import BatchTaskScheduler, SchedulerParts
 from optimizer.clock import Clock, SystemClock
 from optimizer.device import Device, DeviceStatus
@@ -65,7 +65,9 @@ class OptimizedWhisperSystem:
         """worker, devices: other ones than the machine's own, for tests."""
         self.settings = settings
         self._clock = clock or SystemClock()
-        self._worker = worker or WorkerConfig(settings.models_dir, cpu_threads=settings.cpu_threads)
+        self._worker = worker or WorkerConfig(
+            settings.models_dir, cpu_threads=settings.cpu_threads, log_level=settings.log_level
+        )
         self._wanted_devices = devices
         self._listeners: list[Listener] = []
         self._stopping = threading.Event()
@@ -290,7 +292,7 @@ class OptimizedWhisperSystem:
         return self._files.find_media(task_id)
 
     def cancel(self, task_id: str) -> TaskView:
-        """Raises TaskNotFoundError, or ConflictError when the task is already finished."""
+        """Raises TaskNotFoundError, AlreadyFinishedError."""
         task = self._queue.cancel(task_id)
         self._end_on_device(task_id)
         self._files.delete_audio(task_id)
@@ -312,7 +314,7 @@ class OptimizedWhisperSystem:
 
     def delete(self, task_id: str) -> None:
         """The task, its files and its text are gone. Raises TaskNotFoundError."""
-        with suppress(ConflictError):  # it has ended already
+        with suppress(AlreadyFinishedError):
             self._queue.cancel(task_id)
         self._end_on_device(task_id)
         # The row goes last: after a crash in between, the task is there to be deleted again.

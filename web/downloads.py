@@ -100,6 +100,8 @@ def get_archive(query: ArchiveQuery) -> Response:
     """The chosen transcripts in one archive; without `ids` those of every completed task."""
     system = current_system()
     ids = query.task_ids()
+    if query.ids and not ids:  # a selection that turned out empty, not the wish for everything
+        raise InvalidOptionError("No task is named.", field="ids")
     tasks = _chosen(ids) if ids else completed_tasks(system)
     response = Response(zip_transcripts(system, tasks, query.format), mimetype="application/zip")
     response.headers.set("Content-Disposition", "attachment", filename=ARCHIVE_NAME)

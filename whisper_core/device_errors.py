@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 import traceback
 from collections.abc import Callable
 from typing import TypeVar
@@ -42,6 +44,15 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give the C library's free memory back to the machine. glibc keeps it: 90 MB after loading `base`, 70 MB after a
+    task. Elsewhere nothing happens."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _class_of(error: RuntimeError | MemoryError) -> type[TaskError]:

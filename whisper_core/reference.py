@@ -13,7 +13,7 @@ import torch
 from whisper.model import Whisper
 
 from errors import EngineError, SourceMissingError
-from whisper_core.device_errors import free_memory, guarded
+from whisper_core.device_errors import free_memory, guarded, trim_heap
 from whisper_core.features import LogMel
 from whisper_core.memory_meter import CpuMeter, CudaMeter, MemoryMeter
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
@@ -45,6 +45,7 @@ class ReferenceEngine:
             return 0
         loaded = guarded(lambda: self._load(model, models_dir))
         self._models[model] = loaded
+        free_memory()  # the file's contents
         return sum(tensor.nbytes for tensor in (*loaded.parameters(), *loaded.buffers()) if not tensor.is_sparse)
 
     def unload(self, model: str) -> None:
@@ -58,7 +59,10 @@ class ReferenceEngine:
         if whisper is None:
             raise EngineError(f"The model {command.model} is not loaded on this device.")
         self._meter.mark()
-        return guarded(lambda: self._transcribe(whisper, command, on_window, should_stop))
+        try:
+            return guarded(lambda: self._transcribe(whisper, command, on_window, should_stop))
+        finally:
+            trim_heap()
 
     def memory(self) -> MemoryReport:
         return self._meter.report()

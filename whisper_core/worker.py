@@ -37,7 +37,9 @@ EXIT_FAILED = 1
 EXIT_DEVICE_LOST = 10
 
 
-def run_worker(connection: Connection, device: str, engine_factory: str, cpu_threads: int) -> None:
+def run_worker(
+    connection: Connection, device: str, engine_factory: str, cpu_threads: int, *, log_level: str = "INFO"
+) -> None:
     """Serve a device until a Shutdown, the server's end or a lost device. Closes `connection` when it returns.
 
     device: `cpu` or `cuda:<n>`. engine_factory: dotted path `module:callable`, called as (device, cpu_threads).
@@ -47,7 +49,7 @@ def run_worker(connection: Connection, device: str, engine_factory: str, cpu_thr
     end = os._exit if is_process else _leave_to_the_loop
     if is_process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server then says Shutdown
-        configure_logging("INFO")
+        configure_logging(log_level)
     try:
         serve(connection, device, engine_factory, cpu_threads, on_server_gone=lambda: end(EXIT_SERVER_GONE))
     except DeviceLostError:

@@ -197,3 +197,17 @@ def test_a_bad_upload_beside_a_running_task_leaves_that_task_alone(client: Clien
         assert client.try_upload(bad).status_code in (415, 422)
     task = client.wait_for(running, "completed")
     assert (task["attempts"], task["error"]) == (1, None)
+
+
+def test_a_search_for_a_nul_finds_nothing_but_a_refusal(client: Client) -> None:
+    refused(client.get("/api/tasks", q="\0"), 422, "invalid_option")
+
+
+def test_an_empty_selection_is_not_the_wish_for_every_transcript(client: Client) -> None:
+    refused(client.get("/api/transcripts.zip", ids=""), 422, "invalid_option")
+
+
+def test_a_finished_task_cannot_be_cancelled_and_says_so(client: Client) -> None:
+    task_id = client.wait_for(client.upload(SHORT)["id"], "completed")["id"]
+    answer = requests.post(f"{client.address}/api/tasks/{task_id}/cancel", timeout=30)
+    refused(answer, 409, "already_finished")
