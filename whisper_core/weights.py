@@ -37,7 +37,7 @@ def load_model(name: str, models_dir: Path, device: str) -> Whisper:
     weights = _right_weights(info, models_dir)
     model = build_model(info.dimensions, read_weights(weights, info.dimensions))
     model.set_alignment_heads(whisper._ALIGNMENT_HEADS[info.name])
-    log.info("model=%s event=loaded device=%s seconds=%.2f", info.name, device, time.monotonic() - began)
+    log.debug("model=%s event=loaded device=%s seconds=%.2f", info.name, device, time.monotonic() - began)
     return model.to(device)
 
 

@@ -30,6 +30,7 @@ from optimizer.devices import DeviceSpec
 from optimizer.events import TaskDeleted, WindowFinished
 from optimizer.files import TaskFiles
 from optimizer.ingest import Ingest
+from optimizer.memory_estimation import MemoryEstimationPool
 from optimizer.model_library import ModelLibrary
 from optimizer.policy import PlanLimits
 from optimizer.system import OptimizedWhisperSystem
@@ -315,7 +316,8 @@ def test_a_starving_task_gets_its_turn_although_another_model_must_go_first(
 ) -> None:
     """Two models do not fit at once, and small tasks of the loaded one never end."""
     monkeypatch.setattr(PlanLimits, "__init__", partialmethod(PlanLimits.__init__, starvation_s=0.0))
-    card = DeviceSpec("cpu", "cpu", "small", 1_150_000_000)
+    one_task_of_base = MemoryEstimationPool(1.2).estimate("base", "cpu", audio_seconds=3.0).total
+    card = DeviceSpec("cpu", "cpu", "small", one_task_of_base + 50_000_000)  # tiny.en takes more than that
     with open_system(devices=[card]) as system:
         watcher = Watcher(system)
         first = submit(system, SHORT, knobs="window_s=0.3")
