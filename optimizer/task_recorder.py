@@ -33,8 +33,9 @@ RECORD_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
 
 @dataclass
 class _Live:
-    """What is remembered of a running task between two of its windows."""
+    """What is remembered of a running task between two windows. last_window_at: before the first, when it could begin."""
 
+    device: str | None
     model: str
     audio_done_seconds: float
     segment_count: int
@@ -75,7 +76,7 @@ class TaskRecorder:
     def begin(self, task: Task, segment_count: int) -> None:
         audio_done = (task.audio_seconds or 0.0) * task.progress
         self._live[task.lease_token or ""] = _Live(
-            task.options.model, audio_done, segment_count, self._clock.monotonic()
+            task.device, task.options.model, audio_done, segment_count, self._clock.monotonic()
         )
 
     def forget(self, lease_token: str) -> None:
@@ -87,6 +88,7 @@ class TaskRecorder:
         match report:
             case protocol.ModelLoaded():
                 self._load_failures.pop((device, report.model), None)
+                self._start_counting(device, report.model)
             case protocol.ModelLoadFailed():
                 self._load_failures[device, report.model] = report
             case protocol.WindowDone():
@@ -98,6 +100,13 @@ class TaskRecorder:
             case protocol.TaskStopped():
                 self._live.pop(report.lease_token, None)
                 self._until_recorded(lambda: self._queue.give_back(report.task_id, report.lease_token))
+
+    def _start_counting(self, device: str, model: str) -> None:
+        """Loading is not transcribing: counted in, it would make the first window look slow, and every forecast long."""
+        now = self._clock.monotonic()
+        for live in list(self._live.values()):
+            if (live.device, live.model) == (device, model):
+                live.last_window_at = now
 
     def _window(self, device: str, report: protocol.WindowDone) -> None:
         live = self._live.get(report.lease_token)
