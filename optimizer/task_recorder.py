@@ -33,7 +33,7 @@ RECORD_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
 
 @dataclass
 class _Live:
-    """What is remembered of a running task between two windows. last_window_at: before the first, when it could begin."""
+    """What is remembered of a running task between two windows. last_window_at: at first, when it could begin."""
 
     device: str | None
     model: str
@@ -102,7 +102,7 @@ class TaskRecorder:
                 self._until_recorded(lambda: self._queue.give_back(report.task_id, report.lease_token))
 
     def _start_counting(self, device: str, model: str) -> None:
-        """Loading is not transcribing: counted in, it would make the first window look slow, and every forecast long."""
+        """Loading is not transcribing: counted in, it would make the first window look slow and forecasts long."""
         now = self._clock.monotonic()
         for live in list(self._live.values()):
             if (live.device, live.model) == (device, model):
