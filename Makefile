@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 VENV   := .venv
+BENCH_VENV := .venv-bench
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup page weights test test-full lint lock wer chromium clean
+.PHONY: help run setup page weights test test-full lint lock wer bench bench-cuda chromium clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -55,9 +56,22 @@ lint: $(VENV)/.installed-dev ## style and types
 wer: $(VENV)/.installed-dev ## word error rate beside openai-whisper's own; FILES=folder with a manifest.json
 	$(PY) -m benchmarks.word_error_rate $(if $(FILES),--recordings $(FILES))
 
+$(BENCH_VENV)/.installed: benchmarks/requirements.txt
+	@echo "Installing faster-whisper into an environment of its own"
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## speed beside openai-whisper and faster-whisper, into docs/benchmarks.md; FILES=folder, BENCH_ARGS=
+	@$(PY) -m tools.fetch_model tiny.en base
+	$(PY) -m benchmarks.throughput --faster-whisper $(BENCH_VENV)/bin/python $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)
+
+bench-cuda: $(VENV)/.installed-dev ## the same on a GPU, with models of random weights, in one call under ten minutes
+	$(PY) -m benchmarks.cuda_all $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)
+
 lock: $(VENV)/.installed-dev ## renew constraints.txt (needs uv)
 	grep -hv '^-' requirements.txt requirements-dev.txt | uv pip compile --quiet --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --no-annotate - -o constraints.txt
 
 clean: ## remove what set-up made; recordings and transcripts stay
-	rm -rf $(VENV) node_modules static/vendor
+	rm -rf $(VENV) $(BENCH_VENV) node_modules static/vendor

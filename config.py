@@ -19,6 +19,10 @@ from whisper_core.models import MODEL_NAMES
 
 AUTO_LANGUAGE = "auto"
 MIN_SECRET_CHARACTERS = 32
+EngineName = Literal["batch", "reference"]
+DEFAULT_ENGINE: EngineName = "batch"
+AUTO_LIMIT: Literal["auto"] = "auto"
+MAX_CONCURRENT_TASKS = 256
 
 
 def _known_model(name: str) -> str:
@@ -62,16 +66,23 @@ class Settings(BaseSettings):
         True, description="read and shown; the tuning it allows is not built yet, so it changes nothing in this release"
     )
     min_concurrent_tasks: int = Field(
-        1, ge=1, le=256, description="tasks that the scheduler tries to keep running over all devices"
+        1, ge=1, le=MAX_CONCURRENT_TASKS, description="tasks that the scheduler tries to keep running over all devices"
     )
-    max_concurrent_tasks_limit: int = Field(
-        8, ge=1, le=256, description="tasks that run at the same time at most, over all devices"
+    max_concurrent_tasks_limit: Annotated[int, Field(ge=1, le=MAX_CONCURRENT_TASKS)] | Literal["auto"] = Field(
+        8,
+        description="tasks that run at the same time at most, over all devices; auto: as many as the devices can run,"
+        " if their memory allows",
     )
     min_batch_size: int = Field(
         1, ge=1, le=64, description="tasks handed to a device in one round at least, when so many wait"
     )
     max_batch_size: int = Field(4, ge=1, le=64, description="tasks handed to a device in one round at most")
 
+    engine: EngineName = Field(
+        DEFAULT_ENGINE,
+        description="batch: many tasks at once on a device; reference: openai-whisper's own functions, one task at a"
+        " time (always used where ENABLE_OPTIMIZATION_SYSTEM is False)",
+    )
     host: str = Field(
         "127.0.0.1", min_length=1, description="address to listen on; there are no accounts yet, so keep it private"
     )
@@ -115,11 +126,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> Settings:
-        if self.min_concurrent_tasks > self.max_concurrent_tasks_limit:
+        if self.max_concurrent is not None and self.min_concurrent_tasks > self.max_concurrent:
             raise ValueError("MIN_CONCURRENT_TASKS must not be above MAX_CONCURRENT_TASKS_LIMIT")
         if self.min_batch_size > self.max_batch_size:
             raise ValueError("MIN_BATCH_SIZE must not be above MAX_BATCH_SIZE")
         return self
+
+    @property
+    def max_concurrent(self) -> int | None:
+        """MAX_CONCURRENT_TASKS_LIMIT; None for `auto`."""
+        limit = self.max_concurrent_tasks_limit
+        return None if limit == AUTO_LIMIT else limit
 
     @property
     def max_upload_bytes(self) -> int:
@@ -161,7 +178,9 @@ def unknown_names(env_file: Path) -> list[str]:
 
 
 def _explain(error: ValidationError) -> str:
+    """One line a setting; of one that may be of several types, what each of them wanted."""
     lines = ["These settings cannot be used:"]
+    reasons: dict[str, list[str]] = {}
     for fault in error.errors():
         reason = fault["msg"].removeprefix("Value error, ")
         if not fault["loc"]:
@@ -169,5 +188,8 @@ def _explain(error: ValidationError) -> str:
             continue
         name = str(fault["loc"][0])
         shown = "(hidden)" if name in ("secret_key", "database_url") else repr(fault["input"])
-        lines.append(f"  {name.upper()} = {shown}: {reason}. {Settings.model_fields[name].description}.")
+        reasons.setdefault(f"{name.upper()} = {shown}", []).append(reason)
+    for setting, wanted in reasons.items():
+        name = setting.partition(" = ")[0].lower()
+        lines.append(f"  {setting}: {' or '.join(wanted)}. {Settings.model_fields[name].description}.")
     return "\n".join(lines)

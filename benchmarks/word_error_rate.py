@@ -2,44 +2,31 @@
 
     python -m benchmarks.word_error_rate --recordings FOLDER --models tiny.en base
 
-FOLDER holds recordings and a `manifest.json`: a list of {"file", "seconds", "language", "text"}; entries without a text
-are only compared for equality. Both sides get the same samples, openai-whisper's defaults and its English normaliser.
+FOLDER holds recordings and a `manifest.json` (see recordings.py); those without a text are only compared for
+equality. Both sides get the same samples, openai-whisper's defaults and its English normaliser.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jiwer
-import numpy as np
 import whisper
 from whisper.normalizers import EnglishTextNormalizer
 
+from benchmarks.recordings import Recording, read_recordings, read_samples
+from benchmarks.scores import word_error_rate
 from config import load_settings
-from whisper_core.audio import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
 from whisper_core.options import TranscribeOptions
 from whisper_core.protocol import RunTask
 from whisper_core.reference import ReferenceEngine
 from whisper_core.weights import load_model
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Recording:
-    """samples: int16, 16 kHz mono, in a file of their own."""
-
-    name: str
-    seconds: float
-    language: str
-    text: str | None
-    samples_path: Path
 
 
 @dataclass(frozen=True)
@@ -53,16 +40,6 @@ class Row:
     is_equal: bool
     our_seconds: float
     upstream_seconds: float
-
-
-def read_recordings(folder: Path, scratch: Path) -> list[Recording]:
-    decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=12 * 3600, timeout_s=600))
-    recordings = []
-    for entry in json.loads((folder / "manifest.json").read_text()):
-        samples_path = scratch / f"{entry['file']}.pcm"
-        seconds = decoder.decode(folder / entry["file"], samples_path).seconds
-        recordings.append(Recording(entry["file"], seconds, entry["language"], entry["text"], samples_path))
-    return recordings
 
 
 def compare(model_name: str, recordings: list[Recording], models_dir: Path) -> list[Row]:
@@ -103,12 +80,7 @@ def run_ours(engine: ReferenceEngine, model_name: str, recording: Recording) -> 
 
 
 def run_upstream(model: whisper.Whisper, recording: Recording) -> dict[str, Any]:
-    samples = np.asarray(map_samples(recording.samples_path)).astype(np.float32) / 32768.0
-    return dict(model.transcribe(samples, fp16=False))
-
-
-def word_error_rate(references: list[str], texts: list[str]) -> float:
-    return float(jiwer.wer(references, texts)) if references else float("nan")
+    return dict(model.transcribe(read_samples(recording.samples_path), fp16=False))
 
 
 def report(model_name: str, rows: list[Row]) -> str:

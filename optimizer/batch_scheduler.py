@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from optimizer.clock import Clock
-from optimizer.device import SLOTS, Device, DeviceState, DeviceStatus
+from optimizer.device import Device, DeviceState, DeviceStatus
 from optimizer.dispatcher import CANNOT_STORE, Action, Dispatcher
 from optimizer.events import Event, SystemChanged
 from optimizer.files import TaskFiles
@@ -24,8 +24,10 @@ from optimizer.model_library import ModelLibrary
 from optimizer.placement import Assignment, DeviceView
 from optimizer.policy import Plan, PlanLimits, plan, plan_in_order
 from optimizer.queue_manager import IntelligentQueueManager
+from optimizer.suspects import Suspects
 from optimizer.task import ErrorInfo
 from optimizer.task_recorder import TaskRecorder
+from optimizer.waiting import WaitingView
 from optimizer.waiting_reasons import WaitReason
 from whisper_core import protocol
 
@@ -78,6 +80,7 @@ class BatchTaskScheduler:
         self._stopping = threading.Event()
         self._plan: Plan | None = None
         self._rounds: Counter[str] = Counter()
+        self._suspects = Suspects()
         self._last_turn = parts.clock.monotonic()
 
     # --- for every thread --------------------------------------------------------------------------------------
@@ -124,7 +127,7 @@ class BatchTaskScheduler:
         return [device.status() for device in self._parts.devices]
 
     def stop_task(self, task_id: str) -> None:
-        """End the task at its next window boundary, wherever it runs."""
+        """End the task as soon as its worker can, wherever it runs."""
         for device in self._parts.devices:
             self.post(partial(device.stop_task, task_id))
 
@@ -185,7 +188,7 @@ class BatchTaskScheduler:
             if not view.is_available:
                 self._parts.models.ensure(model)
         usable = (device for device in self._parts.devices if device.state is not DeviceState.UNAVAILABLE)
-        views = [self._view(device) for device in usable]
+        views = [self._view(device, waiting) for device in usable]
         now = self._parts.clock.monotonic()
         if self._parts.is_optimized:
             self._plan = plan(waiting, views, self._parts.estimates, models, self._limits, now)
@@ -196,14 +199,14 @@ class BatchTaskScheduler:
         if self._plan.assignments:
             self._parts.publish(SystemChanged())
 
-    def _view(self, device: Device) -> DeviceView:
+    def _view(self, device: Device, waiting: WaitingView) -> DeviceView:
         memory = device.pool.snapshot()
         return DeviceView(
             name=device.spec.name,
             kind=device.spec.kind,
             capacity_bytes=memory.capacity,
             free_bytes=memory.free,
-            slots=SLOTS,
+            slots=self._suspects.slots(device.slots, device.running, waiting),
             running=len(device.running),
             rounds=self._rounds[device.spec.name],
             is_ready=device.is_ready and not device.evicting,
@@ -217,6 +220,10 @@ class BatchTaskScheduler:
 
     def _heard(self, device: Device, report: protocol.Report) -> None:
         device.heard(report)
+        match report:
+            case protocol.WindowDone() | protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
+                if report.task_id not in device.running or device.running[report.task_id].has_progressed:
+                    self._suspects.clear(report.task_id)
         if isinstance(report, protocol.ModelLoaded):
             self._parts.estimates.record_weights(report.model, device.spec.kind, report.weights_bytes)
             device.correct_promise(report.model, self._parts.estimates.weights_bytes(report.model, device.spec.kind))
@@ -228,10 +235,10 @@ class BatchTaskScheduler:
         if device.state is DeviceState.STOPPED:
             return
         info = ErrorInfo(error.code, error.message, at=self._parts.clock.now())
+        charged = self._suspects.accuse(tasks)
         for running in tasks:
             log.error("task=%s event=attempt_failed code=%s device=%s", running.task.id, error.code, device.spec.name)
-            # One that had got further is hardly why the worker died, so it is not charged for that.
-            is_charged = not running.has_progressed
+            is_charged = running.task.id == charged
             # Posted, so that one that cannot be stored now holds up neither the others nor the fallback.
             self.post(partial(self._dispatcher.end_attempt, running.task, info, is_charged=is_charged))
         if all(each.state is DeviceState.UNAVAILABLE for each in self._parts.devices):

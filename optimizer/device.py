@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from errors import TaskError, WorkerDiedError, WorkerHungError
+from errors import DeviceLostError, TaskError, WorkerDiedError, WorkerHungError
 from optimizer.clock import Clock
 from optimizer.device_worker import DeviceWorker, WorkerConfig
 from optimizer.devices import DeviceSpec
@@ -24,7 +24,6 @@ from whisper_core.transcript import FRAMES_PER_SECOND, Checkpoint, WindowResult
 
 log = logging.getLogger(__name__)
 
-SLOTS = 1  # tasks a device runs at the same time, until the batch engine
 HEARTBEAT_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 300.0
 WINDOW_TIMEOUT_S = {"cpu": 1800.0, "cuda": 300.0}  # ten times the window's 30 s on a card; a CPU may hold a large model
@@ -65,7 +64,7 @@ class RunningTask:
 
 @dataclass(frozen=True)
 class DeviceStatus:
-    """A device at one moment, for the page and for scripts."""
+    """A device at one moment, for the page and for scripts. slots: tasks that it can run at the same time."""
 
     spec: DeviceSpec
     state: DeviceState
@@ -74,6 +73,7 @@ class DeviceStatus:
     running: tuple[str, ...]
     work_left: tuple[Work, ...]
     is_unstable: bool
+    slots: int = 1
 
     @property
     def is_ready(self) -> bool:
@@ -96,6 +96,7 @@ class Device:
     loaded: set[str] = field(default_factory=set, init=False)
     evicting: set[str] = field(default_factory=set, init=False)
     running: dict[str, RunningTask] = field(default_factory=dict, init=False)
+    slots: int = field(default=1, init=False)  # until its worker has said how many tasks it can run at the same time
 
     def __post_init__(self) -> None:
         self.pool = GPUMemoryPool(self.spec.name, self.spec.total_bytes)
@@ -109,7 +110,7 @@ class Device:
         self._idle_exits = 0  # in a row, without a finished window between start and exit
         self._restart_at = 0.0
         self._last_heard = 0.0
-        self._hung: TaskError | None = None
+        self._end_reason: TaskError | None = None  # of the worker, where it is known before its end
         self._was_ready = False
 
     @property
@@ -141,7 +142,7 @@ class Device:
             self.start()
         elif self.state in (DeviceState.STARTING, DeviceState.READY) and (complaint := self._complaint(now)):
             log.error("device=%s event=worker_hung reason=%s", self.spec.name, complaint)
-            self._hung = WorkerHungError()
+            self._end_reason = WorkerHungError()
             self._last_heard = now  # once is enough; its exit follows
             self.worker.kill()
 
@@ -154,7 +155,7 @@ class Device:
     def exited(self) -> tuple[TaskError, list[RunningTask]]:
         """The worker is gone: nothing is resident or promised any more. Returns why, and the tasks that it had."""
         tasks = list(self.running.values())
-        error, self._hung = self._hung or WorkerDiedError(), None
+        error, self._end_reason = self._end_reason or WorkerDiedError(), None
         self.running.clear()
         self.resident.clear()
         self.loaded.clear()
@@ -255,7 +256,7 @@ class Device:
         self.running[task.id] = RunningTask(task, reservation, now, now, audio_done_seconds=audio_done)
 
     def stop_task(self, task_id: str) -> None:
-        """Have the task ended at its next window boundary; harmless when it is not here."""
+        """Have the task ended as soon as its worker can; harmless when it is not here."""
         running = self.running.get(task_id)
         if running is None or running.is_stopping or running.task.lease_token is None:
             return
@@ -273,8 +274,12 @@ class Device:
             case protocol.WorkerReady():
                 self.state = DeviceState.READY
                 self._was_ready = True
+                self.slots = report.slots
                 self.pool.observe(report.memory.used)
-                log.info("device=%s event=ready title=%s pid=%s", self.spec.name, report.title, report.pid)
+                log.info(
+                    "device=%s event=ready title=%s pid=%s slots=%d",
+                    self.spec.name, report.title, report.pid, report.slots,
+                )  # fmt: skip
             case protocol.ModelLoaded():
                 self.loaded.add(report.model)
                 for running in self.running.values():
@@ -290,6 +295,8 @@ class Device:
                     task.last_sign = now
                     task.has_progressed = True
                     task.audio_done_seconds = report.window.checkpoint.seek / FRAMES_PER_SECOND
+            case protocol.TaskFailed() if report.code == DeviceLostError.code:
+                self._end_reason = DeviceLostError(report.message)  # the task stays here until the worker is gone
             case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
                 self._task_ended(report.task_id, report.lease_token)
 
@@ -310,4 +317,5 @@ class Device:
             running=tuple(running),
             work_left=tuple(task.work_left for task in running.values()),
             is_unstable=self._recent_restarts(now) >= UNSTABLE_RESTARTS,
+            slots=self.slots,
         )

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
+from config import EngineName
 from errors import WorkerDiedError
 from optimizer.devices import DeviceSpec
 from whisper_core import protocol
@@ -24,7 +25,10 @@ from whisper_core.worker import run_worker
 
 log = logging.getLogger(__name__)
 
-REFERENCE_ENGINE = "whisper_core.reference:ReferenceEngine"
+ENGINE_FACTORIES: dict[EngineName, str] = {
+    "batch": "whisper_core.engine.batch_engine:BatchEngine",
+    "reference": "whisper_core.reference:ReferenceEngine",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class WorkerConfig:
     """
 
     models_dir: Path
-    engine_factory: str = REFERENCE_ENGINE
+    engine_factory: str
     cpu_threads: int = 0
     in_thread: bool = False
     log_level: str = "INFO"

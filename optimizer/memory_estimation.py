@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from threading import Lock
 
-from optimizer.memory_formula import CONTEXT_BYTES, task_formula, weights_formula
+from optimizer.memory_formula import CONTEXT_BYTES, task_formula, weights_formula, workspace_formula
 from optimizer.placement import DeviceKind
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,8 @@ _LEAST_FACTOR = 0.7
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on one device. context: of its worker process, once. weights: of the model, once. task: of each task.
+    """Bytes on one device. context: of its worker process, once. weights: of the model, once, with the workspace that
+    its tasks share. task: of each task.
 
     is_measured: whether `task` follows measurements of this model on this kind of device.
     """
@@ -58,13 +59,15 @@ class MemoryEstimationPool:
         return CONTEXT_BYTES[kind]
 
     def weights_bytes(self, model: str, kind: DeviceKind) -> int:
-        """What `model` takes while it is resident. Raises UnknownModelError."""
+        """What `model` takes while it is resident: its weights, and the workspace that its tasks share, so that the
+        first of them finds it promised. Raises UnknownModelError."""
         with self._lock:
             measured = self._weights.get((model, kind))
-        return int(weights_formula(model, kind) * self._calibration_factor) if measured is None else measured
+        weights = int(weights_formula(model, kind) * self._calibration_factor) if measured is None else measured
+        return weights + int(workspace_formula(model, kind) * self._calibration_factor)
 
     def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int:
-        """What one task takes while it runs, beyond the weights. Raises UnknownModelError."""
+        """What one task takes while it runs, beyond its model. Raises UnknownModelError."""
         formula = task_formula(model, kind, audio_seconds, word_timestamps=word_timestamps)
         return int(formula * self._factor(model, kind, word_timestamps))
 
@@ -90,14 +93,17 @@ class MemoryEstimationPool:
         peak_bytes: int,
         estimated_bytes: int = 0,
         word_timestamps: bool = False,
+        side_by_side: int = 1,
     ) -> None:
         """What a finished task really took beyond the weights. Peaks that are not positive were not measured: ignored.
 
-        estimated_bytes: what had been reserved for it, for the log.
+        peak_bytes: with its share of the workspace, which is promised with the model. side_by_side: the most tasks of
+        its kind that ran with it, itself included. estimated_bytes: what had been reserved for it, for the log.
         """
         if peak_bytes <= 0:
             return
-        ratio = peak_bytes / task_formula(model, kind, audio_seconds, word_timestamps=word_timestamps)
+        own_bytes = max(0, peak_bytes - workspace_formula(model, kind) // side_by_side)
+        ratio = own_bytes / task_formula(model, kind, audio_seconds, word_timestamps=word_timestamps)
         with self._lock:
             key = (model, kind, word_timestamps)
             self._ratios.setdefault(key, deque(maxlen=_KEPT_MEASUREMENTS)).append(ratio)
@@ -107,7 +113,7 @@ class MemoryEstimationPool:
         )  # fmt: skip
 
     def record_weights(self, model: str, kind: DeviceKind, nbytes: int) -> None:
-        """What the tensors of a loaded model hold. Figures that are not positive are ignored.
+        """What the tensors of a loaded model hold, without workspace. Figures that are not positive are ignored.
 
         Never taken for less than half of the formula: such a figure is not of the model's weights.
         """

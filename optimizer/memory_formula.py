@@ -1,12 +1,14 @@
-"""Bytes that a model's weights and one task take on a device, from the model's dimensions alone. Imports no torch.
+"""Bytes that a model and one task take on a device, from the model's dimensions alone. Imports no torch.
 
-Describes ReferenceEngine: fp32 on the CPU; on a GPU matrices in fp16, embeddings and layer norms in fp32. Published
-tables (1, 1, 2, 5, 10, 6 GB) are about twice what is used, which would halve what runs at once.
+Describes the batch engine: fp32 on the CPU; on a GPU matrices in fp16, embeddings and layer norms in fp32. A resident
+model brings its weights and the workspace that its tasks share; each running task brings its own slot. Published tables
+(1, 1, 2, 5, 10, 6 GB) are about twice what one task alone takes, and say nothing of several.
 
-Held against measurements of `whisper.model.Whisper` with random weights (torch 2.13, 2 cores, growth of resident memory
-at its peak): a window with the longest prompt and, for tiny and base, 224 sampled tokens took 168 MiB with tiny, 193
-with base, 260 with small; the pass for word timestamps with 220 tokens 401, 524 and 688. The formula gives 1.3 to 1.7
-times that. The GPU's side is not measured yet.
+The reference engine, which runs one task at a time, has no formula of its own: it keeps no second layout of the decoder
+and no rows for other tasks, but the logits of a whole prompt. Measured (`whisper.model.Whisper` with random weights,
+torch 2.13, 2 cores, growth of resident memory at its peak): a window with the longest prompt took 168 MiB with tiny,
+193 with base, 260 with small; the pass for word timestamps 401, 524 and 688. Workspace and task together come to 1.0 to
+1.5 times that.
 """
 
 from __future__ import annotations
@@ -22,11 +24,27 @@ _MB = 1_000_000
 # after the first tasks (480 MB in all after three tasks of `base`); on a card the CUDA context and its libraries.
 CONTEXT_BYTES: dict[DeviceKind, int] = {"cpu": 500 * _MB, "cuda": 800 * _MB}
 
-# What allocators keep, libraries load at first use, cuBLAS takes as workspace; on the CPU also the 25 MB of features.
-_TASK_OVERHEAD: dict[DeviceKind, int] = {"cpu": 120 * _MB, "cuda": 160 * _MB}
 _WEIGHTS_OVERHEAD = 16 * _MB
-_LONGEST_PROMPT = 227  # 223 tokens of previous text and the start-of-transcript sequence
+# Matrices of state × state that the engine keeps once more of each decoder layer: on the CPU all that a step multiplies
+# with, packed for few rows (query, key, value and out, the cross-attention's query and out, 8 of the MLP); on a GPU
+# query, key and value, fused. The vocabulary's matrix is kept once more on both (packed, or in fp16).
+_LAID_OUT_ANEW: dict[DeviceKind, int] = {"cpu": 14, "cuda": 3}
+
+_WINDOWS_ENCODED_AT_ONCE: dict[DeviceKind, int] = {"cpu": 2, "cuda": 8}  # on the CPU one in each of two threads
 _ENCODER_TENSORS = 10 * 1.3  # of 1500 × state that live at once in a layer, with the allocator's rounding
+_MOST_ROWS: dict[DeviceKind, int] = {"cpu": 16, "cuda": 64}  # that take a step together
+_LOGITS_COPIES = 4  # fp32: as computed, filtered, their log-softmax, and what that needs for a moment
+_LONGEST_PROMPT = 227  # 223 tokens of previous text and the start-of-transcript sequence
+_PROMPT_TENSORS = 16  # of prompt × state: the input, query, key and value, the MLP's four-fold width twice, and so on
+# What allocators keep, libraries load at first use, cuBLAS takes as workspace, graphs hold; on the CPU also the 25 MB
+# of features that are computed at a time.
+_WORKSPACE_OVERHEAD: dict[DeviceKind, int] = {"cpu": 60 * _MB, "cuda": 360 * _MB}
+
+# A task's own slot, and at times a part of another: a window that is encoded ahead, and what the bank of slots takes
+# while it grows by doubling. Pages of the CPU's memory count only when they are written to. Measured there (tiny.en, 2
+# cores): one task grew the process by 115 to 129 MB, eight together by 245, so each further one by 19; a slot has 24.
+_SLOTS_PER_TASK: dict[DeviceKind, float] = {"cpu": 1.25, "cuda": 2.0}
+_TASK_STATE = 8 * _MB  # features of a window, rules, text so far
 # Samples are mapped from the file, so the system can take them back; they count as resident all the same.
 _CPU_BYTES_PER_SECOND = 33_000
 
@@ -35,48 +53,48 @@ _MEDIAN_FILTER_COPIES = 22  # windows of 7 values, their sorted copy, int64 indi
 
 
 def weights_formula(model: str, kind: DeviceKind) -> int:
-    """Of a resident model. Raises UnknownModelError."""
+    """Of a resident model, with what is laid out anew of it. Raises UnknownModelError."""
     info = model_info(model)
     dims = info.dimensions
     embeddings = (dims.n_vocab + dims.n_text_ctx) * dims.n_text_state
     buffers = dims.n_audio_ctx * dims.n_audio_state + dims.n_text_ctx**2
     matrices = info.parameters - embeddings
+    matrices += dims.n_text_layer * _LAID_OUT_ANEW[kind] * dims.n_text_state**2 + dims.n_vocab * dims.n_text_state
     return matrices * _MATRIX_BYTES[kind] + (embeddings + buffers) * _FP32 + _WEIGHTS_OVERHEAD
 
 
-def task_formula(model: str, kind: DeviceKind, audio_seconds: float, *, word_timestamps: bool = False) -> int:
-    """Of one running task, beyond the weights. Never shrinks as the recording gets longer. Raises UnknownModelError."""
+def workspace_formula(model: str, kind: DeviceKind) -> int:
+    """Of a resident model's tasks together, however many run: encoder, prompts, logits. Raises UnknownModelError."""
     dims = model_info(model).dimensions
-    total = _slot(dims, kind) + _encoder(dims, kind) + _decoder(dims, kind) + _TASK_OVERHEAD[kind]
+    encoder = _ENCODER_TENSORS * _WINDOWS_ENCODED_AT_ONCE[kind] * dims.n_audio_ctx * dims.n_audio_state
+    prompt = _PROMPT_TENSORS * _LONGEST_PROMPT * dims.n_text_state
+    logits = _LOGITS_COPIES * _MOST_ROWS[kind] * dims.n_vocab * _FP32
+    return int((encoder + prompt) * _MATRIX_BYTES[kind]) + logits + _WORKSPACE_OVERHEAD[kind]
+
+
+def task_formula(model: str, kind: DeviceKind, audio_seconds: float, *, word_timestamps: bool = False) -> int:
+    """Of one running task, beyond its model. Never shrinks as the recording gets longer. Raises UnknownModelError."""
+    dims = model_info(model).dimensions
+    total = int(_SLOTS_PER_TASK[kind] * slot_bytes(dims, kind)) + _TASK_STATE
     if word_timestamps:
-        total += _alignment(dims, kind)
+        total += _alignment(dims)
     if kind == "cpu":
         total += int(_CPU_BYTES_PER_SECOND * max(0.0, audio_seconds))
     return total
 
 
-def _slot(dims: ModelDimensions, kind: DeviceKind) -> int:
-    """Keys and values: cross-attention's once, self-attention's twice, since upstream grows them by copying."""
-    positions = dims.n_audio_ctx + 2 * dims.n_text_ctx
+def slot_bytes(dims: ModelDimensions, kind: DeviceKind) -> int:
+    """Keys and values of one window: the cross-attention's of its sound, the self-attention's of its text."""
+    positions = dims.n_audio_ctx + dims.n_text_ctx
     return 2 * dims.n_text_layer * positions * dims.n_text_state * _MATRIX_BYTES[kind]
 
 
-def _encoder(dims: ModelDimensions, kind: DeviceKind) -> int:
-    return int(_ENCODER_TENSORS * dims.n_audio_ctx * dims.n_audio_state * _MATRIX_BYTES[kind])
+def _alignment(dims: ModelDimensions) -> int:
+    """The pass for word timestamps keeps scores in fp32 on every device: of all the decoder's layers, and then those of
+    the alignment heads through the median filter; and the logits of a whole text twice.
 
-
-def _decoder(dims: ModelDimensions, kind: DeviceKind) -> int:
-    """The logits of a whole prompt; on a GPU in fp16 and fp32, with the embedding cast to fp16 for them."""
-    logits = _LONGEST_PROMPT * dims.n_vocab
-    if kind == "cpu":
-        return logits * _FP32
-    return logits * (_MATRIX_BYTES[kind] + _FP32) + dims.n_vocab * dims.n_text_state * _MATRIX_BYTES[kind]
-
-
-def _alignment(dims: ModelDimensions, kind: DeviceKind) -> int:
-    """The pass for word timestamps keeps attention weights, in fp32 on every device: in the encoder one layer's, for a
-    moment; in the decoder all layers', and then those of the alignment heads through the median filter."""
-    encoder = 3 * dims.n_audio_head * dims.n_audio_ctx**2 * _FP32
+    One task is aligned at a time, so of several tasks all but one are promised too much.
+    """
     one_head = _LONGEST_PROMPT * dims.n_audio_ctx * _FP32
-    decoder = (dims.n_text_layer * dims.n_text_head + _ALIGNMENT_HEADS * _MEDIAN_FILTER_COPIES) * one_head
-    return max(encoder, decoder) + 2 * _LONGEST_PROMPT * dims.n_vocab * _FP32
+    heads = dims.n_text_layer * dims.n_text_head + _ALIGNMENT_HEADS * _MEDIAN_FILTER_COPIES
+    return heads * one_head + 2 * _LONGEST_PROMPT * dims.n_vocab * _FP32

@@ -55,8 +55,10 @@ class Outlook:
         ahead = [work for status in statuses for work in status.work_left]
         ahead += [(each.model, each.audio_seconds) for each in self._queue.waiting().ahead_of(task.priority, task.seq)]
         names = [status.spec.name for status in statuses]
+        # While tasks wait, as many run as can: memory, slots and limits have had their say.
+        side_by_side = sum(len(status.running) for status in statuses)
         return self._speeds.waiting_eta(
-            task.options.model, task.audio_seconds or 0.0, ahead, names, slots=max(1, len(names))
+            task.options.model, task.audio_seconds or 0.0, ahead, names, side_by_side=max(1, side_by_side)
         )
 
     def _waiting_reason(self, task: Task) -> WaitReason | None:

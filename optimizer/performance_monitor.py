@@ -35,16 +35,13 @@ class PerformanceMonitor:
         self._stopping.set()
         self._thread.join()
 
-    def add_window(self, model: str, device: str, audio_seconds: float, seconds: float) -> None:
-        """One window is done: this much sound in this much time."""
-        if audio_seconds <= 0 or seconds <= 0:
-            return
-        self.speeds.record(model, device, audio_seconds, seconds)
+    def add_audio(self, audio_seconds: float) -> None:
+        """This much more sound is done."""
         with self._lock:
             self._done.append((self._clock.monotonic(), audio_seconds))
 
     def speed(self, model: str, device: str) -> float | None:
-        """Seconds of sound per second, measured; None before the first window."""
+        """Seconds of sound that one task gets done in a second, measured; None before the first window."""
         return self.speeds.speed(model, device)
 
     def throughput(self) -> float:

@@ -33,14 +33,19 @@ MAX_REASONS = 200  # reasons that `Plan.reasons` works out; one page of the list
 @dataclass(frozen=True, kw_only=True)
 class PlanLimits:
     """min_concurrent, max_concurrent: tasks running over all devices. Below min_concurrent an idle device starts a task
-    even if other programs use the memory for it. min_batch, max_batch: tasks handed to one device in one round; a busy
-    device waits for min_batch free slots only while that many tasks of the model are there."""
+    even if other programs use the memory for it. max_concurrent None: as many as the devices have slots, if memory
+    allows. min_batch, max_batch: tasks handed to one device in one round; a busy device waits for min_batch free slots
+    only while that many tasks of the model are there."""
 
     min_concurrent: int = 1
-    max_concurrent: int = 8
+    max_concurrent: int | None = 8
     min_batch: int = 1
     max_batch: int = 4
     starvation_s: float = 300.0
+
+    def most_running(self, slots: Iterable[int]) -> int:
+        """Tasks that may run over all devices, of which each has so many slots."""
+        return sum(slots) if self.max_concurrent is None else self.max_concurrent
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,14 @@ class _Decision:
         self.devices = [DevicePlan(view, estimates) for view in sorted(devices, key=_device_order)]
         self.groups = [group for group in waiting.groups if is_available(models, group.key.model)]
         self.running = sum(view.running for view in devices)
+        self.most_running = limits.most_running(view.slots for view in devices)
         self.taken: set[str] = set()
         self.assignments: list[Assignment] = []
 
     @property
     def room(self) -> int:
         """Tasks that may still be started, over all devices."""
-        return self.limits.max_concurrent - self.running - len(self.assignments)
+        return self.most_running - self.running - len(self.assignments)
 
     @property
     def is_below_minimum(self) -> bool:
@@ -208,7 +214,7 @@ class _Decision:
         if device.is_idle or self.is_below_minimum:
             return False
         limits = self.limits
-        wanted = min(limits.min_batch, limits.max_batch, limits.max_concurrent, device.view.slots)
+        wanted = min(limits.min_batch, limits.max_batch, self.most_running, device.view.slots)
         startable = min(device.slots_left, self.room)
         if startable >= wanted:
             return False

@@ -26,7 +26,10 @@ def system_report(
     fetching: Mapping[str, tuple[int, int]],
     plain_reason: str | None,
 ) -> dict[str, Any]:
-    """Bytes of memory, seconds of sound per second over the last minute."""
+    """Bytes of memory, seconds of sound per second over the last minute.
+
+    limits: in force now; where the setting is `auto`, as many tasks as the devices have slots.
+    """
     return {
         "version": __version__,
         "path": "optimized" if plain_reason is None else "plain",
@@ -34,7 +37,10 @@ def system_report(
         "devices": [_device(status) for status in statuses],
         "counts": {status.value: counts.get(status, 0) for status in TaskStatus},
         "throughput": {"audio_seconds_per_second": round(throughput, 3)},
-        "limits": {"max_concurrent_tasks": limits.max_concurrent, "max_batch_size": limits.max_batch},
+        "limits": {
+            "max_concurrent_tasks": limits.most_running(status.slots for status in statuses),
+            "max_batch_size": limits.max_batch,
+        },
         "settings": settings.public_values(),
         "fetches": [
             {"model": model, "done_bytes": done, "total_bytes": total} for model, (done, total) in fetching.items()
@@ -87,6 +93,7 @@ def _device(status: DeviceStatus) -> dict[str, Any]:
         "free": memory.free,
         "resident_models": list(status.resident_models),
         "running": list(status.running),
+        "slots": status.slots,
     }
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from ulid import ULID
 
-from config import Settings
+from config import MAX_CONCURRENT_TASKS, Settings
 from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, ShuttingDownError, StartError
 from optimizer.batch_scheduler import BatchTaskScheduler, SchedulerParts
 from optimizer.clock import Clock, SystemClock
 from optimizer.device import Device, DeviceStatus
-from optimizer.device_worker import WorkerConfig
+from optimizer.device_worker import ENGINE_FACTORIES, WorkerConfig
 from optimizer.devices import DeviceSpec, cpu_device, discover_devices
 from optimizer.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.files import TaskFiles, Upload
@@ -62,12 +62,10 @@ class OptimizedWhisperSystem:
         worker: WorkerConfig | None = None,
         devices: Sequence[DeviceSpec] | None = None,
     ) -> None:
-        """worker, devices: other ones than the machine's own, for tests."""
+        """worker, devices: other ones than the settings and the machine say, for tests."""
         self.settings = settings
         self._clock = clock or SystemClock()
-        self._worker = worker or WorkerConfig(
-            settings.models_dir, cpu_threads=settings.cpu_threads, log_level=settings.log_level
-        )
+        self._wanted_worker = worker
         self._wanted_devices = devices
         self._listeners: list[Listener] = []
         self._stopping = threading.Event()
@@ -96,7 +94,7 @@ class OptimizedWhisperSystem:
         )
         self._outlook = Outlook(self._queue, self._monitor.speeds, self._clock, self._statuses, self._reason)
         self._scheduler: BatchTaskScheduler | None = None
-        self._plain_reason: str | None = None
+        self._plain_reason = None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False"
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -142,8 +140,6 @@ class OptimizedWhisperSystem:
             )  # fmt: skip
 
     def _start_scheduler(self) -> None:
-        if not self.settings.enable_optimization_system:
-            self._plain_reason = "ENABLE_OPTIMIZATION_SYSTEM is False"
         devices = [self._make_device(spec) for spec in self._find_devices()]
         self._scheduler = BatchTaskScheduler(
             SchedulerParts(
@@ -161,7 +157,7 @@ class OptimizedWhisperSystem:
             ),
             PlanLimits(
                 min_concurrent=self.settings.min_concurrent_tasks,
-                max_concurrent=self.settings.max_concurrent_tasks_limit,
+                max_concurrent=self.settings.max_concurrent,
                 min_batch=self.settings.min_batch_size,
                 max_batch=self.settings.max_batch_size,
             ),
@@ -185,7 +181,19 @@ class OptimizedWhisperSystem:
 
     def _make_device(self, spec: DeviceSpec) -> Device:
         context_bytes = self._estimates.context_bytes(spec.kind)
-        return Device(spec, self._worker, self._clock, context_bytes, self._on_report, self._on_exit)
+        return Device(spec, self._worker_config(), self._clock, context_bytes, self._on_report, self._on_exit)
+
+    def _worker_config(self) -> WorkerConfig:
+        if self._wanted_worker is not None:
+            return self._wanted_worker
+        settings = self.settings
+        engine = settings.engine if self._plain_reason is None else "reference"
+        return WorkerConfig(
+            settings.models_dir,
+            ENGINE_FACTORIES[engine],
+            cpu_threads=settings.cpu_threads,
+            log_level=settings.log_level,
+        )
 
     def _on_report(self, device: Device, report: Report) -> None:
         self._running_scheduler.on_report(device, report)
@@ -344,7 +352,7 @@ class OptimizedWhisperSystem:
         """Change the limits until the restart. Raises InvalidOptionError outside the settings' bounds."""
         _require_within(
             "max_concurrent_tasks", max_concurrent_tasks,
-            self.settings.min_concurrent_tasks, self.settings.max_concurrent_tasks_limit,
+            self.settings.min_concurrent_tasks, self.settings.max_concurrent or MAX_CONCURRENT_TASKS,
         )  # fmt: skip
         _require_within("max_batch_size", max_batch_size, self.settings.min_batch_size, self.settings.max_batch_size)
         self._running_scheduler.set_limits(max_concurrent=max_concurrent_tasks, max_batch=max_batch_size)

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from errors import DatabaseDamagedError, DiskFullError, StoreBusyError, TaskNotFoundError, error_class_of
+from errors import (
+    DatabaseDamagedError,
+    DeviceLostError,
+    DiskFullError,
+    StoreBusyError,
+    TaskNotFoundError,
+    error_class_of,
+)
 from optimizer.clock import Clock
 from optimizer.events import Event, WindowFinished
 from optimizer.files import TaskFiles
@@ -28,18 +35,39 @@ log = logging.getLogger(__name__)
 
 Recorded = TypeVar("Recorded")
 
+SHORTEST_MEASUREMENT_S = 0.02
 RECORD_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
 
 
 @dataclass
 class _Live:
-    """What is remembered of a running task between two windows. last_window_at: at first, when it could begin."""
+    """What is remembered of a running task between two windows.
 
-    device: str | None
-    model: str
+    measured_at, measured_audio_seconds: where the next measurement of its speed begins. side_by_side: the most tasks
+    that ran on its device with it, itself included. is_mixed: whether one of them was of another kind, so that a share
+    of the peak says nothing of this task.
+    """
+
+    task: Task
     audio_done_seconds: float
     segment_count: int
-    last_window_at: float
+    measured_at: float
+    measured_audio_seconds: float
+    side_by_side: int = 1
+    is_mixed: bool = False
+
+    @property
+    def device(self) -> str | None:
+        return self.task.device
+
+    @property
+    def model(self) -> str:
+        return self.task.options.model
+
+    @property
+    def kind(self) -> tuple[str, bool]:
+        """What tasks have in common that need the same memory."""
+        return self.model, self.task.options.word_timestamps
 
 
 class TaskRecorder:
@@ -75,9 +103,12 @@ class TaskRecorder:
 
     def begin(self, task: Task, segment_count: int) -> None:
         audio_done = (task.audio_seconds or 0.0) * task.progress
-        self._live[task.lease_token or ""] = _Live(
-            task.device, task.options.model, audio_done, segment_count, self._clock.monotonic()
-        )
+        new = _Live(task, audio_done, segment_count, self._clock.monotonic(), audio_done)
+        here = [live for live in list(self._live.values()) if live.device == new.device]
+        for live in (*here, new):
+            live.side_by_side = max(live.side_by_side, len(here) + 1)
+            live.is_mixed = live.is_mixed or any(other.kind != live.kind for other in (*here, new))
+        self._live[task.lease_token or ""] = new
 
     def forget(self, lease_token: str) -> None:
         """The attempt ended without a report. Harmless when it was none."""
@@ -95,6 +126,9 @@ class TaskRecorder:
                 self._window(device, report)
             case protocol.TaskDone():
                 self._done(kind, report)
+            case protocol.TaskFailed() if report.code == DeviceLostError.code:
+                # All that ran there say so, and hardly all are why: the worker's end decides what becomes of them.
+                log.warning("task=%s event=device_lost detail=%s", report.task_id, report.detail)
             case protocol.TaskFailed():
                 self._failed(device, report)
             case protocol.TaskStopped():
@@ -106,19 +140,17 @@ class TaskRecorder:
         now = self._clock.monotonic()
         for live in list(self._live.values()):
             if (live.device, live.model) == (device, model):
-                live.last_window_at = now
+                live.measured_at = now
 
     def _window(self, device: str, report: protocol.WindowDone) -> None:
         live = self._live.get(report.lease_token)
         task = self._until_recorded(lambda: self._queue.save_window(report.task_id, report.lease_token, report.window))
         if task is None or live is None:
             return
-        now = self._clock.monotonic()
         checkpoint = report.window.checkpoint
         audio_done = min(checkpoint.seek, checkpoint.content_frames) / FRAMES_PER_SECOND
-        self._monitor.add_window(
-            task.options.model, device, audio_done - live.audio_done_seconds, now - live.last_window_at
-        )
+        self._monitor.add_audio(audio_done - live.audio_done_seconds)
+        self._measure_speed(live, device, audio_done)
         speed = self._monitor.speed(task.options.model, device)
         self._publish(
             WindowFinished(
@@ -134,10 +166,17 @@ class TaskRecorder:
         )
         live.audio_done_seconds = audio_done
         live.segment_count += len(report.window.segments)
-        live.last_window_at = now
+
+    def _measure_speed(self, live: _Live, device: str, audio_done: float) -> None:
+        """Windows that come at once, as chunks do whose turn to be told has come, are measured with those before."""
+        now = self._clock.monotonic()
+        seconds = now - live.measured_at
+        if seconds >= SHORTEST_MEASUREMENT_S:
+            self._monitor.speeds.record(live.model, device, audio_done - live.measured_audio_seconds, seconds)
+            live.measured_at, live.measured_audio_seconds = now, audio_done
 
     def _done(self, kind: DeviceKind, report: protocol.TaskDone) -> None:
-        self._live.pop(report.lease_token, None)
+        live = self._live.pop(report.lease_token, None)
         transcript = report.transcript
 
         def complete() -> Task | None:
@@ -165,14 +204,16 @@ class TaskRecorder:
         if task is None:
             log.info("task=%s event=late_result_discarded", report.task_id)
             return
-        self._estimates.record(
-            task.options.model,
-            kind,
-            task.audio_seconds or 0.0,
-            word_timestamps=task.options.word_timestamps,
-            estimated_bytes=task.estimated_bytes or 0,
-            peak_bytes=report.peak_bytes,
-        )
+        if live is not None and not live.is_mixed:
+            self._estimates.record(
+                task.options.model,
+                kind,
+                task.audio_seconds or 0.0,
+                word_timestamps=task.options.word_timestamps,
+                estimated_bytes=task.estimated_bytes or 0,
+                peak_bytes=report.peak_bytes,
+                side_by_side=live.side_by_side,
+            )
         self._files.delete_audio(task.id)
         log.info(
             "task=%s event=transcribed seconds=%.1f audio_seconds=%.1f", task.id, report.seconds, task.audio_seconds

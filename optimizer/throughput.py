@@ -1,4 +1,10 @@
-"""How fast each model runs on each device, as measured, and what that says about when tasks will be done."""
+"""How fast a task gets on with each model on each device, as measured, and what that says about when tasks are done.
+
+A speed is one task's own, beside whatever else ran on the device at the time: each of eight tasks that share a device
+is slower than one alone would be, and the device gets eight times that done. A forecast therefore takes as many tasks
+to go on side by side as run now. It is right while the company stays as it is; when that changes, the speed follows
+within about three windows.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +16,14 @@ _FULL_WEIGHT_SECONDS = 30.0  # a measurement over less sound than one window cou
 
 
 class SpeedBook:
-    """Moving averages of seconds of audio per second of work. Any thread."""
+    """Moving averages of the seconds of audio that one task gets done in a second. Any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._speeds: dict[tuple[str, str], float] = {}
 
     def record(self, model: str, device: str, audio_seconds: float, seconds: float) -> None:
-        """One measurement: `audio_seconds` of sound took `seconds`. Lengths that are not positive are ignored."""
+        """One measurement: `audio_seconds` of a task's sound took `seconds`. Lengths not above 0 are ignored."""
         if audio_seconds <= 0 or seconds <= 0:
             return
         measured = audio_seconds / seconds
@@ -47,11 +53,12 @@ class SpeedBook:
         audio_seconds: float,
         ahead: Iterable[tuple[str, float]],
         devices: Iterable[str],
-        slots: int = 1,
+        side_by_side: int = 1,
     ) -> float | None:
         """Seconds until a waiting task is done, if nothing passes it; None when a needed speed was never measured.
 
-        ahead: model and seconds of audio left of all that runs or waits before it. slots: tasks that run side by side.
+        ahead: model and seconds of audio left of all that runs or waits before it. side_by_side: tasks that run at the
+        same time, over all `devices`, each at the measured speed.
         Loading times are left out: they are seconds beside the minutes of a queue.
         """
         names = tuple(devices)
@@ -59,7 +66,7 @@ class SpeedBook:
         before = [self._work(other, left, names) for other, left in ahead]
         if own is None or any(work is None for work in before):
             return None
-        return own + sum(work for work in before if work is not None) / max(1, slots)
+        return own + sum(work for work in before if work is not None) / max(1, side_by_side)
 
     def _work(self, model: str, audio_seconds: float, devices: tuple[str, ...]) -> float | None:
         speed = self.best_speed(model, devices)

@@ -1,8 +1,9 @@
-"""An engine without torch: its text follows from the samples, and faults are provoked by the task's initial prompt.
+"""Engines without torch: their text follows from the samples, and faults are provoked by the task's initial prompt.
 
-tests/whisper_core/test_fake_engine_is_honest.py holds it against the real one: the same windows, the same shape.
+tests/whisper_core/test_fake_engine_is_honest.py holds them against the real one: the same windows, the same shape.
 Prompts, joined by spaces: `window_s=0.05`, `fail=<error code>`, `abort@2` (kill the process before window 2), `hang@1`,
-`once` (only in the first attempt, that is, when no window was saved before).
+`oom>3` (out of memory while more than 3 tasks run), `once` (only in the first attempt, that is, when no window was
+saved before), `endless` (the last window again and again, until it is told to stop).
 """
 
 from __future__ import annotations
@@ -13,19 +14,25 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from errors import TaskError, error_class_of
+from errors import DeviceLostError, OutOfMemoryError, TaskError, error_class_of
+from whisper_core.engine_protocol import TaskWatch
 from whisper_core.protocol import MemoryReport, RunTask
+from whisper_core.sequential_engine import SequentialEngine
 from whisper_core.transcript import Checkpoint, Segment, Transcript, WindowResult
 
 WINDOW_FRAMES = 3000
 BYTES_PER_FRAME = 320  # 10 ms of 16 kHz s16
 WEIGHTS_BYTES = 1_000_000
+TASK_BYTES = 500_000
 
 
-class FakeEngine:
+class FakeEngine(SequentialEngine):
+    """One task at a time, as ReferenceEngine."""
+
     title = "fake device"
 
     def __init__(self, device: str, cpu_threads: int) -> None:
+        super().__init__()
         self._resident: set[str] = set()
         self._hold = threading.Event()  # never set: waiting on it is a bounded sleep
 
@@ -40,40 +47,117 @@ class FakeEngine:
         return MemoryReport(used=len(self._resident) * WEIGHTS_BYTES, peak=2 * WEIGHTS_BYTES)
 
     def task_peak_bytes(self) -> int:
-        return 500_000
+        return TASK_BYTES
 
     def run(
         self, command: RunTask, on_window: Callable[[WindowResult], None], should_stop: Callable[[], bool]
     ) -> Transcript | None:
-        knobs = dict(word.partition("=")[::2] for word in (command.options.initial_prompt or "").split())
-        samples = Path(command.audio_path).read_bytes()
-        content_frames = len(samples) // BYTES_PER_FRAME
-        segments = list(command.segments)
-        seek = command.resume.seek if command.resume else 0
-        index = command.first_window
-        is_armed = "once" not in knobs or command.resume is None
-        while seek < content_frames:
+        task = FakeTask(command, self._hold)
+        while not task.is_done:
             if should_stop():
                 return None
-            if is_armed:
-                self._provoke(knobs, index)
-            self._hold.wait(float(knobs.get("window_s", "0")))
-            end = min(seek + WINDOW_FRAMES, content_frames)
-            segment = fake_segment(len(segments), seek, end, samples)
-            segments.append(segment)
-            seek = end
-            on_window(WindowResult(index, (segment,), Checkpoint("en", seek, content_frames)))
-            index += 1
-        return Transcript("".join(segment.text for segment in segments), "en", tuple(segments))
+            task.provoke(running=1)
+            self._hold.wait(task.window_s)
+            on_window(task.next_window())
+        return task.transcript()
 
-    def _provoke(self, knobs: dict[str, str], index: int) -> None:
-        if f"abort@{index}" in knobs:
+
+class ParallelFakeEngine(FakeEngine):
+    """Up to `slots` tasks at once, a window of each in turn, as the batch engine."""
+
+    slots = 8
+
+    def __init__(self, device: str, cpu_threads: int) -> None:
+        super().__init__(device, cpu_threads)
+        self._running: dict[str, tuple[FakeTask, TaskWatch]] = {}  # by lease token
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._running)
+
+    def begin(self, command: RunTask, watch: TaskWatch) -> None:
+        if len(self._running) >= self.slots:
+            raise AssertionError(f"task {command.task_id} was sent although {self.slots} run")
+        if command.model not in self._resident:
+            raise AssertionError(f"task {command.task_id} was sent before its model {command.model} was loaded")
+        try:
+            self._running[command.lease_token] = FakeTask(command, self._hold), watch
+        except OSError as error:
+            watch.failed(error)
+
+    def advance(self) -> None:
+        """One window of every task. They share the device: the slowest one's `window_s` passes for all."""
+        self._hold.wait(max(task.window_s for task, _ in self._running.values()))
+        for token, (task, watch) in list(self._running.items()):
+            try:
+                is_over = self._step(task, watch)
+            except DeviceLostError as error:
+                for _, other in self._running.values():
+                    other.failed(error)
+                self._running.clear()
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's
+                watch.failed(error)
+                is_over = True
+            if is_over:
+                del self._running[token]
+
+    def _step(self, task: FakeTask, watch: TaskWatch) -> bool:
+        """Whether the task has ended."""
+        if watch.should_stop():
+            watch.stopped()
+            return True
+        if not task.is_done:
+            task.provoke(running=len(self._running))
+            watch.window(task.next_window())
+        if task.is_done:
+            watch.done(task.transcript(), TASK_BYTES)
+        return task.is_done
+
+
+class FakeTask:
+    """One task's way through its windows. Raises OSError without its samples."""
+
+    def __init__(self, command: RunTask, hold: threading.Event) -> None:
+        self._hold = hold
+        self._knobs = dict(word.partition("=")[::2] for word in (command.options.initial_prompt or "").split())
+        self._samples = Path(command.audio_path).read_bytes()
+        self._content_frames = len(self._samples) // BYTES_PER_FRAME
+        self._segments = list(command.segments)
+        self._seek = command.resume.seek if command.resume else 0
+        self._index = command.first_window
+        self._is_armed = "once" not in self._knobs or command.resume is None
+        self.window_s = float(self._knobs.get("window_s", "0"))
+
+    @property
+    def is_done(self) -> bool:
+        return self._seek >= self._content_frames and "endless" not in self._knobs
+
+    def provoke(self, *, running: int) -> None:
+        """The fault that is due before the next window, if any. running: tasks that the engine has."""
+        if not self._is_armed:
+            return
+        if f"abort@{self._index}" in self._knobs:
             os.abort()
-        if f"hang@{index}" in knobs:
+        if f"hang@{self._index}" in self._knobs:
             self._hold.wait(600)
-        if "fail" in knobs:
-            error = error_class_of(knobs["fail"])
+        if any(knob.startswith("oom>") and running > int(knob.removeprefix("oom>")) for knob in self._knobs):
+            raise OutOfMemoryError()
+        if "fail" in self._knobs:
+            error = error_class_of(self._knobs["fail"])
             raise error() if issubclass(error, TaskError) else TaskError()
+
+    def next_window(self) -> WindowResult:
+        end = min(self._seek + WINDOW_FRAMES, self._content_frames)
+        segment = fake_segment(len(self._segments), self._seek, end, self._samples)
+        self._segments.append(segment)
+        self._seek = end
+        window = WindowResult(self._index, (segment,), Checkpoint("en", end, self._content_frames))
+        self._index += 1
+        return window
+
+    def transcript(self) -> Transcript:
+        return Transcript("".join(segment.text for segment in self._segments), "en", tuple(self._segments))
 
 
 def fake_segment(number: int, seek: int, end: int, samples: bytes) -> Segment:

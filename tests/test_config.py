@@ -101,11 +101,33 @@ def test_one_message_names_every_bad_value_and_no_secret(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["MIN_CONCURRENT_TASKS=9", "MIN_BATCH_SIZE=5", "SECRET_KEY=short", "DEVICES=gpu", "BATCH_SCHEDULE_INTERVAL=nan"],
+    [
+        "MIN_CONCURRENT_TASKS=9",
+        "MAX_CONCURRENT_TASKS_LIMIT=257",
+        "ENGINE=other",
+        "MIN_BATCH_SIZE=5",
+        "SECRET_KEY=short",
+        "DEVICES=gpu",
+        "BATCH_SCHEDULE_INTERVAL=nan",
+    ],
 )
 def test_values_that_contradict_each_other_or_mean_nothing_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidSettingsError):
         load_settings(env_file(tmp_path, text))
+
+
+def test_the_limit_of_concurrency_is_a_number_or_auto(tmp_path: Path) -> None:
+    assert load_settings(env_file(tmp_path, "MAX_CONCURRENT_TASKS_LIMIT=12")).max_concurrent == 12
+    auto = load_settings(env_file(tmp_path, "MAX_CONCURRENT_TASKS_LIMIT=auto\nMIN_CONCURRENT_TASKS=20"))
+    assert (auto.max_concurrent, auto.public_values()["MAX_CONCURRENT_TASKS_LIMIT"]) == (None, "auto")
+
+
+def test_a_setting_of_several_types_is_complained_of_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettingsError) as raised:
+        load_settings(env_file(tmp_path, "MAX_CONCURRENT_TASKS_LIMIT=many"))
+    (line,) = [line for line in raised.value.message.splitlines() if "MAX_CONCURRENT_TASKS_LIMIT" in line]
+    assert " or " in line
+    assert "'auto'" in line
 
 
 def test_misspelt_names_are_found(tmp_path: Path) -> None:

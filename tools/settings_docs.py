@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
@@ -33,8 +34,29 @@ def default_of(field: FieldInfo) -> str:
 
 def allowed(field: FieldInfo) -> str:
     """The range or the choices, where the type has one."""
+    if field.annotation is bool:
+        return "True | False"
+    members = get_args(field.annotation)
+    if get_origin(field.annotation) is Literal:
+        return _choices(members)
+    return " | ".join(filter(None, [_range(field.metadata), *map(_member, members)]))
+
+
+def _member(kind: object) -> str:
+    """What one type of a union allows."""
+    if get_origin(kind) is Literal:
+        return _choices(get_args(kind))
+    limits = [limit for extra in getattr(kind, "__metadata__", ()) for limit in getattr(extra, "metadata", [extra])]
+    return _range(limits)
+
+
+def _choices(members: tuple[object, ...]) -> str:
+    return " | ".join(map(str, members))
+
+
+def _range(metadata: Sequence[object]) -> str:
     limits = []
-    for limit in field.metadata:
+    for limit in metadata:
         match limit:
             case Ge(ge=bound):
                 limits.append(f"from {bound}")
@@ -42,10 +64,7 @@ def allowed(field: FieldInfo) -> str:
                 limits.append(f"above {bound}")
             case Le(le=bound):
                 limits.append(f"to {bound}")
-    choices = [str(choice) for choice in get_args(field.annotation)]
-    if field.annotation is bool:
-        choices = ["True", "False"]
-    return " ".join(limits) or " | ".join(choices)
+    return " ".join(limits)
 
 
 def env_sample() -> str:

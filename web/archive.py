@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, cast
 from errors import FileMissingError, TaskNotFoundError
 from optimizer.task import Task, TaskFilter, TaskStatus
 from web.names import MemberNames
-from web.transcript_text import render_transcript
+from web.transcript_text import file_ending, render_transcript
 
 if TYPE_CHECKING:
     from web.system_port import SystemPort
@@ -43,8 +43,9 @@ def zip_transcripts(system: SystemPort, tasks: Iterable[Task], transcript_format
                 log.warning("task=%s event=not_in_archive code=%s", task.id, error.code)
                 missing.append(task.filename)
                 continue
-            member = _member(names.claim(task.filename, transcript_format), task)
-            archive.writestr(member, render_transcript(transcript, transcript_format))
+            mode = task.options.mode
+            member = _member(names.claim(task.filename, file_ending(transcript_format, mode)), task)
+            archive.writestr(member, render_transcript(transcript, transcript_format, mode=mode))
             yield sink.take()
         if missing:
             archive.writestr(zipfile.ZipInfo(MISSING_NAME, _EARLIEST_ZIP_TIME), "\n".join(missing) + "\n")

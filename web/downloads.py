@@ -22,7 +22,7 @@ from web.schemas import (
     TranscriptQuery,
     error_responses,
 )
-from web.transcript_text import MEDIA_TYPES, render_transcript
+from web.transcript_text import MEDIA_TYPES, file_ending, render_transcript
 
 ARCHIVE_NAME = "transcripts.zip"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -46,7 +46,10 @@ downloads = APIBlueprint(
     },
 )
 def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
-    """The transcript; as json also while the task runs, with `"partial": true`."""
+    """The transcript; as json also while the task runs, with `"partial": true`.
+
+    One that was not made in exact mode says so: `"mode": "vad"` in the json, `.vad` in a file's name.
+    """
     system = current_system()
     task = system.task(path.id).task
     if query.format != "json" and task.status is not TaskStatus.COMPLETED:
@@ -54,11 +57,12 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
     transcript, is_partial = system.transcript(path.id)
     if is_partial and query.format != "json":  # deleted and made anew, or taken back, in between
         raise TranscriptNotReadyError()
+    mode = task.options.mode
     response = send_file(
-        BytesIO(render_transcript(transcript, query.format, is_partial=is_partial).encode()),
+        BytesIO(render_transcript(transcript, query.format, mode=mode, is_partial=is_partial).encode()),
         mimetype=MEDIA_TYPES[query.format],
         as_attachment=query.download,
-        download_name=transcript_name(task.filename, query.format),
+        download_name=transcript_name(task.filename, file_ending(query.format, mode)),
     )
     if query.format != "json":  # Flask says it for text/* only
         response.mimetype_params["charset"] = "utf-8"

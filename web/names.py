@@ -27,7 +27,7 @@ def display_name(raw: str) -> str:
 
 
 def transcript_name(filename: str, extension: str) -> str:
-    """`interview.mp3` -> `interview.srt`."""
+    """`interview.mp3` -> `interview.srt`. extension: `srt`, or one with a mark, `vad.srt`."""
     stem = PurePosixPath(filename).stem or UNNAMED
     return f"{_cut(stem, MAX_NAME_BYTES - 1 - len(extension))}.{extension}"
 

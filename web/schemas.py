@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from optimizer.task import TaskStatus
+from whisper_core.options import Mode
 
 Status = Literal["pending", "processing", "completed", "failed", "retrying", "cancelled"]
 PriorityWord = Literal["low", "normal", "high"]
@@ -85,7 +86,7 @@ class Options(BaseModel):
     initial_prompt: str | None
     word_timestamps: bool
     temperature: float | None
-    mode: str
+    mode: Mode
 
 
 class Memory(BaseModel):

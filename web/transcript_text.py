@@ -1,8 +1,9 @@
-"""A transcript as the text of one format, and that format's media type."""
+"""A transcript as the text of one format, that format's media type, and the ending of its file's name."""
 
 from __future__ import annotations
 
 from web import strict_json
+from whisper_core.options import Mode
 from whisper_core.transcript import Transcript
 
 MEDIA_TYPES = {
@@ -14,11 +15,21 @@ MEDIA_TYPES = {
 }
 
 
-def render_transcript(transcript: Transcript, transcript_format: str, *, is_partial: bool = False) -> str:
-    """is_partial: the json says so; the other formats are for finished transcripts."""
+def render_transcript(
+    transcript: Transcript, transcript_format: str, *, mode: Mode = "exact", is_partial: bool = False
+) -> str:
+    """mode, is_partial: the json says when it is not openai-whisper's own text, or not yet all of it.
+
+    The other formats have no place for it; their names say the mode (`file_ending`), and all are of finished texts.
+    """
     if transcript_format == "json":
-        marks = {"partial": True} if is_partial else {}
+        marks = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
         return strict_json.dumps({**transcript.to_dict(), **marks}, ensure_ascii=False)
     from whisper_core.writers import write  # not before it is needed: keeps the start short
 
     return write(transcript, transcript_format)
+
+
+def file_ending(transcript_format: str, mode: Mode) -> str:
+    """`srt`, or `vad.srt` for a text that is not openai-whisper's own."""
+    return transcript_format if mode == "exact" else f"{mode}.{transcript_format}"

@@ -1,8 +1,7 @@
-"""What a device's worker asks of the engine that it hosts."""
+"""What a device's worker asks of the engine that it hosts, and what the engine tells it of each task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -10,32 +9,60 @@ from whisper_core.protocol import MemoryReport, RunTask
 from whisper_core.transcript import Transcript, WindowResult
 
 
+class TaskWatch(Protocol):
+    """How an engine tells about one task. Called from the worker's thread only.
+
+    Every begun task ends by exactly one of `done`, `stopped` and `failed`.
+    """
+
+    def window(self, window: WindowResult) -> None:
+        """A window is finished; what is reported is never done again."""
+
+    def should_stop(self) -> bool:
+        """Whether the task is to end early. Cheap: asked between decoding steps."""
+
+    def done(self, transcript: Transcript, peak_bytes: int) -> None:
+        """peak_bytes: the engine's growth beyond its idle use, divided by the most tasks that ran at the same time;
+        0 when it was not measured."""
+
+    def stopped(self) -> None:
+        """Ended because `should_stop` said so, perhaps in the middle of a window, which is then done again later."""
+
+    def failed(self, error: Exception) -> None: ...
+
+
 class Engine(Protocol):
     """Models on one device, and the transcribing with them.
 
     Made by a factory called as (device, cpu_threads), with device `cpu` or `cuda:<n>` and 0 threads for one per core.
-    All methods but `memory` are called from one thread.
+    All methods but `memory` are called from one thread. DeviceLostError out of any of them means that the process must
+    end; the tasks were told `failed` before. After any other error the engine can go on.
     """
 
     title: str
     """The device's name for people."""
 
+    slots: int
+    """Tasks that it can run at the same time; more are not sent to it."""
+
     def load(self, model: str, models_dir: Path) -> int:
-        """Make a model resident; returns its bytes, 0 when it was resident. Raises TaskError's subclasses."""
+        """Make a model resident; returns its bytes, 0 when it was resident. May be called while tasks run.
+
+        Raises TaskError's subclasses.
+        """
 
     def unload(self, model: str) -> None:
         """Give a model's memory back; harmless when it is not resident."""
 
-    def run(
-        self, command: RunTask, on_window: Callable[[WindowResult], None], should_stop: Callable[[], bool]
-    ) -> Transcript | None:
-        """Transcribe; None when `should_stop` said so at a window boundary. Raises TaskError's subclasses.
+    def begin(self, command: RunTask, watch: TaskWatch) -> None:
+        """Take a task on. Returns soon; the task's own faults go to `watch.failed`."""
 
-        DeviceLostError means that the process must end; after any other error the engine can go on.
-        """
+    @property
+    def is_busy(self) -> bool:
+        """Whether a task has been begun and has not ended."""
+
+    def advance(self) -> None:
+        """A bounded piece of work, well under a second, for the tasks that are here; calls their watches."""
 
     def memory(self) -> MemoryReport:
         """Any thread, at any time."""
-
-    def task_peak_bytes(self) -> int:
-        """Memory that the latest task needed beyond what was in use when it began, so far."""

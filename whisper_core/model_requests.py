@@ -56,6 +56,7 @@ class ModelTraits:
     num_languages: int
     n_audio_ctx: int
     n_text_ctx: int
+    n_mels: int
     tokenizer: Callable[[str, TaskKind], Tokenizer]
 
 

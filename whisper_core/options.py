@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 TaskKind = Literal["transcribe", "translate"]
-Mode = Literal["exact"]  # `vad` comes with the batch engine
+Mode = Literal["exact", "vad"]
 
 MAX_PROMPT_CHARACTERS = 2000  # Whisper keeps at most 223 tokens of it
 
@@ -14,7 +14,9 @@ MAX_PROMPT_CHARACTERS = 2000  # Whisper keeps at most 223 tokens of it
 @dataclass(frozen=True, kw_only=True)
 class TranscribeOptions:
     """language: a code of `languages.LANGUAGES`, or None to detect it from the first 30 s.
-    temperature: one temperature in [0, 1], or None for openai-whisper's ladder 0, 0.2 … 1."""
+    temperature: one temperature in [0, 1], or None for openai-whisper's ladder 0, 0.2 … 1.
+    mode: `exact` says what openai-whisper says; `vad` cuts the recording at pauses, so that its parts can be decoded at
+    the same time."""
 
     language: str | None = None
     task: TaskKind = "transcribe"

@@ -50,7 +50,7 @@ class RunTask:
 
 @dataclass(frozen=True)
 class StopTask:
-    """End the task at its next window boundary. Answered by TaskStopped (or TaskDone when that came first)."""
+    """End the task as soon as the engine can. Answered by TaskStopped (or TaskDone when that came first)."""
 
     task_id: str
     lease_token: str
@@ -58,7 +58,7 @@ class StopTask:
 
 @dataclass(frozen=True)
 class Shutdown:
-    """Stop every task at its next window boundary, then end."""
+    """Stop every task as soon as the engine can, then end."""
 
 
 Command = Union[LoadModel, UnloadModel, RunTask, StopTask, Shutdown]
@@ -66,7 +66,7 @@ Command = Union[LoadModel, UnloadModel, RunTask, StopTask, Shutdown]
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """Bytes of the device, as its worker sees them: used by it now, and the most it used since its last task began."""
+    """Bytes of the device, as its worker sees them: used by it now, and the most that it used lately."""
 
     used: int
     peak: int
@@ -74,12 +74,16 @@ class MemoryReport:
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """The first report: the device answers. title: the device's name for people."""
+    """The first report: the device answers.
+
+    title: the device's name for people. slots: tasks that it can run at the same time.
+    """
 
     device: str
     title: str
     pid: int
     memory: MemoryReport
+    slots: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,8 @@ class WindowDone:
 
 @dataclass(frozen=True)
 class TaskDone:
-    """peak_bytes: device memory that the task needed beyond what was in use when it began."""
+    """peak_bytes: the engine's growth beyond its idle use, divided by the most tasks that ran at the same time; 0 when
+    it was not measured. seconds: from its beginning to its end."""
 
     task_id: str
     lease_token: str
@@ -125,7 +130,7 @@ class TaskDone:
 
 @dataclass(frozen=True)
 class TaskStopped:
-    """The task ended at a window boundary because it was told to; its windows were all reported."""
+    """The task ended because it was told to; a window that was not finished is done again later."""
 
     task_id: str
     lease_token: str
@@ -133,7 +138,10 @@ class TaskStopped:
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """code, message: of an `errors` class; the message is public, `detail` is for the log only."""
+    """code, message: of an `errors` class; the message is public, `detail` is for the log only.
+
+    With the code `device_lost` every task fails that the worker has, and the worker's end follows.
+    """
 
     task_id: str
     lease_token: str

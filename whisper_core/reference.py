@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from whisper.model import Whisper
 
 from errors import EngineError, SourceMissingError
+from whisper_core.chunked import transcribe_chunked
 from whisper_core.device_errors import free_memory, guarded, trim_heap
 from whisper_core.features import LogMel
 from whisper_core.memory_meter import CpuMeter, CudaMeter, MemoryMeter
@@ -20,12 +22,13 @@ from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.protocol import MemoryReport, RunTask
 from whisper_core.reference_model import ReferenceModel, halve_matrices
 from whisper_core.sample_file import SampleFile
+from whisper_core.sequential_engine import SequentialEngine
 from whisper_core.transcribe import ResumePoint, transcribe_audio
 from whisper_core.transcript import Transcript, WindowResult
 from whisper_core.weights import load_model
 
 
-class ReferenceEngine:
+class ReferenceEngine(SequentialEngine):
     """See engine_protocol.Engine.
 
     device: `cpu` or `cuda:<n>`. cpu_threads: for torch's work on the CPU; 0 for one per core. A process-wide setting.
@@ -33,6 +36,7 @@ class ReferenceEngine:
     """
 
     def __init__(self, device: str, cpu_threads: int, settings: DecodeSettings = DEFAULT_SETTINGS) -> None:
+        super().__init__()
         torch.set_num_threads(cpu_threads or os.cpu_count() or 1)
         self._device = torch.device(device)
         self._settings = settings
@@ -89,8 +93,11 @@ class ReferenceEngine:
         if command.resume is not None:
             resume = ResumePoint(command.resume, command.segments, command.first_window)
         with _samples_of(command) as samples:
-            return transcribe_audio(
-                LogMel(samples, whisper.dims.n_mels),
+            if command.options.mode == "vad":
+                transcribe = partial(transcribe_chunked, samples)
+            else:
+                transcribe = partial(transcribe_audio, LogMel(samples, whisper.dims.n_mels))
+            return transcribe(
                 model.traits,
                 command.options,
                 model.serve,

@@ -6,7 +6,6 @@ temperatures, and on a GPU the matrices are cast to fp16 once instead of at ever
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from whisper_core.model_requests import (
     Tokenizer,
 )
 from whisper_core.options import TaskKind
+from whisper_core.sampling_seed import sampling_seed
 from whisper_core.transcript import Segment, Word
 
 
@@ -46,7 +46,12 @@ class ReferenceModel:
     def traits(self) -> ModelTraits:
         dims = self._model.dims
         return ModelTraits(
-            self._model.is_multilingual, self._model.num_languages, dims.n_audio_ctx, dims.n_text_ctx, self._tokenizer
+            is_multilingual=self._model.is_multilingual,
+            num_languages=self._model.num_languages,
+            n_audio_ctx=dims.n_audio_ctx,
+            n_text_ctx=dims.n_text_ctx,
+            n_mels=dims.n_mels,
+            tokenizer=self._tokenizer,
         )
 
     def serve(self, request: Request) -> Any:
@@ -73,7 +78,7 @@ class ReferenceModel:
 
     def _decode(self, request: Decode) -> Decoded:
         if request.temperature > 0 and self._seed is not None:
-            torch.manual_seed(_seed_of(self._seed, request.seek, request.temperature))
+            torch.manual_seed(sampling_seed(self._seed, request.seek, request.temperature))
         # Features instead of a mel: upstream then skips its encoder.
         result = self._model.decode(request.features, self._options(request))[0]
         return Decoded(
@@ -134,12 +139,6 @@ def halve_matrices(model: Whisper) -> None:
     for module in model.modules():
         if isinstance(module, Linear | Conv1d):
             module.half()
-
-
-def _seed_of(seed: int, seek: int, temperature: float) -> int:
-    """A seed in torch's range, the same in every process."""
-    digest = hashlib.blake2b(f"{seed} {seek} {temperature}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
 
 
 def _aligned(fields: dict[str, Any]) -> Segment:

@@ -64,6 +64,11 @@ class ResumePoint:
     segments: tuple[Segment, ...] = ()
     first_window: int = 0
 
+    def check(self, content_frames: int) -> None:
+        """Raises BadRecordError when this belongs to a recording of another length."""
+        if self.checkpoint.content_frames != content_frames:
+            raise BadRecordError("The saved part of this transcript belongs to another recording.")
+
 
 def transcribe_audio(
     mel: LogMel,
@@ -115,7 +120,7 @@ def transcription_steps(
     if resume is None:
         language = yield from _find_language(mel, model, options)
     else:
-        _check_recording(resume.checkpoint, mel)
+        resume.check(mel.content_frames)
         language = resume.checkpoint.language
     _check_language(language, model)
     transcription = _Transcription(mel, model, options, settings, language)
@@ -136,11 +141,6 @@ def _find_language(
     features = yield Encode(mel.opening())
     language: str = yield DetectLanguage(features)
     return language
-
-
-def _check_recording(checkpoint: Checkpoint, mel: LogMel) -> None:
-    if checkpoint.content_frames != mel.content_frames:
-        raise BadRecordError("The saved part of this transcript belongs to another recording.")
 
 
 def _check_language(language: str, model: ModelTraits) -> None:

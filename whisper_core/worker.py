@@ -1,8 +1,9 @@
 """The process that owns a device: takes commands from the server over a pipe, hosts one engine, reports.
 
 torch is imported with the engine and not before, so this module is cheap to import. Three threads: the one that called
-`run_worker` works the commands off in order; `commands` reads the pipe, so that a stop or the server's end is noticed
-while a window runs; `heartbeat` says that the worker lives. A worker may also be a thread of the server, for tests.
+`run_worker` takes the commands in order and, between two of them, has the engine advance the tasks that it was given;
+`commands` reads the pipe, so that a stop or the server's end is noticed while the engine works; `heartbeat` says that
+the worker lives. A worker may also be a thread of the server, for tests.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from logs import configure_logging
 from whisper_core import protocol
 from whisper_core.engine_protocol import Engine
 from whisper_core.protocol import LoadModel, RunTask, UnloadModel
-from whisper_core.transcript import WindowResult
+from whisper_core.transcript import Transcript, WindowResult
 from whisper_core.worker_inbox import WorkerInbox
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,7 @@ def serve(
 ) -> None:
     """Answer commands until Shutdown or the end of the pipe. Raises DeviceLostError after it was reported.
 
-    on_server_gone: called in the reading thread when the pipe ends; if it returns, the work ends at the next window
-    boundary.
+    on_server_gone: called in the reading thread when the pipe ends; if it returns, the tasks are stopped.
     """
     inbox = WorkerInbox(connection, on_server_gone)
     inbox.start()
@@ -112,8 +112,42 @@ class _Outbox:
             log.debug("event=report_undelivered type=%s", type(report).__name__)
 
 
+class _TaskReports:
+    """What the engine tells of one task, as reports under the task's lease token. See engine_protocol.TaskWatch."""
+
+    def __init__(self, command: RunTask, inbox: WorkerInbox, outbox: _Outbox) -> None:
+        self._task_id = command.task_id
+        self._token = command.lease_token
+        self._inbox = inbox
+        self._outbox = outbox
+        self._began = time.perf_counter()
+
+    def window(self, window: WindowResult) -> None:
+        self._outbox.send(protocol.WindowDone(self._task_id, self._token, window))
+
+    def should_stop(self) -> bool:
+        return self._inbox.should_stop(self._token)
+
+    def done(self, transcript: Transcript, peak_bytes: int) -> None:
+        seconds = time.perf_counter() - self._began
+        self._end(protocol.TaskDone(self._task_id, self._token, transcript, peak_bytes, seconds))
+
+    def stopped(self) -> None:
+        self._end(protocol.TaskStopped(self._task_id, self._token))
+
+    def failed(self, error: Exception) -> None:
+        known = _as_known(error)
+        log.warning("task=%s event=task_failed code=%s", self._task_id, known.code, exc_info=error)
+        detail = "".join(traceback.format_exception(error))[-DETAIL_CHARACTERS:]
+        self._end(protocol.TaskFailed(self._task_id, self._token, known.code, known.message, detail))
+
+    def _end(self, report: protocol.Report) -> None:
+        self._outbox.send(report)
+        self._inbox.forget(self._token)
+
+
 class _Worker:
-    """Works commands off, one at a time."""
+    """Takes commands and has the engine work, in turn."""
 
     def __init__(self, engine: Engine, inbox: WorkerInbox, outbox: _Outbox) -> None:
         self._engine = engine
@@ -122,16 +156,25 @@ class _Worker:
         self._is_over = threading.Event()
 
     def run(self, device: str, heartbeat_s: float) -> None:
-        memory = self._engine.memory()
-        self._outbox.send(protocol.WorkerReady(device, self._engine.title, os.getpid(), memory))
+        engine = self._engine
+        ready = protocol.WorkerReady(device, engine.title, os.getpid(), engine.memory(), engine.slots)
+        self._outbox.send(ready)
         heartbeat = threading.Thread(target=self._send_heartbeats, args=(heartbeat_s,), name="heartbeat", daemon=True)
         heartbeat.start()
         try:
-            while (command := self._inbox.next_command()) is not None:
-                self._obey(command)
+            self._work()
         finally:
             self._is_over.set()
             heartbeat.join()
+
+    def _work(self) -> None:
+        """Until no command comes any more and every task was answered. What came together is begun together."""
+        while self._engine.is_busy or not self._inbox.is_over:
+            command = self._inbox.next_command(waits=not self._engine.is_busy)
+            if command is not None:
+                self._obey(command)
+            elif self._engine.is_busy:
+                self._engine.advance()
 
     def _obey(self, command: LoadModel | UnloadModel | RunTask) -> None:
         match command:
@@ -141,45 +184,27 @@ class _Worker:
                 self._engine.unload(command.model)
                 self._outbox.send(protocol.ModelUnloaded(command.model))
             case RunTask():
-                self._run_task(command)
-                self._inbox.forget(command.lease_token)
+                self._begin(command)
 
     def _load(self, command: LoadModel) -> None:
         began = time.perf_counter()
         try:
             weights_bytes = self._engine.load(command.model, Path(command.models_dir))
-        except Exception as error:  # the top of this thread's loop
+        except Exception as error:  # whatever it is, it is this model's, unless the device is lost
             known = _as_known(error)
             log.warning("event=load_failed model=%s code=%s", command.model, known.code, exc_info=error)
             self._outbox.send(protocol.ModelLoadFailed(command.model, known.code, known.message))
-            _end_if_lost(error)
+            if isinstance(error, DeviceLostError):
+                raise
             return
         self._outbox.send(protocol.ModelLoaded(command.model, weights_bytes, time.perf_counter() - began))
 
-    def _run_task(self, command: RunTask) -> None:
-        task_id, token = command.task_id, command.lease_token
-        began = time.perf_counter()
-
-        def report_window(window: WindowResult) -> None:
-            self._outbox.send(protocol.WindowDone(task_id, token, window))
-
-        def should_stop() -> bool:
-            return self._inbox.should_stop(token)
-
-        try:
-            transcript = None if should_stop() else self._engine.run(command, report_window, should_stop)
-        except Exception as error:  # the top of this thread's loop
-            known = _as_known(error)
-            log.warning("task=%s event=task_failed code=%s", task_id, known.code, exc_info=error)
-            detail = "".join(traceback.format_exception(error))[-DETAIL_CHARACTERS:]
-            self._outbox.send(protocol.TaskFailed(task_id, token, known.code, known.message, detail))
-            _end_if_lost(error)
-            return
-        if transcript is None:
-            self._outbox.send(protocol.TaskStopped(task_id, token))
+    def _begin(self, command: RunTask) -> None:
+        watch = _TaskReports(command, self._inbox, self._outbox)
+        if watch.should_stop():
+            watch.stopped()
         else:
-            peak, seconds = self._engine.task_peak_bytes(), time.perf_counter() - began
-            self._outbox.send(protocol.TaskDone(task_id, token, transcript, peak, seconds))
+            self._engine.begin(command, watch)
 
     def _send_heartbeats(self, interval_s: float) -> None:
         try:
@@ -192,8 +217,3 @@ class _Worker:
 
 def _as_known(error: Exception) -> TranscriptionServerError:
     return error if isinstance(error, TranscriptionServerError) else EngineError()
-
-
-def _end_if_lost(error: Exception) -> None:
-    if isinstance(error, DeviceLostError):
-        raise error

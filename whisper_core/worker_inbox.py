@@ -33,6 +33,7 @@ class WorkerInbox:
         self._tasks: dict[str, str] = {}  # lease token -> task id, of the tasks that are here
         self._stopped: set[str] = set()  # lease tokens, of those too
         self._is_closing = threading.Event()
+        self._is_over = False
         self._thread = threading.Thread(target=self._read, name="commands", daemon=True)
 
     def start(self) -> None:
@@ -43,15 +44,25 @@ class WorkerInbox:
         self._is_closing.set()
         self._thread.join()
 
-    def next_command(self) -> WorkCommand | None:
-        """The next command, when it comes; None when there is nothing more to do.
+    @property
+    def is_over(self) -> bool:
+        """Whether the last command has been given out. Of the thread that takes them."""
+        return self._is_over
+
+    def next_command(self, *, waits: bool) -> WorkCommand | None:
+        """The next command; None when none comes any more, or, without waiting, when none is here now.
 
         Tasks that were to run before a Shutdown still come, so that each is answered; they are to stop.
         """
-        while True:
-            command = self._commands.get()
-            if not self._is_closing.is_set() or command is None or isinstance(command, RunTask):
+        while not self._is_over:
+            try:
+                command = self._commands.get(block=waits)
+            except queue.Empty:
+                return None
+            self._is_over = command is None
+            if not self._is_closing.is_set() or isinstance(command, RunTask):
                 return command
+        return None
 
     def should_stop(self, lease_token: str) -> bool:
         if self._is_closing.is_set():
@@ -66,7 +77,7 @@ class WorkerInbox:
             self._stopped.discard(lease_token)
 
     def task_ids(self) -> tuple[str, ...]:
-        """The tasks that wait or run here."""
+        """The tasks that are here: not begun yet, or running."""
         with self._lock:
             return tuple(self._tasks.values())
 

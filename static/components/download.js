@@ -8,7 +8,7 @@ import { Menu } from './menu.js'
 export const FORMATS = ['txt', 'srt', 'vtt', 'tsv', 'json']
 
 export function DownloadMenu({ task, label, text, kind }) {
-  const entries = FORMATS.map((format) => ({ text: format, href: downloadUrl(task.id, format), download: `${stemOf(task.filename)}.${format}`, testid: `download-${format}` }))
+  const entries = FORMATS.map((format) => ({ text: format, href: downloadUrl(task.id, format), download: `${stemOf(task.filename)}.${endingOf(task, format)}`, testid: `download-${format}` }))
   return html`<${Menu} icon="download" text=${text} label=${label} kind=${kind} entries=${entries} testid="download" />`
 }
 
@@ -31,5 +31,8 @@ function save(href) {
   link.download = ''
   link.click()
 }
+
+/** As the server names the file: a text that is not openai-whisper's own says so. */
+const endingOf = (task, format) => (task.options.mode === 'exact' ? format : `${task.options.mode}.${format}`)
 
 const stemOf = (filename) => filename.replace(/\.[^.]{1,8}$/, '') || filename

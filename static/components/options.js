@@ -1,4 +1,4 @@
-/** What is asked for with the next files: model, language, task, priority, device, and two rarer wishes. */
+/** What is asked for with the next files: model, language, task, priority, device, and three rarer wishes. */
 import { computed, signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { startModelFetch } from '../api.js'
@@ -11,9 +11,10 @@ import { Icon } from './icons.js'
 
 const AUTO = 'auto'
 const PRIORITIES = ['low', 'normal', 'high']
+const MODES = ['exact', 'vad']
 
 /** Empty: the server's default. */
-const choices = preference('options', { model: '', language: '', task: 'transcribe', priority: 'normal', device: AUTO, words: false })
+const choices = preference('options', { model: '', language: '', task: 'transcribe', priority: 'normal', device: AUTO, words: false, mode: 'exact' })
 const prompt = preference('prompt', '')
 
 const choose = (name, value) => (choices.value = { ...choices.value, [name]: value })
@@ -37,9 +38,13 @@ export function chosenFields() {
     priority,
     device: knownDevices.value.includes(device) ? device : AUTO,
     word_timestamps: words ? 'true' : '',
+    mode: chosenMode.value,
     initial_prompt: prompt.value.trim(),
   }
 }
+
+/** A choice that was kept before there were modes has none. */
+const chosenMode = computed(() => choices.value.mode ?? 'exact')
 
 const knownDevices = computed(() => (system.value?.devices ?? []).map((device) => device.name))
 
@@ -85,11 +90,11 @@ function Summary() {
   </button>`
 }
 
-/** The chosen model, language and task in a few words. */
+/** The chosen model, language and task in a few words, and the mode where it is not the usual one. */
 function chosenWords() {
-  const { model, language, task } = chosenFields()
+  const { model, language, task, mode } = chosenFields()
   const spoken = !language || language === AUTO ? t('option.detect') : languageName(language, models.value?.languages?.[language])
-  return [model, spoken, t(`option.${task}`)].filter(Boolean).join(' · ')
+  return [model, spoken, t(`option.${task}`), mode !== 'exact' && t(`mode.${mode}`)].filter(Boolean).join(' · ')
 }
 
 function Select({ name, label, value, disabled, children }) {
@@ -160,6 +165,7 @@ function ModelHint() {
   if (!model.is_multilingual && !isInUse.value) hints.push(t('model.english_only', { model: model.name }))
   if (model.name.includes('turbo') && choices.value.task === 'translate') hints.push(t('model.no_translation', { model: model.name }))
   const isMissing = !model.is_available && !fetchOf(model.name)
+  if (chosenMode.value === 'vad') hints.push(t('mode.vad_chosen'))
   if (isMissing) hints.push(t('model.missing_hint', { model: model.name, size: formatBytes(model.size_bytes) }))
   if (isMissing && model.problem) hints.push(t('model.problem', { message: model.problem }))
   if (!hints.length) return null
@@ -177,6 +183,13 @@ function fetchNow(name) {
     .catch(toastError)
 }
 
+function ModeChoice() {
+  const selected = chosenMode.value
+  return html`<${Select} name="mode" label=${t('option.mode')} value=${selected}>
+    ${MODES.map((mode) => html`<${Choice} value=${mode} selected=${selected}>${t(`option.mode_${mode}`)}<//>`)}
+  <//>`
+}
+
 function MoreOptions() {
   return html`<div class="more-grid" id="option-more">
     <label class="option">
@@ -184,6 +197,7 @@ function MoreOptions() {
       <input type="text" data-testid="option-prompt" maxlength="2000" value=${prompt.value} placeholder=${t('option.prompt_hint')}
         onInput=${(event) => (prompt.value = event.target.value)} />
     </label>
+    <${ModeChoice} />
     <label class="check">
       <input type="checkbox" data-testid="option-words" checked=${choices.value.words} onChange=${(event) => choose('words', event.target.checked)} />
       <span>${t('option.words')}<small>${t('option.words_hint')}</small></span>

@@ -40,6 +40,7 @@ export function Meta({ task }) {
     <span>${options.model}</span>
     ${language && html`<span>${languageName(language, english)}</span>`}
     ${options.task === 'translate' && html`<span>${t('task.translate_to')}</span>`}
+    <span title=${t(`mode.${options.mode}_hint`)} data-testid="task-mode">${t(`mode.${options.mode}`)}</span>
     ${task.audio_seconds != null && html`<span>${formatClock(task.audio_seconds)}</span>`}
     <span>${formatBytes(task.size_bytes)}</span>
     ${isRunning(task) && task.device && html`<span>${task.device}</span>`}

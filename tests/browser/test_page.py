@@ -324,6 +324,16 @@ def test_on_a_narrow_window_the_options_unfold(page: Page) -> None:
     expect(page.get_by_test_id("option-prompt")).to_be_visible()
 
 
+def test_the_mode_is_chosen_with_its_cost_and_shown_with_the_task_and_its_text(page: Page) -> None:
+    page.get_by_test_id("option-more").click()
+    page.get_by_test_id("option-mode").select_option("vad")
+    expect(page.get_by_test_id("model-hint")).to_contain_text("not exactly openai-whisper")
+    upload_and_wait(page, "fast.flac")
+    expect(task(page, "fast.flac").get_by_test_id("task-mode")).to_have_text("Fast")
+    task(page, "fast.flac").get_by_test_id("open").click()
+    expect(page.get_by_test_id("transcript").get_by_test_id("task-mode")).to_have_text("Fast")
+
+
 def test_the_focus_goes_along_when_a_task_moves_to_another_group(page: Page) -> None:
     upload(page, ("moves.flac", recording(SHORT)))
     task(page, "moves.flac").get_by_test_id("open").focus()

@@ -174,6 +174,25 @@ def test_no_more_run_than_the_maximum_over_all_devices() -> None:
     assert len(decide([task(seq) for seq in range(9)], devices, max_concurrent=5).assignments) == 3
 
 
+def test_without_a_maximum_slots_and_memory_decide() -> None:
+    tasks = [task(seq) for seq in range(20)]
+    devices = [device("cuda:0", running=2, slots=4), device("cuda:1", slots=8)]
+    assert len(decide(tasks, devices, max_concurrent=None, max_batch=16).assignments) == 2 + 8
+    tight = device(slots=8, capacity=3_200_000_000)
+    assert len(decide(tasks, [tight], max_concurrent=None, max_batch=16).assignments) == 2
+
+
+def test_a_batch_joins_another_models_tasks_while_there_are_slots_and_memory() -> None:
+    busy = device(running=2, slots=4, resident=["tiny", "base"], running_models=["tiny"])
+    assert started(decide([task(1), task(2), task(3)], [busy])) == [("t1", "cuda:0"), ("t2", "cuda:0")]
+
+
+def test_a_busy_device_loads_another_model_when_there_is_room() -> None:
+    busy = device(running=2, slots=4, resident=["tiny"], running_models=["tiny"])
+    (assignment,) = decide([task(1, "medium")], [busy]).assignments
+    assert (assignment.weights_bytes, assignment.evict) == (5 * GB, ())
+
+
 def test_one_batch_does_not_pass_the_maximum_over_all_devices() -> None:
     tasks = [task(seq) for seq in range(9)]
     assert len(decide(tasks, [device(slots=8)], max_concurrent=3, max_batch=6).assignments) == 3

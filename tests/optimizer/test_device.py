@@ -59,14 +59,15 @@ def worker() -> RecordingWorker:
 @pytest.fixture
 def device(clock: FakeClock, worker: RecordingWorker) -> Device:
     spec = DeviceSpec("cuda:0", "cuda", "a card", 8 * GB, gpu_uuid="GPU-1")
-    made = Device(spec, WorkerConfig(Path("models")), clock, GB, lambda device, report: None, lambda device: None)
+    config = WorkerConfig(Path("models"), "no.module:NoEngine")
+    made = Device(spec, config, clock, GB, lambda device, report: None, lambda device: None)
     made.worker = worker  # type: ignore[assignment]
     made.start()
     return made
 
 
 def ready(device: Device) -> None:
-    device.heard(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0)))
+    device.heard(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0), slots=8))
 
 
 def running_task() -> Task:
@@ -108,6 +109,23 @@ def test_a_finished_task_gives_its_memory_back_and_a_foreign_report_does_not(dev
     assert device.pool.reserved_bytes == 2 * GB
     device.heard(protocol.TaskStopped("T1", "lease"))
     assert (device.pool.reserved_bytes, device.running) == (GB, {})
+
+
+def test_a_device_has_one_slot_until_its_worker_says_how_many(device: Device) -> None:
+    assert (device.slots, device.status().slots) == (1, 1)
+    ready(device)
+    assert (device.slots, device.status().slots) == (8, 8)
+
+
+def test_a_task_that_lost_its_device_stays_until_the_worker_is_gone(device: Device) -> None:
+    ready(device)
+    hand_over(device)
+    device.heard(protocol.TaskFailed("T1", "lease", "device_lost", "gone"))
+    assert list(device.running) == ["T1"]
+    error, (running,) = device.exited()
+    assert (error.code, running.task.id) == ("device_lost", "T1")
+    ready(device)
+    assert device.exited()[0].code == "worker_died"
 
 
 def test_a_model_that_cannot_be_loaded_gives_its_memory_back(device: Device) -> None:

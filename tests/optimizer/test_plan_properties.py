@@ -314,6 +314,25 @@ def test_everything_that_fits_is_started_in_the_end() -> None:
     assert sorted(begun) == sorted(f"t{seq}" for seq in range(60))
 
 
+def test_round_after_round_a_device_is_filled_up_to_its_slots() -> None:
+    """Each round hands over one batch of one model; several models come to run side by side."""
+    simulation = Simulation(30 * GB, 6, PlanLimits(max_concurrent=None, max_batch=2), duration=100)
+    simulation.waiting = [task(seq, MODELS[seq % 2]) for seq in range(12)]
+    batches = [len(simulation.step()) for _ in range(4)]
+    assert batches == [2, 2, 2, 0]
+    simulation.waiting = [task(seq, MODELS[seq % 2]) for seq in range(12, 16)]
+    assert simulation.step() == []
+
+
+def test_several_models_run_side_by_side_when_they_fit() -> None:
+    simulation = Simulation(30 * GB, 6, PlanLimits(max_batch=2), duration=100)
+    simulation.waiting = [task(1, "tiny"), task(2, "tiny"), task(3, "base"), task(4, "base"), task(5, "medium")]
+    for _ in range(3):
+        simulation.step()
+    assert {assignment.model for assignment, _ in simulation.running.values()} == {"tiny", "base", "medium"}
+    assert sorted(simulation.resident) == ["base", "medium", "tiny"]
+
+
 def test_one_decision_changes_nothing_that_it_was_given() -> None:
     view = device(resident=["tiny"], capacity=11 * GB)
     tasks = [task(1, "large"), task(2, "tiny")]

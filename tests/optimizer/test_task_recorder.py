@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from optimizer.events import Event, WindowFinished
 from optimizer.performance_monitor import PerformanceMonitor
@@ -12,7 +16,7 @@ from optimizer.task import Priority, Task, TaskOptions, TaskStatus
 from optimizer.task_recorder import TaskRecorder
 from tests.optimizer.fakes import FakeClock
 from whisper_core import protocol
-from whisper_core.transcript import Checkpoint, WindowResult
+from whisper_core.transcript import Checkpoint, Transcript, WindowResult
 
 TASK = Task(
     id="T1",
@@ -30,6 +34,43 @@ TASK = Task(
     device="cpu",
     lease_token="lease",
 )
+
+
+def recorder_with(clock: FakeClock, publish: Callable[[Event], None], estimates: Any = None) -> TaskRecorder:
+    """Its queue takes everything for TASK's."""
+    monitor = PerformanceMonitor(clock, interval_s=60, on_sample=lambda: None)
+    queue = SimpleNamespace(save_window=lambda *_: TASK, get=lambda _: TASK, complete=lambda *_, **__: TASK)
+    files = SimpleNamespace(write_transcript=lambda *_: "", delete_audio=lambda _: None)
+    return TaskRecorder(cast(Any, queue), cast(Any, files), estimates, monitor, clock, publish)
+
+
+def test_windows_that_come_at_once_are_measured_with_the_time_that_they_took_together() -> None:
+    clock, events = FakeClock(), list[Event]()
+    recorder = recorder_with(clock, events.append)
+    recorder.begin(TASK, segment_count=0)
+    clock.advance(10)
+    for index in range(3):
+        window = WindowResult(index, (), Checkpoint("en", seek=3000 * (index + 1), content_frames=18000))
+        recorder.record("cpu", "cpu", protocol.WindowDone("T1", "lease", window))
+        clock.advance(0.001)
+    clock.advance(10)
+    window = WindowResult(3, (), Checkpoint("en", seek=12000, content_frames=18000))
+    recorder.record("cpu", "cpu", protocol.WindowDone("T1", "lease", window))
+    speeds = [event.speed for event in events if isinstance(event, WindowFinished)]
+    assert speeds[:3] == [3.0] * 3
+    assert speeds[3] == pytest.approx(3.0 + 0.3 * 6.0, rel=0.01)
+
+
+@pytest.mark.parametrize(("other", "expected"), [("base", [2]), ("tiny", [])])
+def test_a_share_of_the_peak_is_believed_when_tasks_of_one_kind_shared_it(other: str, expected: list[int]) -> None:
+    recorded: list[int] = []
+    estimates = SimpleNamespace(record=lambda *_, side_by_side, **__: recorded.append(side_by_side))
+    recorder = recorder_with(FakeClock(), lambda event: None, estimates)
+    recorder.begin(TASK, segment_count=0)
+    recorder.begin(replace(TASK, id="T2", lease_token="another", options=TaskOptions(model=other)), segment_count=0)
+    recorder.begin(replace(TASK, id="T3", lease_token="elsewhere", device="cuda:0"), segment_count=0)
+    recorder.record("cpu", "cpu", protocol.TaskDone("T1", "lease", Transcript("", "en", ()), 5, 1.0))
+    assert recorded == expected
 
 
 def test_loading_the_model_does_not_count_as_transcribing() -> None:

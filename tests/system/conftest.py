@@ -18,6 +18,7 @@ from optimizer.system import OptimizedWhisperSystem
 from optimizer.task import Priority, Task, TaskOptions, TaskStatus
 
 FAKE_ENGINE = "tests.fake_engine:FakeEngine"
+PARALLEL_FAKE_ENGINE = "tests.fake_engine:ParallelFakeEngine"
 WAIT_S = 60.0
 
 
@@ -57,12 +58,16 @@ def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
 
     @contextmanager
     def opened(
-        *, in_thread: bool = True, devices: list[DeviceSpec] | None = None, **values: Any
+        *,
+        in_thread: bool = True,
+        devices: list[DeviceSpec] | None = None,
+        fake_engine: str = FAKE_ENGINE,
+        **values: Any,
     ) -> Iterator[OptimizedWhisperSystem]:
         settings = make_settings(batch_schedule_interval=0.5, default_model="tiny.en", **values)
         system = OptimizedWhisperSystem(
             settings,
-            worker=WorkerConfig(settings.models_dir, FAKE_ENGINE, cpu_threads=1, in_thread=in_thread),
+            worker=WorkerConfig(settings.models_dir, fake_engine, cpu_threads=1, in_thread=in_thread),
             devices=devices,
         )
         _pretend_weights(settings.models_dir)

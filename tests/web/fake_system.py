@@ -32,6 +32,7 @@ from optimizer.views import Submission, TaskView
 from version import __version__
 from whisper_core.languages import LANGUAGES
 from whisper_core.models import MODELS, model_info
+from whisper_core.options import Mode
 from whisper_core.transcript import Segment, Transcript
 
 EPOCH = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -201,14 +202,16 @@ class FakeSystem:
 
     # --- what a test plays -----------------------------------------------------------------------------------------
 
-    def add(self, filename: str = "interview.mp3", data: bytes = b"fLaC sound", model: str = "base") -> Task:
+    def add(
+        self, filename: str = "interview.mp3", data: bytes = b"fLaC sound", model: str = "base", mode: Mode = "exact"
+    ) -> Task:
         """A pending task, as if somebody had sent it."""
         upload = self.begin_upload()
         upload.write(data)
         submission = self.submit(
             upload,
             filename=filename,
-            options=TaskOptions(model=model),
+            options=TaskOptions(model=model, mode=mode),
             priority=Priority.NORMAL,
             device="auto",
             idempotency_key=None,

@@ -57,6 +57,25 @@ def test_transcript_as_a_file(client: FlaskClient, system: FakeSystem, transcrip
     assert unquote(disposition).endswith(f'inter"view ü.{transcript_format}')
 
 
+@pytest.mark.parametrize("transcript_format", ["txt", "srt", "vtt", "tsv", "json"])
+def test_a_text_of_the_fast_mode_says_so_in_its_file_s_name(
+    client: FlaskClient, system: FakeSystem, transcript_format: str
+) -> None:
+    task = system.add("talk.mp3", mode="vad")
+    system.complete(task.id, " Hello")
+    with client.get(f"/api/tasks/{task.id}/transcript?format={transcript_format}&download=1") as response:
+        assert response.headers["Content-Disposition"].endswith(f"filename=talk.vad.{transcript_format}")
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_a_json_of_the_fast_mode_says_so(client: FlaskClient, system: FakeSystem, is_finished: bool) -> None:
+    task = system.add(mode="vad")
+    system.finish_window(task.id, " Hello")
+    if is_finished:
+        system.complete(task.id)
+    assert client.get(f"/api/tasks/{task.id}/transcript").get_json()["mode"] == "vad"
+
+
 def test_unknown_format(client: FlaskClient, system: FakeSystem) -> None:
     assert error_of(client.get(f"/api/tasks/{system.add().id}/transcript?format=docx")) == (
         422, "invalid_option", "format"
@@ -147,6 +166,17 @@ def test_archive_of_every_completed_task(client: FlaskClient, system: FakeSystem
     response = client.get("/api/transcripts.zip")
     assert (response.status_code, response.mimetype) == (200, "application/zip")
     assert set(members(response.data)) == {"_CON.txt", "a.txt", "a (2).txt"}
+
+
+def test_an_archive_says_which_texts_are_of_the_fast_mode(client: FlaskClient, system: FakeSystem) -> None:
+    for mode in ("exact", "vad", "vad"):
+        system.complete(system.add("a.mp3", mode=mode).id, " x")
+    answers = members(client.get("/api/transcripts.zip?format=json").data)
+    assert {name: json.loads(text).get("mode") for name, text in answers.items()} == {
+        "a.json": None,
+        "a.vad.json": "vad",
+        "a (2).vad.json": "vad",
+    }
 
 
 def test_archive_of_more_than_a_page(client: FlaskClient, system: FakeSystem) -> None:

@@ -51,7 +51,7 @@ def test_options_reach_the_task(client: FlaskClient, system: FakeSystem) -> None
         initial_prompt=" Names: Ada. ",
         word_timestamps="on",
         temperature="0.4",
-        mode="exact",
+        mode="vad",
         priority="high",
         device="cpu",
     )
@@ -62,6 +62,8 @@ def test_options_reach_the_task(client: FlaskClient, system: FakeSystem) -> None
     assert task.options.initial_prompt == "Names: Ada."
     assert task.options.word_timestamps is True
     assert task.options.temperature == 0.4
+    assert task.options.mode == "vad"
+    assert response.get_json()["task"]["options"]["mode"] == "vad"
     assert (task.priority, task.requested_device) == (Priority.HIGH, "cpu")
 
 
@@ -76,7 +78,7 @@ def test_options_reach_the_task(client: FlaskClient, system: FakeSystem) -> None
         ("temperature", "nan"),
         ("temperature", "1.01"),
         ("temperature", "warm"),
-        ("mode", "vad"),
+        ("mode", "fast"),
         ("priority", "urgent"),
         ("device", "cuda:7"),
         ("modle", "base"),

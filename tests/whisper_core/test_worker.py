@@ -8,7 +8,7 @@ import re
 import signal
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,9 @@ from whisper_core.worker import EXIT_DEVICE_LOST, EXIT_FAILED, EXIT_SERVER_GONE,
 
 WAIT_S = 30.0
 FAKE = "tests.fake_engine:FakeEngine"
+PARALLEL = "tests.fake_engine:ParallelFakeEngine"
 SCRIPTED = "tests.whisper_core.test_worker:ScriptedEngine"
+ENDLESS = "endless window_s=0.01"
 R = TypeVar("R")
 
 
@@ -129,7 +131,7 @@ def task(path: Path, prompt: str | None = None, number: int = 1) -> RunTask:
 def test_it_introduces_itself_first(start: Callable[..., Server]) -> None:
     server = start(device="cuda:1", cpu_threads=3)
     memory = MemoryReport(used=0, peak=2_000_000)
-    assert server.receive() == protocol.WorkerReady("cuda:1", "cuda:1 with 3 threads", os.getpid(), memory)
+    assert server.receive() == protocol.WorkerReady("cuda:1", "cuda:1 with 3 threads", os.getpid(), memory, slots=1)
 
 
 def test_models_are_loaded_and_unloaded(start: Callable[..., Server], tmp_path: Path) -> None:
@@ -193,9 +195,9 @@ def test_a_failure_is_reported_and_the_next_task_runs(start: Callable[..., Serve
 def test_a_lost_device_is_reported_and_ends_the_worker(start: Callable[..., Server], audio: Path) -> None:
     server = start()
     server.send(task(audio, "lose"), task(audio, None, 2))
-    *_, last = server.remaining()
-    assert isinstance(last, protocol.TaskFailed)
-    assert (last.task_id, last.code) == ("task-1", "device_lost")
+    failures = [report for report in server.remaining() if not isinstance(report, protocol.WorkerReady)]
+    assert [type(report) for report in failures] in ([protocol.TaskFailed], [protocol.TaskFailed] * 2)  # or unread
+    assert {report.code for report in failures} == {"device_lost"}
 
 
 def test_shutdown_answers_for_every_task_and_ends(start: Callable[..., Server], audio: Path, tmp_path: Path) -> None:
@@ -255,12 +257,114 @@ def test_heartbeats_name_the_tasks_that_it_has(audio: Path) -> None:
     assert not thread.is_alive()
 
 
+# --- several tasks at once ---------------------------------------------------------------------------------------
+
+
+def ends(reports: Iterable[object]) -> dict[str, str]:
+    """How each task ended, by id; the same task never ends twice."""
+    kinds = (protocol.TaskDone, protocol.TaskStopped, protocol.TaskFailed)
+    ended = [report for report in reports if isinstance(report, kinds)]
+    assert len({report.task_id for report in ended}) == len(ended)
+    return {report.task_id: type(report).__name__ for report in ended}
+
+
+def until_ended(server: Server, count: int) -> dict[str, str]:
+    """How `count` tasks end, as `ends` has it."""
+    reports: list[object] = []
+    while len(ends(reports)) < count:
+        reports.append(server.receive())
+    return ends(reports)
+
+
+def test_tasks_run_together_and_each_reports_under_its_own_lease(
+    start: Callable[..., Server], audio: Path, tmp_path: Path
+) -> None:
+    server = start(PARALLEL)
+    assert server.wait_for(protocol.WorkerReady).slots == 8
+    server.send(LoadModel("tiny", str(tmp_path)), *(task(audio, None, number) for number in range(8)))
+    assert until_ended(server, 8) == {f"task-{number}": "TaskDone" for number in range(8)}
+
+
+def test_windows_of_tasks_that_run_together_come_in_turn(
+    start: Callable[..., Server], audio: Path, tmp_path: Path
+) -> None:
+    server = start(PARALLEL)
+    server.send(LoadModel("tiny", str(tmp_path)), *(task(audio, ENDLESS, number) for number in range(3)))
+    while server.wait_for(protocol.WindowDone).task_id != "task-2":
+        pass
+    windows = [server.wait_for(protocol.WindowDone) for _ in range(6)]
+    assert [(report.task_id, report.lease_token) for report in windows] == [
+        (f"task-{number}", f"lease-{number}") for number in (0, 1, 2)
+    ] * 2
+
+
+def test_a_command_is_obeyed_while_tasks_run(start: Callable[..., Server], audio: Path, tmp_path: Path) -> None:
+    server = start(PARALLEL)
+    server.send(LoadModel("tiny", str(tmp_path)), task(audio, ENDLESS))
+    server.wait_for(protocol.WindowDone)
+    server.send(LoadModel("base", str(tmp_path)), UnloadModel("base"), task(audio, "fail", 2))
+    assert server.wait_for(protocol.ModelLoaded).model == "base"
+    assert server.wait_for(protocol.ModelUnloaded) == protocol.ModelUnloaded("base")
+    assert server.wait_for(protocol.TaskFailed).task_id == "task-2"
+
+
+def test_of_several_tasks_only_the_stopped_one_ends(start: Callable[..., Server], audio: Path, tmp_path: Path) -> None:
+    server = start(PARALLEL)
+    server.send(LoadModel("tiny", str(tmp_path)))
+    server.send(task(audio, None, 1), task(audio, ENDLESS, 2), task(audio, None, 3))
+    server.wait_for(protocol.WindowDone)
+    server.send(StopTask("task-2", "lease-2"))
+    assert until_ended(server, 3) == {"task-1": "TaskDone", "task-2": "TaskStopped", "task-3": "TaskDone"}
+
+
+def test_a_failure_of_one_leaves_the_others_alone(start: Callable[..., Server], audio: Path, tmp_path: Path) -> None:
+    server = start(PARALLEL)
+    server.send(LoadModel("tiny", str(tmp_path)), task(audio, ENDLESS, 1))
+    server.wait_for(protocol.WindowDone)
+    server.send(task(audio, "oom>1", 2), task(audio, None, 3))
+    assert until_ended(server, 2) == {"task-2": "TaskFailed", "task-3": "TaskDone"}
+
+
+def test_a_lost_device_fails_every_task_and_ends_the_worker(
+    start: Callable[..., Server], audio: Path, tmp_path: Path
+) -> None:
+    server = start(PARALLEL)
+    server.send(LoadModel("tiny", str(tmp_path)), *(task(audio, ENDLESS, number) for number in (1, 2)))
+    while server.wait_for(protocol.WindowDone).task_id != "task-2":
+        pass
+    server.send(task(audio, "fail=device_lost", 3))
+    failures = [report for report in server.remaining() if isinstance(report, protocol.TaskFailed)]
+    assert [(report.task_id, report.code) for report in failures] == [
+        (f"task-{number}", "device_lost") for number in (1, 2, 3)
+    ]
+
+
+def test_shutdown_stops_all_that_run_together(start: Callable[..., Server], audio: Path, tmp_path: Path) -> None:
+    server = start(PARALLEL)
+    server.send(LoadModel("tiny", str(tmp_path)))
+    server.send(*(task(audio, ENDLESS, number) for number in range(4)))
+    server.wait_for(protocol.WindowDone)
+    server.send(Shutdown())
+    assert ends(server.remaining()) == {f"task-{number}": "TaskStopped" for number in range(4)}
+
+
 def start_process(device: str = "cpu", factory: str = FAKE) -> tuple[Server, multiprocessing.process.BaseProcess]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=run_worker, args=(theirs, device, factory, 1))
     process.start()
     theirs.close()
     return Server(ours), process
+
+
+def test_a_process_runs_eight_tasks_at_once(audio: Path, tmp_path: Path) -> None:
+    server, process = start_process(factory=PARALLEL)
+    server.send(LoadModel("tiny", str(tmp_path)))
+    server.wait_for(protocol.ModelLoaded)
+    server.send(*(task(audio, None, number) for number in range(8)))
+    assert until_ended(server, 8) == {f"task-{number}": "TaskDone" for number in range(8)}
+    server.send(Shutdown())
+    assert end_of(process) == 0
+    server.connection.close()
 
 
 def end_of(process: multiprocessing.process.BaseProcess) -> int | None:

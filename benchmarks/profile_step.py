@@ -1,0 +1,197 @@
+"""Where the time of one decoding step goes, and what an encoding and a prompt cost beside it.
+
+    python -m benchmarks.profile_step --model tiny.en --rows 1 4 16
+
+Every part is timed on its own, so on a GPU (where each is waited for) their sum is more than a step; the line `step`
+is timed as a whole. Milliseconds; the median of --repeat runs. Real weights, noise for sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields, replace
+from typing import Any
+from unittest import mock
+
+import torch
+
+from benchmarks.machine import describe_machine
+from config import load_settings
+from whisper_core.engine import bank as bank_module
+from whisper_core.engine.active_task import ActiveTask, RunningStrand
+from whisper_core.engine.bank import Bank
+from whisper_core.engine.cross_attention import CrossCache
+from whisper_core.engine.layers import DecoderBlock, DecoderLayers, LayerNorm
+from whisper_core.engine.loaded_model import LoadedModel
+from whisper_core.engine.row_state import RowState
+from whisper_core.engine.self_attention import SelfCache
+from whisper_core.engine.token_rules import TokenRules
+from whisper_core.engine.window import EncodedWindow
+from whisper_core.model_requests import DEFAULT_SETTINGS, Decode
+from whisper_core.options import TranscribeOptions
+from whisper_core.protocol import RunTask
+from whisper_core.reference_model import halve_matrices
+from whisper_core.weights import load_model
+
+PROMPT_LENGTHS = (4, 60, 227)
+
+
+class Stopwatch:
+    """Sums seconds by name; names end up in the order in which they first ran."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            began = self.now()
+            result = call(*arguments, **keywords)
+            self.seconds[name] += self.now() - began
+            return result
+
+        return run
+
+    def now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def timed_layers(layers: DecoderLayers, watch: Stopwatch) -> DecoderLayers:
+    """The same layers, each of whose parts is timed under its field's name."""
+
+    def timed_block(block: DecoderBlock) -> DecoderBlock:
+        parts = {
+            field.name: watch.timed(
+                "layer norms" if isinstance(getattr(block, field.name), LayerNorm) else field.name.replace("_", " "),
+                getattr(block, field.name),
+            )
+            for field in fields(block)
+        }
+        return replace(block, **parts)
+
+    return replace(
+        layers,
+        blocks=tuple(timed_block(block) for block in layers.blocks),
+        vocabulary=watch.timed("vocabulary", layers.vocabulary),
+    )
+
+
+@contextmanager
+def timed_parts(watch: Stopwatch) -> Iterator[None]:
+    """Everything of a step that is not a layer."""
+    functions = [
+        (CrossCache, "attend", "cross attention"),
+        (SelfCache, "attend", "self attention"),
+        (SelfCache, "write", "cache write"),
+        (TokenRules, "apply", "token rules"),
+        (bank_module, "likeliest", "choosing"),
+        (bank_module, "logprob_of", "logprob"),
+        (RowState, "commit", "row state"),
+    ]
+    with ExitStack() as patches:
+        for owner, name, label in functions:
+            patches.enter_context(mock.patch.object(owner, name, watch.timed(label, getattr(owner, name))))
+        yield
+
+
+def filled_bank(model: LoadedModel, layers: DecoderLayers, rows: int) -> Bank:
+    """`rows` windows of noise that have just read a prompt."""
+    bank = Bank(layers, model.shape, model.rules, 1, rows)
+    task = ActiveTask(RunTask("", "", "", "", TranscribeOptions()), mock.Mock())
+    for number in range(rows):
+        mel = torch.randn(model.traits.n_mels, 3000)
+        window = EncodedWindow(mel, own=model.encoder.encode(mel[None]))
+        request = Decode(window, tuple(range(1000, 1040)), "en", "transcribe", 0.0, number, DEFAULT_SETTINGS)
+        bank.add(model.sequence(RunningStrand(task, mock.Mock(), window, request)))
+    return bank
+
+
+def step_times(model: LoadedModel, rows: int, repeat: int) -> dict[str, float]:
+    """Median milliseconds by part; `step` is the whole, timed without the others' watches."""
+    whole = _medians(model, model.layers, rows, repeat, Stopwatch(model.shape.device), timed_as="step")
+    watch = Stopwatch(model.shape.device)
+    with timed_parts(watch):
+        parts = _medians(model, timed_layers(model.layers, watch), rows, repeat, watch)
+    return {**whole, **parts}
+
+
+def _medians(
+    model: LoadedModel, layers: DecoderLayers, rows: int, repeat: int, watch: Stopwatch, *, timed_as: str = ""
+) -> dict[str, float]:
+    bank = filled_bank(model, layers, rows)
+    step = watch.timed(timed_as, bank.step) if timed_as else bank.step
+    samples: dict[str, list[float]] = defaultdict(list)
+    step()  # the first one is slower
+    for _ in range(repeat):
+        watch.seconds.clear()
+        step()
+        for name, seconds in watch.seconds.items():
+            samples[name].append(seconds * 1e3)
+    return {name: statistics.median(values) for name, values in samples.items()}
+
+
+def encoding_times(model: LoadedModel, repeat: int) -> dict[str, float]:
+    watch = Stopwatch(model.shape.device)
+    mel = torch.randn(1, model.traits.n_mels, 3000)
+    encode = watch.timed("encode", model.encoder.encode)
+    samples = []
+    for _ in range(max(2, repeat // 10)):
+        watch.seconds.clear()
+        cross = encode(mel)
+        samples.append(watch.seconds["encode"] * 1e3)
+    times = {"encode": statistics.median(samples)}
+    for length in PROMPT_LENGTHS:
+        tokens = torch.full((length,), 1000, device=model.shape.device)
+        prompt = watch.timed("prompt", bank_module.run_prompt)
+        watch.seconds.clear()
+        for _ in range(3):
+            prompt(model.layers, tokens, cross)
+        times[f"prompt of {length}"] = watch.seconds["prompt"] / 3 * 1e3
+    return times
+
+
+def loaded(name: str, device: torch.device) -> LoadedModel:
+    model = load_model(name, load_settings().models_dir, "cpu")
+    if device.type == "cuda":
+        halve_matrices(model)
+    return LoadedModel(model.to(device), torch.float16 if device.type == "cuda" else torch.float32)
+
+
+def table(columns: dict[str, dict[str, float]]) -> str:
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    lines = [f"| ms | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    for name in names:
+        cells = " | ".join(f"{column[name]:.2f}" if name in column else "" for column in columns.values())
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--repeat", type=int, default=40)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    print(describe_machine())
+    with torch.inference_mode():
+        model = loaded(options.model, device)
+        for threads in options.threads if device.type == "cpu" else [1]:
+            torch.set_num_threads(threads)
+            print(f"\n{options.model}, {device}, {threads} thread(s)\n")
+            columns = {f"{rows} rows": step_times(model, rows, options.repeat) for rows in options.rows}
+            print(table(columns), flush=True)
+            print("\n" + table({"one window": encoding_times(model, options.repeat)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The parts of the benchmarks that figures rest on; no figure is tested."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks import contenders as who
+from benchmarks.child_process import Child, Sound
+from benchmarks.contenders import Contender, measure_in_turns, median_run
+from benchmarks.document import replace_between_markers, table
+from benchmarks.measurement import Measurement, Text
+from benchmarks.recordings import Recording, long_recording, one_minute_recordings, read_recordings
+from benchmarks.run_engine import drive
+from benchmarks.scores import normalised_error_rate, share_of_equal_segments, share_of_identical_texts
+from benchmarks.throughput_tables import comparison, growth, health
+from whisper_core.engine_protocol import TaskWatch
+from whisper_core.options import TranscribeOptions
+from whisper_core.protocol import RunTask
+from whisper_core.transcript import Transcript
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+
+
+def recording(name: str, text: str | None = "red cat", seconds: float = 60.0) -> Recording:
+    return Recording(name, Path(name), Path(name), seconds, "en", text, (name,))
+
+
+def text(*segments: str) -> Text:
+    parts = tuple((float(place), place + 1.0, words) for place, words in enumerate(segments))
+    return Text("".join(segments), parts)
+
+
+def run(seconds: float, *segments: str, **fields: object) -> Measurement:
+    return Measurement(seconds, {"a": text(*segments)}, 2**20, **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Recording], list[Recording], Path]:
+    """Those of the repository, sixteen of a minute, and the folder that they are in."""
+    scratch = tmp_path_factory.mktemp("scratch")
+    recordings = read_recordings(DATA, scratch)
+    return recordings, one_minute_recordings(recordings, 16, scratch), scratch
+
+
+def test_sixteen_one_minute_recordings_are_all_different(made: tuple[list[Recording], list[Recording], Path]) -> None:
+    minutes = made[1]
+    assert len({minute.samples_path.read_bytes() for minute in minutes}) == 16
+    assert all(45 <= minute.seconds <= 85 for minute in minutes)
+    assert all(minute.file.is_file() and minute.text for minute in minutes)
+
+
+def test_a_joined_recording_says_what_its_parts_say(made: tuple[list[Recording], list[Recording], Path]) -> None:
+    recordings, minutes, _ = made
+    said = {one.name: one.text for one in recordings}
+    joined = next(minute for minute in minutes if len(minute.parts) == 2)
+    assert joined.text == " ".join(str(said[part]) for part in joined.parts)
+
+
+def test_the_long_recording_is_joined_where_there_is_none(made: tuple[list[Recording], list[Recording], Path]) -> None:
+    recordings, minutes, scratch = made
+    assert 480 <= long_recording(recordings, minutes, 480, scratch).seconds < 580
+
+
+def test_more_recordings_than_can_be_made_are_refused(made: tuple[list[Recording], list[Recording], Path]) -> None:
+    recordings, _, scratch = made
+    with pytest.raises(ValueError, match="500 one-minute recordings"):
+        one_minute_recordings(recordings, 500, scratch)
+
+
+def test_segments_are_equal_by_times_and_text() -> None:
+    upstream = {"a": text("one", "two"), "b": text("three", "four")}
+    ours = {"a": text("one", "two"), "b": text("three", "for")}
+    assert share_of_equal_segments(ours, upstream) == 0.75
+    assert share_of_identical_texts(ours, upstream) == 0.5
+
+
+def test_recordings_without_a_text_have_no_error_rate() -> None:
+    heard = {"a": text("Red, bat!"), "b": text("anything")}
+    assert normalised_error_rate([recording("a"), recording("b", None)], heard) == 0.5
+
+
+def test_a_child_answers_by_lines_whatever_its_libraries_print() -> None:
+    with Child(sys.executable, "tests.benchmarks.echo_child") as child:
+        for mode in ("exact", "vad"):
+            answer = child.measure([Sound("a", "a.pcm")], mode)
+            assert answer.texts == {"a": Text("a.pcm", ((0.0, 1.5, mode),))}
+            assert (answer.windows, answer.peak_bytes > 0) == (1, True)
+
+
+def test_a_child_that_ends_is_an_error() -> None:
+    with Child(sys.executable, "benchmarks.no_such_module") as child, pytest.raises((RuntimeError, BrokenPipeError)):
+        child.measure([Sound("a", "a.pcm")])
+
+
+def test_contenders_take_turns_and_the_median_run_counts() -> None:
+    order: list[str] = []
+    times = iter([3.0, 9.0, 1.0, 8.0, 2.0, 7.0])
+
+    def contender(name: str) -> Contender:
+        def measure(recordings: object) -> Measurement:
+            order.append(name)
+            return run(next(times), "one")
+
+        return Contender(name, measure)
+
+    runs = measure_in_turns([contender("A"), contender("B")], [recording("a")], 3)
+    assert order == ["A", "B"] * 3
+    assert [median_run(runs[name]).seconds for name in "AB"] == [2.0, 8.0]
+
+
+def test_the_comparison_takes_end_to_end_for_this_project() -> None:
+    runs = {
+        who.OPENAI: [run(30.0, " red", " cat", windows=3, tokens=30, fallbacks=0)],
+        who.BATCHED: [run(15.0, " red cat", windows=2, tokens=20, fallbacks=0)],
+        who.engine_name("exact"): [run(6.0, " red", " cat", windows=3, tokens=33, fallbacks=1, occupancy=0.5)],
+        who.server_name("exact"): [run(10.0, " red", " cat")],
+    }
+    last = comparison(runs, [recording("a")], ["exact"]).splitlines()[-1]
+    assert last == (
+        "| this project, exact | 6.0 | 10.0 | 3.00 | 1.50 | 0.50 | 11 | 50 % | 33 % | 0.0000 | 100 % | 100 % | 1 / 1 |"
+    )
+
+
+def test_growth_is_counted_from_one_task() -> None:
+    by_count = {
+        count: {who.engine_name("exact"): [run(seconds, " one", windows=2 * count)]}
+        for count, seconds in ((1, 10.0), (2, 10.0))
+    }
+    last = growth(by_count, [recording("a"), recording("b")]).splitlines()[-1]
+    assert last == "| 2 | – | 12.0 | – | 2.00 | 0.40 | – |"
+
+
+def test_health_is_told_over_all_runs_of_the_server() -> None:
+    runs = {"server": [run(1.0, health_ms=(1.0, 2.0)), run(1.0, health_ms=(3.0,))], "other": [run(1.0)]}
+    assert "median 2.0 ms, 99 of 100 within 3.0 ms, largest 3.0 ms (3 answers)" in health(runs)
+    assert health({"other": [run(1.0)]}) == ""
+
+
+def test_tables_go_between_their_markers(tmp_path: Path) -> None:
+    document = tmp_path / "benchmarks.md"
+    document.write_text("before\n<!-- speed:begin -->\nold\n<!-- speed:end -->\nafter\n")
+    replace_between_markers(document, "speed", table(["a", "b"], [["1", "2"]]))
+    expected = "before\n<!-- speed:begin -->\n| a | b |\n| --- | ---: |\n| 1 | 2 |\n<!-- speed:end -->\nafter\n"
+    assert document.read_text() == expected
+    with pytest.raises(ValueError, match="other:begin"):
+        replace_between_markers(document, "other", "")
+
+
+class TwoSlots:
+    """An engine that ends its oldest task at every turn and counts how many it had."""
+
+    slots = 2
+
+    def __init__(self, end: Callable[[TaskWatch], None]) -> None:
+        self._end = end
+        self._tasks: list[TaskWatch] = []
+        self.most = 0
+
+    def begin(self, command: RunTask, watch: TaskWatch) -> None:
+        self._tasks.append(watch)
+        self.most = max(self.most, len(self._tasks))
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._tasks)
+
+    def advance(self) -> None:
+        self._end(self._tasks.pop(0))
+
+
+def commands(count: int) -> list[RunTask]:
+    return [RunTask(str(number), "", "toy", "", TranscribeOptions()) for number in range(count)]
+
+
+def test_the_engine_gets_as_many_tasks_as_it_has_slots() -> None:
+    engine = TwoSlots(lambda watch: watch.done(Transcript("", "en", ()), 0))
+    watches = drive(engine, commands(5))  # type: ignore[arg-type]
+    assert [watch.result().language for watch in watches] == ["en"] * 5
+    assert engine.most == 2
+
+
+def test_a_failed_task_raises_its_own_error() -> None:
+    engine = TwoSlots(lambda watch: watch.failed(OSError("no such file")))
+    (watch,) = drive(engine, commands(1))  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="no such file"):
+        watch.result()

@@ -1,0 +1,279 @@
+"""Several tasks at once on a device: a real database, a real worker, and a fake engine that runs up to eight."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config import load_settings
+from errors import InvalidOptionError
+from optimizer.device_worker import ENGINE_FACTORIES
+from optimizer.devices import DeviceSpec
+from optimizer.events import Event, TaskChanged
+from optimizer.memory_estimation import MemoryEstimationPool
+from optimizer.system import OptimizedWhisperSystem
+from optimizer.task import TaskStatus
+from optimizer.waiting_reasons import WaitCode
+from tests.fake_engine import WEIGHTS_BYTES
+from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
+
+DATA = Path(__file__).parent.parent / "data"
+SHORT = DATA / "librivox-0880.flac"
+LONG = DATA / "dev-minute-01.flac"  # three windows of the fake engine
+ROOMY = DeviceSpec("cpu", "cpu", "roomy", 100 * 10**9)
+HOLD = "endless window_s=0.02"  # runs until it is cancelled
+
+Open = Callable[..., Any]
+Submit = Callable[..., str]
+
+
+@pytest.fixture
+def open_parallel(open_system: Open) -> Open:
+    """As open_system, with ParallelFakeEngine and memory enough for everything."""
+    return partial(open_system, fake_engine=PARALLEL_FAKE_ENGINE, devices=[ROOMY])
+
+
+class MostRunning:
+    """The most tasks that ran at the same time, by model and in all."""
+
+    def __init__(self, system: OptimizedWhisperSystem) -> None:
+        self.by_model: Counter[str] = Counter()
+        self.total = 0
+        self._system = system
+        system.add_listener(self._note)
+
+    def _note(self, event: Event) -> None:
+        if not isinstance(event, TaskChanged):
+            return
+        running: Counter[str] = Counter()
+        for device in self._system._scheduler._parts.devices:
+            running.update(each.task.options.model for each in device.running.copy().values())
+        self.total = max(self.total, running.total())
+        for model, count in running.items():
+            self.by_model[model] = max(self.by_model[model], count)
+
+
+def device_of(system: OptimizedWhisperSystem) -> dict[str, Any]:
+    (device,) = system.status()["devices"]
+    return device
+
+
+def wait_running(watcher: Watcher, count: int) -> list[str]:
+    watcher.wait_until(lambda: len(device_of(watcher.system)["running"]) == count, f"{count} running tasks")
+    return device_of(watcher.system)["running"]
+
+
+def wait_for_a_window(watcher: Watcher, *task_ids: str) -> None:
+    for task_id in task_ids:
+        watcher.wait_until(lambda task_id=task_id: watcher.system.task(task_id).task.windows_done > 0, "a window")
+
+
+def cancel_all(watcher: Watcher, task_ids: list[str]) -> None:
+    for task_id in task_ids:
+        watcher.system.cancel(task_id)
+    wait_running(watcher, 0)
+
+
+@contextmanager
+def nothing_promised_after(watcher: Watcher) -> Iterator[None]:
+    """When all tasks have ended, the ledger holds the worker and the resident models only."""
+    yield
+    wait_running(watcher, 0)
+    owners = {entry.owner for entry in watcher.system._scheduler._parts.devices[0].pool.snapshot().reservations}
+    assert all(owner == "context" or owner.startswith("model:") for owner in owners)
+
+
+@pytest.mark.parametrize("in_thread", [True, False])
+def test_eight_tasks_run_at_once_and_a_ninth_waits(open_parallel: Open, submit: Submit, in_thread: bool) -> None:
+    with open_parallel(in_thread=in_thread) as system:
+        watcher = Watcher(system)
+        ids = [submit(system, SHORT, knobs=HOLD) for _ in range(8)]
+        assert set(wait_running(watcher, 8)) == set(ids)
+        ninth = submit(system, SHORT)
+        watcher.wait_until(lambda: system.task(ninth).waiting_reason is not None, "a reason")
+        reason = system.task(ninth).waiting_reason
+        assert reason is not None
+        assert (reason.code.value, reason.data) == ("tasks_ahead", {"count": 8})
+        assert device_of(system)["slots"] == 8
+        with nothing_promised_after(watcher):
+            system.cancel(ids[0])
+            watcher.wait_for(ninth, TaskStatus.COMPLETED)
+            cancel_all(watcher, ids[1:])
+
+
+def test_a_device_is_topped_up_round_after_round_until_the_limit(open_parallel: Open, submit: Submit) -> None:
+    with open_parallel(max_concurrent_tasks_limit=7, min_batch_size=2, max_batch_size=3) as system:
+        watcher = Watcher(system)
+        ids = [submit(system, SHORT, knobs=HOLD) for _ in range(9)]
+        wait_running(watcher, 7)
+        watcher.wait_until(lambda: device_of(system)["resident_models"] == ["tiny.en"], "the model")
+        assert len(device_of(system)["running"]) == 7
+        cancel_all(watcher, ids)
+
+
+def test_memory_decides_how_many_run(open_parallel: Open, submit: Submit) -> None:
+    pool = MemoryEstimationPool(1.2)
+    total_bytes = pool.estimate("tiny.en", "cpu", audio_seconds=10.0).total
+    pool.record_weights("tiny.en", "cpu", WEIGHTS_BYTES)  # loaded, it turns out smaller, so that more than one fits
+    loaded = pool.estimate("tiny.en", "cpu", audio_seconds=10.0)
+    expected = (total_bytes - loaded.context - loaded.weights) // loaded.task
+    assert 1 < expected < 8
+    with open_parallel(devices=[DeviceSpec("cpu", "cpu", "small", total_bytes)]) as system:
+        watcher = Watcher(system)
+        ids = [submit(system, SHORT, knobs=HOLD) for _ in range(expected + 2)]
+        running = wait_running(watcher, expected)
+        waiting = next(task_id for task_id in ids if task_id not in running)
+
+        def is_short() -> bool:
+            reason = system.task(waiting).waiting_reason
+            return reason is not None and reason.code is WaitCode.MEMORY_SHORT
+
+        watcher.wait_until(is_short, "the shortage as the reason")
+        assert len(device_of(system)["running"]) == expected
+        cancel_all(watcher, ids)
+
+
+def test_tasks_of_several_models_run_at_the_same_time(open_parallel: Open, submit: Submit) -> None:
+    with open_parallel() as system:
+        watcher, most = Watcher(system), MostRunning(system)
+        models = ("tiny.en", "base", "tiny", "base", "tiny.en", "tiny")
+        ids = [submit(system, LONG, model=model, knobs="window_s=0.2") for model in models]
+        tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED) for task_id in ids]
+        assert [task.attempt for task in tasks] == [1] * 6
+        assert set(most.by_model) == {"tiny.en", "base", "tiny"}
+        assert most.total > max(most.by_model.values())
+        assert device_of(system)["resident_models"] == ["base", "tiny", "tiny.en"]
+
+
+def test_of_several_running_tasks_only_the_cancelled_one_ends(open_parallel: Open, submit: Submit) -> None:
+    with open_parallel() as system:
+        watcher = Watcher(system)
+        ids = [submit(system, LONG, knobs="window_s=0.3") for _ in range(4)]
+        wait_for_a_window(watcher, *ids)
+        system.cancel(ids[2])
+        statuses = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.CANCELLED).status for task_id in ids]
+        assert statuses == [TaskStatus.COMPLETED] * 2 + [TaskStatus.CANCELLED] + [TaskStatus.COMPLETED]
+
+
+def test_of_several_running_tasks_one_runs_out_of_memory(open_parallel: Open, submit: Submit) -> None:
+    with open_parallel(max_task_retries=1) as system:
+        watcher = Watcher(system)
+        held = [submit(system, SHORT, knobs=HOLD) for _ in range(3)]
+        wait_for_a_window(watcher, *held)
+        failing = submit(system, SHORT, knobs="oom>3")
+        task = watcher.wait_for(failing, TaskStatus.RETRYING)
+        assert [error.code for error in task.errors] == ["out_of_memory"]
+        assert watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED).attempt == 1
+        assert set(wait_running(watcher, 3)) == set(held)
+        cancel_all(watcher, held)
+
+
+def test_when_a_worker_dies_the_tasks_that_had_got_on_come_back_and_are_not_charged(
+    open_parallel: Open, submit: Submit
+) -> None:
+    with open_parallel(in_thread=False, max_task_retries=0) as system:
+        watcher = Watcher(system)
+        others = [submit(system, SHORT, knobs=HOLD) for _ in range(4)]
+        wait_for_a_window(watcher, *others)
+        killer = submit(system, SHORT, knobs="abort@0")
+        assert watcher.wait_for(killer, TaskStatus.FAILED).errors[-1].code == "worker_died"
+        for task_id in others:
+            watcher.wait_until(lambda task_id=task_id: system.task(task_id).task.attempt == 2, "a second attempt")
+        with nothing_promised_after(watcher):
+            tasks = [system.task(task_id).task for task_id in others]
+            assert [(task.attempt, task.uncharged, len(task.errors)) for task in tasks] == [(2, 1, 1)] * 4
+            cancel_all(watcher, others)
+
+
+@pytest.mark.parametrize("knobs", ["abort@0", "fail=device_lost"])
+def test_of_tasks_that_began_together_only_the_one_that_kills_is_charged(
+    open_parallel: Open, submit: Submit, knobs: str
+) -> None:
+    """Which of them it is cannot be known at the first death; they are then begun one by one."""
+    with open_parallel(in_thread=False, max_task_retries=0, min_batch_size=4) as system:
+        watcher = Watcher(system)
+        starter = submit(
+            system, LONG, knobs="window_s=0.3"
+        )  # so that the others wait for the worker and begin together
+        ids = [submit(system, SHORT, knobs=each) for each in ("", knobs, "", "")]
+        tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED) for task_id in (starter, *ids)]
+        assert [task.status.value for task in tasks] == ["completed", "completed", "failed", "completed", "completed"]
+        assert {error.code for error in tasks[2].errors} <= {"worker_died", "device_lost"}
+        assert all(task.attempt - task.uncharged == 1 for task in tasks)
+
+
+def test_a_stop_gives_all_running_tasks_back_and_the_next_start_completes_them(
+    open_parallel: Open, submit: Submit
+) -> None:
+    with open_parallel() as system:
+        ids = [submit(system, LONG, knobs="window_s=0.3") for _ in range(5)]
+        wait_for_a_window(Watcher(system), *ids)
+    with open_parallel() as system:
+        watcher = Watcher(system)
+        for task_id in ids:
+            assert watcher.wait_for(task_id, TaskStatus.COMPLETED).errors == ()
+            assert [segment.id for segment in system.transcript(task_id)[0].segments] == [0, 1, 2]
+
+
+# --- the limit `auto` --------------------------------------------------------------------------------------------
+
+
+def test_without_a_limit_as_many_run_as_the_devices_have_slots(open_parallel: Open, submit: Submit) -> None:
+    devices = [ROOMY, DeviceSpec("cuda:0", "cuda", "a card", 100 * 10**9)]
+    with open_parallel(devices=devices, max_concurrent_tasks_limit="auto", max_batch_size=8) as system:
+        watcher = Watcher(system)
+        watcher.wait_until(lambda: all(status.is_ready for status in system._statuses()), "ready devices")
+        ids = [submit(system, SHORT, knobs=HOLD) for _ in range(18)]
+        watcher.wait_until(lambda: sum(len(s.running) for s in system._statuses()) == 16, "sixteen running tasks")
+        report = system.status()
+        assert report["limits"]["max_concurrent_tasks"] == 16
+        assert report["settings"]["MAX_CONCURRENT_TASKS_LIMIT"] == "auto"
+        for task_id in ids:
+            system.cancel(task_id)
+
+
+def test_the_limit_auto_can_be_narrowed_while_running(open_parallel: Open, submit: Submit) -> None:
+    with open_parallel(max_concurrent_tasks_limit="auto", min_concurrent_tasks=2) as system:
+        watcher = Watcher(system)
+        assert system.set_limits(max_concurrent_tasks=2)["limits"]["max_concurrent_tasks"] == 2
+        with pytest.raises(InvalidOptionError):
+            system.set_limits(max_concurrent_tasks=1)
+        ids = [submit(system, SHORT, knobs=HOLD) for _ in range(4)]
+        running = wait_running(watcher, 2)
+        wait_for_a_window(watcher, *running)
+        assert len(device_of(system)["running"]) == 2
+        cancel_all(watcher, ids)
+
+
+# --- which engine ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "engine"),
+    [
+        ({"engine": "batch"}, "batch"),
+        ({"engine": "reference"}, "reference"),
+        ({"engine": "batch", "enable_optimization_system": False}, "reference"),
+    ],
+)
+def test_the_engine_is_the_settings_one_and_the_plain_path_has_the_reference(
+    make_settings: Callable[..., Any], values: dict[str, Any], engine: str
+) -> None:
+    system = OptimizedWhisperSystem(make_settings(**values))
+    assert system._worker_config().engine_factory == ENGINE_FACTORIES[engine]
+    assert load_settings(None).engine in ENGINE_FACTORIES
+
+
+def test_the_plain_path_runs_one_task_at_a_time_whatever_the_engine_can(open_parallel: Open, submit: Submit) -> None:
+    with open_parallel(enable_optimization_system=False) as system:
+        watcher, most = Watcher(system), MostRunning(system)
+        ids = [submit(system, LONG, knobs="window_s=0.05") for _ in range(4)]
+        for task_id in ids:
+            watcher.wait_for(task_id, TaskStatus.COMPLETED)
+        assert most.total == 1

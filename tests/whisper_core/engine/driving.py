@@ -1,0 +1,150 @@
+"""Recordings through a BatchEngine with a model of the test's own, and how two transcripts are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from whisper.model import Whisper
+
+from tests.whisper_core.parity import Samples
+from whisper_core.engine import batch_engine
+from whisper_core.engine.batch_engine import BatchEngine
+from whisper_core.features import LogMel
+from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
+from whisper_core.options import TranscribeOptions
+from whisper_core.protocol import RunTask
+from whisper_core.reference_model import ReferenceModel
+from whisper_core.transcribe import transcribe_audio
+from whisper_core.transcript import Transcript, WindowResult
+
+MODEL = "tiny.en"  # whatever the test's model is, it is loaded under this name
+MANY_ROUNDS = 100_000
+FRAME_S = 0.02
+LAST_BITS = 2e-3  # of a mean logprob, whose 200 terms of other batch sizes differ in their last bits
+
+
+@dataclass
+class Watch:
+    """What an engine told of one task. stops_after: windows."""
+
+    stops_after: int | None = None
+    windows: list[WindowResult] = field(default_factory=list)
+    transcript: Transcript | None = None
+    error: Exception | None = None
+    was_stopped: bool = False
+    peak_bytes: int = -1
+
+    @property
+    def is_over(self) -> bool:
+        return self.was_stopped or self.transcript is not None or self.error is not None
+
+    def window(self, window: WindowResult) -> None:
+        assert not self.is_over
+        self.windows.append(window)
+
+    def should_stop(self) -> bool:
+        return self.stops_after is not None and len(self.windows) >= self.stops_after
+
+    def done(self, transcript: Transcript, peak_bytes: int) -> None:
+        assert not self.is_over
+        self.transcript, self.peak_bytes = transcript, peak_bytes
+
+    def stopped(self) -> None:
+        assert not self.is_over
+        self.was_stopped = True
+
+    def failed(self, error: Exception) -> None:
+        assert not self.is_over
+        self.error = error
+
+
+@contextmanager
+def engine_with(
+    model: Whisper, settings: DecodeSettings = DEFAULT_SETTINGS, *, slots: int = 16
+) -> Iterator[BatchEngine]:
+    """An engine on the CPU that has `model` resident. Tests of the toy run on one thread, so the engine does too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch_engine, "load_model", lambda name, models_dir, device: model)
+        patch.setitem(batch_engine.SLOTS, "cpu", slots)
+        engine = BatchEngine("cpu", 1, settings)
+        engine.load(MODEL, Path())
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def begin(engine: BatchEngine, path: Path, options: TranscribeOptions, watch: Watch, seed: int = 0) -> None:
+    name = f"{path.stem}-{id(watch)}"
+    engine.begin(RunTask(name, name, MODEL, str(path), options, seed=seed), watch)
+
+
+def run_until_idle(engine: BatchEngine, between: Callable[[], None] = lambda: None) -> None:
+    for _ in range(MANY_ROUNDS):
+        if not engine.is_busy:
+            return
+        engine.advance()
+        between()
+    pytest.fail("the engine did not come to an end")
+
+
+def write_samples(path: Path, samples: Samples) -> Path:
+    samples.astype("<i2").tofile(path)
+    return path
+
+
+def transcribe_together(
+    model: Whisper,
+    recordings: Sequence[Samples],
+    options: TranscribeOptions | Sequence[TranscribeOptions],
+    settings: DecodeSettings,
+    folder: Path,
+    *,
+    slots: int = 16,
+    seed: int = 0,
+) -> list[Transcript]:
+    """All at once through one engine."""
+    each = [options] * len(recordings) if isinstance(options, TranscribeOptions) else options
+    watches = [Watch() for _ in recordings]
+    with engine_with(model, settings, slots=slots) as engine:
+        for number, (samples, wanted, watch) in enumerate(zip(recordings, each, watches, strict=True)):
+            begin(engine, write_samples(folder / f"{number}.pcm", samples), wanted, watch, seed)
+        run_until_idle(engine)
+    for watch in watches:
+        if watch.error is not None:
+            raise watch.error
+    return [watch.transcript for watch in watches if watch.transcript is not None]
+
+
+def alone_by_reference(
+    model: Whisper, samples: Samples, options: TranscribeOptions, settings: DecodeSettings, seed: int = 0
+) -> Transcript:
+    """By openai-whisper's own decoding, with the task's seed."""
+    reference = ReferenceModel(model, seed=seed)
+    transcript = transcribe_audio(
+        LogMel(samples, model.dims.n_mels), reference.traits, options, reference.serve, settings=settings
+    )
+    assert transcript is not None
+    return transcript
+
+
+def assert_same(ours: Transcript, expected: Transcript) -> None:
+    """Text, tokens, segments and temperatures are equal; sums of floats up to the order of summing."""
+    assert ours.text == expected.text
+    assert ours.language == expected.language
+    assert len(ours.segments) == len(expected.segments)
+    for mine, theirs in zip(ours.segments, expected.segments, strict=True):
+        assert (mine.id, mine.seek, mine.text, mine.tokens) == (theirs.id, theirs.seek, theirs.text, theirs.tokens)
+        assert mine.temperature == theirs.temperature
+        assert mine.compression_ratio == theirs.compression_ratio
+        assert mine.avg_logprob == pytest.approx(theirs.avg_logprob, abs=LAST_BITS)
+        assert mine.no_speech_prob == pytest.approx(theirs.no_speech_prob, rel=LAST_BITS, abs=1e-6)
+        assert [word.word for word in mine.words or ()] == [word.word for word in theirs.words or ()]
+        tolerance = FRAME_S + 1e-6 if theirs.words else 0.0
+        assert (mine.start, mine.end) == pytest.approx((theirs.start, theirs.end), abs=tolerance)
+        for my_word, their_word in zip(mine.words or (), theirs.words or (), strict=True):
+            assert (my_word.start, my_word.end) == pytest.approx((their_word.start, their_word.end), abs=tolerance)

@@ -1,0 +1,250 @@
+"""What happens around the decoding: tasks come and go, are stopped, fail, run out of memory, resume."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from errors import DeviceLostError, EngineError, OutOfMemoryError, SourceMissingError
+from tests.whisper_core.engine.driving import (
+    MODEL,
+    Watch,
+    alone_by_reference,
+    assert_same,
+    begin,
+    engine_with,
+    run_until_idle,
+    write_samples,
+)
+from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
+from whisper_core.engine import bank as bank_module
+from whisper_core.engine.encoder import WindowEncoder
+from whisper_core.model_requests import DEFAULT_SETTINGS
+from whisper_core.options import TranscribeOptions
+from whisper_core.protocol import RunTask
+
+pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
+
+GREEDY = TranscribeOptions(language="en", temperature=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    """Six recordings of one to three windows."""
+    return [write_samples(tmp_path / f"{number}.pcm", noise(9.0 + 12 * number, number)) for number in range(6)]
+
+
+def expected_of(number: int) -> Any:
+    return alone_by_reference(short_toy(7), noise(9.0 + 12 * number, number), GREEDY, DEFAULT_SETTINGS)
+
+
+def test_tasks_join_while_others_run(paths: list[Path]) -> None:
+    watches = [Watch() for _ in paths]
+    with engine_with(short_toy(7), slots=3) as engine:
+        begin(engine, paths[0], GREEDY, watches[0])
+        begun, rounds = 1, 0
+        while engine.is_busy or begun < len(paths):
+            engine.advance()
+            rounds += 1
+            if rounds % 5 == 0 and begun < len(paths):
+                begin(engine, paths[begun], GREEDY, watches[begun])
+                begun += 1
+    for number, watch in enumerate(watches):
+        assert watch.transcript is not None
+        assert_same(watch.transcript, expected_of(number))
+        assert [s for window in watch.windows for s in window.segments] == list(watch.transcript.segments)
+        assert watch.peak_bytes >= 0
+
+
+def test_a_stopped_task_leaves_the_others_as_they_are(paths: list[Path]) -> None:
+    watches = [Watch(stops_after=1 if number % 2 else None) for number in range(6)]
+    with engine_with(short_toy(7)) as engine:
+        for path, watch in zip(paths, watches, strict=True):
+            begin(engine, path, GREEDY, watch)
+        run_until_idle(engine)
+    assert [watch.was_stopped for watch in watches] == [False, True] * 3
+    for number in (0, 2, 4):
+        transcript = watches[number].transcript
+        assert transcript is not None
+        assert_same(transcript, expected_of(number))
+
+
+def test_a_task_that_is_stopped_before_anything_happened(paths: list[Path]) -> None:
+    watch = Watch(stops_after=0)
+    with engine_with(short_toy(7)) as engine:
+        begin(engine, paths[5], GREEDY, watch)
+        run_until_idle(engine)
+    assert watch.was_stopped
+    assert watch.windows == []
+
+
+def test_a_stopped_task_goes_on_from_its_last_window(paths: list[Path]) -> None:
+    first, second = Watch(stops_after=1), Watch()
+    with engine_with(short_toy(7)) as engine:
+        begin(engine, paths[5], GREEDY, first)
+        run_until_idle(engine)
+        window = first.windows[-1]
+        resumed = RunTask("a", "b", MODEL, str(paths[5]), GREEDY, window.checkpoint, window.segments, 1)
+        engine.begin(resumed, second)
+        run_until_idle(engine)
+    assert second.transcript is not None
+    assert_same(second.transcript, expected_of(5))
+    assert [window.index for window in second.windows] == list(range(1, len(second.windows) + 1))
+
+
+def test_a_missing_recording_fails_alone(paths: list[Path], tmp_path: Path) -> None:
+    missing, there = Watch(), Watch()
+    with engine_with(short_toy(7)) as engine:
+        begin(engine, tmp_path / "none.pcm", GREEDY, missing)
+        begin(engine, paths[0], GREEDY, there)
+        run_until_idle(engine)
+    assert isinstance(missing.error, SourceMissingError)
+    assert there.transcript is not None
+
+
+def test_a_language_that_the_model_lacks_fails_alone(paths: list[Path]) -> None:
+    lacking, there = Watch(), Watch()
+    with engine_with(short_toy(7)) as engine:
+        begin(engine, paths[0], TranscribeOptions(language="yue"), lacking)
+        begin(engine, paths[0], GREEDY, there)
+        run_until_idle(engine)
+    assert isinstance(lacking.error, EngineError)
+    assert there.transcript is not None
+
+
+def test_a_model_that_is_not_here(paths: list[Path]) -> None:
+    watch = Watch()
+    with engine_with(short_toy(7)) as engine:
+        engine.begin(RunTask("a", "b", "base", str(paths[0]), GREEDY), watch)
+        assert not engine.is_busy
+    assert isinstance(watch.error, EngineError)
+
+
+def fail_above(limit: int, real: Callable[..., Any], error: type[Exception]) -> Callable[..., Any]:
+    """run_step as it is on a device that has memory for `limit` rows."""
+
+    def run_step(layers: Any, tokens: torch.Tensor, *arguments: Any) -> Any:
+        if len(tokens) > limit:
+            raise error("CUDA out of memory")
+        return real(layers, tokens, *arguments)
+
+    return run_step
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_out_of_memory_shrinks_the_batch_and_fails_nobody(
+    limit: int, paths: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bank_module, "run_step", fail_above(limit, bank_module.run_step, torch.OutOfMemoryError))
+    watches = [Watch() for _ in paths]
+    with engine_with(short_toy(7)) as engine, caplog.at_level(logging.WARNING):
+        for path, watch in zip(paths, watches, strict=True):
+            begin(engine, path, GREEDY, watch)
+        run_until_idle(engine)
+    for number, watch in enumerate(watches):
+        assert watch.error is None
+        assert watch.transcript is not None
+        assert_same(watch.transcript, expected_of(number))
+    assert "batch_shrunk" in caplog.text
+
+
+def test_a_window_that_never_fits_fails_its_task(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    watches = [Watch(), Watch()]
+    with engine_with(short_toy(7)) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(bank_module, "run_step", fail_above(0, bank_module.run_step, torch.OutOfMemoryError))
+            begin(engine, paths[0], GREEDY, watches[0])
+            run_until_idle(engine)
+        begin(engine, paths[0], GREEDY, watches[1])
+        run_until_idle(engine)
+    assert isinstance(watches[0].error, OutOfMemoryError)
+    assert watches[1].transcript is not None
+    assert_same(watches[1].transcript, expected_of(0))
+
+
+def test_an_encoder_without_memory_is_tried_again_with_less_beside_it(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = WindowEncoder.encode, iter([1, 3])
+    calls = iter(range(1000))
+    next_failure = next(failures)
+
+    def encode(self: WindowEncoder, mels: torch.Tensor) -> Any:
+        nonlocal next_failure
+        if next(calls) == next_failure:
+            next_failure = next(failures, -1)
+            raise torch.OutOfMemoryError
+        return real(self, mels)
+
+    monkeypatch.setattr(WindowEncoder, "encode", encode)
+    watches = [Watch() for _ in paths]
+    with engine_with(short_toy(7)) as engine:
+        for path, watch in zip(paths, watches, strict=True):
+            begin(engine, path, GREEDY, watch)
+        run_until_idle(engine)
+    for number, watch in enumerate(watches):
+        if watch.transcript is not None:
+            assert_same(watch.transcript, expected_of(number))
+    # The only window in flight has nobody to make room for it, so its task ends, and is tried anew by the scheduler.
+    assert all(watch.error is None or isinstance(watch.error, OutOfMemoryError) for watch in watches)
+    assert sum(watch.transcript is not None for watch in watches) >= 5
+
+
+def test_a_lost_device_fails_all_tasks_and_ends_the_engine(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_step(*_: Any) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(bank_module, "run_step", run_step)
+    watches = [Watch(), Watch()]
+    with engine_with(short_toy(7)) as engine:
+        for watch in watches:
+            begin(engine, paths[0], GREEDY, watch)
+        with pytest.raises(DeviceLostError):
+            run_until_idle(engine)
+    assert all(isinstance(watch.error, DeviceLostError) for watch in watches)
+
+
+def test_any_other_error_ends_the_tasks_that_were_decoding(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    watches = [Watch(), Watch()]
+    with engine_with(short_toy(7)) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(bank_module, "run_step", fail_above(0, bank_module.run_step, ValueError))
+            begin(engine, paths[0], GREEDY, watches[0])
+            run_until_idle(engine)
+        begin(engine, paths[0], GREEDY, watches[1])
+        run_until_idle(engine)
+    assert isinstance(watches[0].error, ValueError)
+    assert watches[1].transcript is not None
+
+
+def test_chunks_of_a_vad_task_fill_the_slots(paths: list[Path]) -> None:
+    exact, chunked = Watch(), Watch()
+    with engine_with(short_toy(7)) as engine:
+        begin(engine, paths[5], TranscribeOptions(language="en", temperature=0.0, mode="vad"), chunked)
+        begin(engine, paths[1], GREEDY, exact)
+        run_until_idle(engine)
+    assert chunked.transcript is not None
+    assert exact.transcript is not None
+    assert_same(exact.transcript, expected_of(1))
+
+
+def test_an_unloaded_model_is_not_here_any_more(paths: list[Path]) -> None:
+    watch = Watch()
+    with engine_with(short_toy(7)) as engine:
+        assert engine.load(MODEL, Path()) == 0
+        engine.unload(MODEL)
+        begin(engine, paths[0], GREEDY, watch)
+    assert isinstance(watch.error, EngineError)

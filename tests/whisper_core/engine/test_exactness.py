@@ -1,0 +1,152 @@
+"""The batch engine says what openai-whisper says, whatever else is in the batch.
+
+Random weights make long odd sequences, so that every rule is reached; real speech is in test_speech.py. The yardstick
+is upstream's own decoding, reseeded for every window, since the engine draws from a generator of the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+from whisper.model import Whisper
+from whisper.timing import dtw_cpu
+
+from tests.whisper_core.engine.driving import alone_by_reference, assert_same, transcribe_together
+from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
+from tests.whisper_core.toy_model import toy_model
+from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
+from whisper_core.options import TranscribeOptions
+
+pytestmark = [
+    pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY),
+    pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning"),
+]
+
+GREEDY = TranscribeOptions(language="en", temperature=0.0)
+LADDER = TranscribeOptions(language="en")
+HALF_WAY = DecodeSettings(logprob_threshold=-1.2, compression_ratio_threshold=1.9, temperatures=(0.0, 0.3, 0.9))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def alignment() -> None:
+    dtw_cpu(np.zeros((2, 2)))
+    numba.set_num_threads(1)
+
+
+def check(
+    model: Whisper,
+    recordings: list[Samples],
+    options: TranscribeOptions,
+    folder: Path,
+    settings: DecodeSettings = DEFAULT_SETTINGS,
+) -> None:
+    together = transcribe_together(model, recordings, options, settings, folder, seed=5)
+    for samples, ours in zip(recordings, together, strict=True):
+        assert_same(ours, alone_by_reference(model, samples, options, settings, seed=5))
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.1, 29.99, 30.0, 30.01, 65.0])
+def test_at_every_length(seconds: float, tmp_path: Path) -> None:
+    check(short_toy(1), [noise(seconds), noise(7, 1)], GREEDY, tmp_path)
+
+
+@pytest.mark.parametrize(("seed", "sharpness"), [(1, 0.1), (2, 0.3), (3, 0.6), (4, 1.0), (5, 3.0)])
+def test_for_flat_and_for_sharp_models(seed: int, sharpness: float, tmp_path: Path) -> None:
+    check(short_toy(seed, sharpness=sharpness), [noise(50, seed), noise(20, seed + 1)], GREEDY, tmp_path)
+
+
+def test_silence_and_full_scale_beside_noise(tmp_path: Path) -> None:
+    recordings = [np.zeros(RATE * 31, np.int16), np.full(RATE * 2, -32768, np.int16), noise(40)]
+    check(short_toy(2), recordings, GREEDY, tmp_path)
+
+
+def test_on_the_temperature_ladder(tmp_path: Path) -> None:
+    check(short_toy(0), [noise(31), noise(12, 4)], LADDER, tmp_path)
+
+
+def test_when_the_ladder_stops_half_way(tmp_path: Path) -> None:
+    """Some windows fall back and some do not, each drawing from its own task's generator."""
+    check(short_toy(3, sharpness=1.0), [noise(65, seed) for seed in (3, 4, 5)], LADDER, tmp_path, HALF_WAY)
+
+
+def test_the_language_is_detected(tmp_path: Path) -> None:
+    check(short_toy(1), [noise(3.0, 1), noise(35.0, 2)], TranscribeOptions(temperature=0.0), tmp_path)
+
+
+def test_an_english_only_model(tmp_path: Path) -> None:
+    check(short_toy(4, is_multilingual=False), [noise(35)], TranscribeOptions(temperature=0.0), tmp_path)
+
+
+def test_translation_beside_transcription(tmp_path: Path) -> None:
+    model, options = short_toy(5), [replace(GREEDY, language="it", task=task) for task in ("translate", "transcribe")]
+    together = transcribe_together(model, [noise(35)] * 2, options, DEFAULT_SETTINGS, tmp_path)
+    for ours, wanted in zip(together, options, strict=True):
+        assert_same(ours, alone_by_reference(model, noise(35), wanted, DEFAULT_SETTINGS))
+
+
+@pytest.mark.parametrize("conditions", [True, False])
+def test_prompts_of_every_length_in_one_batch(conditions: bool, tmp_path: Path) -> None:
+    model, settings = short_toy(6, n_text_ctx=448), DecodeSettings(condition_on_previous_text=conditions)
+    prompts = [None, "", "  names: Ångström, 東京 ", "long " * 300]
+    options = [replace(GREEDY, initial_prompt=prompt) for prompt in prompts]
+    together = transcribe_together(model, [noise(8)] * len(prompts), options, settings, tmp_path)
+    for ours, wanted in zip(together, options, strict=True):
+        assert_same(ours, alone_by_reference(model, noise(8), wanted, settings))
+
+
+def test_the_longest_prompt_and_then_as_many_tokens_as_fit(tmp_path: Path) -> None:
+    """227 tokens before the first, so 448 positions are full before 224 tokens are sampled."""
+    model = toy_model(12)
+    options = replace(GREEDY, initial_prompt="word " * 400)
+    check(model, [noise(10)], options, tmp_path)
+
+
+@pytest.mark.usefixtures("alignment")
+@pytest.mark.parametrize(("seed", "language"), [(0, "en"), (1, "ja"), (2, "en"), (3, "en")])
+def test_word_timestamps(seed: int, language: str, tmp_path: Path) -> None:
+    options = replace(GREEDY, language=language, word_timestamps=True)
+    check(short_toy(seed), [noise(35, seed)], options, tmp_path)
+
+
+def test_beam_search(tmp_path: Path) -> None:
+    settings = DecodeSettings(beam_size=5, patience=1.5)
+    check(short_toy(9), [noise(31), noise(5, 1), noise(40, 2)], GREEDY, tmp_path, settings)
+
+
+def test_the_best_of_several_samples_after_beam_search(tmp_path: Path) -> None:
+    settings = DecodeSettings(temperatures=(0.0, 0.5), beam_size=2, best_of=3)
+    check(short_toy(10), [noise(31), noise(10, 1)], LADDER, tmp_path, settings)
+
+
+@pytest.mark.parametrize("logprob_threshold", [None, -1.0, -100.0])
+def test_windows_that_are_skipped_as_silence(logprob_threshold: float | None, tmp_path: Path) -> None:
+    settings = DecodeSettings(no_speech_threshold=1e-6, logprob_threshold=logprob_threshold)
+    check(short_toy(1, sharpness=0.6), [noise(65, 1), noise(65, 2)], GREEDY, tmp_path, settings)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 7, 16])
+def test_batches_of_every_size(slots: int, tmp_path: Path) -> None:
+    """More recordings than slots, of odd lengths, in two orders."""
+    model = short_toy(13)
+    recordings = [noise(3.0 + 7.3 * number, number) for number in range(9)]
+    expected = [alone_by_reference(model, samples, GREEDY, DEFAULT_SETTINGS) for samples in recordings]
+    for order in (range(9), reversed(range(9))):
+        numbers = list(order)
+        chosen = [recordings[number] for number in numbers]
+        together = transcribe_together(model, chosen, GREEDY, DEFAULT_SETTINGS, tmp_path, slots=slots)
+        for number, ours in zip(numbers, together, strict=True):
+            assert_same(ours, expected[number])

@@ -1,0 +1,228 @@
+"""One long recording as chunks of speech that are decoded independently of each other: `mode=vad`.
+
+In exact mode each window needs the text of the one before. Here speech_chunks.py cuts the recording at pauses, and each
+chunk is transcribed as exact mode would transcribe it if it were a recording of its own: with the same temperatures and
+thresholds, and what follows the last timestamp is heard again. So chunks can be decoded at the same time, in any order,
+with the same result. What is lost is the text before a chunk as a hint to names and style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from whisper_core.features import HOP_SAMPLES, LogMel, Samples
+from whisper_core.model_requests import (
+    DEFAULT_SETTINGS,
+    Decode,
+    DecodeSettings,
+    DetectLanguage,
+    Encode,
+    ModelTraits,
+    Request,
+)
+from whisper_core.options import TranscribeOptions
+from whisper_core.speech_chunks import Chunk, ChunkCutter
+from whisper_core.transcribe import ResumePoint, transcription_steps
+from whisper_core.transcript import Checkpoint, Segment, Transcript, WindowResult
+from whisper_core.vad import SpeechScan
+from whisper_core.window_rules import seconds_of
+
+Strand = Generator[Request, Any, None]
+
+MIN_UNHEARD_FRAMES = 20  # 200 ms; with less speech than that behind the last timestamp, a model makes words up
+
+
+class ChunkedTranscription:
+    """One recording cut into chunks of speech that are decoded independently of each other, in any order.
+
+    Ask for strands and run them, several at a time if you like. After each strand's end, and whenever there was none to
+    be had, take the finished windows; then see whether it is complete.
+    samples: read as they are needed. resume: where to go on, from a `WindowResult` of this class.
+    One thread. Raises BadRecordError when `resume` is of another recording.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        model: ModelTraits,
+        options: TranscribeOptions,
+        *,
+        settings: DecodeSettings = DEFAULT_SETTINGS,
+        resume: ResumePoint | None = None,
+    ) -> None:
+        self._samples = samples
+        self._model = model
+        self._options = options
+        self._settings = settings
+        self._content_frames = len(samples) // HOP_SAMPLES
+        self._language = options.language or ("" if model.is_multilingual else "en")  # empty: not heard yet
+        self._segments: list[Segment] = []
+        self._next_window = 0
+        after = 0
+        if resume is not None:
+            resume.check(self._content_frames)
+            self._language = resume.checkpoint.language
+            self._segments.extend(resume.segments)
+            self._next_window = resume.first_window
+            after = resume.checkpoint.seek
+        self._cutter = ChunkCutter(SpeechScan(samples), self._content_frames, after=after)
+        self._chunks: list[Chunk] = []  # handed out
+        self._heard: dict[int, tuple[Segment, ...]] = {}  # by index in _chunks; until their window is returned
+        self._num_returned = 0
+
+    def next_strand(self) -> Strand | None:
+        """The steps of the next chunk, or None when none is to be had now; listens to a few minutes at most.
+
+        A strand yields model requests, is sent the answers, and returns when its chunk is done. None means that the
+        first strand has not yet heard the language, that the next few minutes have no speech (ask again, also when no
+        strand is running), or that all were handed out. Raises whatever reading the samples raises.
+        """
+        if not self._language and self._chunks:
+            return None
+        chunk = self._cutter.next_chunk()
+        if chunk is None:
+            return None
+        self._chunks.append(chunk)
+        return self._strand(len(self._chunks) - 1, chunk)
+
+    def finished_windows(self) -> list[WindowResult]:
+        """One for each chunk that is done and whose predecessors are, in order; each is returned once.
+
+        The last known one waits until it is certain that it is the last, which the next call of `next_strand` finds.
+        """
+        windows = []
+        while self._num_returned in self._heard and (self._is_last_known or self._num_returned + 1 < len(self._chunks)):
+            windows.append(self._window(self._num_returned))
+            self._num_returned += 1
+        return windows
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every chunk is done and its window was returned."""
+        return self._is_last_known and self._num_returned == len(self._chunks)
+
+    def transcript(self) -> Transcript:
+        """What was said in the windows returned so far. The language is empty when nobody spoke and none was given."""
+        if not self._language:
+            return Transcript("", "", ())
+        tokens = [token for segment in self._segments for token in segment.tokens]
+        text = self._model.tokenizer(self._language, self._options.task).decode(tokens)
+        return Transcript(text, self._language, tuple(self._segments))
+
+    @property
+    def _is_last_known(self) -> bool:
+        return self._cutter.is_exhausted
+
+    def _strand(self, index: int, chunk: Chunk) -> Strand:
+        mel = _ChunkMel(self._samples[chunk.start * HOP_SAMPLES : chunk.end * HOP_SAMPLES], self._model.n_mels)
+        if not self._language:
+            features = yield Encode(mel.opening())
+            self._language = yield DetectLanguage(features)
+        self._heard[index] = yield from self._transcribe(mel, chunk, self._language)
+
+    def _transcribe(self, mel: LogMel, chunk: Chunk, language: str) -> Generator[Request, Any, tuple[Segment, ...]]:
+        """The chunk's segments in the recording's time, numbered from 0."""
+        segments: list[Segment] = []
+        options = replace(self._options, language=language)
+        with closing(transcription_steps(mel, self._model, options, settings=self._settings)) as steps:
+            answer = None
+            while True:
+                try:
+                    step = steps.send(answer)
+                except StopIteration:
+                    break
+                if not isinstance(step, WindowResult):
+                    answer = yield _moved_request(step, chunk.start)
+                    continue
+                answer = None
+                segments.extend(step.segments)
+                if chunk.start + step.checkpoint.seek > chunk.speech_end - MIN_UNHEARD_FRAMES:
+                    break
+        return tuple(_moved(segment, chunk) for segment in segments)
+
+    def _window(self, index: int) -> WindowResult:
+        segments = tuple(
+            replace(segment, id=len(self._segments) + number) for number, segment in enumerate(self._heard.pop(index))
+        )
+        self._segments.extend(segments)
+        is_last = self._is_last_known and index + 1 == len(self._chunks)
+        checkpoint = Checkpoint(
+            language=self._language,
+            seek=self._content_frames if is_last else self._chunks[index].end,
+            content_frames=self._content_frames,
+        )
+        self._next_window += 1
+        return WindowResult(self._next_window - 1, segments, checkpoint)
+
+
+class _ChunkMel(LogMel):
+    """The features of a chunk by itself, and of the silence that follows it.
+
+    Exact mode has zeros there, as openai-whisper does, which are not what silence looks like: with them tiny.en's word
+    error rate on 14 recordings was 0.0333, with silence 0.0310. With the floor of the whole recording's features in
+    place of the chunk's own it was the same, and that would need the whole recording before the first chunk.
+    """
+
+    def window(self, first: int, frames: int) -> Tensor:
+        return self._normalised(first)
+
+
+def transcribe_chunked(
+    samples: Samples,
+    model: ModelTraits,
+    options: TranscribeOptions,
+    serve: Callable[[Request], Any],
+    *,
+    settings: DecodeSettings = DEFAULT_SETTINGS,
+    resume: ResumePoint | None = None,
+    on_window: Callable[[WindowResult], None] = lambda window: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Transcript | None:
+    """As transcribe.transcribe_audio, chunk by chunk: the transcript, or None when `should_stop` said so between two.
+
+    Raises whatever `serve` raises, EngineError when the model lacks the language, BadRecordError when `resume` is of
+    another recording.
+    """
+    transcription = ChunkedTranscription(samples, model, options, settings=settings, resume=resume)
+    while not transcription.is_complete:
+        if should_stop():
+            return None
+        strand = transcription.next_strand()
+        if strand is not None:
+            _run(strand, serve)
+        for window in transcription.finished_windows():
+            on_window(window)
+    return transcription.transcript()
+
+
+def _run(strand: Strand, serve: Callable[[Request], Any]) -> None:
+    answer = None
+    while True:
+        try:
+            answer = serve(strand.send(answer))
+        except StopIteration:
+            return
+
+
+def _moved_request(request: Request, frames: int) -> Request:
+    """A decoding's seek seeds its sampling, so it must differ from chunk to chunk."""
+    return replace(request, seek=request.seek + frames) if isinstance(request, Decode) else request
+
+
+def _moved(segment: Segment, chunk: Chunk) -> Segment:
+    """A segment of the chunk in the recording's time. What a model places behind the chunk's end is moved to it."""
+
+    def moved(seconds: float) -> float:
+        return round(min(seconds_of(chunk.start) + seconds, seconds_of(chunk.end)), 2)
+
+    words = segment.words
+    if words is not None:
+        words = tuple(replace(word, start=moved(word.start), end=moved(word.end)) for word in words)
+    return replace(
+        segment, seek=chunk.start + segment.seek, start=moved(segment.start), end=moved(segment.end), words=words
+    )

@@ -1,0 +1,88 @@
+"""A task while the engine has it: its recording, its strands, and the one word that ends it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from whisper_core.engine.recording import Recording, Strand
+from whisper_core.engine.window import EncodedWindow
+from whisper_core.engine_protocol import TaskWatch
+from whisper_core.model_requests import Decode
+from whisper_core.protocol import RunTask
+from whisper_core.sample_file import SampleFile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class ActiveTask:
+    """recording: None while it is being opened."""
+
+    command: RunTask
+    watch: TaskWatch
+    recording: Recording | None = None
+    samples: SampleFile | None = None
+    strands: list[RunningStrand] = field(default_factory=list)
+    is_over: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        return self.command.options.mode == "exact"
+
+    def next_strand(self) -> RunningStrand | None:
+        steps = None if self.recording is None else self.recording.next_strand()
+        if steps is None:
+            return None
+        strand = RunningStrand(self, steps)
+        self.strands.append(strand)
+        return strand
+
+    def report_windows(self) -> None:
+        if self.recording is not None:
+            for window in self.recording.finished_windows():
+                self.watch.window(window)
+
+    def done(self, peak_bytes: int) -> None:
+        if self.recording is None:
+            raise RuntimeError("a task cannot be done before its recording was opened")
+        transcript = self.recording.transcript()
+        self._end()
+        self.watch.done(transcript, peak_bytes)
+
+    def stopped(self) -> None:
+        self._end()
+        self.watch.stopped()
+
+    def failed(self, error: Exception) -> None:
+        self._end()
+        self.watch.failed(error)
+
+    def close(self) -> None:
+        """The samples' file; a task that ends while it is being opened is closed afterwards."""
+        if self.samples is not None:
+            self.samples.close()
+
+    def _end(self) -> None:
+        self.is_over = True
+        for strand in self.strands:
+            strand.steps.close()
+        self.strands.clear()
+        self.close()
+
+
+@dataclass(eq=False)
+class RunningStrand:
+    """window: what its latest Encode gave. request: the Decode that it waits for."""
+
+    task: ActiveTask
+    steps: Strand
+    window: EncodedWindow | None = None
+    request: Decode | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.task.is_over
+
+    def end(self) -> None:
+        self.task.strands.remove(self)

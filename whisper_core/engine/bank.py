@@ -1,0 +1,155 @@
+"""A bank of slots: the windows that are being decoded together, and their step.
+
+The slots in use are always the first ones, so a step is over a slice of every tensor: a freed slot is filled at once,
+by the next window or else by the last slot's. All searches in a bank are equally wide, so that a beam's rows lie
+together and share the window's cross-attention cache.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from whisper_core.engine.cross_attention import CrossCache
+from whisper_core.engine.decoder import run_prompt, run_step
+from whisper_core.engine.ended_rows import ended_rows
+from whisper_core.engine.layers import DecoderLayers
+from whisper_core.engine.row_state import RowState
+from whisper_core.engine.sampling import likeliest, logprob_of
+from whisper_core.engine.self_attention import SelfCache
+from whisper_core.engine.sequence import Sequence
+from whisper_core.engine.shape import DecoderShape
+from whisper_core.engine.step_forward import Forward, GraphedForward
+from whisper_core.engine.token_rules import TokenRules
+
+
+class Bank:
+    """width: rows of each slot. Grows by doubling up to `limit` slots as they are wanted."""
+
+    def __init__(self, layers: DecoderLayers, shape: DecoderShape, rules: TokenRules, width: int, limit: int) -> None:
+        self.width = width
+        self.limit = limit
+        self.sequences: list[Sequence] = []
+        self._layers = layers
+        self._shape = shape
+        self._rules = rules
+        self._look = ended_rows(shape.device)
+        self._capacity = 0
+        self._cross = CrossCache.empty(shape, 0)
+        self._cache = SelfCache.empty(shape, 0)
+        self._state = RowState.empty(shape, 0)
+        self._forward = self._make_forward()
+
+    def cross_of(self, slot: int) -> CrossCache:
+        return self._cross.slots(slot)
+
+    def add(self, sequence: Sequence) -> None:
+        """Put an encoded window into a free slot and read its prompt."""
+        if len(self.sequences) == self._capacity:
+            self._allocate(min(max(1, 2 * self._capacity), self.limit))
+        self._place(sequence, len(self.sequences))
+        self.sequences.append(sequence)
+        self._read_prompt(sequence)
+
+    def replace(self, old: Sequence, new: Sequence) -> None:
+        """The next window in the place of a finished one; or the same window, at the next temperature."""
+        slot = self.sequences.index(old)
+        if new.window is not old.window:
+            self._forget(old)
+            self._place(new, slot)
+        self.sequences[slot] = new
+        self._read_prompt(new)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Free a slot; the last slot moves into it."""
+        slot, last = self.sequences.index(sequence), self.sequences.pop()
+        self._forget(sequence)
+        if last is not sequence:
+            self._move(last, slot)
+
+    def step(self) -> list[Sequence]:
+        """Choose the next token of every row. Gives sequences that have ended; they keep their slots for now."""
+        rows = len(self.sequences) * self.width
+        length = min(self._shape.text_positions, max(sequence.length for sequence in self.sequences))
+        state = self._state.rows(0, rows)
+        self._choose(self.sequences, self._forward(rows, length)[:rows], state)
+        return self._look.look(self.sequences, state.is_active)
+
+    def result_state(self, sequence: Sequence) -> RowState:
+        """The rows of a sequence, for its result."""
+        return self._state.rows(sequence.window.slot * self.width, self.width)
+
+    def _place(self, sequence: Sequence, slot: int) -> None:
+        self._cross.slots(slot).copy_from(sequence.window.cross)
+        sequence.window.move_into(self, slot)
+
+    def _read_prompt(self, sequence: Sequence) -> None:
+        """Fill the self-attention cache, note the no-speech probability, choose the first token."""
+        row, length = sequence.window.slot * self.width, len(sequence.prompt)
+        x = run_prompt(self._layers, sequence.prompt, sequence.window.cross, self._cache, row=row)
+        at_start, at_end = self._layers.logits(x[[sequence.sot_index, length - 1]])
+        sequence.no_speech_prob = at_start.softmax(dim=-1)[sequence.tokenizer.no_speech]
+        if self.width > 1:
+            self._cache.rows(row, self.width).copy_from(self._cache.rows(row, 1), length)
+        state = self.result_state(sequence)
+        state.begin(length, sequence.room, self._rules.timestamp_begin)
+        logits = at_end.repeat(self.width, 1)
+        self._rules.apply(logits, state)
+        self._choose([sequence], logits, state)
+
+    def _filtered_logits(self, rows: int, length: int) -> Tensor:
+        """Of the first rows, from their latest tokens. Always of whole slots."""
+        state = self._state.rows(0, rows)
+        positions = state.position.clamp(max=self._shape.text_positions - 1)
+        logits = run_step(self._layers, state.token, positions, length, self._cross, self._cache, self.width)
+        self._rules.apply(logits, state)
+        return logits
+
+    def _choose(self, sequences: list[Sequence], logits: Tensor, state: RowState) -> None:
+        """logits, filtered, and state: of the rows of these sequences."""
+        choice = likeliest(logits)
+        for number, sequence in enumerate(sequences):
+            if not sequence.search.is_greedy:
+                part = slice(number * self.width, (number + 1) * self.width)
+                choice[part] = sequence.search.choose(logits[part], choice[part])
+                self._follow_sources(sequence)
+            sequence.num_sampled += 1
+        state.commit(choice, logprob_of(choice, logits), self._rules.timestamp_begin, self._rules.eot)
+
+    def _follow_sources(self, sequence: Sequence) -> None:
+        sources = sequence.search.sources
+        if sources is not None and sources != list(range(self.width)):
+            row = sequence.window.slot * self.width
+            self._cache.rows(row, self.width).reorder(sources, sequence.length)
+            self.result_state(sequence).reorder(sources)
+
+    def _forget(self, sequence: Sequence) -> None:
+        """Unless the window has been detached, to go on in another bank."""
+        if sequence.window.holder is self:
+            sequence.window.forget()
+
+    def _move(self, sequence: Sequence, slot: int) -> None:
+        source = sequence.window.slot
+        self._cross.slots(slot).copy_from(self._cross.slots(source))
+        first, last = slot * self.width, source * self.width
+        self._cache.rows(first, self.width).copy_from(self._cache.rows(last, self.width), sequence.length)
+        self._state.rows(first, self.width).copy_from(self._state.rows(last, self.width))
+        self.sequences[slot] = sequence
+        sequence.window.move_into(self, slot)
+
+    def _allocate(self, capacity: int) -> None:
+        """Take memory for so many slots and keep what is in those in use."""
+        used, rows = len(self.sequences), len(self.sequences) * self.width
+        cross = CrossCache.empty(self._shape, capacity)
+        cache = SelfCache.empty(self._shape, capacity * self.width)
+        state = RowState.empty(self._shape, capacity * self.width)
+        cross.slots(0, used).copy_from(self._cross.slots(0, used))
+        cache.rows(0, rows).copy_from(self._cache.rows(0, rows), self._shape.text_positions)
+        state.rows(0, rows).copy_from(self._state.rows(0, rows))
+        self._capacity, self._cross, self._cache, self._state = capacity, cross, cache, state
+        self._forward = self._make_forward()
+
+    def _make_forward(self) -> Forward:
+        """Anew for every allocation, since a graph knows its memory by address."""
+        if self._shape.device.type != "cuda" or self._capacity == 0:
+            return self._filtered_logits
+        return GraphedForward(self._filtered_logits, self._capacity * self.width, self._shape.text_positions)

@@ -1,0 +1,74 @@
+"""One resident model: its parts as the engine computes with them, and the requests that are answered at once."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from whisper.model import Whisper
+from whisper.tokenizer import get_tokenizer
+
+from whisper_core.engine.active_task import RunningStrand
+from whisper_core.engine.alignment import align
+from whisper_core.engine.cross_attention import CrossCache
+from whisper_core.engine.decoder import run_prompt
+from whisper_core.engine.encoder import WindowEncoder
+from whisper_core.engine.layers import decoder_layers
+from whisper_core.engine.sequence import Sequence, sequence_of
+from whisper_core.engine.shape import decoder_shape
+from whisper_core.engine.token_rules import TokenRules
+from whisper_core.model_requests import Align, ModelTraits
+from whisper_core.options import TaskKind
+from whisper_core.transcript import Segment
+
+
+class LoadedModel:
+    """dtype: of the model's matrices; fp32 on the CPU, fp16 on a GPU."""
+
+    def __init__(self, model: Whisper, dtype: torch.dtype) -> None:
+        dims = model.dims
+        self._model = model
+        self._tokenizer = cache(self._make_tokenizer)
+        self.shape = decoder_shape(model, dtype)
+        self.layers = decoder_layers(model.decoder, dtype)
+        self.encoder = WindowEncoder(model, self.shape)
+        self.rules = TokenRules.of(self._tokenizer("en", "transcribe"), dims.n_audio_ctx, model.device)
+        self.traits = ModelTraits(
+            is_multilingual=model.is_multilingual,
+            num_languages=model.num_languages,
+            n_audio_ctx=dims.n_audio_ctx,
+            n_text_ctx=dims.n_text_ctx,
+            n_mels=dims.n_mels,
+            tokenizer=self._tokenizer,
+        )
+
+    @property
+    def weights_bytes(self) -> int:
+        """Of all its tensors; the decoder's matrices count once more, since they were laid out anew."""
+        tensors = (*self._model.parameters(), *self._model.buffers(), *self._model.decoder.parameters())
+        return sum(int(tensor.nbytes) for tensor in tensors if not tensor.is_sparse)
+
+    def detect_language(self, cross: CrossCache) -> str:
+        """cross: of one window. Gives the code of the likeliest language."""
+        tokenizer = self._tokenizer(None, None)
+        start = torch.tensor([tokenizer.sot], device=self.shape.device)
+        logits = self.layers.logits(run_prompt(self.layers, start, cross))[0]
+        best = int(logits[list(tokenizer.all_language_tokens)].argmax())
+        language: str = tokenizer.all_language_codes[best]
+        return language
+
+    def align(self, request: Align, cross: CrossCache) -> tuple[Segment, ...]:
+        tokenizer = self._tokenizer(request.language, request.task)
+        return align(request, self.layers, cross, self._model.alignment_heads, tokenizer)
+
+    def sequence(self, strand: RunningStrand) -> Sequence:
+        """For the Decode that the strand waits for."""
+        request = strand.request
+        tokenizer = self._tokenizer(request.language, request.task) if request is not None else None
+        return sequence_of(strand, tokenizer, self.shape.text_positions, self.shape.device)
+
+    def _make_tokenizer(self, language: str | None, task: TaskKind | None) -> Any:
+        return get_tokenizer(
+            self._model.is_multilingual, num_languages=self._model.num_languages, language=language, task=task
+        )

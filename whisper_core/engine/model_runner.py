@@ -1,0 +1,307 @@
+"""One resident model at work: what its tasks' strands ask for is encoded, given a slot, decoded and answered."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from errors import DeviceLostError, OutOfMemoryError
+from whisper_core.device_errors import free_memory, guarded
+from whisper_core.engine.active_task import ActiveTask, RunningStrand
+from whisper_core.engine.bank import Bank
+from whisper_core.engine.cross_attention import CrossCache
+from whisper_core.engine.lane import Lane
+from whisper_core.engine.loaded_model import LoadedModel
+from whisper_core.engine.sequence import Sequence
+from whisper_core.engine.statistics import EngineStatistics
+from whisper_core.engine.window import EncodedWindow
+from whisper_core.model_requests import Align, Decode, DetectLanguage, Encode
+from whisper_core.transcript import WindowResult
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ModelRunner:
+    """slots: windows that are decoded at the same time at most. encoder_batch: windows encoded together at most.
+
+    Everything but the lane's work happens in the caller's thread. A task's own errors end that task; DeviceLostError is
+    raised.
+    """
+
+    def __init__(
+        self, model: LoadedModel, lane: Lane, slots: int, encoder_batch: int, statistics: EngineStatistics
+    ) -> None:
+        self.model = model
+        self._lane = lane
+        self._slots = self._most_slots = slots
+        self._encoder_batch = self._largest_encoder_batch = encoder_batch
+        self._statistics = statistics
+        self._to_encode: deque[RunningStrand] = deque()
+        self._encoding: list[RunningStrand] = []
+        self._ready: deque[RunningStrand] = deque()
+        self._banks: dict[int, Bank] = {}
+
+    @property
+    def num_decoding(self) -> int:
+        """Windows in slots."""
+        return sum(len(bank.sequences) for bank in self._banks.values())
+
+    @property
+    def num_to_encode(self) -> int:
+        return len(self._to_encode)
+
+    def start(self, strand: RunningStrand) -> None:
+        self._drive(strand, None)
+        self._queue(strand)
+
+    def feed_lane(self) -> bool:
+        """Give the lane the next windows to encode, exact tasks' first; False when there are none."""
+        strands = self._next_to_encode()
+        if strands:
+            self._lane.submit(partial(self._encode, strands), then=partial(self._encoded, strands))
+        return bool(strands)
+
+    def encode_here(self) -> None:
+        """The same in this thread, while the lane is at work on another window."""
+        if strands := self._next_to_encode():
+            future: Future[CrossCache] = Future()
+            try:
+                future.set_result(self._encode(strands))
+            except Exception as error:  # noqa: BLE001 - `_encoded` raises it again, as it does the lane's
+                future.set_exception(error)
+            self._encoded(strands, future)
+
+    def admit(self) -> None:
+        """Fill free slots with encoded windows."""
+        while self._ready and self.num_decoding < self._slots:
+            strand = self._ready.popleft()
+            if not strand.is_over:
+                sequence = self.model.sequence(strand)
+                self._try(partial(self._bank(sequence.search.width).add, sequence), [strand])
+
+    def step(self) -> None:
+        """One token for every window in a slot; answer those that have ended, and fill their slots."""
+        for bank in list(self._banks.values()):
+            if bank.sequences:
+                self._step(bank)
+
+    def drop_over(self) -> None:
+        """Forget the strands of tasks that have ended."""
+        self._to_encode = deque(strand for strand in self._to_encode if not strand.is_over)
+        self._ready = deque(strand for strand in self._ready if not strand.is_over)
+        for bank in self._banks.values():
+            for sequence in reversed(bank.sequences.copy()):
+                if sequence.strand.is_over:
+                    bank.remove(sequence)
+
+    def rest(self) -> None:
+        """No task is here: give back what the slots took, and believe in the memory again."""
+        self._banks.clear()
+        self._slots, self._encoder_batch = self._most_slots, self._largest_encoder_batch
+
+    # --- strands -----------------------------------------------------------------------------------------------
+
+    def _drive(self, strand: RunningStrand, answer: Any) -> None:
+        """Answer the strand until it waits for an encoding or a decoding, or has ended."""
+        try:
+            while not strand.is_over:
+                step = strand.steps.send(answer)
+                match step:
+                    case WindowResult():
+                        self._report(strand, step)
+                        answer = None
+                    case Encode():
+                        self._forget_window(strand)
+                        strand.window = EncodedWindow(step.mel)
+                        return
+                    case Decode():
+                        strand.request = step
+                        return
+                    case DetectLanguage() | Align():
+                        answer = guarded(partial(self._answer, strand, step))
+        except StopIteration:
+            strand.end()
+            strand.task.report_windows()
+        except DeviceLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's
+            strand.task.failed(error)
+
+    def _report(self, strand: RunningStrand, window: WindowResult) -> None:
+        task = strand.task
+        task.watch.window(window)
+        if task.watch.should_stop():
+            task.stopped()
+
+    def _answer(self, strand: RunningStrand, request: DetectLanguage | Align) -> Any:
+        if strand.window is None:
+            raise RuntimeError("the strand has encoded no window")
+        if isinstance(request, Align):
+            return self.model.align(request, strand.window.cross)
+        return self.model.detect_language(strand.window.cross)
+
+    def _forget_window(self, strand: RunningStrand) -> None:
+        """What lies in a slot is forgotten with the slot."""
+        if strand.window is not None and strand.window.holder is None:
+            strand.window.forget()
+
+    def _queue(self, strand: RunningStrand) -> None:
+        """Where the strand waits now."""
+        if strand.is_over or strand.window is None or strand not in strand.task.strands:
+            return
+        if not strand.window.is_encoded:
+            if strand not in self._to_encode:
+                self._to_encode.append(strand)
+        elif strand.request is not None:
+            self._ready.append(strand)
+
+    # --- encoding ----------------------------------------------------------------------------------------------
+
+    def _next_to_encode(self) -> list[RunningStrand]:
+        """No more than will find a slot soon, since an encoded window takes a slot's memory."""
+        room = self._slots + self._encoder_batch - self.num_decoding - len(self._encoding) - len(self._ready)
+        waiting = sorted(self._to_encode, key=lambda strand: not strand.task.is_exact)
+        strands = waiting[: max(0, min(room, self._encoder_batch))]
+        for strand in strands:
+            self._to_encode.remove(strand)
+        self._encoding.extend(strands)
+        return strands
+
+    @torch.inference_mode()
+    def _encode(self, strands: list[RunningStrand]) -> CrossCache:
+        """In the lane's thread or this one."""
+        began = time.perf_counter()
+        mels = torch.stack([_mel_of(strand) for strand in strands])
+        cross = guarded(partial(self.model.encoder.encode, mels))
+        self._statistics.encode_seconds += time.perf_counter() - began
+        return cross
+
+    def _encoded(self, strands: list[RunningStrand], future: Future[CrossCache]) -> None:
+        for strand in strands:
+            self._encoding.remove(strand)
+        present = [strand for strand in strands if not strand.is_over]
+        cross = self._try(future.result, present)
+        if cross is None:
+            return
+        for number, strand in enumerate(strands):
+            if strand.is_over or strand.window is None:
+                continue
+            strand.window.own = cross.slots(number) if len(strands) == 1 else cross.slots(number).clone()
+            if strand.request is None:  # else it had been evicted, and waits for its decoding still
+                self._drive(strand, strand.window)
+            self._queue(strand)
+
+    # --- decoding ----------------------------------------------------------------------------------------------
+
+    def _bank(self, width: int) -> Bank:
+        if width not in self._banks:
+            self._banks[width] = Bank(self.model.layers, self.model.shape, self.model.rules, width, self._slots)
+        return self._banks[width]
+
+    def _step(self, bank: Bank) -> None:
+        began = time.perf_counter()
+        statistics = self._statistics
+        statistics.steps += 1
+        statistics.step_rows += len(bank.sequences)
+        ended = self._try(bank.step, [])
+        statistics.decode_seconds += time.perf_counter() - began
+        for sequence in reversed(ended or []):
+            # Out of memory in the middle of this takes all windows back: the rest is decoded again, to the same result.
+            if self._banks.get(bank.width) is bank:
+                self._answer_decode(bank, sequence)
+
+    def _answer_decode(self, bank: Bank, sequence: Sequence) -> None:
+        strand = sequence.strand
+        result = sequence.result(bank.result_state(sequence))
+        self._count(sequence, len(result.tokens))
+        strand.request = None
+        self._drive(strand, result)
+        successor = self._successor(bank, sequence)
+        if successor is None:
+            bank.remove(sequence)
+        else:
+            self._try(partial(bank.replace, sequence, successor), [successor.strand])
+        if successor is None or successor.strand is not strand:
+            self._queue(strand)
+
+    def _successor(self, bank: Bank, sequence: Sequence) -> Sequence | None:
+        """Who takes the slot: the same window at the next temperature, or an encoded one that waits for such a bank."""
+        strand = sequence.strand
+        if strand.request is not None and not strand.is_over:
+            following = self.model.sequence(strand)
+            if following.search.width == bank.width:
+                return following
+            sequence.window.detach()
+        for waiting in self._ready:
+            if not waiting.is_over and (following := self.model.sequence(waiting)).search.width == bank.width:
+                self._ready.remove(waiting)
+                return following
+        return None
+
+    def _count(self, sequence: Sequence, num_tokens: int) -> None:
+        self._statistics.tokens += num_tokens
+        window = sequence.window
+        window.num_decodings += 1
+        self._statistics.windows += window.num_decodings == 1
+        self._statistics.fallbacks += window.num_decodings == 2
+
+    # --- memory ------------------------------------------------------------------------------------------------
+
+    def _try(self, work: Callable[[], T], strands: list[RunningStrand]) -> T | None:
+        """What `work` gives. When memory runs out the batch shrinks and everything is done again; any other error ends
+        the tasks of `strands`, or of all that are decoding when none is named; None then."""
+        failure: Exception
+        try:
+            return guarded(work)
+        except OutOfMemoryError as error:
+            failure = error
+        except DeviceLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is those tasks'
+            for strand in strands or self._decoding():
+                _fail(strand.task, error)
+            return None
+        self._shrink(strands, failure)
+        return None
+
+    def _shrink(self, strands: list[RunningStrand], failure: Exception) -> None:
+        """Out of memory with several windows: take them all back and go on with half as many. With one: it fails."""
+        decoding = self._decoding()
+        affected = decoding + [strand for strand in strands if strand not in decoding]
+        self._banks.clear()
+        if len(affected) <= 1:
+            for strand in affected:
+                _fail(strand.task, failure)
+        else:
+            self._slots = max(1, len(affected) // 2)
+            self._encoder_batch = max(1, self._encoder_batch // 2)
+            log.warning("event=batch_shrunk slots=%d: out of memory with %d windows", self._slots, len(affected))
+        for strand in affected:
+            if strand.window is not None:
+                strand.window.forget()
+                self._queue(strand)
+        free_memory()
+
+    def _decoding(self) -> list[RunningStrand]:
+        return [sequence.strand for bank in self._banks.values() for sequence in bank.sequences]
+
+
+def _mel_of(strand: RunningStrand) -> Tensor:
+    if strand.window is None:
+        raise RuntimeError("the strand has asked for no encoding")
+    return strand.window.mel
+
+
+def _fail(task: ActiveTask, error: Exception) -> None:
+    if not task.is_over:
+        task.failed(error)
