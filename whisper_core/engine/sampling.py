@@ -25,4 +25,4 @@ def drawn(logits: Tensor, temperature: float, generator: Generator) -> Tensor:
 
 def logprob_of(choice: Tensor, logits: Tensor) -> Tensor:
     """The natural logarithm of the chosen tokens' probability at temperature 1. (rows,)."""
-    return logits.gather(1, choice[:, None])[:, 0] - logits.logsumexp(dim=-1)
+    return logits.log_softmax(dim=-1).gather(1, choice[:, None])[:, 0]
