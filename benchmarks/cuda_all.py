@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.document import replace_between_markers
 from benchmarks.gpu_correctness import correctness_row, correctness_table
-from benchmarks.gpu_speed import SpeedPlan, SpeedResult, measure_speed, speed_table
+from benchmarks.gpu_speed import SpeedPlan, SpeedResult, goals_table, measure_speed, speed_table
 from benchmarks.machine import describe_machine
 from benchmarks.recordings import one_minute_recordings, read_recordings
 from benchmarks.run_engine import BATCH_ENGINE
@@ -61,7 +61,7 @@ def run(recordings: Path | None, names: list[str], *, is_smoke: bool) -> str:
             results.append(measure_speed(name, dimensions, plan, Path(scratch)))
         print(speed_table(results[-1:]), file=sys.stderr, flush=True)  # should the time run out later
     title = f"### Speed: random weights, {plan.windows} windows a task, {plan.tokens_per_window} tokens a window"
-    return "\n\n".join([*parts, title, speed_table(results)])
+    return "\n\n".join([*parts, title, speed_table(results), goals_table(results)])
 
 
 def check_texts(folder: Path, device: str) -> str:

@@ -30,6 +30,7 @@ from whisper_core.engine.layers import DecoderBlock, DecoderLayers, LayerNorm
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.row_state import RowState
 from whisper_core.engine.self_attention import SelfCache
+from whisper_core.engine.streams import DECODER_PRIORITY, new_stream, on_stream
 from whisper_core.engine.token_rules import TokenRules
 from whisper_core.engine.window import EncodedWindow
 from whisper_core.model_requests import DEFAULT_SETTINGS, Decode
@@ -107,7 +108,7 @@ def filled_bank(model: LoadedModel, layers: DecoderLayers, rows: int) -> Bank:
     task = ActiveTask(RunTask("", "", "", "", TranscribeOptions()), mock.Mock())
     for number in range(rows):
         mel = torch.randn(model.traits.n_mels, 3000)
-        window = EncodedWindow(mel, own=model.encoder.encode(mel[None]))
+        window = EncodedWindow(mock.Mock(), own=model.encoder.encode(mel[None]))
         request = Decode(window, tuple(range(1000, 1040)), "en", "transcribe", 0.0, number, DEFAULT_SETTINGS)
         bank.add(model.sequence(RunningStrand(task, mock.Mock(), window, request)))
     return bank
@@ -183,7 +184,8 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     print(describe_machine())
-    with torch.inference_mode():
+    # On the default stream no graph can be captured, and none is when parts are timed, since those are waited for.
+    with torch.inference_mode(), on_stream(new_stream(device, DECODER_PRIORITY)):
         model = loaded(options.model, device)
         for threads in options.threads if device.type == "cpu" else [1]:
             torch.set_num_threads(threads)

@@ -26,9 +26,10 @@ CONTEXT_BYTES: dict[DeviceKind, int] = {"cpu": 500 * _MB, "cuda": 800 * _MB}
 
 _WEIGHTS_OVERHEAD = 16 * _MB
 # Matrices of state × state that the engine keeps once more of each decoder layer: on the CPU all that a step multiplies
-# with, packed for few rows (query, key, value and out, the cross-attention's query and out, 8 of the MLP); on a GPU
-# query, key and value, fused. The vocabulary's matrix is kept once more on both (packed, or in fp16).
+# with, in a second layout (query, key, value and out, the cross-attention's query and out, 8 of the MLP); on a GPU
+# query, key and value, fused. The vocabulary's matrix is kept beside the embedding: in two layouts, or in fp16.
 _LAID_OUT_ANEW: dict[DeviceKind, int] = {"cpu": 14, "cuda": 3}
+_VOCABULARIES: dict[DeviceKind, int] = {"cpu": 2, "cuda": 1}
 
 _WINDOWS_ENCODED_AT_ONCE: dict[DeviceKind, int] = {"cpu": 2, "cuda": 8}  # on the CPU one in each of two threads
 _ENCODER_TENSORS = 10 * 1.3  # of 1500 × state that live at once in a layer, with the allocator's rounding
@@ -59,7 +60,8 @@ def weights_formula(model: str, kind: DeviceKind) -> int:
     embeddings = (dims.n_vocab + dims.n_text_ctx) * dims.n_text_state
     buffers = dims.n_audio_ctx * dims.n_audio_state + dims.n_text_ctx**2
     matrices = info.parameters - embeddings
-    matrices += dims.n_text_layer * _LAID_OUT_ANEW[kind] * dims.n_text_state**2 + dims.n_vocab * dims.n_text_state
+    matrices += dims.n_text_layer * _LAID_OUT_ANEW[kind] * dims.n_text_state**2
+    matrices += _VOCABULARIES[kind] * dims.n_vocab * dims.n_text_state
     return matrices * _MATRIX_BYTES[kind] + (embeddings + buffers) * _FP32 + _WEIGHTS_OVERHEAD
 
 

@@ -13,9 +13,9 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+import torch
 
-from whisper_core.features import HOP_SAMPLES, LogMel, Samples
+from whisper_core.features import HOP_SAMPLES, WINDOW_FRAMES, LogMel, Mel, Samples
 from whisper_core.model_requests import (
     DEFAULT_SETTINGS,
     Decode,
@@ -27,13 +27,14 @@ from whisper_core.model_requests import (
 )
 from whisper_core.options import TranscribeOptions
 from whisper_core.speech_chunks import Chunk, ChunkCutter
-from whisper_core.transcribe import ResumePoint, transcription_steps
+from whisper_core.transcribe import ResumePoint, check_language, transcription_steps
 from whisper_core.transcript import Checkpoint, Segment, Transcript, WindowResult
 from whisper_core.vad import SpeechScan
 from whisper_core.window_rules import seconds_of
 
 Strand = Generator[Request, Any, None]
 
+_CPU = torch.device("cpu")
 MIN_UNHEARD_FRAMES = 20  # 200 ms; with less speech than that behind the last timestamp, a model makes words up
 
 
@@ -42,8 +43,10 @@ class ChunkedTranscription:
 
     Ask for strands and run them, several at a time if you like. After each strand's end, and whenever there was none to
     be had, take the finished windows; then see whether it is complete.
-    samples: read as they are needed. resume: where to go on, from a `WindowResult` of this class.
-    One thread. Raises BadRecordError when `resume` is of another recording.
+    samples: read as they are needed. device: where the features are computed. resume: where to go on, from a
+    `WindowResult` of this class.
+    One thread. Raises BadRecordError when `resume` is of another recording, EngineError when the model lacks the
+    language.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class ChunkedTranscription:
         *,
         settings: DecodeSettings = DEFAULT_SETTINGS,
         resume: ResumePoint | None = None,
+        device: torch.device = _CPU,
     ) -> None:
         self._samples = samples
+        self._device = device
         self._model = model
         self._options = options
         self._settings = settings
@@ -70,6 +75,8 @@ class ChunkedTranscription:
             self._segments.extend(resume.segments)
             self._next_window = resume.first_window
             after = resume.checkpoint.seek
+        if self._language:
+            check_language(self._language, model)
         self._cutter = ChunkCutter(SpeechScan(samples), self._content_frames, after=after)
         self._chunks: list[Chunk] = []  # handed out
         self._heard: dict[int, tuple[Segment, ...]] = {}  # by index in _chunks; until their window is returned
@@ -119,7 +126,8 @@ class ChunkedTranscription:
         return self._cutter.is_exhausted
 
     def _strand(self, index: int, chunk: Chunk) -> Strand:
-        mel = _ChunkMel(self._samples[chunk.start * HOP_SAMPLES : chunk.end * HOP_SAMPLES], self._model.n_mels)
+        samples = self._samples[chunk.start * HOP_SAMPLES : chunk.end * HOP_SAMPLES]
+        mel = _ChunkMel(samples, self._model.n_mels, self._device)
         if not self._language:
             features = yield Encode(mel.opening())
             self._language = yield DetectLanguage(features)
@@ -168,8 +176,8 @@ class _ChunkMel(LogMel):
     place of the chunk's own it was the same, and that would need the whole recording before the first chunk.
     """
 
-    def window(self, first: int, frames: int) -> Tensor:
-        return self._normalised(first)
+    def window(self, first: int, frames: int) -> Mel:
+        return super().window(first, WINDOW_FRAMES)
 
 
 def transcribe_chunked(

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
-from torch import Tensor
-
+from whisper_core.features import Mel
 from whisper_core.options import TaskKind
 from whisper_core.transcript import Segment
 
@@ -62,12 +61,12 @@ class ModelTraits:
 
 @dataclass(frozen=True)
 class Encode:
-    """Run the encoder over one window. mel: float32 (n_mels, 3000) on the CPU.
+    """Run the encoder over one window.
 
     Answer: the audio features, in whatever form the engine wants them back; needed until the next Encode or window end.
     """
 
-    mel: Tensor
+    mel: Mel
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Align:
     last_speech_timestamp: seconds; the end of the last word before this window.
     """
 
-    mel: Tensor
+    mel: Mel
     num_frames: int
     segments: tuple[Segment, ...]
     language: str

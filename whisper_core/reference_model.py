@@ -15,6 +15,7 @@ from whisper.model import Conv1d, Linear, Whisper
 from whisper.timing import add_word_timestamps
 from whisper.tokenizer import get_tokenizer
 
+from whisper_core.features import Mel
 from whisper_core.model_requests import (
     Align,
     Decode,
@@ -67,7 +68,7 @@ class ReferenceModel:
                 return self._align(request)
 
     @torch.no_grad()
-    def _encode(self, mel: Tensor) -> Tensor:
+    def _encode(self, mel: Mel) -> Tensor:
         features: Tensor = self._model.encoder(self._on_device(mel).unsqueeze(0))
         return features
 
@@ -124,8 +125,8 @@ class ReferenceModel:
         for block in self._model.decoder.blocks:
             block.cross_attn._forward_hooks.clear()
 
-    def _on_device(self, mel: Tensor) -> Tensor:
-        return mel.to(self._model.device).to(self._dtype)
+    def _on_device(self, mel: Mel) -> Tensor:
+        return mel.tensor().to(self._model.device).to(self._dtype)
 
     def _tokenizer(self, language: str, task: TaskKind) -> Tokenizer:
         tokenizer: Tokenizer = get_tokenizer(

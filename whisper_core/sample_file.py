@@ -6,7 +6,9 @@ system can take them back at any time, and the memory ledger learns from what th
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from pathlib import Path
 from types import TracebackType
 
@@ -17,13 +19,15 @@ _SAMPLE = np.dtype("<i2")
 
 
 class SampleFile:
-    """16 kHz mono s16le samples, sliced like an array. A context manager; one thread at a time.
+    """16 kHz mono s16le samples, sliced like an array. A context manager; any thread.
 
-    The file stays readable when it is deleted meanwhile. Raises FileNotFoundError when it is not there.
+    The file stays readable when it is deleted meanwhile. Raises FileNotFoundError when it is not there, and OSError
+    when it is read after it was closed.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
+        self._lock = threading.Lock()  # of the position in the file, and so that it is not closed while it is read
         self._length = os.fstat(self._file.fileno()).st_size // _SAMPLE.itemsize
 
     def __enter__(self) -> SampleFile:
@@ -35,12 +39,17 @@ class SampleFile:
         self.close()
 
     def close(self) -> None:
-        self._file.close()
+        with self._lock:
+            self._file.close()
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, part: slice) -> npt.NDArray[np.int16]:
         start, stop, _ = part.indices(self._length)
-        self._file.seek(start * _SAMPLE.itemsize)
-        return np.frombuffer(self._file.read(max(0, stop - start) * _SAMPLE.itemsize), dtype=_SAMPLE)
+        with self._lock:
+            if self._file.closed:
+                raise OSError(errno.EBADF, "the recording's samples have been closed")
+            self._file.seek(start * _SAMPLE.itemsize)
+            read = self._file.read(max(0, stop - start) * _SAMPLE.itemsize)
+        return np.frombuffer(read, dtype=_SAMPLE)

@@ -18,10 +18,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, Union
 
-from torch import Tensor
-
 from errors import BadRecordError, EngineError
-from whisper_core.features import FRAMES_PER_SECOND, WINDOW_FRAMES, LogMel
+from whisper_core.features import FRAMES_PER_SECOND, WINDOW_FRAMES, LogMel, Mel
 from whisper_core.languages import LANGUAGES
 from whisper_core.model_requests import (
     DEFAULT_SETTINGS,
@@ -122,7 +120,7 @@ def transcription_steps(
     else:
         resume.check(mel.content_frames)
         language = resume.checkpoint.language
-    _check_language(language, model)
+    check_language(language, model)
     transcription = _Transcription(mel, model, options, settings, language)
     if resume is not None:
         transcription.resume(resume)
@@ -143,7 +141,8 @@ def _find_language(
     return language
 
 
-def _check_language(language: str, model: ModelTraits) -> None:
+def check_language(language: str, model: ModelTraits) -> None:
+    """Raises EngineError when the model lacks it."""
     if model.is_multilingual and language not in tuple(LANGUAGES)[: model.num_languages]:
         raise EngineError(f"This model does not know the language {language}.")
 
@@ -235,7 +234,7 @@ class _Transcription:
             no_speech_prob=decoded.no_speech_prob,
         )
 
-    def _align(self, mel: Tensor, size: int, segments: tuple[Segment, ...]) -> Align:
+    def _align(self, mel: Mel, size: int, segments: tuple[Segment, ...]) -> Align:
         return Align(mel, size, segments, self.language, self.options.task, self.last_speech_timestamp)
 
     def _seek_after_words(self, segments: tuple[Segment, ...], seek: int, cut: Cut) -> int:

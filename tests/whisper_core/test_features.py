@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +41,12 @@ def assert_same_windows(samples: npt.NDArray[np.int16], n_mels: int) -> None:
     expected = upstream(samples, n_mels)
     mel = LogMel(samples, n_mels)
     assert mel.content_frames == expected.shape[-1] - N_FRAMES
-    assert torch.equal(mel.opening(), pad_or_trim(expected, N_FRAMES))
+    assert torch.equal(mel.opening().tensor(), pad_or_trim(expected, N_FRAMES))
     for first in (0, 1, 2, 1737, *range(2998, mel.content_frames, 2998)):
         frames = min(WINDOW_FRAMES, mel.content_frames - first)
         if frames > 0:
-            assert torch.equal(mel.window(first, frames), pad_or_trim(expected[:, first : first + frames], N_FRAMES))
+            wanted = pad_or_trim(expected[:, first : first + frames], N_FRAMES)
+            assert torch.equal(mel.window(first, frames).tensor(), wanted)
 
 
 @pytest.mark.parametrize("num_samples", LENGTHS)
@@ -61,9 +64,9 @@ def test_one_thread_gives_the_same_bits_as_two() -> None:
     samples, threads = noise(RATE * 40), torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        two = LogMel(samples, 80).window(500, WINDOW_FRAMES)
+        two = LogMel(samples, 80).window(500, WINDOW_FRAMES).tensor()
         torch.set_num_threads(1)
-        assert torch.equal(LogMel(samples, 80).window(500, WINDOW_FRAMES), two)
+        assert torch.equal(LogMel(samples, 80).window(500, WINDOW_FRAMES).tensor(), two)
     finally:
         torch.set_num_threads(threads)
 
@@ -78,8 +81,9 @@ def test_a_file_is_read_like_an_array(tmp_path: Path) -> None:
         read = LogMel(file, 80)
         for first in (0, 3000, 6000):
             frames = min(WINDOW_FRAMES, expected.content_frames - first)
-            assert torch.equal(mapped.window(first, frames), expected.window(first, frames))
-            assert torch.equal(read.window(first, frames), expected.window(first, frames))
+            wanted = expected.window(first, frames).tensor()
+            assert torch.equal(mapped.window(first, frames).tensor(), wanted)
+            assert torch.equal(read.window(first, frames).tensor(), wanted)
 
 
 @pytest.mark.parametrize("part", [slice(0, 5), slice(3, 9), slice(8, 20), slice(20, 30), slice(5, 2)])
@@ -91,10 +95,58 @@ def test_a_file_is_sliced_like_an_array(part: slice, tmp_path: Path) -> None:
         assert file[part].tolist() == samples[part].tolist()
 
 
+def test_a_closed_file_cannot_be_read(tmp_path: Path) -> None:
+    noise(100).tofile(tmp_path / "samples.pcm")
+    file = SampleFile(tmp_path / "samples.pcm")
+    file.close()
+    with pytest.raises(OSError, match="closed"):
+        file[0:5]
+
+
+def test_nothing_is_read_before_a_window_is_wanted() -> None:
+    samples = Counted(noise(RATE * 65))
+    mel = LogMel(samples, 80)
+    window, opening = mel.window(3000, 3000), mel.opening()
+    assert samples.num_reads == 0
+    mel.prepare()
+    after_preparing = samples.num_reads
+    assert torch.equal(window.tensor(), LogMel(noise(RATE * 65), 80).window(3000, 3000).tensor())
+    assert samples.num_reads == after_preparing + 1
+    assert torch.equal(opening.tensor(), mel.window(0, 3000).tensor())
+
+
+class Counted:
+    def __init__(self, samples: npt.NDArray[np.int16]) -> None:
+        self.num_reads = 0
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, part: slice) -> npt.NDArray[np.int16]:
+        self.num_reads += 1
+        return self._samples[part]
+
+
+def test_two_threads_read_one_file(tmp_path: Path) -> None:
+    """As the lane and the engine's thread may."""
+    samples = noise(RATE * 130)
+    samples.tofile(tmp_path / "samples.pcm")
+    starts = [range(0, len(samples) - 1000, 997), range(500, len(samples) - 1000, 1009)]
+    together = threading.Barrier(2)
+
+    def read(starts: range) -> bool:
+        together.wait()
+        return all(np.array_equal(file[start : start + 1000], samples[start : start + 1000]) for start in starts)
+
+    with SampleFile(tmp_path / "samples.pcm") as file, ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(read, starts)) == [True, True]
+
+
 def test_a_long_recording_takes_no_more_memory_than_a_short_one() -> None:
     """Whatever is kept from window to window also keeps the heap from shrinking: a megabyte a window, once."""
     meter = CpuMeter()
-    LogMel(noise(RATE * 60), 80)
+    LogMel(noise(RATE * 60), 80).prepare()
     meter.mark()
-    LogMel(np.broadcast_to(np.int16(100), RATE * 3600), 80)
+    LogMel(np.broadcast_to(np.int16(100), RATE * 3600), 80).prepare()
     assert meter.peak_since_mark() < 60_000_000

@@ -177,7 +177,7 @@ def test_halved_matrices_compute_what_upstream_computes_in_fp16() -> None:
     halve_matrices(halved)
     assert {module.weight.dtype for module in halved.modules() if isinstance(module, Linear)} == {torch.float16}
     assert {module.weight.dtype for module in halved.modules() if isinstance(module, LayerNorm)} == {torch.float32}
-    mel = LogMel(noise(5), 80).window(0, 500).half().unsqueeze(0)
+    mel = LogMel(noise(5), 80).window(0, 500).tensor().half().unsqueeze(0)
     tokens = torch.tensor([[50258, 50259, 50359, 50364]])
     with torch.no_grad():
         assert torch.equal(halved.encoder(mel), model.encoder(mel))

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from whisper.timing import add_word_timestamps
+from whisper.timing import add_word_timestamps, dtw_cpu
 
 from whisper_core.engine.cross_attention import CrossCache
 from whisper_core.engine.decoder import run_prompt
@@ -42,6 +42,12 @@ def align(
     finally:
         torch.set_num_threads(threads)  # numba, in there, shares OpenMP with torch and sets its own number
     return tuple(aligned_segment(segment) for segment in segments)
+
+
+def compile_alignment() -> None:
+    """Upstream's alignment is compiled by numba, which takes seconds: here instead of in the first window. Any thread;
+    does nothing when it is compiled already."""
+    dtw_cpu.compile("(float64[:, ::1],)")
 
 
 def aligned_segment(fields: dict[str, Any]) -> Segment:

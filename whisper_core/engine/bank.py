@@ -7,18 +7,22 @@ together and share the window's cross-attention cache.
 
 from __future__ import annotations
 
+from functools import partial
+
+import torch
 from torch import Tensor
 
 from whisper_core.engine.cross_attention import CrossCache
 from whisper_core.engine.decoder import run_prompt, run_step
 from whisper_core.engine.ended_rows import ended_rows
 from whisper_core.engine.layers import DecoderLayers
-from whisper_core.engine.row_state import RowState
+from whisper_core.engine.prompt_pass import PaddedPrompt
+from whisper_core.engine.row_state import RowState, SampledRows
 from whisper_core.engine.sampling import likeliest, logprob_of
 from whisper_core.engine.self_attention import SelfCache
 from whisper_core.engine.sequence import Sequence
 from whisper_core.engine.shape import DecoderShape
-from whisper_core.engine.step_forward import Forward, GraphedForward
+from whisper_core.engine.step_forward import PassSizes, launch_on
 from whisper_core.engine.token_rules import TokenRules
 
 
@@ -37,7 +41,7 @@ class Bank:
         self._cross = CrossCache.empty(shape, 0)
         self._cache = SelfCache.empty(shape, 0)
         self._state = RowState.empty(shape, 0)
-        self._forward = self._make_forward()
+        self._fit_passes()
 
     def cross_of(self, slot: int) -> CrossCache:
         return self._cross.slots(slot)
@@ -66,17 +70,32 @@ class Bank:
         if last is not sequence:
             self._move(last, slot)
 
+    def release(self) -> None:
+        """Give the memory back at once, whoever still has this bank; what was in its slots is to be encoded again."""
+        for sequence in self.sequences:
+            self._forget(sequence)
+        self.sequences.clear()
+        self._allocate(0)
+
     def step(self) -> list[Sequence]:
         """Choose the next token of every row. Gives sequences that have ended; they keep their slots for now."""
         rows = len(self.sequences) * self.width
-        length = min(self._shape.text_positions, max(sequence.length for sequence in self.sequences))
+        slots = self._sizes.slots(len(self.sequences))
+        length = self._sizes.positions(max(sequence.length for sequence in self.sequences))
         state = self._state.rows(0, rows)
-        self._choose(self.sequences, self._forward(rows, length)[:rows], state)
-        return self._look.look(self.sequences, state.is_active)
+        if all(sequence.search.is_greedy for sequence in self.sequences):
+            self._launch(("greedy step", slots, length), partial(self._step_greedily, slots * self.width, length))
+            for sequence in self.sequences:
+                sequence.num_sampled += 1
+        else:
+            forward = partial(self._filtered_logits, slots * self.width, length)
+            logits = self._launch(("logits", slots, length), forward)
+            self._choose(self.sequences, logits[:rows], state)
+        return self._look.look(self.sequences, state)
 
-    def result_state(self, sequence: Sequence) -> RowState:
-        """The rows of a sequence, for its result."""
-        return self._state.rows(sequence.window.slot * self.width, self.width)
+    def rows_of(self, sequence: Sequence) -> SampledRows:
+        """What came of a sequence that the latest step gave."""
+        return self._look.rows_of(sequence)
 
     def _place(self, sequence: Sequence, slot: int) -> None:
         self._cross.slots(slot).copy_from(sequence.window.cross)
@@ -85,16 +104,33 @@ class Bank:
     def _read_prompt(self, sequence: Sequence) -> None:
         """Fill the self-attention cache, note the no-speech probability, choose the first token."""
         row, length = sequence.window.slot * self.width, len(sequence.prompt)
-        x = run_prompt(self._layers, sequence.prompt, sequence.window.cross, self._cache, row=row)
-        at_start, at_end = self._layers.logits(x[[sequence.sot_index, length - 1]])
-        sequence.no_speech_prob = at_start.softmax(dim=-1)[sequence.tokenizer.no_speech]
+        self._cache.rows(row, self.width).clear()
+        at_start, at_end = self._prompt_logits(sequence)
         if self.width > 1:
             self._cache.rows(row, self.width).copy_from(self._cache.rows(row, 1), length)
-        state = self.result_state(sequence)
-        state.begin(length, sequence.room, self._rules.timestamp_begin)
+        state = self._state.rows(row, self.width)
+        no_speech_prob = at_start.softmax(dim=-1)[sequence.tokenizer.no_speech]
+        state.begin(length, sequence.room, self._rules.timestamp_begin, no_speech_prob)
         logits = at_end.repeat(self.width, 1)
         self._rules.apply(logits, state)
         self._choose([sequence], logits, state)
+
+    def _prompt_logits(self, sequence: Sequence) -> Tensor:
+        """(2, vocabulary): at the start-of-transcript token and at the prompt's last one."""
+        window, prompt = sequence.window, sequence.prompt
+        if self._prompt is not None:
+            return self._prompt.logits(prompt, window.slot, sequence.sot_index)
+        tokens = torch.tensor(prompt, device=self._shape.device)
+        x = run_prompt(self._layers, tokens, window.cross, self._cache, row=window.slot * self.width)
+        return self._layers.logits(x[[sequence.sot_index, len(prompt) - 1]])
+
+    def _step_greedily(self, rows: int, length: int) -> Tensor:
+        """One token for each of the first rows, (rows,). Rows of no sequence go on too, up to their last position; all
+        of theirs is written anew before it counts."""
+        logits, state = self._filtered_logits(rows, length), self._state.rows(0, rows)
+        choice = likeliest(logits)
+        state.commit(choice, logprob_of(choice, logits), self._rules.timestamp_begin, self._rules.eot)
+        return choice
 
     def _filtered_logits(self, rows: int, length: int) -> Tensor:
         """Of the first rows, from their latest tokens. Always of whole slots."""
@@ -120,7 +156,7 @@ class Bank:
         if sources is not None and sources != list(range(self.width)):
             row = sequence.window.slot * self.width
             self._cache.rows(row, self.width).reorder(sources, sequence.length)
-            self.result_state(sequence).reorder(sources)
+            self._state.rows(row, self.width).reorder(sources)
 
     def _forget(self, sequence: Sequence) -> None:
         """Unless the window has been detached, to go on in another bank."""
@@ -131,7 +167,7 @@ class Bank:
         source = sequence.window.slot
         self._cross.slots(slot).copy_from(self._cross.slots(source))
         first, last = slot * self.width, source * self.width
-        self._cache.rows(first, self.width).copy_from(self._cache.rows(last, self.width), sequence.length)
+        self._cache.rows(first, self.width).copy_from(self._cache.rows(last, self.width), self._shape.text_positions)
         self._state.rows(first, self.width).copy_from(self._state.rows(last, self.width))
         self.sequences[slot] = sequence
         sequence.window.move_into(self, slot)
@@ -146,10 +182,13 @@ class Bank:
         cache.rows(0, rows).copy_from(self._cache.rows(0, rows), self._shape.text_positions)
         state.rows(0, rows).copy_from(self._state.rows(0, rows))
         self._capacity, self._cross, self._cache, self._state = capacity, cross, cache, state
-        self._forward = self._make_forward()
+        self._fit_passes()
 
-    def _make_forward(self) -> Forward:
+    def _fit_passes(self) -> None:
         """Anew for every allocation, since a graph knows its memory by address."""
-        if self._shape.device.type != "cuda" or self._capacity == 0:
-            return self._filtered_logits
-        return GraphedForward(self._filtered_logits, self._capacity * self.width, self._shape.text_positions)
+        device = self._shape.device
+        self._sizes = PassSizes(self._capacity, self._shape.text_positions, has_buckets=device.type == "cuda")
+        self._launch = launch_on(device, self._capacity)
+        self._prompt: PaddedPrompt | None = None
+        if self._sizes.has_buckets:
+            self._prompt = PaddedPrompt(self._layers, self._cross, self._cache, self.width, self._sizes, self._launch)

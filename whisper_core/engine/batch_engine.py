@@ -1,13 +1,15 @@
 """BatchEngine: several recordings at the same time, each by openai-whisper's algorithm, their passes run together.
 
 One round of `advance` gives the encoder's lane its next windows, fills free slots, and takes one step of the decoder
-for all windows in slots. On the CPU it computes in fp32, on a GPU in fp16, as `whisper.transcribe` does.
+for all windows in slots. New tasks are opened in a lane of their own, since that reads whole recordings. On the CPU it
+computes in fp32, on a GPU in fp16, as `whisper.transcribe` does.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import deque
 from concurrent.futures import Future
 from functools import partial
@@ -19,16 +21,18 @@ from errors import DeviceLostError, EngineError, SourceMissingError
 from whisper_core.chunked import ChunkedTranscription
 from whisper_core.device_errors import free_memory, guarded
 from whisper_core.engine.active_task import ActiveTask
+from whisper_core.engine.alignment import compile_alignment
 from whisper_core.engine.lane import Lane
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.model_runner import ModelRunner
 from whisper_core.engine.recording import ExactRecording, Recording
 from whisper_core.engine.statistics import EngineStatistics
+from whisper_core.engine.streams import DECODER_PRIORITY, new_stream, on_stream
 from whisper_core.engine.threads import ThreadBudget
 from whisper_core.engine_protocol import TaskWatch
 from whisper_core.features import LogMel
 from whisper_core.memory_meter import CpuMeter, CudaMeter, MemoryMeter
-from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
+from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings, ModelTraits
 from whisper_core.protocol import MemoryReport, RunTask
 from whisper_core.reference_model import halve_matrices
 from whisper_core.sample_file import SampleFile
@@ -40,8 +44,11 @@ log = logging.getLogger(__name__)
 SLOTS = {"cpu": 16, "cuda": 64}  # where more stop helping: docs/benchmarks.md
 ENCODER_BATCH = {"cpu": 1, "cuda": 8}  # a CPU is busy with one window
 # With fewer windows in slots a CPU rather encodes those that wait: a step reads all weights, for however few rows.
-FEW_ROWS = {"cpu": 8, "cuda": 0}
+FEW_ROWS = {"cpu": 10, "cuda": 0}
+QUICK_ENCODING_S = 2.0  # slower models' windows are left to the lane: stops and new tasks wait for the engine's thread
+ROWS_TO_SHARE = 4  # a step of fewer rows takes longer on two threads than on one
 WAIT_FOR_LANE_S = 0.05  # commands that arrive meanwhile wait that long at most
+OFFER_S = 0.1  # for cutting chunks in one round, while no window is decoded
 
 
 class BatchEngine:
@@ -58,11 +65,13 @@ class BatchEngine:
         torch.set_num_threads(cores)
         self._settings = settings
         self._budget = ThreadBudget(cores)
-        self._lane = Lane(self._budget)
+        self._lane, self._opener = (Lane(self._budget, self._device) for _ in range(2))
+        self._stream = new_stream(self._device, DECODER_PRIORITY)
         self._runners: dict[str, ModelRunner] = {}
         self._tasks: list[ActiveTask] = []
         self._unopened: deque[ActiveTask] = deque()
         self._most_tasks = 0  # since the engine was idle
+        self._is_measured = False  # whether all growth since then is of one model's tasks
         self._meter: MemoryMeter = CpuMeter() if kind == "cpu" else CudaMeter(self._device)
         self.slots = SLOTS[kind]
         self.title = torch.cuda.get_device_name(self._device) if kind == "cuda" else f"CPU, {cores} threads"
@@ -71,13 +80,20 @@ class BatchEngine:
     def load(self, model: str, models_dir: Path) -> int:
         if model in self._runners:
             return 0
-        loaded = guarded(lambda: self._load(model, models_dir))
+        self._is_measured = False
+        try:
+            loaded = guarded(lambda: self._load(model, models_dir))
+        except DeviceLostError as error:
+            self._fail(self._tasks, error)
+            raise
         encoder_batch = ENCODER_BATCH[self._device.type]
         self._runners[model] = ModelRunner(loaded, self._lane, self.slots, encoder_batch, self.statistics)
         free_memory()  # the file's contents
         return loaded.weights_bytes
 
     def unload(self, model: str) -> None:
+        tasks = [task for task in self._tasks if task.command.model == model]
+        self._fail(tasks, EngineError(f"The model {model} was unloaded while it was at work."))
         self._runners.pop(model, None)
         free_memory()
 
@@ -88,6 +104,8 @@ class BatchEngine:
         if not self._tasks:
             self._meter.mark()
             self._most_tasks = 0
+            self._is_measured = True
+        self._is_measured &= all(task.command.model == command.model for task in self._tasks)
         task = ActiveTask(command, watch)
         self._tasks.append(task)
         self._most_tasks = max(self._most_tasks, len(self._tasks))
@@ -99,18 +117,19 @@ class BatchEngine:
 
     def advance(self) -> None:
         try:
-            with torch.inference_mode():
-                self._advance()
+            with torch.inference_mode(), on_stream(self._stream):
+                guarded(self._advance)
         except DeviceLostError as error:
-            for task in self._tasks:
-                if not task.is_over:
-                    task.failed(error)
+            self._fail(self._tasks, error)
             self._tasks.clear()
             raise
 
     def close(self) -> None:
-        """End the encoder's thread. A worker's process just ends; for tests and benchmarks."""
+        """End the lanes' threads and close the recordings. A worker's process just ends; for tests and benchmarks."""
         self._lane.close()
+        self._opener.close()
+        for task in self._tasks:
+            task.close()
 
     def memory(self) -> MemoryReport:
         return self._meter.report()
@@ -120,13 +139,18 @@ class BatchEngine:
         model = load_model(name, models_dir, "cpu").eval()
         if self._device.type == "cuda":
             halve_matrices(model)
-        return LoadedModel(model.to(self._device), torch.float16 if self._device.type == "cuda" else torch.float32)
+            loaded = LoadedModel(model.to(self._device), torch.float16)
+            torch.cuda.synchronize(self._device)  # other streams than this one are going to use it
+            return loaded
+        return LoadedModel(model, torch.float32)
 
     # --- tasks -------------------------------------------------------------------------------------------------
 
-    def _open(self, task: ActiveTask) -> Recording:
-        """In the lane's thread, since the whole recording is read for the floor of its features."""
-        command = task.command
+    def _open(self, task: ActiveTask, traits: ModelTraits) -> Recording:
+        """In a lane's thread: the whole recording is read for the floor of its features."""
+        command, options = task.command, task.command.options
+        if options.word_timestamps:
+            compile_alignment()
         try:
             task.samples = SampleFile(Path(command.audio_path))
         except FileNotFoundError:
@@ -134,11 +158,13 @@ class BatchEngine:
         resume = None
         if command.resume is not None:
             resume = ResumePoint(command.resume, command.segments, command.first_window)
-        traits, options = self._runners[command.model].model.traits, command.options
         if task.is_exact:
-            mel = LogMel(task.samples, traits.n_mels)
+            mel = LogMel(task.samples, traits.n_mels, self._device)
+            mel.prepare()
             return ExactRecording(mel, traits, options, self._settings, resume)
-        return ChunkedTranscription(task.samples, traits, options, settings=self._settings, resume=resume)
+        return ChunkedTranscription(
+            task.samples, traits, options, settings=self._settings, resume=resume, device=self._device
+        )
 
     def _opened(self, task: ActiveTask, future: Future[Recording]) -> None:
         try:
@@ -153,41 +179,49 @@ class BatchEngine:
 
     def _advance(self) -> None:
         self._stop_tasks()
+        self._opener.finish()
         self._lane.finish()
         self._offer_strands()
         for runner in self._runners.values():
             runner.drop_over()
-        self._feed_lane()
+        self._feed_lanes()
         with self._budget.share():
             for runner in self._runners.values():
                 runner.admit()
         self._work()
         self._end_tasks()
 
-    def _feed_lane(self) -> None:
-        """Windows first: they keep the tasks going that have begun."""
-        while self._lane.is_free:
-            if any(runner.feed_lane() for runner in self._runners.values()):
-                continue
-            if not self._unopened:
-                return
+    def _feed_lanes(self) -> None:
+        while self._unopened and self._opener.is_free:
             task = self._unopened.popleft()
             if not task.is_over:
-                self._lane.submit(partial(self._open, task), then=partial(self._opened, task))
+                traits = self._runners[task.command.model].model.traits
+                self._opener.submit(partial(self._open, task, traits), then=partial(self._opened, task))
+        while self._lane.is_free and (runner := self._next_to_encode()):
+            runner.feed_lane()
+
+    def _next_to_encode(self) -> ModelRunner | None:
+        """The models that have windows to encode take turns."""
+        for name, runner in self._runners.items():
+            if runner.num_to_encode:
+                self._runners[name] = self._runners.pop(name)  # to the end of the queue
+                return runner
+        return None
 
     def _work(self) -> None:
         """A step for every model that has windows in slots; else help with the encoding; else wait for it."""
         decoding = [runner for runner in self._runners.values() if runner.num_decoding]
-        encoding = [runner for runner in self._runners.values() if runner.num_to_encode]
-        if encoding and sum(runner.num_decoding for runner in decoding) < FEW_ROWS[self._device.type]:
+        has_few_rows = sum(runner.num_decoding for runner in decoding) < FEW_ROWS[self._device.type]
+        encoding = self._next_to_encode() if has_few_rows else None
+        if encoding is not None and encoding.encoding_s < QUICK_ENCODING_S:
             with self._budget.share():
-                encoding[0].encode_here()
+                encoding.encode_here()
         elif decoding:
-            with self._budget.share():
-                for runner in decoding:
+            for runner in decoding:
+                with self._budget.share(at_most=1 if runner.num_decoding < ROWS_TO_SHARE else None):
                     runner.step()
         else:
-            self._lane.wait(WAIT_FOR_LANE_S)
+            (self._opener if self._lane.is_idle else self._lane).wait(WAIT_FOR_LANE_S)
 
     def _stop_tasks(self) -> None:
         for task in self._tasks:
@@ -195,18 +229,27 @@ class BatchEngine:
                 task.stopped()
 
     def _offer_strands(self) -> None:
-        """Every exact task has its one strand; chunks of the others fill the slots that are left."""
-        for task in sorted(self._tasks, key=lambda task: not task.is_exact):
-            while not task.is_over and self._num_strands < self.slots:
-                try:
-                    strand = task.next_strand()
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's
-                    task.failed(error)
-                    break
-                if strand is None:
-                    break
-                with self._budget.share():
-                    self._runners[task.command.model].start(strand)
+        """Every exact task has its one strand; chunks of the others share the slots that are left."""
+        until = time.monotonic() + OFFER_S
+        asked = [task for task in self._tasks if not task.is_over]
+        while asked and self._num_strands < self.slots:
+            task = min(asked, key=lambda task: (not task.is_exact, len(task.strands)))
+            if not self._start_strand(task):
+                asked.remove(task)
+            elif time.monotonic() > until:
+                return
+
+    def _start_strand(self, task: ActiveTask) -> bool:
+        """Whether the task had one."""
+        with self._budget.share():
+            try:
+                strand = task.next_strand()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's
+                task.failed(error)
+                return False
+            if strand is not None:
+                self._runners[task.command.model].start(strand)
+        return strand is not None and not task.is_over
 
     @property
     def _num_strands(self) -> int:
@@ -219,10 +262,15 @@ class BatchEngine:
                 continue
             task.report_windows()
             if recording.is_complete:
-                task.done(self._meter.peak_since_mark() // self._most_tasks)
+                task.done(self._meter.peak_since_mark() // self._most_tasks if self._is_measured else 0)
         self._tasks = [task for task in self._tasks if not task.is_over]
         if not self._tasks:
             self._rest()
+
+    def _fail(self, tasks: list[ActiveTask], error: Exception) -> None:
+        for task in tasks:
+            if not task.is_over:
+                task.failed(error)
 
     def _rest(self) -> None:
         for runner in self._runners.values():

@@ -42,6 +42,17 @@ class CrossCache:
         part = slice(first, first + count)
         return CrossCache(self.keys[:, part], self.values[:, part], self.is_transposed)
 
+    def gathered(self, slot: Tensor) -> CrossCache:
+        """A copy of the slots with these numbers, (n,) int64, which the host need not know."""
+        return CrossCache(self.keys.index_select(1, slot), self.values.index_select(1, slot), self.is_transposed)
+
+    def keep_for_stream(self) -> None:
+        """Used on this thread's stream from now on: another stream's memory is not to be given away before this one is
+        done with it."""
+        if self.keys.is_cuda:
+            for tensor in (self.keys, self.values):
+                tensor.record_stream(torch.cuda.current_stream(tensor.device))
+
     def copy_from(self, other: CrossCache) -> None:
         self.keys.copy_(other.keys)
         self.values.copy_(other.values)

@@ -21,7 +21,7 @@ def run_prompt(
     cross: CrossCache,
     cache: SelfCache | None = None,
     *,
-    row: int = 0,
+    row: int | Tensor = 0,
     on_cross_query: OnQuery = lambda layer, query: None,
 ) -> Tensor:
     """tokens: (length,) int64, from position 0 on. Gives (length, state), to be given to `layers.logits`.

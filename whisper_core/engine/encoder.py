@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from whisper.model import MultiHeadAttention, Whisper
+from whisper.model import Whisper
 
 from whisper_core.engine.cross_attention import CrossCache
 from whisper_core.engine.layers import EncoderBlock, encoder_blocks, layer_norm
@@ -26,7 +26,8 @@ class WindowEncoder:
         self._norm = layer_norm(encoder.ln_post)
         self._num_heads = model.dims.n_audio_head
         self._head_size = model.dims.n_audio_state // model.dims.n_audio_head
-        self._attentions: list[MultiHeadAttention] = [block.cross_attn for block in model.decoder.blocks]
+        attentions = [block.cross_attn for block in model.decoder.blocks]
+        self._keys_and_values = [(attention.key, attention.value) for attention in attentions]
         self._shape = shape
 
     @torch.inference_mode()
@@ -34,10 +35,14 @@ class WindowEncoder:
         """mels: float32 (windows, n_mels, 3000). Gives the windows' keys and values, one slot each."""
         features = self.features(mels.to(self._shape.device, non_blocking=True).to(self._shape.dtype))
         cross = CrossCache.empty(self._shape, len(mels))
-        for layer, attention in enumerate(self._attentions):
+        for layer, (key, value) in enumerate(self._keys_and_values):
+            if not cross.is_transposed:
+                self._project_all(key, features, cross.keys[layer])
+                self._project_all(value, features, cross.values[layer])
+                continue
             for window, heard in enumerate(features):
-                self._project(attention.key, heard, cross.keys[layer, window])
-                self._project(attention.value, heard, cross.values[layer, window])
+                self._project(key, heard, cross.keys[layer, window])
+                self._project(value, heard, cross.values[layer, window])
         return cross
 
     def features(self, mels: Tensor) -> Tensor:
@@ -59,11 +64,14 @@ class WindowEncoder:
         return mixed.transpose(1, 2).reshape(rows.shape)
 
     def _project(self, linear: torch.nn.Linear, heard: Tensor, out: Tensor) -> None:
-        """heard: (positions, state). out: one window's and layer's part of the cache."""
+        """heard: (positions, state). out: one window's and layer's part of the cache, transposed: the product comes out
+        as it is to lie."""
+        product = torch.mm(linear.weight, heard.t(), out=out.view(self._shape.state, self._shape.audio_positions))
+        if linear.bias is not None:
+            product += linear.bias[:, None]
+
+    def _project_all(self, linear: torch.nn.Linear, features: Tensor, out: Tensor) -> None:
+        """features: (windows, positions, state). out: one layer's, (windows, heads, positions, head size)."""
         shape = self._shape
-        if shape.device.type == "cpu":  # transposed: the product comes out as it is to lie
-            product = torch.mm(linear.weight, heard.t(), out=out.view(shape.state, shape.audio_positions))
-            if linear.bias is not None:
-                product += linear.bias[:, None]
-        else:
-            out.copy_(linear(heard).view(shape.audio_positions, shape.heads, shape.head_size).transpose(0, 1))
+        heads = linear(features).view(-1, shape.audio_positions, shape.heads, shape.head_size)
+        out.copy_(heads.transpose(1, 2))

@@ -1,8 +1,8 @@
 """Matrix products with few rows, in the layout that the device likes best.
 
 A decoding step multiplies 1 to 64 rows with every matrix of the decoder. On an x86 CPU the order in which a matrix lies
-in memory then decides more than anything else: for 16 rows and the vocabulary of tiny.en on one core, `x @ E.T` took
-20 ms, `E @ x.T` 17 to 35 ms, and oneDNN with the matrix packed for 8 rows 12 ms (docs/engine-notes.md).
+in memory then decides more than anything else (docs/engine-notes.md has the figures), and no order is best for one row
+and for several: so on the CPU each matrix is kept twice.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ROWS_TO_PACK_FOR = 8  # one layout for all batches: those for 1 or 64 rows were slower in the other sizes
-_MANY_ROWS = 64  # from here on the plain layout is as good, and nothing has to be packed for it
+_ROWS_TO_PACK_FOR = 8  # one packing for all batches: those for 1 or 64 rows were slower in the other sizes
 
 Linear = Callable[[Tensor], Tensor]
 """Maps (rows, in) to (rows, out)."""
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> Linear:
-    """weight: (out, in). The product for few rows; keeps a reference to `weight` or a packed copy of it."""
+    """weight: (out, in). The product for few rows; on the CPU with copies of its own, so `weight` may go."""
     if _can_pack(weight):
-        return _PackedLinear(weight, bias)
+        return _TwoLayouts(weight, bias)
     return lambda rows: F.linear(rows, weight, bias)
 
 
@@ -38,11 +37,18 @@ def _can_pack(weight: Tensor) -> bool:
     )
 
 
-class _PackedLinear:
+class _TwoLayouts:
+    """Transposed for one row, packed by oneDNN for more."""
+
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._transposed = weight.t().contiguous()
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_TO_PACK_FOR)
         self._bias = bias
 
     def __call__(self, rows: Tensor) -> Tensor:
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self._packed, self._bias, "none", [], "")
-        return product
+        if rows.shape[0] > 1:
+            product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self._packed, self._bias, "none", [], "")
+            return product
+        if self._bias is None:
+            return torch.mm(rows, self._transposed)
+        return torch.addmm(self._bias, rows, self._transposed)

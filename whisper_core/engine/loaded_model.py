@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -24,12 +24,16 @@ from whisper_core.transcript import Segment
 
 
 class LoadedModel:
-    """dtype: of the model's matrices; fp32 on the CPU, fp16 on a GPU."""
+    """dtype: of the model's matrices; fp32 on the CPU, fp16 on a GPU.
+
+    Keeps of `model` only what is used, so that its decoder's matrices go once they have been laid out anew.
+    weights_bytes: of all that is kept.
+    """
 
     def __init__(self, model: Whisper, dtype: torch.dtype) -> None:
         dims = model.dims
-        self._model = model
-        self._tokenizer = cache(self._make_tokenizer)
+        self._alignment_heads = model.alignment_heads
+        self._tokenizer = cache(partial(_tokenizer_of, model.is_multilingual, model.num_languages))
         self.shape = decoder_shape(model, dtype)
         self.layers = decoder_layers(model.decoder, dtype)
         self.encoder = WindowEncoder(model, self.shape)
@@ -42,12 +46,7 @@ class LoadedModel:
             n_mels=dims.n_mels,
             tokenizer=self._tokenizer,
         )
-
-    @property
-    def weights_bytes(self) -> int:
-        """Of all its tensors; the decoder's matrices count once more, since they were laid out anew."""
-        tensors = (*self._model.parameters(), *self._model.buffers(), *self._model.decoder.parameters())
-        return sum(int(tensor.nbytes) for tensor in tensors if not tensor.is_sparse)
+        self.weights_bytes = _bytes_of(model)
 
     def detect_language(self, cross: CrossCache) -> str:
         """cross: of one window. Gives the code of the likeliest language."""
@@ -60,7 +59,7 @@ class LoadedModel:
 
     def align(self, request: Align, cross: CrossCache) -> tuple[Segment, ...]:
         tokenizer = self._tokenizer(request.language, request.task)
-        return align(request, self.layers, cross, self._model.alignment_heads, tokenizer)
+        return align(request, self.layers, cross, self._alignment_heads, tokenizer)
 
     def sequence(self, strand: RunningStrand) -> Sequence:
         """For the Decode that the strand waits for."""
@@ -68,7 +67,19 @@ class LoadedModel:
         tokenizer = self._tokenizer(request.language, request.task) if request is not None else None
         return sequence_of(strand, tokenizer, self.shape.text_positions, self.shape.device)
 
-    def _make_tokenizer(self, language: str | None, task: TaskKind | None) -> Any:
-        return get_tokenizer(
-            self._model.is_multilingual, num_languages=self._model.num_languages, language=language, task=task
-        )
+
+def _tokenizer_of(is_multilingual: bool, num_languages: int, language: str | None, task: TaskKind | None) -> Any:
+    return get_tokenizer(is_multilingual, num_languages=num_languages, language=language, task=task)
+
+
+def _bytes_of(model: Whisper) -> int:
+    """Of the engine's tensors. On the CPU the decoder's matrices lie in two layouts, and the vocabulary's in a third,
+    for the embedding; on a GPU query, key and value are once more, fused, and the vocabulary is once more, in fp16."""
+    tensors = (*model.parameters(), *model.buffers())
+    once = sum(int(tensor.nbytes) for tensor in tensors if not tensor.is_sparse)
+    decoder, vocabulary = model.decoder, model.decoder.token_embedding.weight
+    if model.device.type == "cpu":
+        return once + sum(int(tensor.nbytes) for tensor in decoder.parameters()) + int(vocabulary.nbytes)
+    attentions = [block.attn for block in (*model.encoder.blocks, *decoder.blocks)]
+    fused = sum(3 * int(attention.query.weight.nbytes) for attention in attentions)
+    return once + fused + int(vocabulary.nbytes) // 2

@@ -7,11 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from errors import DeviceLostError, OutOfMemoryError
 from whisper_core.device_errors import free_memory, guarded
@@ -23,6 +23,7 @@ from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.sequence import Sequence
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.engine.window import EncodedWindow
+from whisper_core.features import Mel
 from whisper_core.model_requests import Align, Decode, DetectLanguage, Encode
 from whisper_core.transcript import WindowResult
 
@@ -35,7 +36,7 @@ class ModelRunner:
     """slots: windows that are decoded at the same time at most. encoder_batch: windows encoded together at most.
 
     Everything but the lane's work happens in the caller's thread. A task's own errors end that task; DeviceLostError is
-    raised.
+    raised. encoding_s: seconds that the latest encoding took.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ModelRunner:
         self._slots = self._most_slots = slots
         self._encoder_batch = self._largest_encoder_batch = encoder_batch
         self._statistics = statistics
+        self.encoding_s = float("inf")
         self._to_encode: deque[RunningStrand] = deque()
         self._encoding: list[RunningStrand] = []
         self._ready: deque[RunningStrand] = deque()
@@ -58,7 +60,8 @@ class ModelRunner:
 
     @property
     def num_to_encode(self) -> int:
-        return len(self._to_encode)
+        """Windows that could be encoded now."""
+        return max(0, min(self._room_to_encode, len(self._to_encode)))
 
     def start(self, strand: RunningStrand) -> None:
         self._drive(strand, None)
@@ -74,7 +77,7 @@ class ModelRunner:
     def encode_here(self) -> None:
         """The same in this thread, while the lane is at work on another window."""
         if strands := self._next_to_encode():
-            future: Future[CrossCache] = Future()
+            future: Future[_Encoding] = Future()
             try:
                 future.set_result(self._encode(strands))
             except Exception as error:  # noqa: BLE001 - `_encoded` raises it again, as it does the lane's
@@ -86,8 +89,7 @@ class ModelRunner:
         while self._ready and self.num_decoding < self._slots:
             strand = self._ready.popleft()
             if not strand.is_over:
-                sequence = self.model.sequence(strand)
-                self._try(partial(self._bank(sequence.search.width).add, sequence), [strand])
+                self._try(partial(self._admit, strand), [strand])
 
     def step(self) -> None:
         """One token for every window in a slot; answer those that have ended, and fill their slots."""
@@ -106,7 +108,7 @@ class ModelRunner:
 
     def rest(self) -> None:
         """No task is here: give back what the slots took, and believe in the memory again."""
-        self._banks.clear()
+        self._release_banks()
         self._slots, self._encoder_batch = self._most_slots, self._largest_encoder_batch
 
     # --- strands -----------------------------------------------------------------------------------------------
@@ -168,35 +170,57 @@ class ModelRunner:
     # --- encoding ----------------------------------------------------------------------------------------------
 
     def _next_to_encode(self) -> list[RunningStrand]:
-        """No more than will find a slot soon, since an encoded window takes a slot's memory."""
-        room = self._slots + self._encoder_batch - self.num_decoding - len(self._encoding) - len(self._ready)
         waiting = sorted(self._to_encode, key=lambda strand: not strand.task.is_exact)
-        strands = waiting[: max(0, min(room, self._encoder_batch))]
+        strands = waiting[: _power_of_two_in(min(self.num_to_encode, self._encoder_batch))]
         for strand in strands:
             self._to_encode.remove(strand)
         self._encoding.extend(strands)
         return strands
 
+    @property
+    def _room_to_encode(self) -> int:
+        """No more than will find a slot soon, since an encoded window takes a slot's memory."""
+        return self._slots + self._encoder_batch - self.num_decoding - len(self._encoding) - len(self._ready)
+
     @torch.inference_mode()
-    def _encode(self, strands: list[RunningStrand]) -> CrossCache:
+    def _encode(self, strands: list[RunningStrand]) -> _Encoding:
         """In the lane's thread or this one."""
         began = time.perf_counter()
-        mels = torch.stack([_mel_of(strand) for strand in strands])
-        cross = guarded(partial(self.model.encoder.encode, mels))
-        self._statistics.encode_seconds += time.perf_counter() - began
-        return cross
+        encoding = _Encoding()
+        mels = []
+        for strand in strands:
+            try:
+                mels.append(guarded(_mel_of(strand).tensor))
+                encoding.strands.append(strand)
+            except OSError as error:  # its samples cannot be read, or its task has ended
+                encoding.failures.append((strand, error))
+        if mels:
+            encoding.cross = guarded(lambda: self.model.encoder.encode(torch.stack(mels)))
+        self.encoding_s = time.perf_counter() - began
+        self._statistics.encode_seconds += self.encoding_s
+        return encoding
 
-    def _encoded(self, strands: list[RunningStrand], future: Future[CrossCache]) -> None:
+    def _encoded(self, strands: list[RunningStrand], future: Future[_Encoding]) -> None:
         for strand in strands:
             self._encoding.remove(strand)
         present = [strand for strand in strands if not strand.is_over]
-        cross = self._try(future.result, present)
-        if cross is None:
+        if not present and not isinstance(future.exception(), DeviceLostError):
+            return  # nobody waits for it, so nobody is to suffer for its failure
+        encoding = self._try(future.result, present)
+        if encoding is None:
             return
+        for strand, error in encoding.failures:
+            _fail(strand.task, error)
+        if encoding.cross is not None:
+            encoding.cross.keep_for_stream()
+            self._go_on(encoding.strands, encoding.cross)
+
+    def _go_on(self, strands: list[RunningStrand], cross: CrossCache) -> None:
+        """cross: of the strands' windows, which keep it alive until the last of them has got a slot."""
         for number, strand in enumerate(strands):
             if strand.is_over or strand.window is None:
                 continue
-            strand.window.own = cross.slots(number) if len(strands) == 1 else cross.slots(number).clone()
+            strand.window.own = cross.slots(number)
             if strand.request is None:  # else it had been evicted, and waits for its decoding still
                 self._drive(strand, strand.window)
             self._queue(strand)
@@ -208,25 +232,33 @@ class ModelRunner:
             self._banks[width] = Bank(self.model.layers, self.model.shape, self.model.rules, width, self._slots)
         return self._banks[width]
 
+    def _admit(self, strand: RunningStrand) -> None:
+        sequence = self.model.sequence(strand)
+        self._bank(sequence.search.width).add(sequence)
+
     def _step(self, bank: Bank) -> None:
         began = time.perf_counter()
         statistics = self._statistics
         statistics.steps += 1
         statistics.step_rows += len(bank.sequences)
-        ended = self._try(bank.step, [])
+        ended = self._try(bank.step, [sequence.strand for sequence in bank.sequences])
         statistics.decode_seconds += time.perf_counter() - began
         for sequence in reversed(ended or []):
-            # Out of memory in the middle of this takes all windows back: the rest is decoded again, to the same result.
-            if self._banks.get(bank.width) is bank:
+            if bank is self._banks.get(bank.width):
                 self._answer_decode(bank, sequence)
 
     def _answer_decode(self, bank: Bank, sequence: Sequence) -> None:
+        """Out of memory in here takes all windows back: those not answered are decoded again, to the same result."""
         strand = sequence.strand
-        result = sequence.result(bank.result_state(sequence))
+        result = self._try(lambda: sequence.result(bank.rows_of(sequence)), [strand])
+        if result is None:
+            return
         self._count(sequence, len(result.tokens))
         strand.request = None
         self._drive(strand, result)
-        successor = self._successor(bank, sequence)
+        successor = self._try(partial(self._successor, bank, sequence), [strand])
+        if bank is not self._banks.get(bank.width):
+            return
         if successor is None:
             bank.remove(sequence)
         else:
@@ -259,7 +291,7 @@ class ModelRunner:
 
     def _try(self, work: Callable[[], T], strands: list[RunningStrand]) -> T | None:
         """What `work` gives. When memory runs out the batch shrinks and everything is done again; any other error ends
-        the tasks of `strands`, or of all that are decoding when none is named; None then."""
+        the tasks of `strands`; None then."""
         failure: Exception
         try:
             return guarded(work)
@@ -268,7 +300,7 @@ class ModelRunner:
         except DeviceLostError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is those tasks'
-            for strand in strands or self._decoding():
+            for strand in strands:
                 _fail(strand.task, error)
             return None
         self._shrink(strands, failure)
@@ -278,7 +310,7 @@ class ModelRunner:
         """Out of memory with several windows: take them all back and go on with half as many. With one: it fails."""
         decoding = self._decoding()
         affected = decoding + [strand for strand in strands if strand not in decoding]
-        self._banks.clear()
+        self._release_banks()
         if len(affected) <= 1:
             for strand in affected:
                 _fail(strand.task, failure)
@@ -295,8 +327,28 @@ class ModelRunner:
     def _decoding(self) -> list[RunningStrand]:
         return [sequence.strand for bank in self._banks.values() for sequence in bank.sequences]
 
+    def _release_banks(self) -> None:
+        for bank in self._banks.values():
+            bank.release()
+        self._banks.clear()
 
-def _mel_of(strand: RunningStrand) -> Tensor:
+
+@dataclass
+class _Encoding:
+    """What encoding some windows gave: cross has a slot for each of `strands`, None when there are none. failures: of
+    single recordings."""
+
+    strands: list[RunningStrand] = field(default_factory=list)
+    cross: CrossCache | None = None
+    failures: list[tuple[RunningStrand, OSError]] = field(default_factory=list)
+
+
+def _power_of_two_in(count: int) -> int:
+    """The largest that is not above it; 0 for none. So batches have few sizes, and no window is padding."""
+    return 1 << count.bit_length() >> 1 if count > 0 else 0
+
+
+def _mel_of(strand: RunningStrand) -> Mel:
     if strand.window is None:
         raise RuntimeError("the strand has asked for no encoding")
     return strand.window.mel

@@ -12,13 +12,44 @@ from whisper_core.engine.shape import DecoderShape
 
 
 @dataclass(frozen=True)
+class SampledRows:
+    """What a window's result is made of; the fields are those of RowState."""
+
+    is_active: Tensor
+    num_sampled: Tensor
+    sum_logprob: Tensor
+    no_speech_prob: Tensor
+    tokens: Tensor
+
+    @classmethod
+    def none(cls) -> SampledRows:
+        return cls(*(torch.empty(0) for _ in fields(cls)))
+
+    def part(self, first: int, count: int) -> SampledRows:
+        """A view of some rows."""
+        return SampledRows(*(tensor[first : first + count] for tensor in self._tensors()))
+
+    def on_host(self) -> SampledRows:
+        """Pinned copies. Of rows on a GPU they arrive when the current stream has got so far; nobody waits here."""
+        return SampledRows(
+            *(
+                torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+                for tensor in self._tensors()
+            )
+        )
+
+    def _tensors(self) -> Iterator[Tensor]:
+        return (getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True)
 class RowState:
     """Tensors of one entry a row; the first `n` rows are in use.
 
-    token, position: the latest token, not fed to the decoder yet, and where it stands. room: tokens that may still be
-    sampled. last_timestamp: the latest timestamp token, or the one before the first. was_timestamp: whether the latest
-    token was one; was_timestamp_before: the one before it, True while there is none. tokens: (rows, text positions + 1)
-    what was sampled, num_sampled of them.
+    token, position: the latest token, not fed to the decoder yet, and where it stands. no_speech_prob: what the prompt
+    said of it. room: tokens that may still be sampled. last_timestamp: the latest timestamp token, or the one before
+    the first. was_timestamp: whether the latest token was one; was_timestamp_before: the one before it, True while
+    there is none. tokens: (rows, text positions + 1) what was sampled, num_sampled of them.
     """
 
     token: Tensor
@@ -30,6 +61,7 @@ class RowState:
     was_timestamp_before: Tensor
     is_active: Tensor
     sum_logprob: Tensor
+    no_speech_prob: Tensor
     tokens: Tensor
 
     @classmethod
@@ -47,12 +79,17 @@ class RowState:
             was_timestamp_before=zeros(rows, dtype=torch.bool),
             is_active=zeros(rows, dtype=torch.bool),
             sum_logprob=zeros(rows, dtype=torch.float32),
+            no_speech_prob=zeros(rows, dtype=torch.float32),
             tokens=zeros(rows, shape.text_positions + 1, dtype=torch.int64),
         )
 
     def rows(self, first: int, count: int) -> RowState:
         """A view of some rows."""
         return RowState(*(tensor[first : first + count] for tensor in self._tensors()))
+
+    def sampled(self) -> SampledRows:
+        """A view."""
+        return SampledRows(self.is_active, self.num_sampled, self.sum_logprob, self.no_speech_prob, self.tokens)
 
     def copy_from(self, other: RowState) -> None:
         for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
@@ -63,8 +100,9 @@ class RowState:
         for tensor in self._tensors():
             tensor.copy_(tensor[sources])
 
-    def begin(self, prompt_length: int, room: int, timestamp_begin: int) -> None:
-        """A prompt has been read, and nothing has been sampled yet, in all these rows."""
+    def begin(self, prompt_length: int, room: int, timestamp_begin: int, no_speech_prob: Tensor) -> None:
+        """A prompt has been read, and nothing has been sampled yet, in all these rows. no_speech_prob: ()."""
+        self.no_speech_prob.copy_(no_speech_prob)
         self.position.fill_(prompt_length - 1)
         self.room.fill_(room)
         self.num_sampled.zero_()

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 from whisper.decoding import BeamSearchDecoder, Inference, MaximumLikelihoodRanker
 
-from whisper_core.engine.row_state import RowState
+from whisper_core.engine.row_state import SampledRows
 from whisper_core.engine.sampling import drawn
 from whisper_core.model_requests import Decode
 
@@ -25,18 +25,20 @@ class Search(Protocol):
     """The state of one decoding of one window, which takes `width` rows.
 
     is_greedy: `choose` would give back what it is given. is_complete: nothing is left to choose, whatever the rows say.
-    sources: after `choose`, the row that each row continues; None when each continues itself.
+    may_lag: whether choosing once more does no harm when the rows have ended. sources: after `choose`, the row that
+    each row continues; None when each continues itself.
     """
 
     width: int
     is_greedy: bool
+    may_lag: bool
     is_complete: bool
     sources: list[int] | None
 
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
         """logits: (width, vocabulary), filtered. likeliest: (width,). Gives the next tokens, (width,)."""
 
-    def outcome(self, state: RowState) -> Outcome:
+    def outcome(self, state: SampledRows) -> Outcome:
         """state: of the search's rows, when the search is over."""
 
 
@@ -52,7 +54,7 @@ def search_for(request: Decode, prompt: Sequence[int], eot: int, generator: Gene
 
 class GreedySearch:
     width = 1
-    is_greedy = True
+    is_greedy = may_lag = True
     is_complete = False
     sources: list[int] | None = None
 
@@ -62,7 +64,7 @@ class GreedySearch:
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
         return likeliest
 
-    def outcome(self, state: RowState) -> Outcome:
+    def outcome(self, state: SampledRows) -> Outcome:
         return _sampled(state, 0, self._eot), float(state.sum_logprob[0])
 
 
@@ -70,6 +72,7 @@ class SampleSearch:
     """As many samples as `width`; the one with the highest mean logprob counts."""
 
     is_greedy = False
+    may_lag = True
     is_complete = False
     sources: list[int] | None = None
 
@@ -82,7 +85,7 @@ class SampleSearch:
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
         return drawn(logits, self._temperature, self._generator)
 
-    def outcome(self, state: RowState) -> Outcome:
+    def outcome(self, state: SampledRows) -> Outcome:
         candidates = [_sampled(state, row, self._eot) for row in range(self.width)]
         return _best(candidates, state.sum_logprob.tolist())
 
@@ -90,7 +93,7 @@ class SampleSearch:
 class BeamSearch:
     """Drives upstream's BeamSearchDecoder, which wants the prompt in front of the tokens."""
 
-    is_greedy = False
+    is_greedy = may_lag = False
 
     def __init__(
         self, beam_size: int, patience: float | None, prompt: Sequence[int], eot: int, device: torch.device
@@ -108,7 +111,7 @@ class BeamSearch:
         self._tokens, self.is_complete = self._decoder.update(self._tokens, logits, self._sum_logprobs)
         return self._tokens[:, -1]
 
-    def outcome(self, state: RowState) -> Outcome:
+    def outcome(self, state: SampledRows) -> Outcome:
         candidates, sums = self._decoder.finalize(self._tokens[None], self._sum_logprobs[None])
         tokens = [candidate[self._prompt_length :].tolist() for candidate in candidates[0]]
         return _best([sequence[: sequence.index(self._eot)] for sequence in tokens], sums[0])
@@ -124,7 +127,7 @@ class _NotedSources(Inference):  # type: ignore[misc]
         self._search.sources = source_indices
 
 
-def _sampled(state: RowState, row: int, eot: int) -> list[int]:
+def _sampled(state: SampledRows, row: int, eot: int) -> list[int]:
     tokens: list[int] = state.tokens[row, : int(state.num_sampled[row])].tolist()
     return tokens[: tokens.index(eot)] if eot in tokens else tokens
 

@@ -35,15 +35,20 @@ class SelfCache:
         self.keys[:, :, :, :positions] = other.keys[:, :, :, :positions]
         self.values[:, :, :, :positions] = other.values[:, :, :, :positions]
 
+    def clear(self) -> None:
+        """For another window. What came before may hold numbers that are none, which masking does not silence."""
+        self.keys.zero_()
+        self.values.zero_()
+
     def reorder(self, sources: list[int], positions: int) -> None:
         """Row i becomes what row sources[i] is."""
         for tensor in (self.keys, self.values):
             tensor[:, :, :, :positions] = tensor[:, sources, :, :positions]
 
-    def write_prompt(self, layer: int, row: int, keys: Tensor, values: Tensor) -> None:
-        """keys, values: (heads, length, head size), for the positions from 0 on."""
-        self.keys[layer, row, :, : keys.shape[1]] = keys
-        self.values[layer, row, :, : values.shape[1]] = values
+    def write_prompt(self, layer: int, row: int | Tensor, keys: Tensor, values: Tensor) -> None:
+        """keys, values: (heads, length, head size), for the positions from 0 on. row: a number, or (1,) int64."""
+        self.keys[layer][row, :, : keys.shape[1]] = keys
+        self.values[layer][row, :, : values.shape[1]] = values
 
     def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor) -> None:
         """keys, values: (rows, heads, head size), one position for each of the first rows."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from whisper.utils import compression_ratio
 
 from whisper_core.engine.active_task import RunningStrand
-from whisper_core.engine.row_state import RowState
+from whisper_core.engine.row_state import SampledRows
 from whisper_core.engine.search import Search, search_for
 from whisper_core.engine.window import EncodedWindow
 from whisper_core.model_requests import Decode, Decoded
@@ -19,27 +18,25 @@ from whisper_core.sampling_seed import sampling_seed
 
 @dataclass(eq=False)
 class Sequence:
-    """strand: whose request it is. prompt: (length,) int64, all tokens before the first that is sampled. sot_index: of
-    the start-of-transcript token in it. room: tokens that may be sampled. no_speech_prob: (), known once the prompt has
-    been read."""
+    """strand: whose request it is. prompt: all tokens before the first that is sampled. sot_index: of the
+    start-of-transcript token in it. room: tokens that may be sampled."""
 
     strand: RunningStrand
     request: Decode
     window: EncodedWindow
     tokenizer: Any
-    prompt: Tensor
+    prompt: tuple[int, ...]
     sot_index: int
     room: int
     search: Search
     num_sampled: int = 0
-    no_speech_prob: Tensor = field(default_factory=lambda: torch.tensor(0.0))
 
     @property
     def length(self) -> int:
         """Positions in the self-attention cache once the latest token has been fed."""
         return len(self.prompt) + self.num_sampled
 
-    def result(self, state: RowState) -> Decoded:
+    def result(self, state: SampledRows) -> Decoded:
         """state: of this sequence's rows."""
         tokens, sum_logprob = self.search.outcome(state)
         return Decoded(
@@ -47,7 +44,7 @@ class Sequence:
             temperature=self.request.temperature,
             avg_logprob=sum_logprob / (len(tokens) + 1),
             compression_ratio=compression_ratio(self.tokenizer.decode(tokens).strip()),
-            no_speech_prob=float(self.no_speech_prob),
+            no_speech_prob=float(state.no_speech_prob[0]),
         )
 
 
@@ -66,7 +63,7 @@ def sequence_of(strand: RunningStrand, tokenizer: Any, text_positions: int, devi
         request=request,
         window=request.features,
         tokenizer=tokenizer,
-        prompt=torch.tensor(prompt, device=device),
+        prompt=tuple(prompt),
         sot_index=len(before),
         room=min(text_positions // 2, text_positions + 1 - len(prompt)),
         search=search_for(request, prompt, tokenizer.eot, generator),

@@ -23,12 +23,13 @@ class ThreadBudget:
         self._at_work = 0
 
     @contextmanager
-    def share(self) -> Iterator[None]:
-        """All cores when nobody else is at work at the beginning, else half of them. Sets torch's number for the
-        calling thread only."""
+    def share(self, at_most: int | None = None) -> Iterator[None]:
+        """All cores when nobody else is at work at the beginning, else half of them; no more than `at_most`. Sets
+        torch's number for the calling thread only."""
         with self._lock:
             self._at_work += 1
             threads = self._cores if self._at_work == 1 else max(1, self._cores // 2)
+        threads = min(threads, at_most or threads)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
 from whisper_core.engine.cross_attention import CrossCache
+from whisper_core.features import Mel
 
 
 class SlotHolder(Protocol):
@@ -18,12 +17,12 @@ class SlotHolder(Protocol):
 
 @dataclass
 class EncodedWindow:
-    """The answer to an Encode request. mel: float32 (n_mels, 3000) on the CPU, to encode it again after it was evicted.
+    """The answer to an Encode request. mel: kept to encode it again after it was evicted.
 
     Its keys and values are its own until it gets a slot, and then that slot's. num_decodings: that have ended.
     """
 
-    mel: Tensor
+    mel: Mel
     own: CrossCache | None = None
     holder: SlotHolder | None = None
     slot: int = -1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from whisper.model import Whisper
@@ -62,20 +65,66 @@ class Watch:
         self.error = error
 
 
+class SlowLane:
+    """One piece of work a round, in the caller's thread: an encoder that is always behind."""
+
+    is_free = True
+
+    def __init__(self, *_: Any) -> None:
+        self._pieces: deque[tuple[Callable[[], Any], Callable[[Future[Any]], None]]] = deque()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._pieces
+
+    def submit(self, work: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
+        self._pieces.append((work, then))
+        self.is_free = len(self._pieces) < 2
+
+    def finish(self) -> None:
+        if self._pieces:
+            work, then = self._pieces.popleft()
+            self.is_free = True
+            future: Future[Any] = Future()
+            try:
+                future.set_result(work())
+            except Exception as error:  # noqa: BLE001 - as a lane's thread does
+                future.set_exception(error)
+            then(future)
+
+    def wait(self, timeout_s: float) -> None:
+        """Nothing is under way between two rounds."""
+
+    def close(self) -> None:
+        """Nor has it a thread."""
+
+
 @contextmanager
 def engine_with(
-    model: Whisper, settings: DecodeSettings = DEFAULT_SETTINGS, *, slots: int = 16
+    model: Whisper,
+    settings: DecodeSettings = DEFAULT_SETTINGS,
+    *,
+    slots: int = 16,
+    also: str | None = None,
+    cores: int = 1,
 ) -> Iterator[BatchEngine]:
-    """An engine on the CPU that has `model` resident. Tests of the toy run on one thread, so the engine does too."""
+    """An engine on the CPU that has `model` resident, by the name of `also` too when one is given.
+
+    cores: one for the toy, whose operations are too small to share.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_engine, "load_model", lambda name, models_dir, device: model)
         patch.setitem(batch_engine.SLOTS, "cpu", slots)
-        engine = BatchEngine("cpu", 1, settings)
+        engine = BatchEngine("cpu", cores, settings)
         engine.load(MODEL, Path())
-    try:
-        yield engine
-    finally:
-        engine.close()
+        if also is not None:
+            engine.load(also, Path())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch_engine, "free_memory", lambda: None)  # collecting the test run's own garbage takes 0.2 s
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
 def begin(engine: BatchEngine, path: Path, options: TranscribeOptions, watch: Watch, seed: int = 0) -> None:
@@ -106,11 +155,12 @@ def transcribe_together(
     *,
     slots: int = 16,
     seed: int = 0,
+    cores: int = 1,
 ) -> list[Transcript]:
     """All at once through one engine."""
     each = [options] * len(recordings) if isinstance(options, TranscribeOptions) else options
     watches = [Watch() for _ in recordings]
-    with engine_with(model, settings, slots=slots) as engine:
+    with engine_with(model, settings, slots=slots, cores=cores) as engine:
         for number, (samples, wanted, watch) in enumerate(zip(recordings, each, watches, strict=True)):
             begin(engine, write_samples(folder / f"{number}.pcm", samples), wanted, watch, seed)
         run_until_idle(engine)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from whisper.model import Whisper
 
 from errors import DeviceLostError, EngineError, OutOfMemoryError, SourceMissingError
 from tests.whisper_core.engine.driving import (
     MODEL,
+    SlowLane,
     Watch,
     alone_by_reference,
     assert_same,
@@ -21,12 +25,17 @@ from tests.whisper_core.engine.driving import (
     run_until_idle,
     write_samples,
 )
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
+from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
 from whisper_core.engine import bank as bank_module
+from whisper_core.engine import batch_engine
 from whisper_core.engine.encoder import WindowEncoder
+from whisper_core.engine.sequence import Sequence
+from whisper_core.features import LogMel
+from whisper_core.memory_meter import CpuMeter
 from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.options import TranscribeOptions
 from whisper_core.protocol import RunTask
+from whisper_core.transcript import Transcript
 
 pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 
@@ -44,16 +53,26 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture
 def paths(tmp_path: Path) -> list[Path]:
     """Six recordings of one to three windows."""
-    return [write_samples(tmp_path / f"{number}.pcm", noise(9.0 + 12 * number, number)) for number in range(6)]
+    return [write_samples(tmp_path / f"{number}.pcm", recording(number)) for number in range(6)]
 
 
-def expected_of(number: int) -> Any:
-    return alone_by_reference(short_toy(7), noise(9.0 + 12 * number, number), GREEDY, DEFAULT_SETTINGS)
+def recording(number: int) -> Samples:
+    return noise(3.0 + 7 * number, number)
+
+
+@cache
+def toy() -> Whisper:
+    return short_toy(7, n_text_ctx=20)
+
+
+@cache
+def expected_of(number: int) -> Transcript:
+    return alone_by_reference(toy(), recording(number), GREEDY, DEFAULT_SETTINGS)
 
 
 def test_tasks_join_while_others_run(paths: list[Path]) -> None:
     watches = [Watch() for _ in paths]
-    with engine_with(short_toy(7), slots=3) as engine:
+    with engine_with(toy(), slots=3) as engine:
         begin(engine, paths[0], GREEDY, watches[0])
         begun, rounds = 1, 0
         while engine.is_busy or begun < len(paths):
@@ -71,7 +90,7 @@ def test_tasks_join_while_others_run(paths: list[Path]) -> None:
 
 def test_a_stopped_task_leaves_the_others_as_they_are(paths: list[Path]) -> None:
     watches = [Watch(stops_after=1 if number % 2 else None) for number in range(6)]
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         for path, watch in zip(paths, watches, strict=True):
             begin(engine, path, GREEDY, watch)
         run_until_idle(engine)
@@ -84,7 +103,7 @@ def test_a_stopped_task_leaves_the_others_as_they_are(paths: list[Path]) -> None
 
 def test_a_task_that_is_stopped_before_anything_happened(paths: list[Path]) -> None:
     watch = Watch(stops_after=0)
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         begin(engine, paths[5], GREEDY, watch)
         run_until_idle(engine)
     assert watch.was_stopped
@@ -93,7 +112,7 @@ def test_a_task_that_is_stopped_before_anything_happened(paths: list[Path]) -> N
 
 def test_a_stopped_task_goes_on_from_its_last_window(paths: list[Path]) -> None:
     first, second = Watch(stops_after=1), Watch()
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         begin(engine, paths[5], GREEDY, first)
         run_until_idle(engine)
         window = first.windows[-1]
@@ -107,7 +126,7 @@ def test_a_stopped_task_goes_on_from_its_last_window(paths: list[Path]) -> None:
 
 def test_a_missing_recording_fails_alone(paths: list[Path], tmp_path: Path) -> None:
     missing, there = Watch(), Watch()
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         begin(engine, tmp_path / "none.pcm", GREEDY, missing)
         begin(engine, paths[0], GREEDY, there)
         run_until_idle(engine)
@@ -117,7 +136,7 @@ def test_a_missing_recording_fails_alone(paths: list[Path], tmp_path: Path) -> N
 
 def test_a_language_that_the_model_lacks_fails_alone(paths: list[Path]) -> None:
     lacking, there = Watch(), Watch()
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         begin(engine, paths[0], TranscribeOptions(language="yue"), lacking)
         begin(engine, paths[0], GREEDY, there)
         run_until_idle(engine)
@@ -127,7 +146,7 @@ def test_a_language_that_the_model_lacks_fails_alone(paths: list[Path]) -> None:
 
 def test_a_model_that_is_not_here(paths: list[Path]) -> None:
     watch = Watch()
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         engine.begin(RunTask("a", "b", "base", str(paths[0]), GREEDY), watch)
         assert not engine.is_busy
     assert isinstance(watch.error, EngineError)
@@ -150,7 +169,7 @@ def test_out_of_memory_shrinks_the_batch_and_fails_nobody(
 ) -> None:
     monkeypatch.setattr(bank_module, "run_step", fail_above(limit, bank_module.run_step, torch.OutOfMemoryError))
     watches = [Watch() for _ in paths]
-    with engine_with(short_toy(7)) as engine, caplog.at_level(logging.WARNING):
+    with engine_with(toy()) as engine, caplog.at_level(logging.WARNING):
         for path, watch in zip(paths, watches, strict=True):
             begin(engine, path, GREEDY, watch)
         run_until_idle(engine)
@@ -163,7 +182,7 @@ def test_out_of_memory_shrinks_the_batch_and_fails_nobody(
 
 def test_a_window_that_never_fits_fails_its_task(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     watches = [Watch(), Watch()]
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
             patch.setattr(bank_module, "run_step", fail_above(0, bank_module.run_step, torch.OutOfMemoryError))
             begin(engine, paths[0], GREEDY, watches[0])
@@ -191,7 +210,7 @@ def test_an_encoder_without_memory_is_tried_again_with_less_beside_it(
 
     monkeypatch.setattr(WindowEncoder, "encode", encode)
     watches = [Watch() for _ in paths]
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         for path, watch in zip(paths, watches, strict=True):
             begin(engine, path, GREEDY, watch)
         run_until_idle(engine)
@@ -209,7 +228,7 @@ def test_a_lost_device_fails_all_tasks_and_ends_the_engine(paths: list[Path], mo
 
     monkeypatch.setattr(bank_module, "run_step", run_step)
     watches = [Watch(), Watch()]
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         for watch in watches:
             begin(engine, paths[0], GREEDY, watch)
         with pytest.raises(DeviceLostError):
@@ -217,9 +236,66 @@ def test_a_lost_device_fails_all_tasks_and_ends_the_engine(paths: list[Path], mo
     assert all(isinstance(watch.error, DeviceLostError) for watch in watches)
 
 
+def test_a_device_that_is_lost_while_a_result_is_read(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's errors come up wherever the host waits for it next."""
+
+    def result(*_: Any) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Sequence, "result", result)
+    watch = Watch()
+    with engine_with(toy()) as engine:
+        begin(engine, paths[0], GREEDY, watch)
+        with pytest.raises(DeviceLostError):
+            run_until_idle(engine)
+    assert isinstance(watch.error, DeviceLostError)
+
+
+def test_a_device_that_is_lost_while_a_model_is_loaded(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_model(*_: Any) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    watch = Watch()
+    with engine_with(toy()) as engine:
+        begin(engine, paths[0], GREEDY, watch)
+        engine.advance()
+        monkeypatch.setattr(batch_engine, "load_model", load_model)
+        with pytest.raises(DeviceLostError):
+            engine.load("base", Path())
+    assert isinstance(watch.error, DeviceLostError)
+
+
+@pytest.mark.parametrize("error", [ValueError, torch.OutOfMemoryError])
+def test_what_fails_for_a_stopped_task_harms_nobody(
+    error: type[Exception], paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its window is being encoded when it is stopped, while another task's only window is in a slot."""
+    monkeypatch.setattr(batch_engine, "Lane", SlowLane)
+    monkeypatch.setitem(batch_engine.FEW_ROWS, "cpu", 0)
+
+    def normalised(*_: Any) -> None:
+        raise error("out of memory")
+
+    stopped, other = Watch(), Watch()
+    with engine_with(toy()) as engine:
+        begin(engine, paths[0], GREEDY, other)
+        begin(engine, paths[1], GREEDY, stopped)
+        while not engine.statistics.steps:
+            engine.advance()
+        stopped.stops_after = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(LogMel, "normalised", normalised)
+            engine.advance()
+        assert stopped.was_stopped
+        assert not other.is_over
+        run_until_idle(engine)
+    assert other.transcript is not None
+    assert_same(other.transcript, expected_of(0))
+
+
 def test_any_other_error_ends_the_tasks_that_were_decoding(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     watches = [Watch(), Watch()]
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
             patch.setattr(bank_module, "run_step", fail_above(0, bank_module.run_step, ValueError))
             begin(engine, paths[0], GREEDY, watches[0])
@@ -232,7 +308,7 @@ def test_any_other_error_ends_the_tasks_that_were_decoding(paths: list[Path], mo
 
 def test_chunks_of_a_vad_task_fill_the_slots(paths: list[Path]) -> None:
     exact, chunked = Watch(), Watch()
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         begin(engine, paths[5], TranscribeOptions(language="en", temperature=0.0, mode="vad"), chunked)
         begin(engine, paths[1], GREEDY, exact)
         run_until_idle(engine)
@@ -243,8 +319,46 @@ def test_chunks_of_a_vad_task_fill_the_slots(paths: list[Path]) -> None:
 
 def test_an_unloaded_model_is_not_here_any_more(paths: list[Path]) -> None:
     watch = Watch()
-    with engine_with(short_toy(7)) as engine:
+    with engine_with(toy()) as engine:
         assert engine.load(MODEL, Path()) == 0
         engine.unload(MODEL)
         begin(engine, paths[0], GREEDY, watch)
     assert isinstance(watch.error, EngineError)
+
+
+def test_the_tasks_of_an_unloaded_model_fail(paths: list[Path]) -> None:
+    waiting, decoding, other = Watch(), Watch(), Watch()
+    with engine_with(toy(), also="base.en") as engine:
+        begin(engine, paths[5], GREEDY, decoding)
+        engine.begin(RunTask("other", "other", "base.en", str(paths[0]), GREEDY), other)
+        while not decoding.windows:
+            engine.advance()
+        begin(engine, paths[0], GREEDY, waiting)
+        engine.unload(MODEL)
+        run_until_idle(engine)
+    assert isinstance(waiting.error, EngineError)
+    assert isinstance(decoding.error, EngineError)
+    assert other.transcript is not None
+
+
+def test_silence_in_a_language_that_the_model_lacks_fails_alone(paths: list[Path], tmp_path: Path) -> None:
+    lacking, there = Watch(), Watch()
+    silence = write_samples(tmp_path / "silence.pcm", np.zeros(5 * RATE, np.int16))
+    with engine_with(toy()) as engine:
+        begin(engine, silence, TranscribeOptions(language="yue", mode="vad"), lacking)
+        begin(engine, paths[0], GREEDY, there)
+        run_until_idle(engine)
+    assert isinstance(lacking.error, EngineError)
+    assert there.transcript is not None
+
+
+def test_memory_is_not_measured_where_models_mix(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CpuMeter, "peak_since_mark", lambda self: 1_000)
+    alone, first, second = Watch(), Watch(), Watch()
+    with engine_with(toy(), also="base.en") as engine:
+        begin(engine, paths[0], GREEDY, alone)
+        run_until_idle(engine)
+        begin(engine, paths[0], GREEDY, first)
+        engine.begin(RunTask("second", "second", "base.en", str(paths[0]), GREEDY), second)
+        run_until_idle(engine)
+    assert (alone.peak_bytes, first.peak_bytes, second.peak_bytes) == (1_000, 0, 0)

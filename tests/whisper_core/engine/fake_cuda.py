@@ -1,0 +1,77 @@
+"""As much of torch.cuda as the engine's graphs, streams and looks touch, on the CPU and without a delay.
+
+A graph runs its work when it is captured, as a real one does not, and a replay is only counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+
+class FakeEvent:
+    def __init__(self) -> None:
+        self.was_waited_for = False
+
+    def synchronize(self) -> None:
+        self.was_waited_for = True
+
+    def query(self) -> bool:
+        return True
+
+
+class FakeStream:
+    def __init__(self, device: torch.device | None = None, priority: int = 0) -> None:
+        self.priority = priority
+        self.events: list[FakeEvent] = []
+        self.num_used = 0
+
+    def synchronize(self) -> None: ...
+
+    def record_event(self) -> FakeEvent:
+        self.events.append(FakeEvent())
+        return self.events[-1]
+
+
+class FakeGraph:
+    """captured: graphs whose capture has ended, with the pool and the mode it was captured with."""
+
+    captured: list[FakeGraph]
+
+    def __init__(self) -> None:
+        self.num_replays = 0
+        self.pool: Any = None
+        self.capture_error_mode = ""
+
+    def capture_begin(self, pool: Any, capture_error_mode: str) -> None:
+        self.pool, self.capture_error_mode = pool, capture_error_mode
+
+    def capture_end(self) -> None:
+        FakeGraph.captured.append(self)
+
+    def replay(self) -> None:
+        self.num_replays += 1
+
+
+@contextmanager
+def fake_cuda() -> Iterator[FakeStream]:
+    """Gives the current stream of every thread."""
+    current = FakeStream()
+    FakeGraph.captured = []
+
+    @contextmanager
+    def stream(stream: FakeStream) -> Iterator[None]:
+        stream.num_used += 1
+        yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "Stream", FakeStream)
+        patch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+        patch.setattr(torch.cuda, "current_stream", lambda device=None: current)
+        patch.setattr(torch.cuda, "graph_pool_handle", object)
+        patch.setattr(torch.cuda, "stream", stream)
+        yield current

@@ -1,0 +1,18 @@
+"""What the alignment needs before its first window."""
+
+from __future__ import annotations
+
+import torch
+from whisper.timing import dtw_cpu
+
+from whisper_core.engine.alignment import compile_alignment
+
+
+def test_what_is_compiled_is_what_upstream_calls() -> None:
+    threads = torch.get_num_threads()
+    compile_alignment()
+    compiled = dtw_cpu.signatures
+    dtw_cpu(torch.rand(3, 4).double().numpy())  # as upstream's dtw gives it the scores
+    torch.set_num_threads(threads)  # numba sets its own number
+    assert dtw_cpu.signatures == compiled
+    assert len(compiled) == 1

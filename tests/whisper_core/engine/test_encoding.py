@@ -1,0 +1,87 @@
+"""Windows are encoded together, and one recording's trouble stays its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.whisper_core.engine.driving import (
+    Watch,
+    alone_by_reference,
+    assert_same,
+    begin,
+    engine_with,
+    run_until_idle,
+    write_samples,
+)
+from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
+from whisper_core.engine import batch_engine
+from whisper_core.engine.encoder import WindowEncoder
+from whisper_core.engine.model_runner import _power_of_two_in
+from whisper_core.features import LogMel
+from whisper_core.model_requests import DEFAULT_SETTINGS
+from whisper_core.options import TranscribeOptions
+from whisper_core.sample_file import SampleFile
+
+pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
+
+GREEDY = TranscribeOptions(language="en", temperature=0.0)
+LENGTHS_S = (4.0, 5.0, 6.0)
+
+
+@pytest.fixture(autouse=True)
+def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Sizes of the encoder's batches; as many windows at once as on a GPU."""
+    sizes: list[int] = []
+    encode = WindowEncoder.encode
+
+    def counted(self: WindowEncoder, mels: torch.Tensor) -> Any:
+        sizes.append(len(mels))
+        return encode(self, mels)
+
+    monkeypatch.setattr(WindowEncoder, "encode", counted)
+    monkeypatch.setitem(batch_engine.ENCODER_BATCH, "cpu", 8)
+    threads = torch.get_num_threads()
+    yield sizes
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(-1, 0), (0, 0), (1, 1), (3, 2), (4, 4), (7, 4), (9, 8)])
+def test_batches_are_powers_of_two(count: int, expected: int) -> None:
+    assert _power_of_two_in(count) == expected
+
+
+def test_windows_that_wait_are_encoded_together(tmp_path: Path, batches: list[int]) -> None:
+    model, watches = short_toy(7), [Watch() for _ in LENGTHS_S]
+    with engine_with(model) as engine:
+        for number, (seconds, watch) in enumerate(zip(LENGTHS_S, watches, strict=True)):
+            begin(engine, write_samples(tmp_path / f"{number}.pcm", noise(seconds)), GREEDY, watch)
+        run_until_idle(engine)
+    for seconds, watch in zip(LENGTHS_S, watches, strict=True):
+        assert watch.transcript is not None
+        assert_same(watch.transcript, alone_by_reference(model, noise(seconds), GREEDY, DEFAULT_SETTINGS))
+    assert set(batches) <= {1, 2, 4, 8}
+
+
+def test_samples_that_cannot_be_read_fail_their_own_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recording could be opened and measured, and its disk is gone when the window is wanted."""
+    normalised = LogMel.normalised
+    broken_samples = round(LENGTHS_S[1] * 16_000)
+
+    def failing(self: LogMel, first: int) -> torch.Tensor:
+        if isinstance(self._samples, SampleFile) and len(self._samples) == broken_samples:
+            raise OSError("input/output error")
+        return normalised(self, first)
+
+    monkeypatch.setattr(LogMel, "normalised", failing)
+    watches = [Watch() for _ in LENGTHS_S]
+    with engine_with(short_toy(7)) as engine:
+        for number, (seconds, watch) in enumerate(zip(LENGTHS_S, watches, strict=True)):
+            begin(engine, write_samples(tmp_path / f"{number}.pcm", noise(seconds)), GREEDY, watch)
+        run_until_idle(engine)
+    assert isinstance(watches[1].error, OSError)
+    assert [watch.transcript is not None for watch in watches] == [True, False, True]

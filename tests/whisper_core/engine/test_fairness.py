@@ -1,0 +1,131 @@
+"""Nobody waits for another task's end: recordings, models and modes share the encoder and the slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from whisper.model import Whisper
+
+from tests.whisper_core.engine.driving import SlowLane, Watch, begin, engine_with, run_until_idle, write_samples
+from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
+from whisper_core.engine import batch_engine
+from whisper_core.engine.active_task import RunningStrand
+from whisper_core.engine.batch_engine import BatchEngine
+from whisper_core.engine.model_runner import ModelRunner
+from whisper_core.options import TranscribeOptions
+from whisper_core.protocol import RunTask
+
+pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
+
+GREEDY = TranscribeOptions(language="en", temperature=0.0)
+CHUNKED = TranscribeOptions(language="en", temperature=0.0, mode="vad")
+OTHER_MODEL = "base.en"
+
+
+@cache
+def toy() -> Whisper:
+    return short_toy(7, n_text_ctx=12)
+
+
+@pytest.fixture(autouse=True)
+def _slow_encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(batch_engine, "Lane", SlowLane)
+    monkeypatch.setitem(batch_engine.FEW_ROWS, "cpu", 0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> list[Path]:
+    """More recordings than the encoder can serve while a window is decoded, of four windows or more."""
+    return [write_samples(tmp_path / f"{number}.pcm", noise(100, number)) for number in range(9)]
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    return write_samples(tmp_path / "short.pcm", noise(2))
+
+
+def run_until(engine: BatchEngine, is_reached: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if is_reached():
+            return
+        engine.advance()
+    pytest.fail("it was never reached")
+
+
+def test_a_short_recording_does_not_wait_for_long_ones(long: list[Path], short: Path) -> None:
+    busy, late = [Watch() for _ in long], Watch()
+    with engine_with(toy()) as engine:
+        for path, watch in zip(long, busy, strict=True):
+            begin(engine, path, GREEDY, watch)
+        run_until(engine, lambda: bool(busy[0].windows))
+        begin(engine, short, GREEDY, late)
+        run_until(engine, lambda: late.is_over)
+        assert late.transcript is not None
+        assert not any(watch.is_over for watch in busy)
+
+
+def test_one_model_does_not_wait_for_another(long: list[Path], short: Path) -> None:
+    busy, late = [Watch() for _ in long], Watch()
+    with engine_with(toy(), also=OTHER_MODEL) as engine:
+        for path, watch in zip(long, busy, strict=True):
+            begin(engine, path, GREEDY, watch)
+        run_until(engine, lambda: bool(busy[0].windows))
+        engine.begin(RunTask("late", "late", OTHER_MODEL, str(short), GREEDY), late)
+        run_until(engine, lambda: late.is_over)
+        assert late.transcript is not None
+        assert not any(watch.is_over for watch in busy)
+
+
+def test_chunks_of_two_recordings_share_the_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whisper_core.chunked.SpeechScan", AlwaysSpeech)
+    paths = [write_samples(tmp_path / f"{number}.pcm", noise(120, number)) for number in range(2)]
+    watches = [Watch(), Watch()]
+    with engine_with(toy(), slots=4) as engine:
+        for path, watch in zip(paths, watches, strict=True):
+            begin(engine, path, CHUNKED, watch)
+        run_until(engine, lambda: bool(watches[1].windows))
+        assert not watches[0].is_over
+        run_until_idle(engine)
+    assert all(watch.transcript is not None for watch in watches)
+
+
+def test_chunks_are_cut_a_few_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their features take time in which nobody else's windows are decoded."""
+    monkeypatch.setattr("whisper_core.chunked.SpeechScan", AlwaysSpeech)
+    monkeypatch.setattr(batch_engine, "OFFER_S", 0.0)
+    starts: list[int] = []
+    begun_in_rounds: list[int] = []
+    real = ModelRunner.start
+
+    def start(runner: ModelRunner, strand: RunningStrand) -> None:
+        starts.append(1)
+        real(runner, strand)
+
+    monkeypatch.setattr(ModelRunner, "start", start)
+    watch = Watch()
+    with engine_with(toy()) as engine:
+        begin(engine, write_samples(tmp_path / "a.pcm", noise(120)), CHUNKED, watch)
+        while not watch.is_over:
+            engine.advance()
+            begun_in_rounds.append(len(starts))
+            starts.clear()
+    assert watch.transcript is not None
+    assert max(begun_in_rounds) == 1
+
+
+class AlwaysSpeech:
+    def __init__(self, samples: Any) -> None:
+        self.num_windows = -(-len(samples) // 512)
+
+    def probabilities(self, first: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return np.ones(max(0, min(count, self.num_windows - first)), np.float32)

@@ -1,0 +1,168 @@
+"""Real speech with real weights: in a batch of any size, every recording's transcript is openai-whisper's own.
+
+The recordings in tests/data; among the slow tests also those of the folder that SPEECH_DIR names, or ../shared/speech.
+The yardstick is upstream's decoding, reseeded for every window (tests/whisper_core/test_transcribe_speech.py holds that
+against `whisper.transcribe`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+from whisper.model import Whisper
+
+from tests.conftest import DATA, MODELS_DIR, ROOT
+from tests.whisper_core.engine.driving import (
+    Watch,
+    alone_by_reference,
+    assert_same,
+    begin,
+    engine_with,
+    run_until_idle,
+    transcribe_together,
+    write_samples,
+)
+from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples
+from whisper_core.audio import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
+from whisper_core.models import locate
+from whisper_core.options import TranscribeOptions
+from whisper_core.transcript import Transcript
+from whisper_core.weights import load_model
+
+pytestmark = [pytest.mark.models, pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)]
+
+SPEECH_DIR = Path(os.environ.get("SPEECH_DIR", ROOT.parent / "shared" / "speech"))
+RECORDINGS = sorted(DATA.glob("*.flac"))
+ALL_RECORDINGS = sorted({path.name: path for folder in (DATA, SPEECH_DIR) for path in folder.glob("*.flac")}.values())
+NOT_ENGLISH = ("spanish", "italian")
+TWO_WINDOWS = 33 * 16_000  # samples
+CORES = os.cpu_count() or 1
+
+PLAIN = TranscribeOptions()
+WORDS = TranscribeOptions(word_timestamps=True)
+
+
+@dataclass
+class Speech:
+    """A model, recordings for it, and what upstream makes of each, worked out once for each of the options."""
+
+    model: Whisper
+    recordings: list[Samples]
+    _expected: dict[tuple[TranscribeOptions, DecodeSettings], list[Transcript]] = field(default_factory=dict)
+
+    def expected(self, options: TranscribeOptions, settings: DecodeSettings = DEFAULT_SETTINGS) -> list[Transcript]:
+        if (options, settings) not in self._expected:
+            self._expected[options, settings] = [
+                alone_by_reference(self.model, samples, options, settings) for samples in self.recordings
+            ]
+        return self._expected[options, settings]
+
+    def check(
+        self,
+        options: TranscribeOptions,
+        folder: Path,
+        settings: DecodeSettings = DEFAULT_SETTINGS,
+        *,
+        slots: int = 16,
+        is_reversed: bool = False,
+    ) -> None:
+        order = list(range(len(self.recordings)))[:: -1 if is_reversed else 1]
+        recordings = [self.recordings[number] for number in order]
+        together = transcribe_together(self.model, recordings, options, settings, folder, slots=slots, cores=CORES)
+        for number, ours in zip(order, together, strict=True):
+            assert_same(ours, self.expected(options, settings)[number])
+
+
+def samples_of(paths: list[Path], folder: Path) -> list[Samples]:
+    decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=4000, timeout_s=120))
+    for path in paths:
+        decoder.decode(path, folder / path.stem)
+    return [map_samples(folder / path.stem) for path in paths]
+
+
+def speech_for(name: str, paths: list[Path], folder: Path) -> Speech:
+    if locate(name, MODELS_DIR) is None:
+        pytest.skip(f"{name} is not here: set-up fetches it")
+    model = load_model(name, MODELS_DIR, "cpu")
+    understood = [path for path in paths if model.is_multilingual or not any(word in path.name for word in NOT_ENGLISH)]
+    return Speech(model, samples_of(understood, folder))
+
+
+@pytest.fixture(scope="module")
+def tiny_en(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Speech:
+    speech = speech_for("tiny.en", RECORDINGS, tmp_path_factory.mktemp("tiny_en"))
+    speech.recordings = [samples[:TWO_WINDOWS] for samples in speech.recordings]
+    return speech
+
+
+@pytest.fixture(scope="module", params=["tiny.en", "base"])
+def everything(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Speech:
+    return speech_for(request.param, ALL_RECORDINGS, tmp_path_factory.mktemp("everything"))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Speech:
+    foreign = [path for path in ALL_RECORDINGS if any(word in path.name for word in NOT_ENGLISH)]
+    return speech_for("base", foreign, tmp_path_factory.mktemp("base"))
+
+
+def test_tiny_en_in_one_batch(tiny_en: Speech, tmp_path: Path) -> None:
+    tiny_en.check(PLAIN, tmp_path)
+    assert all(len(transcript.text) > 20 for transcript in tiny_en.expected(PLAIN))
+
+
+def test_tiny_en_with_a_prompt_in_two_slots(tiny_en: Speech, tmp_path: Path) -> None:
+    tiny_en.check(replace(PLAIN, initial_prompt="Names: Allison, Asterisk."), tmp_path, slots=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("slots", "is_reversed"), [(16, False), (7, True), (2, False), (1, False)])
+def test_all_speech_in_batches_of_every_size(everything: Speech, slots: int, is_reversed: bool, tmp_path: Path) -> None:
+    everything.check(PLAIN, tmp_path, slots=slots, is_reversed=is_reversed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_all_speech_while_others_are_cancelled(everything: Speech, tmp_path: Path) -> None:
+    """Every recording twice; one of the two is stopped after its first window."""
+    watches = [Watch() for _ in everything.recordings]
+    with engine_with(everything.model, slots=7, cores=CORES) as engine:
+        for number, (samples, watch) in enumerate(zip(everything.recordings, watches, strict=True)):
+            path = write_samples(tmp_path / f"{number}.pcm", samples)
+            begin(engine, path, PLAIN, Watch(stops_after=1))
+            begin(engine, path, PLAIN, watch)
+        run_until_idle(engine)
+    for watch, expected in zip(watches, everything.expected(PLAIN), strict=True):
+        assert watch.transcript is not None
+        assert_same(watch.transcript, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_tiny_en_with_word_timestamps(tiny_en: Speech, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    try:
+        tiny_en.check(WORDS, tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
+def test_tiny_en_with_five_beams(tiny_en: Speech, tmp_path: Path) -> None:
+    tiny_en.check(PLAIN, tmp_path, DecodeSettings(beam_size=5))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_base_hears_the_language_and_translates(base: Speech, tmp_path: Path) -> None:
+    base.check(PLAIN, tmp_path)
+    assert [transcript.language for transcript in base.expected(PLAIN)] == ["it", "es"][-len(base.recordings) :]
+    base.check(replace(PLAIN, task="translate"), tmp_path)
