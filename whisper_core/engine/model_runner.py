@@ -179,8 +179,11 @@ class ModelRunner:
 
     @property
     def _room_to_encode(self) -> int:
-        """No more than will find a slot soon, since an encoded window takes a slot's memory."""
-        return self._slots + self._encoder_batch - self.num_decoding - len(self._encoding) - len(self._ready)
+        """No more than will find a slot soon, since an encoded window takes a slot's memory; nothing ahead when memory
+        was enough for one only."""
+        is_down_to_one = self._slots == 1 < self._most_slots
+        ahead = 0 if is_down_to_one else self._encoder_batch
+        return self._slots + ahead - self.num_decoding - len(self._encoding) - len(self._ready)
 
     @torch.inference_mode()
     def _encode(self, strands: list[RunningStrand]) -> _Encoding:
@@ -308,16 +311,18 @@ class ModelRunner:
 
     def _shrink(self, strands: list[RunningStrand], failure: Exception) -> None:
         """Out of memory with several windows: take them all back and go on with half as many. With one: it fails."""
-        decoding = self._decoding()
-        affected = decoding + [strand for strand in strands if strand not in decoding]
+        encoded = [*self._decoding(), *self._ready]
+        affected = encoded + [strand for strand in strands if strand not in encoded]
+        in_flight = len(affected) + len(self._encoding)
         self._release_banks()
-        if len(affected) <= 1:
+        self._ready.clear()
+        if in_flight <= 1:
             for strand in affected:
                 _fail(strand.task, failure)
         else:
-            self._slots = max(1, len(affected) // 2)
+            self._slots = max(1, in_flight // 2)
             self._encoder_batch = max(1, self._encoder_batch // 2)
-            log.warning("event=batch_shrunk slots=%d: out of memory with %d windows", self._slots, len(affected))
+            log.warning("event=batch_shrunk slots=%d: out of memory with %d windows", self._slots, in_flight)
         for strand in affected:
             if strand.window is not None:
                 strand.window.forget()

@@ -217,7 +217,7 @@ def test_an_encoder_without_memory_is_tried_again_with_less_beside_it(
     for number, watch in enumerate(watches):
         if watch.transcript is not None:
             assert_same(watch.transcript, expected_of(number))
-    # The only window in flight has nobody to make room for it, so its task ends, and is tried anew by the scheduler.
+    # A window that was the only one in flight ends its task, which the scheduler tries anew.
     assert all(watch.error is None or isinstance(watch.error, OutOfMemoryError) for watch in watches)
     assert sum(watch.transcript is not None for watch in watches) >= 5
 
