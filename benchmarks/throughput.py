@@ -87,7 +87,8 @@ def measure_counts(
 def report(
     results: Sequence[ModelResult], minutes: Sequence[Recording], long: Recording, plan: Plan, repetitions: int
 ) -> str:
-    parts = [f"{describe_machine()}. {datetime.now(UTC):%Y-%m-%d}, medians of {repetitions} runs in turn.", _command()]
+    runs = "one run of each" if repetitions == 1 else f"medians of {repetitions} runs in turn"
+    parts = [f"{describe_machine()}. {datetime.now(UTC):%Y-%m-%d}, {runs}.", _command(sys.argv[1:])]
     if plan.settings:
         parts.append(f"Server settings: {', '.join(f'`{name}={value}`' for name, value in plan.settings.items())}.")
     for result in results:
@@ -115,8 +116,12 @@ def _about(recordings: Sequence[Recording]) -> str:
     return f"{len(recordings)} recordings at once, {seconds:.0f} s{made}"
 
 
-def _command() -> str:
-    return f"`python -m benchmarks.throughput {shlex.join(sys.argv[1:])}`"
+def _command(arguments: Sequence[str]) -> str:
+    """Without where the raw results went: a path of one machine, and nothing of the measurement."""
+    kept = [
+        argument for place, argument in enumerate(arguments) if "--raw" not in arguments[max(0, place - 1) : place + 1]
+    ]
+    return f"`python -m benchmarks.throughput {shlex.join(kept)}`"
 
 
 def raw_results(results: Sequence[ModelResult]) -> dict[str, object]:

@@ -62,9 +62,10 @@ def test_the_formula_is_above_what_the_batch_engine_took(count: int, grown_mb: i
 
 @pytest.mark.parametrize(("model", "grown_by"), [("tiny", 154 * MIB), ("base", 287 * MIB), ("small", 933 * MIB)])
 def test_the_weights_formula_is_what_loading_takes_and_the_decoders_second_layout(model: str, grown_by: int) -> None:
-    """grown_by: of upstream's model alone. The second layout has the MLP, six other matrices and the vocabulary."""
+    """grown_by: of upstream's model alone. The second layout has the MLP, six other matrices and the vocabulary, which
+    lies there twice."""
     dims = model_info(model).dimensions
-    anew = 4 * (14 * dims.n_text_layer * dims.n_text_state**2 + dims.n_vocab * dims.n_text_state)
+    anew = 4 * (14 * dims.n_text_layer * dims.n_text_state**2 + 2 * dims.n_vocab * dims.n_text_state)
     assert grown_by < weights_formula(model, "cpu") - anew < 1.1 * grown_by
 
 
@@ -177,7 +178,7 @@ def test_low_measurements_lower_an_estimate_only_so_far() -> None:
 
 def test_measured_weights_take_the_formulas_place() -> None:
     pool = MemoryEstimationPool(2.0)
-    held = 460 * MIB
+    held = 560 * MIB
     pool.record_weights("base", "cpu", held)
     assert held < pool.weights_bytes("base", "cpu") - 2 * workspace_formula("base", "cpu") < 1.06 * held
 

@@ -62,12 +62,12 @@ def check(
     return together
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.1, 29.99, 30.0, 30.01, 65.0])
+@pytest.mark.parametrize("seconds", [0.001, 0.1, 30.0, 30.01, 35.0])
 def test_at_every_length(seconds: float, tmp_path: Path) -> None:
     check(short_toy(1), [noise(seconds), noise(7, 1)], GREEDY, tmp_path)
 
 
-@pytest.mark.parametrize(("seed", "sharpness"), [(1, 0.1), (2, 0.3), (3, 0.6), (4, 1.0), (5, 3.0)])
+@pytest.mark.parametrize(("seed", "sharpness"), [(1, 0.1), (3, 0.6), (5, 3.0)])
 def test_for_flat_and_for_sharp_models(seed: int, sharpness: float, tmp_path: Path) -> None:
     check(short_toy(seed, sharpness=sharpness), [noise(35, seed), noise(12, seed + 1)], GREEDY, tmp_path)
 
@@ -122,7 +122,7 @@ def test_the_longest_prompt_and_then_as_many_tokens_as_fit(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("alignment")
-@pytest.mark.parametrize(("seed", "language"), [(0, "en"), (1, "ja"), (2, "en"), (3, "en")])
+@pytest.mark.parametrize(("seed", "language"), [(0, "en"), (1, "ja")])
 def test_word_timestamps(seed: int, language: str, tmp_path: Path) -> None:
     options = replace(GREEDY, language=language, word_timestamps=True)
     check(short_toy(seed), [noise(35, seed)], options, tmp_path)
