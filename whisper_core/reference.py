@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from whisper.model import Whisper
 
-from errors import EngineError, SourceMissingError
+from errors import EngineError
 from whisper_core.chunked import transcribe_chunked
 from whisper_core.device_errors import free_memory, guarded, trim_heap
 from whisper_core.features import LogMel
@@ -21,7 +21,7 @@ from whisper_core.memory_meter import CpuMeter, CudaMeter, MemoryMeter
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.protocol import MemoryReport, RunTask
 from whisper_core.reference_model import ReferenceModel, halve_matrices
-from whisper_core.sample_file import SampleFile
+from whisper_core.sample_file import open_samples
 from whisper_core.sequential_engine import SequentialEngine
 from whisper_core.transcribe import ResumePoint, transcribe_audio
 from whisper_core.transcript import Transcript, WindowResult
@@ -92,7 +92,7 @@ class ReferenceEngine(SequentialEngine):
         resume = None
         if command.resume is not None:
             resume = ResumePoint(command.resume, command.segments, command.first_window)
-        with _samples_of(command) as samples:
+        with open_samples(Path(command.audio_path)) as samples:
             if command.options.mode == "vad":
                 transcribe = partial(transcribe_chunked, samples)
             else:
@@ -106,13 +106,6 @@ class ReferenceEngine(SequentialEngine):
                 on_window=on_window,
                 should_stop=should_stop,
             )
-
-
-def _samples_of(command: RunTask) -> SampleFile:
-    try:
-        return SampleFile(Path(command.audio_path))
-    except FileNotFoundError:
-        raise SourceMissingError() from None
 
 
 def _title_of(device: torch.device) -> str:

@@ -118,7 +118,7 @@ class ReferenceModel:
         finally:
             self._remove_alignment_hooks()
             torch.set_num_threads(threads)  # numba, in the alignment, shares OpenMP with torch and sets its own number
-        return tuple(_aligned(segment) for segment in segments)
+        return tuple(aligned_segment(segment) for segment in segments)
 
     def _remove_alignment_hooks(self) -> None:
         """Upstream leaves them in place when the pass fails (out of memory, say), and then no later pass works."""
@@ -142,7 +142,7 @@ def halve_matrices(model: Whisper) -> None:
             module.half()
 
 
-def _aligned(fields: dict[str, Any]) -> Segment:
+def aligned_segment(fields: dict[str, Any]) -> Segment:
     """An upstream segment with its words; upstream leaves numpy's numbers in it."""
     words = tuple(
         Word(word["word"], float(word["start"]), float(word["end"]), float(word["probability"]))

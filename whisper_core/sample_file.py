@@ -15,6 +15,8 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from errors import SourceMissingError
+
 _SAMPLE = np.dtype("<i2")
 
 
@@ -53,3 +55,11 @@ class SampleFile:
             self._file.seek(start * _SAMPLE.itemsize)
             read = self._file.read(max(0, stop - start) * _SAMPLE.itemsize)
         return np.frombuffer(read, dtype=_SAMPLE)
+
+
+def open_samples(path: Path) -> SampleFile:
+    """A task's samples. Raises SourceMissingError when they are not there any more."""
+    try:
+        return SampleFile(path)
+    except FileNotFoundError:
+        raise SourceMissingError() from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 from whisper_core.engine.recording import Recording, Strand
@@ -11,8 +10,6 @@ from whisper_core.engine_protocol import TaskWatch
 from whisper_core.model_requests import Decode
 from whisper_core.protocol import RunTask
 from whisper_core.sample_file import SampleFile
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)

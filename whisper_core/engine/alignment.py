@@ -19,7 +19,8 @@ from whisper_core.engine.cross_attention import CrossCache
 from whisper_core.engine.decoder import run_prompt
 from whisper_core.engine.layers import DecoderLayers
 from whisper_core.model_requests import Align, Tokenizer
-from whisper_core.transcript import Segment, Word
+from whisper_core.reference_model import aligned_segment
+from whisper_core.transcript import Segment
 
 _Hook = Callable[[Any, Any, Any], None]
 
@@ -48,16 +49,6 @@ def compile_alignment() -> None:
     """Upstream's alignment is compiled by numba, which takes seconds: here instead of in the first window. Any thread;
     does nothing when it is compiled already."""
     dtw_cpu.compile("(float64[:, ::1],)")
-
-
-def aligned_segment(fields: dict[str, Any]) -> Segment:
-    """An upstream segment with its words; upstream leaves numpy's numbers in it."""
-    words = tuple(
-        Word(word["word"], float(word["start"]), float(word["end"]), float(word["probability"]))
-        for word in fields["words"]
-    )
-    times = {"start": float(fields["start"]), "end": float(fields["end"])}
-    return Segment(**{**fields, **times, "tokens": tuple(fields["tokens"]), "words": words})
 
 
 class _TimingModel:

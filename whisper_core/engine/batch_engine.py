@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from errors import DeviceLostError, EngineError, SourceMissingError
+from errors import DeviceLostError, EngineError
 from whisper_core.chunked import ChunkedTranscription
 from whisper_core.device_errors import free_memory, guarded
 from whisper_core.engine.active_task import ActiveTask
@@ -35,13 +35,13 @@ from whisper_core.memory_meter import CpuMeter, CudaMeter, MemoryMeter
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings, ModelTraits
 from whisper_core.protocol import MemoryReport, RunTask
 from whisper_core.reference_model import halve_matrices
-from whisper_core.sample_file import SampleFile
+from whisper_core.sample_file import open_samples
 from whisper_core.transcribe import ResumePoint
 from whisper_core.weights import load_model
 
 log = logging.getLogger(__name__)
 
-SLOTS = {"cpu": 16, "cuda": 64}  # where more stop helping: docs/benchmarks.md
+SLOTS = {"cpu": 16, "cuda": 64}  # 16 brought 1.2 times what 8 did (docs/benchmarks.md); beyond, not measured
 ENCODER_BATCH = {"cpu": 1, "cuda": 8}  # a CPU is busy with one window
 # With fewer windows in slots a CPU rather encodes those that wait: a step reads all weights, for however few rows.
 FEW_ROWS = {"cpu": 10, "cuda": 0}
@@ -151,10 +151,7 @@ class BatchEngine:
         command, options = task.command, task.command.options
         if options.word_timestamps:
             compile_alignment()
-        try:
-            task.samples = SampleFile(Path(command.audio_path))
-        except FileNotFoundError:
-            raise SourceMissingError() from None
+        task.samples = open_samples(Path(command.audio_path))
         resume = None
         if command.resume is not None:
             resume = ResumePoint(command.resume, command.segments, command.first_window)

@@ -1,7 +1,7 @@
 """From windows of log-mel features to what the decoder attends to: the encoder and the cross-attention's projections.
 
-Keys and values are projected once a window, for every temperature, prompt and pass over it. The layers are computed one
-window after the other and as far as possible in place: on the CPU that took 0.51 s for a window of tiny.en on one core,
+Keys and values are projected once a window, for every temperature, prompt and pass over it. The layers are computed as
+far as possible in place: on the CPU that took 0.51 s for a window of tiny.en on one core,
 upstream's module 0.57 s. Source: openai-whisper model.py, AudioEncoder.
 """
 

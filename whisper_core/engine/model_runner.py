@@ -67,12 +67,10 @@ class ModelRunner:
         self._drive(strand, None)
         self._queue(strand)
 
-    def feed_lane(self) -> bool:
-        """Give the lane the next windows to encode, exact tasks' first; False when there are none."""
-        strands = self._next_to_encode()
-        if strands:
+    def feed_lane(self) -> None:
+        """Give the lane the next windows to encode, exact tasks' first."""
+        if strands := self._next_to_encode():
             self._lane.submit(partial(self._encode, strands), then=partial(self._encoded, strands))
-        return bool(strands)
 
     def encode_here(self) -> None:
         """The same in this thread, while the lane is at work on another window."""
