@@ -6,7 +6,7 @@ BENCH_VENV := .venv-bench
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup page weights test test-full lint lock wer bench bench-cuda chromium clean
+.PHONY: help run setup page weights test test-full lint lock wer bench bench-scheduler bench-cuda chromium clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,7 +57,7 @@ wer: $(VENV)/.installed-dev ## word error rate beside openai-whisper's own; FILE
 	$(PY) -m benchmarks.word_error_rate $(if $(FILES),--recordings $(FILES))
 
 $(BENCH_VENV)/.installed: benchmarks/requirements.txt
-	@echo "Installing faster-whisper into an environment of its own"
+	@echo "Installing faster-whisper and matplotlib into an environment of their own"
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet -r benchmarks/requirements.txt
 	@touch $@
@@ -65,6 +65,10 @@ $(BENCH_VENV)/.installed: benchmarks/requirements.txt
 bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## speed beside openai-whisper and faster-whisper, into docs/benchmarks.md; FILES=folder, BENCH_ARGS=
 	@$(PY) -m tools.fetch_model tiny.en base
 	$(PY) -m benchmarks.throughput --faster-whisper $(BENCH_VENV)/bin/python $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)
+
+bench-scheduler: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## waits, throughput and memory with and without the scheduler, into docs/scheduling.md
+	@$(PY) -m tools.fetch_model tiny.en base
+	$(PY) -m benchmarks.scheduler --plots $(BENCH_VENV)/bin/python $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)
 
 bench-cuda: $(VENV)/.installed-dev ## the same on a GPU, with models of random weights, in one call under ten minutes
 	$(PY) -m benchmarks.cuda_all $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)

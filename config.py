@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     )
     performance_monitor_interval: float = Field(30, ge=1, le=3600, description="seconds between two samples")
     enable_adaptive_optimization: bool = Field(
-        True, description="read and shown; the tuning it allows is not built yet, so it changes nothing in this release"
+        True,
+        description="tries other numbers of tasks at a time and in a round, between the bounds below, and keeps what"
+        " gets more done; each change and its effect are in the log and on the page",
     )
     min_concurrent_tasks: int = Field(
         1, ge=1, le=MAX_CONCURRENT_TASKS, description="tasks that the scheduler tries to keep running over all devices"
@@ -118,6 +120,12 @@ class Settings(BaseSettings):
     )
     devices: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda:\d+(,cuda:\d+)*)$", description="auto, cpu, or a list such as cuda:0,cuda:1"
+    )
+    out_of_memory_on_cpu: bool = Field(
+        True, description="a task that a GPU had no memory for twice in a row goes on on the CPU"
+    )
+    model_idle_timeout: float = Field(
+        900, ge=0, le=604_800, description="seconds after which a model that nobody uses leaves its device; 0: never"
     )
     ffmpeg_binary: str = Field("", description="path of an ffmpeg to use instead of the installed package's")
     model_sources: Literal["all", "local", "official", "package-index"] = Field(

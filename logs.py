@@ -9,10 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import deque
+from dataclasses import dataclass
 
 FORMAT = "%(asctime)s [%(levelname)s] %(message)s"
 TRACEBACK_MARGIN = "  | "
 STANDARD_OUTPUT = 1
+RECENT_LINES = 1000
+MAX_RECENT_CHARACTERS = 2000  # of one line
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -24,9 +28,10 @@ def configure_logging(level: str, output_fd: int = STANDARD_OUTPUT) -> None:
     handler.setFormatter(LineFormatter(FORMAT))
     root = logging.getLogger()
     for old in list(root.handlers):
-        if isinstance(old, DescriptorHandler):
+        if isinstance(old, DescriptorHandler | RecentLines):
             root.removeHandler(old)
     root.addHandler(handler)
+    root.addHandler(RecentLines())
     root.setLevel(level)
     logging.captureWarnings(True)
 
@@ -62,6 +67,46 @@ class DescriptorHandler(logging.Handler):
                 data = data[os.write(self._output_fd, data) :]
         except OSError:
             return
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """at: seconds since 1970."""
+
+    at: float
+    level: str
+    logger: str
+    message: str
+
+
+class RecentLines(logging.Handler):
+    """The latest lines of this process, in memory and for people to read: of a traceback only what was raised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: deque[LogLine] = deque(maxlen=RECENT_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = f"unformattable log message {record.msg!a}"
+        if record.exc_info and record.exc_info[0] is not None:
+            message += f" ({record.exc_info[0].__name__})"
+        self.lines.append(
+            LogLine(record.created, record.levelname, record.name, escape(message)[:MAX_RECENT_CHARACTERS])
+        )
+
+
+def recent_lines(limit: int) -> list[LogLine]:
+    """The newest lines that this process logged since `configure_logging`, newest last."""
+    lines = [
+        line
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, RecentLines)
+        for line in handler.lines.copy()
+    ]
+    return lines[max(0, len(lines) - limit) :]
 
 
 def _fill_standard_descriptors() -> None:

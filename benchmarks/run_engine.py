@@ -40,6 +40,12 @@ class Watch:
     def should_stop(self) -> bool:
         return False
 
+    def should_step_aside(self) -> bool:
+        return False
+
+    def note(self, code: str, data: dict[str, int | float | str]) -> None:
+        """What the engine does for want of memory is in its log."""
+
     def done(self, transcript: Transcript, peak_bytes: int) -> None:
         self.transcript = transcript
         self.has_ended = True

@@ -7,23 +7,34 @@ All that changes a device's picture happens on this one thread; other threads ha
 from __future__ import annotations
 
 import logging
+import math
 import queue as queues
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
+from errors import OutOfMemoryError, WorkerDiedError
 from optimizer.clock import Clock
-from optimizer.device import Device, DeviceState, DeviceStatus
+from optimizer.decision_log import DecisionLog
+from optimizer.device import Device
+from optimizer.device_status import DeviceState, DeviceStatus, RunningTask
 from optimizer.dispatcher import CANNOT_STORE, Action, Dispatcher
+from optimizer.due_times import DueTimes
 from optimizer.events import Event, SystemChanged
 from optimizer.files import TaskFiles
+from optimizer.forecast import Expected
+from optimizer.forecast_record import ForecastRecord
 from optimizer.memory_estimation import MemoryEstimationPool
 from optimizer.model_library import ModelLibrary
-from optimizer.placement import Assignment, DeviceView
-from optimizer.policy import Plan, PlanLimits, plan, plan_in_order
+from optimizer.placement import Assignment, DeviceView, RunningView
+from optimizer.plain_path import plan_in_order
+from optimizer.plan import Plan, PlanLimits
+from optimizer.policy import plan
 from optimizer.queue_manager import IntelligentQueueManager
+from optimizer.service_times import ServiceTimes
 from optimizer.suspects import Suspects
 from optimizer.task import ErrorInfo
 from optimizer.task_recorder import TaskRecorder
@@ -36,6 +47,7 @@ log = logging.getLogger(__name__)
 STOP_GRACE_S = 2.0
 HEARTBEAT_LIMIT_S = 10.0  # beyond its nap; a decision may wait 5 s for a busy database
 BUSY_PAUSE_S = 0.5
+CPU = "cpu"  # the name of that device
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,11 @@ class SchedulerParts:
     make_fallback: Callable[[], Device]
     is_optimized: bool
     prepare: Callable[[str], None]
+    times: ServiceTimes
+    due_times: DueTimes
+    forecasts: ForecastRecord
+    decisions: DecisionLog
+    model_idle_s: float = math.inf  # a model that was not used for so long leaves its device
 
 
 class BatchTaskScheduler:
@@ -115,8 +132,12 @@ class BatchTaskScheduler:
 
     def set_limits(self, *, max_concurrent: int | None = None, max_batch: int | None = None) -> None:
         """In force from the next decision on."""
-        changes = {"max_concurrent": max_concurrent, "max_batch": max_batch}
-        self._limits = replace(self._limits, **{name: value for name, value in changes.items() if value is not None})
+        limits = self._limits
+        self._limits = replace(
+            limits,
+            max_concurrent=limits.max_concurrent if max_concurrent is None else max_concurrent,
+            max_batch=limits.max_batch if max_batch is None else max_batch,
+        )
         self.wake()
 
     def reason(self, task_id: str) -> WaitReason | None:
@@ -187,17 +208,34 @@ class BatchTaskScheduler:
         for model, view in models.items():
             if not view.is_available:
                 self._parts.models.ensure(model)
+        if any(group.key.device == CPU for group in waiting.groups):
+            self._cpu()
         usable = (device for device in self._parts.devices if device.state is not DeviceState.UNAVAILABLE)
         views = [self._view(device, waiting) for device in usable]
-        now = self._parts.clock.monotonic()
+        now, estimates, times = self._parts.clock.monotonic(), self._parts.estimates, self._parts.times
+        times.refresh()
         if self._parts.is_optimized:
-            self._plan = plan(waiting, views, self._parts.estimates, models, self._limits, now)
+            self._plan = plan(waiting, views, estimates, times, models, self._limits, now)
         else:
-            self._plan = plan_in_order(waiting, views, self._parts.estimates, models, now)
+            self._plan = plan_in_order(waiting, views, estimates, models)
         # A round in which a model was only unloaded is none: it would take the starving task's turn from it.
-        self._rounds.update({each.device for each in self._plan.assignments if self._carry_out(each)})
+        self._rounds.update({each.device for each in self._plan.assignments if self._carry_out(each, waiting, now)})
+        for step in self._plan.step_aside:
+            if (lease_token := self._device(step.device).step_aside(step.task_id)) is not None:
+                self._parts.recorder.steps_aside(lease_token, step.for_task)
+                self._parts.decisions.steps_aside(step)
+        self._let_idle_models_go(models)
         if self._plan.assignments:
             self._parts.publish(SystemChanged())
+
+    def _let_idle_models_go(self, wanted: Collection[str]) -> None:
+        """wanted: models that tasks wait for."""
+        for device in self._parts.devices:
+            for model, idle_s in device.idle_models(self._parts.model_idle_s).items():
+                if model not in wanted:
+                    self._parts.decisions.idle_model_leaves(model, device.spec.name, idle_s)
+                    with suppress(WorkerDiedError):  # then it is gone with its worker
+                        device.evict(model)
 
     def _view(self, device: Device, waiting: WaitingView) -> DeviceView:
         memory = device.pool.snapshot()
@@ -207,24 +245,52 @@ class BatchTaskScheduler:
             capacity_bytes=memory.capacity,
             free_bytes=memory.free,
             slots=self._suspects.slots(device.slots, device.running, waiting),
-            running=len(device.running),
+            running=tuple(self._running_view(running) for running in device.running.values()),
             rounds=self._rounds[device.spec.name],
             is_ready=device.is_ready and not device.evicting,
+            takes_any=device.takes_any,
             resident=memory.models,
-            running_models=frozenset(running.task.options.model for running in device.running.values()),
         )
 
-    def _carry_out(self, assignment: Assignment) -> bool:
-        device = next(device for device in self._parts.devices if device.spec.name == assignment.device)
-        return self._dispatcher.carry_out(device, assignment)
+    def _running_view(self, running: RunningTask) -> RunningView:
+        model, audio_left = running.work_left
+        return RunningView(
+            id=running.task.id,
+            model=model,
+            priority=running.task.priority,
+            audio_left_seconds=audio_left,
+            due=self._parts.due_times.due(model, audio_left, running.arrived),
+            task_bytes=running.reservation.nbytes,
+            may_leave=running.has_progressed,
+            is_leaving=running.is_stopping or running.is_stepping_aside,
+        )
+
+    def _carry_out(self, assignment: Assignment, waiting: WaitingView, now: float) -> bool:
+        """Whether the task was started."""
+        task = waiting.find(assignment.task_id)
+        if not self._dispatcher.carry_out(self._device(assignment.device), assignment):
+            return False
+        if task is not None:
+            self._parts.decisions.started(assignment, task, now)
+            left_s = self._parts.times.work_seconds(assignment.model, task.audio_left_seconds)
+            self._parts.forecasts.promise(assignment.task_id, Expected(0.0, left_s), now)
+        return True
+
+    def _device(self, name: str) -> Device:
+        return next(device for device in self._parts.devices if device.spec.name == name)
 
     def _heard(self, device: Device, report: protocol.Report) -> None:
         device.heard(report)
         match report:
-            case protocol.WindowDone() | protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
+            case protocol.WindowDone() | protocol.TaskDone() | protocol.TaskFailed():
                 if report.task_id not in device.running or device.running[report.task_id].has_progressed:
                     self._suspects.clear(report.task_id)
+        if isinstance(report, protocol.TaskFailed | protocol.ModelLoadFailed) and report.code == OutOfMemoryError.code:
+            self._dispatcher.make_room(device, report)
+        if isinstance(report, protocol.TaskDone):
+            self._parts.forecasts.done(report.task_id, self._parts.clock.monotonic())
         if isinstance(report, protocol.ModelLoaded):
+            self._parts.times.record_load(report.model, report.seconds)
             self._parts.estimates.record_weights(report.model, device.spec.kind, report.weights_bytes)
             device.correct_promise(report.model, self._parts.estimates.weights_bytes(report.model, device.spec.kind))
         if not isinstance(report, protocol.WindowDone):
@@ -246,12 +312,24 @@ class BatchTaskScheduler:
         self._parts.publish(SystemChanged())
 
     def _fall_back(self) -> None:
-        fallback = self._parts.make_fallback()
-        if any(device.spec.name == fallback.spec.name for device in self._parts.devices):
-            return  # even the CPU's worker does not start; readiness says so
-        log.warning("device=%s event=fallback: no other device can be used", fallback.spec.name)
-        fallback.start()
-        self._parts.devices.append(fallback)
+        """The CPU takes every task, because no other device can be used."""
+        cpu = self._cpu()
+        if cpu.state is not DeviceState.UNAVAILABLE:  # otherwise not even its worker starts; readiness says so
+            log.warning("device=%s event=fallback: no other device can be used", cpu.spec.name)
+            cpu.takes_any = True
+
+    def _cpu(self) -> Device:
+        """The CPU as a device. Where there are GPUs it is started when it is first wanted, and takes only tasks that
+        ask for it: those that a GPU had no memory for."""
+        known = next((device for device in self._parts.devices if device.spec.kind == "cpu"), None)
+        if known is not None:
+            return known
+        cpu = self._parts.make_fallback()
+        cpu.takes_any = False
+        log.info("device=%s event=wanted", cpu.spec.name)
+        cpu.start()
+        self._parts.devices.append(cpu)
+        return cpu
 
     def _stop_devices(self) -> None:
         """Tell all workers at once, then wait for each; what they had goes back to pending, without being charged."""

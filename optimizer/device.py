@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
 from errors import DeviceLostError, TaskError, WorkerDiedError, WorkerHungError
 from optimizer.clock import Clock
+from optimizer.device_status import DeviceState, DeviceStatus, ModelOnDevice, RunningTask
 from optimizer.device_worker import DeviceWorker, WorkerConfig
 from optimizer.devices import DeviceSpec
-from optimizer.memory_pool import CONTEXT_OWNER, GPUMemoryPool, PoolSnapshot, Reservation, model_owner
+from optimizer.machine_memory import MemoryReading
+from optimizer.memory_pool import CONTEXT_OWNER, GPUMemoryPool, Reservation, model_owner
+from optimizer.memory_truth import MemoryTruth
 from optimizer.task import Task
 from whisper_core import protocol
 from whisper_core.transcript import FRAMES_PER_SECOND, Checkpoint, WindowResult
@@ -31,53 +33,6 @@ RESTART_PAUSES_S = (0.0, 0.0, 1.0, 5.0, 15.0, 60.0)
 START_TRIES = 3
 UNSTABLE_RESTARTS = 3
 UNSTABLE_WITHIN_S = 600.0
-
-
-Work = tuple[str, float]
-"""A model and seconds of sound that it still has to go through."""
-
-
-class DeviceState(Enum):
-    STARTING = "starting"
-    READY = "ready"
-    RESTARTING = "restarting"
-    UNAVAILABLE = "unavailable"  # its worker never got as far as using it
-    STOPPED = "stopped"
-
-
-@dataclass
-class RunningTask:
-    """A task that the worker has. Times are monotonic seconds. has_progressed: a window came in this attempt."""
-
-    task: Task
-    reservation: Reservation
-    started: float
-    last_sign: float
-    is_stopping: bool = False
-    has_progressed: bool = False
-    audio_done_seconds: float = 0.0
-
-    @property
-    def work_left(self) -> Work:
-        return self.task.options.model, max(0.0, (self.task.audio_seconds or 0.0) - self.audio_done_seconds)
-
-
-@dataclass(frozen=True)
-class DeviceStatus:
-    """A device at one moment, for the page and for scripts. slots: tasks that it can run at the same time."""
-
-    spec: DeviceSpec
-    state: DeviceState
-    memory: PoolSnapshot
-    resident_models: tuple[str, ...]
-    running: tuple[str, ...]
-    work_left: tuple[Work, ...]
-    is_unstable: bool
-    slots: int = 1
-
-    @property
-    def is_ready(self) -> bool:
-        return self.state is DeviceState.READY
 
 
 @dataclass
@@ -96,10 +51,15 @@ class Device:
     loaded: set[str] = field(default_factory=set, init=False)
     evicting: set[str] = field(default_factory=set, init=False)
     running: dict[str, RunningTask] = field(default_factory=dict, init=False)
+    last_used: dict[str, float] = field(default_factory=dict, init=False)  # of models, monotonic seconds
+    takes_any: bool = field(default=True, init=False)  # otherwise only tasks that ask for it
     slots: int = field(default=1, init=False)  # until its worker has said how many tasks it can run at the same time
 
     def __post_init__(self) -> None:
-        self.pool = GPUMemoryPool(self.spec.name, self.spec.total_bytes)
+        self.pool = GPUMemoryPool(self.spec.name, self.spec.total_bytes, headroom_bytes=self.spec.headroom_bytes)
+        self._memory = MemoryTruth(self.spec, self.pool)
+        self._is_gone = False  # the machine no longer has it
+        self._short_promises: set[str] = set()  # models, so that each is complained of once
         self.worker = DeviceWorker(
             self.spec,
             self.worker_config,
@@ -196,6 +156,30 @@ class Device:
                 return f"task {running.task.id} finished no window for {now - running.last_sign:.0f} s"
         return None
 
+    def measured(self, reading: MemoryReading) -> None:
+        """What the machine says of the device's memory, or that it has the device no longer.
+
+        Without its card a worker may sit idle for ever, so it is ended; when none can be started, the device becomes
+        unavailable. It is started again as soon as the card is back.
+        """
+        self._memory.measured(reading)
+        if reading.is_gone == self._is_gone:
+            return
+        self._is_gone = reading.is_gone
+        if self._is_gone:
+            log.error("device=%s event=gone", self.spec.name)
+            self._was_ready = False
+            if self.state in (DeviceState.STARTING, DeviceState.READY):
+                self._end_reason = DeviceLostError()
+                self.worker.kill()
+        else:
+            log.warning("device=%s event=back", self.spec.name)
+            if self.state is DeviceState.UNAVAILABLE:
+                self._restarts.clear()
+                self._idle_exits = 0
+                self._restart_at = self.clock.monotonic()
+                self.state = DeviceState.RESTARTING
+
     # --- models ------------------------------------------------------------------------------------------------
 
     def load(self, model: str, nbytes: int, *, respects_others: bool = True) -> bool:
@@ -209,12 +193,18 @@ class Device:
             reservation.release()
             raise
         self.resident[model] = reservation
+        self.last_used[model] = self.clock.monotonic()
         return True
 
     def correct_promise(self, model: str, nbytes: int) -> None:
-        """The weights are loaded and measured: promise what they take, not what was guessed, as far as that fits."""
+        """Promise what the model is now known to take, not what was guessed when it was loaded, as far as that fits."""
         reservation = self.resident.get(model)
-        if reservation is not None and reservation.nbytes > 0 and not reservation.try_resize(nbytes):
+        if reservation is None or reservation.nbytes in (0, nbytes):
+            return
+        if reservation.try_resize(nbytes):
+            self._short_promises.discard(model)
+        elif model not in self._short_promises:
+            self._short_promises.add(model)
             log.warning("device=%s event=promise_too_small model=%s bytes=%d", self.spec.name, model, nbytes)
 
     def evict(self, model: str) -> None:
@@ -222,6 +212,13 @@ class Device:
         if model in self.resident and model not in self.evicting:
             self.evicting.add(model)
             self.worker.send(protocol.UnloadModel(model))
+
+    def idle_models(self, for_s: float) -> dict[str, float]:
+        """Loaded models that no task has used for so long, with the seconds since."""
+        in_use = {running.task.options.model for running in self.running.values()}
+        now = self.clock.monotonic()
+        idle = {model: now - self.last_used.get(model, now) for model in self.loaded - in_use - self.evicting}
+        return {model: idle_s for model, idle_s in idle.items() if idle_s >= for_s}
 
     def forget_model(self, model: str) -> None:
         self.loaded.discard(model)
@@ -253,7 +250,8 @@ class Device:
         )
         now = self.clock.monotonic()
         audio_done = resume.seek / FRAMES_PER_SECOND if resume else 0.0
-        self.running[task.id] = RunningTask(task, reservation, now, now, audio_done_seconds=audio_done)
+        arrived = now - max(0.0, (self.clock.now() - task.created_at).total_seconds())
+        self.running[task.id] = RunningTask(task, reservation, now, now, arrived, audio_done_seconds=audio_done)
 
     def stop_task(self, task_id: str) -> None:
         """Have the task ended as soon as its worker can; harmless when it is not here."""
@@ -261,10 +259,23 @@ class Device:
         if running is None or running.is_stopping or running.task.lease_token is None:
             return
         running.is_stopping = True
+        self._send_stop(protocol.StopTask(task_id, running.task.lease_token))
+
+    def step_aside(self, task_id: str) -> str | None:
+        """Have the task ended where nothing of it is lost, at its next window. Its lease token; None, and nothing done,
+        when it is not here or is ending anyway. A stop may follow and goes before it."""
+        running = self.running.get(task_id)
+        if running is None or running.task.lease_token is None or running.is_stopping or running.is_stepping_aside:
+            return None
+        running.is_stepping_aside = True
+        self._send_stop(protocol.StopTask(task_id, running.task.lease_token, at_window=True))
+        return running.task.lease_token
+
+    def _send_stop(self, command: protocol.StopTask) -> None:
         try:
-            self.worker.send(protocol.StopTask(task_id, running.task.lease_token))
+            self.worker.send(command)
         except WorkerDiedError:
-            log.info("task=%s event=stop device=%s is gone", task_id, self.spec.name)
+            log.info("task=%s event=stop device=%s is gone", command.task_id, self.spec.name)
 
     def heard(self, report: protocol.Report) -> None:
         """Bring this picture of the device up to date with what its worker said."""
@@ -275,7 +286,7 @@ class Device:
                 self.state = DeviceState.READY
                 self._was_ready = True
                 self.slots = report.slots
-                self.pool.observe(report.memory.used)
+                self._memory.heard(report.memory.used)
                 log.info(
                     "device=%s event=ready title=%s pid=%s slots=%d",
                     self.spec.name, report.title, report.pid, report.slots,
@@ -288,7 +299,7 @@ class Device:
             case protocol.ModelUnloaded() | protocol.ModelLoadFailed():
                 self.forget_model(report.model)
             case protocol.Heartbeat():
-                self.pool.observe(report.memory.used)
+                self._memory.heard(report.memory.used)
             case protocol.WindowDone():
                 self._idle_exits = 0
                 if (task := self.running.get(report.task_id)) is not None:
@@ -304,6 +315,7 @@ class Device:
         running = self.running.get(task_id)
         if running is not None and running.task.lease_token == lease_token:
             del self.running[task_id]
+            self.last_used[running.task.options.model] = self.clock.monotonic()
             running.reservation.release()
 
     def status(self) -> DeviceStatus:
@@ -318,4 +330,13 @@ class Device:
             work_left=tuple(task.work_left for task in running.values()),
             is_unstable=self._recent_restarts(now) >= UNSTABLE_RESTARTS,
             slots=self.slots,
+            takes_any=self.takes_any,
+            models=tuple(self._model_status(model, running) for model in sorted(self.resident.copy())),
+            tasks=tuple(task.status() for task in running.values()),
         )
+
+    def _model_status(self, model: str, running: Mapping[str, RunningTask]) -> ModelOnDevice:
+        reservation = self.resident.get(model)
+        state = "evicting" if model in self.evicting else "loaded" if model in self.loaded else "loading"
+        is_used = any(task.task.options.model == model for task in running.values())
+        return ModelOnDevice(model, reservation.nbytes if reservation else 0, state, is_used)

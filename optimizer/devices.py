@@ -11,26 +11,24 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-import psutil
 
 from config import Settings
 from errors import StartError
+from optimizer.machine_memory import cpu_memory
 from optimizer.placement import DeviceKind
 
 log = logging.getLogger(__name__)
 
 # Kept out of every promise: the desktop, the driver and the allocator's fragments need some of it too.
 HEADROOM_FRACTION = {"cpu": 0.10, "cuda": 0.05}
-CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(frozen=True)
 class DeviceSpec:
-    """name: what tasks ask for, `cpu` or `cuda:<NVML index>`. total_bytes: what the device's ledger may promise.
+    """name: what tasks ask for, `cpu` or `cuda:<NVML index>`. gpu_uuid: the card's NVML UUID, None for the CPU.
 
-    gpu_uuid: the card's NVML UUID, None for the CPU.
+    total_bytes: the size of the device's ledger. headroom_bytes: of that, what is never promised. follows_free: whether
+    total_bytes is what was free at start, so that it grows when other programs give memory back; else it was set.
     """
 
     name: str
@@ -38,6 +36,8 @@ class DeviceSpec:
     title: str
     total_bytes: int
     gpu_uuid: str | None = None
+    headroom_bytes: int = 0
+    follows_free: bool = False
 
 
 def discover_devices(settings: Settings) -> list[DeviceSpec]:
@@ -58,11 +58,12 @@ def discover_devices(settings: Settings) -> list[DeviceSpec]:
 
 def cpu_device(settings: Settings) -> DeviceSpec:
     """The machine itself: its ledger is what is free now, within the container's limit."""
+    title = f"CPU, {settings.cpu_threads or usable_cores()} threads"
     if settings.cpu_memory_mb:
-        total = settings.cpu_memory_mb * 1_000_000
-    else:
-        total = int(min(psutil.virtual_memory().available, _container_free()) * (1 - HEADROOM_FRACTION["cpu"]))
-    return DeviceSpec("cpu", "cpu", f"CPU, {settings.cpu_threads or usable_cores()} threads", total)
+        return DeviceSpec("cpu", "cpu", title, settings.cpu_memory_mb * 1_000_000)
+    _, free = cpu_memory()
+    headroom = int(free * HEADROOM_FRACTION["cpu"])
+    return DeviceSpec("cpu", "cpu", title, free, headroom_bytes=headroom, follows_free=True)
 
 
 def usable_cores() -> int:
@@ -96,7 +97,9 @@ def _card(pynvml: object, index: int) -> DeviceSpec:
         kind="cuda",
         title=str(nvml.nvmlDeviceGetName(handle)),  # type: ignore[attr-defined]
         # Free, not total: what other programs hold now is theirs.
-        total_bytes=int(memory.free * (1 - HEADROOM_FRACTION["cuda"])),
+        total_bytes=int(memory.free),
+        headroom_bytes=int(memory.free * HEADROOM_FRACTION["cuda"]),
+        follows_free=True,
         gpu_uuid=str(nvml.nvmlDeviceGetUUID(handle)),  # type: ignore[attr-defined]
     )
 
@@ -105,15 +108,3 @@ def _is_visible(card: DeviceSpec, visible: str) -> bool:
     """CUDA_VISIBLE_DEVICES names cards by index or by the beginning of their UUID."""
     index = card.name.removeprefix("cuda:")
     return any(entry == index or (entry and (card.gpu_uuid or "").startswith(entry)) for entry in visible.split(","))
-
-
-def _container_free() -> float:
-    """Bytes left under the container's memory limit; infinity without one."""
-    for path in CGROUP_LIMITS:
-        try:
-            limit = path.read_text().strip()
-        except OSError:
-            continue
-        if limit.isdigit():
-            return float(max(0, int(limit) - psutil.Process().memory_info().rss))
-    return float("inf")

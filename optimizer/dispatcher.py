@@ -8,17 +8,20 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from errors import (
     BadRecordError,
     DatabaseDamagedError,
     TaskError,
+    TaskNotFoundError,
     TranscriptionServerError,
     UnavailableError,
     WorkerDiedError,
     error_class_of,
 )
+from optimizer import timeline
 from optimizer.device import Device
 from optimizer.files import TaskFiles
 from optimizer.memory_pool import Reservation
@@ -26,6 +29,7 @@ from optimizer.placement import Assignment
 from optimizer.queue_manager import IntelligentQueueManager
 from optimizer.task import ErrorInfo, Task
 from optimizer.task_recorder import TaskRecorder
+from whisper_core import protocol
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +96,8 @@ class Dispatcher:
             return False
         is_handed_over = False
         try:
-            task = self._queue.claim(assignment.task_id, device.spec.name, assignment.task_bytes)
+            note = {"reason": assignment.why.value, "passed": assignment.passed}
+            task = self._queue.claim(assignment.task_id, device.spec.name, assignment.task_bytes, note)
             if task is not None:
                 self._hand_over(device, task, reservation)
                 is_handed_over = True
@@ -125,6 +130,28 @@ class Dispatcher:
             "task=%s event=handed_over device=%s model=%s attempt=%d after_windows=%d reserved_mb=%.0f",
             task.id, device.spec.name, task.options.model, task.attempt, len(windows), reservation.nbytes / 1e6,
         )  # fmt: skip
+
+    def make_room(self, device: Device, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> list[str]:
+        """Evict what idles on a device that ran out of memory; the models. report: what said so, already heard."""
+        used = {running.task.options.model for running in device.running.values()}
+        if isinstance(report, protocol.ModelLoadFailed):
+            short = [each.task.id for each in device.running.values() if each.task.options.model == report.model]
+        else:
+            short = [report.task_id]
+            with suppress(TaskNotFoundError):
+                used.add(self._queue.get(report.task_id).options.model)
+        evicted = sorted(device.loaded - device.evicting - used)
+        try:
+            for model in evicted:
+                log.warning("model=%s event=evicted device=%s: out of memory", model, device.spec.name)
+                device.evict(model)
+        except WorkerDiedError:
+            log.warning("event=no_room_made device=%s is gone", device.spec.name)
+            return []
+        for task_id in short:
+            for model in evicted:
+                self._queue.add_event(task_id, timeline.MEMORY, step="model_evicted", model=model)
+        return evicted
 
     def end_attempt(self, task: Task, error: ErrorInfo | None, *, is_charged: bool) -> None:
         """No worker has the task any more. Tries until the database takes it: the row must not stay `processing`."""

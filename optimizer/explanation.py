@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from optimizer import waiting_reasons as reasons
@@ -77,27 +76,15 @@ class Explanation:
         return reasons.batch_forming(task.model) if self._forms_batches else None
 
     def _count_ahead(self, task: WaitingTask, ready: Sequence[DevicePlan]) -> int:
-        """Tasks that run where this one may run, and waiting ones that rank before it."""
-        rank = _rank(GroupKey.of(task), ready)
-        ahead = sum(device.view.running for device in ready)
+        """Tasks that run where this one may run, and waiting ones that come before it."""
+        ahead = sum(len(device.view.running) for device in ready)
+        key = GroupKey.of(task)
+        own = next((group for group in self._waiting.groups if group.key == key), WaitingGroup(key, ()))
+        rank = own.rank_of(task)
         for group in self._waiting.groups:
-            if not any(device.view.is_wanted_by(group.key.device) for device in ready):
-                continue
-            other = _rank(group.key, ready)
-            if other < rank:
-                ahead += len(group.tasks)
-            elif other == rank:
-                ahead += _count_before(group, task.seq)
+            if any(device.view.is_wanted_by(group.key.device) for device in ready):
+                ahead += group.count_before(rank)
         return ahead
-
-
-def _rank(key: GroupKey, devices: Sequence[DevicePlan]) -> tuple[int, bool, int]:
-    is_loaded = any(key.model in device.view.resident for device in devices)
-    return (-key.priority, not is_loaded, min(device.weights_bytes(key.model) for device in devices))
-
-
-def _count_before(group: WaitingGroup, seq: int) -> int:
-    return bisect_left(group.tasks, seq, key=lambda task: task.seq)
 
 
 def _too_big(task: WaitingTask, wanted: Sequence[DevicePlan]) -> WaitReason:

@@ -43,6 +43,7 @@ class Wanted:
     priority: Priority
     device: str
     idempotency_key: str | None = None
+    owner: str = ""
 
 
 class Intake:
@@ -110,6 +111,7 @@ class Intake:
                     max_attempts=self._max_attempts,
                     audio_seconds=decoded.seconds if decoded else None,
                     idempotency_key=wanted.idempotency_key,
+                    owner=wanted.owner,
                 )
             )
             is_accepted = not is_replay

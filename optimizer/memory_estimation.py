@@ -1,22 +1,23 @@
-"""How many bytes a task will need: the formula first, corrected by what was measured."""
+"""How many bytes a task will need: the formula first, corrected by what was measured, and kept over restarts."""
 
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
-from optimizer.memory_formula import CONTEXT_BYTES, task_formula, weights_formula, workspace_formula
+from errors import TranscriptionServerError
+from optimizer.calibration import Batch, Costs
+from optimizer.learned import Learned
+from optimizer.memory_book import PREFIX, MemoryBook
+from optimizer.memory_formula import CONTEXT_BYTES, costs_formula, weights_formula
 from optimizer.placement import DeviceKind
 
 log = logging.getLogger(__name__)
 
-_KEPT_MEASUREMENTS = 32  # per model, kind of device and word timestamps
-_MARGIN = 1.15  # above the largest recent measurement
-# A measurement says what one recording needed, and on the CPU only what it needed beyond memory that earlier tasks left
-# with the allocator; the next recording may meet a harder window. So measurements lower an estimate only so far.
-_LEAST_FACTOR = 0.7
+_RELIEF_PER_TICK = 0.97  # of the rise after a shortage, so that half of it is gone after twelve minutes of 30 s ticks
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,27 @@ class MemoryEstimate:
 
 
 class MemoryEstimationPool:
-    """Estimates per model and kind of device: `cpu` (fp32) or `cuda` (fp16). Any thread.
+    """Estimates per model, kind of device (`cpu` in fp32, `cuda` in fp16) and word timestamps. Any thread.
 
-    Without a measurement an estimate is the formula times `calibration_factor`. With measurements it is the formula
-    times the largest ratio of measured to formula among the recent ones, with a margin. The ratio does not depend on
-    the recording's length, so estimates never shrink as audio_seconds grow. Measurements are forgotten when the server
-    stops.
+    An estimate is what is to be promised: the formula times `calibration_factor` while there are few measurements, then
+    the regression of those of that model on devices of that title, with a margin that covers nearly all of them. Where
+    devices of one kind have several titles, the largest holds. Estimates never shrink as audio_seconds grow.
     """
 
-    def __init__(self, calibration_factor: float) -> None:
+    def __init__(self, calibration_factor: float, learned: Learned | None = None) -> None:
+        """learned: where measurements are kept over restarts; None forgets them."""
         if calibration_factor < 1:
             raise ValueError(f"calibration_factor must be at least 1, not {calibration_factor}")
         self._calibration_factor = calibration_factor
+        self._learned = learned
         self._lock = Lock()
+        self._book = MemoryBook(calibration_factor)
         self._weights: dict[tuple[str, DeviceKind], int] = {}
-        self._ratios: dict[tuple[str, DeviceKind, bool], deque[float]] = {}
+        # Read without the lock, thousands of times in a decision; entries are replaced, never changed or removed.
+        self._task_promises: dict[tuple[str, DeviceKind, bool], Costs] = {}
+        self._workspaces: dict[tuple[str, DeviceKind], int] = {}
+
+    # --- estimates ---------------------------------------------------------------------------------------------
 
     def context_bytes(self, kind: DeviceKind) -> int:
         """What a device's worker takes before any model is loaded."""
@@ -61,22 +68,25 @@ class MemoryEstimationPool:
     def weights_bytes(self, model: str, kind: DeviceKind) -> int:
         """What `model` takes while it is resident: its weights, and the workspace that its tasks share, so that the
         first of them finds it promised. Raises UnknownModelError."""
-        with self._lock:
-            measured = self._weights.get((model, kind))
-        weights = int(weights_formula(model, kind) * self._calibration_factor) if measured is None else measured
-        return weights + int(workspace_formula(model, kind) * self._calibration_factor)
+        weights = self._weights.get((model, kind))
+        if weights is None:
+            weights = int(weights_formula(model, kind) * self._calibration_factor)
+        return weights + self._workspace(model, kind)
 
     def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int:
         """What one task takes while it runs, beyond its model. Raises UnknownModelError."""
-        formula = task_formula(model, kind, audio_seconds, word_timestamps=word_timestamps)
-        return int(formula * self._factor(model, kind, word_timestamps))
+        costs = self._task_promises.get((model, kind, word_timestamps))
+        if costs is None:
+            self._publish(model, kind)
+            costs = self._task_promises[model, kind, word_timestamps]
+        return int(costs.own(audio_seconds))
 
     def estimate(
         self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False
     ) -> MemoryEstimate:
         """Everything that one task needs on an empty device, in parts. Raises UnknownModelError."""
         with self._lock:
-            is_measured = (model, kind, word_timestamps) in self._ratios
+            is_measured = any(memory.count for memory in self._book.here(model, kind, word_timestamps))
         return MemoryEstimate(
             context=self.context_bytes(kind),
             weights=self.weights_bytes(model, kind),
@@ -84,32 +94,68 @@ class MemoryEstimationPool:
             is_measured=is_measured,
         )
 
+    # --- learning ----------------------------------------------------------------------------------------------
+
+    def know_device(self, name: str, kind: DeviceKind, title: str) -> None:
+        """Measurements from the device `name` are those of all devices with that title, now and after a restart."""
+        with self._lock:
+            self._book.know_device(name, kind, title)
+        for model, known_kind in list(self._workspaces):
+            self._publish(model, known_kind)
+
     def record(
         self,
         model: str,
         kind: DeviceKind,
-        audio_seconds: float,
+        batch: Batch,
         *,
         peak_bytes: int,
-        estimated_bytes: int = 0,
+        reserved_bytes: int = 0,
         word_timestamps: bool = False,
-        side_by_side: int = 1,
+        device: str = "",
     ) -> None:
         """What a finished task really took beyond the weights. Peaks that are not positive were not measured: ignored.
 
-        peak_bytes: with its share of the workspace, which is promised with the model. side_by_side: the most tasks of
-        its kind that ran with it, itself included. estimated_bytes: what had been reserved for it, for the log.
+        peak_bytes: the growth of all that ran together, divided by their number. batch: those that ran together.
+        reserved_bytes: what had been promised to the task itself. device: its name.
         """
         if peak_bytes <= 0:
             return
-        own_bytes = max(0, peak_bytes - workspace_formula(model, kind) // side_by_side)
-        ratio = own_bytes / task_formula(model, kind, audio_seconds, word_timestamps=word_timestamps)
+        workspace = self._workspace(model, kind)
         with self._lock:
-            key = (model, kind, word_timestamps)
-            self._ratios.setdefault(key, deque(maxlen=_KEPT_MEASUREMENTS)).append(ratio)
+            key = self._book.key(device, model, kind, word_timestamps)
+            memory = self._book.to_change(key)
+            last = memory.record(batch, peak_bytes * batch.tasks, reserved_bytes + workspace // batch.tasks)
+        self._publish(model, kind)
         log.debug(
-            "event=memory_measured model=%s kind=%s peak_mb=%.0f estimated_mb=%.0f",
-            model, kind, peak_bytes / 1e6, estimated_bytes / 1e6,
+            "event=memory_measured model=%s title=%r tasks=%d predicted_mb=%.0f reserved_mb=%.0f measured_mb=%.0f",
+            model, key.title, batch.tasks, last.predicted / 1e6, last.reserved / 1e6, last.measured / 1e6,
+        )  # fmt: skip
+
+    def record_out_of_memory(
+        self,
+        model: str,
+        kind: DeviceKind,
+        audio_seconds: float,
+        word_timestamps: bool,
+        reserved_bytes: int,
+        device: str = "",
+    ) -> None:
+        """Memory ran out for a task under a promise of `reserved_bytes`: the next promise to one like it is larger.
+
+        The rise is bounded. It goes with every task that then runs well, and with time, so that a promise which has
+        grown beyond the device does not keep such tasks waiting for ever.
+        """
+        promised = self.task_bytes(model, kind, audio_seconds, word_timestamps)
+        with self._lock:
+            key = self._book.key(device, model, kind, word_timestamps)
+            memory = self._book.to_change(key)
+            memory.ran_out(promised, reserved_bytes)
+            pressure = memory.pressure
+        self._publish(model, kind)
+        log.warning(
+            "event=memory_ran_out model=%s title=%r reserved_mb=%.0f pressure=%.2f",
+            model, key.title, reserved_bytes / 1e6, pressure,
         )  # fmt: skip
 
     def record_weights(self, model: str, kind: DeviceKind, nbytes: int) -> None:
@@ -125,9 +171,76 @@ class MemoryEstimationPool:
         with self._lock:
             self._weights[model, kind] = measured
 
-    def _factor(self, model: str, kind: DeviceKind, word_timestamps: bool) -> float:
+    def relieve(self) -> None:
+        """Once in every PERFORMANCE_MONITOR_INTERVAL: what was raised for a shortage falls a little."""
         with self._lock:
-            ratios = self._ratios.get((model, kind, word_timestamps))
-            if not ratios:
-                return self._calibration_factor
-            return max(_LEAST_FACTOR, max(ratios) * _MARGIN)
+            eased = self._book.relieve(_RELIEF_PER_TICK)
+        for key in eased:
+            self._publish(key.model, key.kind)
+
+    def accuracy(self) -> list[dict[str, Any]]:
+        """How well tasks' memory was foretold, per device title and model: `device`, `model`, and task_memory's
+        `accuracy_of`."""
+        with self._lock:
+            return self._book.accuracy()
+
+    # --- kept over restarts ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Take up what earlier runs of this version learned. Raises StoreBusyError, DatabaseDamagedError."""
+        if self._learned is None:
+            return
+        documents = self._learned.read(PREFIX)
+        with self._lock:
+            restored = self._book.restore(documents)
+        for key in restored:
+            self._publish(key.model, key.kind)
+
+    def save(self) -> None:
+        """Write down what was learned since the last time. What cannot be stored now is tried again the next time."""
+        if self._learned is None:
+            return
+        with self._lock:
+            documents = self._book.take_unsaved()
+        try:
+            self._learned.write({key.name: document for key, document in documents.items()})
+        except TranscriptionServerError as error:
+            log.warning("event=memory_not_written code=%s", error.code)
+            with self._lock:
+                self._book.put_back(set(documents))
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _workspace(self, model: str, kind: DeviceKind) -> int:
+        if (model, kind) not in self._workspaces:
+            self._publish(model, kind)
+        return self._workspaces[model, kind]
+
+    def _publish(self, model: str, kind: DeviceKind) -> None:
+        """What is promised from now on. Raises UnknownModelError.
+
+        With the model goes what tasks without word timestamps share; what others share beyond that goes with each of
+        them, since nobody knows whether any will come.
+        """
+        with self._lock:
+            plain, words = (self._promised(model, kind, word_timestamps) for word_timestamps in (False, True))
+            for word_timestamps, costs in ((False, plain), (True, words)):
+                beyond = max(0.0, costs.shared - plain.shared)
+                own = costs._replace(shared=0.0, per_task=costs.per_task + beyond)
+                self._task_promises[model, kind, word_timestamps] = own
+            self._workspaces[model, kind] = int(plain.shared)
+
+    def _promised(self, model: str, kind: DeviceKind, word_timestamps: bool) -> Costs:
+        """Under the lock."""
+        formula = costs_formula(model, kind, word_timestamps=word_timestamps)
+        memories = self._book.here(model, kind, word_timestamps)
+        if not memories:
+            return formula.times(self._calibration_factor)
+        promised = _largest(memory.promised for memory in memories)
+        # Keys and values of half a window are there, whatever was measured.
+        return promised._replace(per_task=max(promised.per_task, formula.per_task / 2))
+
+
+def _largest(costs: Iterable[Costs]) -> Costs:
+    """Enough for each of them. At least one."""
+    return Costs(*(max(parts) for parts in zip(*costs, strict=True)))

@@ -13,6 +13,7 @@ torch 2.13, 2 cores, growth of resident memory at its peak): a window with the l
 
 from __future__ import annotations
 
+from optimizer.calibration import Costs
 from optimizer.placement import DeviceKind
 from whisper_core.models import ModelDimensions, model_info
 
@@ -41,13 +42,14 @@ _PROMPT_TENSORS = 16  # of prompt × state: the input, query, key and value, the
 # of features that are computed at a time.
 _WORKSPACE_OVERHEAD: dict[DeviceKind, int] = {"cpu": 60 * _MB, "cuda": 360 * _MB}
 
-# A task's own slot, and at times a part of another: a window that is encoded ahead, and what the bank of slots takes
-# while it grows by doubling. Pages of the CPU's memory count only when they are written to. Measured there (tiny.en, 2
-# cores): one task grew the process by 115 to 129 MB, eight together by 245, so each further one by 19; a slot has 24.
-_SLOTS_PER_TASK: dict[DeviceKind, float] = {"cpu": 1.25, "cuda": 2.0}
+# A task's own slot; of a bank that grows by doubling at times a part of another. Pages of the CPU's memory count only
+# when they are written to. A task of more than one window also has the next one's cross-attention cache, which is
+# encoded while one is decoded.
+_SLOTS_PER_TASK: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 1.25}
+_SLOTS_AHEAD = 0.75
 _TASK_STATE = 8 * _MB  # features of a window, rules, text so far
-# Samples are mapped from the file, so the system can take them back; they count as resident all the same.
-_CPU_BYTES_PER_SECOND = 33_000
+# Text and checkpoints; samples stay on the disk. Measured (tiny.en): 1,000 s took 131 MB, 60 s 124.
+_CPU_BYTES_PER_SECOND = 1_000
 
 _ALIGNMENT_HEADS = 12  # openai-whisper's tables name 6 to 23 a model
 _MEDIAN_FILTER_COPIES = 22  # windows of 7 values, their sorted copy, int64 indices
@@ -74,15 +76,16 @@ def workspace_formula(model: str, kind: DeviceKind) -> int:
     return int((encoder + prompt) * _MATRIX_BYTES[kind]) + logits + _WORKSPACE_OVERHEAD[kind]
 
 
-def task_formula(model: str, kind: DeviceKind, audio_seconds: float, *, word_timestamps: bool = False) -> int:
-    """Of one running task, beyond its model. Never shrinks as the recording gets longer. Raises UnknownModelError."""
+def costs_formula(model: str, kind: DeviceKind, *, word_timestamps: bool = False) -> Costs:
+    """Of tasks that run together, beyond their model's weights. Raises UnknownModelError."""
     dims = model_info(model).dimensions
-    total = int(_SLOTS_PER_TASK[kind] * slot_bytes(dims, kind)) + _TASK_STATE
-    if word_timestamps:
-        total += _alignment(dims)
-    if kind == "cpu":
-        total += int(_CPU_BYTES_PER_SECOND * max(0.0, audio_seconds))
-    return total
+    slot = slot_bytes(dims, kind)
+    return Costs(
+        shared=workspace_formula(model, kind) + (_alignment(dims) if word_timestamps else 0),
+        per_task=_SLOTS_PER_TASK[kind] * slot + _TASK_STATE,
+        per_second=_CPU_BYTES_PER_SECOND if kind == "cpu" else 0,
+        per_longer=_SLOTS_AHEAD * slot,
+    )
 
 
 def slot_bytes(dims: ModelDimensions, kind: DeviceKind) -> int:
@@ -93,9 +96,7 @@ def slot_bytes(dims: ModelDimensions, kind: DeviceKind) -> int:
 
 def _alignment(dims: ModelDimensions) -> int:
     """The pass for word timestamps keeps scores in fp32 on every device: of all the decoder's layers, and then those of
-    the alignment heads through the median filter; and the logits of a whole text twice.
-
-    One task is aligned at a time, so of several tasks all but one are promised too much.
+    the alignment heads through the median filter; and the logits of a whole text twice. One task is aligned at a time.
     """
     one_head = _LONGEST_PROMPT * dims.n_audio_ctx * _FP32
     heads = dims.n_text_layer * dims.n_text_head + _ALIGNMENT_HEADS * _MEDIAN_FILTER_COPIES

@@ -35,6 +35,7 @@ class PoolSnapshot:
 
     used: by this server's worker, as measured last. others: by other programs, as measured last.
     free: what may still be promised; headroom + reserved + others + free == total while others took no promised bytes.
+    shrinks_to: the size that the device has now, while promises from before do not fit into it; nothing is free then.
     double_releases: how often a reservation was released again (harmless, but somebody's bug).
     """
 
@@ -47,12 +48,18 @@ class PoolSnapshot:
     free: int
     reservations: tuple[LedgerEntry, ...]
     double_releases: int
+    shrinks_to: int | None = None
+
+    @property
+    def wanted_total(self) -> int:
+        """The size that the device has, whatever is still promised from before."""
+        return self.total if self.shrinks_to is None else self.shrinks_to
 
     @property
     def capacity(self) -> int:
         """What models and tasks may be promised at most, on an empty device."""
         context = sum(entry.nbytes for entry in self.reservations if entry.owner == CONTEXT_OWNER)
-        return self.total - self.headroom - context
+        return max(0, self.wanted_total - self.headroom - context)
 
     @property
     def models(self) -> dict[str, int]:
@@ -112,6 +119,7 @@ class GPUMemoryPool:
         self._entries: dict[int, LedgerEntry] = {}
         # Kept beside the entries, not derived from them, so that `check` compares two independent accounts.
         self._unpromised = total_bytes - headroom_bytes
+        self._shrinks_to: int | None = None
         self._used = 0
         self._others = 0
         self._double_releases = 0
@@ -141,26 +149,29 @@ class GPUMemoryPool:
             self._unpromised -= nbytes
             return Reservation(self, number, owner)
 
-    def observe(self, used_bytes: int, others_bytes: int = 0) -> None:
-        """What was measured: used_bytes by this server's worker, others_bytes by other programs on the device."""
+    def observe(self, used_bytes: int, others_bytes: int | None = None) -> None:
+        """What was measured: used_bytes by this server's worker, others_bytes by other programs on the device.
+
+        others_bytes: None when it was not measured; what was known of it stays.
+        """
         _require_not_negative(used_bytes)
-        _require_not_negative(others_bytes)
+        _require_not_negative(others_bytes or 0)
         with self._lock:
             self._used = used_bytes
-            self._others = others_bytes
+            if others_bytes is not None:
+                self._others = others_bytes
 
     def resize(self, total_bytes: int) -> bool:
-        """Changes the size of the device; False, and nothing changed, when that would break a promise.
+        """Changes the size of the device; False when that would break a promise.
 
-        A headroom larger than the new size leaves nothing to promise.
+        The promises then stand, nothing new is promised, and the size changes as soon as enough of them have ended. A
+        headroom larger than the new size leaves nothing to promise.
         """
         _require_not_negative(total_bytes)
         with self._lock:
-            unpromised = total_bytes - min(self._headroom, total_bytes) - self._reserved()
-            if unpromised < 0:
-                return False
-            self._total, self._unpromised = total_bytes, unpromised
-            return True
+            self._shrinks_to = total_bytes
+            self._shrink_when_possible()
+            return self._shrinks_to is None
 
     def void_all(self) -> tuple[LedgerEntry, ...]:
         """Ends every promise, because the process that held the memory is gone, and returns what was promised.
@@ -171,6 +182,7 @@ class GPUMemoryPool:
             voided = tuple(self._entries.values())
             self._entries.clear()
             self._unpromised = self._total - self._effective_headroom()
+            self._shrink_when_possible()
             self._used = 0
             self._first_live_number = next(self._numbers)
             return voided
@@ -187,6 +199,7 @@ class GPUMemoryPool:
                 free=self._free(respects_others=True),
                 reservations=tuple(self._entries.values()),
                 double_releases=self._double_releases,
+                shrinks_to=self._shrinks_to,
             )
 
     def check(self) -> None:
@@ -206,7 +219,17 @@ class GPUMemoryPool:
     def _effective_headroom(self) -> int:
         return min(self._headroom, self._total)
 
+    def _shrink_when_possible(self) -> None:
+        """Take the size on that the device is to have, if every promise fits into it."""
+        if self._shrinks_to is None:
+            return
+        unpromised = self._shrinks_to - min(self._headroom, self._shrinks_to) - self._reserved()
+        if unpromised >= 0:
+            self._total, self._unpromised, self._shrinks_to = self._shrinks_to, unpromised, None
+
     def _free(self, respects_others: bool) -> int:
+        if self._shrinks_to is not None:
+            return 0
         if not respects_others:
             return self._unpromised
         return max(0, self._unpromised - self._others)
@@ -231,6 +254,7 @@ class GPUMemoryPool:
                 return False
             self._entries[number] = LedgerEntry(entry.owner, nbytes)
             self._unpromised -= growth
+            self._shrink_when_possible()
             return True
 
     def _release(self, number: int, owner: str) -> None:
@@ -238,6 +262,7 @@ class GPUMemoryPool:
             entry = self._entries.pop(number, None)
             if entry is not None:
                 self._unpromised += entry.nbytes
+                self._shrink_when_possible()
                 return
             if number < self._first_live_number:
                 return

@@ -1,19 +1,27 @@
-"""What can be said of a task's future: its place, why it waits, and how long it will take."""
+"""What can be said of a task's future: its place, why it waits, when it will begin and be done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
+from threading import Lock
 
+from errors import OutOfMemoryError
 from optimizer import waiting_reasons as reasons
 from optimizer.clock import Clock
-from optimizer.device import DeviceStatus
+from optimizer.device_status import DeviceStatus
+from optimizer.forecast import Expected, Places, Waiting, forecast
+from optimizer.forecast_record import ForecastRecord, Interval
+from optimizer.plan import PlanLimits
 from optimizer.queue_manager import IntelligentQueueManager
-from optimizer.task import Task, TaskStatus
+from optimizer.service_times import ServiceTimes
+from optimizer.task import AUTO_DEVICE, Task, TaskStatus
 from optimizer.throughput import SpeedBook
 from optimizer.views import TaskView
 from optimizer.waiting_reasons import WaitReason
 
-MAX_FORECAST_POSITION = 50  # further back a forecast would cost more than it is worth
+MAX_FORECAST_POSITION = 200  # further back a forecast would cost more than it is worth
+FORECAST_LASTS_S = 1.0
 
 
 class Outlook:
@@ -23,47 +31,84 @@ class Outlook:
         self,
         queue: IntelligentQueueManager,
         speeds: SpeedBook,
+        times: ServiceTimes,
+        record: ForecastRecord,
         clock: Clock,
+        *,
         statuses: Callable[[], Sequence[DeviceStatus]],
+        limits: Callable[[], PlanLimits],
         reason: Callable[[str], WaitReason | None],
     ) -> None:
         """statuses: of all devices, now. reason: why the scheduler's last decision left a task waiting."""
         self._queue = queue
         self._speeds = speeds
+        self._times = times
+        self._record = record
         self._clock = clock
         self._statuses = statuses
+        self._limits = limits
         self._reason = reason
+        self._lock = Lock()
+        self._forecast: dict[str, Expected] = {}
+        self._forecast_at = float("-inf")
 
     def view(self, task: Task) -> TaskView:
         if not task.status.is_waiting:
             return TaskView(task, eta_seconds=self.remaining_seconds(task))
         position = self._queue.position(task.id)
         is_near = position is not None and position <= MAX_FORECAST_POSITION
-        eta_s = self._waiting_seconds(task) if is_near else None
-        return TaskView(task, position, self._waiting_reason(task), eta_s)
+        expected = self._expected(task) if is_near else None
+        return TaskView(task, position, self._waiting_reason(task), expected.end if expected else None, expected)
 
     def remaining_seconds(self, task: Task) -> float | None:
         """Until a running task is done; None for any other, or before its model was measured."""
         if task.status is not TaskStatus.PROCESSING or task.device is None:
             return None
-        audio_left = (task.audio_seconds or 0.0) * (1 - task.progress)
-        return self._speeds.running_eta(task.options.model, task.device, audio_left)
+        return self._speeds.running_eta(task.options.model, task.device, task.audio_left_seconds)
 
-    def _waiting_seconds(self, task: Task) -> float | None:
-        """Until a waiting task is done, if nothing passes it."""
-        statuses = self._statuses()
-        ahead = [work for status in statuses for work in status.work_left]
-        ahead += [(each.model, each.audio_seconds) for each in self._queue.waiting().ahead_of(task.priority, task.seq)]
-        names = [status.spec.name for status in statuses]
-        # While tasks wait, as many run as can: memory, slots and limits have had their say.
-        side_by_side = sum(len(status.running) for status in statuses)
-        return self._speeds.waiting_eta(
-            task.options.model, task.audio_seconds or 0.0, ahead, names, side_by_side=max(1, side_by_side)
+    def _expected(self, task: Task) -> Interval | None:
+        """Of a task that waits near the front; None before its model was measured, or when it cannot run yet."""
+        now = self._clock.monotonic()
+        with self._lock:
+            is_old = now - self._forecast_at >= FORECAST_LASTS_S
+            expected = None if is_old else self._forecast.get(task.id)
+        if expected is None and (is_old or task.is_prepared):
+            expected = self._renew(now).get(task.id)
+        return self._record.interval(expected) if expected else None
+
+    def _renew(self, now: float) -> dict[str, Expected]:
+        """Play the queue forward from now; what a task hears first is what it was promised."""
+        made = self._play_forward()
+        for task_id, expected in made.items():
+            self._record.promise(task_id, expected, now)
+        with self._lock:
+            self._forecast, self._forecast_at = made, now
+        return made
+
+    def _play_forward(self) -> dict[str, Expected]:
+        statuses = [status for status in self._statuses() if status.is_ready]
+        resident = {model for status in statuses for model in status.resident_models}
+        next_ones = list(islice(self._queue.waiting().in_order(), MAX_FORECAST_POSITION))
+        return forecast(
+            [
+                Waiting(
+                    each.id, each.model, each.audio_left_seconds, None if each.device == AUTO_DEVICE else each.device
+                )
+                for each in next_ones
+            ],
+            [Places(status.spec.name, status.slots, status.work_left, status.takes_any) for status in statuses],
+            self._speeds,
+            most_running=self._limits().most_running(status.slots for status in statuses),
+            load_seconds={
+                model: self._times.load_seconds(model) for model in {each.model for each in next_ones} - resident
+            },
         )
 
     def _waiting_reason(self, task: Task) -> WaitReason | None:
         if not task.is_prepared:
             return reasons.preparing()
         if task.status is TaskStatus.RETRYING and task.not_before is not None:
-            return reasons.retry_delay((task.not_before - self._clock.now()).total_seconds())
+            is_short_of_memory = task.error is not None and task.error.code == OutOfMemoryError.code
+            delay = reasons.memory_delay if is_short_of_memory else reasons.retry_delay
+            return delay((task.not_before - self._clock.now()).total_seconds())
         return self._reason(task.id)

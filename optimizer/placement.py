@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Literal, Protocol
 
-from optimizer.task import AUTO_DEVICE
+from optimizer.task import AUTO_DEVICE, Priority
 from optimizer.waiting import WaitingTask
 
 DeviceKind = Literal["cpu", "cuda"]
@@ -20,13 +21,50 @@ class Estimates(Protocol):
     def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int: ...
 
 
+class Why(Enum):
+    """What put a task before others."""
+
+    ARRIVAL = "arrival"  # nothing: all that came before it have begun
+    SHORTEST = "shortest"  # it was due first, having less work
+    STARVING = "starving"  # it had been passed for too long
+    TOGETHER = "together"  # its model had the round, and there was room for one more
+    RESIDENT_MODEL = "resident_model"  # others were due before, but would have had a model loaded
+    FITS = "only_one_that_fits"  # others were due before, but their memory, device or model was not there
+
+
+class Times(Protocol):
+    """ServiceTimes, as far as a decision needs it."""
+
+    def work_seconds(self, model: str, audio_seconds: float) -> float: ...
+
+    def load_seconds(self, model: str) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningView:
+    """A task that a device has. due: as of a waiting task, for what is left of it. task_bytes: promised to it.
+
+    may_leave: whether it could step aside: it got on in this attempt. is_leaving: it has been told to end.
+    """
+
+    id: str
+    model: str
+    priority: Priority
+    audio_left_seconds: float
+    due: float
+    task_bytes: int
+    may_leave: bool
+    is_leaving: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceView:
     """One device as it stands when a decision is made.
 
     capacity_bytes: what models and tasks may be promised on the empty device. free_bytes: what may be promised now.
-    resident: promised bytes by model that is loaded or being loaded. running_models: those in use, never evicted.
-    running, slots: tasks it has, and may have. rounds: how often it was handed tasks (see policy.STARVING_TURN).
+    resident: promised bytes by model that is loaded or being loaded. running: the tasks it has. slots: as many as it
+    may have. rounds: how often it was handed tasks (see policy.STARVING_TURN). takes_any: False for one that gets only
+    tasks which ask for it.
     """
 
     name: str
@@ -34,14 +72,19 @@ class DeviceView:
     capacity_bytes: int
     free_bytes: int
     slots: int = 1
-    running: int = 0
     rounds: int = 0
     is_ready: bool = True
+    takes_any: bool = True
     resident: Mapping[str, int] = field(default_factory=dict)
-    running_models: frozenset[str] = frozenset()
+    running: tuple[RunningView, ...] = ()
+
+    @property
+    def running_models(self) -> frozenset[str]:
+        """Those in use, which are never evicted."""
+        return frozenset(task.model for task in self.running)
 
     def is_wanted_by(self, device: str) -> bool:
-        return device in (AUTO_DEVICE, self.name)
+        return device == self.name or (device == AUTO_DEVICE and self.takes_any)
 
 
 @dataclass(frozen=True)
@@ -62,6 +105,7 @@ class Assignment:
 
     weights_bytes: to reserve for loading its model first; 0 when that is resident or an earlier assignment loads it.
     evict: idle resident models to unload before. is_forced: reserve it although other programs use that memory.
+    why: what put it before those that stay waiting. passed: how many of its priority had arrived before it and wait on.
     """
 
     task_id: str
@@ -71,6 +115,8 @@ class Assignment:
     weights_bytes: int = 0
     evict: tuple[str, ...] = ()
     is_forced: bool = False
+    why: Why = Why.ARRIVAL
+    passed: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,13 +136,15 @@ class DevicePlan:
     def __init__(self, view: DeviceView, estimates: Estimates) -> None:
         self.view = view
         self.free_bytes = view.free_bytes
-        self.slots_left = view.slots - view.running if view.is_ready else 0
+        self.slots_left = view.slots - len(view.running) if view.is_ready else 0
         self.resident = dict(view.resident)
         self.started = 0
         self.is_closed = False
         self.loaded_now: set[str] = set()  # models of the tasks accepted
         self._estimates = estimates
+        self._weights: dict[str, int] = {}
         self._too_long: dict[tuple[str, bool], float] = {}
+        self._short_enough: dict[tuple[str, bool], float] = {}
 
     @property
     def is_open(self) -> bool:
@@ -105,10 +153,18 @@ class DevicePlan:
 
     @property
     def is_idle(self) -> bool:
-        return self.view.running + self.started == 0
+        return len(self.view.running) + self.started == 0
+
+    @property
+    def share_in_use(self) -> float:
+        """Of its slots, 0 to 1 and more."""
+        return (len(self.view.running) + self.started) / max(1, self.view.slots)
 
     def weights_bytes(self, model: str) -> int:
-        return self._estimates.weights_bytes(model, self.view.kind)
+        known = self._weights.get(model)
+        if known is None:
+            known = self._weights[model] = self._estimates.weights_bytes(model, self.view.kind)
+        return known
 
     def task_bytes(self, task: WaitingTask) -> int:
         return self._estimates.task_bytes(task.model, self.view.kind, task.audio_seconds, task.word_timestamps)
@@ -118,11 +174,15 @@ class DevicePlan:
         return self.weights_bytes(task.model) + self.task_bytes(task)
 
     def fits_alone(self, task: WaitingTask) -> bool:
-        """Whether the task could ever run here. Remembers the shortest that could not, to save estimates."""
+        """Whether the task could ever run here. Remembers the longest that could and the shortest that could not, to
+        save estimates."""
         kind = (task.model, task.word_timestamps)
+        if task.audio_seconds <= self._short_enough.get(kind, -1.0):
+            return True
         if task.audio_seconds >= self._too_long.get(kind, float("inf")):
             return False
         if self.bytes_alone(task) <= self.view.capacity_bytes:
+            self._short_enough[kind] = task.audio_seconds
             return True
         self._too_long[kind] = task.audio_seconds
         return False
@@ -153,7 +213,7 @@ class DevicePlan:
         """How much too little the device has for the task, whatever could be evicted; 0 when it fits."""
         return max(0, self.fit(task, self.evictable(task.model)).missing_bytes)
 
-    def accept(self, task: WaitingTask, fit: Fit) -> Assignment:
+    def accept(self, task: WaitingTask, fit: Fit, why: Why = Why.ARRIVAL, passed: int = 0) -> Assignment:
         """Uses up what the task takes."""
         self.free_bytes += sum(self.resident.pop(model) for model in fit.evict)
         self.free_bytes -= fit.weights_bytes + fit.task_bytes
@@ -169,6 +229,8 @@ class DevicePlan:
             weights_bytes=fit.weights_bytes,
             evict=fit.evict,
             is_forced=fit.is_forced,
+            why=why,
+            passed=passed,
         )
 
     def _evictions(self, missing_bytes: int, evictable: Sequence[str]) -> tuple[str, ...] | None:
@@ -187,3 +249,13 @@ class DevicePlan:
                 chosen.remove(model)
                 gained -= self.resident[model]
         return tuple(chosen)
+
+
+def is_available(models: Mapping[str, ModelView], model: str) -> bool:
+    view = models.get(model)
+    return view is not None and view.is_available
+
+
+def device_order(view: DeviceView) -> tuple[bool, int, str]:
+    """GPUs before the CPU, then the one with most memory free."""
+    return (view.kind == "cpu", -view.free_bytes, view.name)

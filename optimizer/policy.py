@@ -1,84 +1,50 @@
 """Which tasks run next, together, and where: pure functions of what waits, what is there and what time it is.
 
-The order, most important first: higher priority; a model that is loaded already; a smaller model; earlier arrival.
-Against starvation every second round of a device belongs to the task that has waited longest, once that is
-`starvation_s`; when memory is short for it, the device drains and takes nothing else. So a starving task starts after
-about twice as many rounds as starving tasks are ahead of it, and yet a high-priority task passes a long queue of old
-ones.
+The order: higher priority first; then the task that is due first (see `due_times`: short ones, but not for ever), its
+owner's lag added (see `owner_shares`) and, on a device without its model, what loading that costs. So a loaded model is
+preferred, a small one before a large one, and a load is paid when what it serves is due so much earlier.
+
+Against starvation every second round of a device belongs to the task that is due first of all, whatever its priority,
+owner or model, once what would run instead is due `starvation_s` later; when memory is short for it, the device drains
+and takes nothing else. A long task that runs makes way for a short or urgent one (see `stepping_aside`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from heapq import merge
 from itertools import islice
+from operator import itemgetter
 
+from optimizer.due_times import STRETCH
 from optimizer.explanation import Explanation
-from optimizer.placement import Assignment, DeviceKind, DevicePlan, DeviceView, Estimates, Fit, ModelView
-from optimizer.task import AUTO_DEVICE
-from optimizer.waiting import WaitingGroup, WaitingIndex, WaitingTask, WaitingView
-from optimizer.waiting_reasons import WaitReason
-
-__all__ = [
-    "Assignment", "DeviceKind", "DeviceView", "Estimates", "ModelView", "Plan", "PlanLimits",
-    "WaitingGroup", "WaitingIndex", "WaitingTask", "WaitingView", "plan", "plan_in_order",
-]  # fmt: skip
+from optimizer.placement import (
+    Assignment,
+    DevicePlan,
+    DeviceView,
+    Estimates,
+    Fit,
+    ModelView,
+    Times,
+    Why,
+    device_order,
+    is_available,
+)
+from optimizer.plan import Plan, PlanLimits
+from optimizer.stepping_aside import StepAside, who_steps_aside
+from optimizer.waiting import WaitingGroup, WaitingTask, WaitingView, in_order
 
 STARVING_TURN = 2  # one round in so many belongs to the task that has starved longest
-MAX_REASONS = 200  # reasons that `Plan.reasons` works out; one page of the list
+LOOK_AHEAD = 256  # tasks of a group that a decision looks at when the first ones do not fit
+STEP_ASIDE_HEADS = 4  # waiting tasks for which a full device asks whether somebody should make way
 
-
-@dataclass(frozen=True, kw_only=True)
-class PlanLimits:
-    """min_concurrent, max_concurrent: tasks running over all devices. Below min_concurrent an idle device starts a task
-    even if other programs use the memory for it. max_concurrent None: as many as the devices have slots, if memory
-    allows. min_batch, max_batch: tasks handed to one device in one round; a busy device waits for min_batch free slots
-    only while that many tasks of the model are there."""
-
-    min_concurrent: int = 1
-    max_concurrent: int | None = 8
-    min_batch: int = 1
-    max_batch: int = 4
-    starvation_s: float = 300.0
-
-    def most_running(self, slots: Iterable[int]) -> int:
-        """Tasks that may run over all devices, of which each has so many slots."""
-        return sum(slots) if self.max_concurrent is None else self.max_concurrent
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to start now, and why the others wait. `assignments` are in the order in which to carry them out."""
-
-    assignments: tuple[Assignment, ...]
-    waiting: WaitingView = field(repr=False)
-    explain: Explanation = field(repr=False, compare=False)
-
-    @cached_property
-    def assigned(self) -> frozenset[str]:
-        return frozenset(assignment.task_id for assignment in self.assignments)
-
-    @cached_property
-    def reasons(self) -> dict[str, WaitReason]:
-        """Of the first tasks that stay waiting, by priority and arrival; `reason_for` has those further back."""
-        ordered = merge(*(group.tasks for group in self.waiting.groups), key=lambda task: (-task.priority, task.seq))
-        staying = (task for task in ordered if task.id not in self.assigned)
-        return {task.id: self.explain(task) for task in islice(staying, MAX_REASONS)}
-
-    def reason_for(self, task_id: str) -> WaitReason | None:
-        """Why that task was not chosen; None when it was, or when the decision did not see it as it is now."""
-        if task_id in self.assigned:
-            return None
-        task = self.waiting.find(task_id)
-        return self.explain(task) if task is not None and task in self.waiting else None
+Rank = tuple[int, float, int]
 
 
 def plan(
     waiting: WaitingView,
     devices: Sequence[DeviceView],
     estimates: Estimates,
+    times: Times,
     models: Mapping[str, ModelView],
     limits: PlanLimits,
     now: float,
@@ -87,7 +53,7 @@ def plan(
 
     Never promises more than a device has, never evicts a model in use, never starts more than slots and limits allow.
     """
-    return _Decision(waiting, devices, estimates, models, limits, now).decide()
+    return _Decision(waiting, devices, estimates, times, models, limits, now).decide()
 
 
 class _Decision:
@@ -98,19 +64,22 @@ class _Decision:
         waiting: WaitingView,
         devices: Sequence[DeviceView],
         estimates: Estimates,
+        times: Times,
         models: Mapping[str, ModelView],
         limits: PlanLimits,
         now: float,
     ) -> None:
         self.waiting = waiting
         self.models = models
+        self.times = times
         self.limits = limits
         self.now = now
-        self.devices = [DevicePlan(view, estimates) for view in sorted(devices, key=_device_order)]
+        self.devices = [DevicePlan(view, estimates) for view in sorted(devices, key=device_order)]
         self.groups = [group for group in waiting.groups if is_available(models, group.key.model)]
-        self.running = sum(view.running for view in devices)
+        self.running = sum(len(view.running) for view in devices)
         self.most_running = limits.most_running(view.slots for view in devices)
         self.taken: set[str] = set()
+        self._groups_of: dict[str, list[WaitingGroup]] = {}
         self.assignments: list[Assignment] = []
 
     @property
@@ -127,98 +96,189 @@ class _Decision:
             if device.view.rounds % STARVING_TURN == 0:
                 self._serve_starving(device)
         for device, group in self._offers():
-            if self.room > 0 and device.is_open:
+            if device.is_open:
+                if self.room <= 0:
+                    break
                 self._serve(device, group)
+        leaving = self._step_aside() if self.limits.steps_aside else ()
         forms_batches = self.limits.min_batch > 1
         why = Explanation(self.waiting, self.devices, self.models, room=self.room, forms_batches=forms_batches)
-        return Plan(tuple(self.assignments), self.waiting, why)
+        return Plan(tuple(self.assignments), self.waiting, why, leaving)
 
     def _offers(self) -> list[tuple[DevicePlan, WaitingGroup]]:
         """Every open device with every group that may run on it, best first."""
         offers = [
-            (_rank(group, device), place, device, group)
+            (rank, device.share_in_use, place, device, group)
             for place, device in enumerate(self.devices)
             if device.is_open
-            for group in self._groups_for(device)
+            for rank, group in self._ranked(device)
         ]
-        offers.sort(key=lambda offer: offer[:2])
-        return [(device, group) for _, _, device, group in offers]
+        offers.sort(key=lambda offer: offer[:3])
+        return [(device, group) for *_, device, group in offers]
 
-    def _groups_for(self, device: DevicePlan, model: str | None = None) -> list[WaitingGroup]:
-        return [
-            group
-            for group in self.groups
-            if device.view.is_wanted_by(group.key.device) and model in (None, group.key.model)
-        ]
+    def _ranked(self, device: DevicePlan) -> list[tuple[Rank, WaitingGroup]]:
+        """The groups that may run on this device, by their first tasks, with what loading their models costs."""
+        lags: dict[str, float] = {}
+        ranked = []
+        for group in self._groups_for(device):
+            model = group.key.model
+            if model not in lags:
+                lags[model] = self._load_lag(model, device)
+            priority, due, seq = group.rank_of(group.tasks[0])
+            ranked.append(((priority, due + lags[model], seq), group))
+        return ranked
+
+    def _load_lag(self, model: str, device: DevicePlan) -> float:
+        """Seconds by which tasks of this model are set back on this device, because it would have to be loaded."""
+        if model in device.resident:
+            return 0.0
+        load_s = self.times.load_seconds(model)
+        if device.weights_bytes(model) > device.free_bytes:  # then something goes, and may be wanted again
+            load_s += max((self.times.load_seconds(other) for other in device.evictable(model)), default=0.0)
+        return STRETCH * load_s
+
+    def _groups_for(self, device: DevicePlan) -> list[WaitingGroup]:
+        known = self._groups_of.get(device.view.name)
+        if known is None:
+            known = [group for group in self.groups if device.view.is_wanted_by(group.key.device)]
+            self._groups_of[device.view.name] = known
+        return known
+
+    def _groups_of_model(self, device: DevicePlan, model: str) -> list[WaitingGroup]:
+        return [group for group in self._groups_for(device) if group.key.model == model]
 
     def _candidates(self, device: DevicePlan, tasks: Iterable[WaitingTask]) -> Iterator[WaitingTask]:
         """Those of `tasks` that are still to be had and that the device could ever run."""
         return (task for task in tasks if task.id not in self.taken and device.fits_alone(task))
 
+    def _heads(self, device: DevicePlan) -> list[tuple[WaitingTask, WaitingGroup]]:
+        """The first task of each group that the device could run."""
+        heads = []
+        for group in self._groups_for(device):
+            first = group.tasks[0]
+            if first.id not in self.taken and device.fits_alone(first):  # as nearly always
+                heads.append((first, group))
+            elif (head := next(self._candidates(device, group.tasks), None)) is not None:
+                heads.append((head, group))
+        return heads
+
     def _serve_starving(self, device: DevicePlan) -> None:
-        """Starts the task that has starved longest, or closes the device until running tasks make room for it."""
+        """Starts the task that is due first, if others would pass it for too long; or closes the device until running
+        tasks make room for it."""
         if self.room <= 0 or not device.is_open:
             return
-        heads = [next(self._candidates(device, group.tasks), None) for group in self._groups_for(device)]
-        starving = [
-            head for head in heads if head is not None and self.now - head.waiting_since >= self.limits.starvation_s
-        ]
-        if not starving:
+        heads = self._heads(device)
+        if not heads:
             return
-        task = min(starving, key=lambda head: (head.waiting_since, head.seq))
-        fit = device.fit(task, self._evictable(device, task, spares_needed=False), may_force=self.is_below_minimum)
+        first, _ = min(heads, key=lambda pair: pair[0].place)
+        fit = self._fit(device, first, spares_needed=False)
         if fit.missing_bytes == 0:
-            self._start_batch(device, task, fit)
-        elif not device.is_idle:
+            _, instead = min(self._ranked(device), key=itemgetter(0))
+            if instead.tasks[0].due - first.due >= self.limits.starvation_s:
+                self._start_batch(device, first, fit, Why.STARVING)
+        elif not device.is_idle and self.now - first.waiting_since >= self.limits.starvation_s:
             device.is_closed = True
-            self.taken.add(task.id)  # no other device drains for it in the same decision
+            self.taken.add(first.id)  # no other device drains for it in the same decision
 
     def _serve(self, device: DevicePlan, group: WaitingGroup) -> None:
         """Starts the group's first task that fits, and others of its model with it."""
         shortest_miss: dict[bool, float] = {}
-        for task in self._candidates(device, group.tasks):
+        for task in islice(self._candidates(device, group.tasks), LOOK_AHEAD):
             if task.audio_seconds >= shortest_miss.get(task.word_timestamps, float("inf")):
                 continue
-            evictable = self._evictable(device, task, spares_needed=not device.is_idle)
-            fit = device.fit(task, evictable, may_force=self.is_below_minimum)
+            fit = self._fit(device, task, spares_needed=not device.is_idle)
             if fit.missing_bytes > 0:
                 shortest_miss[task.word_timestamps] = task.audio_seconds
                 continue
-            if not self._waits_for_batch(device, task.model):
-                self._start_batch(device, task, fit)
+            if not self._waits_for_batch(device, task):
+                self._start_batch(device, task, fit, self._why(device, task, group))
             return
 
-    def _start_batch(self, device: DevicePlan, first: WaitingTask, fit: Fit) -> None:
-        self._start(device, first, fit)
-        groups = self._groups_for(device, first.model)
-        others = merge(*(group.tasks for group in groups), key=lambda task: (-task.priority, task.seq))
+    def _fit(self, device: DevicePlan, task: WaitingTask, *, spares_needed: bool) -> Fit:
+        """How the task fits, with what may be evicted for it; see `_evictable`."""
+        fit = device.fit(task)
+        if fit.missing_bytes == 0:  # as nearly always; then nobody need ask what could go
+            return fit
+        evictable = self._evictable(device, task, spares_needed=spares_needed)
+        return device.fit(task, evictable, may_force=self.is_below_minimum)
+
+    def _why(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> Why:
+        """What put this task before the others, now that it has been chosen."""
+        rank = group.rank_of(task)
+        before = [each for each in self.waiting.groups if self._begins_before(each, rank)]
+        if not before:
+            return Why.SHORTEST if self._passed(task) else Why.ARRIVAL
+        keys = [each.key for each in before]
+        might = any(is_available(self.models, key.model) and device.view.is_wanted_by(key.device) for key in keys)
+        costs_a_load = any(key.model not in device.resident for key in keys)
+        return Why.RESIDENT_MODEL if might and costs_a_load else Why.FITS
+
+    def _begins_before(self, group: WaitingGroup, rank: Rank) -> bool:
+        """Whether a task of the group that is not taken comes before that rank."""
+        if group.rank_of(group.tasks[0]) >= rank:
+            return False
+        left = next((task for task in group.tasks if task.id not in self.taken), None)
+        return left is not None and group.rank_of(left) < rank
+
+    def _passed(self, task: WaitingTask) -> int:
+        """How many of its priority arrived before it and are not started either."""
+        started_before = sum(
+            1
+            for assignment in self.assignments
+            if (other := self.waiting.find(assignment.task_id)) is not None
+            and other.priority == task.priority
+            and other.seq < task.seq
+        )
+        return max(0, self.waiting.count_arrived_before(task.priority, task.seq) - started_before)
+
+    def _start_batch(self, device: DevicePlan, first: WaitingTask, fit: Fit, why: Why) -> None:
+        self._start(device, first, fit, why)
         shortest_miss: dict[bool, float] = {}
-        for task in self._candidates(device, others):
+        others = in_order(self._groups_of_model(device, first.model))
+        for task in islice(self._candidates(device, others), LOOK_AHEAD):
             if device.started >= self.limits.max_batch or self.room <= 0 or device.slots_left <= 0:
                 break
             if task.audio_seconds >= shortest_miss.get(task.word_timestamps, float("inf")):
                 continue
             fit = device.fit(task)
             if fit.missing_bytes == 0:
-                self._start(device, task, fit)
+                self._start(device, task, fit, Why.TOGETHER)
             else:
                 shortest_miss[task.word_timestamps] = task.audio_seconds
         device.is_closed = True  # one model a round
 
-    def _start(self, device: DevicePlan, task: WaitingTask, fit: Fit) -> None:
-        self.assignments.append(device.accept(task, fit))
+    def _start(self, device: DevicePlan, task: WaitingTask, fit: Fit, why: Why) -> None:
+        self.assignments.append(device.accept(task, fit, why, self._passed(task)))
         self.taken.add(task.id)
 
-    def _waits_for_batch(self, device: DevicePlan, model: str) -> bool:
-        """Whether a busy device should rather free more slots, so that min_batch tasks of the model start together."""
-        if device.is_idle or self.is_below_minimum:
+    def _step_aside(self) -> tuple[StepAside, ...]:
+        """Of devices that have no place left, for the task that would come next there."""
+        leaving = []
+        for device in self.devices:
+            if device.view.is_ready and not device.started and (device.slots_left <= 0 or self.room <= 0):
+                heads = [head for head, group in self._ranked_heads(device)]
+                step = next(filter(None, (who_steps_aside(device, head, self.times, self.now) for head in heads)), None)
+                if step is not None:
+                    leaving.append(step)
+                    self.taken.add(step.for_task)
+        return tuple(leaving)
+
+    def _ranked_heads(self, device: DevicePlan) -> list[tuple[WaitingTask, WaitingGroup]]:
+        return sorted(self._heads(device), key=lambda pair: pair[1].rank_of(pair[0]))[:STEP_ASIDE_HEADS]
+
+    def _waits_for_batch(self, device: DevicePlan, first: WaitingTask) -> bool:
+        """Whether a busy device should rather free more slots, so that min_batch tasks of the model start together.
+
+        Not for ever: meanwhile tasks of other models take the slots that become free.
+        """
+        if device.is_idle or self.is_below_minimum or self.now - first.due >= self.limits.starvation_s:
             return False
         limits = self.limits
         wanted = min(limits.min_batch, limits.max_batch, self.most_running, device.view.slots)
         startable = min(device.slots_left, self.room)
         if startable >= wanted:
             return False
-        tasks = (task for group in self._groups_for(device, model) for task in group.tasks)
+        tasks = (task for group in self._groups_of_model(device, first.model) for task in group.tasks)
         there = sum(1 for _ in islice(self._candidates(device, tasks), wanted))
         return there >= wanted
 
@@ -234,57 +294,7 @@ class _Decision:
         """The highest priority of a task that waits for the model on this device; -1 when none does."""
         wanted = [
             int(group.key.priority)
-            for group in self._groups_for(device, model)
+            for group in self._groups_of_model(device, model)
             if next(self._candidates(device, group.tasks), None) is not None
         ]
         return max(wanted, default=-1)
-
-
-def plan_in_order(
-    waiting: WaitingView,
-    devices: Sequence[DeviceView],
-    estimates: Estimates,
-    models: Mapping[str, ModelView],
-    now: float = 0.0,
-) -> Plan:
-    """The plain path: one task at a time over all devices, first come first served, whatever its priority or memory.
-
-    Every other resident model is evicted first. Tasks whose model or device is not here are passed over, since they
-    would block all others. The bytes in the assignment are for the record; the plain path reserves nothing.
-    """
-    decision = _Decision(waiting, devices, estimates, models, PlanLimits(max_concurrent=1, max_batch=1), now)
-    names = {view.name for view in devices}
-    ordered = merge(*(group.tasks for group in decision.groups), key=lambda task: task.seq)
-    first = next((task for task in ordered if task.device in names or task.device == AUTO_DEVICE), None)
-    if first is not None and decision.room > 0:
-        device = next((d for d in decision.devices if d.is_open and d.view.is_wanted_by(first.device)), None)
-        if device is not None:
-            decision.assignments.append(_in_order(device, first))
-    why = Explanation(waiting, decision.devices, models, room=decision.room, plans_memory=False)
-    return Plan(tuple(decision.assignments), waiting, why)
-
-
-def _in_order(device: DevicePlan, task: WaitingTask) -> Assignment:
-    is_resident = task.model in device.resident
-    fit = Fit(
-        task_bytes=device.task_bytes(task),
-        weights_bytes=0 if is_resident else device.weights_bytes(task.model),
-        evict=tuple(sorted(set(device.resident) - {task.model})),
-        is_forced=True,
-    )
-    return device.accept(task, fit)
-
-
-def is_available(models: Mapping[str, ModelView], model: str) -> bool:
-    view = models.get(model)
-    return view is not None and view.is_available
-
-
-def _device_order(view: DeviceView) -> tuple[bool, int, str]:
-    """GPUs before the CPU, then the one with most memory free."""
-    return (view.kind == "cpu", -view.free_bytes, view.name)
-
-
-def _rank(group: WaitingGroup, device: DevicePlan) -> tuple[int, bool, int, int]:
-    model = group.key.model
-    return (-group.key.priority, model not in device.resident, device.weights_bytes(model), group.tasks[0].seq)

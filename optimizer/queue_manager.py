@@ -8,22 +8,38 @@ writes, so of two changes that race the first commit wins and the other sees it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from errors import AlreadyFinishedError, ConflictError, IdempotencyMismatchError
-from optimizer import transitions
+from errors import AlreadyFinishedError, ConflictError, IdempotencyMismatchError, TaskNotFoundError
+from optimizer import timeline, transitions
 from optimizer.clock import Clock
+from optimizer.due_times import FIRST_COME, DueTimes
 from optimizer.queue_memory import QueueMemory
 from optimizer.recovery import Recovery, RecoveryReport
 from optimizer.retry_policy import MAX_RETRY_DELAY_S, RetryDelay
 from optimizer.rows import TaskReader, TaskWriter
 from optimizer.store import TaskStore
-from optimizer.task import ErrorInfo, NewTask, Priority, Task, TaskFilter, TaskPage, TaskStatus
+from optimizer.task import (
+    AUTO_DEVICE,
+    CPU_DEVICE,
+    ErrorInfo,
+    NewTask,
+    Priority,
+    Task,
+    TaskFilter,
+    TaskPage,
+    TaskStatus,
+)
 from optimizer.task_changes import TaskChanges, fenced
+from optimizer.timeline import TaskEvent
 from optimizer.waiting import WaitingView
 from whisper_core.transcript import WindowResult
+
+MOVES_TO_CPU_AFTER = 2  # attempts in a row for which a GPU had no memory
 
 
 class IntelligentQueueManager:
@@ -42,6 +58,7 @@ class IntelligentQueueManager:
         max_queued: int,
         on_change: Callable[[str], None],
         retry_delay: Callable[[int], float] | None = None,
+        due_times: DueTimes = FIRST_COME,
     ) -> None:
         """boot_id: new at every start. max_queued: waiting tasks at most.
 
@@ -53,9 +70,9 @@ class IntelligentQueueManager:
         self._clock = clock
         self._boot_id = boot_id
         self._retry_delay = retry_delay or RetryDelay()
-        self._memory = QueueMemory()
+        self._memory = QueueMemory(due_times)
         self._changes = TaskChanges(store, self._memory, clock, on_change, max_queued)
-        self._recovery = Recovery(store, self._memory, self._changes, clock)
+        self._recovery = Recovery(store, self._memory, self._changes, clock, due_times)
 
     def recover(self) -> RecoveryReport:
         """Puts right what a crash or a stop left, and loads the waiting tasks.
@@ -85,7 +102,10 @@ class IntelligentQueueManager:
         """Its samples are there. None when it does not wait any more. Raises TaskNotFoundError when it was deleted."""
 
         def step(rows: TaskWriter, task: Task) -> Task | None:
-            return rows.save(task, task.with_(audio_seconds=audio_seconds)) if task.status.is_waiting else None
+            if not task.status.is_waiting:
+                return None
+            rows.add_event(task.id, timeline.DECODED, {"audio_seconds": audio_seconds}, self._now())
+            return rows.save(task, task.with_(audio_seconds=audio_seconds))
 
         return self._changes.make(task_id, step)
 
@@ -101,7 +121,10 @@ class IntelligentQueueManager:
         """Its file cannot be used, so no attempt is made. None when it does not wait any more or is gone."""
 
         def step(rows: TaskWriter, task: Task) -> Task | None:
-            return rows.save(task, transitions.failed(task, error, self._now())) if task.status.is_waiting else None
+            if not task.status.is_waiting:
+                return None
+            rows.add_event(task.id, timeline.FAILED, _error_data(error), self._now())
+            return rows.save(task, transitions.failed(task, error, self._now()))
 
         return self._changes.try_make(task_id, step)
 
@@ -109,7 +132,7 @@ class IntelligentQueueManager:
 
     def waiting(self) -> WaitingView:
         """The tasks that may run now (prepared, no delay left), grouped; a snapshot that stays as it is."""
-        return self._memory.ready()
+        return self._memory.ready(self._clock.monotonic())
 
     def unprepared(self) -> list[str]:
         """Ids of waiting tasks without samples, in the order in which they wait."""
@@ -117,7 +140,7 @@ class IntelligentQueueManager:
 
     def position(self, task_id: str) -> int | None:
         """From 1, by priority and arrival, among all that wait; None for a task that does not."""
-        return self._memory.position(task_id)
+        return self._memory.position(task_id, self._clock.monotonic())
 
     def promote_due(self) -> int:
         """Makes retrying tasks whose delay is over pending again; returns how many."""
@@ -135,8 +158,13 @@ class IntelligentQueueManager:
 
     # Running
 
-    def claim(self, task_id: str, device: str, estimated_bytes: int) -> Task | None:
-        """Begins an attempt, under a new lease token. None when the task was cancelled, taken or deleted meanwhile."""
+    def claim(
+        self, task_id: str, device: str, estimated_bytes: int, note: Mapping[str, Any] | None = None
+    ) -> Task | None:
+        """Begins an attempt, under a new lease token. None when the task was cancelled, taken or deleted meanwhile.
+
+        note: what the task's timeline says of the start, such as `reason` and `waited_seconds`.
+        """
 
         def step(rows: TaskWriter, task: Task) -> Task | None:
             if task.status is not TaskStatus.PENDING or not task.is_prepared:
@@ -149,6 +177,7 @@ class IntelligentQueueManager:
                 token=secrets.token_hex(16),
                 now=self._now(),
             )
+            rows.add_event(task.id, timeline.STARTED, timeline.started_data(after, note, self._now()), self._now())
             return rows.save(task, after)
 
         return self._changes.try_make(task_id, step)
@@ -182,8 +211,10 @@ class IntelligentQueueManager:
         def step(rows: TaskWriter, task: Task) -> Task:
             rows.remove_windows(task.id)
             rows.set_text(task, text)
+            now = self._now()
+            rows.add_event(task.id, timeline.COMPLETED, timeline.completed_data(task, rows.events(task.id), now), now)
             after = transitions.completed(
-                task, language=language, result_sha256=result_sha256, peak_bytes=peak_bytes, now=self._now()
+                task, language=language, result_sha256=result_sha256, peak_bytes=peak_bytes, now=now
             )
             return rows.save(task, after)
 
@@ -193,26 +224,68 @@ class IntelligentQueueManager:
         """The attempt failed: to the back of the queue with a growing delay while attempts are left, else failed."""
 
         def step(rows: TaskWriter, task: Task) -> Task:
+            data = _error_data(error)
             if not (is_retryable and task.has_attempts_left):
+                rows.add_event(task.id, timeline.FAILED, data, self._now())
                 return rows.save(task, transitions.failed(task, error, self._now()))
             delay_s = min(self._retry_delay(task.attempt - task.uncharged), MAX_RETRY_DELAY_S)
+            rows.add_event(task.id, timeline.RETRYING, {**data, "delay_seconds": delay_s}, self._now())
             after = transitions.sent_to_the_back(task, error, seq=rows.next_seq(), delay_s=delay_s, now=self._now())
             return rows.save(task, after)
 
         return self._changes.try_make(task_id, fenced(lease_token, step))
 
     def give_back(
-        self, task_id: str, lease_token: str, error: ErrorInfo | None = None, *, is_interrupt: bool = False
+        self,
+        task_id: str,
+        lease_token: str,
+        error: ErrorInfo | None = None,
+        *,
+        is_interrupt: bool = False,
+        gave_way_to: str | None = None,
     ) -> Task | None:
         """The attempt ended through no fault of the task's: pending in its old place, and not charged.
 
-        is_interrupt: counts towards the three that make a task poison.
+        is_interrupt: counts towards the three that make a task poison. gave_way_to: the task that it made room for.
         """
 
         def step(rows: TaskWriter, task: Task) -> Task:
-            return rows.save(task, transitions.given_back(task, error, is_interrupt=is_interrupt, now=self._now()))
+            now = self._now()
+            after = transitions.given_back(task, error, is_interrupt=is_interrupt, now=now)
+            rows.add_event(task.id, *timeline.given_back_entry(after, error, gave_way_to), now)
+            return rows.save(task, after)
 
         return self._changes.try_make(task_id, fenced(lease_token, step))
+
+    def wait_for_memory(
+        self, task_id: str, lease_token: str, error: ErrorInfo, *, may_move_to_cpu: bool = False
+    ) -> Task | None:
+        """The device had no memory for the task. That is never charged: it keeps its place and waits, longer every
+        time; or, if it may move, it goes on on the CPU once a GPU had no memory for it twice in a row.
+
+        A task that was to run on one certain device stays there.
+        """
+
+        def step(rows: TaskWriter, task: Task) -> Task:
+            now, times = self._now(), transitions.times_short_of_memory(task)
+            if may_move_to_cpu and times >= MOVES_TO_CPU_AFTER and task.requested_device == AUTO_DEVICE:
+                rows.add_event(task.id, timeline.MEMORY, {"step": "moved_to_cpu"}, now)
+                return rows.save(task, transitions.moved_to_cpu(task, error, now))
+            delay_s = min(self._retry_delay(times), MAX_RETRY_DELAY_S)
+            data = {"step": "waits", "device": task.device, "delay_seconds": round(delay_s, 3)}
+            rows.add_event(task.id, timeline.MEMORY, data, now)
+            return rows.save(task, transitions.waits_for_memory(task, error, delay_s=delay_s, now=now))
+
+        return self._changes.try_make(task_id, fenced(lease_token, step))
+
+    def note(self, task_id: str, lease_token: str, code: str, data: Mapping[str, Any]) -> Task | None:
+        """One more entry of a running task's timeline; None when the token is not its own. Its row stays as it is."""
+
+        def step(rows: TaskWriter, task: Task) -> Task:
+            rows.add_event(task.id, code, data, self._now())
+            return task
+
+        return self._changes.try_make(task_id, fenced(lease_token, step), is_announced=False)
 
     # By hand
 
@@ -224,7 +297,7 @@ class IntelligentQueueManager:
                 return task
             if task.status.is_final:
                 raise AlreadyFinishedError(f"The task is already {task.status.value}, so it cannot be cancelled.")
-            return rows.save(task, transitions.cancelled(task, self._now()))
+            return self._cancelled(rows, task)
 
         return self._changes.make_or_refuse(task_id, step)
 
@@ -235,6 +308,7 @@ class IntelligentQueueManager:
             if task.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
                 raise ConflictError(f"Only failed and cancelled tasks can be retried; this one is {task.status.value}.")
             rows.remove_windows(task.id)
+            rows.add_event(task.id, timeline.RESTARTED, {}, self._now())
             return rows.save(task, transitions.started_over(task, seq=rows.next_seq()))
 
         return self._changes.make_or_refuse(task_id, step)
@@ -245,7 +319,10 @@ class IntelligentQueueManager:
         def step(rows: TaskWriter, task: Task) -> Task:
             if not task.status.is_waiting:
                 raise ConflictError(f"Only waiting tasks have a place to change; this one is {task.status.value}.")
-            return task if task.priority == priority else rows.save(task, task.with_(priority=priority))
+            if task.priority == priority:
+                return task
+            rows.add_event(task.id, timeline.PRIORITISED, {"priority": priority.word}, self._now())
+            return rows.save(task, task.with_(priority=priority))
 
         return self._changes.make_or_refuse(task_id, step)
 
@@ -262,6 +339,17 @@ class IntelligentQueueManager:
         with self._store.reading() as rows:
             return rows.get(task_id)
 
+    def timeline(self, task_id: str) -> list[TaskEvent]:
+        """What happened to the task, oldest first."""
+        with self._store.reading() as rows:
+            return timeline.timeline_of(rows.get(task_id), rows.events(task_id))
+
+    def add_event(self, task_id: str, code: str, **data: Any) -> None:
+        """One more entry of the task's timeline, for what changes no row. Nothing for a task that is gone."""
+        with suppress(TaskNotFoundError), self._store.writing() as rows:
+            rows.get(task_id)
+            rows.add_event(task_id, code, data, self._now())
+
     def page(self, wanted: TaskFilter) -> TaskPage:
         """Newest first. Raises InvalidOptionError."""
         with self._store.reading() as rows:
@@ -271,12 +359,24 @@ class IntelligentQueueManager:
     def counts(self) -> dict[TaskStatus, int]:
         return self._memory.counts()
 
+    def entered(self) -> dict[TaskStatus, int]:
+        """How often tasks came into each state since the start, whatever became of them."""
+        return self._memory.entered()
+
     def _cancel_if_running(self, rows: TaskWriter, task: Task) -> Task | None:
-        is_running = task.status is TaskStatus.PROCESSING
-        return rows.save(task, transitions.cancelled(task, self._now())) if is_running else None
+        return self._cancelled(rows, task) if task.status is TaskStatus.PROCESSING else None
+
+    def _cancelled(self, rows: TaskWriter, task: Task) -> Task:
+        now = self._now()
+        rows.add_event(task.id, timeline.CANCELLED, {}, now)
+        return rows.save(task, transitions.cancelled(task, now))
 
     def _now(self) -> datetime:
         return self._clock.now()
+
+
+def _error_data(error: ErrorInfo) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message}
 
 
 def _earlier(rows: TaskReader, key: str, new: NewTask) -> Task | None:
@@ -284,7 +384,9 @@ def _earlier(rows: TaskReader, key: str, new: NewTask) -> Task | None:
     task = rows.find_by_key(key)
     if task is None:
         return None
-    asked = (new.sha256, new.options, new.requested_device)
-    if (task.sha256, task.options, task.requested_device) != asked:
+    wanted = {task.requested_device}
+    if task.requested_device == CPU_DEVICE:
+        wanted.add(AUTO_DEVICE)  # it may have moved there for want of memory
+    if (task.sha256, task.options) != (new.sha256, new.options) or new.requested_device not in wanted:
         raise IdempotencyMismatchError()
     return task

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from errors import QueueFullError
+from optimizer.due_times import FIRST_COME, DueTimes
+from optimizer.owner_shares import OwnerShares
 from optimizer.task import Task, TaskStatus
 from optimizer.waiting import WaitingIndex, WaitingTask, WaitingView
 
@@ -38,13 +40,16 @@ class LoadedTasks:
 class QueueMemory:
     """Any thread. Times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, due_times: DueTimes = FIRST_COME) -> None:
+        self._due_times = due_times
         self._lock = threading.Lock()
+        self._shares = OwnerShares()
         self._ready = WaitingIndex()  # those that may run now
         self._held = WaitingIndex()  # those that may not yet: retrying or not prepared
         self._due: dict[str, float] = {}  # retrying tasks, and when each may run again
         self._unprepared: set[str] = set()
         self._counts: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
+        self._entered: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
         self._places_taken = 0
         self._changing: dict[str, int] = {}  # how many threads are changing the task
         self._versions: dict[str, int] = {}  # the latest one seen of each task in _changing
@@ -83,16 +88,19 @@ class QueueMemory:
             with self._lock:
                 self._places_taken -= 1
 
-    def follow(self, task: Task, *, before: TaskStatus | None, now: float, due: float | None) -> None:
-        """A committed change. before: the state that it ended; None for a new task. due: for a retrying task."""
+    def follow(self, task: Task, *, before: TaskStatus | None, now: float, arrived: float, due: float | None) -> None:
+        """A committed change. before: the state that it ended; None for a new task. arrived: when the task came. due:
+        when a retrying task may run again."""
         with self._lock:
             self._count(before, task.status)
+            self._charge(task, before, now)
             if not self._is_latest(task.id, task.version):
                 return
             if task.status.is_waiting:
                 known = self._entry(task.id)
-                entry = _entry_of(task, now if known is None else known.waiting_since)
-                self._put(entry, is_prepared=task.is_prepared, due=due)
+                is_given_back = before is TaskStatus.PROCESSING and task.status is TaskStatus.PENDING
+                since = known.waiting_since if known else arrived if is_given_back else now
+                self._put(self._entry_of(task, since), is_prepared=task.is_prepared, due=due)
             else:
                 self._drop(task.id)
 
@@ -106,9 +114,9 @@ class QueueMemory:
             self._versions[task_id] = _GONE
             self._drop(task_id)
 
-    def ready(self) -> WaitingView:
+    def ready(self, now: float) -> WaitingView:
         with self._lock:
-            return self._ready.view()
+            return self._ready.view(self._shares.lags(self._ready.owners(), now))
 
     def unprepared(self) -> list[str]:
         """In the order in which they wait."""
@@ -116,12 +124,14 @@ class QueueMemory:
             found = [entry for task_id in self._unprepared if (entry := self._held.get(task_id))]
         return [entry.id for entry in sorted(found, key=lambda entry: (-entry.priority, entry.seq))]
 
-    def position(self, task_id: str) -> int | None:
+    def position(self, task_id: str, now: float) -> int | None:
         with self._lock:
             entry = self._entry(task_id)
             if entry is None:
                 return None
-            return self._ready.count_ahead_of(entry) + self._held.count_ahead_of(entry) + 1
+            lags = self._shares.lags(self._ready.owners() | self._held.owners(), now)
+            views = (self._ready.view(lags), self._held.view(lags))
+            return 1 + sum(view.count_ahead_of(entry, lags.get(entry.owner, 0.0)) for view in views)
 
     def due_ids(self, now: float) -> list[str]:
         """Retrying tasks whose time has come, the longest due first."""
@@ -137,6 +147,19 @@ class QueueMemory:
         with self._lock:
             return dict(self._counts)
 
+    def _charge(self, task: Task, before: TaskStatus | None, now: float) -> None:
+        """To the share of its owner goes the work that begins, and back what is left when it ends early."""
+        begins = task.status is TaskStatus.PROCESSING and before is not TaskStatus.PROCESSING
+        is_given_back = before is TaskStatus.PROCESSING and task.status.is_waiting
+        if begins or is_given_back:
+            work_s = self._due_times.work_seconds(task.options.model, task.audio_left_seconds)
+            self._shares.charge(task.owner, work_s if begins else -work_s, now)
+
+    def entered(self) -> dict[TaskStatus, int]:
+        """How often tasks came into each state since the start, whatever became of them."""
+        with self._lock:
+            return dict(self._entered)
+
     def _is_latest(self, task_id: str, version: int) -> bool:
         if version <= self._versions.get(task_id, 0):
             return False
@@ -148,6 +171,8 @@ class QueueMemory:
             self._counts[before] -= 1
         if after is not None:
             self._counts[after] += 1
+            if after is not before:
+                self._entered[after] += 1
 
     def _remembered_state(self, task_id: str) -> TaskStatus:
         if task_id in self._due:
@@ -172,15 +197,17 @@ class QueueMemory:
         self._due.pop(task_id, None)
         self._unprepared.discard(task_id)
 
-
-def _entry_of(task: Task, waiting_since: float) -> WaitingTask:
-    return WaitingTask(
-        id=task.id,
-        seq=task.seq,
-        model=task.options.model,
-        priority=task.priority,
-        audio_seconds=task.audio_seconds or 0.0,
-        waiting_since=waiting_since,
-        device=task.requested_device,
-        word_timestamps=task.options.word_timestamps,
-    )
+    def _entry_of(self, task: Task, waiting_since: float) -> WaitingTask:
+        return WaitingTask(
+            id=task.id,
+            seq=task.seq,
+            model=task.options.model,
+            priority=task.priority,
+            audio_seconds=task.audio_seconds or 0.0,
+            audio_left_seconds=task.audio_left_seconds,
+            waiting_since=waiting_since,
+            due=self._due_times.due(task.options.model, task.audio_left_seconds, waiting_since),
+            device=task.requested_device,
+            owner=task.owner,
+            word_timestamps=task.options.word_timestamps,
+        )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,9 +15,13 @@ from typing import Any, TypeVar
 import sqlalchemy
 
 from errors import BadRecordError
+from optimizer.due_times import DueTimes
 from optimizer.task import ErrorInfo, NewTask, Priority, Task, TaskOptions, TaskStatus
+from optimizer.timeline import TaskEvent
 from optimizer.waiting import WaitingTask
 from whisper_core.transcript import Checkpoint, Segment, WindowResult
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Row = sqlalchemy.Row[*tuple[Any, ...]]
@@ -27,7 +33,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("seq", "version", "size_bytes", "max_attempts"), (int,)),
     **dict.fromkeys(("attempt", "interrupts", "uncharged", "windows_done"), (int,)),
     **dict.fromkeys(("estimated_bytes", "peak_bytes"), (int, type(None))),
-    **dict.fromkeys(("id", "filename", "requested_device", "sha256"), (str,)),
+    **dict.fromkeys(("id", "filename", "requested_device", "sha256", "owner"), (str,)),
     **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),
     **dict.fromkeys(("result_sha256", "idempotency_key"), (str, type(None))),
     "progress": (float, int),
@@ -51,24 +57,30 @@ def shown_task(row: Row) -> Task:
         return _stand_in(row, error)
 
 
-def waiting_of(row: Row, waiting_since: float) -> WaitingTask:
+def waiting_of(row: Row, waiting_since: Callable[[datetime], float], due_times: DueTimes) -> WaitingTask:
     """What memory keeps of a waiting task, from a part of its row. Raises BadRecordError.
 
-    waiting_since: monotonic seconds. Written for speed: a start calls it for every waiting task.
+    waiting_since: monotonic seconds of the moment of arrival. Written for speed: a start calls it for every waiting
+    task.
     """
     try:
         options = _options_of(row.options)
         seconds = 0.0 if row.audio_seconds is None else row.audio_seconds
         if not (isinstance(seconds, float | int) and isinstance(row.seq, int)):
             raise TypeError("a number is not one")
+        since = waiting_since(datetime.fromisoformat(row.created_at))
+        left = seconds * (1 - row.progress)
         return WaitingTask(
             id=row.id,
             seq=row.seq,
             model=options.model,
             priority=_PRIORITIES[row.priority],
             audio_seconds=seconds,
-            waiting_since=waiting_since,
+            audio_left_seconds=left,
+            waiting_since=since,
+            due=due_times.due(options.model, left, since),
             device=sys.intern(row.requested_device),
+            owner=sys.intern(row.owner),
             word_timestamps=options.word_timestamps,
         )
     except _UNREADABLE as error:
@@ -119,6 +131,19 @@ def window_of(row: Row) -> WindowResult:
         )
     except _UNREADABLE as error:
         raise BadRecordError() from error
+
+
+def event_row(task_id: str, code: str, data: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    return {"task_id": task_id, "at": _encode(at), "code": code, "data": _json(dict(data))}
+
+
+def event_of(row: Row) -> TaskEvent | None:
+    """None for an entry that cannot be read: a gap in a timeline is worth less than the timeline."""
+    try:
+        return TaskEvent(datetime.fromisoformat(row.at), row.code, dict(json.loads(row.data)))
+    except _UNREADABLE:
+        log.warning("task=%s event=unreadable_timeline_entry id=%s", row.task_id, row.id)
+        return None
 
 
 def errors_of(text: Any) -> tuple[ErrorInfo, ...]:

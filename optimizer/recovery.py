@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from errors import BadRecordError
-from optimizer import records, transitions
+from optimizer import records, timeline, transitions
 from optimizer.clock import Clock
+from optimizer.due_times import DueTimes
 from optimizer.queue_memory import LoadedTasks, QueueMemory
 from optimizer.records import Row
 from optimizer.rows import TaskWriter
@@ -32,7 +33,10 @@ class RecoveryReport:
 
 
 class Recovery:
-    def __init__(self, store: TaskStore, memory: QueueMemory, changes: TaskChanges, clock: Clock) -> None:
+    def __init__(
+        self, store: TaskStore, memory: QueueMemory, changes: TaskChanges, clock: Clock, due_times: DueTimes
+    ) -> None:
+        self._due_times = due_times
         self._store = store
         self._memory = memory
         self._changes = changes
@@ -57,17 +61,22 @@ class Recovery:
         )
 
     def _interrupt(self, rows: TaskWriter, task: Task) -> Task:
-        return rows.save(task, transitions.given_back(task, INTERRUPTED, is_interrupt=True, now=self._clock.now()))
+        now = self._clock.now()
+        after = transitions.given_back(task, INTERRUPTED, is_interrupt=True, now=now)
+        rows.add_event(task.id, *timeline.given_back_entry(after, INTERRUPTED), now)
+        return rows.save(task, after)
 
     def _load_waiting(self) -> list[str]:
         """Fills memory; returns the ids of those whose rows cannot be read, which are set aside."""
         unreadable = []
-        waiting, since = LoadedTasks(), self._clock.monotonic()
+        waiting = LoadedTasks()
+        since = self._changes.monotonic_of
         with self._store.reading() as rows:
             for row in rows.waiting():
                 try:
                     due = self._due(row)
-                    waiting.add(records.waiting_of(row, since), is_prepared=row.audio_seconds is not None, due=due)
+                    entry = records.waiting_of(row, since, self._due_times)
+                    waiting.add(entry, is_prepared=row.audio_seconds is not None, due=due)
                 except BadRecordError:
                     unreadable.append(row.id)
             self._memory.load(waiting, rows.counts())

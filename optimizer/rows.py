@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 
 from errors import BadRecordError, InvalidOptionError, TaskNotFoundError
 from optimizer import records
 from optimizer.records import Row
-from optimizer.schema import arrivals, task_texts, tasks, windows
+from optimizer.schema import arrivals, task_events, task_texts, tasks, windows
 from optimizer.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
+from optimizer.timeline import DECODED, FAILED, UPLOADED, TaskEvent
 from whisper_core.transcript import WindowResult
 
 MAX_PAGE = 200
@@ -22,6 +24,7 @@ _WAITING = [status.value for status in TaskStatus if status.is_waiting]
 _FINAL = [status.value for status in TaskStatus if status.is_final]
 _STATES = frozenset(status.value for status in TaskStatus)
 _READ_AT_ONCE = 1000
+MAX_EVENTS = 500
 
 
 class TaskReader:
@@ -80,7 +83,10 @@ class TaskReader:
             tasks.c.options,
             tasks.c.priority,
             tasks.c.audio_seconds,
+            tasks.c.progress,
             tasks.c.requested_device,
+            tasks.c.owner,
+            tasks.c.created_at,
             tasks.c.not_before,
         )
         query = select(*wanted).where(tasks.c.status.in_(_WAITING)).order_by(tasks.c.seq)
@@ -91,6 +97,14 @@ class TaskReader:
         """In order. Raises BadRecordError."""
         query = select(windows).where(windows.c.task_id == task_id).order_by(windows.c.window_index)
         return [records.window_of(row) for row in self._connection.execute(query)]
+
+    def events(self, task_id: str) -> list[TaskEvent]:
+        """The task's timeline, oldest first; of a very long one the latest part. Entries that cannot be read are
+        left out."""
+        is_its = task_events.c.task_id == task_id
+        query = select(task_events).where(is_its).order_by(task_events.c.id.desc()).limit(MAX_EVENTS)
+        found = [records.event_of(row) for row in self._connection.execute(query)]
+        return [event for event in reversed(found) if event is not None]
 
     def _row(self, task_id: str, *, is_locked: bool = False) -> Row:
         query = select(tasks).where(tasks.c.id == task_id)
@@ -118,7 +132,14 @@ class TaskWriter(TaskReader):
         self._connection.execute(insert(tasks).values(records.row_of(task)))
         text = records.folded(task.filename)
         self._connection.execute(insert(task_texts).values(task_id=task.id, folded_text=text))
+        self.add_event(task.id, UPLOADED, {"size_bytes": task.size_bytes}, now)
+        if task.audio_seconds is not None:
+            self.add_event(task.id, DECODED, {"audio_seconds": task.audio_seconds}, now)
         return task
+
+    def add_event(self, task_id: str, code: str, data: Mapping[str, Any], now: datetime) -> None:
+        """One more entry of the task's timeline; see `timeline` for the codes and their figures."""
+        self._connection.execute(insert(task_events).values(records.event_row(task_id, code, data, now)))
 
     def save(self, before: Task, after: Task) -> Task:
         """Writes what differs and returns the task with its new version. `before` must be what `lock` gave."""
@@ -143,8 +164,9 @@ class TaskWriter(TaskReader):
     def delete(self, task_id: str) -> TaskStatus | None:
         """Removes the task's rows; returns the state it had, None for an unknown one. Raises TaskNotFoundError."""
         status = _known_status(self._row(task_id, is_locked=True))
-        for table, column in ((windows, windows.c.task_id), (task_texts, task_texts.c.task_id), (tasks, tasks.c.id)):
-            self._connection.execute(delete(table).where(column == task_id))
+        for table in (windows, task_texts, task_events):
+            self._connection.execute(delete(table).where(table.c.task_id == task_id))
+        self._connection.execute(delete(tasks).where(tasks.c.id == task_id))
         return status
 
     def set_aside(self, task_id: str, now: datetime) -> TaskStatus | None:
@@ -161,6 +183,7 @@ class TaskWriter(TaskReader):
         if errors is not None:
             changes["errors"] = errors
         self._connection.execute(update(tasks).where(tasks.c.id == task_id).values(changes))
+        self.add_event(task_id, FAILED, {"code": BadRecordError.code, "message": BadRecordError.default_message}, now)
         return _known_status(row)
 
 

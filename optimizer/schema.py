@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 
 metadata = MetaData()
 
@@ -59,6 +59,7 @@ tasks = Table(
     Column("finished_at", String(40)),
     Column("result_sha256", String(64)),
     Column("idempotency_key", Text),
+    Column("owner", String(64), nullable=False, server_default=""),  # whose it is: see web/owner.py
     UniqueConstraint("seq", name="uq_tasks_seq"),
     UniqueConstraint("idempotency_key", name="uq_tasks_idempotency_key"),
     Index("ix_tasks_status_seq", "status", "seq"),  # counts, pages of one state, the waiting at start
@@ -90,4 +91,45 @@ arrivals = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("last_seq", BigInteger, nullable=False),
+)
+
+# A task's timeline: what happened to it, and when. Written in the transaction that made it happen, where there is one.
+task_events = Table(
+    "task_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("code", String(32), nullable=False),
+    Column("data", Text, nullable=False),  # the event's figures as a JSON object
+    Index("ix_task_events_task", "task_id", "id"),
+)
+
+# What the system decided and changed, newest last; old rows are removed. at: seconds since 1970, as in `samples`.
+system_events = Table(
+    "system_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("data", Text, nullable=False),
+    Index("ix_system_events_at", "at"),
+)
+
+# The monitor's samples of a week, thinned with age. span_seconds: how much time a row stands for.
+samples = Table(
+    "samples",
+    metadata,
+    Column("at", Double, primary_key=True),
+    Column("span_seconds", Double, nullable=False),
+    Column("data", Text, nullable=False),
+)
+
+# What was learned from measurements and is wanted again after a restart: memory, speeds, the error of forecasts.
+learned = Table(
+    "learned",
+    metadata,
+    Column("name", String(160), primary_key=True),
+    Column("value", Text, nullable=False),  # JSON
+    Column("updated_at", String(40), nullable=False),
 )

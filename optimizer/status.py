@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from config import Settings
-from optimizer.device import DeviceStatus
+from optimizer.advice import Advice
+from optimizer.device_status import DeviceStatus, TaskOnDevice
+from optimizer.due_times import DueTimes
 from optimizer.memory_estimation import MemoryEstimationPool
 from optimizer.model_library import ModelLibrary
-from optimizer.policy import PlanLimits
+from optimizer.plan import PlanLimits
 from optimizer.task import TaskStatus
+from optimizer.timeline import duration
 from version import __version__
 from whisper_core.languages import LANGUAGES
 from whisper_core.models import MODEL_NAMES, model_info
@@ -25,16 +29,20 @@ def system_report(
     limits: PlanLimits,
     fetching: Mapping[str, tuple[int, int]],
     plain_reason: str | None,
+    advice: Sequence[Advice],
+    eta_seconds: Callable[[str, str, float], float | None],
+    more: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Bytes of memory, seconds of sound per second over the last minute.
 
-    limits: in force now; where the setting is `auto`, as many tasks as the devices have slots.
+    limits: in force now; where the setting is `auto`, as many tasks as the devices have slots. eta_seconds: until so
+    many seconds of sound are done with a model on a device. more: what other parts have to say.
     """
     return {
         "version": __version__,
         "path": "optimized" if plain_reason is None else "plain",
         "path_reason": plain_reason,
-        "devices": [_device(status) for status in statuses],
+        "devices": [_device(status, eta_seconds) for status in statuses],
         "counts": {status.value: counts.get(status, 0) for status in TaskStatus},
         "throughput": {"audio_seconds_per_second": round(throughput, 3)},
         "limits": {
@@ -45,9 +53,23 @@ def system_report(
         "fetches": [
             {"model": model, "done_bytes": done, "total_bytes": total} for model, (done, total) in fetching.items()
         ],
-        "advice": _advice(settings, statuses),
+        "advice": [each.text for each in advice],
+        "advice_items": [each.to_dict() for each in advice],
         "is_public": settings.is_public,
+        **more,
     }
+
+
+def wait_bound(due_times: DueTimes) -> dict[str, Any]:
+    """How long a task may be passed by later ones at most."""
+    patience_s = due_times.max_patience_s
+    if patience_s <= 0:
+        return {"patience_seconds": 0.0, "text": "Tasks run in order of arrival, so none is passed by a later one."}
+    text = (
+        f"Short tasks go first, but no task is passed by one of its priority that came more than"
+        f" {duration(patience_s)} after it."
+    )
+    return {"patience_seconds": patience_s, "text": text}
 
 
 def models_report(
@@ -80,7 +102,7 @@ def models_report(
     }
 
 
-def _device(status: DeviceStatus) -> dict[str, Any]:
+def _device(status: DeviceStatus, eta_seconds: Callable[[str, str, float], float | None]) -> dict[str, Any]:
     memory = status.memory
     return {
         "name": status.spec.name,
@@ -91,21 +113,17 @@ def _device(status: DeviceStatus) -> dict[str, Any]:
         "reserved": memory.reserved,
         "used": memory.used,
         "free": memory.free,
+        "headroom": memory.headroom,
+        "others": memory.others,
         "resident_models": list(status.resident_models),
         "running": list(status.running),
         "slots": status.slots,
+        "models": [asdict(model) for model in status.models],
+        "tasks": [_task(task, status.spec.name, eta_seconds) for task in status.tasks],
     }
 
 
-def _advice(settings: Settings, statuses: Sequence[DeviceStatus]) -> list[str]:
-    """What only a person can change."""
-    advice = [
-        f"{status.spec.name} keeps failing: look for its last errors in the log."
-        for status in statuses
-        if status.is_unstable
-    ]
-    if settings.is_public:
-        advice.append(
-            "HOST is open to other machines and there are no accounts: whoever reaches the port sees all texts."
-        )
-    return advice
+def _task(task: TaskOnDevice, device: str, eta_seconds: Callable[[str, str, float], float | None]) -> dict[str, Any]:
+    """peak_bytes: known once the task is done, so it stays null here."""
+    eta_s = eta_seconds(task.model, device, task.work_left_seconds)
+    return {**asdict(task), "peak_bytes": None, "eta_seconds": eta_s}

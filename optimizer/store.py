@@ -51,6 +51,11 @@ class TaskStore:
         """Harmless when repeated."""
         self._database.close()
 
+    @property
+    def database(self) -> Database:
+        """For what else is kept there, each in a file of its own: history, timelines, what was learned."""
+        return self._database
+
     @contextmanager
     def reading(self) -> Iterator[TaskReader]:
         """One consistent view. Raises StoreBusyError, DatabaseDamagedError."""

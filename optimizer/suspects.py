@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from optimizer.device import RunningTask
+from optimizer.device_status import RunningTask
 from optimizer.waiting import WaitingView
 
 

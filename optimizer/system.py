@@ -6,11 +6,12 @@ Builds the parts, starts and stops them, and answers what is going on.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,40 @@ from ulid import ULID
 
 from config import MAX_CONCURRENT_TASKS, Settings
 from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, ShuttingDownError, StartError
+from optimizer.advice import Situation, advise, reasons_by_model
 from optimizer.batch_scheduler import BatchTaskScheduler, SchedulerParts
 from optimizer.clock import Clock, SystemClock
-from optimizer.device import Device, DeviceStatus
+from optimizer.decision_log import DecisionLog
+from optimizer.device import Device
+from optimizer.device_log import DeviceLog
+from optimizer.device_status import DeviceState, DeviceStatus
 from optimizer.device_worker import ENGINE_FACTORIES, WorkerConfig
 from optimizer.devices import DeviceSpec, cpu_device, discover_devices
+from optimizer.due_times import FIRST_COME, DueTimes
 from optimizer.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.files import TaskFiles, Upload
+from optimizer.forecast_record import ForecastRecord
+from optimizer.history import History
 from optimizer.ingest import Ingest
 from optimizer.intake import Intake, Wanted
+from optimizer.journal import EventKind, Journal, SystemEvent
+from optimizer.learned import Learned
+from optimizer.machine_memory import MachineMemory
 from optimizer.memory_estimation import MemoryEstimationPool
+from optimizer.memory_watch import MemoryWatch
 from optimizer.model_library import ModelLibrary
+from optimizer.monitoring import Monitoring, Watched
 from optimizer.outlook import Outlook
 from optimizer.performance_monitor import PerformanceMonitor
-from optimizer.policy import PlanLimits
+from optimizer.plan import PlanLimits
 from optimizer.queue_manager import IntelligentQueueManager
 from optimizer.retry_policy import RetryDelay
-from optimizer.status import models_report, system_report
+from optimizer.service_times import ServiceTimes
+from optimizer.status import models_report, system_report, wait_bound
 from optimizer.store import TaskStore
 from optimizer.task import AUTO_DEVICE, Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.task_recorder import TaskRecorder
+from optimizer.timeline import TaskEvent
 from optimizer.views import Submission, TaskView
 from optimizer.waiting_reasons import WaitReason
 from whisper_core.audio import AudioDecoder, DecodeLimits, find_ffmpeg
@@ -72,6 +87,16 @@ class OptimizedWhisperSystem:
 
         self._files = TaskFiles(settings.data_dir, settings.min_free_disk_mb * 1_000_000)
         self._store = TaskStore(settings.data_dir, settings.database_url)
+        self._learned = Learned(self._store.database, self._clock)
+        self._journal = Journal(self._store.database, self._clock)
+        self._device_log = DeviceLog(self._journal)
+        self._plain_reason = None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False"
+        self._monitor = PerformanceMonitor(
+            self._clock, interval_s=settings.performance_monitor_interval, on_sample=self._sample
+        )
+        self._times = ServiceTimes(self._monitor.speeds)
+        self._due_times = FIRST_COME if self._plain_reason else DueTimes(self._times.work_seconds)
+        self._forecasts = ForecastRecord()
         self._queue = IntelligentQueueManager(
             self._store,
             self._clock,
@@ -79,22 +104,60 @@ class OptimizedWhisperSystem:
             max_queued=settings.max_queued_tasks,
             retry_delay=RetryDelay(),
             on_change=lambda task_id: self._publish(TaskChanged(task_id)),
+            due_times=self._due_times,
         )
-        self._estimates = MemoryEstimationPool(settings.memory_calibration_factor)
+        self._estimates = MemoryEstimationPool(settings.memory_calibration_factor, self._learned)
         self._models = ModelLibrary(settings.models_dir, settings.model_sources, self._clock, self._models_changed)
-        self._monitor = PerformanceMonitor(
-            self._clock, interval_s=settings.performance_monitor_interval, on_sample=self._sample
-        )
         self._recorder = TaskRecorder(
-            self._queue, self._files, self._estimates, self._monitor, self._clock, self._publish
+            self._queue,
+            self._files,
+            self._estimates,
+            self._monitor,
+            self._clock,
+            self._publish,
+            may_use_cpu=self._may_move_to_cpu,
         )
         self._ingest = Ingest(self._make_decoder, self._files)
         self._intake = Intake(
             self._queue, self._files, self._ingest, self._clock, max_attempts=1 + settings.max_task_retries
         )
-        self._outlook = Outlook(self._queue, self._monitor.speeds, self._clock, self._statuses, self._reason)
+        self._outlook = Outlook(
+            self._queue,
+            self._monitor.speeds,
+            self._times,
+            self._forecasts,
+            self._clock,
+            statuses=self._statuses,
+            limits=lambda: self._running_scheduler.limits,
+            reason=self._reason,
+        )
         self._scheduler: BatchTaskScheduler | None = None
-        self._plain_reason = None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False"
+        self._devices: list[Device] = []
+        self._memory_source = MachineMemory()
+        self._memory_watch = MemoryWatch(
+            self._memory_source,
+            self._estimates,
+            devices=lambda: tuple(self._devices),
+            post=lambda action: self._running_scheduler.post(action),
+            tell=lambda device, text: self._journal.add("device", text, device=device),
+        )
+        self._monitoring = Monitoring(
+            settings,
+            self._monitor,
+            self._journal,
+            History(self._store.database, self._clock),
+            self._learned,
+            self._clock,
+            Watched(
+                statuses=self._statuses,
+                counts=self._queue.counts,
+                entered=self._queue.entered,
+                limits=lambda: self._running_scheduler.limits,
+                set_limits=self._apply_limits,
+                is_optimized=lambda: self._plain_reason is None,
+            ),
+            {"speeds": self._monitor.speeds, "forecasts": self._forecasts},
+        )
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -103,6 +166,8 @@ class OptimizedWhisperSystem:
         self._files.acquire_lock()
         try:
             self._store.open()
+            self._monitoring.open()
+            self._estimates.open()
             self._recover()
             self._start_scheduler()
         except BaseException:
@@ -123,6 +188,9 @@ class OptimizedWhisperSystem:
             self._scheduler.stop()  # first of those that take time: running tasks must be given back
         self._ingest.stop()
         self._monitor.stop()
+        self._monitoring.close()
+        self._estimates.save()
+        self._memory_source.close()
         self._models.stop()
         self._store.close()
         self._files.release_lock()
@@ -140,7 +208,7 @@ class OptimizedWhisperSystem:
             )  # fmt: skip
 
     def _start_scheduler(self) -> None:
-        devices = [self._make_device(spec) for spec in self._find_devices()]
+        devices = self._devices = [self._make_device(spec) for spec in self._find_devices()]
         self._scheduler = BatchTaskScheduler(
             SchedulerParts(
                 queue=self._queue,
@@ -154,6 +222,11 @@ class OptimizedWhisperSystem:
                 make_fallback=lambda: self._make_device(cpu_device(self.settings)),
                 is_optimized=self._plain_reason is None,
                 prepare=self._intake.prepare,
+                times=self._times,
+                due_times=self._due_times,
+                forecasts=self._forecasts,
+                decisions=DecisionLog(self._journal),
+                model_idle_s=self.settings.model_idle_timeout or math.inf,
             ),
             PlanLimits(
                 min_concurrent=self.settings.min_concurrent_tasks,
@@ -180,8 +253,13 @@ class OptimizedWhisperSystem:
             return [cpu_device(self.settings)]
 
     def _make_device(self, spec: DeviceSpec) -> Device:
+        config = self._worker_config()
+        title = spec.title
+        if config.engine_factory != ENGINE_FACTORIES["batch"]:  # which takes other memory on the same device
+            title = f"{title}, {config.engine_factory.rpartition(':')[2]}"
+        self._estimates.know_device(spec.name, spec.kind, title)
         context_bytes = self._estimates.context_bytes(spec.kind)
-        return Device(spec, self._worker_config(), self._clock, context_bytes, self._on_report, self._on_exit)
+        return Device(spec, config, self._clock, context_bytes, self._on_report, self._on_exit)
 
     def _worker_config(self) -> WorkerConfig:
         if self._wanted_worker is not None:
@@ -196,9 +274,11 @@ class OptimizedWhisperSystem:
         )
 
     def _on_report(self, device: Device, report: Report) -> None:
+        self._device_log.heard(device.spec.name, report)
         self._running_scheduler.on_report(device, report)
 
     def _on_exit(self, device: Device) -> None:
+        self._device_log.exited(device)
         self._running_scheduler.on_exit(device)
 
     @property
@@ -247,14 +327,19 @@ class OptimizedWhisperSystem:
         priority: Priority,
         device: str,
         idempotency_key: str | None,
+        owner: str = "",
     ) -> Submission:
-        """Make a received upload a task. Raises what `Intake.accept` raises, and InvalidOptionError for a device
-        that is not there."""
+        """Make a received upload a task. owner: whose share of the devices it takes.
+
+        Raises what `Intake.accept` raises, and InvalidOptionError for a device that is not there.
+        """
         if device != AUTO_DEVICE and device not in self._device_names():
             upload.discard()
             raise InvalidOptionError(f"This server has no device {device}.", field="device")
         options = replace(options, model=model_info(options.model).name)  # `large` is another name for one of them
-        task, is_replay = self._intake.accept(upload, Wanted(filename, options, priority, device, idempotency_key))
+        task, is_replay = self._intake.accept(
+            upload, Wanted(filename, options, priority, device, idempotency_key, owner)
+        )
         self._wake()
         return Submission(self._outlook.view(task), is_replay)
 
@@ -293,6 +378,10 @@ class OptimizedWhisperSystem:
             first_segment=first,
             segments=tuple(segments[first:]),
         )
+
+    def timeline(self, task_id: str) -> list[TaskEvent]:
+        """What happened to the task so far, oldest first. Raises TaskNotFoundError."""
+        return self._queue.timeline(task_id)
 
     def media(self, task_id: str) -> Path:
         """The uploaded file. Raises TaskNotFoundError, FileMissingError."""
@@ -346,6 +435,14 @@ class OptimizedWhisperSystem:
             limits=self._running_scheduler.limits,
             fetching=self._models.fetching(),
             plain_reason=self._plain_reason,
+            advice=advise(self._situation()),
+            eta_seconds=self._monitor.speeds.running_eta,
+            more={
+                **self._monitoring.report(),
+                "memory_estimates": self._estimates.accuracy(),
+                "forecasts": asdict(self._forecasts.accuracy()),
+                "wait_bound": wait_bound(self._due_times),
+            },
         )
 
     def set_limits(self, max_concurrent_tasks: int | None = None, max_batch_size: int | None = None) -> dict[str, Any]:
@@ -355,9 +452,16 @@ class OptimizedWhisperSystem:
             self.settings.min_concurrent_tasks, self.settings.max_concurrent or MAX_CONCURRENT_TASKS,
         )  # fmt: skip
         _require_within("max_batch_size", max_batch_size, self.settings.min_batch_size, self.settings.max_batch_size)
-        self._running_scheduler.set_limits(max_concurrent=max_concurrent_tasks, max_batch=max_batch_size)
-        self._publish(SystemChanged())
+        self._monitoring.set_by_hand(max_concurrent_tasks, max_batch_size)
         return self.status()
+
+    def history(self, hours: float) -> dict[str, Any]:
+        """The monitor's samples and the changes of the last so many hours; the shape of GET /api/system/history."""
+        return self._monitoring.history(hours)
+
+    def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
+        """What was decided and changed, newest first. before: only what is older than the event with that id."""
+        return self._journal.events(kind, limit, before)
 
     def fetch_model(self, name: str) -> None:
         """Have a model's weights fetched in the background. Raises UnknownModelError."""
@@ -393,6 +497,8 @@ class OptimizedWhisperSystem:
     def _publish(self, event: Event) -> None:
         if isinstance(event, TaskChanged):
             self._wake()  # whatever changed may let something run
+            if self._scheduler is not None:
+                self._monitoring.look()
         for listener in self._listeners:
             try:
                 listener(event)
@@ -409,11 +515,32 @@ class OptimizedWhisperSystem:
 
     def _sample(self) -> None:
         self._intake.prepare_waiting()
+        self._memory_watch.tick()
+        self._estimates.save()
+        self._monitoring.tick()
         counts = self._queue.counts()
         log.info(
             "event=sample %s audio_seconds_per_second=%.1f",
             " ".join(f"{status.value}={count}" for status, count in counts.items()), self._monitor.throughput(),
         )  # fmt: skip
+
+    def _situation(self) -> Situation:
+        counts, level = self._queue.counts(), self._monitoring.level()
+        return Situation(
+            settings=self.settings,
+            limits=self._running_scheduler.limits,
+            statuses=self._statuses(),
+            waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
+            reasons=reasons_by_model(self._queue.waiting(), self._reason),
+            is_bound=level.is_bound,
+            occupancy=self._monitoring.last_occupancy,
+            free_disk_bytes=self._files.free_bytes(),
+            is_plain=self._plain_reason is not None,
+        )
+
+    def _apply_limits(self, max_concurrent: int | None, max_batch: int | None) -> None:
+        self._running_scheduler.set_limits(max_concurrent=max_concurrent, max_batch=max_batch)
+        self._publish(SystemChanged())
 
     def _end_on_device(self, task_id: str) -> None:
         if self._scheduler is not None:
@@ -424,6 +551,12 @@ class OptimizedWhisperSystem:
 
     def _reason(self, task_id: str) -> WaitReason | None:
         return self._scheduler.reason(task_id) if self._scheduler is not None else None
+
+    def _may_move_to_cpu(self) -> bool:
+        """Whether a task that a GPU has no memory for may go on on the CPU, which is started for it if need be."""
+        return self.settings.out_of_memory_on_cpu and not any(
+            status.spec.kind == "cpu" and status.state is DeviceState.UNAVAILABLE for status in self._statuses()
+        )
 
     def _device_names(self) -> set[str]:
         return {status.spec.name for status in self._statuses()}

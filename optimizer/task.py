@@ -9,6 +9,7 @@ from enum import Enum, IntEnum
 from whisper_core.options import TranscribeOptions
 
 AUTO_DEVICE = "auto"
+CPU_DEVICE = "cpu"
 
 
 class TaskStatus(Enum):
@@ -75,7 +76,8 @@ class Task:
     attempt: attempts begun. lease_token: proof of the running claim; None when nothing runs.
     not_before: a retrying task waits until then. windows_done: windows saved so far (also the live feed's `seq`).
     progress: 0 to 1. estimated_bytes, peak_bytes: the reservation and the measurement of the latest attempt.
-    uncharged: attempts that ended through no fault of the task's, such as a restart. version: grows with every change.
+    uncharged: attempts that ended through no fault of the task's, such as a restart. owner: whose share of the devices
+    it takes, "" for nobody's in particular. version: grows with every change.
     """
 
     id: str
@@ -107,6 +109,7 @@ class Task:
     finished_at: datetime | None = None
     result_sha256: str | None = None
     idempotency_key: str | None = None
+    owner: str = ""
     version: int = 1
 
     @property
@@ -116,6 +119,11 @@ class Task:
     @property
     def is_prepared(self) -> bool:
         return self.audio_seconds is not None
+
+    @property
+    def audio_left_seconds(self) -> float:
+        """What is still to be transcribed; 0 before the recording is prepared."""
+        return (self.audio_seconds or 0.0) * (1 - self.progress)
 
     @property
     def error(self) -> ErrorInfo | None:
@@ -141,6 +149,7 @@ class NewTask:
     max_attempts: int
     audio_seconds: float | None = None
     idempotency_key: str | None = None
+    owner: str = ""
 
 
 @dataclass(frozen=True)

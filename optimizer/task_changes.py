@@ -16,6 +16,8 @@ from optimizer.task import NewTask, Task, TaskStatus
 
 log = logging.getLogger(__name__)
 
+LONGEST_WAIT_S = 30 * 86400.0
+
 Step = Callable[[TaskWriter, Task], Task | None]
 """Decides inside the transaction. Returns what it saved, the task it was given for "as it is", None for "not to be"."""
 
@@ -106,9 +108,16 @@ class TaskChanges:
         left = 0.0 if not_before is None else (not_before - self._clock.now()).total_seconds()
         return self._clock.monotonic() + min(max(left, 0.0), MAX_RETRY_DELAY_S)
 
+    def monotonic_of(self, moment: datetime) -> float:
+        """An earlier moment in monotonic seconds. Bounded: after a jump of the wall clock nobody has waited a year."""
+        ago_s = (self._clock.now() - moment).total_seconds()
+        return self._clock.monotonic() - min(max(ago_s, 0.0), LONGEST_WAIT_S)
+
     def _follow(self, task: Task, before: TaskStatus | None) -> None:
         due = self.due(task.not_before) if task.status is TaskStatus.RETRYING else None
-        self._memory.follow(task, before=before, now=self._clock.monotonic(), due=due)
+        now = self._clock.monotonic()
+        arrived = self.monotonic_of(task.created_at)
+        self._memory.follow(task, before=before, now=now, arrived=arrived, due=due)
 
     def _announce(self, task: Task) -> None:
         log.info("task=%s state=%s attempt=%d", task.id, task.status.value, task.attempt)

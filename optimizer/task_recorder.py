@@ -16,10 +16,13 @@ from errors import (
     DatabaseDamagedError,
     DeviceLostError,
     DiskFullError,
+    OutOfMemoryError,
     StoreBusyError,
     TaskNotFoundError,
     error_class_of,
 )
+from optimizer.busy_periods import BusyPeriods
+from optimizer.calibration import Batch
 from optimizer.clock import Clock
 from optimizer.events import Event, WindowFinished
 from optimizer.files import TaskFiles
@@ -28,6 +31,7 @@ from optimizer.performance_monitor import PerformanceMonitor
 from optimizer.placement import DeviceKind
 from optimizer.queue_manager import IntelligentQueueManager
 from optimizer.task import ErrorInfo, Task
+from optimizer.timeline import MEMORY
 from whisper_core import protocol
 from whisper_core.transcript import FRAMES_PER_SECOND
 
@@ -43,9 +47,8 @@ RECORD_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
 class _Live:
     """What is remembered of a running task between two windows.
 
-    measured_at, measured_audio_seconds: where the next measurement of its speed begins. side_by_side: the most tasks
-    that ran on its device with it, itself included. is_mixed: whether one of them was of another kind, so that a share
-    of the peak says nothing of this task.
+    measured_at, measured_audio_seconds: where the next measurement of its speed begins. steps_aside_for: the task that
+    it was told to make way for.
     """
 
     task: Task
@@ -53,8 +56,7 @@ class _Live:
     segment_count: int
     measured_at: float
     measured_audio_seconds: float
-    side_by_side: int = 1
-    is_mixed: bool = False
+    steps_aside_for: str | None = None
 
     @property
     def device(self) -> str | None:
@@ -63,11 +65,6 @@ class _Live:
     @property
     def model(self) -> str:
         return self.task.options.model
-
-    @property
-    def kind(self) -> tuple[str, bool]:
-        """What tasks have in common that need the same memory."""
-        return self.model, self.task.options.word_timestamps
 
 
 class TaskRecorder:
@@ -81,14 +78,18 @@ class TaskRecorder:
         monitor: PerformanceMonitor,
         clock: Clock,
         publish: Callable[[Event], None],
+        may_use_cpu: Callable[[], bool] = lambda: False,
     ) -> None:
+        """may_use_cpu: whether a task that a GPU has no memory for may go on on the CPU now."""
         self._queue = queue
         self._files = files
         self._estimates = estimates
         self._monitor = monitor
         self._clock = clock
         self._publish = publish
+        self._may_use_cpu = may_use_cpu
         self._live: dict[str, _Live] = {}
+        self._busy_periods = BusyPeriods()
         self._load_failures: dict[tuple[str, str], protocol.ModelLoadFailed] = {}  # by device and model
         self._stopping = threading.Event()
         self._problem: str | None = None
@@ -104,36 +105,48 @@ class TaskRecorder:
     def begin(self, task: Task, segment_count: int) -> None:
         audio_done = (task.audio_seconds or 0.0) * task.progress
         new = _Live(task, audio_done, segment_count, self._clock.monotonic(), audio_done)
-        here = [live for live in list(self._live.values()) if live.device == new.device]
-        for live in (*here, new):
-            live.side_by_side = max(live.side_by_side, len(here) + 1)
-            live.is_mixed = live.is_mixed or any(other.kind != live.kind for other in (*here, new))
-        self._live[task.lease_token or ""] = new
+        token, options = task.lease_token or "", task.options
+        kind = (options.model, options.word_timestamps, options.mode)
+        self._busy_periods.begin(task.device or "", token, kind, task.audio_seconds or 0.0)
+        self._live[token] = new
+        if task.attempt == 1 and task.started_at is not None:
+            self._monitor.task_started((task.started_at - task.created_at).total_seconds())
+
+    def steps_aside(self, lease_token: str, for_task: str) -> None:
+        """The attempt was told to end at its next window, to make way for that task."""
+        if (live := self._live.get(lease_token)) is not None:
+            live.steps_aside_for = for_task
 
     def forget(self, lease_token: str) -> None:
         """The attempt ended without a report. Harmless when it was none."""
-        self._live.pop(lease_token, None)
+        self._pop(lease_token)
 
     def record(self, device: str, kind: DeviceKind, report: protocol.Report) -> None:
         """Any report; of those that are not about a task it keeps why a model is missing."""
         match report:
             case protocol.ModelLoaded():
                 self._load_failures.pop((device, report.model), None)
+                self._monitor.model_loaded()
                 self._start_counting(device, report.model)
             case protocol.ModelLoadFailed():
                 self._load_failures[device, report.model] = report
             case protocol.WindowDone():
                 self._window(device, report)
             case protocol.TaskDone():
-                self._done(kind, report)
+                self._done(device, kind, report)
             case protocol.TaskFailed() if report.code == DeviceLostError.code:
                 # All that ran there say so, and hardly all are why: the worker's end decides what becomes of them.
                 log.warning("task=%s event=device_lost detail=%s", report.task_id, report.detail)
             case protocol.TaskFailed():
-                self._failed(device, report)
+                self._failed(device, kind, report)
+            case protocol.TaskNote():
+                self._noted(device, kind, report)
             case protocol.TaskStopped():
-                self._live.pop(report.lease_token, None)
-                self._until_recorded(lambda: self._queue.give_back(report.task_id, report.lease_token))
+                live, _ = self._pop(report.lease_token)
+                gave_way_to = live.steps_aside_for if live else None
+                self._until_recorded(
+                    lambda: self._queue.give_back(report.task_id, report.lease_token, gave_way_to=gave_way_to)
+                )
 
     def _start_counting(self, device: str, model: str) -> None:
         """Loading is not transcribing: counted in, it would make the first window look slow and forecasts long."""
@@ -149,7 +162,7 @@ class TaskRecorder:
             return
         checkpoint = report.window.checkpoint
         audio_done = min(checkpoint.seek, checkpoint.content_frames) / FRAMES_PER_SECOND
-        self._monitor.add_audio(audio_done - live.audio_done_seconds)
+        self._monitor.add_audio(audio_done - live.audio_done_seconds, live.model, device)
         self._measure_speed(live, device, audio_done)
         speed = self._monitor.speed(task.options.model, device)
         self._publish(
@@ -175,8 +188,8 @@ class TaskRecorder:
             self._monitor.speeds.record(live.model, device, audio_done - live.measured_audio_seconds, seconds)
             live.measured_at, live.measured_audio_seconds = now, audio_done
 
-    def _done(self, kind: DeviceKind, report: protocol.TaskDone) -> None:
-        live = self._live.pop(report.lease_token, None)
+    def _done(self, device: str, kind: DeviceKind, report: protocol.TaskDone) -> None:
+        _, batch = self._pop(report.lease_token)
         transcript = report.transcript
 
         def complete() -> Task | None:
@@ -204,20 +217,26 @@ class TaskRecorder:
         if task is None:
             log.info("task=%s event=late_result_discarded", report.task_id)
             return
-        if live is not None and not live.is_mixed:
+        # `vad` spreads one recording over many slots, so its growth is no measure of a task's own.
+        if batch is not None and task.options.mode == "exact":
             self._estimates.record(
                 task.options.model,
                 kind,
-                task.audio_seconds or 0.0,
+                batch,
                 word_timestamps=task.options.word_timestamps,
-                estimated_bytes=task.estimated_bytes or 0,
+                reserved_bytes=task.estimated_bytes or 0,
                 peak_bytes=report.peak_bytes,
-                side_by_side=live.side_by_side,
+                device=device,
             )
         self._files.delete_audio(task.id)
         log.info(
             "task=%s event=transcribed seconds=%.1f audio_seconds=%.1f", task.id, report.seconds, task.audio_seconds
         )
+
+    def _pop(self, lease_token: str) -> tuple[_Live | None, Batch | None]:
+        """The attempt is over. What was remembered of it, and what ran with it, where that is of one kind."""
+        live = self._live.pop(lease_token, None)
+        return live, None if live is None else self._busy_periods.end(live.device or "", lease_token)
 
     def _holds(self, task_id: str, lease_token: str) -> bool:
         """Whether the report is still the task's own: a late result must not touch the file of another attempt."""
@@ -226,11 +245,31 @@ class TaskRecorder:
         except TaskNotFoundError:
             return False
 
-    def _failed(self, device: str, report: protocol.TaskFailed) -> None:
-        live = self._live.pop(report.lease_token, None)
+    def _noted(self, device: str, kind: DeviceKind, report: protocol.TaskNote) -> None:
+        task = self._until_recorded(
+            lambda: self._queue.note(report.task_id, report.lease_token, report.code, report.data)
+        )
+        if task is not None and report.code == MEMORY:
+            self._learn_from_shortage(device, kind, task)
+
+    def _learn_from_shortage(self, device: str, kind: DeviceKind, task: Task) -> None:
+        self._estimates.record_out_of_memory(
+            task.options.model,
+            kind,
+            task.audio_seconds or 0.0,
+            word_timestamps=task.options.word_timestamps,
+            reserved_bytes=task.estimated_bytes or 0,
+            device=device,
+        )
+
+    def _failed(self, device: str, kind: DeviceKind, report: protocol.TaskFailed) -> None:
+        live, _ = self._pop(report.lease_token)
         # Without its model the worker can only say that it is not there; why, it said when it was to load it.
         cause = self._load_failures.pop((device, live.model), report) if live else report
         error = ErrorInfo(cause.code, cause.message, at=self._clock.now())
+        if cause.code == OutOfMemoryError.code:
+            self._ran_out_of_memory(device, kind, report, error)
+            return
         is_retryable = error_class_of(cause.code).is_retryable
         if report.detail:
             log.warning("task=%s event=attempt_failed code=%s detail=%s", report.task_id, report.code, report.detail)
@@ -239,6 +278,17 @@ class TaskRecorder:
         )
         if task is not None and task.status.is_final:
             self._files.delete_audio(task.id)
+
+    def _ran_out_of_memory(self, device: str, kind: DeviceKind, report: protocol.TaskFailed, error: ErrorInfo) -> None:
+        """Not the task's fault, so it is not charged. When loading its model was what failed, nothing is learned of the
+        task's own memory."""
+        may_move = kind == "cuda" and self._may_use_cpu()
+        task = self._until_recorded(
+            lambda: self._queue.wait_for_memory(report.task_id, report.lease_token, error, may_move_to_cpu=may_move)
+        )
+        log.warning("task=%s event=out_of_memory device=%s detail=%s", report.task_id, device, report.detail)
+        if task is not None and report.code == OutOfMemoryError.code:
+            self._learn_from_shortage(device, kind, task)
 
     def _until_recorded(self, record: Callable[[], Recorded]) -> Recorded | None:
         """Try until the disk and the database take it; None when the server stops first."""

@@ -8,7 +8,8 @@ within about three windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping
 from threading import Lock
 
 _NEWEST_WEIGHT = 0.3  # of one measurement of average length: the last three or so decide, one odd one does not
@@ -37,37 +38,34 @@ class SpeedBook:
         with self._lock:
             return self._speeds.get((model, device))
 
-    def best_speed(self, model: str, devices: Iterable[str]) -> float | None:
-        """The fastest measured among `devices`; None when none was measured."""
-        known = [speed for device in devices if (speed := self.speed(model, device)) is not None]
-        return max(known, default=None)
+    def dump(self) -> dict[str, dict[str, float]]:
+        """By device and model, for `load` after a restart."""
+        with self._lock:
+            known = dict(self._speeds)
+        speeds: dict[str, dict[str, float]] = {}
+        for (model, device), speed in known.items():
+            speeds.setdefault(device, {})[model] = round(speed, 4)
+        return speeds
+
+    def load(self, speeds: Mapping[str, Mapping[str, float]], /) -> None:
+        """Start from what an earlier run measured. Raises AttributeError, TypeError or ValueError when it is something
+        else; nothing is loaded then."""
+        known = {(model, device): float(speed) for device, each in speeds.items() for model, speed in each.items()}
+        if not all(0 < speed < math.inf for speed in known.values()):
+            raise ValueError("a speed is none")
+        with self._lock:
+            self._speeds = {**known, **self._speeds}
+
+    def fastest(self) -> dict[str, float]:
+        """Of every model that was measured, on the device where it is fastest."""
+        with self._lock:
+            known = dict(self._speeds)
+        speeds: dict[str, float] = {}
+        for (model, _), speed in known.items():
+            speeds[model] = max(speed, speeds.get(model, 0.0))
+        return speeds
 
     def running_eta(self, model: str, device: str, audio_left_seconds: float) -> float | None:
         """Seconds until a running task with so much sound left is done; None before there is a measurement."""
         speed = self.speed(model, device)
         return None if speed is None else max(0.0, audio_left_seconds) / speed
-
-    def waiting_eta(
-        self,
-        model: str,
-        audio_seconds: float,
-        ahead: Iterable[tuple[str, float]],
-        devices: Iterable[str],
-        side_by_side: int = 1,
-    ) -> float | None:
-        """Seconds until a waiting task is done, if nothing passes it; None when a needed speed was never measured.
-
-        ahead: model and seconds of audio left of all that runs or waits before it. side_by_side: tasks that run at the
-        same time, over all `devices`, each at the measured speed.
-        Loading times are left out: they are seconds beside the minutes of a queue.
-        """
-        names = tuple(devices)
-        own = self._work(model, audio_seconds, names)
-        before = [self._work(other, left, names) for other, left in ahead]
-        if own is None or any(work is None for work in before):
-            return None
-        return own + sum(work for work in before if work is not None) / max(1, side_by_side)
-
-    def _work(self, model: str, audio_seconds: float, devices: tuple[str, ...]) -> float | None:
-        speed = self.best_speed(model, devices)
-        return None if speed is None else max(0.0, audio_seconds) / speed

@@ -12,11 +12,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from errors import PoisonTaskError
-from optimizer.task import ErrorInfo, Task, TaskStatus
+from errors import OutOfMemoryError, PoisonTaskError
+from optimizer.task import CPU_DEVICE, ErrorInfo, Task, TaskStatus
 from whisper_core.transcript import WindowResult
 
 MAX_INTERRUPTS = 3
+MAX_KEPT_IN_A_ROW = 20  # errors for want of memory, which may go on for days; the timeline has all of them
 
 
 def claimed(task: Task, *, device: str, estimated_bytes: int, owner: str, token: str, now: datetime) -> Task:
@@ -80,6 +81,28 @@ def given_back(task: Task, error: ErrorInfo | None, *, is_interrupt: bool, now: 
     return _released(task, status=TaskStatus.PENDING)
 
 
+def times_short_of_memory(task: Task) -> int:
+    """Attempts in a row that ended for want of memory, the running one included."""
+    count, attempt = 1, task.attempt
+    for error in reversed(task.errors):
+        if error.code != OutOfMemoryError.code or error.attempt >= attempt:  # from before it was started over
+            break
+        count, attempt = count + 1, error.attempt
+    return count
+
+
+def waits_for_memory(task: Task, error: ErrorInfo, *, delay_s: float, now: datetime) -> Task:
+    """In its old place, the attempt not charged. delay_s: how long it waits at least."""
+    waits = _released(_short_of_memory(task, error, now), status=TaskStatus.RETRYING)
+    return waits.with_(not_before=now + timedelta(seconds=delay_s))
+
+
+def moved_to_cpu(task: Task, error: ErrorInfo, now: datetime) -> Task:
+    """Pending in its old place, the attempt not charged; from now on it wants the CPU."""
+    moved = _short_of_memory(task, error, now)
+    return _released(moved, status=TaskStatus.PENDING, requested_device=CPU_DEVICE)
+
+
 def cancelled(task: Task, now: datetime) -> Task:
     return _released(task, status=TaskStatus.CANCELLED, finished_at=now)
 
@@ -107,6 +130,11 @@ def started_over(task: Task, *, seq: int) -> Task:
 
 def _released(task: Task, **changes: object) -> Task:
     return task.with_(lease_token=None, lease_owner=None, not_before=None, **changes)
+
+
+def _short_of_memory(task: Task, error: ErrorInfo, now: datetime) -> Task:
+    is_kept = times_short_of_memory(task) <= MAX_KEPT_IN_A_ROW
+    return (_with_error(task, error, now) if is_kept else task).with_(uncharged=task.uncharged + 1)
 
 
 def _with_error(task: Task, error: ErrorInfo, now: datetime) -> Task:

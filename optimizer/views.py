@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optimizer.forecast_record import Interval
 from optimizer.task import Task
 from optimizer.waiting_reasons import WaitReason
 
@@ -13,13 +14,15 @@ class TaskView:
     """A task at one moment.
 
     position: from 1 among those that wait, None for others. waiting_reason: why it does not run yet.
-    eta_seconds: until it is finished, None when there is nothing to tell it from.
+    eta_seconds: until it is finished, None when there is nothing to tell it from. expected: of a waiting task, when it
+    will begin and end.
     """
 
     task: Task
     position: int | None = None
     waiting_reason: WaitReason | None = None
     eta_seconds: float | None = None
+    expected: Interval | None = None
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,26 @@
 """The tasks that may run now, grouped so that a decision looks at a few groups instead of at every task.
 
-A group is what the policy tells apart by order of arrival only: same model, same priority, same wanted device. There
-are at most a few dozen of them, however many tasks wait.
+A group is what the policy tells apart by due time only: same model, same priority, same wanted device, same owner.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import takewhile
-from operator import attrgetter
+from heapq import merge
+from operator import attrgetter, itemgetter
 
 from optimizer.task import AUTO_DEVICE, Priority
-
-_seq = attrgetter("seq")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingTask:
     """A prepared task whose turn may come now.
 
-    seq: order of arrival, unique. device: the one asked for, or `auto`. waiting_since: monotonic seconds.
+    seq: order of arrival, unique. device: the one asked for, or `auto`. waiting_since, due: monotonic seconds; of two
+    tasks of one priority and owner the one that is due first goes first (see `due_times`). audio_left_seconds: what is
+    still to be transcribed of audio_seconds. owner: whose share of the devices it takes.
     """
 
     id: str
@@ -29,9 +28,20 @@ class WaitingTask:
     model: str
     priority: Priority
     audio_seconds: float
+    audio_left_seconds: float
     waiting_since: float
+    due: float
     device: str = AUTO_DEVICE
+    owner: str = ""
     word_timestamps: bool = False
+
+    @property
+    def place(self) -> tuple[float, int]:
+        """Where it stands in its group."""
+        return (self.due, self.seq)
+
+
+_place = attrgetter("due", "seq")  # `WaitingTask.place`, at the speed of C
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,48 +49,57 @@ class GroupKey:
     model: str
     priority: Priority
     device: str
+    owner: str
 
     @classmethod
     def of(cls, task: WaitingTask) -> GroupKey:
-        return cls(task.model, task.priority, task.device)
+        return cls(task.model, task.priority, task.device, task.owner)
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingGroup:
-    """tasks: in order of arrival, never empty."""
+    """tasks: those due first come first; never empty. lag: seconds that the owner's tasks are set back by, for what
+    the owner was given of the devices lately."""
 
     key: GroupKey
     tasks: tuple[WaitingTask, ...]
+    lag: float = 0.0
+
+    def rank_of(self, task: WaitingTask) -> tuple[int, float, int]:
+        """The order among all groups, as far as it does not depend on a device: smaller goes first."""
+        return (-self.key.priority, task.due + self.lag, task.seq)
+
+    def ranked(self) -> Iterator[tuple[tuple[int, float, int], WaitingTask]]:
+        """Every task with its rank, in order."""
+        return ((self.rank_of(task), task) for task in self.tasks)
+
+    def count_before(self, rank: tuple[int, float, int]) -> int:
+        """How many of the group's tasks come before that rank."""
+        negative_priority, due, seq = rank
+        if -self.key.priority != negative_priority:
+            return len(self.tasks) if -self.key.priority < negative_priority else 0
+        return bisect_left(self.tasks, (due - self.lag, seq), key=_place)
 
 
 @dataclass(frozen=True)
 class WaitingView:
     """Every waiting task at one moment; the groups are immutable, so they are read without a lock.
 
-    find: the task of an id, or None; asks the index as it is now, since a copy of 100,000 ids would cost 50 ms a view.
+    find: the task of an id, or None; count_arrived_before: how many tasks of a priority arrived before a `seq`. Both
+    ask the index as it is now, since a copy of 100,000 ids would cost 50 ms a view.
     """
 
     groups: tuple[WaitingGroup, ...]
     find: Callable[[str], WaitingTask | None] = field(repr=False, compare=False)
+    count_arrived_before: Callable[[Priority, int], int] = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, tasks: Iterable[WaitingTask]) -> WaitingView:
+    def of(cls, tasks: Iterable[WaitingTask], lags: Mapping[str, float] | None = None) -> WaitingView:
         """Groups tasks that come in any order; reads all of them, so a long queue is better kept in a WaitingIndex."""
-        index = WaitingIndex()
-        for task in sorted(tasks, key=_seq):
-            index.add(task)
-        return index.view()
+        return WaitingIndex.of(tasks).view(lags)
 
     def __iter__(self) -> Iterator[WaitingTask]:
         return (task for group in self.groups for task in group.tasks)
-
-    def ahead_of(self, priority: Priority, seq: int) -> Iterator[WaitingTask]:
-        """Those before that place, by priority and arrival; takes as long as there are such tasks, not as all."""
-        for group in self.groups:
-            if group.key.priority > priority:
-                yield from group.tasks
-            elif group.key.priority == priority:
-                yield from takewhile(lambda task: task.seq < seq, group.tasks)
 
     def __len__(self) -> int:
         return sum(len(group.tasks) for group in self.groups)
@@ -89,11 +108,29 @@ class WaitingView:
         """Whether exactly this task waited at that moment."""
         if not isinstance(task, WaitingTask):
             return False
-        group = next((group for group in self.groups if group.key == GroupKey.of(task)), None)
+        group = self._group_of(task)
         if group is None:
             return False
-        place = bisect_left(group.tasks, task.seq, key=_seq)
+        place = bisect_left(group.tasks, task.place, key=_place)
         return group.tasks[place : place + 1] == (task,)
+
+    def in_order(self) -> Iterator[WaitingTask]:
+        """All of them, first the one whose turn comes first, as far as that does not depend on devices and memory."""
+        return in_order(self.groups)
+
+    def count_ahead_of(self, task: WaitingTask, lag: float = 0.0) -> int:
+        """How many come before `task`, which need not be here, in that order. lag: its owner's."""
+        rank = WaitingGroup(GroupKey.of(task), (), lag).rank_of(task)
+        return sum(group.count_before(rank) for group in self.groups)
+
+    def _group_of(self, task: WaitingTask) -> WaitingGroup | None:
+        key = GroupKey.of(task)
+        return next((group for group in self.groups if group.key == key), None)
+
+
+def in_order(groups: Iterable[WaitingGroup]) -> Iterator[WaitingTask]:
+    """The tasks of several groups, first the one that comes first."""
+    return (task for _, task in merge(*(group.ranked() for group in groups), key=itemgetter(0)))
 
 
 class WaitingIndex:
@@ -105,16 +142,22 @@ class WaitingIndex:
     def __init__(self) -> None:
         self._groups: dict[GroupKey, list[WaitingTask]] = {}
         self._by_id: dict[str, WaitingTask] = {}
-        self._views: dict[GroupKey, WaitingGroup] = {}
+        self._arrivals: dict[Priority, list[int]] = {priority: [] for priority in Priority}
+        self._copies: dict[GroupKey, tuple[WaitingTask, ...]] = {}
 
     @classmethod
     def of(cls, tasks: Iterable[WaitingTask]) -> WaitingIndex:
-        """Of tasks that come in order of arrival; several times faster than adding each."""
+        """Several times faster than adding each."""
         index = cls()
-        groups: dict[tuple[str, Priority, str], list[WaitingTask]] = {}
+        groups: dict[tuple[str, Priority, str, str], list[WaitingTask]] = {}
         for task in tasks:
-            groups.setdefault((task.model, task.priority, task.device), []).append(task)
+            groups.setdefault((task.model, task.priority, task.device, task.owner), []).append(task)
             index._by_id[task.id] = task
+            index._arrivals[task.priority].append(task.seq)
+        for group in groups.values():
+            group.sort(key=_place)
+        for arrivals in index._arrivals.values():
+            arrivals.sort()
         index._groups = {GroupKey(*key): group for key, group in groups.items()}
         return index
 
@@ -131,10 +174,10 @@ class WaitingIndex:
         """Puts `task` in its place; replaces an entry of the same id."""
         self.discard(task.id)
         key = GroupKey.of(task)
-        tasks = self._groups.setdefault(key, [])
-        tasks.insert(bisect_left(tasks, task.seq, key=_seq), task)
+        insort(self._groups.setdefault(key, []), task, key=_place)
+        insort(self._arrivals[task.priority], task.seq)
         self._by_id[task.id] = task
-        self._views.pop(key, None)
+        self._copies.pop(key, None)
 
     def discard(self, task_id: str) -> WaitingTask | None:
         """Takes the task out and returns it; None when it was not there."""
@@ -143,29 +186,27 @@ class WaitingIndex:
             return None
         key = GroupKey.of(task)
         tasks = self._groups[key]
-        del tasks[bisect_left(tasks, task.seq, key=_seq)]
+        del tasks[bisect_left(tasks, task.place, key=_place)]
         if not tasks:
             del self._groups[key]
-        self._views.pop(key, None)
+        arrivals = self._arrivals[task.priority]
+        del arrivals[bisect_left(arrivals, task.seq)]
+        self._copies.pop(key, None)
         return task
 
-    def position(self, task_id: str) -> int | None:
-        """The task's place, from 1, by priority and then by arrival; None when it does not wait."""
-        task = self._by_id.get(task_id)
-        return None if task is None else self.count_ahead_of(task) + 1
+    def owners(self) -> set[str]:
+        """Of the tasks that wait."""
+        return {key.owner for key in self._groups}
 
-    def count_ahead_of(self, task: WaitingTask) -> int:
-        """How many come before `task`, which need not be here, by priority and then by arrival."""
-        ahead = 0
+    def view(self, lags: Mapping[str, float] | None = None) -> WaitingView:
+        """lags: seconds by which each owner's tasks are set back."""
         for key, tasks in self._groups.items():
-            if key.priority > task.priority:
-                ahead += len(tasks)
-            elif key.priority == task.priority:
-                ahead += bisect_left(tasks, task.seq, key=_seq)
-        return ahead
+            if key not in self._copies:
+                self._copies[key] = tuple(tasks)
+        set_back = lags or {}
+        groups = tuple(WaitingGroup(key, self._copies[key], set_back.get(key.owner, 0.0)) for key in self._groups)
+        return WaitingView(groups, self._by_id.get, self._count_arrived_before)
 
-    def view(self) -> WaitingView:
-        for key, tasks in self._groups.items():
-            if key not in self._views:
-                self._views[key] = WaitingGroup(key, tuple(tasks))
-        return WaitingView(tuple(self._views[key] for key in self._groups), self._by_id.get)
+    def _count_arrived_before(self, priority: Priority, seq: int) -> int:
+        """Safe from other threads than the one that changes the index: bisecting integers is one step for them."""
+        return bisect_left(self._arrivals[priority], seq)

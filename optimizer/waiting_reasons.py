@@ -18,6 +18,7 @@ class WaitCode(Enum):
     DEVICE_UNKNOWN = "device_unknown"
     TOO_BIG = "too_big"
     RETRY_DELAY = "retry_delay"
+    MEMORY_DELAY = "memory_delay"
     PREPARING = "preparing"
 
 
@@ -81,6 +82,12 @@ def too_big(needed_bytes: int, available_bytes: int, device: str) -> WaitReason:
 def retry_delay(seconds: float) -> WaitReason:
     whole = max(1, ceil(seconds))
     return WaitReason(WaitCode.RETRY_DELAY, f"waits: next try in {whole} s", {"seconds": whole})
+
+
+def memory_delay(seconds: float) -> WaitReason:
+    whole = max(1, ceil(seconds))
+    text = f"waits: the device had no memory for it; next try in {whole} s"
+    return WaitReason(WaitCode.MEMORY_DELAY, text, {"seconds": whole})
 
 
 def preparing() -> WaitReason:

@@ -37,9 +37,16 @@ export function archiveUrl(format, ids = []) {
 
 export const listTasks = (filter) => get(`${TASKS}?${queryOf(filter)}`)
 export const fetchTask = (id) => get(taskUrl(id)).then(taskIn)
+export const fetchTimeline = (id) => get(`${taskUrl(id)}/timeline`)
 export const fetchTranscript = (id) => get(transcriptUrl(id, 'json'))
 export const fetchModels = () => get('api/models')
 export const fetchSystem = () => get('api/system')
+/** limits: {max_concurrent_tasks?, max_batch_size?}; answers with the system's state. */
+export const setLimits = (limits) => call('PATCH', 'api/system', limits)
+export const fetchHistory = (hours) => get(`api/system/history?${queryOf({ hours })}`)
+/** filter: {kind?, limit?, before?}. */
+export const fetchEvents = (filter) => get(`api/system/events?${queryOf(filter)}`)
+export const fetchLog = (limit) => get(`api/system/log?${queryOf({ limit })}`)
 export const startModelFetch = (name) => call('POST', `api/models/${encodeURIComponent(name)}/fetch`)
 export const cancelTask = (id) => call('POST', `${taskUrl(id)}/cancel`).then(taskIn)
 export const retryTask = (id) => call('POST', `${taskUrl(id)}/retry`).then(taskIn)

@@ -1,19 +1,21 @@
 /** The page: builds its parts and starts what runs beside them. */
-import { signal } from '@preact/signals'
+import { effect, signal } from '@preact/signals'
 import { render } from 'preact'
 import { html } from 'htm/preact'
+import { followAddress, openId, view } from './address.js'
 import { ConfirmDialog } from './components/confirm.js'
 import { Devices } from './components/devices.js'
 import { DropZone } from './components/dropzone.js'
 import { Header } from './components/header.js'
 import { Queue } from './components/queue.js'
+import { SystemView } from './components/system/view.js'
 import { Toasts } from './components/toasts.js'
 import { TranscriptPanel } from './components/transcript.js'
 import { followLanguage, t } from './i18n.js'
 import { connection, startLive } from './live.js'
 import { followTheme } from './preferences.js'
 import { followArrivals } from './reveal.js'
-import { followAddress, openId, system } from './store.js'
+import { system } from './store.js'
 import { startTicker } from './ticker.js'
 import { guardUploads } from './uploads.js'
 
@@ -24,11 +26,14 @@ const isWide = signal(wide.matches)
 function App({ version }) {
   const open = openId.value
   const isModal = open !== null && !isWide.value
-  return html`<div class="page ${open ? 'has-panel' : ''}">
+  return html`<div class="page ${open ? 'has-panel' : ''} is-${view.value}">
     <div class="main" inert=${isModal}>
       <${Header} />
       <${LostNotice} />
-      <main><${DropZone} /><${Devices} /><${Queue} /></main>
+      <main>
+        <div class="view" hidden=${view.value !== 'queue'}><${DropZone} /><${Devices} /><${Queue} /></div>
+        ${view.value === 'system' && html`<${SystemView} />`}
+      </main>
       <${Footer} version=${version} />
     </div>
     ${open && html`<${TranscriptPanel} id=${open} isModal=${isModal} />`}
@@ -48,10 +53,20 @@ function Footer({ version }) {
   </footer>`
 }
 
+/** The queue stays built behind the other view (files can be dropped on both), so only the scrolling has to be undone. */
+function startViewsAtTheTop() {
+  let before = view.peek()
+  effect(() => {
+    if (view.value !== before) requestAnimationFrame(() => scrollTo(0, 0))
+    before = view.value
+  })
+}
+
 wide.addEventListener('change', () => (isWide.value = wide.matches))
 followTheme()
 followLanguage()
 followAddress()
+startViewsAtTheTop()
 guardUploads()
 followArrivals()
 startTicker()

@@ -1,5 +1,6 @@
 /** Words of the page in the chosen language, and numbers, names and times the way its readers write them. */
 import { computed, effect } from '@preact/signals'
+import { view } from './address.js'
 import en from './i18n/en.js'
 import zh from './i18n/zh.js'
 import { preference } from './preferences.js'
@@ -22,7 +23,7 @@ export const locale = computed(() => LOCALES[language.value])
 export function followLanguage(root = document.documentElement) {
   effect(() => {
     root.lang = locale.value
-    document.title = t('title')
+    document.title = view.value === 'queue' ? t('title') : `${t(`views.${view.value}`)} · ${t('title')}`
   })
 }
 
@@ -54,18 +55,25 @@ export function errorWords({ code, message }) {
 /** Why a task waits: {code, data} in the chosen language, else the server's sentence. */
 export function waitingWords(waiting, sentence) {
   if (!waiting?.code) return sentence ?? ''
-  const values = Object.fromEntries(Object.entries(waiting.data ?? {}).map(([name, value]) => [name, figure(name, value)]))
+  const values = figures(waiting.data)
   values.count ??= values.seconds
   const words = lookUp(`waiting.${waiting.code}`, values)
   if (words === undefined) return sentence ?? ''
   return values.message ? `${words} ${values.message}` : words
 }
 
-/** The server names its figures by their unit. */
+/** The figures of a sentence as they are read; the server names them by their unit. */
+function figures(data) {
+  return Object.fromEntries(Object.entries(data ?? {}).map(([name, value]) => [name, figure(name, value)]))
+}
+
 function figure(name, value) {
   if (name.endsWith('_bytes')) return formatBytes(value)
-  return name === 'fraction' ? formatPercent(value) : value
+  return ['fraction', 'occupancy'].includes(name) ? formatPercent(value) : value
 }
+
+/** What only a person can change: {code, text, data} in the chosen language, in English the server's own sentence. */
+export const adviceWords = ({ code, text, data }) => lookUp(`advice.${code}`, figures(data)) ?? text
 
 function pluralOf(count) {
   return new Intl.PluralRules(locale.value).select(Number(count) || 0)
@@ -79,8 +87,12 @@ export function formatNumber(value, digits = 0) {
   return new Intl.NumberFormat(locale.value, { maximumFractionDigits: digits }).format(value)
 }
 
-export const formatPercent = (share) =>
-  new Intl.NumberFormat(locale.value, { style: 'percent', maximumFractionDigits: 0 }).format(share)
+export const formatPercent = (share, digits = 0) =>
+  new Intl.NumberFormat(locale.value, { style: 'percent', maximumFractionDigits: digits }).format(share)
+
+/** A share with its sign: +9%. */
+export const formatChange = (share) =>
+  new Intl.NumberFormat(locale.value, { style: 'percent', maximumFractionDigits: 0, signDisplay: 'exceptZero' }).format(share)
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte']
 
@@ -104,10 +116,20 @@ export function formatClock(seconds) {
 
 /** A length for people: the one unit that matters, "about 3 min". */
 export function formatSpan(seconds) {
-  const [value, unit] = seconds < 90 ? [seconds, 'second'] : seconds < 5400 ? [seconds / 60, 'minute'] : [seconds / 3600, 'hour']
-  return new Intl.NumberFormat(locale.value, {
-    style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: unit === 'hour' ? 1 : 0,
-  }).format(Math.max(unit === 'second' ? 1 : 0, value))
+  const { unit, length, format } = spanFormat(seconds)
+  return format.format(Math.max(unit === 'second' ? 1 : 0, seconds / length))
+}
+
+/** Two lengths in the unit of the longer one: "1–4 min". */
+export function formatSpanRange(least, most) {
+  const { length, format } = spanFormat(most)
+  return format.formatRange(least / length, Math.max(least, most) / length)
+}
+
+function spanFormat(seconds) {
+  const [unit, length] = seconds < 90 ? ['second', 1] : seconds < 5400 ? ['minute', 60] : ['hour', 3600]
+  const format = new Intl.NumberFormat(locale.value, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: unit === 'hour' ? 1 : 0 })
+  return { unit, length, format }
 }
 
 const STEPS = [[60, 'second', 1], [3600, 'minute', 60], [86400, 'hour', 3600], [604800, 'day', 86400]]
@@ -120,6 +142,14 @@ export function formatAgo(iso, now = Date.now()) {
   const step = STEPS.find(([limit]) => seconds < limit)
   if (!step) return new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium' }).format(new Date(iso))
   return new Intl.RelativeTimeFormat(locale.value, { numeric: 'auto' }).format(-Math.round(seconds / step[2]), step[1])
+}
+
+/** The time of day of a moment in milliseconds, with the date when it is not today's. */
+export function formatTime(milliseconds, { now = Date.now(), hasTime = true, hasSeconds = true } = {}) {
+  const moment = new Date(milliseconds)
+  const time = hasTime ? { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(hasSeconds && { second: '2-digit' }) } : {}
+  const date = moment.toDateString() === new Date(now).toDateString() ? {} : { month: 'short', day: 'numeric' }
+  return new Intl.DateTimeFormat(locale.value, { ...date, ...time }).format(moment)
 }
 
 export const formatMoment = (iso) =>

@@ -4,6 +4,7 @@
  */
 import { computed, effect, signal } from '@preact/signals'
 import { io } from 'socket.io-client'
+import { openId } from './address.js'
 import * as store from './store.js'
 import { applySegments, segmentCount } from './transcripts.js'
 
@@ -28,7 +29,7 @@ const watched = new Set()
 /** Running tasks of the list, for their line of text, and the open one. */
 const wanted = computed(() => {
   const ids = new Set(store.groups.value.running.slice(0, MOST_WATCHED).map((task) => task.id))
-  const open = store.openId.value && store.taskOf(store.openId.value)
+  const open = openId.value && store.taskOf(openId.value)
   if (open && !store.isFinished(open.value)) ids.add(open.value.id)
   return ids
 })
@@ -80,7 +81,7 @@ async function onConnect() {
 
 async function catchUp() {
   const reads = [store.refresh(), store.refreshModels(), store.refreshSystem()]
-  if (store.openId.peek()) reads.push(store.loadTask(store.openId.peek()))
+  if (openId.peek()) reads.push(store.loadTask(openId.peek()))
   for (const read of await Promise.allSettled(reads)) {
     if (read.status === 'rejected' && read.reason.name !== 'ApiError') throw read.reason
   }

@@ -1,5 +1,6 @@
 /** The chosen tasks, and what can be done with several at once. */
 import { computed, signal } from '@preact/signals'
+import { closeTask, openId } from './address.js'
 import * as api from './api.js'
 import * as store from './store.js'
 import { toastError } from './toasts.js'
@@ -47,7 +48,7 @@ export const retry = (ids) => forEach(ids, async (id) => store.applyTask(await a
 export const remove = (ids) =>
   forEach(ids, async (id) => {
     await api.deleteTask(id)
-    if (store.openId.peek() === id) store.closeTask()
+    if (openId.peek() === id) closeTask()
     store.applyDeleted(id)
   })
 

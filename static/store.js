@@ -5,6 +5,7 @@
  * touched, and an answer does not overwrite what arrived after it was asked for.
  */
 import { batch, computed, signal } from '@preact/signals'
+import { openId } from './address.js'
 import * as api from './api.js'
 import { forgetTranscript, resetTranscript } from './transcripts.js'
 
@@ -220,26 +221,6 @@ export async function refreshModels() {
 
 export async function refreshSystem() {
   applySystem(await api.fetchSystem())
-}
-
-/** The task whose transcript is open, kept in the address so that a reload and a link show the same. */
-export const openId = signal(idInAddress())
-
-function idInAddress() {
-  return new URLSearchParams(globalThis.location?.hash.slice(1) ?? '').get('task')
-}
-
-export function followAddress() {
-  addEventListener('hashchange', () => (openId.value = idInAddress()))
-}
-
-export function openTask(id) {
-  location.hash = `task=${encodeURIComponent(id)}`
-}
-
-export function closeTask() {
-  history.pushState(null, '', location.pathname + location.search)
-  openId.value = null
 }
 
 /** Fetches a task that the list does not hold. Throws ApiError. */

@@ -2,8 +2,10 @@
 
 tests/whisper_core/test_fake_engine_is_honest.py holds them against the real one: the same windows, the same shape.
 Prompts, joined by spaces: `window_s=0.05`, `fail=<error code>`, `abort@2` (kill the process before window 2), `hang@1`,
-`oom>3` (out of memory while more than 3 tasks run), `once` (only in the first attempt, that is, when no window was
-saved before), `endless` (the last window again and again, until it is told to stop).
+`oom>3` (the device has memory for 3 tasks at a time, so that more take turns; for 0: never enough for this one),
+`oom@cuda` (never enough on such a device), `oom_until=<path>` (not enough while there is no such file), `once` (only in
+the first attempt, that is, when no window was saved before), `endless` (the last window again and again, until it is
+told to stop).
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class FakeEngine(SequentialEngine):
 
     def __init__(self, device: str, cpu_threads: int) -> None:
         super().__init__()
+        self._kind = device.partition(":")[0]
         self._resident: set[str] = set()
         self._hold = threading.Event()  # never set: waiting on it is a bounded sleep
 
@@ -52,24 +55,25 @@ class FakeEngine(SequentialEngine):
     def run(
         self, command: RunTask, on_window: Callable[[WindowResult], None], should_stop: Callable[[], bool]
     ) -> Transcript | None:
-        task = FakeTask(command, self._hold)
+        task = FakeTask(command, self._hold, self._kind)
         while not task.is_done:
             if should_stop():
                 return None
-            task.provoke(running=1)
+            task.provoke()
             self._hold.wait(task.window_s)
             on_window(task.next_window())
         return task.transcript()
 
 
 class ParallelFakeEngine(FakeEngine):
-    """Up to `slots` tasks at once, a window of each in turn, as the batch engine."""
+    """Up to `slots` tasks at once, a window of each in turn, as the batch engine; fewer when memory is short."""
 
     slots = 8
 
     def __init__(self, device: str, cpu_threads: int) -> None:
         super().__init__(device, cpu_threads)
         self._running: dict[str, tuple[FakeTask, TaskWatch]] = {}  # by lease token
+        self._at_once = self.slots
 
     @property
     def is_busy(self) -> bool:
@@ -81,14 +85,17 @@ class ParallelFakeEngine(FakeEngine):
         if command.model not in self._resident:
             raise AssertionError(f"task {command.task_id} was sent before its model {command.model} was loaded")
         try:
-            self._running[command.lease_token] = FakeTask(command, self._hold), watch
+            self._running[command.lease_token] = FakeTask(command, self._hold, self._kind), watch
         except OSError as error:
             watch.failed(error)
 
     def advance(self) -> None:
         """One window of every task. They share the device: the slowest one's `window_s` passes for all."""
         self._hold.wait(max(task.window_s for task, _ in self._running.values()))
-        for token, (task, watch) in list(self._running.items()):
+        self._shrink()
+        for token, (task, watch) in list(self._running.items())[: self._at_once]:
+            if len(self._running) > self._at_once:
+                self._running[token] = self._running.pop(token)  # behind those that did not have their turn
             try:
                 is_over = self._step(task, watch)
             except DeviceLostError as error:
@@ -101,14 +108,24 @@ class ParallelFakeEngine(FakeEngine):
                 is_over = True
             if is_over:
                 del self._running[token]
+        if not self._running:
+            self._at_once = self.slots
+
+    def _shrink(self) -> None:
+        """As many at once as there is memory for, by halves."""
+        most = max(1, min(task.most_at_once for task, _ in self._running.values()))
+        while (in_flight := min(len(self._running), self._at_once)) > most:
+            self._at_once = max(1, in_flight // 2)
+            for _, watch in self._running.values():
+                watch.note("memory", {"step": "batch_shrunk", "windows": in_flight, "slots": self._at_once})
 
     def _step(self, task: FakeTask, watch: TaskWatch) -> bool:
         """Whether the task has ended."""
-        if watch.should_stop():
+        if watch.should_stop() or watch.should_step_aside():
             watch.stopped()
             return True
         if not task.is_done:
-            task.provoke(running=len(self._running))
+            task.provoke()
             watch.window(task.next_window())
         if task.is_done:
             watch.done(task.transcript(), TASK_BYTES)
@@ -118,8 +135,9 @@ class ParallelFakeEngine(FakeEngine):
 class FakeTask:
     """One task's way through its windows. Raises OSError without its samples."""
 
-    def __init__(self, command: RunTask, hold: threading.Event) -> None:
+    def __init__(self, command: RunTask, hold: threading.Event, device_kind: str) -> None:
         self._hold = hold
+        self._device_kind = device_kind
         self._knobs = dict(word.partition("=")[::2] for word in (command.options.initial_prompt or "").split())
         self._samples = Path(command.audio_path).read_bytes()
         self._content_frames = len(self._samples) // BYTES_PER_FRAME
@@ -133,15 +151,23 @@ class FakeTask:
     def is_done(self) -> bool:
         return self._seek >= self._content_frames and "endless" not in self._knobs
 
-    def provoke(self, *, running: int) -> None:
-        """The fault that is due before the next window, if any. running: tasks that the engine has."""
+    @property
+    def most_at_once(self) -> int:
+        """Tasks that the device has memory for at a time, as far as this one says."""
+        limits = (int(knob.removeprefix("oom>")) for knob in self._knobs if knob.startswith("oom>"))
+        return min(limits, default=1_000_000) if self._is_armed else 1_000_000
+
+    def provoke(self) -> None:
+        """The fault that is due before the next window, if any."""
         if not self._is_armed:
             return
         if f"abort@{self._index}" in self._knobs:
             os.abort()
         if f"hang@{self._index}" in self._knobs:
             self._hold.wait(600)
-        if any(knob.startswith("oom>") and running > int(knob.removeprefix("oom>")) for knob in self._knobs):
+        missing = self._knobs.get("oom_until")
+        is_short = self.most_at_once == 0 or f"oom@{self._device_kind}" in self._knobs
+        if is_short or (missing is not None and not Path(missing).exists()):
             raise OutOfMemoryError()
         if "fail" in self._knobs:
             error = error_class_of(self._knobs["fail"])

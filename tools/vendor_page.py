@@ -32,9 +32,10 @@ MODULES = {
     "@preact/signals": "@preact/signals/dist/signals.mjs",
     "@preact/signals-core": "@preact/signals-core/dist/signals-core.mjs",
     "socket.io-client": "socket.io-client/dist/socket.io.esm.min.js",
+    "uplot": "uplot/dist/uPlot.esm.js",
     "wavesurfer.js": "wavesurfer.js/dist/wavesurfer.esm.js",
 }
-STYLES = ("@picocss/pico/css/pico.min.css",)
+STYLES = ("@picocss/pico/css/pico.min.css", "uplot/dist/uPlot.min.css")
 LICENCE_NAMES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
 

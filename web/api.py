@@ -22,10 +22,11 @@ from web.schemas import (
     TaskListQuery,
     TaskPatch,
     TaskPath,
+    TimelineAnswer,
     error_responses,
 )
 from web.task_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
-from web.task_json import counts_json, task_json
+from web.task_json import counts_json, task_event_json, task_json
 from web.uploads import receive_task
 
 _TASKS, _SYSTEM = Tag(name="tasks"), Tag(name="system")
@@ -93,6 +94,13 @@ def list_tasks(query: TaskListQuery) -> Response:
 def get_task(path: TaskPath) -> Response:
     """One task."""
     return _answer(current_system().task(path.id))
+
+
+@api.get("/tasks/<id>/timeline", tags=[_TASKS], responses={"200": TimelineAnswer, **error_responses(404)})
+def get_timeline(path: TaskPath) -> Response:
+    """What happened to one task, oldest first."""
+    events = current_system().timeline(path.id)
+    return jsonify(events=[task_event_json(event) for event in events])
 
 
 @api.patch("/tasks/<id>", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(400, 404, 409)})

@@ -21,6 +21,7 @@ from web.pages import register_pages
 from web.schemas import ErrorAnswer
 from web.security import AllowedHosts, Guard
 from web.strict_json import StrictJSONProvider
+from web.system_api import system_api
 from web.uploads import StreamingRequest
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def create_app(settings: Settings, system: SystemPort, *, root: Path = ROOT) -> 
     attach_system(app, system)
     register_error_answers(app)
     register_pages(app)
-    for blueprint in (api, downloads, health):
+    for blueprint in (api, system_api, downloads, health):
         app.register_api(blueprint)
     app.after_request(_keep_out_of_caches)
     live = app.extensions[LIVE_FEED] = LiveFeed(app, system, max_clients=settings.web_threads // 2)

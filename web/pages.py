@@ -7,12 +7,13 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, g, render_template
+from flask import Blueprint, Flask, Response, current_app, g, make_response, render_template
 from flask.typing import ResponseReturnValue
 
 from errors import StartError
 from version import __version__
 from web.collaborators import current_settings
+from web.owner import remember_browser
 from web.security import content_security_policy
 
 IMPORT_MAP = "vendor/importmap.json"  # below static/
@@ -24,13 +25,14 @@ pages = Blueprint("pages", __name__)
 @pages.get("/")
 def show_page() -> ResponseReturnValue:
     settings = current_settings()
-    return render_template(
+    page = render_template(
         "index.html",
         import_map=_current_import_map(),
         default_model=settings.default_model,
         default_language=settings.default_language,
         version=__version__,
     )
+    return remember_browser(make_response(page))
 
 
 def register_pages(app: Flask) -> None:

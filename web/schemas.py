@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from optimizer.journal import EventKind
 from optimizer.task import TaskStatus
 from whisper_core.options import Mode
 
@@ -99,6 +100,15 @@ class Waiting(BaseModel):
     data: dict[str, float | int | str]
 
 
+class Expected(BaseModel):
+    """Seconds from now."""
+
+    start_seconds: float
+    end_seconds: float
+    earliest_end_seconds: float
+    latest_end_seconds: float
+
+
 class TaskFault(BaseModel):
     code: str
     message: str
@@ -117,6 +127,7 @@ class TaskBody(BaseModel):
     windows_done: int
     position: int | None
     eta_seconds: float | None
+    expected: Expected | None
     waiting_reason: str | None
     waiting: Waiting | None
     attempts: int
@@ -159,6 +170,17 @@ class ModelsAnswer(BaseModel):
     languages: dict[str, str]
 
 
+class TaskEventBody(BaseModel):
+    at: str
+    code: str
+    data: dict[str, Any]
+    text: str
+
+
+class TimelineAnswer(BaseModel):
+    events: list[TaskEventBody]
+
+
 class FetchAnswer(BaseModel):
     model: str
 
@@ -171,6 +193,82 @@ class SystemAnswer(BaseModel):
     devices: list[dict[str, Any]]
     counts: dict[str, int]
     limits: dict[str, Any]
+
+
+class HistoryQuery(Request):
+    hours: float = Field(1, ge=0.1, le=168, description="how far back")
+
+
+class SystemEventsQuery(Request):
+    kind: EventKind | None = Field(None, description="only events of this kind")
+    limit: int = Field(100, ge=1, le=500)
+    before: int | None = Field(None, ge=1, le=2**53, description="only events older than the one with this id")
+
+
+class LogQuery(Request):
+    limit: int = Field(200, ge=1, le=1000)
+
+
+class DeviceMemorySample(BaseModel):
+    """Bytes."""
+
+    total: int
+    headroom: int
+    reserved: int
+    used: int
+    others: int
+    models: dict[str, int]
+
+
+class SampleBody(BaseModel):
+    at: float = Field(description="seconds since 1970, at the end of the span")
+    span_seconds: float
+    throughput: float = Field(description="seconds of sound per second")
+    running: float
+    waiting: float
+    retrying: float
+    started: int
+    completed: int
+    failed: int
+    mean_wait_seconds: float | None
+    p95_wait_seconds: float | None
+    occupancy: float
+    devices: dict[str, DeviceMemorySample]
+    speeds: dict[str, dict[str, float]] = Field(description="times real time of one task, by device and model")
+
+
+class TuningChange(BaseModel):
+    at: float
+    text: str
+    data: dict[str, Any]
+
+
+class HistoryAnswer(BaseModel):
+    samples: list[SampleBody]
+    changes: list[TuningChange]
+
+
+class SystemEventBody(BaseModel):
+    id: int
+    at: float
+    kind: EventKind
+    text: str
+    data: dict[str, Any]
+
+
+class SystemEventsAnswer(BaseModel):
+    events: list[SystemEventBody]
+
+
+class LogLineBody(BaseModel):
+    at: float
+    level: str
+    logger: str
+    message: str
+
+
+class LogAnswer(BaseModel):
+    lines: list[LogLineBody]
 
 
 class HealthAnswer(BaseModel):

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 from config import Settings
 from optimizer.events import Listener, WindowFinished
+from optimizer.journal import EventKind, SystemEvent
 from optimizer.task import Priority, TaskFilter, TaskOptions, TaskStatus
+from optimizer.timeline import TaskEvent
 from optimizer.views import Submission, TaskView
 from whisper_core.transcript import Transcript
 
@@ -48,6 +50,7 @@ class SystemPort(Protocol):
         priority: Priority,
         device: str,
         idempotency_key: str | None,
+        owner: str,
     ) -> Submission: ...
 
     def task(self, task_id: str, /) -> TaskView:
@@ -71,6 +74,9 @@ class SystemPort(Protocol):
 
     def delete(self, task_id: str, /) -> None: ...
 
+    def timeline(self, task_id: str, /) -> list[TaskEvent]:
+        """What happened to the task, oldest first."""
+
     def models(self) -> Any: ...
 
     def status(self) -> dict[str, Any]: ...
@@ -78,6 +84,12 @@ class SystemPort(Protocol):
     def set_limits(
         self, max_concurrent_tasks: int | None = None, max_batch_size: int | None = None
     ) -> dict[str, Any]: ...
+
+    def history(self, hours: float, /) -> dict[str, Any]:
+        """The monitor's samples and the changes of the last so many hours."""
+
+    def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
+        """What was decided and changed, newest first."""
 
     def fetch_model(self, name: str, /) -> None: ...
 

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optimizer.events import WindowFinished
+from optimizer.forecast_record import Interval
 from optimizer.task import ErrorInfo, TaskStatus
+from optimizer.timeline import TaskEvent
 from optimizer.views import TaskView
 from optimizer.waiting_reasons import WaitReason
 
@@ -35,6 +37,7 @@ def task_json(view: TaskView) -> dict[str, Any]:
         "windows_done": task.windows_done,
         "position": view.position,
         "eta_seconds": view.eta_seconds,
+        "expected": _expected_json(view.expected),
         "waiting_reason": None if view.waiting_reason is None else view.waiting_reason.text,
         "waiting": _waiting_json(view.waiting_reason),
         "attempts": task.attempt,
@@ -47,6 +50,10 @@ def task_json(view: TaskView) -> dict[str, Any]:
         "started_at": timestamp(task.started_at),
         "finished_at": timestamp(task.finished_at),
     }
+
+
+def task_event_json(event: TaskEvent) -> dict[str, Any]:
+    return {"at": timestamp(event.at), "code": event.code, "data": dict(event.data), "text": event.text}
 
 
 def counts_json(counts: Mapping[TaskStatus, int]) -> dict[str, int]:
@@ -83,6 +90,18 @@ def timestamp(moment: datetime | None) -> str | None:
 
 def _waiting_json(reason: WaitReason | None) -> dict[str, Any] | None:
     return None if reason is None else {"code": reason.code.value, "data": dict(reason.data)}
+
+
+def _expected_json(expected: Interval | None) -> dict[str, float] | None:
+    """Seconds from now."""
+    if expected is None:
+        return None
+    return {
+        "start_seconds": round(expected.start, 1),
+        "end_seconds": round(expected.end, 1),
+        "earliest_end_seconds": round(expected.earliest_end, 1),
+        "latest_end_seconds": round(expected.latest_end, 1),
+    }
 
 
 def _error_json(error: ErrorInfo | None) -> dict[str, str] | None:

@@ -11,6 +11,7 @@ from errors import BadRequestError, FileTooLargeError, InvalidOptionError, Missi
 from optimizer.views import Submission
 from web.collaborators import current_settings, current_system
 from web.names import display_name
+from web.owner import owner_of
 from web.system_port import UploadPort
 from web.task_form import FILE_FIELD, read_idempotency_key, read_task_form
 
@@ -95,6 +96,7 @@ def _submit(own_request: StreamingRequest, idempotency_key: str | None) -> Submi
         priority=form.priority,
         device=form.device,
         idempotency_key=idempotency_key,
+        owner=owner_of(own_request),
     )
 
 

@@ -21,12 +21,20 @@ class TaskWatch(Protocol):
     def should_stop(self) -> bool:
         """Whether the task is to end early. Cheap: asked between decoding steps."""
 
+    def should_step_aside(self) -> bool:
+        """Whether the task is to end, by `stopped`, where nothing of it is lost: as soon as no window of it is at work.
+        Cheap, as `should_stop`, which goes before it."""
+
+    def note(self, code: str, data: dict[str, int | float | str]) -> None:
+        """Something that happened to the task, for its timeline; see protocol.TaskNote. It goes on."""
+
     def done(self, transcript: Transcript, peak_bytes: int) -> None:
         """peak_bytes: the engine's growth beyond its idle use, divided by the most tasks that ran at the same time;
         0 when it was not measured."""
 
     def stopped(self) -> None:
-        """Ended because `should_stop` said so, perhaps in the middle of a window, which is then done again later."""
+        """Ended because `should_stop` said so, perhaps in the middle of a window, which is then done again later; or
+        because `should_step_aside` did."""
 
     def failed(self, error: Exception) -> None: ...
 

@@ -50,10 +50,15 @@ class RunTask:
 
 @dataclass(frozen=True)
 class StopTask:
-    """End the task as soon as the engine can. Answered by TaskStopped (or TaskDone when that came first)."""
+    """End the task as soon as the engine can. Answered by TaskStopped (or TaskDone when that came first).
+
+    at_window: end it where nothing of it is lost: at once when it stands between two windows, else when the one at work
+    has been reported. A StopTask without it may follow and goes before it.
+    """
 
     task_id: str
     lease_token: str
+    at_window: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,20 @@ class TaskStopped:
 
 
 @dataclass(frozen=True)
+class TaskNote:
+    """Something that happened to a running task and belongs into its timeline; the task goes on.
+
+    code, data: as the timeline has them. `memory`: {"step": "batch_shrunk", "windows": decoded at the same time when
+    memory ran out, "slots": from now on}.
+    """
+
+    task_id: str
+    lease_token: str
+    code: str
+    data: dict[str, int | float | str]
+
+
+@dataclass(frozen=True)
 class TaskFailed:
     """code, message: of an `errors` class; the message is public, `detail` is for the log only.
 
@@ -159,15 +178,24 @@ class Heartbeat:
 
 
 Report = Union[
-    WorkerReady, ModelLoaded, ModelUnloaded, ModelLoadFailed, WindowDone, TaskDone, TaskStopped, TaskFailed, Heartbeat
+    WorkerReady,
+    ModelLoaded,
+    ModelUnloaded,
+    ModelLoadFailed,
+    WindowDone,
+    TaskDone,
+    TaskStopped,
+    TaskNote,
+    TaskFailed,
+    Heartbeat,
 ]
 
 _MESSAGES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
         LoadModel, UnloadModel, RunTask, StopTask, Shutdown,
-        WorkerReady, ModelLoaded, ModelUnloaded, ModelLoadFailed, WindowDone, TaskDone, TaskStopped, TaskFailed,
-        Heartbeat,
+        WorkerReady, ModelLoaded, ModelUnloaded, ModelLoadFailed, WindowDone, TaskDone, TaskStopped, TaskNote,
+        TaskFailed, Heartbeat,
     )
 }  # fmt: skip
 

@@ -27,7 +27,10 @@ class SequentialEngine(ABC):
     def run(
         self, command: RunTask, on_window: Callable[[WindowResult], None], should_stop: Callable[[], bool]
     ) -> Transcript | None:
-        """Transcribe; None when `should_stop` said so. Raises TaskError's subclasses."""
+        """Transcribe; None when `should_stop` said so, which is asked where nothing of a window would be lost.
+
+        Raises TaskError's subclasses.
+        """
 
     @abstractmethod
     def task_peak_bytes(self) -> int:
@@ -45,11 +48,15 @@ class SequentialEngine(ABC):
         if not self._begun:
             return
         command, watch = self._begun.popleft()
-        if watch.should_stop():
+
+        def should_end() -> bool:
+            return watch.should_stop() or watch.should_step_aside()
+
+        if should_end():
             watch.stopped()
             return
         try:
-            transcript = self.run(command, watch.window, watch.should_stop)
+            transcript = self.run(command, watch.window, should_end)
         except DeviceLostError as error:
             for other in (watch, *(waiting for _, waiting in self._begun)):
                 other.failed(error)

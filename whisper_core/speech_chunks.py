@@ -30,11 +30,20 @@ Run = tuple[int, int]  # first window, and the one after the last
 
 @dataclass(frozen=True)
 class Chunk:
-    """Mel frames (10 ms) of the recording: where it starts and ends, and where its last speech ends."""
+    """Mel frames (10 ms) of the recording: where it starts and ends, and where its last speech ends.
+
+    speech: where somebody speaks in it; the first frame, and the one after the last.
+    """
 
     start: int
     end: int
     speech_end: int
+    speech: tuple[tuple[int, int], ...] = ()
+
+    def speech_after(self, frame: int) -> tuple[int, int]:
+        """Frames of speech from `frame` on, and where the first of it begins (the chunk's end when there is none)."""
+        later = [(max(start, frame), end) for start, end in self.speech if end > frame]
+        return sum(end - start for start, end in later), later[0][0] if later else self.end
 
 
 class ChunkCutter:
@@ -71,6 +80,10 @@ class ChunkCutter:
             start=max(self._previous_end, _frame_of(start) - MARGIN_FRAMES),
             end=min(self._content_frames, speech_end + min(MARGIN_FRAMES, _frame_of(pause) // 2)),
             speech_end=speech_end,
+            speech=tuple(
+                (_frame_of(start + first), _frame_of(start + last))
+                for first, last in speech_runs(self._scan.probabilities(start, end - start))
+            ),
         )
         self._previous_end = chunk.end
         self._position = _window_of(chunk.end)

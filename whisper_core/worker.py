@@ -128,6 +128,12 @@ class _TaskReports:
     def should_stop(self) -> bool:
         return self._inbox.should_stop(self._token)
 
+    def should_step_aside(self) -> bool:
+        return self._inbox.should_step_aside(self._token)
+
+    def note(self, code: str, data: dict[str, int | float | str]) -> None:
+        self._outbox.send(protocol.TaskNote(self._task_id, self._token, code, data))
+
     def done(self, transcript: Transcript, peak_bytes: int) -> None:
         seconds = time.perf_counter() - self._began
         self._end(protocol.TaskDone(self._task_id, self._token, transcript, peak_bytes, seconds))
@@ -201,7 +207,7 @@ class _Worker:
 
     def _begin(self, command: RunTask) -> None:
         watch = _TaskReports(command, self._inbox, self._outbox)
-        if watch.should_stop():
+        if watch.should_stop() or watch.should_step_aside():
             watch.stopped()
         else:
             self._engine.begin(command, watch)

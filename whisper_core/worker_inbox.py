@@ -32,6 +32,7 @@ class WorkerInbox:
         self._lock = threading.Lock()
         self._tasks: dict[str, str] = {}  # lease token -> task id, of the tasks that are here
         self._stopped: set[str] = set()  # lease tokens, of those too
+        self._stepping_aside: set[str] = set()
         self._is_closing = threading.Event()
         self._is_over = False
         self._thread = threading.Thread(target=self._read, name="commands", daemon=True)
@@ -70,11 +71,16 @@ class WorkerInbox:
         with self._lock:
             return lease_token in self._stopped
 
+    def should_step_aside(self, lease_token: str) -> bool:
+        with self._lock:
+            return lease_token in self._stepping_aside
+
     def forget(self, lease_token: str) -> None:
         """The task has been answered."""
         with self._lock:
             self._tasks.pop(lease_token, None)
             self._stopped.discard(lease_token)
+            self._stepping_aside.discard(lease_token)
 
     def task_ids(self) -> tuple[str, ...]:
         """The tasks that are here: not begun yet, or running."""
@@ -103,7 +109,7 @@ class WorkerInbox:
             case StopTask():
                 with self._lock:
                     if message.lease_token in self._tasks:  # else it was answered already
-                        self._stopped.add(message.lease_token)
+                        (self._stepping_aside if message.at_window else self._stopped).add(message.lease_token)
             case RunTask():
                 with self._lock:
                     self._tasks[message.lease_token] = message.task_id

@@ -1,6 +1,6 @@
 /** One strip: each device with its memory and its loaded models, the models being fetched, and how fast it all goes. */
 import { html } from 'htm/preact'
-import { formatBytes, formatNumber, formatPercent, t } from '../i18n.js'
+import { adviceWords, formatBytes, formatNumber, formatPercent, t } from '../i18n.js'
 import { system } from '../store.js'
 import { Icon } from './icons.js'
 
@@ -66,7 +66,7 @@ function Fetch({ fetch }) {
 
 function Throughput({ state }) {
   const speed = state.throughput?.audio_seconds_per_second ?? 0
-  const notes = (state.advice ?? []).map((note) => (typeof note === 'string' ? note : note.message)).filter(Boolean)
+  const notes = (state.advice_items ?? []).map(adviceWords)
   if (!speed && !notes.length && state.path !== 'plain') return null
   return html`<div class="device-notes">
     ${speed > 0 && html`<span title=${t('devices.throughput_hint')} data-testid="throughput">${t('devices.throughput', { speed: formatNumber(speed, 1) })}</span>`}

@@ -2,6 +2,7 @@
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
+import { showQueue } from '../address.js'
 import { filesOf, hasFiles } from '../files.js'
 import { formatBytes, formatNumber, t } from '../i18n.js'
 import { isInUse } from '../inuse.js'
@@ -61,6 +62,7 @@ function listenForDrops() {
     if (!hasFiles(event)) return
     event.preventDefault()
     isOver.value = false
+    showQueue()
     const fields = chosenFields()
     addFiles(await filesOf(event.dataTransfer), fields)
   }

@@ -1,5 +1,6 @@
-/** The top of the page: its name, whether it is live, and the two switches. */
+/** The top of the page: its name, its views, whether it is live, and the two switches. */
 import { html } from 'htm/preact'
+import { VIEWS, view } from '../address.js'
 import { LANGUAGE_TITLES, language, t } from '../i18n.js'
 import { connection } from '../live.js'
 import { THEMES, theme } from '../preferences.js'
@@ -10,8 +11,9 @@ const SHORT_TITLES = { en: 'EN', zh: '中文' }
 
 export function Header() {
   return html`<header class="top">
-    <a class="skip" href="#queue" onClick=${skipToQueue}>${t('app.skip')}</a>
+    <a class="skip" href="#queue" onClick=${skipToContent}>${t('app.skip')}</a>
     <div class="brand"><${Mark} /><h1>${t('title')}</h1></div>
+    <${Views} />
     <${Connection} />
     <div class="switches">
       <fieldset class="segmented" data-testid="theme">
@@ -26,6 +28,12 @@ export function Header() {
       </fieldset>
     </div>
   </header>`
+}
+
+function Views() {
+  return html`<nav class="segmented views" aria-label=${t('views.label')}>
+    ${VIEWS.map((name) => html`<a href="#${name}" aria-current=${view.value === name ? 'page' : undefined} data-testid="view-${name}">${t(`views.${name}`)}</a>`)}
+  </nav>`
 }
 
 function Choice({ group, value, choice, label, content }) {
@@ -44,7 +52,7 @@ function Connection() {
 }
 
 /** The address holds the open task, so the link moves the focus itself. */
-function skipToQueue(event) {
+function skipToContent(event) {
   event.preventDefault()
-  document.getElementById('queue').focus()
+  document.getElementById(view.value === 'queue' ? 'queue' : 'system-title').focus()
 }

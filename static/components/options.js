@@ -1,11 +1,12 @@
 /** What is asked for with the next files: model, language, task, priority, device, and three rarer wishes. */
 import { computed, signal } from '@preact/signals'
 import { html } from 'htm/preact'
+import { openId } from '../address.js'
 import { startModelFetch } from '../api.js'
 import { formatBytes, formatPercent, language as pageLanguage, languageName, locale, t } from '../i18n.js'
 import { isInUse } from '../inuse.js'
 import { preference } from '../preferences.js'
-import { models, openId, refreshModels, system } from '../store.js'
+import { models, refreshModels, system } from '../store.js'
 import { toast, toastError } from '../toasts.js'
 import { Icon } from './icons.js'
 

@@ -1,8 +1,10 @@
 /** One task of the queue: what it is, how it stands, and what can be done with it. */
 import { html } from 'htm/preact'
+import { openId, openTask } from '../address.js'
+import { expectedWords } from '../expected.js'
 import { errorWords, formatAgo, formatBytes, formatClock, formatMoment, formatNumber, formatPercent, formatSpan, languageName, t, waitingWords } from '../i18n.js'
 import * as selection from '../selection.js'
-import { isFinished, isRunning, isWaiting, models, openId, openTask, system, taskOf } from '../store.js'
+import { isFinished, isRunning, isWaiting, models, system, taskOf } from '../store.js'
 import { eachHalfMinute, eachSecond } from '../ticker.js'
 import { lastWords, transcriptOf } from '../transcripts.js'
 import { waitingNow } from '../waitingnow.js'
@@ -91,10 +93,12 @@ function Waiting({ task }) {
   const waiting = waitingNow(task, system.value?.fetches, eachSecond.value)
   const isPlaceOnly = task.position && waiting?.code === 'tasks_ahead'
   const reason = isPlaceOnly ? '' : waitingWords(waiting, task.waiting_reason)
-  const place = waiting?.code === 'retry_delay' ? null : task.position === 1 ? t('task.next') : task.position ? t('task.position', { position: task.position }) : null
+  const place = waiting?.data?.seconds !== undefined ? null : task.position === 1 ? t('task.next') : task.position ? t('task.position', { position: task.position }) : null
+  const expected = expectedWords(task, eachSecond.value)
   return html`<div class="waiting">
     ${place && html`<span class="place" data-testid="position">${place}</span>`}
     ${reason && html`<span class="reason" data-testid="waiting-reason">${reason}</span>`}
+    ${expected && html`<span class="expected" title=${expected.start} data-testid="expected">${expected.end}</span>`}
     ${task.error && html`<span class="problem-note">${errorWords(task.error)}</span>`}
     ${task.status === 'retrying' && html`<span>${t('task.attempt', { attempt: task.attempts + 1, max: task.max_attempts })}</span>`}
     <select class="mini" aria-label=${t('task.priority_of', { name: task.filename })} title=${t('option.priority')} value=${task.priority} data-testid="task-priority"

@@ -1,9 +1,11 @@
 /** An open task: player, text with times, search, copy and every format. Beside the queue where there is room. */
 import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { closeTask } from '../address.js'
+import { expectedWords } from '../expected.js'
 import { errorWords, formatBytes, formatPercent, t, waitingWords } from '../i18n.js'
 import * as selection from '../selection.js'
-import { closeTask, isFinished, isRunning, isWaiting, loadTask, system, taskOf } from '../store.js'
+import { isFinished, isRunning, isWaiting, loadTask, system, taskOf } from '../store.js'
 import { eachSecond } from '../ticker.js'
 import { toast } from '../toasts.js'
 import { loadTranscript, transcriptOf } from '../transcripts.js'
@@ -15,6 +17,7 @@ import { Icon } from './icons.js'
 import { Player } from './player.js'
 import { Segments } from './segments.js'
 import { Meta, TimeLeft } from './taskrow.js'
+import { Timeline } from './timeline.js'
 
 /** isModal: the panel covers the page (on a phone). */
 export function TranscriptPanel({ id, isModal }) {
@@ -66,6 +69,7 @@ function Content({ task }) {
     </header>
     <${Meta} task=${task} />
     <${Memory} memory=${task.memory} />
+    <${Timeline} task=${task} />
     <${Player} task=${task} player=${player} />
     <${Tools} task=${task} content=${content} words=${words} setWords=${setWords} />
     <${Progress} task=${task} />
@@ -86,9 +90,15 @@ function Progress({ task }) {
     return html`<div class="bar-row" role="status"><progress value=${task.progress} max="1" aria-label=${t('task.progress', { name: task.filename })}></progress>
       <span class="figures">${formatPercent(task.progress)}</span><${TimeLeft} task=${task} /></div>`
   }
-  if (isWaiting(task)) return html`<p class="hint">${waitingWords(waitingNow(task, system.value?.fetches, eachSecond.value), task.waiting_reason) || t('transcript.waiting')}</p>`
+  if (isWaiting(task)) return html`<${WaitingHint} task=${task} />`
   if (task.status === 'failed' && task.error) return html`<p class="problem"><${Icon} name="alert" />${errorWords(task.error)}</p>`
   return null
+}
+
+function WaitingHint({ task }) {
+  const reason = waitingWords(waitingNow(task, system.value?.fetches, eachSecond.value), task.waiting_reason) || t('transcript.waiting')
+  const expected = expectedWords(task, eachSecond.value)
+  return html`<p class="hint"><span>${reason}</span>${expected && html`<span>${expected.start}</span><span>${expected.end}</span>`}</p>`
 }
 
 function Tools({ task, content, words, setWords }) {

@@ -1,8 +1,11 @@
 /** English words. {name} is filled in; {one, other} follows `count`. The keys are those of zh.js. */
+import system from './en-system.js'
+
 export default {
+  ...system,
   title: 'Whisper transcription',
   'app.name': 'Whisper',
-  'app.skip': 'Skip to the queue',
+  'app.skip': 'Skip to the content',
   'app.footer': 'Your recordings stay on this server.',
   'app.version': 'Version {version}',
   'app.public': 'This server can be reached from other machines and has no accounts: everyone who reaches it sees every recording.',
@@ -190,6 +193,7 @@ export default {
   'waiting.device_unknown': 'This server has no device {device}',
   'waiting.too_big': 'Cannot run here: it needs {needed_bytes} and {device} has {available_bytes}. Choose a smaller model.',
   'waiting.retry_delay': { one: 'Next try in {count} second', other: 'Next try in {count} seconds' },
+  'waiting.memory_delay': { one: 'No memory for it; next try in {count} second', other: 'No memory for it; next try in {count} seconds' },
   'waiting.preparing': 'The recording is being read',
 
   'error.network': 'The server does not answer.',

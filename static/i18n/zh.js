@@ -1,8 +1,11 @@
 /** 中文。键与 en.js 相同。 */
+import system from './zh-system.js'
+
 export default {
+  ...system,
   title: 'Whisper 语音转写',
   'app.name': 'Whisper',
-  'app.skip': '跳到队列',
+  'app.skip': '跳到主要内容',
   'app.footer': '录音只保存在这台服务器上。',
   'app.version': '版本 {version}',
   'app.public': '其他机器可以访问这台服务器，而且没有账户：能访问的人都能看到全部录音。',
@@ -190,6 +193,7 @@ export default {
   'waiting.device_unknown': '这台服务器没有 {device} 这个设备',
   'waiting.too_big': '这里无法运行：需要 {needed_bytes}，而 {device} 只有 {available_bytes}。请选择小一些的模型。',
   'waiting.retry_delay': { other: '{count} 秒后重试' },
+  'waiting.memory_delay': { other: '内存不足；{count} 秒后重试' },
   'waiting.preparing': '正在读取录音',
 
   'error.network': '服务器没有回应。',

@@ -1,17 +1,78 @@
-"""The server that the browser tests share: the real program, with tiny.en on the CPU."""
+"""The browser, and the servers that the browser tests share."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.server.conftest import server_in
+from tests.web.running_server import RunningServer
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
 
 
 @pytest.fixture(scope="module")
 def live_server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[str]:
-    """Its address. One server for all tests of the module, which therefore name their files apart."""
-    with server_in(tmp_path_factory.mktemp("live"), "main", MODELS_DIR=str(models_dir)) as server:
+    """The address of the real program, with tiny.en on the CPU and a measurement every other second.
+
+    One server for all tests of the module, which therefore name their files apart.
+    """
+    settings = {"MODELS_DIR": str(models_dir), "PERFORMANCE_MONITOR_INTERVAL": "2"}
+    with server_in(tmp_path_factory.mktemp("live"), "main", **settings) as server:
         yield server.address
+
+
+@pytest.fixture(scope="module")
+def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the web room around a FakeSystem, where nothing happens by itself."""
+    with RunningServer(tmp_path_factory.mktemp("quiet")) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: str) -> Iterator[Page]:
+    """An English page whose script errors and blocked contents fail the test."""
+    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    faults = watch_for_faults(page)
+    page.goto(live_server)
+    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "connected")
+    yield page
+    context.close()
+    assert faults == []
+
+
+def watch_for_faults(page: Page) -> list[str]:
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+
+    def on_console(message: Any) -> None:
+        if "Content Security Policy" in message.text:
+            faults.append(message.text)
+
+    page.on("console", on_console)
+    return faults

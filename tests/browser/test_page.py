@@ -7,30 +7,17 @@ one server.
 from __future__ import annotations
 
 import re
-import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.uploading import MINUTE, SHORT, SPANISH, expect_status, recording, task, upload, upload_and_wait
 
 pytestmark = pytest.mark.browser
 
-RECORDINGS = Path(__file__).parent.parent / "data"
-MINUTE, SPANISH, SHORT = "dev-minute-01.flac", "dev-spanish.flac", "librivox-0880.flac"
 FORMATS = ("txt", "srt", "vtt", "tsv", "json")
-TRANSCRIBING_MS = 270_000  # a minute of speech on a slow CPU, with the model loaded first
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
 # Takes note of every line of live text, however soon it is followed by the next one.
 NOTE_LIVE_TEXT = """() => {
     window.seenLines = new Set()
@@ -38,65 +25,6 @@ NOTE_LIVE_TEXT = """() => {
         .forEach((line) => window.seenLines.add(line.textContent)))
         .observe(document.body, {childList: true, subtree: true, characterData: true, attributes: true})
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, live_server: str) -> Iterator[Page]:
-    """An English page whose script errors and blocked contents fail the test."""
-    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    faults = watch_for_faults(page)
-    page.goto(live_server)
-    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "connected")
-    yield page
-    context.close()
-    assert faults == []
-
-
-def watch_for_faults(page: Page) -> list[str]:
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-
-    def on_console(message: Any) -> None:
-        if "Content Security Policy" in message.text:
-            faults.append(message.text)
-
-    page.on("console", on_console)
-    return faults
-
-
-def upload(page: Page, *files: tuple[str, bytes]) -> None:
-    page.get_by_test_id("file-input").set_input_files(
-        [{"name": name, "mimeType": "application/octet-stream", "buffer": content} for name, content in files]
-    )
-
-
-def recording(name: str) -> bytes:
-    return (RECORDINGS / name).read_bytes()
-
-
-def task(page: Page, filename: str) -> Locator:
-    return page.locator(f'[data-testid="task"][data-filename="{filename}"]')
-
-
-def expect_status(page: Page, filename: str, status: str, timeout: float = TRANSCRIBING_MS) -> None:
-    expect(task(page, filename)).to_have_attribute("data-status", status, timeout=timeout)
-
-
-def upload_and_wait(page: Page, filename: str, source: str = SHORT) -> None:
-    upload(page, (filename, recording(source)))
-    expect_status(page, filename, "completed")
 
 
 def test_three_recordings_show_their_text_while_it_comes_and_end_completed(page: Page) -> None:
@@ -345,3 +273,33 @@ def test_the_focus_goes_along_when_a_task_moves_to_another_group(page: Page) -> 
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("transcript")).to_have_count(0)
     expect(task(page, "moves.flac").get_by_test_id("open")).to_be_focused()
+
+
+def test_the_system_view_tells_what_the_machine_and_a_task_did(page: Page) -> None:
+    upload_and_wait(page, "measured.flac")
+    page.get_by_test_id("view-system").click()
+    for name in ("plot-memory-cpu", "plot-queue", "plot-throughput", "plot-waits", "plot-speeds"):
+        expect(page.locator(f'[data-testid="{name}"] canvas')).to_be_visible(timeout=30_000)
+    expect(page.locator('[data-testid="slots"][data-device="cpu"]')).to_be_visible()
+    expect(page.get_by_test_id("log-line").first).to_be_visible()
+    decision = page.get_by_test_id("event").filter(has_text="measured.flac").first
+    expect(decision).to_contain_text("started on cpu with tiny.en", timeout=30_000)
+    expect(page.get_by_test_id("system-error")).to_have_count(0)
+
+    decision.get_by_role("link").click()
+    page.get_by_test_id("timeline").locator("summary").click()
+    codes = page.get_by_test_id("steps").locator("[data-code]")
+    expect(codes.first).to_have_attribute("data-code", "uploaded")
+    expect(codes.last).to_have_attribute("data-code", "completed")
+    assert {"decoded", "started"} <= {each.get_attribute("data-code") for each in codes.all()}
+
+
+def test_a_limit_is_changed_on_the_system_view(page: Page, live_server: str) -> None:
+    page.get_by_test_id("view-system").click()
+    stepper = page.get_by_test_id("limit-max_batch_size")
+    before = int(stepper.get_by_test_id("value").input_value())
+    with page.expect_response(f"{live_server}/api/system") as answer:
+        stepper.get_by_test_id("less" if before > 1 else "more").click()
+    after = before - 1 if before > 1 else before + 1
+    assert answer.value.json()["limits"]["max_batch_size"] == after
+    expect(stepper.get_by_test_id("value")).to_have_value(str(after))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from optimizer.due_times import FIRST_COME, DueTimes
 from optimizer.queue_manager import IntelligentQueueManager
 from optimizer.store import TaskStore
 from optimizer.task import ErrorInfo, NewTask, Priority, Task, TaskOptions
@@ -22,7 +23,9 @@ _boots = itertools.count()
 class Queue:
     """One run of the server's queue; `changed` collects what it announced."""
 
-    def __init__(self, data_dir: Path, clock: FakeClock, max_queued: int = 1000) -> None:
+    def __init__(
+        self, data_dir: Path, clock: FakeClock, max_queued: int = 1000, due_times: DueTimes = FIRST_COME
+    ) -> None:
         self.clock = clock
         self.changed: list[str] = []
         self.store = TaskStore(data_dir)
@@ -35,6 +38,7 @@ class Queue:
             max_queued=max_queued,
             retry_delay=lambda attempt: RETRY_DELAY_S * attempt,
             on_change=self.changed.append,
+            due_times=due_times,
         )
         self.report = self.manager.recover()
 

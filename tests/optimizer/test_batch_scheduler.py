@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
-from optimizer.placement import DeviceView, ModelView
-from optimizer.policy import Plan, PlanLimits, plan, plan_in_order
+from optimizer.due_times import FIRST_COME
+from optimizer.placement import DeviceView, ModelView, Why
+from optimizer.plain_path import plan_in_order
+from optimizer.plan import Plan, PlanLimits
+from optimizer.policy import plan
 from optimizer.task import Priority
 from optimizer.waiting import WaitingIndex, WaitingTask, WaitingView
 from optimizer.waiting_reasons import WaitCode, in_gigabytes, preparing, retry_delay
-from tests.optimizer.planning import EVERY_MODEL, GB, RoundEstimates, decide, device, started, task
+from tests.optimizer.planning import EVERY_MODEL, GB, TIMES, RoundEstimates, decide, device, started, task
 
 LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
+LARGE = "large"
 
 
 # --- order -------------------------------------------------------------------------------------------------------
@@ -29,16 +34,72 @@ def test_a_higher_priority_comes_before_a_loaded_model() -> None:
     assert started(decision) == [("t2", "cuda:0")]
 
 
-def test_a_loaded_model_comes_before_a_smaller_one() -> None:
-    assert started(decide([task(1, "tiny"), task(2, "medium")], [device(resident=["medium"])])) == [("t2", "cuda:0")]
+def test_the_shortest_work_goes_first() -> None:
+    tasks = [task(1, audio_seconds=600.0), task(2, audio_seconds=30.0), task(3, audio_seconds=60.0)]
+    assert started(decide(tasks, [device()])) == [("t2", "cuda:0")]
+
+
+def test_what_counts_is_the_work_that_is_left() -> None:
+    tasks = [task(1, audio_seconds=600.0, audio_left_seconds=20.0), task(2, audio_seconds=30.0)]
+    assert started(decide(tasks, [device()])) == [("t1", "cuda:0")]
+
+
+def test_a_task_that_waited_long_enough_is_passed_by_no_shorter_one() -> None:
+    tasks = [task(1, audio_seconds=600.0, waiting_since=0.0), task(2, audio_seconds=30.0, waiting_since=300.0)]
+    assert started(decide(tasks, [device()], now=301.0)) == [("t1", "cuda:0")]
 
 
 def test_a_smaller_model_comes_before_earlier_arrival() -> None:
     assert started(decide([task(1, "large"), task(2, "tiny")], [device()])) == [("t2", "cuda:0")]
 
 
+def test_a_loaded_model_goes_first_where_loading_another_one_would_take_longer() -> None:
+    tasks = [task(1, "tiny"), task(2, "tiny", audio_seconds=90.0), task(3, "base", audio_seconds=40.0)]
+    assert started(decide(tasks, [device(resident=["base"])])) == [("t3", "cuda:0")]
+
+
+def test_a_load_is_paid_for_a_task_that_is_due_so_much_earlier() -> None:
+    tasks = [task(1, "tiny"), task(2, "medium")]
+    assert started(decide(tasks, [device(resident=["medium"])])) == [("t1", "cuda:0")]
+
+
+def test_a_load_that_pushes_another_model_out_counts_twice() -> None:
+    tasks = [task(1, "tiny"), task(2, "base", audio_seconds=70.0)]
+    assert started(decide(tasks, [device(resident=["base"])])) == [("t1", "cuda:0")]
+    crowded = device(resident=["base"], capacity=2_900_000_000)
+    assert started(decide(tasks, [crowded])) == [("t2", "cuda:0")]
+
+
 def test_of_equals_the_one_that_came_first_starts() -> None:
     assert started(decide([task(5), task(3), task(4)], [device()])) == [("t3", "cuda:0")]
+
+
+def test_an_owner_who_had_much_is_set_back() -> None:
+    tasks = [task(1, owner="a"), task(2, owner="b", audio_seconds=120.0)]
+    assert started(decide(tasks, [device()])) == [("t1", "cuda:0")]
+    assert started(decide(tasks, [device()], lags={"a": 60.0})) == [("t2", "cuda:0")]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "resident", "rounds", "why"),
+    [
+        ([task(1), task(2)], [], 1, Why.ARRIVAL),
+        ([task(1, audio_seconds=600.0), task(2)], [], 1, Why.SHORTEST),
+        ([task(1, "tiny"), task(3, "base", audio_seconds=40.0)], ["base"], 1, Why.RESIDENT_MODEL),
+        ([task(1, device="cuda:1"), task(2, audio_seconds=90.0)], [], 1, Why.FITS),
+        ([task(1, LARGE), task(2, priority=HIGH, waiting_since=500.0)], [], 2, Why.STARVING),
+    ],
+)
+def test_a_decision_says_why(tasks: list[WaitingTask], resident: list[str], rounds: int, why: Why) -> None:
+    (assignment,) = decide(tasks, [device(resident=resident, rounds=rounds)], now=501.0).assignments
+    assert assignment.why is why
+
+
+def test_a_decision_says_how_many_it_passed() -> None:
+    tasks = [*(task(seq, audio_seconds=600.0) for seq in range(5)), task(9, audio_seconds=30.0), task(10)]
+    first, second = decide(tasks, [device(slots=2)]).assignments
+    assert (first.task_id, first.passed, first.why) == ("t9", 5, Why.SHORTEST)
+    assert (second.task_id, second.passed, second.why) == ("t10", 5, Why.TOGETHER)
 
 
 def test_the_order_in_which_tasks_are_listed_does_not_matter() -> None:
@@ -270,16 +331,22 @@ def test_an_idle_device_never_waits_for_memory_for_a_batch() -> None:
 # --- starvation --------------------------------------------------------------------------------------------------
 
 
-def test_on_its_turn_the_longest_starving_task_goes_first() -> None:
-    tasks = [task(1, "large", LOW, waiting_since=0.0), task(2, "tiny", HIGH, waiting_since=299.0)]
-    resident = ["tiny"]
-    now = 301.0
+def test_on_its_turn_the_task_that_is_due_first_passes_others_that_are_due_much_later() -> None:
+    tasks = [task(1, "large", LOW, waiting_since=0.0), task(2, "tiny", HIGH, waiting_since=500.0)]
+    resident, now = ["tiny"], 501.0
     assert started(decide(tasks, [device(rounds=2, resident=resident)], now=now)) == [("t1", "cuda:0")]
     assert started(decide(tasks, [device(rounds=3, resident=resident)], now=now)) == [("t2", "cuda:0")]
-    assert started(decide(tasks, [device(rounds=2, resident=resident)], now=299.0)) == [("t2", "cuda:0")]
+    sooner = [tasks[0], task(2, "tiny", HIGH, waiting_since=300.0)]
+    assert started(decide(sooner, [device(rounds=2, resident=resident)], now=301.0)) == [("t2", "cuda:0")]
 
 
-def test_a_device_drains_for_a_starving_task_that_is_short_of_memory() -> None:
+def test_long_waits_alone_do_not_turn_the_order_round() -> None:
+    """Where everybody waits long, the short ones still go first."""
+    tasks = [task(1, audio_seconds=9000.0), task(2, waiting_since=1000.0)]
+    assert started(decide(tasks, [device(rounds=2)], now=3000.0)) == [("t2", "cuda:0")]
+
+
+def test_a_device_drains_for_a_task_that_is_due_first_and_short_of_memory() -> None:
     busy = device(rounds=2, running=1, slots=4, resident=["medium"], running_models=["medium"], capacity=14 * GB)
     tasks = [task(1, "large", waiting_since=0.0), task(2, "tiny", HIGH, waiting_since=300.0)]
     decision = decide(tasks, [busy], now=301.0)
@@ -360,7 +427,8 @@ def test_reasons_of_tasks_that_the_policy_does_not_see() -> None:
 
 
 def in_order(tasks: list[WaitingTask], *devices: DeviceView, models: dict[str, ModelView] = EVERY_MODEL) -> Plan:
-    return plan_in_order(WaitingView.of(tasks), devices, RoundEstimates(), models)
+    arrived = [replace(each, due=FIRST_COME.due(each.model, 0.0, each.waiting_since)) for each in tasks]
+    return plan_in_order(WaitingView.of(arrived), devices, RoundEstimates(), models)
 
 
 def test_the_plain_path_is_first_come_first_served_whatever_else() -> None:
@@ -385,12 +453,16 @@ def test_the_plain_path_passes_over_what_cannot_run_at_all() -> None:
 # --- the index of waiting tasks ----------------------------------------------------------------------------------
 
 
-def test_the_index_gives_positions_by_priority_then_arrival() -> None:
+def test_a_view_counts_what_is_ahead_by_priority_then_due_time() -> None:
     index = WaitingIndex()
-    for each in (task(4), task(2, priority=LOW), task(3, "tiny"), task(9, priority=HIGH)):
+    tasks = [task(4, "tiny"), task(2, priority=LOW), task(3), task(9, priority=HIGH)]
+    for each in tasks:
         index.add(each)
-    assert [index.position(f"t{seq}") for seq in (9, 3, 4, 2)] == [1, 2, 3, 4]
-    assert index.position("t1") is None
+    view = index.view()
+    assert [each.id for each in view.in_order()] == ["t9", "t4", "t3", "t2"]
+    assert [view.count_ahead_of(each) for each in tasks] == [1, 3, 2, 0]
+    assert view.count_ahead_of(task(5)) == 3
+    assert [view.count_arrived_before(NORMAL, seq) for seq in (3, 4, 5)] == [0, 1, 2]
 
 
 def test_a_view_does_not_change_with_the_index() -> None:
@@ -407,7 +479,7 @@ def test_a_view_does_not_change_with_the_index() -> None:
 def test_a_task_that_came_after_the_decision_has_no_reason_yet() -> None:
     index = WaitingIndex()
     index.add(task(1))
-    decision = plan(index.view(), [device(running=1)], RoundEstimates(), EVERY_MODEL, PlanLimits(), now=1.0)
+    decision = plan(index.view(), [device(running=1)], RoundEstimates(), TIMES, EVERY_MODEL, PlanLimits(), now=1.0)
     index.add(task(2))
     index.add(task(3, "tiny"))
     assert [decision.reason_for(f"t{seq}") is None for seq in (1, 2, 3)] == [False, True, True]
@@ -432,7 +504,7 @@ def test_a_decision_over_a_hundred_thousand_tasks_takes_milliseconds() -> None:
     durations = []
     for _ in range(5):
         begin = time.perf_counter()
-        decision = plan(view, devices, RoundEstimates(), EVERY_MODEL, PlanLimits(), now=10.0)
+        decision = plan(view, devices, RoundEstimates(), TIMES, EVERY_MODEL, PlanLimits(), now=10.0)
         durations.append(time.perf_counter() - begin)
     assert len(decision.assignments) == 2
     assert min(durations) < 0.05

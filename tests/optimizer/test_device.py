@@ -9,7 +9,8 @@ import pytest
 
 from errors import WorkerDiedError
 from optimizer import device as device_module
-from optimizer.device import Device, DeviceState
+from optimizer.device import Device
+from optimizer.device_status import DeviceState
 from optimizer.device_worker import WorkerConfig
 from optimizer.devices import DeviceSpec
 from optimizer.task import Priority, Task, TaskOptions, TaskStatus
@@ -109,6 +110,22 @@ def test_a_finished_task_gives_its_memory_back_and_a_foreign_report_does_not(dev
     assert device.pool.reserved_bytes == 2 * GB
     device.heard(protocol.TaskStopped("T1", "lease"))
     assert (device.pool.reserved_bytes, device.running) == (GB, {})
+
+
+def test_a_task_is_asked_once_to_step_aside_and_a_cancel_goes_before_it(
+    device: Device, worker: RecordingWorker
+) -> None:
+    ready(device)
+    hand_over(device)
+    worker.sent.clear()
+    device.step_aside("unknown")
+    device.step_aside("T1")
+    device.step_aside("T1")
+    device.stop_task("T1")
+    device.step_aside("T1")
+    assert worker.sent == [protocol.StopTask("T1", "lease", at_window=True), protocol.StopTask("T1", "lease")]
+    assert device.running["T1"].is_stepping_aside
+    assert device.running["T1"].is_stopping
 
 
 def test_a_device_has_one_slot_until_its_worker_says_how_many(device: Device) -> None:

@@ -91,12 +91,41 @@ def test_a_promise_follows_a_measurement(pool: GPUMemoryPool) -> None:
     pool.check()
 
 
-def test_a_device_that_comes_back_smaller_keeps_its_promises_or_is_not_resized(pool: GPUMemoryPool) -> None:
-    reserve(pool, "task-1", 4 * GB)
-    assert not pool.resize(5 * GB - 1)
-    assert pool.snapshot().total == 10 * GB
-    assert pool.resize(5 * GB)
-    assert pool.free_bytes == 0
+def test_what_others_use_stays_known_while_only_our_own_use_is_heard_of(pool: GPUMemoryPool) -> None:
+    pool.observe(used_bytes=0, others_bytes=5 * GB)
+    pool.observe(used_bytes=GB)
+    assert (pool.snapshot().used, pool.snapshot().others) == (GB, 5 * GB)
+
+
+def test_a_device_that_comes_back_smaller_keeps_its_promises_and_makes_no_new_ones(pool: GPUMemoryPool) -> None:
+    large, small = reserve(pool, "task-1", 4 * GB), reserve(pool, "task-2", GB)
+    assert not pool.resize(4 * GB)
+    snapshot = pool.snapshot()
+    assert (snapshot.total, snapshot.shrinks_to, snapshot.capacity) == (10 * GB, 4 * GB, 3 * GB)
+    assert (pool.reserved_bytes, pool.free_bytes) == (5 * GB, 0)
+    assert pool.try_reserve("task-3", 1, respects_others=False) is None
+    assert not small.try_resize(GB + 1)
+    small.release()
+    assert pool.snapshot().shrinks_to == 4 * GB
+    assert large.try_resize(2 * GB)
+    snapshot = pool.snapshot()
+    assert (snapshot.total, snapshot.shrinks_to, snapshot.free) == (4 * GB, None, GB)
+    pool.check()
+
+
+def test_a_device_that_is_large_again_before_it_could_shrink_stays_as_it_is(pool: GPUMemoryPool) -> None:
+    reserve(pool, "task-1", 8 * GB)
+    assert not pool.resize(0)
+    assert pool.resize(12 * GB)
+    assert (pool.snapshot().total, pool.free_bytes) == (12 * GB, 3 * GB)
+    pool.check()
+
+
+def test_a_device_shrinks_when_the_process_that_held_the_memory_is_gone(pool: GPUMemoryPool) -> None:
+    reserve(pool, "task-1", 8 * GB)
+    pool.resize(3 * GB)
+    pool.void_all()
+    assert (pool.snapshot().total, pool.free_bytes) == (3 * GB, 2 * GB)
     pool.check()
 
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from optimizer.due_times import STRETCH
 from optimizer.placement import Assignment, DeviceView, ModelView
-from optimizer.policy import Plan, PlanLimits, plan, plan_in_order
+from optimizer.plain_path import plan_in_order
+from optimizer.plan import Plan, PlanLimits
+from optimizer.policy import plan
 from optimizer.task import Priority
 from optimizer.waiting import WaitingTask, WaitingView
 from optimizer.waiting_reasons import WaitCode
-from tests.optimizer.planning import EVERY_MODEL, GB, WEIGHTS, RoundEstimates, decide, device, started, task
+from tests.optimizer.planning import EVERY_MODEL, GB, TIMES, WEIGHTS, RoundEstimates, decide, device, started, task
 
 MODELS = sorted(WEIGHTS)
 DEVICES = ("cuda:0", "cuda:1", "cpu")
@@ -25,12 +28,12 @@ NOW = 1000.0
 def waiting_tasks(draw: st.DrawFn) -> list[WaitingTask]:
     count = draw(st.integers(0, 14))
     return [
-        WaitingTask(
-            id=f"t{seq}",
-            seq=seq,
-            model=draw(st.sampled_from(MODELS)),
-            priority=draw(st.sampled_from(Priority)),
+        task(
+            seq,
+            draw(st.sampled_from(MODELS)),
+            draw(st.sampled_from(Priority)),
             audio_seconds=draw(st.floats(0.1, 20_000)),
+            owner=draw(st.sampled_from(["", "a"])),
             device=draw(st.sampled_from(["auto", "auto", *DEVICES, "cuda:9"])),
             waiting_since=draw(st.floats(0, NOW)),
             word_timestamps=draw(st.booleans()),
@@ -92,7 +95,7 @@ EXAMPLES = settings(max_examples=80, deadline=None, suppress_health_check=[Healt
 def decision_of(
     tasks: Sequence[WaitingTask], devices: Sequence[DeviceView], models: dict[str, ModelView], limits: PlanLimits
 ) -> Plan:
-    return plan(WaitingView.of(tasks), devices, ESTIMATES, models, limits, NOW)
+    return plan(WaitingView.of(tasks, {"a": 40.0}), devices, ESTIMATES, TIMES, models, limits, NOW)
 
 
 def assigned_to(decision: Plan, view: DeviceView) -> list[Assignment]:
@@ -111,7 +114,7 @@ def test_a_plan_never_promises_more_than_a_device_has(
         gained = sum(view.resident[model] for model in evicted)
         needed = sum(assignment.task_bytes + assignment.weights_bytes for assignment in assignments)
         if any(assignment.is_forced for assignment in assignments):
-            assert view.running == 0
+            assert not view.running
             assert needed <= view.capacity_bytes - sum(view.resident.values()) + gained
         else:
             assert needed <= view.free_bytes + gained or not assignments
@@ -140,11 +143,11 @@ def test_a_plan_keeps_to_slots_batches_and_limits(
     tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
 ) -> None:
     decision = decision_of(tasks, devices, models, limits)
-    running = sum(view.running for view in devices)
+    running = sum(len(view.running) for view in devices)
     assert len(decision.assignments) <= max(0, limits.max_concurrent - running)
     for view in devices:
         assignments = assigned_to(decision, view)
-        assert len(assignments) <= max(0, min(limits.max_batch, view.slots - view.running))
+        assert len(assignments) <= max(0, min(limits.max_batch, view.slots - len(view.running)))
         assert len({assignment.model for assignment in assignments}) <= 1
         assert view.is_ready or not assignments
 
@@ -192,8 +195,7 @@ def test_an_idle_server_starts_something_whenever_something_fits(
     idle = [
         replace(
             view,
-            running=0,
-            running_models=frozenset(),
+            running=(),
             free_bytes=max(0, view.capacity_bytes - sum(view.resident.values())),
         )
         for view in devices
@@ -210,16 +212,19 @@ def test_an_idle_server_starts_something_whenever_something_fits(
 
 @given(**WORLD)
 @EXAMPLES
-def test_of_one_priority_on_one_idle_device_loaded_models_go_first_and_then_small_ones(
+def test_of_one_priority_on_one_idle_device_the_first_is_due_first_with_its_load(
     tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
 ) -> None:
     roomy = device(capacity=1000 * GB, resident=list(devices[0].resident))
-    plain = [replace(each, priority=Priority.NORMAL, device="auto", waiting_since=NOW) for each in tasks]
-    decision = decision_of(plain, [roomy], models, replace(limits, starvation_s=1.0))
+    plain = [replace(each, priority=Priority.NORMAL, device="auto", owner="") for each in tasks]
+    decision = decision_of(plain, [roomy], models, limits)
     candidates = [each for each in plain if models[each.model].is_available]
+
+    def due_with_load(each: WaitingTask) -> tuple[float, int]:
+        return each.due + STRETCH * (0 if each.model in roomy.resident else TIMES.load_seconds(each.model)), each.seq
+
     if candidates:
-        best = min(candidates, key=lambda each: (each.model not in roomy.resident, WEIGHTS[each.model], each.seq))
-        assert decision.assignments[0].task_id == best.id
+        assert decision.assignments[0].task_id == min(candidates, key=due_with_load).id
 
 
 @given(tasks=waiting_tasks(), devices=device_views(), models=model_views())
@@ -259,7 +264,9 @@ class Simulation:
             resident=self.resident,
             rounds=self.rounds,
         )
-        decision = plan(WaitingView.of(self.waiting), [view], ESTIMATES, EVERY_MODEL, self.limits, float(self.now))
+        decision = plan(
+            WaitingView.of(self.waiting), [view], ESTIMATES, TIMES, EVERY_MODEL, self.limits, float(self.now)
+        )
         self.rounds += bool(decision.assignments)
         for assignment in decision.assignments:
             self.resident = [model for model in self.resident if model not in assignment.evict]
@@ -280,20 +287,20 @@ class Simulation:
 def test_no_stream_of_other_tasks_starves_a_task(
     slots: int, min_batch: int, victim_model: str, stream: list[tuple[str, Priority]]
 ) -> None:
-    """A low-priority task that needs the whole device starts soon after `starvation_s`, whatever else arrives."""
+    """A low-priority task that needs the whole device starts when those have begun that are due before it or soon after,
+    whatever else arrives: at least every second round is theirs."""
     limits = PlanLimits(min_batch=min_batch, starvation_s=20.0)
     simulation = Simulation(13 * GB, slots, limits)
-    victim = task(0, victim_model, Priority.LOW, waiting_since=0.0, audio_seconds=400.0)
+    victim = task(0, victim_model, Priority.LOW, waiting_since=0.0, audio_seconds=400.0, due=30.0)
     simulation.waiting.append(victim)
-    seq = 0
-    for _ in range(60):
+    seq = due_before = 0
+    while victim in simulation.waiting:
         for model, priority in stream:
             seq += 1
             simulation.waiting.append(task(seq, model, priority, waiting_since=float(simulation.now + 1)))
-        if victim.id in simulation.step():
-            break
-    assert victim.id not in {each.id for each in simulation.waiting}
-    assert simulation.now <= 20 + 2 * simulation.duration * 2 + 2
+            due_before += simulation.waiting[-1].due <= victim.due + limits.starvation_s
+        simulation.step()
+        assert simulation.now <= victim.due + limits.starvation_s + 2 * simulation.duration * (due_before + 2)
 
 
 def test_a_high_priority_task_passes_a_long_queue_of_starving_ones() -> None:

@@ -564,12 +564,12 @@ def test_memory_keeps_the_later_of_two_changes_that_come_in_the_wrong_order(queu
     memory = QueueMemory()
 
     with memory.changing("a"):
-        memory.follow(pending, before=None, now=0.0, due=None)
+        memory.follow(pending, before=None, now=0.0, arrived=0.0, due=None)
         with memory.changing("a"):
-            memory.follow(retried, before=TaskStatus.CANCELLED, now=0.0, due=None)
-            memory.follow(cancelled, before=TaskStatus.PENDING, now=0.0, due=None)
+            memory.follow(retried, before=TaskStatus.CANCELLED, now=0.0, arrived=0.0, due=None)
+            memory.follow(cancelled, before=TaskStatus.PENDING, now=0.0, arrived=0.0, due=None)
 
-    assert memory.position("a") == 1
+    assert memory.position("a", now=0.0) == 1
     assert memory.counts()[TaskStatus.PENDING] == 1
     assert memory.counts()[TaskStatus.CANCELLED] == 0
 

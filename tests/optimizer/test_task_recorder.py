@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from optimizer.calibration import Batch
 from optimizer.events import Event, WindowFinished
 from optimizer.performance_monitor import PerformanceMonitor
 from optimizer.task import Priority, Task, TaskOptions, TaskStatus
@@ -36,10 +37,12 @@ TASK = Task(
 )
 
 
-def recorder_with(clock: FakeClock, publish: Callable[[Event], None], estimates: Any = None) -> TaskRecorder:
-    """Its queue takes everything for TASK's."""
+def recorder_with(
+    clock: FakeClock, publish: Callable[[Event], None], estimates: Any = None, task: Task = TASK
+) -> TaskRecorder:
+    """Its queue takes everything for the task's."""
     monitor = PerformanceMonitor(clock, interval_s=60, on_sample=lambda: None)
-    queue = SimpleNamespace(save_window=lambda *_: TASK, get=lambda _: TASK, complete=lambda *_, **__: TASK)
+    queue = SimpleNamespace(save_window=lambda *_: task, get=lambda _: task, complete=lambda *_, **__: task)
     files = SimpleNamespace(write_transcript=lambda *_: "", delete_audio=lambda _: None)
     return TaskRecorder(cast(Any, queue), cast(Any, files), estimates, monitor, clock, publish)
 
@@ -61,16 +64,46 @@ def test_windows_that_come_at_once_are_measured_with_the_time_that_they_took_tog
     assert speeds[3] == pytest.approx(3.0 + 0.3 * 6.0, rel=0.01)
 
 
-@pytest.mark.parametrize(("other", "expected"), [("base", [2]), ("tiny", [])])
-def test_a_share_of_the_peak_is_believed_when_tasks_of_one_kind_shared_it(other: str, expected: list[int]) -> None:
-    recorded: list[int] = []
-    estimates = SimpleNamespace(record=lambda *_, side_by_side, **__: recorded.append(side_by_side))
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (TaskOptions(model="base"), [Batch(2, 180.0, 2)]),
+        (TaskOptions(model="tiny"), []),
+        (TaskOptions(model="base", word_timestamps=True), []),
+    ],
+)
+def test_a_share_of_the_peak_is_believed_when_tasks_of_one_kind_shared_it(
+    others: TaskOptions, expected: list[Batch]
+) -> None:
+    recorded: list[Batch] = []
+    estimates = SimpleNamespace(record=lambda model, kind, batch, **_: recorded.append(batch))
     recorder = recorder_with(FakeClock(), lambda event: None, estimates)
     recorder.begin(TASK, segment_count=0)
-    recorder.begin(replace(TASK, id="T2", lease_token="another", options=TaskOptions(model=other)), segment_count=0)
+    recorder.begin(replace(TASK, id="T2", lease_token="another", options=others), segment_count=0)
     recorder.begin(replace(TASK, id="T3", lease_token="elsewhere", device="cuda:0"), segment_count=0)
+    recorder.forget("another")
     recorder.record("cpu", "cpu", protocol.TaskDone("T1", "lease", Transcript("", "en", ()), 5, 1.0))
     assert recorded == expected
+
+
+def test_what_is_measured_goes_with_what_was_promised_and_where() -> None:
+    recorded: list[Any] = []
+    estimates = SimpleNamespace(record=lambda *args, **more: recorded.append((args, more)))
+    recorder = recorder_with(FakeClock(), lambda event: None, estimates, replace(TASK, estimated_bytes=7))
+    recorder.begin(TASK, segment_count=0)
+    recorder.record("cpu", "cpu", protocol.TaskDone("T1", "lease", Transcript("", "en", ()), 5, 1.0))
+    more = {"word_timestamps": False, "reserved_bytes": 7, "peak_bytes": 5, "device": "cpu"}
+    assert recorded == [(("base", "cpu", Batch(1, 90.0, 1)), more)]
+
+
+def test_a_recording_that_is_cut_up_is_no_measure_of_a_task() -> None:
+    recorded: list[Batch] = []
+    estimates = SimpleNamespace(record=lambda model, kind, batch, **_: recorded.append(batch))
+    task = replace(TASK, options=TaskOptions(model="base", mode="vad"))
+    recorder = recorder_with(FakeClock(), lambda event: None, estimates, task)
+    recorder.begin(task, segment_count=0)
+    recorder.record("cpu", "cpu", protocol.TaskDone("T1", "lease", Transcript("", "en", ()), 5, 1.0))
+    assert recorded == []
 
 
 def test_loading_the_model_does_not_count_as_transcribing() -> None:

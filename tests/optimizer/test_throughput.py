@@ -11,7 +11,6 @@ def test_nothing_is_known_before_a_measurement() -> None:
     book = SpeedBook()
     assert book.speed("base", "cpu") is None
     assert book.running_eta("base", "cpu", 60.0) is None
-    assert book.waiting_eta("base", 60.0, [], ["cpu"]) is None
 
 
 def test_the_first_measurement_is_the_speed() -> None:
@@ -52,30 +51,6 @@ def test_a_running_task_is_done_when_its_rest_is() -> None:
     assert book.running_eta("base", "cpu", -1.0) == 0.0
 
 
-def test_a_waiting_task_waits_for_what_is_ahead() -> None:
-    book = SpeedBook()
-    book.record("base", "cuda:0", 30.0, 3.0)
-    book.record("large-v3", "cuda:0", 30.0, 15.0)
-    assert book.waiting_eta("base", 100.0, [("large-v3", 20.0), ("base", 50.0)], ["cuda:0"]) == pytest.approx(25.0)
-    assert book.waiting_eta(
-        "base", 100.0, [("large-v3", 20.0), ("base", 50.0)], ["cuda:0"], side_by_side=3
-    ) == pytest.approx(15.0)
-    assert book.waiting_eta("base", 100.0, [("small", 20.0)], ["cuda:0"]) is None
-
-
-def test_tasks_that_share_a_device_are_slower_each_and_sooner_done_together() -> None:
-    """Alone a task did 30 s of sound in 1 s. Four together take 2 s for it: half the speed, twice the throughput."""
-    alone, shared = SpeedBook(), SpeedBook()
-    alone.record("base", "cpu", 30.0, 1.0)
-    for _ in range(4):
-        shared.record("base", "cpu", 30.0, 2.0)
-    queue = [("base", 30.0)] * 16
-    assert shared.running_eta("base", "cpu", 30.0) == 2.0
-    one_by_one = alone.waiting_eta("base", 30.0, queue, ["cpu"], side_by_side=1)
-    together = shared.waiting_eta("base", 30.0, queue, ["cpu"], side_by_side=4)
-    assert (one_by_one, together) == (17.0, 10.0)
-
-
 def test_when_more_tasks_share_a_device_the_speed_follows_within_three_windows() -> None:
     book = SpeedBook()
     for seconds in [1.0] * 10 + [4.0] * 4 * 3:  # ten windows of one task, then three of each of four
@@ -87,4 +62,5 @@ def test_the_fastest_device_counts() -> None:
     book = SpeedBook()
     book.record("base", "cpu", 30.0, 30.0)
     book.record("base", "cuda:0", 30.0, 3.0)
-    assert book.best_speed("base", ["cpu", "cuda:0", "cuda:1"]) == 10.0
+    book.record("tiny", "cpu", 30.0, 1.0)
+    assert book.fastest() == {"base": 10.0, "tiny": 30.0}

@@ -1,21 +1,57 @@
-"""What stands before a place in the queue."""
+"""The order of those that wait, and what the index counts."""
 
 from __future__ import annotations
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from optimizer.task import Priority
-from optimizer.waiting import WaitingTask, WaitingView
+from optimizer.waiting import WaitingIndex, WaitingTask, WaitingView
+from tests.optimizer.planning import task
 
-TASKS = [
-    WaitingTask(id=f"T{seq}", seq=seq, model=model, priority=priority, audio_seconds=1.0, waiting_since=0.0)
-    for seq, (model, priority) in enumerate(
-        [(model, priority) for _ in range(3) for model in ("base", "tiny") for priority in Priority]
-    )
-]
+LAGS = {"a": 25.0, "b": 0.0}
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: f"{task.id}-{task.priority.word}")
-def test_ahead_of_a_place_are_higher_priorities_and_earlier_arrivals(task: WaitingTask) -> None:
-    ahead = {each.id for each in WaitingView.of(TASKS).ahead_of(task.priority, task.seq)}
-    assert ahead == {each.id for each in TASKS if (-each.priority, each.seq) < (-task.priority, task.seq)}
+@st.composite
+def several_tasks(draw: st.DrawFn) -> list[WaitingTask]:
+    seqs = draw(st.lists(st.integers(0, 1000), unique=True, max_size=12))
+    return [
+        task(
+            seq,
+            draw(st.sampled_from(["base", "tiny"])),
+            draw(st.sampled_from(Priority)),
+            due=draw(st.sampled_from([0.0, 10.0, 20.0, 30.0])),
+            owner=draw(st.sampled_from(sorted(LAGS))),
+        )
+        for seq in seqs
+    ]
+
+
+def rank(each: WaitingTask) -> tuple[int, float, int]:
+    return (-each.priority, each.due + LAGS[each.owner], each.seq)
+
+
+@given(several_tasks())
+def test_the_order_is_priority_then_due_time_with_the_owners_lag_then_arrival(tasks: list[WaitingTask]) -> None:
+    view = WaitingView.of(tasks, LAGS)
+    ordered = sorted(tasks, key=rank)
+    assert list(view.in_order()) == ordered
+    assert [view.count_ahead_of(each, LAGS[each.owner]) for each in ordered] == list(range(len(tasks)))
+
+
+@given(several_tasks(), st.data())
+def test_an_index_kept_up_to_date_equals_one_made_anew(tasks: list[WaitingTask], data: st.DataObject) -> None:
+    index = WaitingIndex()
+    for each in tasks:
+        index.add(each)
+    gone = data.draw(st.sets(st.sampled_from([each.id for each in tasks]))) if tasks else set()
+    for task_id in gone:
+        index.discard(task_id)
+    left = [each for each in tasks if each.id not in gone]
+    fresh = WaitingIndex.of(left)
+    assert list(index.view(LAGS).in_order()) == list(fresh.view(LAGS).in_order()) == sorted(left, key=rank)
+    assert index.owners() == fresh.owners() == {each.owner for each in left}
+    for each in tasks:
+        expected = sum(other.priority == each.priority and other.seq < each.seq for other in left)
+        assert index.view().count_arrived_before(each.priority, each.seq) == expected
+        assert (each in index.view()) == (each.id not in gone)

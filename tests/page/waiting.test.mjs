@@ -5,8 +5,8 @@ import { waitingNow } from '../../static/waitingnow.js'
 
 const task = (waiting) => ({ waiting, options: { model: 'base' }, receivedAt: 10_000 })
 
-test('a delay runs down and never below one second', () => {
-  const delayed = task({ code: 'retry_delay', data: { seconds: 8 } })
+for (const code of ['retry_delay', 'memory_delay']) test(`a ${code} runs down and never below one second`, () => {
+  const delayed = task({ code, data: { seconds: 8 } })
   assert.equal(waitingNow(delayed, [], 13_000).data.seconds, 5)
   assert.equal(waitingNow(delayed, [], 60_000).data.seconds, 1)
   assert.equal(waitingNow(delayed, [], 9_000).data.seconds, 8)

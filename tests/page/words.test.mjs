@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { secondsOf } from '../../static/api.js'
 import en from '../../static/i18n/en.js'
 import zh from '../../static/i18n/zh.js'
-import { errorWords, firstLanguage, formatAgo, formatClock, language, t, waitingWords } from '../../static/i18n.js'
+import { adviceWords, errorWords, firstLanguage, formatAgo, formatClock, language, t, waitingWords } from '../../static/i18n.js'
 import { peaksOf } from '../../static/waveform.js'
 
 const STATIC = new URL('../../static/', import.meta.url)
@@ -14,8 +14,8 @@ test('every English word has a Chinese one', () => {
   assert.deepEqual(Object.keys(en).filter((key) => !(key in zh)), [])
 })
 
-test('Chinese only adds words for error codes, which English takes from the server', () => {
-  assert.deepEqual(Object.keys(zh).filter((key) => !(key in en) && !key.startsWith('error.')), [])
+test('Chinese only adds words for codes whose English sentence is the server\'s: errors and advice', () => {
+  assert.deepEqual(Object.keys(zh).filter((key) => !(key in en) && !/^(error|advice)\./.test(key)), [])
 })
 
 test('both fill in the same values', () => {
@@ -68,6 +68,15 @@ test('an error is the server\'s sentence in English and the translated code in C
   language.value = 'zh'
   assert.equal(errorWords(error), '文件是空的。')
   assert.equal(errorWords({ code: 'of_tomorrow', message: 'New.' }), 'New.')
+  language.value = 'en'
+})
+
+test('advice is the server\'s sentence in English and has its figures in Chinese', () => {
+  const advice = { code: 'raise_concurrency', text: 'Raise it.', data: { device: 'cuda:0', free_bytes: 9e9, waiting: 14 } }
+  assert.equal(adviceWords(advice), 'Raise it.')
+  language.value = 'zh'
+  assert.match(adviceWords(advice), /cuda:0 上有 9 GB 空闲，而 14 个任务/)
+  assert.equal(adviceWords({ code: 'of_tomorrow', text: 'New.', data: {} }), 'New.')
   language.value = 'en'
 })
 

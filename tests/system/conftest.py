@@ -100,12 +100,19 @@ def submit() -> Callable[..., str]:
         priority: Priority = Priority.NORMAL,
         device: str = "auto",
         key: str | None = None,
+        owner: str = "",
     ) -> str:
         upload = system.begin_upload()
         upload.write(path.read_bytes())
         options = TaskOptions(model=model, language="en", initial_prompt=knobs or None)
         submission = system.submit(
-            upload, filename=path.name, options=options, priority=priority, device=device, idempotency_key=key
+            upload,
+            filename=path.name,
+            options=options,
+            priority=priority,
+            device=device,
+            idempotency_key=key,
+            owner=owner,
         )
         return submission.task.task.id
 

@@ -162,11 +162,11 @@ def test_of_several_running_tasks_only_the_cancelled_one_ends(open_parallel: Ope
 
 
 def test_of_several_running_tasks_one_runs_out_of_memory(open_parallel: Open, submit: Submit) -> None:
-    with open_parallel(max_task_retries=1) as system:
+    with open_parallel(max_task_retries=0) as system:
         watcher = Watcher(system)
         held = [submit(system, SHORT, knobs=HOLD) for _ in range(3)]
         wait_for_a_window(watcher, *held)
-        failing = submit(system, SHORT, knobs="oom>3")
+        failing = submit(system, SHORT, knobs="oom@cpu")
         task = watcher.wait_for(failing, TaskStatus.RETRYING)
         assert [error.code for error in task.errors] == ["out_of_memory"]
         assert watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED).attempt == 1

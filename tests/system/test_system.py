@@ -25,14 +25,14 @@ from errors import (
     WeightsDamagedError,
 )
 from optimizer import failpoints, model_library
-from optimizer.device import DeviceState
+from optimizer.device_status import DeviceState
 from optimizer.devices import DeviceSpec
 from optimizer.events import TaskDeleted, WindowFinished
 from optimizer.files import TaskFiles
 from optimizer.ingest import Ingest
 from optimizer.memory_estimation import MemoryEstimationPool
 from optimizer.model_library import ModelLibrary
-from optimizer.policy import PlanLimits
+from optimizer.plan import PlanLimits
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.task import Priority, TaskFilter, TaskStatus
 from tests.fake_engine import FakeEngine

@@ -24,10 +24,13 @@ from errors import (
     TaskNotFoundError,
     UnsupportedMediaError,
 )
-from optimizer import waiting_reasons
+from optimizer import timeline, waiting_reasons
 from optimizer.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.files import TaskFiles, Upload
+from optimizer.history import Sample
+from optimizer.journal import EventKind, SystemEvent
 from optimizer.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskStatus
+from optimizer.timeline import TaskEvent
 from optimizer.views import Submission, TaskView
 from version import __version__
 from whisper_core.languages import LANGUAGES
@@ -48,6 +51,8 @@ class FakeSystem:
         self.health_reasons: list[str] = []
         self.readiness_reasons: list[str] = []
         self.fetched: list[str] = []
+        self.samples: list[Sample] = []
+        self.journal: list[SystemEvent] = []
         self.limits = {"max_concurrent_tasks": 8, "max_batch_size": 4}
         self.before_answer: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
@@ -78,6 +83,7 @@ class FakeSystem:
         priority: Priority,
         device: str,
         idempotency_key: str | None,
+        owner: str = "",
     ) -> Submission:
         self.before_answer()
         if upload.size == 0:
@@ -144,6 +150,13 @@ class FakeSystem:
         self.files.delete(task_id)
         self.tell(TaskDeleted(task_id))
 
+    def timeline(self, task_id: str) -> list[TaskEvent]:
+        task = self._get(task_id)
+        events = [TaskEvent(task.created_at, timeline.UPLOADED, {"size_bytes": task.size_bytes})]
+        if task.status is TaskStatus.COMPLETED:
+            events.append(TaskEvent(EPOCH + timedelta(hours=1), timeline.COMPLETED, {"seconds": 4.0, "speed": 13.8}))
+        return events
+
     def models(self) -> dict[str, Any]:
         return {
             "models": [
@@ -169,13 +182,34 @@ class FakeSystem:
             "version": __version__,
             "path": "optimized",
             "devices": [
-                {"name": "cpu", "title": "a processor", "state": "ready", "resident_models": [], "running": []}
+                {
+                    "name": "cpu",
+                    "title": "a processor",
+                    "state": "ready",
+                    "resident_models": [],
+                    "running": [],
+                    "models": [],
+                    "tasks": [],
+                    "headroom": 0,
+                    "others": 0,
+                }
             ],
+            "occupancy": 0.0,
+            "adaptive": {
+                "enabled": True,
+                "max_concurrent_tasks": self.limits["max_concurrent_tasks"],
+                "max_batch_size": self.limits["max_batch_size"],
+                "last_change": None,
+            },
             "counts": {status.value: count for status, count in counts.items()},
             "throughput": {"audio_seconds_per_second": 0.0},
             "settings": self.settings.public_values(),
             "limits": dict(self.limits),
             "advice": [],
+            "advice_items": [],
+            "memory_estimates": [],
+            "forecasts": {"count": 0, "median_error_seconds": None, "median_error": None, "within_interval": None},
+            "wait_bound": {"patience_seconds": 3600.0, "text": "No task is passed for more than an hour."},
             "fetches": [],
             "is_public": self.settings.is_public,
         }
@@ -187,6 +221,18 @@ class FakeSystem:
             self.limits["max_batch_size"] = max_batch_size
         self.tell(SystemChanged())
         return self.status()
+
+    def history(self, hours: float) -> dict[str, Any]:
+        samples = [sample for sample in self.samples if sample.at >= EPOCH.timestamp() - hours * 3600]
+        changes = [event for event in self.journal if event.kind == "tuning"]
+        return {
+            "samples": [sample.to_dict() for sample in samples],
+            "changes": [{"at": event.at, "text": event.text, "data": event.data} for event in changes],
+        }
+
+    def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
+        found = [event for event in self.journal if kind in (None, event.kind)]
+        return [event for event in reversed(found) if before is None or event.id < before][:limit]
 
     def fetch_model(self, name: str) -> None:
         self.fetched.append(model_info(name).name)

@@ -19,7 +19,7 @@ from tests.web.fake_system import FakeSystem
 from web.application import Application
 
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
-OPERATIONS = 16
+OPERATIONS = 20
 EXAMPLES = 12  # of each operation
 
 TASK_MAKERS: dict[str, Callable[[FakeSystem], str]] = {

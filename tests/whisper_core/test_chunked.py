@@ -290,6 +290,30 @@ def test_within_a_chunk_the_text_before_is_a_hint_and_between_chunks_it_is_not(t
     assert hints == [" Ann.", " Ann. one", " Ann."]
 
 
+def test_speech_is_heard_again_that_a_model_says_is_not_there(toy: ReferenceModel) -> None:
+    """It ended the window after the first sentence, with one timestamp, behind which exact mode expects nothing."""
+    script = Script(toy, (0.0, " one", 5.0), (0.0, " two", 4.4), (0.0, " three", 6.2))
+    transcript, windows = transcribed(script, with_pauses(5, 1, 4, 1, 6), GREEDY, model=toy)
+    assert [(segment.id, segment.start, segment.text) for segment in transcript.segments] == [
+        (0, 0.0, " one"),
+        (1, pytest.approx(5.8, abs=0.05), " two"),
+        (2, pytest.approx(10.8, abs=0.05), " three"),
+    ]
+    assert len(windows) == 1
+
+
+def test_a_little_speech_behind_the_last_timestamp_is_not_missed(toy: ReferenceModel) -> None:
+    script = Script(toy, (0.0, " one", 9.2))
+    transcript, _ = transcribed(script, with_pauses(10), GREEDY, model=toy)
+    assert transcript.text == " one"
+
+
+def test_a_window_that_gets_nowhere_is_left_behind(toy: ReferenceModel) -> None:
+    script = Script(toy, (0.0, " one", 0.2))
+    transcript, _ = transcribed(script, with_pauses(10), GREEDY, model=toy)
+    assert transcript.text == " one"
+
+
 def test_nothing_is_heard_again_when_only_silence_follows(toy: ReferenceModel) -> None:
     script = Script(toy, (0.0, " one", 5.0, 5.0))
     transcript, _ = transcribed(script, with_pauses(5, 5), GREEDY, model=toy)
@@ -304,7 +328,7 @@ def test_what_a_model_places_behind_a_chunk_is_moved_to_its_end(toy: ReferenceMo
 
 def test_silence_follows_a_chunk(toy: ReferenceModel) -> None:
     """Not the next chunk's sound, nor the zeros of exact mode."""
-    script = Script(toy, (0.0, " one", 5.0), (0.0, " two", 5.0))
+    script = Script(toy, (0.0, " one", 21.0), (0.0, " two", 20.0))
     transcribed(script, with_pauses(21, 0.2, 20), GREEDY, model=toy)
     encode = script.requests[0]
     assert isinstance(encode, Encode)
@@ -364,13 +388,13 @@ def test_a_chunk_that_the_model_calls_silent_has_no_segments(toy: ReferenceModel
 
 
 def test_sampling_differs_from_chunk_to_chunk(toy: ReferenceModel) -> None:
-    script = Script(toy, *[(0.0, " one", 3.0)] * 4)
+    script = Script(toy, *[(0.0, " one", 7.0)] * 4)
     transcribed(script, FOUR_CHUNKS, GREEDY, model=toy)
     assert len({decoding.seek for decoding in script.decodings()}) == 4
 
 
 def test_it_stops_between_two_chunks(toy: ReferenceModel) -> None:
-    script = Script(toy, *[(0.0, " one", 3.0)] * 4)
+    script = Script(toy, *[(0.0, " one", 7.0)] * 4)
     stopped = transcribe_chunked(
         FOUR_CHUNKS, toy.traits, GREEDY, script, should_stop=lambda: len(script.decodings()) >= 2
     )

@@ -23,19 +23,26 @@ CONTENT_FRAMES = 6500
 
 
 class Watch:
-    """Remembers what it was told. stop_after: windows until the task is to stop."""
+    """Remembers what it was told. stop_after, step_aside_after: windows until the task is to do that."""
 
-    def __init__(self, stop_after: int = 1000) -> None:
+    def __init__(self, stop_after: int = 1000, step_aside_after: int = 1000) -> None:
         self.windows: list[WindowResult] = []
         self.ends: list[str] = []
         self.transcript: Transcript | None = None
         self._stop_after = stop_after
+        self._step_aside_after = step_aside_after
 
     def window(self, window: WindowResult) -> None:
         self.windows.append(window)
 
     def should_stop(self) -> bool:
         return len(self.windows) >= self._stop_after
+
+    def should_step_aside(self) -> bool:
+        return len(self.windows) >= self._step_aside_after
+
+    def note(self, code: str, data: dict[str, int | float | str]) -> None:
+        raise AssertionError(f"{code} {data}")
 
     def done(self, transcript: Transcript, peak_bytes: int) -> None:
         assert peak_bytes >= 0
@@ -99,8 +106,9 @@ def test_windows_are_numbered_grow_and_make_up_the_transcript(run: Callable[...,
     assert watch.transcript.segments == tuple(segment for window in watch.windows for segment in window.segments)
 
 
-def test_a_stopped_task_goes_on_behind_its_last_window(run: Callable[..., None]) -> None:
-    whole, first, rest = Watch(), Watch(stop_after=1), Watch()
+@pytest.mark.parametrize("knob", ["stop_after", "step_aside_after"])
+def test_a_stopped_task_goes_on_behind_its_last_window(run: Callable[..., None], knob: str) -> None:
+    whole, first, rest = Watch(), Watch(**{knob: 1}), Watch()
     run(whole)
     run(first)
     assert first.ends == ["stopped"]

@@ -168,6 +168,22 @@ def test_a_running_task_stops_at_its_next_window(start: Callable[..., Server], a
     assert server.wait_for(protocol.TaskStopped) == protocol.TaskStopped("task-1", "lease-1")
 
 
+def test_a_running_task_steps_aside_behind_a_window(start: Callable[..., Server], audio: Path) -> None:
+    server = start()
+    server.send(task(audio, "endless"))
+    server.wait_for(protocol.WindowDone)
+    server.send(StopTask("task-1", "lease-1", at_window=True))
+    assert server.wait_for(protocol.TaskStopped) == protocol.TaskStopped("task-1", "lease-1")
+
+
+def test_a_task_that_has_not_begun_steps_aside_at_once(start: Callable[..., Server], audio: Path) -> None:
+    server = start()
+    server.send(task(audio, "endless"), task(audio, None, 2), StopTask("task-2", "lease-2", at_window=True))
+    server.send(StopTask("task-1", "lease-1"))
+    assert server.wait_for(protocol.TaskStopped).task_id == "task-1"
+    assert server.receive() == protocol.TaskStopped("task-2", "lease-2")
+
+
 def test_a_stop_for_another_lease_stops_nothing(start: Callable[..., Server], audio: Path) -> None:
     server = start()
     server.send(StopTask("task-1", "lease-1"), StopTask("task-1", "an older lease"), task(audio))
@@ -321,8 +337,22 @@ def test_a_failure_of_one_leaves_the_others_alone(start: Callable[..., Server], 
     server = start(PARALLEL)
     server.send(LoadModel("tiny", str(tmp_path)), task(audio, ENDLESS, 1))
     server.wait_for(protocol.WindowDone)
-    server.send(task(audio, "oom>1", 2), task(audio, None, 3))
+    server.send(task(audio, "oom@cpu", 2), task(audio, None, 3))
     assert until_ended(server, 2) == {"task-2": "TaskFailed", "task-3": "TaskDone"}
+
+
+def test_what_happens_to_a_task_is_told_under_its_lease(
+    start: Callable[..., Server], audio: Path, tmp_path: Path
+) -> None:
+    server = start(PARALLEL)
+    server.send(LoadModel("tiny", str(tmp_path)), *(task(audio, "oom>2 window_s=0.2", number) for number in range(4)))
+    reports: list[object] = []
+    while len(ends(reports)) < 4:
+        reports.append(server.receive())
+    assert set(ends(reports).values()) == {"TaskDone"}
+    note = next(report for report in reports if isinstance(report, protocol.TaskNote))
+    assert (note.task_id, note.lease_token, note.code) == ("task-0", "lease-0", "memory")
+    assert note.data["step"] == "batch_shrunk"
 
 
 def test_a_lost_device_fails_every_task_and_ends_the_worker(

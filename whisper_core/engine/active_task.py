@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from whisper_core.engine.recording import Recording, Strand
 from whisper_core.engine.window import EncodedWindow
 from whisper_core.engine_protocol import TaskWatch
-from whisper_core.model_requests import Decode
+from whisper_core.model_requests import Align, Decode, DetectLanguage
 from whisper_core.protocol import RunTask
 from whisper_core.sample_file import SampleFile
 
 
 @dataclass(eq=False)
 class ActiveTask:
-    """recording: None while it is being opened."""
+    """recording: None while it is being opened. is_leaving: it is to step aside; nothing more of it is begun."""
 
     command: RunTask
     watch: TaskWatch
@@ -22,6 +22,7 @@ class ActiveTask:
     samples: SampleFile | None = None
     strands: list[RunningStrand] = field(default_factory=list)
     is_over: bool = False
+    is_leaving: bool = False
 
     @property
     def is_exact(self) -> bool:
@@ -55,6 +56,10 @@ class ActiveTask:
         self._end()
         self.watch.failed(error)
 
+    def note(self, step: str, **data: int) -> None:
+        """What was done for want of memory, for the timeline."""
+        self.watch.note("memory", {"step": step, **data})
+
     def close(self) -> None:
         """The samples' file; a task that ends while it is being opened is closed afterwards."""
         if self.samples is not None:
@@ -70,16 +75,28 @@ class ActiveTask:
 
 @dataclass(eq=False)
 class RunningStrand:
-    """window: what its latest Encode gave. request: the Decode that it waits for."""
+    """window: what its latest Encode gave. request: what it waits for besides the encoding, if anything.
+
+    has_begun: whether a window of it was ever given to the encoder.
+    """
 
     task: ActiveTask
     steps: Strand
     window: EncodedWindow | None = None
-    request: Decode | None = None
+    request: Decode | Align | DetectLanguage | None = None
+    has_begun: bool = False
 
     @property
     def is_over(self) -> bool:
         return self.task.is_over
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether no further window of it is encoded, because its task steps aside.
+
+        Chunks are told in order, so one that was begun is finished: what was decoded of those behind it would be lost.
+        """
+        return self.task.is_leaving and (self.task.is_exact or not self.has_begun)
 
     def end(self) -> None:
         self.task.strands.remove(self)

@@ -11,21 +11,23 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Collection
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from errors import DeviceLostError, EngineError
+from errors import DeviceLostError, EngineError, OutOfMemoryError
 from whisper_core.chunked import ChunkedTranscription
 from whisper_core.device_errors import free_memory, guarded
-from whisper_core.engine.active_task import ActiveTask
+from whisper_core.engine.active_task import ActiveTask, RunningStrand
 from whisper_core.engine.alignment import compile_alignment
 from whisper_core.engine.lane import Lane
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.model_runner import ModelRunner
 from whisper_core.engine.recording import ExactRecording, Recording
+from whisper_core.engine.slot_limit import SlotLimit
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.engine.streams import DECODER_PRIORITY, new_stream, on_stream
 from whisper_core.engine.threads import ThreadBudget
@@ -82,12 +84,12 @@ class BatchEngine:
             return 0
         self._is_measured = False
         try:
-            loaded = guarded(lambda: self._load(model, models_dir))
+            loaded = self._load_with_room(model, models_dir)
         except DeviceLostError as error:
             self._fail(self._tasks, error)
             raise
-        encoder_batch = ENCODER_BATCH[self._device.type]
-        self._runners[model] = ModelRunner(loaded, self._lane, self.slots, encoder_batch, self.statistics)
+        limit = SlotLimit(self.slots, ENCODER_BATCH[self._device.type])
+        self._runners[model] = ModelRunner(loaded, self._lane, limit, self.statistics, self._make_room)
         free_memory()  # the file's contents
         return loaded.weights_bytes
 
@@ -134,6 +136,18 @@ class BatchEngine:
     def memory(self) -> MemoryReport:
         return self._meter.report()
 
+    def _load_with_room(self, name: str, models_dir: Path) -> LoadedModel:
+        """Once more without the slots that idle, when memory is short."""
+        failure: OutOfMemoryError
+        try:
+            return guarded(lambda: self._load(name, models_dir))
+        except OutOfMemoryError as error:
+            failure = error
+        if not self._release_idle(self._runners.values()):
+            raise failure
+        free_memory()
+        return guarded(lambda: self._load(name, models_dir))
+
     def _load(self, name: str, models_dir: Path) -> LoadedModel:
         """By way of the CPU, so that a GPU never holds the weights twice."""
         model = load_model(name, models_dir, "cpu").eval()
@@ -157,20 +171,26 @@ class BatchEngine:
             resume = ResumePoint(command.resume, command.segments, command.first_window)
         if task.is_exact:
             mel = LogMel(task.samples, traits.n_mels, self._device)
-            mel.prepare()
+            guarded(mel.prepare)
             return ExactRecording(mel, traits, options, self._settings, resume)
         return ChunkedTranscription(
             task.samples, traits, options, settings=self._settings, resume=resume, device=self._device
         )
 
     def _opened(self, task: ActiveTask, future: Future[Recording]) -> None:
+        failure: Exception | None = None
         try:
             task.recording = guarded(future.result)
         except DeviceLostError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's
-            if not task.is_over:
-                task.failed(error)
+            failure = error
+        if isinstance(failure, OutOfMemoryError) and not task.is_over and self._make_room(None):
+            task.close()
+            free_memory()
+            self._unopened.append(task)
+        elif failure is not None and not task.is_over:
+            task.failed(failure)
         if task.is_over:  # it was stopped meanwhile
             task.close()
 
@@ -222,13 +242,29 @@ class BatchEngine:
 
     def _stop_tasks(self) -> None:
         for task in self._tasks:
-            if not task.is_over and task.watch.should_stop():
+            if task.is_over:
+                continue
+            if task.watch.should_stop():
+                task.stopped()
+            elif task.watch.should_step_aside():
+                self._step_aside(task)
+
+    def _step_aside(self, task: ActiveTask) -> None:
+        """Nothing more of the task is begun; it ends once nothing of it is at work."""
+        task.is_leaving = True
+        if self._runners[task.command.model].is_at_work_on(task):
+            return
+        if not task.strands:  # a chunk is told once it is known whether another one follows
+            self._next_strand(task)
+        if not task.is_over:
+            task.report_windows()
+            if task.recording is None or not task.recording.is_complete:
                 task.stopped()
 
     def _offer_strands(self) -> None:
         """Every exact task has its one strand; chunks of the others share the slots that are left."""
         until = time.monotonic() + OFFER_S
-        asked = [task for task in self._tasks if not task.is_over]
+        asked = [task for task in self._tasks if not task.is_over and not task.is_leaving]
         while asked and self._num_strands < self.slots:
             task = min(asked, key=lambda task: (not task.is_exact, len(task.strands)))
             if not self._start_strand(task):
@@ -238,15 +274,20 @@ class BatchEngine:
 
     def _start_strand(self, task: ActiveTask) -> bool:
         """Whether the task had one."""
-        with self._budget.share():
-            try:
-                strand = task.next_strand()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's
-                task.failed(error)
-                return False
-            if strand is not None:
+        strand = self._next_strand(task)
+        if strand is not None:
+            with self._budget.share():
                 self._runners[task.command.model].start(strand)
         return strand is not None and not task.is_over
+
+    def _next_strand(self, task: ActiveTask) -> RunningStrand | None:
+        """None also when its recording cannot be read; the task has then ended."""
+        with self._budget.share():
+            try:
+                return task.next_strand()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's
+                task.failed(error)
+                return None
 
     @property
     def _num_strands(self) -> int:
@@ -263,6 +304,26 @@ class BatchEngine:
         self._tasks = [task for task in self._tasks if not task.is_over]
         if not self._tasks:
             self._rest()
+
+    def _make_room(self, runner: ModelRunner | None) -> bool:
+        """Have other models than `runner`, or all, give memory back for one window or recording; whether one did.
+
+        First what idles, then half of the largest batch: what is at work costs a second decoding.
+        """
+        others = [each for each in self._runners.values() if each is not runner]
+        if self._release_idle(others):
+            return True
+        largest = max(others, key=lambda each: each.num_in_flight, default=None)
+        if largest is None or largest.num_in_flight <= 1:
+            return False
+        largest.shrink()
+        return True
+
+    def _release_idle(self, runners: Collection[ModelRunner]) -> bool:
+        released = [name for name, each in self._runners.items() if each in runners and each.release_idle()]
+        if released:
+            log.warning("event=idle_slots_released models=%s: out of memory", ",".join(released))
+        return bool(released)
 
     def _fail(self, tasks: list[ActiveTask], error: Exception) -> None:
         for task in tasks:

@@ -18,7 +18,7 @@ from whisper_core.engine.layers import decoder_layers
 from whisper_core.engine.sequence import Sequence, sequence_of
 from whisper_core.engine.shape import decoder_shape
 from whisper_core.engine.token_rules import TokenRules
-from whisper_core.model_requests import Align, ModelTraits
+from whisper_core.model_requests import Align, Decode, ModelTraits
 from whisper_core.options import TaskKind
 from whisper_core.transcript import Segment
 
@@ -64,7 +64,7 @@ class LoadedModel:
     def sequence(self, strand: RunningStrand) -> Sequence:
         """For the Decode that the strand waits for."""
         request = strand.request
-        tokenizer = self._tokenizer(request.language, request.task) if request is not None else None
+        tokenizer = self._tokenizer(request.language, request.task) if isinstance(request, Decode) else None
         return sequence_of(strand, tokenizer, self.shape.text_positions, self.shape.device)
 
 

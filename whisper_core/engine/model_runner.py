@@ -21,6 +21,7 @@ from whisper_core.engine.cross_attention import CrossCache
 from whisper_core.engine.lane import Lane
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.sequence import Sequence
+from whisper_core.engine.slot_limit import SlotLimit
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.engine.window import EncodedWindow
 from whisper_core.features import Mel
@@ -33,20 +34,26 @@ T = TypeVar("T")
 
 
 class ModelRunner:
-    """slots: windows that are decoded at the same time at most. encoder_batch: windows encoded together at most.
+    """limit: how many windows may be at work. make_room: has memory given back that others hold, and says whether it
+    was; asked when memory is short for a single window.
 
     Everything but the lane's work happens in the caller's thread. A task's own errors end that task; DeviceLostError is
     raised. encoding_s: seconds that the latest encoding took.
     """
 
     def __init__(
-        self, model: LoadedModel, lane: Lane, slots: int, encoder_batch: int, statistics: EngineStatistics
+        self,
+        model: LoadedModel,
+        lane: Lane,
+        limit: SlotLimit,
+        statistics: EngineStatistics,
+        make_room: Callable[[ModelRunner], bool],
     ) -> None:
         self.model = model
         self._lane = lane
-        self._slots = self._most_slots = slots
-        self._encoder_batch = self._largest_encoder_batch = encoder_batch
+        self._limit = limit
         self._statistics = statistics
+        self._make_room = make_room
         self.encoding_s = float("inf")
         self._to_encode: deque[RunningStrand] = deque()
         self._encoding: list[RunningStrand] = []
@@ -61,7 +68,18 @@ class ModelRunner:
     @property
     def num_to_encode(self) -> int:
         """Windows that could be encoded now."""
-        return max(0, min(self._room_to_encode, len(self._to_encode)))
+        waiting = sum(not strand.is_held_back for strand in self._to_encode)
+        return max(0, min(self._room_to_encode, waiting))
+
+    @property
+    def num_in_flight(self) -> int:
+        """Windows that take memory, or are about to."""
+        return self.num_decoding + len(self._ready) + len(self._encoding)
+
+    def is_at_work_on(self, task: ActiveTask) -> bool:
+        """Whether something would be lost if the task stepped aside now."""
+        idle = sum(strand.task is task and strand.is_held_back for strand in self._to_encode)
+        return idle < len(task.strands)
 
     def start(self, strand: RunningStrand) -> None:
         self._drive(strand, None)
@@ -84,7 +102,7 @@ class ModelRunner:
 
     def admit(self) -> None:
         """Fill free slots with encoded windows."""
-        while self._ready and self.num_decoding < self._slots:
+        while self._ready and self.num_decoding < self._limit.slots:
             strand = self._ready.popleft()
             if not strand.is_over:
                 self._try(partial(self._admit, strand), [strand])
@@ -107,7 +125,23 @@ class ModelRunner:
     def rest(self) -> None:
         """No task is here: give back what the slots took, and believe in the memory again."""
         self._release_banks()
-        self._slots, self._encoder_batch = self._most_slots, self._largest_encoder_batch
+        self._limit.reset()
+
+    def release_idle(self) -> bool:
+        """Give back the slots of which none is in use; whether there were such."""
+        idle = [width for width, bank in self._banks.items() if not bank.sequences]
+        for width in idle:
+            self._banks.pop(width).release()
+        return bool(idle)
+
+    def shrink(self) -> None:
+        """Take all windows back and go on with half as many; they are decoded again, to the same result.
+
+        Only with more than one in flight.
+        """
+        affected = self._take_back([])
+        self._halve(affected, len(affected) + len(self._encoding))
+        self._queue_again(affected)
 
     # --- strands -----------------------------------------------------------------------------------------------
 
@@ -115,6 +149,10 @@ class ModelRunner:
         """Answer the strand until it waits for an encoding or a decoding, or has ended."""
         try:
             while not strand.is_over:
+                if isinstance(strand.request, DetectLanguage | Align):
+                    answer = self._try_answer(strand, strand.request)
+                    if answer is None:
+                        return
                 step = strand.steps.send(answer)
                 match step:
                     case WindowResult():
@@ -128,7 +166,7 @@ class ModelRunner:
                         strand.request = step
                         return
                     case DetectLanguage() | Align():
-                        answer = guarded(partial(self._answer, strand, step))
+                        strand.request = step
         except StopIteration:
             strand.end()
             strand.task.report_windows()
@@ -142,6 +180,19 @@ class ModelRunner:
         task.watch.window(window)
         if task.watch.should_stop():
             task.stopped()
+
+    def _try_answer(self, strand: RunningStrand, request: DetectLanguage | Align) -> Any:
+        """None when memory ran out; the strand then waits for its window to be encoded again, or its task has ended."""
+        failure: OutOfMemoryError
+        try:
+            answer = guarded(partial(self._answer, strand, request))
+        except OutOfMemoryError as error:
+            failure = error
+        else:
+            strand.request = None
+            return answer
+        self._run_short([strand], failure)
+        return None
 
     def _answer(self, strand: RunningStrand, request: DetectLanguage | Align) -> Any:
         if strand.window is None:
@@ -162,16 +213,18 @@ class ModelRunner:
         if not strand.window.is_encoded:
             if strand not in self._to_encode:
                 self._to_encode.append(strand)
-        elif strand.request is not None:
+        elif isinstance(strand.request, Decode):
             self._ready.append(strand)
 
     # --- encoding ----------------------------------------------------------------------------------------------
 
     def _next_to_encode(self) -> list[RunningStrand]:
-        waiting = sorted(self._to_encode, key=lambda strand: not strand.task.is_exact)
-        strands = waiting[: _power_of_two_in(min(self.num_to_encode, self._encoder_batch))]
+        wanted = (strand for strand in self._to_encode if not strand.is_held_back)
+        waiting = sorted(wanted, key=lambda strand: not strand.task.is_exact)
+        strands = waiting[: _power_of_two_in(min(self.num_to_encode, self._limit.encoder_batch))]
         for strand in strands:
             self._to_encode.remove(strand)
+            strand.has_begun = True
         self._encoding.extend(strands)
         return strands
 
@@ -179,9 +232,8 @@ class ModelRunner:
     def _room_to_encode(self) -> int:
         """No more than will find a slot soon, since an encoded window takes a slot's memory; nothing ahead when memory
         was enough for one only."""
-        is_down_to_one = self._slots == 1 < self._most_slots
-        ahead = 0 if is_down_to_one else self._encoder_batch
-        return self._slots + ahead - self.num_decoding - len(self._encoding) - len(self._ready)
+        ahead = 0 if self._limit.is_down_to_one else self._limit.encoder_batch
+        return self._limit.slots + ahead - self.num_in_flight
 
     @torch.inference_mode()
     def _encode(self, strands: list[RunningStrand]) -> _Encoding:
@@ -222,7 +274,7 @@ class ModelRunner:
             if strand.is_over or strand.window is None:
                 continue
             strand.window.own = cross.slots(number)
-            if strand.request is None:  # else it had been evicted, and waits for its decoding still
+            if not isinstance(strand.request, Decode):  # else it had been evicted, and waits for its decoding still
                 self._drive(strand, strand.window)
             self._queue(strand)
 
@@ -230,8 +282,10 @@ class ModelRunner:
 
     def _bank(self, width: int) -> Bank:
         if width not in self._banks:
-            self._banks[width] = Bank(self.model.layers, self.model.shape, self.model.rules, width, self._slots)
-        return self._banks[width]
+            self._banks[width] = Bank(self.model.layers, self.model.shape, self.model.rules, width, self._limit.slots)
+        bank = self._banks[width]
+        bank.limit = self._limit.slots  # it may have grown
+        return bank
 
     def _admit(self, strand: RunningStrand) -> None:
         sequence = self.model.sequence(strand)
@@ -244,6 +298,8 @@ class ModelRunner:
         statistics.step_rows += len(bank.sequences)
         ended = self._try(bank.step, [sequence.strand for sequence in bank.sequences])
         statistics.decode_seconds += time.perf_counter() - began
+        if ended is not None:
+            self._limit.step_done()
         for sequence in reversed(ended or []):
             if bank is self._banks.get(bank.width):
                 self._answer_decode(bank, sequence)
@@ -257,6 +313,8 @@ class ModelRunner:
         self._count(sequence, len(result.tokens))
         strand.request = None
         self._drive(strand, result)
+        if bank is not self._banks.get(bank.width):
+            return
         successor = self._try(partial(self._successor, bank, sequence), [strand])
         if bank is not self._banks.get(bank.width):
             return
@@ -304,28 +362,41 @@ class ModelRunner:
             for strand in strands:
                 _fail(strand.task, error)
             return None
-        self._shrink(strands, failure)
+        self._run_short(strands, failure)
         return None
 
-    def _shrink(self, strands: list[RunningStrand], failure: Exception) -> None:
-        """Out of memory with several windows: take them all back and go on with half as many. With one: it fails."""
-        encoded = [*self._decoding(), *self._ready]
-        affected = encoded + [strand for strand in strands if strand not in encoded]
+    def _run_short(self, strands: list[RunningStrand], failure: Exception) -> None:
+        """Out of memory with several windows: go on with half as many. With one: others make room, or it fails."""
+        affected = self._take_back(strands)
         in_flight = len(affected) + len(self._encoding)
-        self._release_banks()
-        self._ready.clear()
-        if in_flight <= 1:
+        if in_flight > 1:
+            self._halve(affected, in_flight)
+        elif not self._make_room(self):
             for strand in affected:
                 _fail(strand.task, failure)
-        else:
-            self._slots = max(1, in_flight // 2)
-            self._encoder_batch = max(1, self._encoder_batch // 2)
-            log.warning("event=batch_shrunk slots=%d: out of memory with %d windows", self._slots, in_flight)
+        self._queue_again(affected)
+        free_memory()
+
+    def _take_back(self, strands: list[RunningStrand]) -> list[RunningStrand]:
+        """All windows out of the slots, and those that wait for one: the strands of these, and `strands`."""
+        encoded = [*self._decoding(), *self._ready]
+        self._release_banks()
+        self._ready.clear()
+        return encoded + [strand for strand in strands if strand not in encoded]
+
+    def _halve(self, affected: list[RunningStrand], in_flight: int) -> None:
+        self._limit.shrink(in_flight)
+        slots = self._limit.slots
+        log.warning("event=batch_shrunk slots=%d: out of memory with %d windows", slots, in_flight)
+        for task in dict.fromkeys(strand.task for strand in affected):
+            if not task.is_over:
+                task.note("batch_shrunk", windows=in_flight, slots=slots)
+
+    def _queue_again(self, affected: list[RunningStrand]) -> None:
         for strand in affected:
             if strand.window is not None:
                 strand.window.forget()
                 self._queue(strand)
-        free_memory()
 
     def _decoding(self) -> list[RunningStrand]:
         return [sequence.strand for bank in self._banks.values() for sequence in bank.sequences]

@@ -51,7 +51,7 @@ class Sequence:
 def sequence_of(strand: RunningStrand, tokenizer: Any, text_positions: int, device: torch.device) -> Sequence:
     """For the Decode that the strand waits for. tokenizer: openai-whisper's, for its language and task."""
     request = strand.request
-    if request is None:
+    if not isinstance(request, Decode):
         raise RuntimeError("the strand asks for no decoding")
     sot = list(tokenizer.sot_sequence)
     before = [tokenizer.sot_prev, *request.prompt] if request.prompt else []

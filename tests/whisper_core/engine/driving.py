@@ -32,9 +32,11 @@ LAST_BITS = 2e-3  # of a mean logprob, whose 200 terms of other batch sizes diff
 
 @dataclass
 class Watch:
-    """What an engine told of one task. stops_after: windows."""
+    """What an engine told of one task. stops_after, steps_aside_after: windows."""
 
     stops_after: int | None = None
+    steps_aside_after: int | None = None
+    notes: list[tuple[str, dict[str, int | float | str]]] = field(default_factory=list)
     windows: list[WindowResult] = field(default_factory=list)
     transcript: Transcript | None = None
     error: Exception | None = None
@@ -51,6 +53,13 @@ class Watch:
 
     def should_stop(self) -> bool:
         return self.stops_after is not None and len(self.windows) >= self.stops_after
+
+    def should_step_aside(self) -> bool:
+        return self.steps_aside_after is not None and len(self.windows) >= self.steps_aside_after
+
+    def note(self, code: str, data: dict[str, int | float | str]) -> None:
+        assert not self.is_over
+        self.notes.append((code, data))
 
     def done(self, transcript: Transcript, peak_bytes: int) -> None:
         assert not self.is_over

@@ -1,0 +1,152 @@
+"""What the scheduler is worth, simulated and for real; `make bench-scheduler`.
+
+    python -m benchmarks.scheduler PART … [--recordings FOLDER] [--plots PYTHON]
+
+PART: simulation, million, decisions, startup, real; without one, all of them. Each keeps what it found in
+docs/scheduling/, and the tables of docs/scheduling.md are written anew. --plots: of an environment with matplotlib, for
+the pictures. Nobody else should use the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.document import replace_between_markers
+from benchmarks.machine import describe_machine
+from benchmarks.recordings import read_recordings
+from benchmarks.scheduling import scenarios, tables
+from benchmarks.scheduling.decision_times import decision_seconds
+from benchmarks.scheduling.real_trace import make_trace, run_trace
+from benchmarks.scheduling.startup import start_seconds
+from config import load_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs" / "scheduling.md"
+RESULTS = ROOT / "docs" / "scheduling"
+WAITING = (1_000, 10_000, 100_000)
+STARTS = 3
+REAL_MODELS = ("tiny.en", "base")
+PLAIN_SETTINGS = {"ENABLE_OPTIMIZATION_SYSTEM": "False"}
+DEFAULT_SETTINGS: dict[str, str] = {}
+FULL_SETTINGS = {"MAX_CONCURRENT_TASKS_LIMIT": "auto", "MAX_BATCH_SIZE": "16"}
+
+
+def simulation(options: argparse.Namespace) -> dict[str, Any]:
+    service, document = scenarios.read_service()
+    by_name = scenarios.schemes(service, document)
+    return {
+        "service": document,
+        "light": [asdict(row) for row in scenarios.light_rows(service, by_name, options.tasks)],
+        "heavy": [asdict(row) for row in scenarios.heavy_rows(service, by_name, options.tasks)],
+        "four": [asdict(row) for row in scenarios.four_card_rows(service, by_name, options.tasks)],
+    }
+
+
+def million(options: argparse.Namespace) -> dict[str, Any]:
+    service, document = scenarios.read_service()
+    row = scenarios.million_row(service, scenarios.schemes(service, document), options.million_tasks)
+    return {"row": asdict(row)}
+
+
+def decisions(_: argparse.Namespace) -> dict[str, Any]:
+    service, _document = scenarios.read_service()
+    return {"seconds": {str(count): decision_seconds(service, count) for count in WAITING}}
+
+
+def startup(_: argparse.Namespace) -> dict[str, Any]:
+    models_dir = load_settings().models_dir.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {
+            str(count): [start_seconds(Path(folder) / str(number), count, models_dir) for number in range(STARTS)]
+            for count in (0, *WAITING)
+        }
+    return {"seconds": runs}
+
+
+def real(options: argparse.Namespace) -> dict[str, Any]:
+    models_dir = load_settings().models_dir.resolve()
+    runs = (("plain path", PLAIN_SETTINGS), ("optimised, defaults", DEFAULT_SETTINGS), ("optimised", FULL_SETTINGS))
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        recordings = read_recordings(options.recordings, scratch)
+        uploads = make_trace(recordings, REAL_MODELS, options.uploads, scratch, seed=options.seed)
+        outcomes = [
+            run_trace(name, uploads, models_dir, scratch / f"server-{number}", settings)
+            for number, (name, settings) in enumerate(runs)
+        ]
+    plain = outcomes[0]
+    return {
+        "settings": dict(runs),
+        "uploads": [[upload.at, upload.model, upload.recording.seconds] for upload in uploads],
+        "runs": [
+            {
+                **{key: value for key, value in asdict(outcome).items() if key != "texts"},
+                "identical_texts": sum(outcome.texts[name] == text for name, text in plain.texts.items()),
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "simulation": simulation,
+    "million": million,
+    "decisions": decisions,
+    "startup": startup,
+    "real": real,
+}
+
+
+def keep(part: str, found: dict[str, Any], arguments: Sequence[str]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    about = {
+        "command": f"python -m benchmarks.scheduler {shlex.join(arguments)}".strip(),
+        "machine": describe_machine(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    (RESULTS / f"{part}.json").write_text(json.dumps({**about, **found}, indent=1) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--recordings", type=Path, default=ROOT / "tests" / "data")
+    parser.add_argument("--uploads", type=int, default=48, help="of the real trace")
+    parser.add_argument("--seed", type=int, default=4, help="of the real trace")
+    parser.add_argument("--tasks", type=int, default=5_000, help="of each simulation")
+    parser.add_argument("--million-tasks", type=int, default=1_000_000, help="of the long simulation")
+    parser.add_argument("--plots", metavar="PYTHON", help="of an environment with matplotlib")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"there are no such parts: {', '.join(sorted(unknown))}")
+    return options
+
+
+def main() -> None:
+    options = parse_arguments()
+    for part in options.parts or PARTS:
+        print(f"{part} …", flush=True)
+        keep(part, PARTS[part](options), sys.argv[1:])
+    for part in PARTS:
+        if (RESULTS / f"{part}.json").exists():
+            text = tables.WRITERS[part](json.loads((RESULTS / f"{part}.json").read_text()))
+            replace_between_markers(DOCUMENT, part, text)
+            print(text)
+    if options.plots:
+        plot = Path(__file__).parent / "scheduling" / "plots.py"
+        subprocess.run([options.plots, str(plot), str(RESULTS)], check=True)
+
+
+if __name__ == "__main__":
+    main()

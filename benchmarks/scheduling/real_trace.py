@@ -1,0 +1,203 @@
+"""The same trace of recordings through a real server, once on the plain path and once on the optimised one.
+
+Recordings of many lengths come in bursts, with two models. What is compared is what a person notices, when a task began
+and when its text was there, and what the server says of its memory meanwhile.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from benchmarks.recordings import Recording, join
+from benchmarks.server_process import Server
+
+LIMIT_S = 60.0
+LOOK_EVERY_S = 0.5
+BURSTS_WITHIN_S = 30.0
+BURSTS = 4
+FINAL = ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """at: seconds after the first."""
+
+    at: float
+    model: str
+    recording: Recording
+
+
+@dataclass(frozen=True)
+class RealOutcome:
+    """Seconds. span: from the first upload to the last text. memory_in_use: what the devices used of what was promised
+    on them while tasks ran, averaged. texts: by name of the upload."""
+
+    name: str
+    audio_seconds: float
+    span: float
+    waits: tuple[float, ...]
+    responses: tuple[float, ...]
+    memory_in_use: float
+    peak_used: int
+    loads: int
+    texts: Mapping[str, str]
+
+    @property
+    def throughput(self) -> float:
+        """Seconds of sound in a second."""
+        return self.audio_seconds / self.span
+
+    @property
+    def mean_wait(self) -> float:
+        return statistics.fmean(self.waits)
+
+    @property
+    def p95_wait(self) -> float:
+        return sorted(self.waits)[int(0.95 * len(self.waits))]
+
+    @property
+    def mean_response(self) -> float:
+        return statistics.fmean(self.responses)
+
+
+def make_trace(
+    recordings: Sequence[Recording], models: Sequence[str], count: int, scratch: Path, seed: int
+) -> list[Upload]:
+    """`count` uploads of single recordings and of several joined, so that a few are long and most are short."""
+    rng = random.Random(seed)
+    english = [each for each in recordings if each.language == "en"]
+    starts = sorted(rng.uniform(0, BURSTS_WITHIN_S) for _ in range(BURSTS - 1))
+    bursts = [0.0, *starts]
+    uploads = []
+    for number in range(count):
+        parts = rng.sample(english, k=min(len(english), rng.choices([1, 2, 4, 8], [12, 4, 2, 1])[0]))
+        folder = scratch / f"joined-{number}"
+        folder.mkdir()
+        recording = parts[0] if len(parts) == 1 else join(parts, folder)
+        uploads.append(Upload(bursts[number % BURSTS], models[number % len(models)], recording))
+    return sorted(uploads, key=lambda upload: upload.at)
+
+
+def run_trace(
+    name: str, uploads: Sequence[Upload], models_dir: Path, folder: Path, settings: Mapping[str, str]
+) -> RealOutcome:
+    with Server(folder, uploads[0].model, models_dir, settings) as server:
+        wait_until_ready(server.address)
+        watcher = MemoryWatch(server.address)
+        began = time.perf_counter()
+        with watcher, ThreadPoolExecutor(len(uploads)) as pool:
+            ids = list(pool.map(lambda upload: _send(server.address, upload, began), uploads))
+            tasks = [_wait_for(server.address, task_id) for task_id in ids]
+            span = time.perf_counter() - began
+        texts = {
+            f"{number}: {upload.recording.name}": _get(f"{server.address}/api/tasks/{task_id}/transcript")["text"]
+            for number, (upload, task_id) in enumerate(zip(uploads, ids, strict=True))
+        }
+        events = _get(f"{server.address}/api/system/events?kind=decision&limit=1000")["events"]
+    first_starts = _first_starts(events)
+    moments = [
+        (task["id"], *(datetime.fromisoformat(task[key]) for key in ("created_at", "finished_at"))) for task in tasks
+    ]
+    return RealOutcome(
+        name=name,
+        audio_seconds=sum(upload.recording.seconds for upload in uploads),
+        span=span,
+        waits=tuple(first_starts[task_id] - created.timestamp() for task_id, created, _ in moments),
+        responses=tuple((finished - created).total_seconds() for _, created, finished in moments),
+        memory_in_use=watcher.in_use,
+        peak_used=watcher.peak_used,
+        loads=sum(bool(event["data"].get("load_model")) for event in events),
+        texts=texts,
+    )
+
+
+def _first_starts(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Seconds since 1970 of each task's first start: a task that stepped aside has several."""
+    starts: dict[str, float] = {}
+    for event in events:
+        if "waited_seconds" in event["data"]:
+            task_id = event["data"]["task_id"]
+            starts[task_id] = min(event["at"], starts.get(task_id, float("inf")))
+    return starts
+
+
+def wait_until_ready(address: str) -> None:
+    """Raises TimeoutError."""
+    deadline = time.monotonic() + LIMIT_S
+    while requests.get(f"{address}/readyz", timeout=LIMIT_S).status_code != 200:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the server did not get ready")
+        time.sleep(LOOK_EVERY_S)
+
+
+def _send(address: str, upload: Upload, began: float) -> str:
+    time.sleep(max(0.0, began + upload.at - time.perf_counter()))
+    with open(upload.recording.file, "rb") as file:
+        answer = requests.post(
+            f"{address}/api/tasks",
+            files={"file": (upload.recording.name, file)},
+            data={"model": upload.model},
+            timeout=LIMIT_S,
+        )
+    answer.raise_for_status()
+    return str(answer.json()["task"]["id"])
+
+
+def _wait_for(address: str, task_id: str) -> dict[str, Any]:
+    """Raises RuntimeError when the task ends otherwise than completed."""
+    while True:
+        task: dict[str, Any] = _get(f"{address}/api/tasks/{task_id}")["task"]
+        if task["status"] in FINAL:
+            if task["status"] != "completed":
+                raise RuntimeError(f"a task ended as {task['status']}: {task['error']}")
+            return task
+        time.sleep(LOOK_EVERY_S)
+
+
+def _get(address: str) -> Any:
+    answer = requests.get(address, timeout=LIMIT_S)
+    answer.raise_for_status()
+    return answer.json()
+
+
+class MemoryWatch:
+    """Looks at the devices every half second while it is entered."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._shares: list[float] = []
+        self.peak_used = 0
+
+    @property
+    def in_use(self) -> float:
+        return statistics.fmean(self._shares) if self._shares else 0.0
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(LOOK_EVERY_S):
+            devices = _get(f"{self._address}/api/system")["devices"]
+            used = sum(device["used"] for device in devices)
+            reserved = sum(device["reserved"] for device in devices)
+            self.peak_used = max(self.peak_used, used)
+            if reserved and any(device["running"] for device in devices):
+                self._shares.append(used / reserved)

@@ -1,0 +1,302 @@
+"""A discrete-event simulation around the real queue, plan and memory ledger: only the devices and the clock are not
+real. It answers in minutes what would take months of recordings."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+
+from benchmarks.scheduling.outcome import Outcome, TaskOutcome
+from benchmarks.scheduling.traces import Arrival
+from benchmarks.scheduling.virtual_device import WINDOW_AUDIO_SECONDS, Gain, Running, VirtualDevice
+from optimizer.calibration import Batch
+from optimizer.due_times import FIRST_COME, DueTimes
+from optimizer.memory_estimation import MemoryEstimationPool
+from optimizer.memory_formula import costs_formula, weights_formula, workspace_formula
+from optimizer.memory_pool import GPUMemoryPool, Reservation, model_owner
+from optimizer.placement import DeviceView, ModelView, RunningView
+from optimizer.plain_path import plan_in_order
+from optimizer.plan import Plan, PlanLimits
+from optimizer.policy import plan
+from optimizer.queue_memory import QueueMemory
+from optimizer.task import AUTO_DEVICE, Priority, Task, TaskOptions, TaskStatus
+
+KIND = "cpu"  # memory of the simulated devices is that of fp32
+MEASURED_ALL = 2000  # measurements fed back, each of which costs milliseconds; then one in MEASURED_EVERY
+MEASURED_EVERY = 100
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Service:
+    """As measured on the real engine. speeds: seconds of sound in a second, one task at a time, by model. gain: see
+    `Gain`. load_seconds: of making a model resident."""
+
+    speeds: Mapping[str, float]
+    gain: Gain
+    load_seconds: Mapping[str, float]
+
+    def work_seconds(self, model: str, audio_seconds: float) -> float:
+        return audio_seconds / self.speeds[model]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A way of running tasks. plain: one at a time over all devices in order of arrival. order_by_work: due times;
+    otherwise first come, first served. slots: tasks that a device runs at once."""
+
+    name: str
+    slots: int
+    gain: Gain
+    plain: bool = False
+    order_by_work: bool = True
+    steps_aside: bool = True
+    max_batch: int = 16
+
+
+@dataclass(frozen=True)
+class World:
+    """capacity_bytes: of each device, what may be promised; headroom_bytes: what is there besides. noise: the standard
+    deviation of the logarithm of real to estimated memory of a task; bias: the mean of it."""
+
+    devices: int
+    capacity_bytes: int
+    headroom_bytes: int
+    noise: float = 0.15
+    bias: float = 0.0
+
+
+class _Times:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def work_seconds(self, model: str, audio_seconds: float) -> float:
+        return self._service.work_seconds(model, audio_seconds)
+
+    def load_seconds(self, model: str) -> float:
+        return self._service.load_seconds[model]
+
+
+@dataclass
+class _Device:
+    engine: VirtualDevice
+    pool: GPUMemoryPool
+    resident: dict[str, Reservation] = field(default_factory=dict)
+    promises: dict[str, Reservation] = field(default_factory=dict)
+    real_bytes: dict[str, int] = field(default_factory=dict)
+    rounds: int = 0
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(self.real_bytes.values())
+
+
+class Simulation:
+    """One run; `run` once."""
+
+    def __init__(self, scheme: Scheme, service: Service, world: World, *, seed: int = 1) -> None:
+        self._scheme = scheme
+        self._service = service
+        self._world = world
+        self._rng = random.Random(seed)
+        self._times = _Times(service)
+        self._due_times = DueTimes(service.work_seconds) if scheme.order_by_work and not scheme.plain else FIRST_COME
+        self._queue = QueueMemory(self._due_times)
+        self._estimates = MemoryEstimationPool(1.2)
+        self._models = {model: ModelView(is_available=True) for model in service.speeds}
+        total = world.capacity_bytes + world.headroom_bytes
+        self._devices = {
+            f"d{number}": _Device(
+                VirtualDevice(f"d{number}", scheme.slots, scheme.gain),
+                GPUMemoryPool(f"d{number}", total, headroom_bytes=world.headroom_bytes),
+            )
+            for number in range(world.devices)
+        }
+        self._limits = PlanLimits(
+            max_concurrent=None, max_batch=scheme.max_batch, steps_aside=scheme.steps_aside and not scheme.plain
+        )
+        self._tasks: dict[str, Task] = {}
+        self._outcomes: dict[str, TaskOutcome] = {}
+        self._oldest: list[tuple[int, str]] = []
+        self._waiting = 0
+        self._now = 0.0
+        self.outcome = Outcome(scheme.name)
+
+    def run(self, trace: Iterable[Arrival]) -> Outcome:
+        coming = _numbered(trace)
+        next_arrival = next(coming, None)
+        while next_arrival is not None or self._tasks:
+            at = min(device.engine.next_end() for device in self._devices.values())
+            if next_arrival is not None and next_arrival[1].at <= at:
+                at = next_arrival[1].at
+            self._advance(at)
+            while next_arrival is not None and next_arrival[1].at <= at:
+                self._arrive(*next_arrival)
+                next_arrival = next(coming, None)
+            for device in self._devices.values():
+                self._collect(device)
+            self._decide()
+        self.outcome.finish(self._now, [device.engine for device in self._devices.values()])
+        return self.outcome
+
+    def _advance(self, at: float) -> None:
+        for device in self._devices.values():
+            self.outcome.count_memory(at - self._now, device.used_bytes, device.pool.reserved_bytes)
+            device.engine.advance(at)
+        self._now = at
+
+    def _arrive(self, seq: int, arrival: Arrival) -> None:
+        task = Task(
+            id=f"t{seq}", seq=seq, filename="", status=TaskStatus.PENDING, options=TaskOptions(model=arrival.model),
+            priority=Priority.NORMAL, requested_device=AUTO_DEVICE, size_bytes=0, sha256="", created_at=_EPOCH,
+            max_attempts=4, audio_seconds=arrival.audio_seconds, owner=arrival.owner,
+        )  # fmt: skip
+        work = self._service.work_seconds(arrival.model, arrival.audio_seconds)
+        self._outcomes[task.id] = TaskOutcome(arrival.at, work)
+        heappush(self._oldest, (seq, task.id))
+        self._change(None, task)
+
+    def _change(self, before: TaskStatus | None, task: Task) -> None:
+        """What the database does in the server: the task's new state, and memory follows."""
+        self._tasks[task.id] = task
+        self._waiting += (task.status is TaskStatus.PENDING) - (before is TaskStatus.PENDING)
+        arrived = self._outcomes[task.id].arrived
+        with self._queue.changing(task.id):
+            self._queue.follow(task, before=before, now=self._now, arrived=arrived, due=None)
+
+    def _collect(self, device: _Device) -> None:
+        """Tasks that have ended or stepped aside."""
+        while (ended := device.engine.pop_ended()) is not None:
+            task = self._tasks[ended.task_id]
+            self._measure(device, task)
+            del device.real_bytes[task.id]
+            device.promises.pop(task.id).release()
+            if ended.is_leaving and ended.ends < ended.begun + ended.work - 1e-9:
+                self._step_back(task, ended)
+                continue
+            self._change(TaskStatus.PROCESSING, task.with_(status=TaskStatus.COMPLETED, version=task.version + 1))
+            del self._tasks[task.id]
+            self.outcome.ended(self._outcomes.pop(task.id), self._now)
+
+    def _step_back(self, task: Task, ended: Running) -> None:
+        """To the waiting ones again, with less left."""
+        left = (1 - task.progress) * (1 - (ended.ends - ended.begun) / ended.work)
+        waiting = task.with_(status=TaskStatus.PENDING, progress=1 - left, version=task.version + 1)
+        heappush(self._oldest, (task.seq, task.id))
+        self.outcome.stepped_aside += 1
+        self._change(TaskStatus.PROCESSING, waiting)
+
+    def _measure(self, device: _Device, task: Task) -> None:
+        """What the worker would report: the growth by the tasks of that model that run, which is fed back."""
+        self.outcome.measured += 1
+        if self.outcome.measured > MEASURED_ALL and self.outcome.measured % MEASURED_EVERY:
+            return
+        model = task.options.model
+        together = [task, *(self._tasks[each] for each in device.engine.running)]
+        together = [each for each in together if each.options.model == model]
+        growth = workspace_formula(model, KIND) + sum(device.real_bytes[each.id] for each in together)
+        batch = Batch.of([each.audio_seconds or 0.0 for each in together])
+        self._estimates.record(model, KIND, batch, peak_bytes=growth // batch.tasks)
+
+    def _decide(self) -> None:
+        if not self._waiting:
+            return
+        begin = time.thread_time()
+        decision = self._plan()
+        self.outcome.decisions.append(time.thread_time() - begin)
+        started: Counter[str] = Counter()
+        for assignment in decision.assignments:
+            device = self._devices[assignment.device]
+            for model in assignment.evict:
+                device.resident.pop(model).release()
+                del device.real_bytes[model_owner(model)]
+            if assignment.weights_bytes:
+                self._load(device, assignment.model, assignment.weights_bytes)
+            self._start(device, assignment.task_id, assignment.task_bytes)
+            started[assignment.device] += 1
+        for name in started:
+            self._devices[name].rounds += 1
+        for step in decision.step_aside:
+            model = self._tasks[step.task_id].options.model
+            window_work = self._service.work_seconds(model, WINDOW_AUDIO_SECONDS)
+            self._devices[step.device].engine.step_aside(step.task_id, window_work)
+        if decision.assignments:
+            self._decide()  # a round hands over one model; the next round follows at once
+
+    def _plan(self) -> Plan:
+        waiting = self._queue.ready(self._now)
+        views = [self._view(name, device) for name, device in self._devices.items()]
+        if self._scheme.plain:
+            return plan_in_order(waiting, views, self._estimates, self._models)
+        return plan(waiting, views, self._estimates, self._times, self._models, self._limits, self._now)
+
+    def _view(self, name: str, device: _Device) -> DeviceView:
+        memory = device.pool.snapshot()
+        return DeviceView(
+            name=name,
+            kind=KIND,
+            capacity_bytes=memory.capacity,
+            free_bytes=memory.free,
+            slots=device.engine.slots,
+            rounds=device.rounds,
+            resident=memory.models,
+            running=tuple(self._running_view(device, running) for running in device.engine.running.values()),
+        )
+
+    def _running_view(self, device: _Device, running: Running) -> RunningView:
+        task = self._tasks[running.task_id]
+        done = device.engine.done(task.id)
+        left = task.audio_left_seconds * (1 - done / running.work)
+        return RunningView(
+            id=task.id,
+            model=task.options.model,
+            priority=task.priority,
+            audio_left_seconds=left,
+            due=self._due_times.due(task.options.model, left, self._outcomes[task.id].arrived),
+            task_bytes=device.promises[task.id].nbytes,
+            may_leave=done >= self._service.work_seconds(task.options.model, WINDOW_AUDIO_SECONDS),
+            is_leaving=running.is_leaving,
+        )
+
+    def _load(self, device: _Device, model: str, nbytes: int) -> None:
+        reservation = device.pool.try_reserve(model_owner(model), nbytes)
+        if reservation is None:
+            raise RuntimeError(f"the plan promised {nbytes} bytes for {model} that are not there")
+        device.resident[model] = reservation
+        device.real_bytes[model_owner(model)] = weights_formula(model, KIND) + workspace_formula(model, KIND)
+        device.engine.load(self._service.load_seconds[model])
+
+    def _start(self, device: _Device, task_id: str, nbytes: int) -> None:
+        reservation = device.pool.try_reserve(task_id, nbytes)
+        if reservation is None:
+            raise RuntimeError(f"the plan promised {nbytes} bytes for {task_id} that are not there")
+        task = self._tasks[task_id]
+        device.promises[task_id] = reservation
+        formula = costs_formula(task.options.model, KIND).own(task.audio_seconds or 0.0)
+        device.real_bytes[task_id] = int(formula * self._rng.lognormvariate(self._world.bias, self._world.noise))
+        total = self._world.capacity_bytes + self._world.headroom_bytes
+        self.outcome.started(
+            self._outcomes[task_id], self._now, device.used_bytes > total, self._passed_seconds(task_id)
+        )
+        device.engine.begin(task_id, self._service.work_seconds(task.options.model, task.audio_left_seconds))
+        self._change(TaskStatus.PENDING, task.with_(status=TaskStatus.PROCESSING, version=task.version + 1))
+
+    def _passed_seconds(self, task_id: str) -> float:
+        """How much earlier the oldest task that waits on had arrived than the one that starts."""
+        while self._oldest and not self._waits(self._oldest[0][1]):
+            heappop(self._oldest)
+        oldest = self._outcomes[self._oldest[0][1]].arrived if self._oldest else self._now
+        return max(0.0, self._outcomes[task_id].arrived - oldest)
+
+    def _waits(self, task_id: str) -> bool:
+        task = self._tasks.get(task_id)
+        return task is not None and task.status is TaskStatus.PENDING
+
+
+def _numbered(trace: Iterable[Arrival]) -> Iterator[tuple[int, Arrival]]:
+    return enumerate(iter(trace), start=1)

@@ -1,0 +1,178 @@
+"""The tables of docs/scheduling.md, from what the benchmark kept."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.document import table
+from benchmarks.scheduling.scenarios import PLAIN
+from optimizer.due_times import MAX_PATIENCE_S
+
+Found = Mapping[str, Any]
+
+
+def about(found: Found) -> str:
+    return f"{found['machine']}. {found['date']}. `{found['command']}`"
+
+
+def simulation(found: Found) -> str:
+    service = found["service"]
+    parts = [about(found), _service(service)]
+    parts += ["#### Loads that one task at a time keeps up with", _rows(found["light"])]
+    parts += ["#### Loads that only batches keep up with", _rows(found["heavy"])]
+    parts += ["#### Four devices, on each of which one model fits at a time", _rows(found["four"])]
+    return "\n\n".join(parts)
+
+
+def _service(service: Found) -> str:
+    heads = ["model", "speed, one task", "gain of 2, 4, 8, 16 tasks", "loading, s", "openai-whisper, 1 and 2 processes"]
+    rows = [
+        [
+            name,
+            f"{model['speed']:.1f} ×",
+            " / ".join(f"{gain:.2f}" for _, gain in model["gain"][1:]),
+            f"{model['load_seconds']:.1f}",
+            " / ".join(f"{speed:.1f} ×" for _, speed in model["upstream"]),
+        ]
+        for name, model in service["models"].items()
+    ]
+    return f"Measured on the real engine ({service['machine']}, {service['date']}):\n\n" + table(heads, rows)
+
+
+def _rows(rows: Sequence[Found]) -> str:
+    heads = [
+        "scheme", "arrivals", "load", "throughput", "mean wait, s", "p95, s", "longest, s", "wait saved",
+        "mean time to text, s", "memory used of promised", "loads", "stepped aside",
+    ]  # fmt: skip
+    baselines = {_where(row): row["mean_wait"] for row in rows if row["scheme"] == PLAIN}
+    return table(
+        heads,
+        [
+            [
+                row["scheme"],
+                row["pattern"],
+                _load(row),
+                f"{row['throughput']:.2f}",
+                *(f"{row[key]:.1f}" for key in ("mean_wait", "p95_wait", "most_wait")),
+                _saved(row["mean_wait"], baselines.get(_where(row))),
+                f"{row['mean_response']:.1f}",
+                f"{row['memory_in_use']:.0%}",
+                f"{row['loads']:,}",
+                f"{row['stepped_aside']:,}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _where(row: Found) -> tuple[Any, ...]:
+    return (row["pattern"], row["load"], row["devices"])
+
+
+def _load(row: Found) -> str:
+    if row["capacity_load"] is None:
+        return f"{row['load']:.2f}"
+    return f"{row['load']:.2f} ({row['capacity_load']:.2f} of the engine's)"
+
+
+def _saved(wait: float, baseline: float | None) -> str:
+    return "–" if not baseline or wait == baseline else f"{1 - wait / baseline:.0%}"
+
+
+def million(found: Found) -> str:
+    row = found["row"]
+    heads = ["", "figure"]
+    return (
+        about(found)
+        + "\n\n"
+        + table(
+            heads,
+            [
+                ["tasks", f"{row['tasks']:,}"],
+                ["load", _load(row)],
+                ["starts after which more memory was used than the device has", f"{row['over_memory']:,}"],
+                ["memory used of promised", f"{row['memory_in_use']:.0%}"],
+                ["models loaded", f"{row['loads']:,}"],
+                ["mean, 95th percentile and longest wait, s", _three(row)],
+                [
+                    "a task was passed by one that had come later by at most, s (within one priority and owner no more"
+                    f" than {MAX_PATIENCE_S:.0f})",
+                    f"{row['passed_most']:.0f}",
+                ],
+                ["tasks that stepped aside", f"{row['stepped_aside']:,}"],
+                ["a decision's CPU time, 99th percentile, ms", f"{row['decision_p99_ms']:.2f}"],
+            ],
+        )
+    )
+
+
+def _three(row: Found) -> str:
+    return " / ".join(f"{row[key]:.1f}" for key in ("mean_wait", "p95_wait", "most_wait"))
+
+
+def decisions(found: Found) -> str:
+    heads = ["tasks waiting", "median, ms", "99th percentile, ms", "longest, ms"]
+    rows = []
+    for count, seconds in found["seconds"].items():
+        ordered = sorted(1000 * each for each in seconds)
+        chosen = [ordered[len(ordered) // 2], ordered[int(0.99 * len(ordered))], ordered[-1]]
+        rows.append([f"{int(count):,}", *(f"{each:.2f}" for each in chosen)])
+    return about(found) + "\n\n" + table(heads, rows)
+
+
+def startup(found: Found) -> str:
+    heads = ["tasks waiting", "starts, s", "median, s"]
+    rows = [
+        [f"{int(count):,}", ", ".join(f"{each:.2f}" for each in seconds), f"{statistics.median(seconds):.2f}"]
+        for count, seconds in found["seconds"].items()
+    ]
+    return about(found) + "\n\n" + table(heads, rows)
+
+
+def real(found: Found) -> str:
+    heads = [
+        "", "throughput, × real time", "× plain", "mean wait, s", "wait saved", "p95, s", "mean time to text, s",
+        "memory used of promised", "peak memory, MB", "loads", "texts identical",
+    ]  # fmt: skip
+    plain = found["runs"][0]
+    speed = plain["audio_seconds"] / plain["span"]
+    wait = sum(plain["waits"]) / len(plain["waits"])
+    rows = []
+    for run in found["runs"]:
+        own_speed, own_wait = run["audio_seconds"] / run["span"], sum(run["waits"]) / len(run["waits"])
+        rows.append(
+            [
+                run["name"],
+                f"{own_speed:.1f}",
+                f"{own_speed / speed:.2f}",
+                f"{own_wait:.1f}",
+                _saved(own_wait, wait),
+                f"{sorted(run['waits'])[int(0.95 * len(run['waits']))]:.1f}",
+                f"{sum(run['responses']) / len(run['responses']):.1f}",
+                "–" if run is plain else f"{run['memory_in_use']:.0%}",
+                f"{run['peak_used'] / 1e6:.0f}",
+                str(run["loads"]),
+                f"{run['identical_texts']} of {len(run['waits'])}",
+            ]
+        )
+    lengths = [seconds for _, _, seconds in found["uploads"]]
+    settings = "; ".join(
+        f"{name}: {', '.join(f'`{key}={value}`' for key, value in values.items()) or 'none set'}"
+        for name, values in found["settings"].items()
+    )
+    trace = (
+        f"{len(lengths)} recordings of {min(lengths):.0f} to {max(lengths):.0f} s, {sum(lengths):.0f} s in all, in"
+        f" bursts within {max(at for at, _, _ in found['uploads']):.0f} s, half with each model."
+    )
+    return "\n\n".join([about(found), trace, f"Settings: {settings}.", table(heads, rows)])
+
+
+WRITERS: Mapping[str, Callable[[Found], str]] = {
+    "simulation": simulation,
+    "million": million,
+    "decisions": decisions,
+    "startup": startup,
+    "real": real,
+}

@@ -1,0 +1,107 @@
+"""A device of the simulation: it shares its speed among the tasks it runs, as the batch engine was measured to do."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+WINDOW_AUDIO_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much more a device gets done with several tasks at once than with one: measured at some numbers, straight
+    lines in between, level beyond the last."""
+
+    points: Sequence[tuple[int, float]]
+
+    def at(self, tasks: int) -> float:
+        numbers = [number for number, _ in self.points]
+        place = bisect_right(numbers, tasks)
+        if place == 0 or place == len(numbers):
+            return self.points[max(0, place - 1)][1]
+        (low, low_gain), (high, high_gain) = self.points[place - 1], self.points[place]
+        return low_gain + (high_gain - low_gain) * (tasks - low) / (high - low)
+
+
+@dataclass
+class Running:
+    """begun, ends: in served seconds, the work that each task on the device has had since the beginning."""
+
+    task_id: str
+    work: float
+    begun: float
+    ends: float
+    is_leaving: bool = False
+
+
+@dataclass
+class VirtualDevice:
+    """Serves every running task at the same rate. Times are virtual seconds, work is seconds of a task alone."""
+
+    name: str
+    slots: int
+    gain: Gain
+    now: float = 0.0
+    served: float = 0.0
+    resumes_at: float = 0.0  # while a model is being loaded nothing gets on
+    running: dict[str, Running] = field(default_factory=dict)
+    busy_seconds: float = 0.0
+    loads: int = 0
+    _ends: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Of each task."""
+        count = len(self.running)
+        return self.gain.at(count) / count if count else 0.0
+
+    def advance(self, now: float) -> None:
+        """Let time pass."""
+        if self.running:
+            self.busy_seconds += now - self.now
+            self.served += max(0.0, now - max(self.now, self.resumes_at)) * self.rate
+        self.now = now
+
+    def begin(self, task_id: str, work: float) -> None:
+        self.running[task_id] = Running(task_id, work, self.served, self.served + work)
+        heappush(self._ends, (self.served + work, task_id))
+
+    def load(self, seconds: float) -> None:
+        self.resumes_at = max(self.now, self.resumes_at) + seconds
+        self.loads += 1
+
+    def step_aside(self, task_id: str, window_work: float) -> None:
+        """Have the task leave at the end of the window that it is in."""
+        task = self.running[task_id]
+        windows = int((self.served - task.begun) / window_work) + 1
+        task.is_leaving = True
+        task.ends = min(task.ends, task.begun + windows * window_work)
+        heappush(self._ends, (task.ends, task_id))
+
+    def done(self, task_id: str) -> float:
+        """Work of the task that is done."""
+        task = self.running[task_id]
+        return min(task.work, self.served - task.begun)
+
+    def next_end(self) -> float:
+        """When the next task ends or leaves, if nothing else begins; infinity when none runs."""
+        while self._ends and not self._is_current(self._ends[0]):
+            heappop(self._ends)
+        if not self._ends:
+            return float("inf")
+        return max(self.now, self.resumes_at) + max(0.0, self._ends[0][0] - self.served) / self.rate
+
+    def pop_ended(self) -> Running | None:
+        """A task that has ended or left by now."""
+        self.next_end()
+        if not self._ends or self._ends[0][0] > self.served + 1e-9:
+            return None
+        return self.running.pop(heappop(self._ends)[1])
+
+    def _is_current(self, entry: tuple[float, str]) -> bool:
+        end, task_id = entry
+        task = self.running.get(task_id)
+        return task is not None and task.ends == end

@@ -1,0 +1,101 @@
+"""When each waiting task will begin and be done: the queue played forward over the places that the devices have.
+
+A task's speed is its own beside whatever else runs (see `throughput`), so a place is taken for as long as the task
+needs at that speed. Nothing that comes later is foreseen, so a forecast is what holds if nobody passes; how far such
+forecasts were off is measured, and makes the interval (see `forecast_record`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from typing import Protocol
+
+
+class Speeds(Protocol):
+    def speed(self, model: str, device: str) -> float | None:
+        """Seconds of sound that one task gets done in a second; None before there is a measurement."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """One device's: how many tasks may run on it, and of each that runs its model and the seconds of sound left.
+    takes_any: False where only tasks run that ask for it."""
+
+    device: str
+    count: int
+    running: Sequence[tuple[str, float]] = ()
+    takes_any: bool = True
+
+
+@dataclass(frozen=True)
+class Waiting:
+    id: str
+    model: str
+    audio_left_seconds: float
+    device: str | None = None  # None: any
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Seconds from now."""
+
+    start: float
+    end: float
+
+
+def forecast(
+    waiting: Iterable[Waiting],
+    places: Sequence[Places],
+    speeds: Speeds,
+    *,
+    most_running: int,
+    load_seconds: Mapping[str, float],
+) -> dict[str, Expected]:
+    """For tasks in the order in which they will be taken. Without those whose model was never measured on the device
+    that they would come to, and those for which there is no place.
+
+    load_seconds: of models that are resident nowhere; the first task of each waits for it.
+    """
+    free_at = _free_places(places, speeds, most_running)
+    open_to_all = {each.device for each in places if each.takes_any}
+    to_load = dict(load_seconds)
+    found: dict[str, Expected] = {}
+    for task in waiting:
+        place = _take_place(free_at, open_to_all if task.device is None else {task.device})
+        if place is None:
+            continue
+        at, device = place
+        speed = speeds.speed(task.model, device)
+        if speed is None:
+            heappush(free_at, place)
+            continue
+        end = at + to_load.pop(task.model, 0.0) + task.audio_left_seconds / speed
+        found[task.id] = Expected(at, end)
+        heappush(free_at, (end, device))
+    return found
+
+
+def _free_places(places: Sequence[Places], speeds: Speeds, most_running: int) -> list[tuple[float, str]]:
+    """When each place is free, and on which device; a heap. Idle places beyond most_running are none."""
+    busy, idle = [], []
+    for each in places:
+        for model, left in each.running:
+            speed = speeds.speed(model, each.device)
+            busy.append((left / speed if speed else 0.0, each.device))
+        idle += [(0.0, each.device)] * max(0, each.count - len(each.running))
+    free_at = busy + idle[: max(0, most_running - len(busy))]
+    heapify(free_at)
+    return free_at
+
+
+def _take_place(free_at: list[tuple[float, str]], devices: Collection[str]) -> tuple[float, str] | None:
+    """The first place that is free on one of the devices, taken out of the heap; None when they have none."""
+    if free_at and free_at[0][1] in devices:
+        return heappop(free_at)
+    first = min((place for place in free_at if place[1] in devices), default=None)
+    if first is not None:
+        free_at.remove(first)
+        heapify(free_at)
+    return first

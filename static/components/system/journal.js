@@ -1,0 +1,37 @@
+/** What the scheduler decided and what happened to the devices, newest first. */
+import { html } from 'htm/preact'
+import { taskAddress } from '../../address.js'
+import { formatTime, t } from '../../i18n.js'
+import { decisionWords, eventWords } from '../../system/decisions.js'
+import { KINDS, chooseKind, events, hasOlder, kind, readOlder } from '../../system/journal.js'
+import { nameOf } from '../../system/names.js'
+import { tuningWords } from '../../system/tuning.js'
+
+export function Journal() {
+  const list = events.value
+  return html`<section class="panel-card" aria-labelledby="journal-title" data-testid="journal">
+    <h3 id="journal-title">${t('journal.title')}</h3>
+    <section class="tabs" aria-label=${t('journal.kind')}>
+      ${[...KINDS, ''].map((name) => html`<button type="button" class="tab" key=${name} aria-pressed=${kind.value === name} data-testid="kind-${name || 'all'}" onClick=${() => chooseKind(name)}>${t(`journal.${name || 'all'}`)}</button>`)}
+    </section>
+    ${list?.length === 0 && html`<p class="faint" data-testid="journal-empty">${t('journal.empty')}</p>`}
+    ${list?.length > 0 && html`<ol class="event-list" tabindex="0" aria-labelledby="journal-title" data-testid="events">
+      ${list.map((event) => html`<${Event} key=${event.id} event=${event} />`)}
+      ${hasOlder.value && html`<li class="more"><button type="button" class="quiet small" data-testid="older" onClick=${readOlder}>${t('journal.older')}</button></li>`}
+    </ol>`}
+  </section>`
+}
+
+function Event({ event }) {
+  return html`<li class="is-${event.kind}" data-testid="event" data-kind=${event.kind}>
+    <time>${formatTime(event.at * 1000)}</time>
+    <span><${Words} event=${event} /></span>
+  </li>`
+}
+
+function Words({ event }) {
+  const { kind: kindOf, data } = event
+  const words = kindOf === 'decision' && data?.task_id ? decisionWords(data, nameOf) : null
+  if (words !== null) return html`<a href=${taskAddress(data.task_id)} dir="auto">${nameOf(data.task_id)}</a> ${words}`
+  return kindOf === 'tuning' ? tuningWords(event) : eventWords(event)
+}

@@ -1,0 +1,79 @@
+/** The System view: what the machine does now, what it did, and why. */
+import { html } from 'htm/preact'
+import { useEffect, useRef } from 'preact/hooks'
+import { adviceWords, errorWords, lookUp, t } from '../../i18n.js'
+import { system } from '../../store.js'
+import { RANGES, history, historyError, hours, readHistory, refreshSeconds } from '../../system/history.js'
+import { journalError, readEvents, readLog } from '../../system/journal.js'
+import { useRepeated } from '../../repeated.js'
+import { Icon } from '../icons.js'
+import { Accuracy } from './accuracy.js'
+import { Figures } from './figures.js'
+import { Journal } from './journal.js'
+import { Limits } from './limits.js'
+import { Log } from './log.js'
+import { Plots } from './plots.js'
+import { Slots } from './slots.js'
+
+const LOG_EVERY_S = 10
+const EVENTS_PAUSE_MS = 2000
+
+export function SystemView() {
+  const title = useRef(null)
+  useEffect(() => title.current.focus({ preventScroll: true }), [])
+  useRepeated(readHistory, refreshSeconds.value, [hours.value])
+  useRepeated(readLog, LOG_EVERY_S)
+  useRepeated(readEvents, LOG_EVERY_S)
+  useEventsAfterChanges()
+  const error = historyError.value ?? journalError.value
+  return html`<section class="system" aria-labelledby="system-title" data-testid="system">
+    <div class="system-head">
+      <h2 id="system-title" ref=${title} tabindex="-1">${t('system.title')}</h2>
+      <${ChangesKey} /><${Range} />
+    </div>
+    ${error && html`<p class="notice" role="status" data-testid="system-error">${t('system.failed', { reason: errorWords(error) })}</p>`}
+    <${Advice} />
+    <${Figures} />
+    <${Plots} />
+    <${Slots} />
+    <div class="system-pair"><${Limits} /><${Accuracy} /></div>
+    <div class="system-pair"><${Journal} /><${Log} /></div>
+  </section>`
+}
+
+/** What the live feed tells was decided somewhere: the journal is read then too, but not at every message. */
+function useEventsAfterChanges() {
+  const timer = useRef(null)
+  useEffect(() => {
+    if (timer.current !== null || document.hidden) return
+    timer.current = setTimeout(() => {
+      timer.current = null
+      readEvents()
+    }, EVENTS_PAUSE_MS)
+  }, [system.value])
+  useEffect(() => () => clearTimeout(timer.current), [])
+}
+
+function Range() {
+  return html`<fieldset class="segmented" data-testid="range">
+    <legend>${t('system.range')}</legend>
+    ${RANGES.map((value) => html`<label key=${value}>
+      <input type="radio" name="range" value=${value} checked=${hours.value === value} data-testid="range-${value}" onChange=${() => (hours.value = value)} />
+      <span>${lookUp(`system.range_${value}`) ?? t('system.range_minutes')}</span>
+    </label>`)}
+  </fieldset>`
+}
+
+function ChangesKey() {
+  const count = history.value?.changes.length ?? 0
+  if (count === 0) return null
+  return html`<p class="changes-key" data-testid="changes-key"><i class="swatch-change"></i>${t('plot.changes', { count })}</p>`
+}
+
+function Advice() {
+  const items = system.value?.advice_items ?? []
+  if (items.length === 0) return null
+  return html`<ul class="advices" aria-label=${t('system.advice')} data-testid="advice">
+    ${items.map((item) => html`<li key=${item.text}><${Icon} name="bulb" /><span>${adviceWords(item)}</span></li>`)}
+  </ul>`
+}

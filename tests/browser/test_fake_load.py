@@ -1,0 +1,26 @@
+"""The made-up answers have the shapes of the real ones, so the view is tested on what it will get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from tests.browser import fake_load
+from web.schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer, TimelineAnswer
+
+NOW = 1_795_694_820.0
+
+
+@pytest.mark.parametrize(
+    ("shape", "body"),
+    [
+        (HistoryAnswer, fake_load.history(NOW, 1)),
+        (SystemEventsAnswer, fake_load.events(NOW, None, 100, None)),
+        (LogAnswer, fake_load.log_lines(NOW, 50)),
+        (TimelineAnswer, fake_load.timeline(NOW)),
+    ],
+)
+def test_the_fake_answers_as_the_server_does(shape: type[BaseModel], body: dict[str, Any]) -> None:
+    assert shape.model_validate(body).model_dump() == body

@@ -1,0 +1,107 @@
+"""Out of memory never fails a task: through a whole system, with fake engines that say when memory is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.devices import DeviceSpec
+from optimizer.retry_policy import RetryDelay
+from optimizer.system import OptimizedWhisperSystem
+from optimizer.task import TaskStatus
+from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
+
+DATA = Path(__file__).parent.parent / "data"
+SHORT = DATA / "librivox-0880.flac"
+LONG = DATA / "dev-minute-01.flac"  # three windows of the fake engine
+ROOMY = DeviceSpec("cpu", "cpu", "roomy", 100 * 10**9)
+CARD = DeviceSpec("cuda:0", "cuda", "a card", 100 * 10**9)
+
+Open = Callable[..., Any]
+Submit = Callable[..., str]
+
+
+@pytest.fixture
+def open_parallel(open_system: Open, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """As open_system, with ParallelFakeEngine, memory enough for everything and short waits after a failure."""
+    monkeypatch.setattr("optimizer.system.RetryDelay", partial(RetryDelay, first_s=0.1))
+    return partial(open_system, fake_engine=PARALLEL_FAKE_ENGINE, devices=[ROOMY])
+
+
+def memory_steps(system: OptimizedWhisperSystem, task_id: str) -> list[str]:
+    return [event.data["step"] for event in system._queue.timeline(task_id) if event.code == "memory"]
+
+
+def test_a_batch_that_is_too_large_shrinks_and_every_task_completes(open_parallel: Open, submit: Submit) -> None:
+    with open_parallel(max_task_retries=0, max_batch_size=8) as system:
+        watcher = Watcher(system)
+        held = [submit(system, SHORT, knobs="endless window_s=0.02") for _ in range(3)]
+        for task_id in held:
+            watcher.wait_until(lambda task_id=task_id: system.task(task_id).task.windows_done > 0, "a window")
+        ids = [submit(system, LONG, knobs="oom>3") for _ in range(3)]
+        tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED) for task_id in ids]
+        assert [(task.status.value, task.attempt, task.errors) for task in tasks] == [("completed", 1, ())] * 3
+        for task_id in held:
+            assert system.task(task_id).task.status is TaskStatus.PROCESSING
+            system.cancel(task_id)
+        assert "batch_shrunk" in {step for task_id in held + ids for step in memory_steps(system, task_id)}
+
+
+def test_a_task_that_never_fits_waits_until_memory_is_back(open_parallel: Open, submit: Submit, tmp_path: Path) -> None:
+    memory_is_back = tmp_path / "memory-is-back"
+    with open_parallel(max_task_retries=0) as system:
+        watcher = Watcher(system)
+        before = system._estimates.task_bytes("tiny.en", "cpu", 60.0)
+        task_id = submit(system, SHORT, knobs=f"oom_until={memory_is_back}")
+        watcher.wait_until(lambda: memory_steps(system, task_id).count("waits") >= 3, "three shortages")
+        assert not system.task(task_id).task.status.is_final
+        assert system._estimates.task_bytes("tiny.en", "cpu", 60.0) > before
+        other = submit(system, SHORT)
+        assert watcher.wait_for(other, TaskStatus.COMPLETED).errors == ()
+        memory_is_back.touch()
+        task = watcher.wait_for(task_id, TaskStatus.COMPLETED)
+        assert {error.code for error in task.errors} == {"out_of_memory"}
+        assert task.attempt - task.uncharged == 1
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_a_task_for_which_a_card_has_no_memory_goes_on_on_the_cpu_if_that_is_allowed(
+    open_parallel: Open, submit: Submit, is_allowed: bool
+) -> None:
+    with open_parallel(devices=[CARD, ROOMY], out_of_memory_on_cpu=is_allowed) as system:
+        watcher = Watcher(system)
+        watcher.wait_until(lambda: all(status.is_ready for status in system._statuses()), "ready devices")
+        task_id = submit(system, SHORT, knobs="oom@cuda")
+        if is_allowed:
+            task = watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED)
+            assert (task.status, task.device) == (TaskStatus.COMPLETED, "cpu")
+            assert task.attempt - task.uncharged == 1
+            assert memory_steps(system, task_id) == ["waits", "moved_to_cpu"]
+        else:
+            watcher.wait_until(lambda: memory_steps(system, task_id).count("waits") >= 3, "three shortages")
+            assert system.task(task_id).task.requested_device == "auto"
+
+
+def test_the_cpu_is_started_for_what_the_only_card_has_no_memory_for_and_takes_nothing_else(
+    open_parallel: Open, submit: Submit
+) -> None:
+    with open_parallel(devices=[CARD]) as system:
+        watcher = Watcher(system)
+        moved = submit(system, SHORT, knobs="oom@cuda")
+        assert watcher.wait_for(moved, TaskStatus.COMPLETED, TaskStatus.FAILED).device == "cpu"
+        assert sorted(status.spec.name for status in system._statuses()) == ["cpu", "cuda:0"]
+        others = [submit(system, SHORT) for _ in range(3)]
+        assert {watcher.wait_for(each, TaskStatus.COMPLETED).device for each in others} == {"cuda:0"}
+
+
+def test_idle_models_make_room_on_a_device_that_ran_out_of_memory(open_parallel: Open, submit: Submit) -> None:
+    with open_parallel() as system:
+        watcher = Watcher(system)
+        watcher.wait_for(submit(system, SHORT, model="base"), TaskStatus.COMPLETED)
+        task_id = submit(system, SHORT, knobs="oom>0")
+        watcher.wait_until(lambda: "model_evicted" in memory_steps(system, task_id), "room to be made")
+        watcher.wait_until(lambda: "base" not in system.status()["devices"][0]["resident_models"], "base to leave")

@@ -1,0 +1,250 @@
+"""What the engine does before it gives a task up for want of memory: a smaller batch, then room that others make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from whisper.model import Whisper
+
+from errors import OutOfMemoryError
+from tests.whisper_core.engine.driving import (
+    MODEL,
+    SlowLane,
+    Watch,
+    alone_by_reference,
+    assert_same,
+    begin,
+    engine_with,
+    run_until_idle,
+    write_samples,
+)
+from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, noise, short_toy
+from whisper_core.engine import bank as bank_module
+from whisper_core.engine import batch_engine, slot_limit
+from whisper_core.engine.batch_engine import BatchEngine
+from whisper_core.engine.loaded_model import LoadedModel
+from whisper_core.features import LogMel
+from whisper_core.model_requests import DEFAULT_SETTINGS
+from whisper_core.options import TranscribeOptions
+from whisper_core.protocol import RunTask
+from whisper_core.transcript import Transcript
+
+pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
+
+GREEDY = TranscribeOptions(language="en", temperature=0.0)
+WORDS = replace(GREEDY, word_timestamps=True)
+DETECTED = replace(GREEDY, language=None)
+OTHER_MODEL = "base.en"
+
+
+@pytest.fixture(autouse=True)
+def _slow_encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A window a round, so that what is in slots at the same time does not depend on how threads meet."""
+    monkeypatch.setattr(batch_engine, "Lane", SlowLane)
+    monkeypatch.setitem(batch_engine.FEW_ROWS, "cpu", 0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    return [write_samples(tmp_path / f"{number}.pcm", recording(number)) for number in range(4)]
+
+
+def recording(number: int) -> Samples:
+    return noise(3.0 + 14 * number, number)
+
+
+@cache
+def toy() -> Whisper:
+    return short_toy(7, n_text_ctx=20)
+
+
+@cache
+def expected_of(number: int, options: TranscribeOptions = GREEDY) -> Transcript:
+    return alone_by_reference(toy(), recording(number), options, DEFAULT_SETTINGS)
+
+
+def assert_all_right(watches: list[Watch], options: TranscribeOptions = GREEDY) -> None:
+    for number, watch in enumerate(watches):
+        assert watch.error is None
+        assert watch.transcript is not None
+        assert_same(watch.transcript, expected_of(number, options))
+
+
+def begin_other(engine: BatchEngine, path: Path, watch: Watch) -> None:
+    name = f"other-{id(watch)}"
+    engine.begin(RunTask(name, name, OTHER_MODEL, str(path), GREEDY), watch)
+
+
+def advance_until(engine: BatchEngine, is_reached: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if is_reached():
+            return
+        engine.advance()
+    pytest.fail("the engine did not get that far")
+
+
+def fail_while(is_short: Callable[..., bool], real: Callable[..., Any]) -> Callable[..., Any]:
+    """`real` on a device that is out of memory while `is_short`, which is given the same arguments."""
+
+    def work(*arguments: Any, **named: Any) -> Any:
+        if is_short(*arguments):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*arguments, **named)
+
+    return work
+
+
+def first(times: int) -> Callable[..., bool]:
+    calls = iter(range(1_000_000))
+    return lambda *_: next(calls) < times
+
+
+def test_every_task_of_a_batch_that_shrinks_is_told(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    short = fail_while(lambda layers, tokens, *_: len(tokens) > 2, bank_module.run_step)
+    monkeypatch.setattr(bank_module, "run_step", short)
+    watches = [Watch() for _ in paths]
+    with engine_with(toy()) as engine:
+        for path, watch in zip(paths, watches, strict=True):
+            begin(engine, path, GREEDY, watch)
+        run_until_idle(engine)
+    assert_all_right(watches)
+    code, data = next(note for watch in watches for note in watch.notes)
+    assert code == "memory"
+    assert data["step"] == "batch_shrunk"
+    assert int(data["windows"]) // 2 == data["slots"]
+
+
+def test_after_a_while_without_trouble_more_windows_run_together_again(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_limit, "CALM_STEPS", 5)
+    is_short = first(1)
+    rows: list[int] = []
+
+    def remembered(layers: Any, tokens: torch.Tensor, *_: Any) -> bool:
+        rows.append(len(tokens))
+        return len(tokens) == 4 and is_short()
+
+    monkeypatch.setattr(bank_module, "run_step", fail_while(remembered, bank_module.run_step))
+    watches = [Watch() for _ in range(4)]
+    with engine_with(toy()) as engine:
+        for watch in watches:
+            begin(engine, paths[3], GREEDY, watch)
+        run_until_idle(engine)
+    assert [watch.error for watch in watches] == [None] * 4
+    shrunk = rows.index(4)
+    assert rows[shrunk + 1] < 4
+    assert 4 in rows[shrunk + 1 :]
+
+
+@pytest.mark.parametrize(("options", "request_name"), [(WORDS, "align"), (DETECTED, "detect_language")])
+def test_a_request_beside_the_decoding_is_made_again_in_a_smaller_batch(
+    options: TranscribeOptions, request_name: str, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, others = Watch(), [Watch() for _ in paths[1:]]
+    with engine_with(toy()) as engine:
+        for path, watch in zip(paths[1:], others, strict=True):
+            begin(engine, path, GREEDY, watch)
+        advance_until(engine, lambda: engine._runners[MODEL].num_decoding > 1)
+        monkeypatch.setattr(LoadedModel, request_name, fail_while(first(1), getattr(LoadedModel, request_name)))
+        begin(engine, paths[0], options, short)
+        run_until_idle(engine)
+    for number, watch in enumerate([short, *others]):
+        assert watch.transcript is not None
+        assert_same(watch.transcript, expected_of(number, GREEDY if number else options))
+        assert [code for code, _ in watch.notes] == ["memory"] or number
+    assert any(watch.notes for watch in others)
+
+
+def test_a_lone_window_gets_the_memory_of_slots_that_idle(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    lone, other = Watch(), Watch()
+    with engine_with(toy(), also=OTHER_MODEL) as engine:
+        begin(engine, paths[3], GREEDY, lone)
+        begin_other(engine, paths[0], other)
+        advance_until(engine, lambda: other.is_over)
+        assert not lone.is_over
+        short = fail_while(lambda *_: bool(engine._runners[OTHER_MODEL]._banks), bank_module.run_step)
+        monkeypatch.setattr(bank_module, "run_step", short)
+        run_until_idle(engine)
+    assert lone.transcript is not None
+    assert_same(lone.transcript, expected_of(3))
+    assert lone.notes == []
+
+
+def test_for_a_lone_window_the_batch_of_another_model_shrinks(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lone, others = Watch(), [Watch() for _ in paths]
+    with engine_with(toy(), also=OTHER_MODEL) as engine:
+        runner, crowd = engine._runners[MODEL], engine._runners[OTHER_MODEL]
+
+        def is_short(layers: Any, *_: Any) -> bool:
+            return layers is runner.model.layers and crowd.num_in_flight > 1
+
+        monkeypatch.setattr(bank_module, "run_step", fail_while(is_short, bank_module.run_step))
+        for path, watch in zip(paths, others, strict=True):
+            begin_other(engine, path, watch)
+        advance_until(engine, lambda: crowd.num_decoding > 2)
+        begin(engine, paths[0], GREEDY, lone)
+        run_until_idle(engine)
+    assert_all_right(others)
+    assert any(watch.notes for watch in others)
+    assert lone.transcript is not None
+    assert_same(lone.transcript, expected_of(0))
+
+
+def test_a_lone_window_for_which_nobody_has_room_ends_its_task(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bank_module, "run_step", fail_while(lambda *_: True, bank_module.run_step))
+    watches = [Watch(), Watch()]
+    with engine_with(toy(), also=OTHER_MODEL) as engine:
+        begin(engine, paths[0], GREEDY, watches[0])
+        begin_other(engine, paths[1], watches[1])
+        run_until_idle(engine)
+    assert all(isinstance(watch.error, OutOfMemoryError) for watch in watches)
+
+
+def test_a_recording_is_opened_once_more_after_others_made_room(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watches = [Watch() for _ in paths]
+    with engine_with(toy()) as engine:
+        for path, watch in zip(paths[1:], watches[1:], strict=True):
+            begin(engine, path, GREEDY, watch)
+        advance_until(engine, lambda: engine._runners[MODEL].num_decoding > 1)
+        monkeypatch.setattr(LogMel, "prepare", fail_while(first(1), LogMel.prepare))
+        begin(engine, paths[0], GREEDY, watches[0])
+        run_until_idle(engine)
+    assert_all_right(watches)
+    assert any(watch.notes for watch in watches[1:])
+
+
+@pytest.mark.parametrize("has_idle_slots", [True, False])
+def test_a_model_is_loaded_once_more_without_the_slots_that_idle(
+    has_idle_slots: bool, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lone, other = Watch(), Watch()
+    with engine_with(toy(), also=OTHER_MODEL) as engine:
+        begin(engine, paths[3], GREEDY, lone)
+        if has_idle_slots:
+            begin_other(engine, paths[0], other)
+            advance_until(engine, lambda: other.is_over)
+        monkeypatch.setattr(batch_engine, "load_model", fail_while(first(1), lambda *_: toy()))
+        if has_idle_slots:
+            assert engine.load("small.en", Path()) > 0
+        else:
+            with pytest.raises(OutOfMemoryError):
+                engine.load("small.en", Path())
+        run_until_idle(engine)
+    assert lone.transcript is not None

@@ -1,0 +1,57 @@
+"""How far a batch shrinks when memory runs out, and how it grows again."""
+
+from __future__ import annotations
+
+from whisper_core.engine.slot_limit import CALM_STEPS, LONGEST_CALM_STEPS, SlotLimit
+
+
+def limit_of_16() -> SlotLimit:
+    return SlotLimit(slots=16, encoder_batch=8)
+
+
+def steps_until_grown(limit: SlotLimit) -> int:
+    slots, steps = limit.slots, 0
+    while limit.slots == slots:
+        limit.step_done()
+        steps += 1
+    return steps
+
+
+def test_half_of_what_was_in_flight_may_be_from_then_on() -> None:
+    limit = limit_of_16()
+    limit.shrink(in_flight=10)
+    assert (limit.slots, limit.encoder_batch, limit.is_down_to_one) == (5, 4, False)
+    limit.shrink(in_flight=2)
+    assert (limit.slots, limit.encoder_batch, limit.is_down_to_one) == (1, 2, True)
+
+
+def test_it_doubles_while_memory_suffices_up_to_where_it_began() -> None:
+    limit = limit_of_16()
+    limit.shrink(in_flight=10)
+    grown = []
+    for _ in range(2):
+        assert steps_until_grown(limit) == 2 * CALM_STEPS
+        grown.append((limit.slots, limit.encoder_batch))
+    assert grown == [(10, 8), (16, 8)]
+    for _ in range(10 * CALM_STEPS):
+        limit.step_done()
+    assert (limit.slots, limit.encoder_batch) == (16, 8)
+
+
+def test_every_further_shortage_makes_it_wait_twice_as_long() -> None:
+    limit = limit_of_16()
+    waits = []
+    for _ in range(8):
+        limit.shrink(in_flight=2)
+        waits.append(steps_until_grown(limit) // CALM_STEPS)
+    assert waits == [2, 4, 8, 16, 32, 32, 32, 32]
+    assert LONGEST_CALM_STEPS == 32 * CALM_STEPS
+
+
+def test_an_idle_engine_believes_in_its_memory_again() -> None:
+    limit = limit_of_16()
+    limit.shrink(in_flight=4)
+    limit.reset()
+    assert (limit.slots, limit.encoder_batch) == (16, 8)
+    limit.shrink(in_flight=4)
+    assert steps_until_grown(limit) == 2 * CALM_STEPS

@@ -1,0 +1,157 @@
+"""A task steps aside where nothing of it is lost: between two windows, or behind the chunks that were begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from whisper.model import Whisper
+
+from tests.whisper_core.engine.driving import (
+    MODEL,
+    Watch,
+    alone_by_reference,
+    assert_same,
+    begin,
+    engine_with,
+    run_until_idle,
+    write_samples,
+)
+from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
+from tests.whisper_core.test_chunked import LoudScan
+from whisper_core.engine.batch_engine import BatchEngine
+from whisper_core.model_requests import DEFAULT_SETTINGS
+from whisper_core.options import TranscribeOptions
+from whisper_core.protocol import RunTask
+from whisper_core.transcript import Transcript, WindowResult
+
+pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
+
+GREEDY = TranscribeOptions(language="en", temperature=0.0)
+CHUNKED = replace(GREEDY, mode="vad")
+LONG = noise(75.0, 5)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def loud_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whisper_core.chunked.SpeechScan", LoudScan)
+
+
+@cache
+def toy() -> Whisper:
+    return short_toy(7, n_text_ctx=20)
+
+
+@cache
+def expected() -> Transcript:
+    return alone_by_reference(toy(), LONG, GREEDY, DEFAULT_SETTINGS)
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    return write_samples(tmp_path / "long.pcm", LONG)
+
+
+def resumed(path: Path, options: TranscribeOptions, windows: list[WindowResult]) -> RunTask:
+    segments = tuple(segment for window in windows for segment in window.segments)
+    checkpoint = windows[-1].checkpoint if windows else None
+    return RunTask("again", "again", MODEL, str(path), options, checkpoint, segments, len(windows))
+
+
+def test_it_ends_behind_its_window_and_goes_on_there(long: Path, tmp_path: Path) -> None:
+    first, second, other = Watch(steps_aside_after=1), Watch(), Watch()
+    with engine_with(toy()) as engine:
+        begin(engine, long, GREEDY, first)
+        begin(engine, write_samples(tmp_path / "short.pcm", noise(3.0)), GREEDY, other)
+        run_until_idle(engine)
+        assert first.was_stopped
+        assert len(first.windows) == 1
+        assert other.transcript is not None
+        engine.begin(resumed(long, GREEDY, first.windows), second)
+        run_until_idle(engine)
+    assert second.transcript is not None
+    assert_same(second.transcript, expected())
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_window_at_work_is_finished_first_unless_the_task_is_stopped(long: Path, is_stopped: bool) -> None:
+    watch = Watch()
+    with engine_with(toy()) as engine:
+        begin(engine, long, GREEDY, watch)
+        advance_until(engine, lambda: engine.statistics.steps > 0)
+        watch.steps_aside_after = 0
+        watch.stops_after = 0 if is_stopped else None
+        run_until_idle(engine)
+    assert watch.was_stopped
+    assert len(watch.windows) == (0 if is_stopped else 1)
+
+
+def test_a_task_of_which_nothing_is_at_work_ends_at_once(long: Path) -> None:
+    watch = Watch(steps_aside_after=0)
+    with engine_with(toy()) as engine:
+        begin(engine, long, GREEDY, watch)
+        engine.advance()
+        assert watch.was_stopped
+        assert not engine.is_busy
+
+
+def test_a_task_that_is_at_its_last_chunk_completes(tmp_path: Path, loud_scan: None) -> None:
+    watch = Watch()
+    with engine_with(toy()) as engine:
+        begin(engine, write_samples(tmp_path / "short.pcm", np.abs(noise(3.0)) + 1), CHUNKED, watch)
+        advance_until(engine, lambda: engine.statistics.steps > 0)
+        watch.steps_aside_after = 0
+        run_until_idle(engine)
+    assert watch.transcript is not None
+
+
+@pytest.mark.parametrize("slots", [1, 3, 16])
+def test_chunks_that_were_begun_are_finished_and_told(slots: int, tmp_path: Path, loud_scan: None) -> None:
+    path = write_samples(tmp_path / "chunks.pcm", five_chunks())
+    whole, first, second = Watch(), Watch(), Watch()
+    with engine_with(toy(), slots=slots) as engine:
+        begin(engine, path, CHUNKED, whole)
+        run_until_idle(engine)
+        all_windows = engine.statistics.windows
+        begin(engine, path, CHUNKED, first)
+        advance_until(engine, lambda: engine.statistics.windows > all_windows)
+        first.steps_aside_after = 0
+        run_until_idle(engine)
+        if slots == 1:
+            assert first.was_stopped
+            assert 0 < len(first.windows) < len(whole.windows)
+        if first.was_stopped:
+            engine.begin(resumed(path, CHUNKED, first.windows), second)
+            run_until_idle(engine)
+        assert engine.statistics.windows == 2 * all_windows  # nothing was decoded twice
+    transcript = second.transcript or first.transcript
+    assert transcript is not None
+    assert whole.transcript is not None
+    assert_same(transcript, whole.transcript)
+
+
+def advance_until(engine: BatchEngine, is_reached: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if is_reached():
+            return
+        engine.advance()
+    pytest.fail("the engine did not get that far")
+
+
+def five_chunks() -> Samples:
+    """Six seconds of noise and 25 of silence, five times."""
+    loud = np.maximum(np.abs(noise(6.0)), 1)
+    return np.concatenate([np.concatenate([loud, np.zeros(25 * RATE, np.int16)]) for _ in range(5)])

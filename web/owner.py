@@ -1,0 +1,40 @@
+"""Whose a request is, as far as fairness needs it: the browser that sent it, or the address of a script.
+
+There are no accounts, so this is no identity and opens nothing: it only keeps one person's thousand files from blocking
+another one's. Whoever clears the cookie is somebody new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+
+from flask import Request, Response, request
+
+COOKIE = "owner"
+_COOKIE_LASTS_S = 365 * 86400
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+_SHOWN_CHARACTERS = 16
+
+
+def owner_of(sent: Request) -> str:
+    """An opaque name: 16 hexadecimal characters from which neither cookie nor address can be told."""
+    token = _token(sent)
+    origin = f"browser {token}" if token else f"address {sent.remote_addr or ''}"
+    return hashlib.sha256(origin.encode()).hexdigest()[:_SHOWN_CHARACTERS]
+
+
+def remember_browser(response: Response) -> Response:
+    """Give a browser that shows the page its token, unless it has one."""
+    if _token(request) is None:
+        response.set_cookie(
+            COOKIE, secrets.token_hex(16), max_age=_COOKIE_LASTS_S, httponly=True, samesite="Strict",
+            secure=request.is_secure,
+        )  # fmt: skip
+    return response
+
+
+def _token(sent: Request) -> str | None:
+    token = sent.cookies.get(COOKIE, "")
+    return token if _TOKEN.fullmatch(token) else None

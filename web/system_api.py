@@ -1,0 +1,48 @@
+"""How the system is doing, over time: samples, decisions, the log's latest lines. See `api` for its present state."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from flask import Response, jsonify
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from logs import recent_lines
+from web.collaborators import current_system
+from web.schemas import (
+    HistoryAnswer,
+    HistoryQuery,
+    LogAnswer,
+    LogQuery,
+    SystemEventsAnswer,
+    SystemEventsQuery,
+    error_responses,
+)
+
+system_api = APIBlueprint(
+    "system_api",
+    __name__,
+    url_prefix="/api/system",
+    abp_tags=[Tag(name="system")],
+    abp_responses=error_responses(422, 503),
+)
+
+
+@system_api.get("/history", responses={"200": HistoryAnswer})
+def get_history(query: HistoryQuery) -> Response:
+    """The monitor's samples, oldest first and thinned with age, and what was tuned meanwhile."""
+    return jsonify(current_system().history(query.hours))
+
+
+@system_api.get("/events", responses={"200": SystemEventsAnswer})
+def get_events(query: SystemEventsQuery) -> Response:
+    """What the system decided and changed, and why; newest first."""
+    events = current_system().events(query.kind, query.limit, query.before)
+    return jsonify(events=[asdict(event) for event in events])
+
+
+@system_api.get("/log", responses={"200": LogAnswer})
+def get_log(query: LogQuery) -> Response:
+    """The newest lines of this server process's log, newest last; tracebacks are in the log itself."""
+    return jsonify(lines=[asdict(line) for line in recent_lines(query.limit)])
