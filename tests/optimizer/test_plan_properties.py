@@ -287,8 +287,8 @@ class Simulation:
 def test_no_stream_of_other_tasks_starves_a_task(
     slots: int, min_batch: int, victim_model: str, stream: list[tuple[str, Priority]]
 ) -> None:
-    """A low-priority task that needs the whole device starts when those have begun that are due before it or soon after,
-    whatever else arrives: at least every second round is theirs."""
+    """A low-priority task that needs the whole device starts when those have begun that are due before it or soon
+    after, whatever else arrives: at least every second round is theirs."""
     limits = PlanLimits(min_batch=min_batch, starvation_s=20.0)
     simulation = Simulation(13 * GB, slots, limits)
     victim = task(0, victim_model, Priority.LOW, waiting_since=0.0, audio_seconds=400.0, due=30.0)
