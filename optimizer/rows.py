@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, 
 
 from errors import BadRecordError, InvalidOptionError, TaskNotFoundError
 from optimizer import records
-from optimizer.records import Row
+from optimizer.records import Row, WaitingRow
 from optimizer.schema import arrivals, task_events, task_texts, tasks, windows
 from optimizer.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
 from optimizer.timeline import DECODED, FAILED, UPLOADED, TaskEvent
@@ -74,24 +74,12 @@ class TaskReader:
         unknown = [state for state in states if state not in _STATES]
         return list(self._connection.scalars(select(tasks.c.id).where(tasks.c.status.in_(unknown)))) if unknown else []
 
-    def waiting(self) -> Iterator[Row]:
+    def waiting(self) -> Iterator[WaitingRow]:
         """The parts of waiting tasks' rows that memory needs, in order of arrival, a thousand at a time."""
-        wanted = (
-            tasks.c.id,
-            tasks.c.seq,
-            tasks.c.status,
-            tasks.c.options,
-            tasks.c.priority,
-            tasks.c.audio_seconds,
-            tasks.c.progress,
-            tasks.c.requested_device,
-            tasks.c.owner,
-            tasks.c.created_at,
-            tasks.c.not_before,
-        )
+        wanted = (tasks.c[name] for name in WaitingRow._fields)
         query = select(*wanted).where(tasks.c.status.in_(_WAITING)).order_by(tasks.c.seq)
         result = self._connection.execution_options(yield_per=_READ_AT_ONCE).execute(query)
-        yield from result
+        yield from map(WaitingRow._make, result)
 
     def windows(self, task_id: str) -> list[WindowResult]:
         """In order. Raises BadRecordError."""

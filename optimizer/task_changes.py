@@ -113,6 +113,16 @@ class TaskChanges:
         ago_s = (self._clock.now() - moment).total_seconds()
         return self._clock.monotonic() - min(max(ago_s, 0.0), LONGEST_WAIT_S)
 
+    def monotonic_of_text(self) -> Callable[[str], float]:
+        """`monotonic_of` for many moments in ISO 8601 that are looked at now; several times as fast."""
+        latest = self._clock.monotonic()
+        offset, earliest = latest - self._clock.now().timestamp(), latest - LONGEST_WAIT_S
+
+        def monotonic(text: str) -> float:
+            return min(max(datetime.fromisoformat(text).timestamp() + offset, earliest), latest)
+
+        return monotonic
+
     def _follow(self, task: Task, before: TaskStatus | None) -> None:
         due = self.due(task.not_before) if task.status is TaskStatus.RETRYING else None
         now = self._clock.monotonic()

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import merge
 from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
 from optimizer.task import AUTO_DEVICE, Priority
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingTask:
-    """A prepared task whose turn may come now.
+class WaitingTask(NamedTuple):
+    """A prepared task whose turn may come now. A tuple, because 100,000 of them are made at a start.
 
     seq: order of arrival, unique. device: the one asked for, or `auto`. waiting_since, due: monotonic seconds; of two
     tasks of one priority and owner the one that is due first goes first (see `due_times`). audio_left_seconds: what is

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -427,7 +426,7 @@ def test_reasons_of_tasks_that_the_policy_does_not_see() -> None:
 
 
 def in_order(tasks: list[WaitingTask], *devices: DeviceView, models: dict[str, ModelView] = EVERY_MODEL) -> Plan:
-    arrived = [replace(each, due=FIRST_COME.due(each.model, 0.0, each.waiting_since)) for each in tasks]
+    arrived = [each._replace(due=FIRST_COME.due(each.model, 0.0, each.waiting_since)) for each in tasks]
     return plan_in_order(WaitingView.of(arrived), devices, RoundEstimates(), models)
 
 

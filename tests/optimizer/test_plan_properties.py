@@ -216,7 +216,7 @@ def test_of_one_priority_on_one_idle_device_the_first_is_due_first_with_its_load
     tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
 ) -> None:
     roomy = device(capacity=1000 * GB, resident=list(devices[0].resident))
-    plain = [replace(each, priority=Priority.NORMAL, device="auto", owner="") for each in tasks]
+    plain = [each._replace(priority=Priority.NORMAL, device="auto", owner="") for each in tasks]
     decision = decision_of(plain, [roomy], models, limits)
     candidates = [each for each in plain if models[each.model].is_available]
 
