@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     )
     max_task_retries: int = Field(3, ge=0, le=100, description="attempts after the first one")
     memory_calibration_factor: float = Field(
-        1.2, ge=1, le=4, description="multiplies a memory estimate that has no measurement behind it yet"
+        1.2, ge=1, le=4, description="multiplies a memory estimate that has fewer than five measurements behind it"
     )
     performance_monitor_interval: float = Field(30, ge=1, le=3600, description="seconds between two samples")
     enable_adaptive_optimization: bool = Field(

@@ -18,16 +18,17 @@ from typing import Any
 from ulid import ULID
 
 from config import MAX_CONCURRENT_TASKS, Settings
-from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, ShuttingDownError, StartError
+from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, ShuttingDownError
 from optimizer.advice import Situation, advise, reasons_by_model
 from optimizer.batch_scheduler import BatchTaskScheduler, SchedulerParts
 from optimizer.clock import Clock, SystemClock
 from optimizer.decision_log import DecisionLog
 from optimizer.device import Device
 from optimizer.device_log import DeviceLog
+from optimizer.device_setup import DeviceSetup
 from optimizer.device_status import DeviceState, DeviceStatus
-from optimizer.device_worker import ENGINE_FACTORIES, WorkerConfig
-from optimizer.devices import DeviceSpec, cpu_device, discover_devices
+from optimizer.device_worker import WorkerConfig
+from optimizer.devices import DeviceSpec
 from optimizer.due_times import FIRST_COME, DueTimes
 from optimizer.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.files import TaskFiles, Upload
@@ -80,8 +81,6 @@ class OptimizedWhisperSystem:
         """worker, devices: other ones than the settings and the machine say, for tests."""
         self.settings = settings
         self._clock = clock or SystemClock()
-        self._wanted_worker = worker
-        self._wanted_devices = devices
         self._listeners: list[Listener] = []
         self._stopping = threading.Event()
 
@@ -131,18 +130,27 @@ class OptimizedWhisperSystem:
             limits=lambda: self._running_scheduler.limits,
             reason=self._reason,
         )
+        self._setup = DeviceSetup(
+            settings, self._clock, self._estimates, self._on_report, self._on_exit, worker=worker, devices=devices
+        )
         self._scheduler: BatchTaskScheduler | None = None
         self._devices: list[Device] = []
         self._memory_source = MachineMemory()
-        self._memory_watch = MemoryWatch(
+        self._memory_watch = self._make_memory_watch()
+        self._monitoring = self._make_monitoring()
+
+    def _make_memory_watch(self) -> MemoryWatch:
+        return MemoryWatch(
             self._memory_source,
             self._estimates,
             devices=lambda: tuple(self._devices),
             post=lambda action: self._running_scheduler.post(action),
             tell=lambda device, text: self._journal.add("device", text, device=device),
         )
-        self._monitoring = Monitoring(
-            settings,
+
+    def _make_monitoring(self) -> Monitoring:
+        return Monitoring(
+            self.settings,
             self._monitor,
             self._journal,
             History(self._store.database, self._clock),
@@ -208,7 +216,10 @@ class OptimizedWhisperSystem:
             )  # fmt: skip
 
     def _start_scheduler(self) -> None:
-        devices = self._devices = [self._make_device(spec) for spec in self._find_devices()]
+        specs, problem = self._setup.find()
+        self._plain_reason = self._plain_reason or problem
+        is_optimized = self._plain_reason is None
+        devices = self._devices = [self._setup.make(spec, is_optimized=is_optimized) for spec in specs]
         self._scheduler = BatchTaskScheduler(
             SchedulerParts(
                 queue=self._queue,
@@ -219,8 +230,8 @@ class OptimizedWhisperSystem:
                 recorder=self._recorder,
                 clock=self._clock,
                 publish=self._publish,
-                make_fallback=lambda: self._make_device(cpu_device(self.settings)),
-                is_optimized=self._plain_reason is None,
+                make_fallback=lambda: self._setup.make_cpu(is_optimized=is_optimized),
+                is_optimized=is_optimized,
                 prepare=self._intake.prepare,
                 times=self._times,
                 due_times=self._due_times,
@@ -236,42 +247,8 @@ class OptimizedWhisperSystem:
             ),
             interval_s=self.settings.batch_schedule_interval,
         )
-        self._log_start([device.spec for device in devices])
+        self._log_start(specs)
         self._scheduler.start()
-
-    def _find_devices(self) -> Sequence[DeviceSpec]:
-        """Falls back to the plain path on the CPU when the machine does not say what it has."""
-        if self._wanted_devices is not None:
-            return self._wanted_devices
-        try:
-            return discover_devices(self.settings)
-        except StartError:
-            raise
-        except Exception:
-            log.exception("event=devices_unreadable")
-            self._plain_reason = "the machine's devices could not be read"
-            return [cpu_device(self.settings)]
-
-    def _make_device(self, spec: DeviceSpec) -> Device:
-        config = self._worker_config()
-        title = spec.title
-        if config.engine_factory != ENGINE_FACTORIES["batch"]:  # which takes other memory on the same device
-            title = f"{title}, {config.engine_factory.rpartition(':')[2]}"
-        self._estimates.know_device(spec.name, spec.kind, title)
-        context_bytes = self._estimates.context_bytes(spec.kind)
-        return Device(spec, config, self._clock, context_bytes, self._on_report, self._on_exit)
-
-    def _worker_config(self) -> WorkerConfig:
-        if self._wanted_worker is not None:
-            return self._wanted_worker
-        settings = self.settings
-        engine = settings.engine if self._plain_reason is None else "reference"
-        return WorkerConfig(
-            settings.models_dir,
-            ENGINE_FACTORIES[engine],
-            cpu_threads=settings.cpu_threads,
-            log_level=settings.log_level,
-        )
 
     def _on_report(self, device: Device, report: Report) -> None:
         self._device_log.heard(device.spec.name, report)

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from optimizer.due_times import FIRST_COME
 from optimizer.placement import DeviceView, ModelView, Why
 from optimizer.plain_path import plan_in_order
 from optimizer.plan import Plan, PlanLimits
@@ -426,8 +425,7 @@ def test_reasons_of_tasks_that_the_policy_does_not_see() -> None:
 
 
 def in_order(tasks: list[WaitingTask], *devices: DeviceView, models: dict[str, ModelView] = EVERY_MODEL) -> Plan:
-    arrived = [each._replace(due=FIRST_COME.due(each.model, 0.0, each.waiting_since)) for each in tasks]
-    return plan_in_order(WaitingView.of(arrived), devices, RoundEstimates(), models)
+    return plan_in_order(WaitingView.of(tasks), devices, RoundEstimates(), models)
 
 
 def test_the_plain_path_is_first_come_first_served_whatever_else() -> None:
