@@ -54,8 +54,8 @@ def simulation(options: argparse.Namespace) -> dict[str, Any]:
 
 def million(options: argparse.Namespace) -> dict[str, Any]:
     service, document = scenarios.read_service()
-    row = scenarios.million_row(service, scenarios.schemes(service, document), options.million_tasks)
-    return {"row": asdict(row)}
+    rows = scenarios.million_rows(service, scenarios.schemes(service, document), options.million_tasks)
+    return {"rows": [asdict(row) for row in rows]}
 
 
 def decisions(_: argparse.Namespace) -> dict[str, Any]:

@@ -66,8 +66,8 @@ def wait_bound(due_times: DueTimes) -> dict[str, Any]:
     if patience_s <= 0:
         return {"patience_seconds": 0.0, "text": "Tasks run in order of arrival, so none is passed by a later one."}
     text = (
-        f"Short tasks go first, but no task is passed by one of its priority that came more than"
-        f" {duration(patience_s)} after it."
+        f"Short tasks go first, but no task for which there is memory is passed by one of its priority that came more"
+        f" than {duration(patience_s)} after it."
     )
     return {"patience_seconds": patience_s, "text": text}
 

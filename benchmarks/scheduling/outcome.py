@@ -21,8 +21,8 @@ class TaskOutcome:
 @dataclass
 class Outcome:
     """waits: from arrival to the first start; responses: to the end. passed_most: by how much later a task had come
-    that started before one that waited on. over_memory: starts after which more was used than a device has. decisions:
-    seconds of a core that each really took."""
+    that started before one of the same owner that waited on. over_memory: starts after which more was used than a
+    device has. decisions: seconds of a core that each really took."""
 
     scheme: str
     waits: list[float] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -122,7 +122,7 @@ class Simulation:
         )
         self._tasks: dict[str, Task] = {}
         self._outcomes: dict[str, TaskOutcome] = {}
-        self._oldest: list[tuple[int, str]] = []
+        self._oldest: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)  # of each owner's waiting tasks
         self._waiting = 0
         self._now = 0.0
         self.outcome = Outcome(scheme.name)
@@ -158,7 +158,7 @@ class Simulation:
         )  # fmt: skip
         work = self._service.work_seconds(arrival.model, arrival.audio_seconds)
         self._outcomes[task.id] = TaskOutcome(arrival.at, work)
-        heappush(self._oldest, (seq, task.id))
+        heappush(self._oldest[task.owner], (seq, task.id))
         self._change(None, task)
 
     def _change(self, before: TaskStatus | None, task: Task) -> None:
@@ -187,7 +187,7 @@ class Simulation:
         """To the waiting ones again, with less left."""
         left = (1 - task.progress) * (1 - (ended.ends - ended.begun) / ended.work)
         waiting = task.with_(status=TaskStatus.PENDING, progress=1 - left, version=task.version + 1)
-        heappush(self._oldest, (task.seq, task.id))
+        heappush(self._oldest[task.owner], (task.seq, task.id))
         self.outcome.stepped_aside += 1
         self._change(TaskStatus.PROCESSING, waiting)
 
@@ -287,10 +287,11 @@ class Simulation:
         self._change(TaskStatus.PENDING, task.with_(status=TaskStatus.PROCESSING, version=task.version + 1))
 
     def _passed_seconds(self, task_id: str) -> float:
-        """How much earlier the oldest task that waits on had arrived than the one that starts."""
-        while self._oldest and not self._waits(self._oldest[0][1]):
-            heappop(self._oldest)
-        oldest = self._outcomes[self._oldest[0][1]].arrived if self._oldest else self._now
+        """How much earlier the oldest task of the same owner that waits on had arrived than the one that starts."""
+        waiting = self._oldest[self._tasks[task_id].owner]
+        while waiting and not self._waits(waiting[0][1]):
+            heappop(waiting)
+        oldest = self._outcomes[waiting[0][1]].arrived if waiting else self._now
         return max(0.0, self._outcomes[task_id].arrived - oldest)
 
     def _waits(self, task_id: str) -> bool:

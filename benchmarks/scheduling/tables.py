@@ -82,30 +82,23 @@ def _saved(wait: float, baseline: float | None) -> str:
 
 
 def million(found: Found) -> str:
-    row = found["row"]
-    heads = ["", "figure"]
-    return (
-        about(found)
-        + "\n\n"
-        + table(
-            heads,
-            [
-                ["tasks", f"{row['tasks']:,}"],
-                ["load", _load(row)],
-                ["starts after which more memory was used than the device has", f"{row['over_memory']:,}"],
-                ["memory used of promised", f"{row['memory_in_use']:.0%}"],
-                ["models loaded", f"{row['loads']:,}"],
-                ["mean, 95th percentile and longest wait, s", _three(row)],
-                [
-                    "a task was passed by one that had come later by at most, s (within one priority and owner no more"
-                    f" than {MAX_PATIENCE_S:.0f})",
-                    f"{row['passed_most']:.0f}",
-                ],
-                ["tasks that stepped aside", f"{row['stepped_aside']:,}"],
-                ["a decision's CPU time, 99th percentile, ms", f"{row['decision_p99_ms']:.2f}"],
-            ],
-        )
-    )
+    rows = found["rows"]
+    figures: dict[str, Callable[[Found], str]] = {
+        "tasks": lambda row: f"{row['tasks']:,}",
+        "load": _load,
+        "starts after which more memory was used than the device has": lambda row: f"{row['over_memory']:,}",
+        "memory used of promised": lambda row: f"{row['memory_in_use']:.0%}",
+        "models loaded": lambda row: f"{row['loads']:,}",
+        "mean, 95th percentile and longest wait, s": _three,
+        f"a task was passed by one of its owner that had come later by at most, s (patience: {MAX_PATIENCE_S:.0f})": (
+            lambda row: f"{row['passed_most']:.0f}"
+        ),
+        "tasks that stepped aside": lambda row: f"{row['stepped_aside']:,}",
+        "a decision's CPU time, 99th percentile, ms": lambda row: f"{row['decision_p99_ms']:.2f}",
+    }
+    names = {"tight": "room for one model at a time", "roomy": "room for all"}
+    heads = ["", *(names[row["memory"]] for row in rows)]
+    return about(found) + "\n\n" + table(heads, [[name, *map(show, rows)] for name, show in figures.items()])
 
 
 def _three(row: Found) -> str:
