@@ -72,7 +72,7 @@ def test_the_end_of_a_worker_is_in_the_journal_and_in_the_timeline(open_system: 
 def test_samples_and_measured_speeds_are_kept_over_a_restart(open_system: Open, submit: Submit) -> None:
     with open_system(performance_monitor_interval=1) as system:
         watcher = Watcher(system)
-        task_id = submit(system, LONG)
+        task_id = submit(system, LONG, knobs="window_s=0.05")  # long enough for its speed to be measured
         watcher.wait_for(task_id, TaskStatus.COMPLETED)
         watcher.wait_until(
             lambda: any(sample["completed"] for sample in system.history(1)["samples"]), "a sample with the task"
