@@ -121,7 +121,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--recordings", type=Path, default=ROOT / "tests" / "data")
-    parser.add_argument("--uploads", type=int, default=48, help="of the real trace")
+    parser.add_argument("--uploads", type=int, default=40, help="of the real trace")
     parser.add_argument("--seed", type=int, default=4, help="of the real trace")
     parser.add_argument("--tasks", type=int, default=5_000, help="of each simulation")
     parser.add_argument("--million-tasks", type=int, default=1_000_000, help="of the long simulation")

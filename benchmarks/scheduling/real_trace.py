@@ -74,14 +74,14 @@ class RealOutcome:
 def make_trace(
     recordings: Sequence[Recording], models: Sequence[str], count: int, scratch: Path, seed: int
 ) -> list[Upload]:
-    """`count` uploads of single recordings and of several joined, so that a few are long and most are short."""
+    """`count` uploads of single recordings and of two or four joined, so that a few are long and most are short."""
     rng = random.Random(seed)
     english = [each for each in recordings if each.language == "en"]
     starts = sorted(rng.uniform(0, BURSTS_WITHIN_S) for _ in range(BURSTS - 1))
     bursts = [0.0, *starts]
     uploads = []
     for number in range(count):
-        parts = rng.sample(english, k=min(len(english), rng.choices([1, 2, 4, 8], [12, 4, 2, 1])[0]))
+        parts = rng.sample(english, k=min(len(english), rng.choices([1, 2, 4], [14, 4, 2])[0]))
         folder = scratch / f"joined-{number}"
         folder.mkdir()
         recording = parts[0] if len(parts) == 1 else join(parts, folder)
@@ -104,7 +104,7 @@ def run_trace(
             f"{number}: {upload.recording.name}": _get(f"{server.address}/api/tasks/{task_id}/transcript")["text"]
             for number, (upload, task_id) in enumerate(zip(uploads, ids, strict=True))
         }
-        events = _get(f"{server.address}/api/system/events?kind=decision&limit=1000")["events"]
+        events = _get(f"{server.address}/api/system/events?kind=decision&limit=500")["events"]
     first_starts = _first_starts(events)
     moments = [
         (task["id"], *(datetime.fromisoformat(task[key]) for key in ("created_at", "finished_at"))) for task in tasks
