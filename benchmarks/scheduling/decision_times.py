@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ def decision_seconds(service: Service, waiting: int, decisions: int = 500, seed:
         LoadedTasks(ready=[_waiting(next(numbers), rng, service, due_times) for _ in range(waiting)]),
         dict.fromkeys(TaskStatus, 0),
     )
+    gc.freeze()  # as the server does once it has loaded its queue
     estimates, times, limits = MemoryEstimationPool(1.2), _Times(service), PlanLimits(max_concurrent=None, max_batch=4)
     models = {model: ModelView(is_available=True) for model in service.speeds}
     seconds = []
