@@ -266,7 +266,8 @@ def test_the_engine_is_the_settings_one_and_the_plain_path_has_the_reference(
     make_settings: Callable[..., Any], values: dict[str, Any], engine: str
 ) -> None:
     system = OptimizedWhisperSystem(make_settings(**values))
-    assert system._worker_config().engine_factory == ENGINE_FACTORIES[engine]
+    device = system._setup.make(ROOMY, is_optimized=system._plain_reason is None)
+    assert device.worker_config.engine_factory == ENGINE_FACTORIES[engine]
     assert load_settings(None).engine in ENGINE_FACTORIES
 
 
