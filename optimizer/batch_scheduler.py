@@ -287,6 +287,8 @@ class BatchTaskScheduler:
                     self._suspects.clear(report.task_id)
         if isinstance(report, protocol.TaskFailed | protocol.ModelLoadFailed) and report.code == OutOfMemoryError.code:
             self._dispatcher.make_room(device, report)
+        if isinstance(report, protocol.TaskFailed):
+            self._parts.forecasts.forget(report.task_id)
         if isinstance(report, protocol.TaskDone):
             self._parts.forecasts.done(report.task_id, self._parts.clock.monotonic())
         if isinstance(report, protocol.ModelLoaded):

@@ -18,6 +18,7 @@ from optimizer.service_times import ServiceTimes
 from optimizer.task import AUTO_DEVICE, Task, TaskStatus
 from optimizer.throughput import SpeedBook
 from optimizer.views import TaskView
+from optimizer.waiting import WaitingTask
 from optimizer.waiting_reasons import WaitReason
 
 MAX_FORECAST_POSITION = 200  # further back a forecast would cost more than it is worth
@@ -50,6 +51,7 @@ class Outlook:
         self._reason = reason
         self._lock = Lock()
         self._forecast: dict[str, Expected] = {}
+        self._forecast_of: frozenset[str] = frozenset()  # the tasks that it considered
         self._forecast_at = float("-inf")
 
     def view(self, task: Task) -> TaskView:
@@ -71,24 +73,26 @@ class Outlook:
         now = self._clock.monotonic()
         with self._lock:
             is_old = now - self._forecast_at >= FORECAST_LASTS_S
-            expected = None if is_old else self._forecast.get(task.id)
-        if expected is None and (is_old or task.is_prepared):
+            is_new = task.is_prepared and task.id not in self._forecast_of
+            expected = self._forecast.get(task.id)
+        if is_old or is_new:
             expected = self._renew(now).get(task.id)
         return self._record.interval(expected) if expected else None
 
     def _renew(self, now: float) -> dict[str, Expected]:
         """Play the queue forward from now; what a task hears first is what it was promised."""
-        made = self._play_forward()
+        next_ones = list(islice(self._queue.waiting().in_order(), MAX_FORECAST_POSITION))
+        made = self._play_forward(next_ones)
         for task_id, expected in made.items():
             self._record.promise(task_id, expected, now)
         with self._lock:
             self._forecast, self._forecast_at = made, now
+            self._forecast_of = frozenset(each.id for each in next_ones)
         return made
 
-    def _play_forward(self) -> dict[str, Expected]:
+    def _play_forward(self, next_ones: Sequence[WaitingTask]) -> dict[str, Expected]:
         statuses = [status for status in self._statuses() if status.is_ready]
         resident = {model for status in statuses for model in status.resident_models}
-        next_ones = list(islice(self._queue.waiting().in_order(), MAX_FORECAST_POSITION))
         return forecast(
             [
                 Waiting(

@@ -368,6 +368,7 @@ class OptimizedWhisperSystem:
     def cancel(self, task_id: str) -> TaskView:
         """Raises TaskNotFoundError, AlreadyFinishedError."""
         task = self._queue.cancel(task_id)
+        self._forecasts.forget(task_id)
         self._end_on_device(task_id)
         self._files.delete_audio(task_id)
         return self._outlook.view(task)
@@ -390,6 +391,7 @@ class OptimizedWhisperSystem:
         """The task, its files and its text are gone. Raises TaskNotFoundError."""
         with suppress(AlreadyFinishedError):
             self._queue.cancel(task_id)
+        self._forecasts.forget(task_id)
         self._end_on_device(task_id)
         # The row goes last: after a crash in between, the task is there to be deleted again.
         self._files.delete(task_id)
