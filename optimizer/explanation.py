@@ -73,7 +73,8 @@ class Explanation:
         missing, name = min((device.missing_bytes(task), device.view.name) for device in free)
         if missing > 0:
             return reasons.memory_short(missing, name)
-        return reasons.batch_forming(task.model) if self._forms_batches else None
+        is_held_back = any(device.is_draining for device in free)
+        return reasons.batch_forming(task.model) if self._forms_batches and not is_held_back else None
 
     def _count_ahead(self, task: WaitingTask, ready: Sequence[DevicePlan]) -> int:
         """Tasks that run where this one may run, and waiting ones that come before it."""

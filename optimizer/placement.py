@@ -140,6 +140,7 @@ class DevicePlan:
         self.resident = dict(view.resident)
         self.started = 0
         self.is_closed = False
+        self.is_draining = False  # a task was held back, since another should have the memory before it
         self.loaded_now: set[str] = set()  # models of the tasks accepted
         self._estimates = estimates
         self._weights: dict[str, int] = {}
@@ -186,6 +187,11 @@ class DevicePlan:
             return True
         self._too_long[kind] = task.audio_seconds
         return False
+
+    def fits_empty(self, task: WaitingTask) -> bool:
+        """Whether the task would fit now if nothing ran and nothing was resident; other programs keep what they have."""
+        promised = sum(self.view.resident.values()) + sum(running.task_bytes for running in self.view.running)
+        return self.bytes_alone(task) <= self.view.free_bytes + promised
 
     def fit(self, task: WaitingTask, evictable: Sequence[str] = (), *, may_force: bool = False) -> Fit:
         """How the task fits now, when the models in `evictable` may be unloaded, earlier ones rather than later ones.

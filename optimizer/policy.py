@@ -4,9 +4,11 @@ The order: higher priority first; then the task that is due first (see `due_time
 owner's lag added (see `owner_shares`) and, on a device without its model, what loading that costs. So a loaded model is
 preferred, a small one before a large one, and a load is paid when what it serves is due so much earlier.
 
-Against starvation every second round of a device belongs to the task that is due first of all, whatever its priority,
-owner or model, once what would run instead is due `starvation_s` later; when memory is short for it, the device drains
-and takes nothing else. A long task that runs makes way for a short or urgent one (see `stepping_aside`).
+Against starvation there are two rules. For want of memory or of its model no task is passed by one of at most its
+priority that is due more than `passing_s` later: a device that could run it once it is empty drains for it. And every
+second round of a device belongs to the task that is due first of all, whatever its priority and owner, once what would
+run instead is due `starvation_s` later. A long task that runs makes way for a short or urgent one (see
+`stepping_aside`).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from optimizer.placement import (
 )
 from optimizer.plan import Plan, PlanLimits
 from optimizer.stepping_aside import StepAside, who_steps_aside
-from optimizer.waiting import WaitingGroup, WaitingTask, WaitingView, in_order
+from optimizer.waiting import GroupKey, WaitingGroup, WaitingTask, WaitingView, in_order
 
 STARVING_TURN = 2  # one round in so many belongs to the task that has starved longest
 LOOK_AHEAD = 256  # tasks of a group that a decision looks at when the first ones do not fit
@@ -75,11 +77,15 @@ class _Decision:
         self.limits = limits
         self.now = now
         self.devices = [DevicePlan(view, estimates) for view in sorted(devices, key=device_order)]
-        self.groups = [group for group in waiting.groups if is_available(models, group.key.model)]
+        available = {model for model in models if is_available(models, model)}
+        self.groups = [group for group in waiting.groups if group.key.model in available]
         self.running = sum(len(view.running) for view in devices)
         self.most_running = limits.most_running(view.slots for view in devices)
         self.taken: set[str] = set()
         self._groups_of: dict[str, list[WaitingGroup]] = {}
+        self._of_model: dict[tuple[str, str], list[WaitingGroup]] = {}
+        self._ranks_of: dict[str, list[tuple[Rank, WaitingGroup]]] = {}
+        self._turns_of: dict[str, list[tuple[float, WaitingGroup]]] = {}
         self.assignments: list[Assignment] = []
 
     @property
@@ -107,17 +113,19 @@ class _Decision:
 
     def _offers(self) -> list[tuple[DevicePlan, WaitingGroup]]:
         """Every open device with every group that may run on it, best first."""
-        offers = [
-            (rank, device.share_in_use, place, device, group)
-            for place, device in enumerate(self.devices)
-            if device.is_open
-            for rank, group in self._ranked(device)
-        ]
-        offers.sort(key=lambda offer: offer[:3])
+        offers = []
+        for place, device in enumerate(self.devices):
+            if device.is_open:
+                share = device.share_in_use
+                offers += [(rank, share, place, device, group) for rank, group in self._ranked(device)]
+        offers.sort(key=itemgetter(0, 1, 2))
         return [(device, group) for *_, device, group in offers]
 
     def _ranked(self, device: DevicePlan) -> list[tuple[Rank, WaitingGroup]]:
         """The groups that may run on this device, by their first tasks, with what loading their models costs."""
+        known = self._ranks_of.get(device.view.name)
+        if known is not None:
+            return known
         lags: dict[str, float] = {}
         ranked = []
         for group in self._groups_for(device):
@@ -126,6 +134,7 @@ class _Decision:
                 lags[model] = self._load_lag(model, device)
             priority, due, seq = group.rank_of(group.tasks[0])
             ranked.append(((priority, due + lags[model], seq), group))
+        self._ranks_of[device.view.name] = ranked
         return ranked
 
     def _load_lag(self, model: str, device: DevicePlan) -> float:
@@ -145,7 +154,11 @@ class _Decision:
         return known
 
     def _groups_of_model(self, device: DevicePlan, model: str) -> list[WaitingGroup]:
-        return [group for group in self._groups_for(device) if group.key.model == model]
+        known = self._of_model.get((device.view.name, model))
+        if known is None:
+            known = [group for group in self._groups_for(device) if group.key.model == model]
+            self._of_model[device.view.name, model] = known
+        return known
 
     def _candidates(self, device: DevicePlan, tasks: Iterable[WaitingTask]) -> Iterator[WaitingTask]:
         """Those of `tasks` that are still to be had and that the device could ever run."""
@@ -190,9 +203,37 @@ class _Decision:
             if fit.missing_bytes > 0:
                 shortest_miss[task.word_timestamps] = task.audio_seconds
                 continue
-            if not self._waits_for_batch(device, task):
+            if self._is_held_back(device, task, group):
+                device.is_draining = True
+            elif not self._waits_for_batch(device, task):
                 self._start_batch(device, task, fit, self._why(device, task, group))
             return
+
+    def _is_held_back(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> bool:
+        """Whether `task` would pass one that the device should become free for; see the rules above."""
+        due = task.due + group.lag - self.limits.passing_s
+        for earliest, other in self._by_turn(device):
+            if earliest >= due:
+                return False
+            if other.key.priority < group.key.priority:
+                continue
+            head = next(self._candidates(device, other.tasks), None)
+            if head is not None and head.due + other.lag < due and self._drains_for(head) is device:
+                return True
+        return False
+
+    def _by_turn(self, device: DevicePlan) -> list[tuple[float, WaitingGroup]]:
+        """The groups that may run on this device by when their first tasks are due, the owners' lags added."""
+        known = self._turns_of.get(device.view.name)
+        if known is None:
+            turns = ((group.tasks[0].due + group.lag, group) for group in self._groups_for(device))
+            known = self._turns_of[device.view.name] = sorted(turns, key=itemgetter(0))
+        return known
+
+    def _drains_for(self, task: WaitingTask) -> DevicePlan | None:
+        """The device that is nearest to having the memory for the task, of those that would have it when empty."""
+        able = [device for device in self.devices if device.view.is_wanted_by(task.device) and device.fits_empty(task)]
+        return min(able, key=lambda device: device.missing_bytes(task), default=None)
 
     def _fit(self, device: DevicePlan, task: WaitingTask, *, spares_needed: bool) -> Fit:
         """How the task fits, with what may be evicted for it; see `_evictable`."""
@@ -234,17 +275,19 @@ class _Decision:
     def _start_batch(self, device: DevicePlan, first: WaitingTask, fit: Fit, why: Why) -> None:
         self._start(device, first, fit, why)
         shortest_miss: dict[bool, float] = {}
-        others = in_order(self._groups_of_model(device, first.model))
-        for task in islice(self._candidates(device, others), LOOK_AHEAD):
+        groups = {group.key: group for group in self._groups_of_model(device, first.model)}
+        for task in islice(self._candidates(device, in_order(groups.values())), LOOK_AHEAD):
             if device.started >= self.limits.max_batch or self.room <= 0 or device.slots_left <= 0:
                 break
             if task.audio_seconds >= shortest_miss.get(task.word_timestamps, float("inf")):
                 continue
             fit = device.fit(task)
-            if fit.missing_bytes == 0:
-                self._start(device, task, fit, Why.TOGETHER)
-            else:
+            if fit.missing_bytes > 0:
                 shortest_miss[task.word_timestamps] = task.audio_seconds
+            elif self._is_held_back(device, task, groups[GroupKey.of(task)]):
+                break  # so would be those behind it
+            else:
+                self._start(device, task, fit, Why.TOGETHER)
         device.is_closed = True  # one model a round
 
     def _start(self, device: DevicePlan, task: WaitingTask, fit: Fit, why: Why) -> None:
@@ -256,7 +299,8 @@ class _Decision:
         leaving = []
         for device in self.devices:
             if device.view.is_ready and not device.started and (device.slots_left <= 0 or self.room <= 0):
-                heads = [head for head, group in self._ranked_heads(device)]
+                ranked = self._ranked_heads(device)
+                heads = [head for head, group in ranked if not self._is_held_back(device, head, group)]
                 step = next(filter(None, (who_steps_aside(device, head, self.times, self.now) for head in heads)), None)
                 if step is not None:
                     leaving.append(step)

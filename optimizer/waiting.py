@@ -44,8 +44,7 @@ class WaitingTask(NamedTuple):
 _place = attrgetter("due", "seq")  # `WaitingTask.place`, at the speed of C
 
 
-@dataclass(frozen=True, slots=True)
-class GroupKey:
+class GroupKey(NamedTuple):
     model: str
     priority: Priority
     device: str
@@ -56,8 +55,7 @@ class GroupKey:
         return cls(task.model, task.priority, task.device, task.owner)
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingGroup:
+class WaitingGroup(NamedTuple):
     """tasks: those due first come first; never empty. lag: seconds that the owner's tasks are set back by, for what
     the owner was given of the devices lately."""
 
@@ -78,7 +76,8 @@ class WaitingGroup:
         negative_priority, due, seq = rank
         if -self.key.priority != negative_priority:
             return len(self.tasks) if -self.key.priority < negative_priority else 0
-        return bisect_left(self.tasks, (due - self.lag, seq), key=_place)
+        # The lag is added to each, not taken off the rank: rounded sums must be equal for equal tasks.
+        return bisect_left(self.tasks, (due, seq), key=lambda task: (task.due + self.lag, task.seq))
 
 
 @dataclass(frozen=True)

@@ -60,13 +60,15 @@ def device(name: str = "cuda:0", capacity: int = 20 * GB, **fields: Any) -> Devi
     """running: so many tasks, of running_models in turn (of `base` when none is named), or RunningViews.
     running_tasks_bytes: promised to them. others_bytes: used by other programs."""
     resident: Mapping[str, int] = {model: WEIGHTS[model] for model in fields.pop("resident", ())}
-    promised = sum(resident.values()) + fields.pop("running_tasks_bytes", 0)
+    running_bytes = fields.pop("running_tasks_bytes", 0)
+    promised = sum(resident.values()) + running_bytes
     free = max(0, capacity - promised - fields.pop("others_bytes", 0))
     kind: DeviceKind = "cpu" if name == "cpu" else "cuda"
     models = sorted(fields.pop("running_models", ())) or ["base"]
     running = fields.pop("running", 0)
     if isinstance(running, int):
-        running = tuple(running_task(f"r{number}", models[number % len(models)]) for number in range(running))
+        each = {"task_bytes": running_bytes // running} if running else {}
+        running = tuple(running_task(f"r{number}", models[number % len(models)], **each) for number in range(running))
     values = {"rounds": 1, **fields}
     return DeviceView(
         name=name, kind=kind, capacity_bytes=capacity, free_bytes=free, resident=resident, running=running, **values

@@ -370,6 +370,37 @@ def test_a_task_that_can_never_run_does_not_starve_the_others() -> None:
     assert started(decide(tasks, [device(rounds=2, capacity=8 * GB)], now=301.0)) == [("t2", "cuda:0")]
 
 
+BUSY = {"running": 1, "slots": 4, "resident": ["medium"], "running_models": ["medium"], "capacity": 14 * GB}
+
+
+@pytest.mark.parametrize(("due_later", "starts"), [(899.0, [("t2", "cuda:0")]), (901.0, [])])
+def test_a_task_short_of_memory_is_passed_only_by_what_is_due_soon_after(
+    due_later: float, starts: list[tuple[str, str]]
+) -> None:
+    tasks = [task(1, "large", due=100.0), task(2, "tiny", due=100.0 + due_later)]
+    assert started(decide(tasks, [device(**BUSY)], now=0.0)) == starts
+
+
+def test_so_are_those_that_start_together() -> None:
+    tasks = [task(1, "large", due=100.0), task(2, "medium", due=500.0), task(3, "medium", due=1001.0)]
+    assert started(decide(tasks, [device(**BUSY)], now=0.0)) == [("t2", "cuda:0")]
+
+
+def test_a_device_drains_neither_for_a_lower_priority_nor_for_what_it_could_not_run_empty() -> None:
+    later = task(2, "tiny", due=5000.0)
+    lower, too_large = task(1, "large", LOW, due=100.0), task(1, "large", due=100.0)
+    assert started(decide([lower, later], [device(**BUSY)], now=0.0)) == [("t2", "cuda:0")]
+    crowded = device(**BUSY, others_bytes=4 * GB)
+    assert started(decide([too_large, later], [crowded], now=0.0)) == [("t2", "cuda:0")]
+
+
+def test_only_the_device_nearest_to_the_memory_drains() -> None:
+    fields = {"running": 1, "slots": 4, "capacity": 14 * GB}
+    nearer, farther = (device(name, running_tasks_bytes=n * GB, **fields) for name, n in (("cuda:1", 4), ("cuda:0", 6)))
+    tasks = [task(1, "large", due=100.0), task(2, "tiny", due=5000.0)]
+    assert started(decide(tasks, [nearer, farther], now=0.0)) == [("t2", "cuda:0")]
+
+
 # --- models ------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optimizer.due_times import STRETCH
-from optimizer.placement import Assignment, DeviceView, ModelView
+from optimizer.placement import Assignment, DeviceView, ModelView, Why
 from optimizer.plain_path import plan_in_order
 from optimizer.plan import Plan, PlanLimits
 from optimizer.policy import plan
@@ -78,7 +78,7 @@ def plan_limits(draw: st.DrawFn) -> PlanLimits:
     smallest, largest = sorted((draw(st.integers(1, 4)), draw(st.integers(1, 6))))
     return PlanLimits(
         min_concurrent=least, max_concurrent=max(1, most), min_batch=smallest, max_batch=largest,
-        starvation_s=draw(st.sampled_from([0.0, 500.0, 2000.0])),
+        starvation_s=draw(st.sampled_from([0.0, 500.0, 2000.0])), passing_s=draw(st.sampled_from([0.0, 100.0, 900.0])),
     )  # fmt: skip
 
 
@@ -118,6 +118,28 @@ def test_a_plan_never_promises_more_than_a_device_has(
             assert needed <= view.capacity_bytes - sum(view.resident.values()) + gained
         else:
             assert needed <= view.free_bytes + gained or not assignments
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_no_task_that_the_device_could_run_empty_is_passed_by_one_due_much_later(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    """With one device, of at least the same priority; the turn of the one that is due first of all is another rule."""
+    view = devices[0]
+    decision = decision_of(tasks, [view], models, limits)
+    turns = {each.id: each.due + (40.0 if each.owner == "a" else 0.0) for each in tasks}
+    by_id = {each.id: each for each in tasks}
+    empty = view.free_bytes + sum(view.resident.values()) + sum(each.task_bytes for each in view.running)
+    for starts in (each for each in decision.assignments if each.why is not Why.STARVING):
+        for other in tasks:
+            needs = WEIGHTS[other.model] + ESTIMATES.task_bytes(
+                other.model, view.kind, other.audio_seconds, other.word_timestamps
+            )
+            could_run = models[other.model].is_available and view.is_wanted_by(other.device) and needs <= empty
+            is_passed = other.priority >= by_id[starts.task_id].priority and other.id not in decision.assigned
+            if could_run and is_passed and needs <= view.capacity_bytes:
+                assert turns[starts.task_id] - turns[other.id] <= limits.passing_s
 
 
 @given(**WORLD)
