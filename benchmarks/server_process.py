@@ -69,6 +69,10 @@ class Server:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def measure(self, recordings: Sequence[Recording], mode: str) -> Measurement:
         """From the first byte of the uploads to the last transcript; the tasks are deleted afterwards."""
         with HealthSession(self.address) as health, PeakOfTree(self._process.pid) as memory:

@@ -189,7 +189,7 @@ class DevicePlan:
         return False
 
     def fits_empty(self, task: WaitingTask) -> bool:
-        """Whether the task would fit now if nothing ran and nothing was resident; other programs keep what they have."""
+        """Whether the task would fit now if nothing ran and nothing was resident; others keep what they have."""
         promised = sum(self.view.resident.values()) + sum(running.task_bytes for running in self.view.running)
         return self.bytes_alone(task) <= self.view.free_bytes + promised
 

@@ -21,8 +21,8 @@ class PlanLimits:
     """min_concurrent, max_concurrent: tasks running over all devices. Below min_concurrent an idle device starts a task
     even if other programs use the memory for it. max_concurrent None: as many as the devices have slots, if memory
     allows. min_batch, max_batch: tasks handed to one device in one round; a busy device waits for min_batch free slots
-    only while that many tasks of the model are there. starvation_s, passing_s: see `policy`. steps_aside: whether running
-    tasks may make way."""
+    only while that many tasks of the model are there. starvation_s, passing_s: see `policy`. steps_aside: whether
+    running tasks may make way."""
 
     min_concurrent: int = 1
     max_concurrent: int | None = 8

@@ -60,14 +60,14 @@ def system_report(
     }
 
 
-def wait_bound(due_times: DueTimes) -> dict[str, Any]:
-    """How long a task may be passed by later ones at most."""
-    patience_s = due_times.max_patience_s
+def wait_bound(due_times: DueTimes, limits: PlanLimits) -> dict[str, Any]:
+    """How much later a task may come at most that passes one of its owner and priority; see `policy`."""
+    patience_s = due_times.max_patience_s and due_times.max_patience_s + limits.passing_s
     if patience_s <= 0:
         return {"patience_seconds": 0.0, "text": "Tasks run in order of arrival, so none is passed by a later one."}
     text = (
-        f"Short tasks go first, but no task for which there is memory is passed by one of its priority that came more"
-        f" than {duration(patience_s)} after it."
+        f"Short tasks go first, but none is passed by one of the same person and priority that came more than"
+        f" {duration(patience_s)} after it."
     )
     return {"patience_seconds": patience_s, "text": text}
 

@@ -420,7 +420,7 @@ class OptimizedWhisperSystem:
                 **self._monitoring.report(),
                 "memory_estimates": self._estimates.accuracy(),
                 "forecasts": asdict(self._forecasts.accuracy()),
-                "wait_bound": wait_bound(self._due_times),
+                "wait_bound": wait_bound(self._due_times, self._running_scheduler.limits),
             },
         )
 

@@ -96,15 +96,18 @@ class CudaMeter:
         return max(0, torch.cuda.max_memory_reserved(self._device) - self._reserved_at_mark)
 
     def _measure_context(self) -> int:
-        """What the device lost besides torch's own allocations; NVML sees it before this process touches it."""
+        """What the device lost besides torch's own allocations. By NVML before and after: it sees the device before
+        this process touches it, and counts the driver's own memory as used, which `mem_get_info` does not."""
         before = _used_on(self._device)
         torch.zeros(1, device=self._device)
-        free, total = torch.cuda.mem_get_info(self._device)
-        return 0 if before is None else max(0, total - free - before - torch.cuda.memory_reserved(self._device))
+        after = _used_on(self._device)
+        if before is None or after is None:
+            return 0
+        return max(0, after - before - torch.cuda.memory_reserved(self._device))
 
 
 def _used_on(device: torch.device) -> int | None:
-    """Bytes in use on a device by all processes, without making a CUDA context; None where NVML cannot say."""
+    """Bytes in use on a device by all, without making a CUDA context; None where NVML cannot say."""
     try:
         return int(torch.cuda.device_memory_used(device))
     except (ModuleNotFoundError, RuntimeError, pynvml.NVMLError) as error:

@@ -97,14 +97,14 @@ def run_trace(
         watcher = MemoryWatch(server.address)
         began = time.perf_counter()
         with watcher, ThreadPoolExecutor(len(uploads)) as pool:
-            ids = list(pool.map(lambda upload: _send(server.address, upload, began), uploads))
+            ids = list(pool.map(lambda upload: send(server.address, upload, began), uploads))
             tasks = [_wait_for(server.address, task_id) for task_id in ids]
             span = time.perf_counter() - began
         texts = {
-            f"{number}: {upload.recording.name}": _get(f"{server.address}/api/tasks/{task_id}/transcript")["text"]
+            f"{number}: {upload.recording.name}": get(f"{server.address}/api/tasks/{task_id}/transcript")["text"]
             for number, (upload, task_id) in enumerate(zip(uploads, ids, strict=True))
         }
-        events = _get(f"{server.address}/api/system/events?kind=decision&limit=500")["events"]
+        events = get(f"{server.address}/api/system/events?kind=decision&limit=500")["events"]
     first_starts = _first_starts(events)
     moments = [
         (task["id"], *(datetime.fromisoformat(task[key]) for key in ("created_at", "finished_at"))) for task in tasks
@@ -141,7 +141,7 @@ def wait_until_ready(address: str) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _send(address: str, upload: Upload, began: float) -> str:
+def send(address: str, upload: Upload, began: float) -> str:
     time.sleep(max(0.0, began + upload.at - time.perf_counter()))
     with open(upload.recording.file, "rb") as file:
         answer = requests.post(
@@ -157,7 +157,7 @@ def _send(address: str, upload: Upload, began: float) -> str:
 def _wait_for(address: str, task_id: str) -> dict[str, Any]:
     """Raises RuntimeError when the task ends otherwise than completed."""
     while True:
-        task: dict[str, Any] = _get(f"{address}/api/tasks/{task_id}")["task"]
+        task: dict[str, Any] = get(f"{address}/api/tasks/{task_id}")["task"]
         if task["status"] in FINAL:
             if task["status"] != "completed":
                 raise RuntimeError(f"a task ended as {task['status']}: {task['error']}")
@@ -165,7 +165,7 @@ def _wait_for(address: str, task_id: str) -> dict[str, Any]:
         time.sleep(LOOK_EVERY_S)
 
 
-def _get(address: str) -> Any:
+def get(address: str) -> Any:
     answer = requests.get(address, timeout=LIMIT_S)
     answer.raise_for_status()
     return answer.json()
@@ -195,7 +195,7 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         while not self._is_over.wait(LOOK_EVERY_S):
-            devices = _get(f"{self._address}/api/system")["devices"]
+            devices = get(f"{self._address}/api/system")["devices"]
             used = sum(device["used"] for device in devices)
             reserved = sum(device["reserved"] for device in devices)
             self.peak_used = max(self.peak_used, used)

@@ -132,7 +132,7 @@ export default {
   'accuracy.title': '承诺有多准',
   'accuracy.forecasts': { other: '共预测了 {count} 次完成时间：{within} 落在区间内，半数的误差小于 {span}。' },
   'accuracy.no_forecasts': '还没有预测过的任务完成。',
-  'accuracy.bound': '短任务优先；只要内存够用，晚到超过 {span}的同优先级任务不会排到它前面。',
+  'accuracy.bound': '短任务优先；但同一个人的同优先级任务若晚到超过 {span}，不会排到它前面。',
   'accuracy.no_bound': '任务按到达顺序运行，不会被后来的超过。',
   'accuracy.table': '内存：预测与实测',
   'accuracy.model': '模型',

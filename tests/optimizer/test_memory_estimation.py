@@ -30,6 +30,17 @@ GB = 1_000_000_000
 MEASURED_ON_CPU = {"tiny": (168 * MIB, 401 * MIB), "base": (193 * MIB, 524 * MIB), "small": (260 * MIB, 688 * MIB)}
 
 
+# Of the batch engine on an NVIDIA H200, torch 2.11, random weights: MB of the weights once loaded, and by how much the
+# allocator's memory grew with 1, 16 and 64 tasks of two windows at once (`python -m benchmarks.cuda_all memory`).
+MEASURED_ON_GPU = {
+    "tiny.en": (189, {1: 201, 16: 751, 64: 1976}),
+    "base": (285, {1: 245, 16: 1388, 64: 3855}),
+    "small": (765, {1: 357, 16: 3362, 64: 11507}),
+    "medium": (2087, {1: 696, 16: 8502, 64: 27831}),
+    "turbo": (2405, {1: 283, 16: 2173, 64: 4222}),
+    "large-v3": (4287, {1: 1017, 16: 13957, 64: 47358}),
+}
+
 ONE_MINUTE = Batch.of([60.0])
 
 
@@ -70,7 +81,7 @@ def test_a_task_is_promised_its_slot_and_little_else(model: str) -> None:
     dims = model_info(model).dimensions
     for kind in ("cpu", "cuda"):
         slot = slot_bytes(dims, kind)
-        assert slot < own(model, kind, 60.0) <= 2 * slot + 10_000_000
+        assert slot < own(model, kind, 60.0) <= (2 if kind == "cpu" else 2.8) * slot + 40_000_000
 
 
 @pytest.mark.parametrize(
@@ -91,19 +102,26 @@ def test_the_weights_formula_is_what_loading_takes_and_the_decoders_second_layou
     assert grown_by < weights_formula(model, "cpu") - anew < 1.1 * grown_by
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
-def test_a_gpu_holds_little_more_than_the_published_fp16_file(model: str) -> None:
-    """Matrices are in fp16 as in the file; embeddings, norms and the position table stay in fp32. Once more there are
-    the vocabulary in fp16 and the fused queries, keys and values."""
-    published = model_info(model).size_bytes
-    assert published < weights_formula(model, "cuda") < 1.3 * published + 128_000_000
+@pytest.mark.parametrize("model", MEASURED_ON_GPU)
+def test_the_weights_formula_is_what_loading_took_on_a_gpu(model: str) -> None:
+    measured, _ = MEASURED_ON_GPU[model]
+    assert weights_formula(model, "cuda") == pytest.approx(measured * 1e6, rel=0.05)
+
+
+@pytest.mark.parametrize("model", MEASURED_ON_GPU)
+def test_the_formula_is_above_what_the_batch_engine_took_on_a_gpu(model: str) -> None:
+    weights, grown = MEASURED_ON_GPU[model]
+    for tasks, grown_mb in grown.items():
+        formula = weights_formula(model, "cuda") + costs_formula(model, "cuda").growth(Batch.of([60.0] * tasks))
+        measured = (weights + grown_mb) * 1e6
+        assert measured < 1.01 * formula < (1.3 if tasks <= 16 else 1.8) * measured
 
 
 def test_the_estimates_stay_far_below_the_published_table() -> None:
     """Those figures (10 GB for large) are of one task; here it is one of up to 64 that share a workspace."""
     estimate = MemoryEstimationPool(1.2).estimate("large-v3", "cuda", 3600.0)
     assert estimate.total < 7.5 * GB
-    assert estimate.task < 0.8 * GB
+    assert estimate.task < 1.1 * GB
 
 
 def test_a_larger_model_takes_more() -> None:
