@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from optimizer.due_times import STRETCH
 from optimizer.explanation import Explanation
@@ -41,6 +41,8 @@ STEP_ASIDE_HEADS = 4  # waiting tasks for which a full device asks whether someb
 
 Rank = tuple[int, float, int]
 
+_place = attrgetter("due", "seq")
+
 
 def plan(
     waiting: WaitingView,
@@ -56,6 +58,10 @@ def plan(
     Never promises more than a device has, never evicts a model in use, never starts more than slots and limits allow.
     """
     return _Decision(waiting, devices, estimates, times, models, limits, now).decide()
+
+
+def _first_place(group: WaitingGroup) -> tuple[float, int]:
+    return _place(group.tasks[0])
 
 
 class _Decision:
@@ -78,14 +84,14 @@ class _Decision:
         self.now = now
         self.devices = [DevicePlan(view, estimates) for view in sorted(devices, key=device_order)]
         available = {model for model in models if is_available(models, model)}
-        self.groups = [group for group in waiting.groups if group.key.model in available]
+        groups = (group for group in waiting.groups if group.key.model in available)
+        # In order by their first tasks, as far as that does not depend on a device.
+        self.ranked = sorted(((group.rank_of(group.tasks[0]), group) for group in groups), key=itemgetter(0))
         self.running = sum(len(view.running) for view in devices)
         self.most_running = limits.most_running(view.slots for view in devices)
         self.taken: set[str] = set()
-        self._groups_of: dict[str, list[WaitingGroup]] = {}
+        self._ranked_of: dict[str, list[tuple[Rank, WaitingGroup]]] = {}
         self._of_model: dict[tuple[str, str], list[WaitingGroup]] = {}
-        self._ranks_of: dict[str, list[tuple[Rank, WaitingGroup]]] = {}
-        self._turns_of: dict[str, list[tuple[float, WaitingGroup]]] = {}
         self.assignments: list[Assignment] = []
 
     @property
@@ -117,25 +123,15 @@ class _Decision:
         for place, device in enumerate(self.devices):
             if device.is_open:
                 share = device.share_in_use
-                offers += [(rank, share, place, device, group) for rank, group in self._ranked(device)]
+                offers += [(rank, share, place, device, group) for rank, group in self._with_loads(device)]
         offers.sort(key=itemgetter(0, 1, 2))
         return [(device, group) for *_, device, group in offers]
 
-    def _ranked(self, device: DevicePlan) -> list[tuple[Rank, WaitingGroup]]:
-        """The groups that may run on this device, by their first tasks, with what loading their models costs."""
-        known = self._ranks_of.get(device.view.name)
-        if known is not None:
-            return known
-        lags: dict[str, float] = {}
-        ranked = []
-        for group in self._groups_for(device):
-            model = group.key.model
-            if model not in lags:
-                lags[model] = self._load_lag(model, device)
-            priority, due, seq = group.rank_of(group.tasks[0])
-            ranked.append(((priority, due + lags[model], seq), group))
-        self._ranks_of[device.view.name] = ranked
-        return ranked
+    def _with_loads(self, device: DevicePlan) -> list[tuple[Rank, WaitingGroup]]:
+        """The groups that may run on this device, ranked with what loading their models costs; in no order."""
+        ranked = self._ranked_for(device)
+        lags = {model: self._load_lag(model, device) for model in {group.key.model for _, group in ranked}}
+        return [((priority, due + lags[group.key.model], seq), group) for (priority, due, seq), group in ranked]
 
     def _load_lag(self, model: str, device: DevicePlan) -> float:
         """Seconds by which tasks of this model are set back on this device, because it would have to be loaded."""
@@ -146,17 +142,18 @@ class _Decision:
             load_s += max((self.times.load_seconds(other) for other in device.evictable(model)), default=0.0)
         return STRETCH * load_s
 
-    def _groups_for(self, device: DevicePlan) -> list[WaitingGroup]:
-        known = self._groups_of.get(device.view.name)
+    def _ranked_for(self, device: DevicePlan) -> list[tuple[Rank, WaitingGroup]]:
+        """The groups that may run on this device, in order."""
+        known = self._ranked_of.get(device.view.name)
         if known is None:
-            known = [group for group in self.groups if device.view.is_wanted_by(group.key.device)]
-            self._groups_of[device.view.name] = known
+            known = [pair for pair in self.ranked if device.view.is_wanted_by(pair[1].key.device)]
+            self._ranked_of[device.view.name] = known
         return known
 
     def _groups_of_model(self, device: DevicePlan, model: str) -> list[WaitingGroup]:
         known = self._of_model.get((device.view.name, model))
         if known is None:
-            known = [group for group in self._groups_for(device) if group.key.model == model]
+            known = [group for _, group in self._ranked_for(device) if group.key.model == model]
             self._of_model[device.view.name, model] = known
         return known
 
@@ -167,26 +164,35 @@ class _Decision:
     def _heads(self, device: DevicePlan) -> list[tuple[WaitingTask, WaitingGroup]]:
         """The first task of each group that the device could run."""
         heads = []
-        for group in self._groups_for(device):
-            first = group.tasks[0]
-            if first.id not in self.taken and device.fits_alone(first):  # as nearly always
-                heads.append((first, group))
-            elif (head := next(self._candidates(device, group.tasks), None)) is not None:
+        for _, group in self._ranked_for(device):
+            if (head := self._head(device, group)) is not None:
                 heads.append((head, group))
         return heads
+
+    def _head(self, device: DevicePlan, group: WaitingGroup) -> WaitingTask | None:
+        return next(self._candidates(device, group.tasks), None)
+
+    def _due_first(self, device: DevicePlan) -> WaitingTask | None:
+        """The task that is due first of all that the device could run, whatever its priority and owner."""
+        best: WaitingTask | None = None
+        for group in sorted((group for _, group in self._ranked_for(device)), key=_first_place):
+            if best is not None and _place(best) <= _first_place(group):
+                break
+            head = self._head(device, group)
+            best = min((each for each in (best, head) if each is not None), key=_place, default=None)
+        return best
 
     def _serve_starving(self, device: DevicePlan) -> None:
         """Starts the task that is due first, if others would pass it for too long; or closes the device until running
         tasks make room for it."""
         if self.room <= 0 or not device.is_open:
             return
-        heads = self._heads(device)
-        if not heads:
+        first = self._due_first(device)
+        if first is None:
             return
-        first, _ = min(heads, key=lambda pair: pair[0].place)
         fit = self._fit(device, first, spares_needed=False)
         if fit.missing_bytes == 0:
-            _, instead = min(self._ranked(device), key=itemgetter(0))
+            _, instead = min(self._with_loads(device), key=itemgetter(0))
             if instead.tasks[0].due - first.due >= self.limits.starvation_s:
                 self._start_batch(device, first, fit, Why.STARVING)
         elif not device.is_idle and self.now - first.waiting_since >= self.limits.starvation_s:
@@ -212,23 +218,15 @@ class _Decision:
     def _is_held_back(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> bool:
         """Whether `task` would pass one that the device should become free for; see the rules above."""
         due = task.due + group.lag - self.limits.passing_s
-        for earliest, other in self._by_turn(device):
-            if earliest >= due:
+        priority = -group.key.priority
+        for (other_priority, other_due, _), other in self._ranked_for(device):
+            if other_priority > priority:
                 return False
-            if other.key.priority < group.key.priority:
-                continue
-            head = next(self._candidates(device, other.tasks), None)
-            if head is not None and head.due + other.lag < due and self._drains_for(head) is device:
-                return True
+            if other_due < due:
+                head = self._head(device, other)
+                if head is not None and head.due + other.lag < due and self._drains_for(head) is device:
+                    return True
         return False
-
-    def _by_turn(self, device: DevicePlan) -> list[tuple[float, WaitingGroup]]:
-        """The groups that may run on this device by when their first tasks are due, the owners' lags added."""
-        known = self._turns_of.get(device.view.name)
-        if known is None:
-            turns = ((group.tasks[0].due + group.lag, group) for group in self._groups_for(device))
-            known = self._turns_of[device.view.name] = sorted(turns, key=itemgetter(0))
-        return known
 
     def _drains_for(self, task: WaitingTask) -> DevicePlan | None:
         """The device that is nearest to having the memory for the task, of those that would have it when empty."""
@@ -246,7 +244,7 @@ class _Decision:
     def _why(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> Why:
         """What put this task before the others, now that it has been chosen."""
         rank = group.rank_of(task)
-        before = [each for each in self.waiting.groups if self._begins_before(each, rank)]
+        before = [each for each in self._groups_before(rank) if self._has_before(each, rank)]
         if not before:
             return Why.SHORTEST if self._passed(task) else Why.ARRIVAL
         keys = [each.key for each in before]
@@ -254,10 +252,12 @@ class _Decision:
         costs_a_load = any(key.model not in device.resident for key in keys)
         return Why.RESIDENT_MODEL if might and costs_a_load else Why.FITS
 
-    def _begins_before(self, group: WaitingGroup, rank: Rank) -> bool:
+    def _groups_before(self, rank: Rank) -> Iterator[WaitingGroup]:
+        """Those whose first task comes before that rank."""
+        return (group for group in self.waiting.groups if group.rank_of(group.tasks[0]) < rank)
+
+    def _has_before(self, group: WaitingGroup, rank: Rank) -> bool:
         """Whether a task of the group that is not taken comes before that rank."""
-        if group.rank_of(group.tasks[0]) >= rank:
-            return False
         left = next((task for task in group.tasks if task.id not in self.taken), None)
         return left is not None and group.rank_of(left) < rank
 

@@ -239,7 +239,7 @@ def test_of_one_priority_on_one_idle_device_the_first_is_due_first_with_its_load
 ) -> None:
     roomy = device(capacity=1000 * GB, resident=list(devices[0].resident))
     plain = [each._replace(priority=Priority.NORMAL, device="auto", owner="") for each in tasks]
-    decision = decision_of(plain, [roomy], models, limits)
+    decision = decision_of(plain, [roomy], models, replace(limits, passing_s=float("inf")))
     candidates = [each for each in plain if models[each.model].is_available]
 
     def due_with_load(each: WaitingTask) -> tuple[float, int]:
