@@ -14,8 +14,8 @@ from typing import Protocol
 
 
 class Speeds(Protocol):
-    def speed(self, model: str, device: str) -> float | None:
-        """Seconds of sound that one task gets done in a second; None before there is a measurement."""
+    def running_eta(self, model: str, device: str, audio_left_seconds: float) -> float | None:
+        """Seconds that one task needs for so much sound; None before there is a measurement."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def forecast(
         if place is None:
             continue
         at, device = place
-        speed = speeds.speed(task.model, device)
-        if speed is None:
+        needed = speeds.running_eta(task.model, device, task.audio_left_seconds)
+        if needed is None:
             heappush(free_at, place)
             continue
-        end = at + to_load.pop(task.model, 0.0) + task.audio_left_seconds / speed
+        end = at + to_load.pop(task.model, 0.0) + needed
         found[task.id] = Expected(at, end)
         heappush(free_at, (end, device))
     return found
@@ -82,8 +82,7 @@ def _free_places(places: Sequence[Places], speeds: Speeds, most_running: int) ->
     busy, idle = [], []
     for each in places:
         for model, left in each.running:
-            speed = speeds.speed(model, each.device)
-            busy.append((left / speed if speed else 0.0, each.device))
+            busy.append((speeds.running_eta(model, each.device, left) or 0.0, each.device))
         idle += [(0.0, each.device)] * max(0, each.count - len(each.running))
     free_at = busy + idle[: max(0, most_running - len(busy))]
     heapify(free_at)

@@ -163,16 +163,16 @@ class TaskRecorder:
         checkpoint = report.window.checkpoint
         audio_done = min(checkpoint.seek, checkpoint.content_frames) / FRAMES_PER_SECOND
         self._monitor.add_audio(audio_done - live.audio_done_seconds, live.model, device)
-        self._measure_speed(live, device, audio_done)
-        speed = self._monitor.speed(task.options.model, device)
+        self._measure_speed(live, device, audio_done, ends_recording=checkpoint.seek >= checkpoint.content_frames)
+        model, audio_left = task.options.model, (task.audio_seconds or audio_done) - audio_done
         self._publish(
             WindowFinished(
                 task_id=task.id,
                 seq=task.windows_done,
                 progress=task.progress,
                 audio_done_seconds=audio_done,
-                speed=speed,
-                eta_seconds=((task.audio_seconds or audio_done) - audio_done) / speed if speed else None,
+                speed=self._monitor.speed(model, device),
+                eta_seconds=self._monitor.speeds.running_eta(model, device, audio_left),
                 first_segment=live.segment_count,
                 segments=report.window.segments,
             )
@@ -180,12 +180,13 @@ class TaskRecorder:
         live.audio_done_seconds = audio_done
         live.segment_count += len(report.window.segments)
 
-    def _measure_speed(self, live: _Live, device: str, audio_done: float) -> None:
+    def _measure_speed(self, live: _Live, device: str, audio_done: float, *, ends_recording: bool) -> None:
         """Windows that come at once, as chunks do whose turn to be told has come, are measured with those before."""
         now = self._clock.monotonic()
         seconds = now - live.measured_at
         if seconds >= SHORTEST_MEASUREMENT_S:
-            self._monitor.speeds.record(live.model, device, audio_done - live.measured_audio_seconds, seconds)
+            audio_seconds = audio_done - live.measured_audio_seconds
+            self._monitor.speeds.record(live.model, device, audio_seconds, seconds, ends_recording=ends_recording)
             live.measured_at, live.measured_audio_seconds = now, audio_done
 
     def _done(self, device: str, kind: DeviceKind, report: protocol.TaskDone) -> None:

@@ -25,9 +25,9 @@ def played(
 
 def test_a_task_begins_when_a_place_is_free_and_ends_when_its_work_is_done() -> None:
     busy = Places("cpu", 1, [("base", 50.0)])
-    assert played([Waiting("a", "base", 100.0), Waiting("b", "base", 20.0)], busy) == {
+    assert played([Waiting("a", "base", 100.0), Waiting("b", "base", 30.0)], busy) == {
         "a": Expected(5.0, 15.0),
-        "b": Expected(15.0, 17.0),
+        "b": Expected(15.0, 18.0),
     }
 
 
@@ -47,20 +47,25 @@ def test_each_device_works_at_its_own_speed() -> None:
 
 
 def test_a_task_for_a_device_that_is_not_there_has_no_forecast() -> None:
-    assert played([Waiting("a", "base", 100.0, "cuda:7"), Waiting("b", "base", 10.0)], Places("cpu", 1)) == {
-        "b": Expected(0.0, 1.0)
+    assert played([Waiting("a", "base", 100.0, "cuda:7"), Waiting("b", "base", 40.0)], Places("cpu", 1)) == {
+        "b": Expected(0.0, 4.0)
     }
 
 
 def test_a_model_that_was_never_measured_has_no_forecast_and_holds_up_none() -> None:
-    assert played([Waiting("a", "small", 100.0), Waiting("b", "base", 10.0)], Places("cpu", 1)) == {
-        "b": Expected(0.0, 1.0)
+    assert played([Waiting("a", "small", 100.0), Waiting("b", "base", 40.0)], Places("cpu", 1)) == {
+        "b": Expected(0.0, 4.0)
     }
 
 
 def test_the_first_task_of_a_model_that_is_not_loaded_waits_for_it() -> None:
-    waiting = [Waiting("a", "base", 10.0), Waiting("b", "base", 10.0)]
-    assert played(waiting, Places("cpu", 1), base=3.0) == {"a": Expected(0.0, 4.0), "b": Expected(4.0, 5.0)}
+    waiting = [Waiting("a", "base", 40.0), Waiting("b", "base", 40.0)]
+    assert played(waiting, Places("cpu", 1), base=3.0) == {"a": Expected(0.0, 7.0), "b": Expected(7.0, 11.0)}
+
+
+def test_a_recording_shorter_than_a_window_takes_more_than_its_part_of_one() -> None:
+    found = played([Waiting("a", "base", 3.0)], Places("cpu", 1, [("base", 10.0)]))
+    assert found == {"a": Expected(2.0, pytest.approx(2.0 + 1.65))}
 
 
 def test_without_places_there_is_nothing_to_say() -> None:

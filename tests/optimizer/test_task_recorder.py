@@ -106,6 +106,20 @@ def test_a_recording_that_is_cut_up_is_no_measure_of_a_task() -> None:
     assert recorded == []
 
 
+def test_a_short_recording_is_no_measure_of_what_a_window_full_of_sound_takes() -> None:
+    clock, events = FakeClock(), list[Event]()
+    task = replace(TASK, audio_seconds=3.0)
+    recorder = recorder_with(clock, events.append, task=task)
+    recorder.begin(task, segment_count=0)
+    clock.advance(3)
+    window = WindowResult(0, (), Checkpoint("en", seek=3000, content_frames=300))
+    recorder.record("cpu", "cpu", protocol.WindowDone("T1", "lease", window))
+    (event,) = events
+    assert isinstance(event, WindowFinished)
+    assert event.speed == (3.0 + 0.5 * 27.0) / 3.0
+    assert event.eta_seconds == 0.0
+
+
 def test_loading_the_model_does_not_count_as_transcribing() -> None:
     clock, events = FakeClock(), list[Event]()
     monitor = PerformanceMonitor(clock, interval_s=60, on_sample=lambda: None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.throughput import SpeedBook
+from optimizer.throughput import SpeedBook, counted_seconds
 
 
 def test_nothing_is_known_before_a_measurement() -> None:
@@ -49,6 +49,34 @@ def test_a_running_task_is_done_when_its_rest_is() -> None:
     book.record("base", "cpu", 30.0, 3.0)
     assert book.running_eta("base", "cpu", 100.0) == pytest.approx(10.0)
     assert book.running_eta("base", "cpu", -1.0) == 0.0
+
+
+def test_a_short_recording_says_how_long_a_minute_takes() -> None:
+    book = SpeedBook()
+    book.record("tiny.en", "cpu", 3.0, 1.1, ends_recording=True)  # as measured; a minute took 7.9 s
+    assert book.running_eta("tiny.en", "cpu", 67.6) == pytest.approx(7.9, rel=0.5)
+    book.record("base", "cpu", 3.0, 4.2, ends_recording=True)  # a minute took 21.8 s
+    assert book.running_eta("base", "cpu", 67.6) == pytest.approx(21.8, rel=0.5)
+
+
+def test_a_minute_says_how_long_a_short_recording_takes() -> None:
+    book = SpeedBook()
+    for audio_seconds, seconds, ends_recording in [(22.6, 2.3, False), (24.3, 2.2, False), (20.7, 3.3, True)]:
+        book.record("tiny.en", "cpu", audio_seconds, seconds, ends_recording=ends_recording)
+    assert book.running_eta("tiny.en", "cpu", 3.0) == pytest.approx(1.1, rel=0.6)
+
+
+def test_a_window_that_is_not_the_last_is_measured_by_how_far_it_brought_the_task() -> None:
+    book = SpeedBook()
+    book.record("base", "cpu", 15.0, 3.0)
+    assert book.speed("base", "cpu") == 5.0
+
+
+def test_more_sound_never_takes_less_time() -> None:
+    counted = [counted_seconds(seconds) for seconds in (-1.0, 0.0, 0.1, 3.0, 29.9, 30.0, 30.1, 60.0)]
+    assert counted == sorted(counted)
+    assert counted[:2] == [0.0, 0.0]
+    assert counted[-3:] == [30.0, 30.1, 60.0]
 
 
 def test_when_more_tasks_share_a_device_the_speed_follows_within_three_windows() -> None:
