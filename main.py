@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -19,8 +20,14 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
 
+    # Modules and classes are no garbage: not looking for some while they are made saves a tenth of a second of every
+    # start, and frozen ones are not looked at again in the process that is forked either.
+    gc.disable()
     # Imported here: the worker processes import this file again, and need none of it.
     from web.server import serve
+
+    gc.freeze()
+    gc.enable()
 
     return serve(settings, make_system=make_system, warnings=_warnings())
 

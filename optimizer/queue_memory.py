@@ -22,7 +22,7 @@ _GONE = 2**63  # a version later than every other
 
 @dataclass
 class LoadedTasks:
-    """The waiting tasks at a start, in order of arrival. due: monotonic seconds, of the retrying among `held`."""
+    """The waiting tasks at a start, in any order. due: monotonic seconds, of the retrying among `held`."""
 
     ready: list[WaitingTask] = field(default_factory=list)
     held: list[WaitingTask] = field(default_factory=list)

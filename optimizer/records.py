@@ -78,28 +78,18 @@ def waiting_of(row: WaitingRow, waiting_since: Callable[[str], float], due_times
     """What memory keeps of a waiting task, from a part of its row. Raises BadRecordError.
 
     waiting_since: monotonic seconds of a moment as the row has it; raises ValueError or TypeError. Written for speed: a
-    start calls it for every waiting task.
+    start calls it for every waiting task, so the row is unpacked at once and the task is made without names.
     """
+    task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _ = row
     try:
-        options = _options_of(row.options)
-        seconds = 0.0 if row.audio_seconds is None else row.audio_seconds
-        if not (isinstance(seconds, (float, int)) and isinstance(row.seq, int)):
+        model, urgency, device, whose, word_timestamps = _kind_of(options, priority, requested_device, owner)
+        seconds = 0.0 if audio_seconds is None else audio_seconds
+        if not (isinstance(seconds, (float, int)) and isinstance(seq, int)):
             raise TypeError("a number is not one")
-        since = waiting_since(row.created_at)
-        left = seconds * (1 - row.progress)
-        return WaitingTask(
-            id=row.id,
-            seq=row.seq,
-            model=options.model,
-            priority=_PRIORITIES[row.priority],
-            audio_seconds=seconds,
-            audio_left_seconds=left,
-            waiting_since=since,
-            due=due_times.due(options.model, left, since),
-            device=sys.intern(row.requested_device),
-            owner=sys.intern(row.owner),
-            word_timestamps=options.word_timestamps,
-        )
+        since = waiting_since(created_at)
+        left = seconds * (1 - progress)
+        due = due_times.due(model, left, since)
+        return WaitingTask(task_id, seq, model, urgency, seconds, left, since, due, device, whose, word_timestamps)
     except _UNREADABLE as error:
         raise BadRecordError() from error
 
@@ -220,6 +210,14 @@ def _options_of(text: str) -> TaskOptions:
     if not isinstance(options.model, str) or not isinstance(options.word_timestamps, bool):
         raise TypeError("options have a value of the wrong type")
     return options
+
+
+@lru_cache(maxsize=4096)
+def _kind_of(options: str, priority: int, device: str, owner: str) -> tuple[str, Priority, str, str, bool]:
+    """Model, priority, device, owner and word timestamps of a waiting task. Cached like its options; the tasks of one
+    kind share their strings."""
+    known = _options_of(options)
+    return known.model, _PRIORITIES[priority], sys.intern(device), sys.intern(owner), known.word_timestamps
 
 
 def _time(text: str | None) -> datetime | None:

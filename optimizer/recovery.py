@@ -77,7 +77,7 @@ class Recovery:
         with self._store.reading() as rows, _without_garbage_collection():
             for row in rows.waiting():
                 try:
-                    due = self._due(row)
+                    due = self._due(row) if row.status == _RETRYING else None
                     entry = records.waiting_of(row, since, self._due_times)
                     waiting.add(entry, is_prepared=row.audio_seconds is not None, due=due)
                 except BadRecordError:
@@ -87,9 +87,8 @@ class Recovery:
             self._changes.set_aside(task_id)
         return unreadable
 
-    def _due(self, row: WaitingRow) -> float | None:
-        is_retrying = row.status == _RETRYING
-        return self._changes.due(records.not_before_of(row)) if is_retrying else None
+    def _due(self, row: WaitingRow) -> float:
+        return self._changes.due(records.not_before_of(row))
 
 
 @contextmanager

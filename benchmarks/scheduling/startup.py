@@ -30,8 +30,9 @@ def start_seconds(folder: Path, waiting: int, models_dir: Path) -> float:
     data_dir = folder / f"waiting-{waiting}"
     fill(data_dir, waiting)
     port = free_port()
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment = {
-        **os.environ,
+        **inherited,  # as people start it: compiled once, not at every start
         "PYTHONPATH": str(ROOT),
         "PORT": str(port),
         "DATA_DIR": str(data_dir),

@@ -345,6 +345,23 @@ def test_a_delay_in_the_far_future_is_cut_after_a_restart(tmp_path: Path, clock:
         assert queue.manager.next_due_in() == MAX_RETRY_DELAY_S
 
 
+def test_a_start_loads_every_waiting_task_however_many_rows_are_read_at_once(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.rows._READ_AT_ONCE", 2)
+    with running_queue(tmp_path, clock) as queue:
+        for task_id in "rabcde":
+            queue.submit(task_id)
+        queue.fail(queue.claim("r"))
+        for task_id in "uv":
+            queue.submit(task_id, audio_seconds=None)
+
+    with running_queue(tmp_path, clock) as queue:
+        assert ready_ids(queue) == list("abcde")
+        assert queue.manager.unprepared() == ["u", "v"]
+        assert queue.manager.next_due_in() == RETRY_DELAY_S
+
+
 def test_a_task_that_is_given_back_keeps_its_place_and_its_attempts(queue: Queue) -> None:
     queue.submit("a", max_attempts=1)
     queue.submit("b")

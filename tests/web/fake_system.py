@@ -209,7 +209,7 @@ class FakeSystem:
             "advice_items": [],
             "memory_estimates": [],
             "forecasts": {"count": 0, "median_error_seconds": None, "median_error": None, "within_interval": None},
-            "wait_bound": {"patience_seconds": 3600.0, "text": "None is passed by one that came more than an hour after it."},
+            "wait_bound": {"patience_seconds": 3600.0, "text": "None is passed by one that came an hour later."},
             "fetches": [],
             "is_public": self.settings.is_public,
         }
