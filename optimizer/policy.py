@@ -14,7 +14,7 @@ run instead is due `starvation_s` later. A long task that runs makes way for a s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from operator import attrgetter, itemgetter
 
 from optimizer.due_times import STRETCH
@@ -33,13 +33,11 @@ from optimizer.placement import (
 )
 from optimizer.plan import Plan, PlanLimits
 from optimizer.stepping_aside import StepAside, who_steps_aside
-from optimizer.waiting import GroupKey, WaitingGroup, WaitingTask, WaitingView, in_order
+from optimizer.waiting import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, in_order, ranked
 
 STARVING_TURN = 2  # one round in so many belongs to the task that has starved longest
 LOOK_AHEAD = 256  # tasks of a group that a decision looks at when the first ones do not fit
 STEP_ASIDE_HEADS = 4  # waiting tasks for which a full device asks whether somebody should make way
-
-Rank = tuple[int, float, int]
 
 _place = attrgetter("due", "seq")
 
@@ -84,14 +82,14 @@ class _Decision:
         self.now = now
         self.devices = [DevicePlan(view, estimates) for view in sorted(devices, key=device_order)]
         available = {model for model in models if is_available(models, model)}
-        groups = (group for group in waiting.groups if group.key.model in available)
-        # In order by their first tasks, as far as that does not depend on a device.
-        self.ranked = sorted(((group.rank_of(group.tasks[0]), group) for group in groups), key=itemgetter(0))
+        # In order, as far as that does not depend on a device.
+        self.all_ranked = ranked(waiting.groups)
+        self.ranked = [pair for pair in self.all_ranked if pair[1].key.model in available]
         self.running = sum(len(view.running) for view in devices)
         self.most_running = limits.most_running(view.slots for view in devices)
         self.taken: set[str] = set()
-        self._ranked_of: dict[str, list[tuple[Rank, WaitingGroup]]] = {}
-        self._of_model: dict[tuple[str, str], list[WaitingGroup]] = {}
+        self._ranked_of: dict[str, list[RankedGroup]] = {}
+        self._ranked_of_model: dict[tuple[str, str], list[RankedGroup]] = {}
         self.assignments: list[Assignment] = []
 
     @property
@@ -127,11 +125,23 @@ class _Decision:
         offers.sort(key=itemgetter(0, 1, 2))
         return [(device, group) for *_, device, group in offers]
 
-    def _with_loads(self, device: DevicePlan) -> list[tuple[Rank, WaitingGroup]]:
+    def _with_loads(self, device: DevicePlan) -> list[RankedGroup]:
         """The groups that may run on this device, ranked with what loading their models costs; in no order."""
-        ranked = self._ranked_for(device)
-        lags = {model: self._load_lag(model, device) for model in {group.key.model for _, group in ranked}}
-        return [((priority, due + lags[group.key.model], seq), group) for (priority, due, seq), group in ranked]
+        groups = self._ranked_for(device)
+        lags = {model: self._load_lag(model, device) for model in {group.key.model for _, group in groups}}
+        return [((priority, due + lags[group.key.model], seq), group) for (priority, due, seq), group in groups]
+
+    def _first_with_load(self, device: DevicePlan) -> WaitingTask:
+        """The first task of the group that `_with_loads` ranks first."""
+        first_of_models: dict[str, RankedGroup] = {}
+        for pair in self._ranked_for(device):
+            first_of_models.setdefault(pair[1].key.model, pair)
+        (_, group) = min(
+            (((priority, due + self._load_lag(model, device), seq), group)
+             for model, ((priority, due, seq), group) in first_of_models.items()),
+            key=itemgetter(0),
+        )  # fmt: skip
+        return group.tasks[0]
 
     def _load_lag(self, model: str, device: DevicePlan) -> float:
         """Seconds by which tasks of this model are set back on this device, because it would have to be loaded."""
@@ -142,7 +152,7 @@ class _Decision:
             load_s += max((self.times.load_seconds(other) for other in device.evictable(model)), default=0.0)
         return STRETCH * load_s
 
-    def _ranked_for(self, device: DevicePlan) -> list[tuple[Rank, WaitingGroup]]:
+    def _ranked_for(self, device: DevicePlan) -> list[RankedGroup]:
         """The groups that may run on this device, in order."""
         known = self._ranked_of.get(device.view.name)
         if known is None:
@@ -150,16 +160,19 @@ class _Decision:
             self._ranked_of[device.view.name] = known
         return known
 
-    def _groups_of_model(self, device: DevicePlan, model: str) -> list[WaitingGroup]:
-        known = self._of_model.get((device.view.name, model))
+    def _ranked_for_model(self, device: DevicePlan, model: str) -> list[RankedGroup]:
+        known = self._ranked_of_model.get((device.view.name, model))
         if known is None:
-            known = [group for _, group in self._ranked_for(device) if group.key.model == model]
-            self._of_model[device.view.name, model] = known
+            known = [pair for pair in self._ranked_for(device) if pair[1].key.model == model]
+            self._ranked_of_model[device.view.name, model] = known
         return known
 
     def _candidates(self, device: DevicePlan, tasks: Iterable[WaitingTask]) -> Iterator[WaitingTask]:
         """Those of `tasks` that are still to be had and that the device could ever run."""
-        return (task for task in tasks if task.id not in self.taken and device.fits_alone(task))
+        return (task for task in tasks if self._is_candidate(device, task))
+
+    def _is_candidate(self, device: DevicePlan, task: WaitingTask) -> bool:
+        return task.id not in self.taken and device.fits_alone(task)
 
     def _heads(self, device: DevicePlan) -> list[tuple[WaitingTask, WaitingGroup]]:
         """The first task of each group that the device could run."""
@@ -192,8 +205,7 @@ class _Decision:
             return
         fit = self._fit(device, first, spares_needed=False)
         if fit.missing_bytes == 0:
-            _, instead = min(self._with_loads(device), key=itemgetter(0))
-            if instead.tasks[0].due - first.due >= self.limits.starvation_s:
+            if self._first_with_load(device).due - first.due >= self.limits.starvation_s:
                 self._start_batch(device, first, fit, Why.STARVING)
         elif not device.is_idle and self.now - first.waiting_since >= self.limits.starvation_s:
             device.is_closed = True
@@ -254,7 +266,7 @@ class _Decision:
 
     def _groups_before(self, rank: Rank) -> Iterator[WaitingGroup]:
         """Those whose first task comes before that rank."""
-        return (group for group in self.waiting.groups if group.rank_of(group.tasks[0]) < rank)
+        return (group for _, group in takewhile(lambda pair: pair[0] < rank, self.all_ranked))
 
     def _has_before(self, group: WaitingGroup, rank: Rank) -> bool:
         """Whether a task of the group that is not taken comes before that rank."""
@@ -275,8 +287,9 @@ class _Decision:
     def _start_batch(self, device: DevicePlan, first: WaitingTask, fit: Fit, why: Why) -> None:
         self._start(device, first, fit, why)
         shortest_miss: dict[bool, float] = {}
-        groups = {group.key: group for group in self._groups_of_model(device, first.model)}
-        for task in islice(self._candidates(device, in_order(groups.values())), LOOK_AHEAD):
+        others = in_order(self._ranked_for_model(device, first.model))
+        candidates = ((task, group) for task, group in others if self._is_candidate(device, task))
+        for task, group in islice(candidates, LOOK_AHEAD):
             if device.started >= self.limits.max_batch or self.room <= 0 or device.slots_left <= 0:
                 break
             if task.audio_seconds >= shortest_miss.get(task.word_timestamps, float("inf")):
@@ -284,7 +297,7 @@ class _Decision:
             fit = device.fit(task)
             if fit.missing_bytes > 0:
                 shortest_miss[task.word_timestamps] = task.audio_seconds
-            elif self._is_held_back(device, task, groups[GroupKey.of(task)]):
+            elif self._is_held_back(device, task, group):
                 break  # so would be those behind it
             else:
                 self._start(device, task, fit, Why.TOGETHER)
@@ -322,7 +335,7 @@ class _Decision:
         startable = min(device.slots_left, self.room)
         if startable >= wanted:
             return False
-        tasks = (task for group in self._groups_of_model(device, first.model) for task in group.tasks)
+        tasks = (task for _, group in self._ranked_for_model(device, first.model) for task in group.tasks)
         there = sum(1 for _ in islice(self._candidates(device, tasks), wanted))
         return there >= wanted
 
@@ -338,7 +351,7 @@ class _Decision:
         """The highest priority of a task that waits for the model on this device; -1 when none does."""
         wanted = [
             int(group.key.priority)
-            for group in self._groups_of_model(device, model)
+            for _, group in self._ranked_for_model(device, model)
             if next(self._candidates(device, group.tasks), None) is not None
         ]
         return max(wanted, default=-1)

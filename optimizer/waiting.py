@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import merge
+from heapq import heappop, heappush, heapreplace
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
@@ -71,10 +71,6 @@ class WaitingGroup(NamedTuple):
         """The order among all groups, as far as it does not depend on a device: smaller goes first."""
         return (-self.key.priority, task.due + self.lag, task.seq)
 
-    def ranked(self) -> Iterator[tuple[tuple[int, float, int], WaitingTask]]:
-        """Every task with its rank, in order."""
-        return ((self.rank_of(task), task) for task in self.tasks)
-
     def count_before(self, rank: tuple[int, float, int]) -> int:
         """How many of the group's tasks come before that rank."""
         negative_priority, due, seq = rank
@@ -119,7 +115,7 @@ class WaitingView:
 
     def in_order(self) -> Iterator[WaitingTask]:
         """All of them, first the one whose turn comes first, as far as that does not depend on devices and memory."""
-        return in_order(self.groups)
+        return (task for task, _ in in_order(ranked(self.groups)))
 
     def count_ahead_of(self, task: WaitingTask, lag: float = 0.0) -> int:
         """How many come before `task`, which need not be here, in that order. lag: its owner's."""
@@ -131,9 +127,34 @@ class WaitingView:
         return next((group for group in self.groups if group.key == key), None)
 
 
-def in_order(groups: Iterable[WaitingGroup]) -> Iterator[WaitingTask]:
-    """The tasks of several groups, first the one that comes first."""
-    return (task for _, task in merge(*(group.ranked() for group in groups), key=itemgetter(0)))
+Rank = tuple[int, float, int]
+RankedGroup = tuple[Rank, WaitingGroup]
+
+
+def ranked(groups: Iterable[WaitingGroup]) -> list[RankedGroup]:
+    """The groups with the ranks of their first tasks, in order."""
+    return sorted(((group.rank_of(group.tasks[0]), group) for group in groups), key=itemgetter(0))
+
+
+def in_order(groups: Sequence[RankedGroup]) -> Iterator[tuple[WaitingTask, WaitingGroup]]:
+    """The tasks of several groups, which are in order, first the one that comes first; each with its group.
+
+    A group is opened when its first task's turn comes, since often only a few tasks of many groups are asked for.
+    """
+    opened: list[tuple[Rank, int, int]] = []  # the next task of each: its rank, the group's place, its own there
+    unopened = 0
+    while opened or unopened < len(groups):
+        if unopened < len(groups) and (not opened or groups[unopened][0] < opened[0][0]):
+            heappush(opened, (groups[unopened][0], unopened, 0))
+            unopened += 1
+            continue
+        _, place, index = opened[0]
+        group = groups[place][1]
+        yield group.tasks[index], group
+        if index + 1 < len(group.tasks):
+            heapreplace(opened, (group.rank_of(group.tasks[index + 1]), place, index + 1))
+        else:
+            heappop(opened)
 
 
 class WaitingIndex:
