@@ -24,11 +24,12 @@ import torch
 from benchmarks.document import replace_between_markers
 from benchmarks.gpu_correctness import correctness_row, correctness_table
 from benchmarks.gpu_memory import MemoryRow, context_line, measure_memory, memory_table
-from benchmarks.gpu_server import measure_server, server_table
+from benchmarks.gpu_server import measure_server
 from benchmarks.gpu_speed import SpeedPlan, SpeedResult, goals_table, measure_speed, speed_table
 from benchmarks.machine import describe_machine
 from benchmarks.recordings import one_minute_recordings, read_recordings
 from benchmarks.run_engine import BATCH_ENGINE
+from benchmarks.scheduling.tables import real_table
 from benchmarks.throughput import DOCUMENT, ROOT
 from config import load_settings
 from errors import ModelUnavailableError
@@ -99,7 +100,7 @@ def check_memory(options: argparse.Namespace, scratch: Path) -> str:
 def check_server(options: argparse.Namespace, scratch: Path) -> str:
     found = measure_server(options.recordings, models_dir(), scratch)
     RESULTS.write_text(json.dumps({"machine": describe_machine(), **found}, indent=1) + "\n")
-    return f"### Server\n\n{server_table(found)}"
+    return f"### Server\n\n{real_table(found)}"
 
 
 def models_dir() -> Path:

@@ -7,13 +7,11 @@ tasks cannot all run at once; while they run it takes nearly the rest, and gives
 from __future__ import annotations
 
 import multiprocessing
-import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,20 +20,21 @@ import psutil
 import pynvml
 import requests
 
-from benchmarks.document import table
 from benchmarks.recordings import read_recordings
-from benchmarks.scheduling.real_trace import LIMIT_S, Upload, get, make_trace, run_trace, send, wait_until_ready
+from benchmarks.scheduling.real_trace import (
+    LIMIT_S,
+    RUNS,
+    Upload,
+    get,
+    make_trace,
+    run_all,
+    send,
+    wait_until_ready,
+)
 from benchmarks.server_process import Server
 
-HEADS = ("", "throughput, × real time", "× plain", "mean wait, s", "wait saved", "mean time to text, s",
-         "memory used of promised", "peak memory, MB", "texts identical")  # fmt: skip
 MODELS = ("tiny.en", "base")
 TRACE_UPLOADS = 60
-SETTINGS: Mapping[str, Mapping[str, str]] = {
-    "plain path": {"ENABLE_OPTIMIZATION_SYSTEM": "False"},
-    "optimised, defaults": {},
-    "optimised": {"MAX_CONCURRENT_TASKS_LIMIT": "auto", "MAX_BATCH_SIZE": "16"},
-}
 CROWDED_BYTES = 3_500_000_000
 CROWDED_REPEATS = 5  # of the trace, so that tasks still run when memory is taken
 LEFT_BYTES = 150_000_000  # when the other process takes nearly everything
@@ -49,28 +48,16 @@ def measure_server(folder: Path, models_dir: Path, scratch: Path, uploads: int =
     """Everything, as JSON."""
     recordings = read_recordings(folder, scratch)
     trace = make_trace(recordings, MODELS, uploads, scratch, seed=4)
-    runs = [
-        run_trace(name, trace, models_dir, scratch / f"server-{number}", settings)
-        for number, (name, settings) in enumerate(SETTINGS.items())
-    ]
     at_once = [Upload(0.0, each.model, each.recording) for each in trace]
     return {
-        "settings": dict(SETTINGS),
-        "uploads": [[upload.at, upload.model, upload.recording.seconds] for upload in trace],
-        "runs": [
-            {
-                **{key: value for key, value in asdict(run).items() if key != "texts"},
-                "identical_texts": sum(run.texts[name] == text for name, text in runs[0].texts.items()),
-            }
-            for run in runs
-        ],
+        **run_all(trace, models_dir, scratch),
         "crowded": crowded(at_once * CROWDED_REPEATS, models_dir, scratch / "crowded"),
         "killed": killed(at_once, models_dir, scratch / "killed"),
     }
 
 
 def crowded(uploads: Sequence[Upload], models_dir: Path, folder: Path) -> dict[str, Any]:
-    with other_process() as hold, Server(folder, MODELS[0], models_dir, SETTINGS["optimised"]) as server:
+    with other_process() as hold, Server(folder, MODELS[0], models_dir, RUNS["optimised"]) as server:
         hold(free_bytes() - CROWDED_BYTES)
         wait_until_ready(server.address)
         time.sleep(3 * LOOK_EVERY_S)
@@ -96,7 +83,7 @@ def crowded(uploads: Sequence[Upload], models_dir: Path, folder: Path) -> dict[s
 def killed(uploads: Sequence[Upload], models_dir: Path, folder: Path) -> dict[str, Any]:
     """The worker ends by SIGKILL while it runs tasks; what was measured of memory is read at the end."""
     free_before = free_bytes()
-    with Server(folder, MODELS[0], models_dir, SETTINGS["optimised"]) as server:
+    with Server(folder, MODELS[0], models_dir, RUNS["optimised"]) as server:
         wait_until_ready(server.address)
         ids = send_all(server.address, uploads)
         wait_for_texts(server.address, 1)
@@ -201,19 +188,3 @@ def timeline_codes(address: str, ids: Sequence[str]) -> dict[str, int]:
         answer = requests.get(f"{address}/api/tasks/{task_id}/timeline", timeout=LIMIT_S)
         codes.update(event["code"] for event in answer.json()["events"])
     return dict(codes)
-
-
-def server_table(found: Mapping[str, Any]) -> str:
-    seconds = sum(upload[2] for upload in found["uploads"])
-    plain = found["runs"][0]
-    plain_wait = statistics.fmean(plain["waits"])
-    rows = []
-    for run in found["runs"]:
-        wait = statistics.fmean(run["waits"])
-        rows.append(
-            [run["name"], f"{seconds / run['span']:.1f}", f"{plain['span'] / run['span']:.2f}", f"{wait:.1f}",
-             f"{1 - wait / plain_wait:.0%}", f"{statistics.fmean(run['responses']):.1f}",
-             f"{run['memory_in_use']:.0%}", f"{run['peak_used'] / 1e6:.0f}",
-             f"{run['identical_texts']} of {len(found['uploads'])}"]
-        )  # fmt: skip
-    return table(HEADS, rows)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.scheduler PART … [--recordings FOLDER] [--plots PYTHON]
 
-PART: simulation, million, decisions, startup, real; without one, all of them. Each keeps what it found in
+PART: simulation, million, decisions, startup, real, minutes; without one, all of them. Each keeps what it found in
 docs/scheduling/, and the tables of docs/scheduling.md are written anew. --plots: of an environment with matplotlib, for
 the pictures. Nobody else should use the machine meanwhile.
 """
@@ -23,10 +23,10 @@ from typing import Any
 
 from benchmarks.document import replace_between_markers
 from benchmarks.machine import describe_machine
-from benchmarks.recordings import read_recordings
+from benchmarks.recordings import one_minute_recordings, read_recordings
 from benchmarks.scheduling import scenarios, tables
 from benchmarks.scheduling.decision_times import decision_seconds
-from benchmarks.scheduling.real_trace import make_trace, run_trace
+from benchmarks.scheduling.real_trace import make_trace, run_all
 from benchmarks.scheduling.startup import start_seconds
 from config import load_settings
 
@@ -34,11 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "scheduling.md"
 RESULTS = ROOT / "docs" / "scheduling"
 WAITING = (1_000, 10_000, 100_000)
-STARTS = 3
+STARTS = 5
+MINUTES = 16  # different recordings of a minute; a trace has each several times
 REAL_MODELS = ("tiny.en", "base")
-PLAIN_SETTINGS = {"ENABLE_OPTIMIZATION_SYSTEM": "False"}
-DEFAULT_SETTINGS: dict[str, str] = {}
-FULL_SETTINGS = {"MAX_CONCURRENT_TASKS_LIMIT": "auto", "MAX_BATCH_SIZE": "16"}
 
 
 def simulation(options: argparse.Namespace) -> dict[str, Any]:
@@ -74,28 +72,21 @@ def startup(_: argparse.Namespace) -> dict[str, Any]:
 
 
 def real(options: argparse.Namespace) -> dict[str, Any]:
-    models_dir = load_settings().models_dir.resolve()
-    runs = (("plain path", PLAIN_SETTINGS), ("optimised, defaults", DEFAULT_SETTINGS), ("optimised", FULL_SETTINGS))
+    """Most recordings are short, some are joined from several, as they are in a queue of messages."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         recordings = read_recordings(options.recordings, scratch)
         uploads = make_trace(recordings, REAL_MODELS, options.uploads, scratch, seed=options.seed)
-        outcomes = [
-            run_trace(name, uploads, models_dir, scratch / f"server-{number}", settings)
-            for number, (name, settings) in enumerate(runs)
-        ]
-    plain = outcomes[0]
-    return {
-        "settings": dict(runs),
-        "uploads": [[upload.at, upload.model, upload.recording.seconds] for upload in uploads],
-        "runs": [
-            {
-                **{key: value for key, value in asdict(outcome).items() if key != "texts"},
-                "identical_texts": sum(outcome.texts[name] == text for name, text in plain.texts.items()),
-            }
-            for outcome in outcomes
-        ],
-    }
+        return run_all(uploads, load_settings().models_dir.resolve(), scratch)
+
+
+def minutes(options: argparse.Namespace) -> dict[str, Any]:
+    """Each about a minute long, so that windows are full of speech."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        recordings = one_minute_recordings(read_recordings(options.recordings, scratch), MINUTES, scratch)
+        uploads = make_trace(recordings, REAL_MODELS, options.uploads, scratch, seed=options.seed, parts=(1,))
+        return run_all(uploads, load_settings().models_dir.resolve(), scratch)
 
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
@@ -104,6 +95,7 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "decisions": decisions,
     "startup": startup,
     "real": real,
+    "minutes": minutes,
 }
 
 
@@ -121,8 +113,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--recordings", type=Path, default=ROOT / "tests" / "data")
-    parser.add_argument("--uploads", type=int, default=40, help="of the real trace")
-    parser.add_argument("--seed", type=int, default=4, help="of the real trace")
+    parser.add_argument("--uploads", type=int, default=40, help="of each real trace")
+    parser.add_argument("--seed", type=int, default=4, help="of the real traces")
     parser.add_argument("--tasks", type=int, default=5_000, help="of each simulation")
     parser.add_argument("--million-tasks", type=int, default=1_000_000, help="of the long simulation")
     parser.add_argument("--plots", metavar="PYTHON", help="of an environment with matplotlib")

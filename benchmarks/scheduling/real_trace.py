@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,12 @@ LIMIT_S = 60.0
 LOOK_EVERY_S = 0.5
 BURSTS_WITHIN_S = 30.0
 BURSTS = 4
+FEW_ARE_LONG = (1,) * 7 + (2,) * 2 + (4,)
+RUNS: Mapping[str, Mapping[str, str]] = {  # settings of each, above the defaults; the first is what others are held to
+    "plain path": {"ENABLE_OPTIMIZATION_SYSTEM": "False"},
+    "optimised, defaults": {},
+    "optimised": {"MAX_CONCURRENT_TASKS_LIMIT": "auto", "MAX_BATCH_SIZE": "16"},
+}
 FINAL = ("completed", "failed", "cancelled")
 
 
@@ -72,21 +78,46 @@ class RealOutcome:
 
 
 def make_trace(
-    recordings: Sequence[Recording], models: Sequence[str], count: int, scratch: Path, seed: int
+    recordings: Sequence[Recording],
+    models: Sequence[str],
+    count: int,
+    scratch: Path,
+    seed: int,
+    parts: Sequence[int] = FEW_ARE_LONG,
 ) -> list[Upload]:
-    """`count` uploads of single recordings and of two or four joined, so that a few are long and most are short."""
+    """`count` uploads in bursts. parts: of how many recordings an upload is joined, drawn with equal chances."""
     rng = random.Random(seed)
     english = [each for each in recordings if each.language == "en"]
     starts = sorted(rng.uniform(0, BURSTS_WITHIN_S) for _ in range(BURSTS - 1))
     bursts = [0.0, *starts]
     uploads = []
     for number in range(count):
-        parts = rng.sample(english, k=min(len(english), rng.choices([1, 2, 4], [14, 4, 2])[0]))
+        joined = rng.sample(english, k=min(len(english), rng.choices(parts)[0]))
         folder = scratch / f"joined-{number}"
         folder.mkdir()
-        recording = parts[0] if len(parts) == 1 else join(parts, folder)
+        recording = joined[0] if len(joined) == 1 else join(joined, folder)
         uploads.append(Upload(bursts[number % BURSTS], models[number % len(models)], recording))
     return sorted(uploads, key=lambda upload: upload.at)
+
+
+def run_all(uploads: Sequence[Upload], models_dir: Path, scratch: Path) -> dict[str, Any]:
+    """The trace through a server with the settings of each of RUNS, as JSON."""
+    outcomes = [
+        run_trace(name, uploads, models_dir, scratch / f"server-{number}", settings)
+        for number, (name, settings) in enumerate(RUNS.items())
+    ]
+    plain = outcomes[0]
+    return {
+        "settings": RUNS,
+        "uploads": [[upload.at, upload.model, upload.recording.seconds] for upload in uploads],
+        "runs": [
+            {
+                **{key: value for key, value in asdict(outcome).items() if key != "texts"},
+                "identical_texts": sum(outcome.texts[name] == text for name, text in plain.texts.items()),
+            }
+            for outcome in outcomes
+        ],
+    }
 
 
 def run_trace(
