@@ -229,9 +229,16 @@ class Device:
     # --- tasks -------------------------------------------------------------------------------------------------
 
     def run(
-        self, task: Task, reservation: Reservation, audio_path: Path, windows: list[WindowResult], seed: int
+        self,
+        task: Task,
+        reservation: Reservation,
+        audio_path: Path,
+        windows: list[WindowResult],
+        seed: int,
+        windows_at_once: int = 1,
     ) -> None:
-        """Hand a claimed task over, to go on after `windows`. Raises WorkerDiedError; the task is then not here."""
+        """Hand a claimed task over, to go on after `windows`, with as many at work as memory was promised for. Raises
+        WorkerDiedError; the task is then not here."""
         if task.lease_token is None:
             raise ValueError(f"task {task.id} is not claimed")
         resume: Checkpoint | None = windows[-1].checkpoint if windows else None
@@ -246,6 +253,7 @@ class Device:
                 segments=tuple(segment for window in windows for segment in window.segments),
                 first_window=len(windows),
                 seed=seed,
+                windows_at_once=windows_at_once,
             )
         )
         now = self.clock.monotonic()

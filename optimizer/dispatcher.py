@@ -99,7 +99,7 @@ class Dispatcher:
             note = {"reason": assignment.why.value, "passed": assignment.passed}
             task = self._queue.claim(assignment.task_id, device.spec.name, assignment.task_bytes, note)
             if task is not None:
-                self._hand_over(device, task, reservation)
+                self._hand_over(device, task, reservation, assignment.windows_at_once)
                 is_handed_over = True
         finally:
             if not is_handed_over:
@@ -112,13 +112,13 @@ class Dispatcher:
         if self._queue.mark_unprepared(task_id) is not None:
             self._prepare(task_id)
 
-    def _hand_over(self, device: Device, task: Task, reservation: Reservation) -> None:
+    def _hand_over(self, device: Device, task: Task, reservation: Reservation, windows_at_once: int) -> None:
         """Give a claimed task to the worker. What prevents it is raised, after the attempt was ended."""
         seed = zlib.crc32(task.id.encode())  # the task's own, also after a restart
         try:
             windows = self._queue.windows(task.id)
             self._recorder.begin(task, sum(len(window.segments) for window in windows))
-            device.run(task, reservation, self._files.audio_path(task.id), windows, seed)
+            device.run(task, reservation, self._files.audio_path(task.id), windows, seed, windows_at_once)
         except (WorkerDiedError, *CANNOT_STORE):
             self.end_attempt(task, None, is_charged=False)
             raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from math import ceil
 from typing import Literal, Protocol
 
 from optimizer.task import AUTO_DEVICE, Priority
 from optimizer.waiting import WaitingTask
 
 DeviceKind = Literal["cpu", "cuda"]
+WINDOW_SECONDS = 30.0
 
 
 class Estimates(Protocol):
@@ -105,7 +107,8 @@ class Assignment:
 
     weights_bytes: to reserve for loading its model first; 0 when that is resident or an earlier assignment loads it.
     evict: idle resident models to unload before. is_forced: reserve it although other programs use that memory.
-    why: what put it before those that stay waiting. passed: how many of its priority had arrived before it and wait on.
+    windows_at_once: how many windows task_bytes are for; 1 but for a chunked task. why: what put it before those that
+    stay waiting. passed: how many of its priority had arrived before it and wait on.
     """
 
     task_id: str
@@ -113,6 +116,7 @@ class Assignment:
     model: str
     task_bytes: int
     weights_bytes: int = 0
+    windows_at_once: int = 1
     evict: tuple[str, ...] = ()
     is_forced: bool = False
     why: Why = Why.ARRIVAL
@@ -121,10 +125,12 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Fit:
-    """How a task fits: missing_bytes is 0 when it does, after evicting `evict`."""
+    """How a task fits: missing_bytes is 0 when it does, after evicting `evict`. windows_at_once: what task_bytes are
+    for."""
 
     task_bytes: int
     weights_bytes: int
+    windows_at_once: int = 1
     evict: tuple[str, ...] = ()
     missing_bytes: int = 0
     is_forced: bool = False
@@ -168,6 +174,7 @@ class DevicePlan:
         return known
 
     def task_bytes(self, task: WaitingTask) -> int:
+        """What the task needs at least, beyond its model: with one window at a time."""
         return self._estimates.task_bytes(task.model, self.view.kind, task.audio_seconds, task.word_timestamps)
 
     def bytes_alone(self, task: WaitingTask) -> int:
@@ -202,14 +209,24 @@ class DevicePlan:
         task_bytes = self.task_bytes(task)
         evict = self._evictions(weights + task_bytes - self.free_bytes, evictable)
         if evict is not None:
-            return Fit(task_bytes, weights, evict)
+            windows = 1
+            if task.is_chunked:
+                room = self.free_bytes + sum(self.resident[model] for model in evict) - weights
+                windows = self._windows_at_once(task, task_bytes, room)
+            return Fit(windows * task_bytes, weights, windows, evict)
         if may_force and self.is_idle:
             unpromised = self.view.capacity_bytes - sum(self.resident.values())
             evict = self._evictions(weights + task_bytes - unpromised, evictable)
             if evict is not None:
-                return Fit(task_bytes, weights, evict, is_forced=True)
+                return Fit(task_bytes, weights, evict=evict, is_forced=True)
         reachable = self.free_bytes + sum(self.resident[model] for model in evictable)
         return Fit(task_bytes, weights, missing_bytes=weights + task_bytes - reachable)
+
+    def _windows_at_once(self, task: WaitingTask, window_bytes: int, room: int) -> int:
+        """How many windows of a chunked task may be at work: as many as it has and the device decodes, while they take
+        at most half of the room that there is, so that others find some too."""
+        has = ceil(task.audio_left_seconds / WINDOW_SECONDS)
+        return max(1, min(has, self.view.slots, room // 2 // max(1, window_bytes)))
 
     def evictable(self, model: str) -> list[str]:
         """Resident models that nothing runs with, other than `model`."""
@@ -233,6 +250,7 @@ class DevicePlan:
             model=task.model,
             task_bytes=fit.task_bytes,
             weights_bytes=fit.weights_bytes,
+            windows_at_once=fit.windows_at_once,
             evict=fit.evict,
             is_forced=fit.is_forced,
             why=why,

@@ -210,4 +210,5 @@ class QueueMemory:
             device=task.requested_device,
             owner=task.owner,
             word_timestamps=task.options.word_timestamps,
+            is_chunked=task.options.is_chunked,
         )

@@ -82,14 +82,14 @@ def waiting_of(row: WaitingRow, waiting_since: Callable[[str], float], due_times
     """
     task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _ = row
     try:
-        model, urgency, device, whose, word_timestamps = _kind_of(options, priority, requested_device, owner)
+        model, urgency, device, whose, *how = _kind_of(options, priority, requested_device, owner)
         seconds = 0.0 if audio_seconds is None else audio_seconds
         if not (isinstance(seconds, (float, int)) and isinstance(seq, int)):
             raise TypeError("a number is not one")
         since = waiting_since(created_at)
         left = seconds * (1 - progress)
         due = due_times.due(model, left, since)
-        return WaitingTask(task_id, seq, model, urgency, seconds, left, since, due, device, whose, word_timestamps)
+        return WaitingTask(task_id, seq, model, urgency, seconds, left, since, due, device, whose, *how)
     except _UNREADABLE as error:
         raise BadRecordError() from error
 
@@ -213,11 +213,12 @@ def _options_of(text: str) -> TaskOptions:
 
 
 @lru_cache(maxsize=4096)
-def _kind_of(options: str, priority: int, device: str, owner: str) -> tuple[str, Priority, str, str, bool]:
-    """Model, priority, device, owner and word timestamps of a waiting task. Cached like its options; the tasks of one
-    kind share their strings."""
+def _kind_of(options: str, priority: int, device: str, owner: str) -> tuple[str, Priority, str, str, bool, bool]:
+    """Model, priority, device, owner, word timestamps and chunks of a waiting task. Cached like its options; the tasks
+    of one kind share their strings."""
     known = _options_of(options)
-    return known.model, _PRIORITIES[priority], sys.intern(device), sys.intern(owner), known.word_timestamps
+    names = known.model, _PRIORITIES[priority], sys.intern(device), sys.intern(owner)
+    return (*names, known.word_timestamps, known.is_chunked)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -219,7 +219,7 @@ class TaskRecorder:
             log.info("task=%s event=late_result_discarded", report.task_id)
             return
         # `vad` spreads one recording over many slots, so its growth is no measure of a task's own.
-        if batch is not None and task.options.mode == "exact":
+        if batch is not None and not task.options.is_chunked:
             self._estimates.record(
                 task.options.model,
                 kind,
@@ -250,7 +250,8 @@ class TaskRecorder:
         task = self._until_recorded(
             lambda: self._queue.note(report.task_id, report.lease_token, report.code, report.data)
         )
-        if task is not None and report.code == MEMORY:
+        # What a chunked task was promised is of several windows, so it says nothing of one.
+        if task is not None and report.code == MEMORY and not task.options.is_chunked:
             self._learn_from_shortage(device, kind, task)
 
     def _learn_from_shortage(self, device: str, kind: DeviceKind, task: Task) -> None:

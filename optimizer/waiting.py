@@ -21,7 +21,8 @@ class WaitingTask(NamedTuple):
 
     seq: order of arrival, unique. device: the one asked for, or `auto`. waiting_since, due: monotonic seconds; of two
     tasks of one priority and owner the one that is due first goes first (see `due_times`). audio_left_seconds: what is
-    still to be transcribed of audio_seconds. owner: whose share of the devices it takes.
+    still to be transcribed of audio_seconds. owner: whose share of the devices it takes. is_chunked: see
+    `TranscribeOptions`.
     """
 
     id: str
@@ -35,6 +36,7 @@ class WaitingTask(NamedTuple):
     device: str = AUTO_DEVICE
     owner: str = ""
     word_timestamps: bool = False
+    is_chunked: bool = False
 
     @property
     def place(self) -> tuple[float, int]:

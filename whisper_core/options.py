@@ -24,3 +24,8 @@ class TranscribeOptions:
     word_timestamps: bool = False
     temperature: float | None = None
     mode: Mode = "exact"
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether its windows do not depend on each other, so that many of them may be at work at once."""
+        return self.mode == "vad"

@@ -35,6 +35,7 @@ class RunTask:
     resume, segments: go on from this checkpoint, after these segments; None and () to begin.
     first_window: the index that the next window gets.
     seed: makes sampling at temperature > 0 repeatable for the task.
+    windows_at_once: how many windows of a chunked task may be at work, for want of memory; None for as many as can.
     """
 
     task_id: str
@@ -46,6 +47,7 @@ class RunTask:
     segments: tuple[Segment, ...] = ()
     first_window: int = 0
     seed: int = 0
+    windows_at_once: int | None = None
 
 
 @dataclass(frozen=True)

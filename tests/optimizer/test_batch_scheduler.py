@@ -326,6 +326,29 @@ def test_an_idle_device_never_waits_for_memory_for_a_batch() -> None:
     assert len(decide([task(seq) for seq in range(4)], [tight], min_batch=4).assignments) == 1
 
 
+# --- chunked tasks -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("audio_seconds", "slots", "free_gb", "windows"),
+    [(600.0, 16, 18, 8), (600.0, 4, 18, 4), (60.0, 16, 18, 2), (10.0, 16, 18, 1), (600.0, 16, 1.2, 1)],
+)
+def test_a_chunked_task_is_promised_as_many_windows_as_half_of_the_room_is_for(
+    audio_seconds: float, slots: int, free_gb: float, windows: int
+) -> None:
+    """A window of ten minutes takes 1.1 GB here."""
+    roomy = device(slots=slots, resident=["base"], capacity=int((2 + free_gb) * GB))
+    each = task(1, "base", audio_seconds=audio_seconds, is_chunked=True)
+    (assignment,) = decide([each], [roomy]).assignments
+    one = RoundEstimates().task_bytes("base", "cuda", audio_seconds)
+    assert (assignment.windows_at_once, assignment.task_bytes) == (windows, windows * one)
+
+
+def test_an_exact_task_has_one_window_at_once() -> None:
+    (assignment,) = decide([task(1, audio_seconds=600.0)], [device(slots=16)]).assignments
+    assert assignment.windows_at_once == 1
+
+
 # --- starvation --------------------------------------------------------------------------------------------------
 
 

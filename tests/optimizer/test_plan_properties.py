@@ -37,6 +37,7 @@ def waiting_tasks(draw: st.DrawFn) -> list[WaitingTask]:
             device=draw(st.sampled_from(["auto", "auto", *DEVICES, "cuda:9"])),
             waiting_since=draw(st.floats(0, NOW)),
             word_timestamps=draw(st.booleans()),
+            is_chunked=draw(st.booleans()),
         )
         for seq in range(count)
     ]

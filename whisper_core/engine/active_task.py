@@ -26,10 +26,13 @@ class ActiveTask:
 
     @property
     def is_exact(self) -> bool:
-        return self.command.options.mode == "exact"
+        return not self.command.options.is_chunked
 
     def next_strand(self) -> RunningStrand | None:
-        steps = None if self.recording is None else self.recording.next_strand()
+        most = self.command.windows_at_once
+        if self.recording is None or (most is not None and len(self.strands) >= most):
+            return None
+        steps = self.recording.next_strand()
         if steps is None:
             return None
         strand = RunningStrand(self, steps)
