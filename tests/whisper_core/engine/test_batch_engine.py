@@ -317,25 +317,6 @@ def test_chunks_of_a_vad_task_fill_the_slots(paths: list[Path]) -> None:
     assert_same(exact.transcript, expected_of(1))
 
 
-def test_a_vad_task_has_no_more_chunks_at_work_than_it_may(paths: list[Path]) -> None:
-    """paths[5] has several; exact tasks beside it take the other slots."""
-    at_work = []
-    chunked, exact = Watch(), Watch()
-    options = TranscribeOptions(language="en", temperature=0.0, mode="vad")
-    for most in (1, 2, None):
-        with engine_with(toy()) as engine:
-            command = RunTask("chunked", "chunked", MODEL, str(paths[5]), options, windows_at_once=most)
-            engine.begin(command, chunked)
-            begin(engine, paths[1], GREEDY, exact)
-            (task, _) = engine._tasks
-            seen = [0]
-            run_until_idle(engine, between=lambda task=task, seen=seen: seen.append(len(task.strands)))
-        at_work.append(max(seen))
-    assert at_work[:2] == [1, 2]
-    assert at_work[2] > 2
-    assert (chunked.error, exact.error) == (None, None)
-
-
 def test_an_unloaded_model_is_not_here_any_more(paths: list[Path]) -> None:
     watch = Watch()
     with engine_with(toy()) as engine:

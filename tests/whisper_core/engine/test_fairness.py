@@ -12,7 +12,15 @@ import pytest
 import torch
 from whisper.model import Whisper
 
-from tests.whisper_core.engine.driving import SlowLane, Watch, begin, engine_with, run_until_idle, write_samples
+from tests.whisper_core.engine.driving import (
+    MODEL,
+    SlowLane,
+    Watch,
+    begin,
+    engine_with,
+    run_until_idle,
+    write_samples,
+)
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
 from whisper_core.engine import batch_engine
 from whisper_core.engine.active_task import RunningStrand
@@ -97,6 +105,20 @@ def test_chunks_of_two_recordings_share_the_slots(tmp_path: Path, monkeypatch: p
         assert not watches[0].is_over
         run_until_idle(engine)
     assert all(watch.transcript is not None for watch in watches)
+
+
+@pytest.mark.parametrize(("most", "reached"), [(1, 1), (2, 2), (None, 4)])
+def test_a_recording_has_no_more_chunks_at_work_than_memory_was_promised_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int | None, reached: int
+) -> None:
+    monkeypatch.setattr("whisper_core.chunked.SpeechScan", AlwaysSpeech)
+    path, watch, at_work = write_samples(tmp_path / "a.pcm", noise(120)), Watch(), [0]
+    with engine_with(toy(), slots=4) as engine:
+        engine.begin(RunTask("a", "a", MODEL, str(path), CHUNKED, windows_at_once=most), watch)
+        (task,) = engine._tasks
+        run_until_idle(engine, between=lambda: at_work.append(len(task.strands)))
+    assert watch.transcript is not None
+    assert max(at_work) == reached
 
 
 def test_chunks_are_cut_a_few_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
