@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BENCH_VENV := .venv-bench
+# Many tests wait more than they compute. Files stay whole, since their tests share what is dear to set up.
+PARALLEL := -n 2 --dist loadfile
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
@@ -42,11 +44,11 @@ chromium:
 
 test: $(VENV)/.installed-dev page chromium ## every test but the slow ones
 	@$(PY) -m tools.fetch_model tiny.en
-	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
 
 test-full: $(VENV)/.installed-dev page chromium ## every test, with the long ones
 	@$(PY) -m tools.fetch_model tiny.en base
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## style and types
 	$(PY) -m ruff check .
