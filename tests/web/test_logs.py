@@ -49,7 +49,7 @@ def test_line_has_time_level_and_message(pipe: tuple[int, int]) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[INFO\] task=01J state=pending", line)
 
 
-@pytest.mark.parametrize("text", ["a\nERROR fake", "a\r\x1b[2Jb", "a\u2028b", "a\u202eb", "\udcff"])
+@pytest.mark.parametrize("text", ["a\nERROR fake", "a\r\x1b[2Jb", "a\u2028b", "a\u202eb", "\udcff"], ids=ascii)
 def test_text_from_outside_stays_on_its_line(pipe: tuple[int, int], text: str) -> None:
     configure_logging("INFO", pipe[1])
     logging.getLogger("x").info("name=%s", text)
