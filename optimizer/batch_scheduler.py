@@ -38,7 +38,7 @@ from optimizer.service_times import ServiceTimes
 from optimizer.suspects import Suspects
 from optimizer.task import ErrorInfo
 from optimizer.task_recorder import TaskRecorder
-from optimizer.waiting import WaitingView
+from optimizer.waiting import WaitingTask, WaitingView
 from optimizer.waiting_reasons import WaitReason
 from whisper_core import protocol
 
@@ -272,9 +272,17 @@ class BatchTaskScheduler:
             return False
         if task is not None:
             self._parts.decisions.started(assignment, task, now)
-            left_s = self._parts.times.work_seconds(assignment.model, task.audio_left_seconds)
+            left_s = self._eta_seconds(assignment, task, len(waiting))
             self._parts.forecasts.promise(assignment.task_id, Expected(0.0, left_s), now)
         return True
+
+    def _eta_seconds(self, assignment: Assignment, task: WaitingTask, num_waiting: int) -> float:
+        """Of a task that has just been started; others that wait will join it."""
+        device = self._device(assignment.device)
+        company = min(device.slots, self._limits.most_running([device.slots]), len(device.running) + num_waiting)
+        return self._parts.times.eta_seconds(
+            assignment.model, assignment.device, task.audio_left_seconds, max(1, company)
+        )
 
     def _device(self, name: str) -> Device:
         return next(device for device in self._parts.devices if device.spec.name == name)

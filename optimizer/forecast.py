@@ -14,8 +14,11 @@ from typing import Protocol
 
 
 class Speeds(Protocol):
-    def running_eta(self, model: str, device: str, audio_left_seconds: float) -> float | None:
-        """Seconds that one task needs for so much sound; None before there is a measurement."""
+    def running_eta(
+        self, model: str, device: str, audio_left_seconds: float, company: int | None = None
+    ) -> float | None:
+        """Seconds that one task needs for so much sound while the device has `company` tasks; None before there is a
+        measurement."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,21 @@ def forecast(
     """For tasks in the order in which they will be taken. Without those whose model was never measured on the device
     that they would come to, and those for which there is no place.
 
-    load_seconds: of models that are resident nowhere; the first task of each waits for it.
+    load_seconds: of models that are resident nowhere; the first task of each waits for it. Every device is taken to
+    have as many tasks all the while as it can have now, which is too many at the end.
     """
-    free_at = _free_places(places, speeds, most_running)
+    coming = list(waiting)
+    company = _companies(places, len(coming), most_running)
+    free_at = _free_places(places, speeds, most_running, company)
     open_to_all = {each.device for each in places if each.takes_any}
     to_load = dict(load_seconds)
     found: dict[str, Expected] = {}
-    for task in waiting:
+    for task in coming:
         place = _take_place(free_at, open_to_all if task.device is None else {task.device})
         if place is None:
             continue
         at, device = place
-        needed = speeds.running_eta(task.model, device, task.audio_left_seconds)
+        needed = speeds.running_eta(task.model, device, task.audio_left_seconds, company[device])
         if needed is None:
             heappush(free_at, place)
             continue
@@ -77,12 +83,22 @@ def forecast(
     return found
 
 
-def _free_places(places: Sequence[Places], speeds: Speeds, most_running: int) -> list[tuple[float, str]]:
+def _companies(places: Sequence[Places], num_waiting: int, most_running: int) -> dict[str, int]:
+    """How many tasks each device has once it has taken what it can of those that wait."""
+    running = sum(len(each.running) for each in places)
+    room = max(0, most_running - running)
+    share = -(-min(room, num_waiting) // max(1, len(places)))
+    return {each.device: max(1, min(each.count, len(each.running) + share)) for each in places}
+
+
+def _free_places(
+    places: Sequence[Places], speeds: Speeds, most_running: int, company: Mapping[str, int]
+) -> list[tuple[float, str]]:
     """When each place is free, and on which device; a heap. Idle places beyond most_running are none."""
     busy, idle = [], []
     for each in places:
         for model, left in each.running:
-            busy.append((speeds.running_eta(model, each.device, left) or 0.0, each.device))
+            busy.append((speeds.running_eta(model, each.device, left, company[each.device]) or 0.0, each.device))
         idle += [(0.0, each.device)] * max(0, each.count - len(each.running))
     free_at = busy + idle[: max(0, most_running - len(busy))]
     heapify(free_at)

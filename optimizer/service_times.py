@@ -35,6 +35,11 @@ class ServiceTimes:
                 self._pace[model] = pace
         return audio_seconds * pace
 
+    def eta_seconds(self, model: str, device: str, audio_seconds: float, company: int) -> float:
+        """Until so much sound is done on a device that has `company` tasks meanwhile. Raises UnknownModelError."""
+        eta = self._speeds.running_eta(model, device, audio_seconds, company)
+        return self.work_seconds(model, audio_seconds) if eta is None else eta
+
     def load_seconds(self, model: str) -> float:
         """Of making it resident, as measured last. Raises UnknownModelError."""
         measured = self._loads.get(model)

@@ -172,7 +172,7 @@ class TaskRecorder:
                 progress=task.progress,
                 audio_done_seconds=audio_done,
                 speed=self._monitor.speed(model, device),
-                eta_seconds=self._monitor.speeds.running_eta(model, device, audio_left),
+                eta_seconds=self._monitor.speeds.running_eta(model, device, audio_left, self._company(device)),
                 first_segment=live.segment_count,
                 segments=report.window.segments,
             )
@@ -186,8 +186,15 @@ class TaskRecorder:
         seconds = now - live.measured_at
         if seconds >= SHORTEST_MEASUREMENT_S:
             audio_seconds = audio_done - live.measured_audio_seconds
-            self._monitor.speeds.record(live.model, device, audio_seconds, seconds, ends_recording=ends_recording)
+            self._monitor.speeds.record(
+                live.model, device, audio_seconds, seconds,
+                ends_recording=ends_recording, company=self._company(device),
+            )  # fmt: skip
             live.measured_at, live.measured_audio_seconds = now, audio_done
+
+    def _company(self, device: str) -> int:
+        """How many tasks the device has."""
+        return max(1, sum(live.device == device for live in list(self._live.values())))
 
     def _done(self, device: str, kind: DeviceKind, report: protocol.TaskDone) -> None:
         _, batch = self._pop(report.lease_token)

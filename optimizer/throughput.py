@@ -1,9 +1,8 @@
 """How fast a task gets on with each model on each device, as measured, and what that says about when tasks are done.
 
 A speed is one task's own, beside whatever else ran on the device at the time: each of eight tasks that share a device
-is slower than one alone would be, and the device gets eight times that done. A forecast therefore takes as many tasks
-to go on side by side as run now. It is right while the company stays as it is; when that changes, the speed follows
-within about three windows.
+is slower than one alone would be, and the device gets eight times that done. So it is known in how much company it was
+measured, and a forecast for more or less company follows from what batches were measured to gain.
 
 Sound is counted by what it costs. A window that a recording does not fill is encoded as whole as any other, so three
 seconds of sound take far more than a tenth of what thirty do: taken at its length, a short recording would make its
@@ -25,6 +24,10 @@ _FULL_WEIGHT_SECONDS = _WINDOW_SECONDS  # a measurement over less sound than one
 # of a window's time with tiny.en and 0.8 with base; a half is within a factor of two of both.
 _EMPTY_WINDOW_SHARE = 0.5
 
+# n tasks at once get n ** this times the work of one done. On 2 cores 16 tasks got 2.9 (tiny.en) and 1.8 times (base)
+# as much done as one, on an H200 64 tasks 12 (turbo) and 15 times (large-v3); docs/scheduling.md, docs/benchmarks.md.
+_GAIN_EXPONENT = {"cpu": 0.3, "cuda": 0.6}
+
 
 def counted_seconds(audio_seconds: float) -> float:
     """The seconds of sound, in windows that are full, that cost as much as a recording's last `audio_seconds`.
@@ -43,13 +46,22 @@ class SpeedBook:
     def __init__(self) -> None:
         self._lock = Lock()
         self._speeds: dict[tuple[str, str], float] = {}
+        self._companies: dict[tuple[str, str], float] = {}  # tasks at once while they were measured; not kept
 
     def record(
-        self, model: str, device: str, audio_seconds: float, seconds: float, *, ends_recording: bool = False
+        self,
+        model: str,
+        device: str,
+        audio_seconds: float,
+        seconds: float,
+        *,
+        ends_recording: bool = False,
+        company: int = 1,
     ) -> None:
         """One measurement: `audio_seconds` of a task's sound took `seconds`. Lengths not above 0 are ignored.
 
-        ends_recording: whether nothing comes after that sound, so that it is all that its last window held.
+        ends_recording: whether nothing comes after that sound, so that it is all that its last window held. company:
+        tasks that the device had then, this one among them.
         """
         if audio_seconds <= 0 or seconds <= 0:
             return
@@ -60,6 +72,8 @@ class SpeedBook:
             known = self._speeds.get((model, device))
             weight = _NEWEST_WEIGHT * min(1.0, audio_seconds / _FULL_WEIGHT_SECONDS)
             self._speeds[model, device] = measured if known is None else known + weight * (measured - known)
+            beside = self._companies.get((model, device), company)
+            self._companies[model, device] = beside + weight * (company - beside)
 
     def speed(self, model: str, device: str) -> float | None:
         """Seconds of audio per second; None before there is a measurement."""
@@ -93,8 +107,17 @@ class SpeedBook:
             speeds[model] = max(speed, speeds.get(model, 0.0))
         return speeds
 
-    def running_eta(self, model: str, device: str, audio_left_seconds: float) -> float | None:
+    def running_eta(
+        self, model: str, device: str, audio_left_seconds: float, company: int | None = None
+    ) -> float | None:
         """Seconds until a task that runs, or begins now, with so much sound left is done; None before there is a
-        measurement."""
-        speed = self.speed(model, device)
-        return None if speed is None else counted_seconds(audio_left_seconds) / speed
+        measurement. company: tasks that the device has meanwhile; None for as many as when it was measured."""
+        with self._lock:
+            speed = self._speeds.get((model, device))
+            measured_beside = self._companies.get((model, device))
+        if speed is None:
+            return None
+        if company is not None and measured_beside is not None:
+            exponent = _GAIN_EXPONENT["cuda" if device.startswith("cuda") else "cpu"]
+            speed *= (measured_beside / max(1, company)) ** (1 - exponent)
+        return counted_seconds(audio_left_seconds) / speed

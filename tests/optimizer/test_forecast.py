@@ -10,10 +10,9 @@ from optimizer.throughput import SpeedBook
 
 
 def speeds() -> SpeedBook:
-    """base 10 times as fast as it plays on the CPU, 20 times on the card."""
+    """base 10 times as fast as it plays on the CPU, 20 times on the card, in whatever company."""
     book = SpeedBook()
-    book.record("base", "cpu", 30.0, 3.0)
-    book.record("base", "cuda:0", 30.0, 1.5)
+    book.load({"cpu": {"base": 10.0}, "cuda:0": {"base": 20.0}})
     return book
 
 
@@ -35,6 +34,16 @@ def test_free_places_are_taken_at_once_up_to_the_limit() -> None:
     waiting = [Waiting(name, "base", 100.0) for name in "abc"]
     starts = {name: each.start for name, each in played(waiting, Places("cpu", 4), most_running=2).items()}
     assert starts == {"a": 0.0, "b": 0.0, "c": 10.0}
+
+
+def test_tasks_that_begin_together_take_longer_than_one_was_measured_to_take() -> None:
+    """Eight begin beside one that runs; the ninth place stays free."""
+    book = SpeedBook()
+    book.record("base", "cpu", 30.0, 3.0)
+    waiting = [Waiting(str(number), "base", 100.0) for number in range(8)]
+    places = [Places("cpu", 16, [("base", 50.0)])]
+    found = forecast(waiting, places, book, most_running=16, load_seconds={})
+    assert [each.end for each in found.values()] == pytest.approx([10.0 * 9**0.7] * 8)
 
 
 def test_each_device_works_at_its_own_speed() -> None:

@@ -92,3 +92,24 @@ def test_the_fastest_device_counts() -> None:
     book.record("base", "cuda:0", 30.0, 3.0)
     book.record("tiny", "cpu", 30.0, 1.0)
     assert book.fastest() == {"base": 10.0, "tiny": 30.0}
+
+
+@pytest.mark.parametrize(("device", "beside_eight"), [("cpu", 8**0.7), ("cuda:0", 8**0.4)])
+def test_more_company_makes_a_task_slower_but_less_than_in_proportion(device: str, beside_eight: float) -> None:
+    book = SpeedBook()
+    book.record("base", device, 30.0, 3.0)
+    assert book.running_eta("base", device, 60.0) == book.running_eta("base", device, 60.0, 1) == pytest.approx(6.0)
+    assert book.running_eta("base", device, 60.0, 8) == pytest.approx(6.0 * beside_eight)
+
+
+def test_a_speed_measured_in_company_holds_for_that_company() -> None:
+    book = SpeedBook()
+    book.record("base", "cpu", 30.0, 12.0, company=8)
+    assert book.running_eta("base", "cpu", 60.0, 8) == pytest.approx(24.0)
+    assert book.running_eta("base", "cpu", 60.0, 1) == pytest.approx(24.0 / 8**0.7)
+
+
+def test_a_speed_from_an_earlier_run_holds_for_any_company_until_it_is_measured_again() -> None:
+    book = SpeedBook()
+    book.load({"cpu": {"base": 10.0}})
+    assert book.running_eta("base", "cpu", 60.0, 8) == pytest.approx(6.0)
