@@ -66,7 +66,8 @@ class Outlook:
         """Until a running task is done; None for any other, or before its model was measured."""
         if task.status is not TaskStatus.PROCESSING or task.device is None:
             return None
-        return self._speeds.running_eta(task.options.model, task.device, task.audio_left_seconds)
+        company = sum(len(status.running) for status in self._statuses() if status.spec.name == task.device)
+        return self._speeds.running_eta(task.options.model, task.device, task.audio_left_seconds, max(1, company))
 
     def _expected(self, task: Task) -> Interval | None:
         """Of a task that waits near the front; None before its model was measured, or when it cannot run yet."""

@@ -30,13 +30,13 @@ def system_report(
     fetching: Mapping[str, tuple[int, int]],
     plain_reason: str | None,
     advice: Sequence[Advice],
-    eta_seconds: Callable[[str, str, float], float | None],
+    eta_seconds: Callable[[str, str, float, int], float | None],
     more: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Bytes of memory, seconds of sound per second over the last minute.
 
     limits: in force now; where the setting is `auto`, as many tasks as the devices have slots. eta_seconds: until so
-    many seconds of sound are done with a model on a device. more: what other parts have to say.
+    many seconds of sound are done with a model on a device that has so many tasks. more: what other parts have to say.
     """
     return {
         "version": __version__,
@@ -102,7 +102,7 @@ def models_report(
     }
 
 
-def _device(status: DeviceStatus, eta_seconds: Callable[[str, str, float], float | None]) -> dict[str, Any]:
+def _device(status: DeviceStatus, eta_seconds: Callable[[str, str, float, int], float | None]) -> dict[str, Any]:
     memory = status.memory
     return {
         "name": status.spec.name,
@@ -119,11 +119,13 @@ def _device(status: DeviceStatus, eta_seconds: Callable[[str, str, float], float
         "running": list(status.running),
         "slots": status.slots,
         "models": [asdict(model) for model in status.models],
-        "tasks": [_task(task, status.spec.name, eta_seconds) for task in status.tasks],
+        "tasks": [_task(task, status, eta_seconds) for task in status.tasks],
     }
 
 
-def _task(task: TaskOnDevice, device: str, eta_seconds: Callable[[str, str, float], float | None]) -> dict[str, Any]:
+def _task(
+    task: TaskOnDevice, status: DeviceStatus, eta_seconds: Callable[[str, str, float, int], float | None]
+) -> dict[str, Any]:
     """peak_bytes: known once the task is done, so it stays null here."""
-    eta_s = eta_seconds(task.model, device, task.work_left_seconds)
+    eta_s = eta_seconds(task.model, status.spec.name, task.work_left_seconds, len(status.tasks))
     return {**asdict(task), "peak_bytes": None, "eta_seconds": eta_s}
