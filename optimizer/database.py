@@ -8,6 +8,7 @@ for a read transaction that wants to become a write.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ class Database:
             event.listen(self._engine, "connect", _set_up)
             event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self._turn = threading.Lock()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -60,13 +62,25 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """The one write transaction at this moment: all of it is committed, or nothing when the block raises.
 
-        Waits up to 5 s for another writer. Raises StoreBusyError, DiskFullError, DatabaseDamagedError.
+        Waits up to 5 s for this process's other writers and as long for another's. Raises StoreBusyError,
+        DiskFullError, DatabaseDamagedError.
         """
-        with _our_errors(), self._writer.begin() as connection:
+        with _our_errors(), self._my_turn(), self._writer.begin() as connection:
             failpoint("store.begin")
             yield connection
             failpoint("store.before_commit")
         failpoint("store.after_commit")
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        """SQLite lets whoever asks at the right moment write next, and the others sleep longer and longer: of many busy
+        threads one can find no moment for 5 s. A lock wakes those that wait for it."""
+        if not self._turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise StoreBusyError()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def rebuilding(self) -> Iterator[Connection]:
