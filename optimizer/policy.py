@@ -312,8 +312,8 @@ class _Decision:
         leaving = []
         for device in self.devices:
             if device.view.is_ready and not device.started and (device.slots_left <= 0 or self.room <= 0):
-                ranked = self._ranked_heads(device)
-                heads = [head for head, group in ranked if not self._is_held_back(device, head, group)]
+                first_ones = self._ranked_heads(device)
+                heads = [head for head, group in first_ones if not self._is_held_back(device, head, group)]
                 step = next(filter(None, (who_steps_aside(device, head, self.times, self.now) for head in heads)), None)
                 if step is not None:
                     leaving.append(step)
