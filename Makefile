@@ -6,9 +6,10 @@ BENCH_VENV := .venv-bench
 # Many tests wait more than they compute. Files stay whole, since their tests share what is dear to set up.
 PARALLEL := -n 2 --dist loadfile
 PY     := $(VENV)/bin/python
+FACTOR ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup page weights test test-full lint lock wer bench bench-scheduler bench-cuda chromium clean
+.PHONY: help run setup page weights test test-full fuzz lint lock wer bench bench-scheduler bench-cuda chromium clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -49,6 +50,12 @@ test: $(VENV)/.installed-dev page chromium ## every test but the slow ones
 test-full: $(VENV)/.installed-dev page chromium ## every test, with the long ones
 	@$(PY) -m tools.fetch_model tiny.en base
 	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.installed-dev ## the property tests at random, FACTOR (20) times as long; SEED= repeats a run
+	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; again="make fuzz SEED=$$seed FACTOR=$(FACTOR)"; \
+	echo "This run again: $$again"; \
+	FUZZ_FACTOR=$(FACTOR) $(PY) -m pytest -m hypothesis --timeout 7200 $(PARALLEL) --hypothesis-seed $$seed $(PYTEST_ARGS) \
+		|| { echo "Something was found. The same run again: $$again"; exit 1; }
 
 lint: $(VENV)/.installed-dev ## style and types
 	$(PY) -m ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 from threading import Lock
 from typing import Any
 
@@ -44,6 +45,9 @@ class MemoryEstimationPool:
     An estimate is what is to be promised: the formula times `calibration_factor` while there are few measurements, then
     the regression of those of that model on devices of that title, with a margin that covers nearly all of them. Where
     devices of one kind have several titles, the largest holds. Estimates never shrink as audio_seconds grow.
+
+    Costs stay fractions of a byte until the moment of the promise and are rounded up there, once: a promise is never
+    below its estimate, and bounds that hold for costs hold for promises (4·⌈x⌉ is at least ⌈4·x⌉).
     """
 
     def __init__(self, calibration_factor: float, learned: Learned | None = None) -> None:
@@ -70,7 +74,7 @@ class MemoryEstimationPool:
         first of them finds it promised. Raises UnknownModelError."""
         weights = self._weights.get((model, kind))
         if weights is None:
-            weights = int(weights_formula(model, kind) * self._calibration_factor)
+            weights = ceil(weights_formula(model, kind) * self._calibration_factor)
         return weights + self._workspace(model, kind)
 
     def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int:
@@ -79,7 +83,7 @@ class MemoryEstimationPool:
         if costs is None:
             self._publish(model, kind)
             costs = self._task_promises[model, kind, word_timestamps]
-        return int(costs.own(audio_seconds))
+        return ceil(costs.own(audio_seconds))
 
     def estimate(
         self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False
@@ -228,7 +232,7 @@ class MemoryEstimationPool:
                 beyond = max(0.0, costs.shared - plain.shared)
                 own = costs._replace(shared=0.0, per_task=costs.per_task + beyond)
                 self._task_promises[model, kind, word_timestamps] = own
-            self._workspaces[model, kind] = int(plain.shared)
+            self._workspaces[model, kind] = ceil(plain.shared)
 
     def _promised(self, model: str, kind: DeviceKind, word_timestamps: bool) -> Costs:
         """Under the lock."""

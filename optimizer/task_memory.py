@@ -50,15 +50,16 @@ class TaskMemory:
     @property
     def margin(self) -> float:
         """What is promised beyond what is predicted, as a fraction of that."""
-        margin = self._calibration.margin
-        if not self.is_calibrated:
-            margin = max(margin, self._calibration_factor - 1.0)
-        return (1.0 + margin) * self.pressure - 1.0
+        return (1.0 + self._usual_margin) * self.pressure - 1.0
 
     @property
     def promised(self) -> Costs:
-        """What is to be reserved: the prediction with the margin."""
-        return self._calibration.costs.times(1.0 + self.margin)
+        """What is to be reserved: the prediction with the margin.
+
+        The pressure is the last factor, so that a promise raised to the limit is MOST_PRESSURE times the unraised one
+        to the last bit.
+        """
+        return self._calibration.costs.times(1.0 + self._usual_margin).times(self.pressure)
 
     @property
     def forecasts(self) -> Sequence[Forecast]:
@@ -105,6 +106,12 @@ class TaskMemory:
         self.pressure = min(MOST_PRESSURE, max(1.0, float(document["pressure"])))
         self._calibration.restore(document["measurements"])
         self._forecasts.extend(forecasts)
+
+    @property
+    def _usual_margin(self) -> float:
+        """The margin while memory has not lately run out."""
+        margin = self._calibration.margin
+        return margin if self.is_calibrated else max(margin, self._calibration_factor - 1.0)
 
 
 def accuracy_of(memories: Sequence[TaskMemory]) -> dict[str, Any]:

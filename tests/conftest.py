@@ -14,6 +14,9 @@ import psutil
 import pytest
 
 from config import Settings
+from tests.properties import load_profiles
+
+load_profiles()
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).resolve().parent / "data"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from errors import DiskFullError, UnknownModelError
@@ -256,7 +257,7 @@ def test_the_error_is_of_predictions_made_before_the_measurement() -> None:
         "margin": pytest.approx(0.2),
         "last": {
             "predicted": pytest.approx(measured / 2, rel=0.001),
-            "reserved": 700 + int(1.2 * workspace_formula("base", "cpu")),
+            "reserved": 700 + ceil(1.2 * workspace_formula("base", "cpu")),
             "measured": measured,
         },
     }
@@ -294,6 +295,25 @@ def test_after_a_shortage_more_is_promised_up_to_a_bound(measurements: int) -> N
     for _ in range(20):
         last = run_out(pool, pool.task_bytes("base", "cpu", 60.0))
     assert last == pytest.approx(4 * first, rel=0.01)
+
+
+@given(
+    model=st.sampled_from(("tiny", "base")),
+    lengths=st.lists(st.floats(0, 5_000), max_size=16),
+    factor=st.floats(0.1, 9),
+    audio_seconds=st.floats(0, 5_000),
+)
+@example(model="tiny", lengths=[0.0, 4193.0], factor=9.0, audio_seconds=0.0)  # was four times and two bytes
+def test_a_shortage_raises_a_promise_to_four_times_at_most_and_not_a_byte_more(
+    model: str, lengths: list[float], factor: float, audio_seconds: float
+) -> None:
+    pool = MemoryEstimationPool(1.2)
+    if lengths:
+        promised = sum(pool.task_bytes(model, "cuda", seconds) for seconds in lengths)
+        pool.record(model, "cuda", Batch.of(lengths), peak_bytes=int(factor * promised / len(lengths)))
+    before = pool.task_bytes(model, "cuda", audio_seconds)
+    pool.record_out_of_memory(model, "cuda", audio_seconds, False, 100 * before)
+    assert before <= pool.task_bytes(model, "cuda", audio_seconds) <= 4 * before
 
 
 def test_tasks_that_met_the_same_shortage_raise_the_promise_once() -> None:
@@ -403,7 +423,7 @@ def test_a_document_that_is_none_of_ours_is_measured_anew(learned: Learned, dama
     learned.write({name: {**document, **damage}, "memory/strange": [1, 2]})
     again = restarted(learned)
     assert again.accuracy() == []
-    assert again.task_bytes("base", "cpu", 60.0) == int(1.2 * own("base", "cpu", 60.0))
+    assert again.task_bytes("base", "cpu", 60.0) == ceil(1.2 * own("base", "cpu", 60.0))
 
 
 def test_a_pool_without_a_place_to_keep_things_forgets_them() -> None:

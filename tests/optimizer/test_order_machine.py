@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -17,6 +17,7 @@ from optimizer.owner_shares import HALF_LIFE_S
 from optimizer.task import Priority, Task
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue_helpers import Queue, window
+from tests.properties import budget
 
 DUE_TIMES = DueTimes(work_seconds=lambda model, audio_seconds: audio_seconds / 10)
 
@@ -133,6 +134,4 @@ class OrderMachine(RuleBasedStateMachine):
 
 
 TestOrderMachine = OrderMachine.TestCase
-TestOrderMachine.settings = settings(
-    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestOrderMachine.settings = budget(20, stateful_step_count=30, suppress_health_check=list(HealthCheck))

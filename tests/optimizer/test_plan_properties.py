@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from optimizer.due_times import STRETCH
@@ -17,6 +17,7 @@ from optimizer.task import Priority
 from optimizer.waiting import WaitingTask, WaitingView
 from optimizer.waiting_reasons import WaitCode
 from tests.optimizer.planning import EVERY_MODEL, GB, TIMES, WEIGHTS, RoundEstimates, decide, device, started, task
+from tests.properties import budget
 
 MODELS = sorted(WEIGHTS)
 DEVICES = ("cuda:0", "cuda:1", "cpu")
@@ -90,7 +91,7 @@ def model_views(draw: st.DrawFn) -> dict[str, ModelView]:
 
 
 WORLD = {"tasks": waiting_tasks(), "devices": device_views(), "models": model_views(), "limits": plan_limits()}
-EXAMPLES = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = budget(80, suppress_health_check=[HealthCheck.too_slow])
 
 
 def decision_of(
@@ -306,7 +307,7 @@ class Simulation:
     victim_model=st.sampled_from(MODELS),
     stream=st.lists(st.tuples(st.sampled_from(["tiny", "base"]), st.sampled_from(Priority)), min_size=1, max_size=5),
 )
-@settings(max_examples=30, deadline=None)
+@budget(30)
 def test_no_stream_of_other_tasks_starves_a_task(
     slots: int, min_batch: int, victim_model: str, stream: list[tuple[str, Priority]]
 ) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
@@ -17,6 +17,7 @@ from optimizer import failpoints
 from optimizer.task import ErrorInfo, Priority, Task, TaskFilter, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue_helpers import OOM, RETRY_DELAY_S, Queue, window
+from tests.properties import budget
 
 MAX_ATTEMPTS = 2
 P, R, W = TaskStatus.PROCESSING, TaskStatus.RETRYING, TaskStatus.PENDING
@@ -307,6 +308,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(
-    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestQueueMachine.settings = budget(15, stateful_step_count=30, suppress_health_check=list(HealthCheck))

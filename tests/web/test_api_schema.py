@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.properties import budget
 from tests.web.fake_system import FakeSystem
 from web.application import Application
 
@@ -32,6 +33,7 @@ TASK_MAKERS: dict[str, Callable[[FakeSystem], str]] = {
 
 
 # schemathesis leaves the answers of WSGI applications open, and with them the files that they stream.
+@pytest.mark.hypothesis  # the searches are inside it
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_invented_requests_are_answered_as_documented(app: Application, system: FakeSystem) -> None:
     """Each operation with invented arguments, and with ids of tasks in every state."""
@@ -40,10 +42,8 @@ def test_invented_requests_are_answered_as_documented(app: Application, system: 
     assert len(operations) == OPERATIONS
     for operation in operations:
 
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
+        @budget(
+            EXAMPLES,
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         )

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 import websocket
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from optimizer.events import TaskChanged
+from tests.properties import budget
 from tests.web.fake_system import FakeSystem, segment
 from tests.web.live_client import LiveClient, wait_until_closed
 from web import live
@@ -171,7 +172,7 @@ def test_client_that_watches_as_many_as_it_may_asks_again_after_a_gap(listener: 
     assert (again["id"], again["from"]) == (ids[0], 7)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@budget(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=st.sampled_from(["watch", "unwatch", "task", "system", "x"]), payload=st.lists(JSON, max_size=3))
 def test_any_payload_leaves_the_feed_working(
     listener: LiveClient, system: FakeSystem, event: str, payload: list[object]
