@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from errors import InvalidSettingsError
-from whisper_core.languages import LANGUAGES
-from whisper_core.models import MODEL_NAMES
+from whisper_core.models.fetch import MODEL_NAMES
+from whisper_core.text.languages import LANGUAGES
 
 AUTO_LANGUAGE = "auto"
 MIN_SECRET_CHARACTERS = 32

@@ -24,7 +24,7 @@ def main() -> int:
     # start, and frozen ones are not looked at again in the process that is forked either.
     gc.disable()
     # Imported here: the worker processes import this file again, and need none of it.
-    from web.server import serve
+    from web.server.gunicorn_app import serve
 
     gc.freeze()
     gc.enable()

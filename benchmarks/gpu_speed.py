@@ -18,10 +18,10 @@ from benchmarks.measurement import Measurement
 from benchmarks.random_model import OPTIONS, PROMPT, loaded_from_memory, random_model
 from benchmarks.recordings import SAMPLE_RATE, read_samples
 from benchmarks.run_engine import make_engine, measure
-from whisper_core.engine.cross_attention import CrossCache
-from whisper_core.engine.shape import DecoderShape
-from whisper_core.engine_protocol import Engine
-from whisper_core.model_catalogue import ModelDimensions
+from whisper_core.engine.network.cross_attention import CrossCache
+from whisper_core.engine.network.dims import DecoderShape
+from whisper_core.models.catalogue import ModelDimensions
+from whisper_core.worker.engine_protocol import Engine
 
 WINDOW_S = 30
 PROFILED_COUNTS = (16, 64)  # the profiler's events of each run take long to read

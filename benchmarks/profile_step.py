@@ -22,22 +22,22 @@ import torch
 
 from benchmarks.machine import describe_machine
 from config import load_settings
-from whisper_core.engine import bank as bank_module
 from whisper_core.engine.active_task import ActiveTask, RunningStrand
-from whisper_core.engine.bank import Bank
-from whisper_core.engine.cross_attention import CrossCache
-from whisper_core.engine.layers import DecoderBlock, DecoderLayers, LayerNorm
+from whisper_core.engine.decoding import slot_batch as bank_module
+from whisper_core.engine.decoding.encoded_window import EncodedWindow
+from whisper_core.engine.decoding.row_state import RowState
+from whisper_core.engine.decoding.slot_batch import Bank
+from whisper_core.engine.decoding.token_rules import TokenRules
 from whisper_core.engine.loaded_model import LoadedModel
-from whisper_core.engine.row_state import RowState
-from whisper_core.engine.self_attention import SelfCache
+from whisper_core.engine.network.cross_attention import CrossCache
+from whisper_core.engine.network.layers import DecoderBlock, DecoderLayers, LayerNorm
+from whisper_core.engine.network.self_attention import SelfCache
 from whisper_core.engine.streams import DECODER_PRIORITY, new_stream, on_stream
-from whisper_core.engine.token_rules import TokenRules
-from whisper_core.engine.window import EncodedWindow
 from whisper_core.model_requests import DEFAULT_SETTINGS, Decode
-from whisper_core.options import TranscribeOptions
-from whisper_core.protocol import RunTask
-from whisper_core.reference_model import halve_matrices
-from whisper_core.weights import load_model
+from whisper_core.models.load import load_model
+from whisper_core.reference.model import halve_matrices
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.worker.messages import RunTask
 
 PROMPT_LENGTHS = (4, 60, 227)
 

@@ -21,8 +21,8 @@ from whisper.model import ModelDimensions as WhisperDimensions
 from whisper.model import Whisper
 from whisper.tokenizer import get_tokenizer
 
-from whisper_core.model_catalogue import ModelDimensions
-from whisper_core.options import TranscribeOptions
+from whisper_core.models.catalogue import ModelDimensions
+from whisper_core.text.options import TranscribeOptions
 
 PROMPT = " one two three four" * 75  # more than the 223 tokens that openai-whisper keeps
 OPTIONS = TranscribeOptions(language="en", temperature=0.0, initial_prompt=PROMPT)

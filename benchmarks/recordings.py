@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whisper_core.audio import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
 
 SAMPLE_RATE = 16_000
 PAUSE_S = 0.5  # between joined recordings

@@ -17,10 +17,10 @@ from typing import Any
 from benchmarks.child_process import Request, Sound, forget_peak, peak_bytes, serve
 from benchmarks.measurement import Measurement, Text
 from whisper_core.engine.statistics import EngineStatistics
-from whisper_core.engine_protocol import Engine
-from whisper_core.options import TranscribeOptions
-from whisper_core.protocol import RunTask
-from whisper_core.transcript import Transcript, WindowResult
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript, WindowResult
+from whisper_core.worker.engine_protocol import Engine
+from whisper_core.worker.messages import RunTask
 
 BATCH_ENGINE = "whisper_core.engine.batch_engine:BatchEngine"
 

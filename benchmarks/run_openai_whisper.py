@@ -19,7 +19,7 @@ from whisper.model import Whisper
 from benchmarks.child_process import Request, forget_peak, peak_bytes, serve
 from benchmarks.measurement import Measurement, Text
 from benchmarks.recordings import read_samples
-from whisper_core.weights import load_model
+from whisper_core.models.load import load_model
 
 
 class CountedWhisper:

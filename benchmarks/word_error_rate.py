@@ -21,10 +21,10 @@ from whisper.normalizers import EnglishTextNormalizer
 from benchmarks.recordings import Recording, read_recordings, read_samples
 from benchmarks.scores import word_error_rate
 from config import load_settings
-from whisper_core.options import TranscribeOptions
-from whisper_core.protocol import RunTask
-from whisper_core.reference import ReferenceEngine
-from whisper_core.weights import load_model
+from whisper_core.models.load import load_model
+from whisper_core.reference.engine import ReferenceEngine
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.worker.messages import RunTask
 
 ROOT = Path(__file__).resolve().parent.parent
 

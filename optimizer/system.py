@@ -19,47 +19,47 @@ from ulid import ULID
 
 from config import MAX_CONCURRENT_TASKS, Settings
 from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, ShuttingDownError
-from optimizer.advice import Situation, advise, reasons_by_model
-from optimizer.batch_scheduler import BatchTaskScheduler, SchedulerParts
-from optimizer.clock import Clock, SystemClock
-from optimizer.decision_log import DecisionLog
-from optimizer.device import Device
-from optimizer.device_log import DeviceLog
-from optimizer.device_setup import DeviceSetup
-from optimizer.device_status import DeviceState, DeviceStatus
-from optimizer.device_worker import WorkerConfig
-from optimizer.devices import DeviceSpec
-from optimizer.due_times import FIRST_COME, DueTimes
-from optimizer.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
-from optimizer.files import TaskFiles, Upload
-from optimizer.forecast_record import ForecastRecord
-from optimizer.history import History
-from optimizer.ingest import Ingest
-from optimizer.intake import Intake, Wanted
-from optimizer.journal import EventKind, Journal, SystemEvent
-from optimizer.learned import Learned
-from optimizer.machine_memory import MachineMemory
-from optimizer.memory_estimation import MemoryEstimationPool
-from optimizer.memory_watch import MemoryWatch
-from optimizer.model_library import ModelLibrary
-from optimizer.monitoring import Monitoring, Watched
-from optimizer.outlook import Outlook
-from optimizer.performance_monitor import PerformanceMonitor
-from optimizer.plan import PlanLimits
-from optimizer.queue_manager import IntelligentQueueManager
-from optimizer.retry_policy import RetryDelay
-from optimizer.service_times import ServiceTimes
-from optimizer.status import models_report, system_report, wait_bound
-from optimizer.store import TaskStore
-from optimizer.task import AUTO_DEVICE, Priority, TaskFilter, TaskOptions, TaskStatus
-from optimizer.task_recorder import TaskRecorder
-from optimizer.timeline import TaskEvent
-from optimizer.views import Submission, TaskView
-from optimizer.waiting_reasons import WaitReason
-from whisper_core.audio import AudioDecoder, DecodeLimits, find_ffmpeg
-from whisper_core.models import MODEL_NAMES, model_info
-from whisper_core.protocol import Report
-from whisper_core.transcript import Transcript
+from optimizer.common.clock import Clock, SystemClock
+from optimizer.devices.device import Device
+from optimizer.devices.discovery import DeviceSpec
+from optimizer.devices.factory import DeviceSetup
+from optimizer.devices.memory_poll import MemoryWatch
+from optimizer.devices.status import DeviceState, DeviceStatus
+from optimizer.devices.worker_process import WorkerConfig
+from optimizer.intake.decode_pool import Ingest
+from optimizer.intake.submission import Intake, Wanted
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.memory.probes import MachineMemory
+from optimizer.monitoring.advice import Situation, advise, reasons_by_model
+from optimizer.monitoring.event_log import EventKind, Journal, SystemEvent
+from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.samples import History
+from optimizer.monitoring.tick import Monitoring, Watched
+from optimizer.planning.plan import PlanLimits
+from optimizer.queue.backoff import RetryDelay
+from optimizer.queue.due_times import FIRST_COME, DueTimes
+from optimizer.queue.queue_manager import IntelligentQueueManager
+from optimizer.scheduling.decision_log import DecisionLog
+from optimizer.scheduling.device_log import DeviceLog
+from optimizer.scheduling.loop import BatchTaskScheduler, SchedulerParts
+from optimizer.scheduling.model_library import ModelLibrary
+from optimizer.scheduling.task_recorder import TaskRecorder
+from optimizer.storage.documents import Learned
+from optimizer.storage.store import TaskStore
+from optimizer.storage.task_files import TaskFiles, Upload
+from optimizer.tasks.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
+from optimizer.tasks.task import AUTO_DEVICE, Priority, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.timeline import TaskEvent
+from optimizer.tasks.wait_reasons import WaitReason
+from optimizer.timing.forecast_accuracy import ForecastRecord
+from optimizer.timing.runtime_estimates import ServiceTimes
+from optimizer.views.status import models_report, system_report, wait_bound
+from optimizer.views.task_view import Submission, TaskView
+from optimizer.views.task_view_builder import Outlook
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
+from whisper_core.models.fetch import MODEL_NAMES, model_info
+from whisper_core.text.transcript import Transcript
+from whisper_core.worker.messages import Report
 
 log = logging.getLogger(__name__)
 

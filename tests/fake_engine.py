@@ -1,6 +1,6 @@
 """Engines without torch: their text follows from the samples, and faults are provoked by the task's initial prompt.
 
-tests/whisper_core/test_fake_engine_is_honest.py holds them against the real one: the same windows, the same shape.
+tests/whisper_core/worker/test_fake_engine_is_honest.py holds them against the real one: same windows, same shape.
 Prompts, joined by spaces: `window_s=0.05`, `fail=<error code>`, `abort@2` (kill the process before window 2), `hang@1`,
 `oom>3` (the device has memory for 3 tasks at a time, so that more take turns; for 0: never enough for this one),
 `oom@cuda` (never enough on such a device), `oom_until=<path>` (not enough while there is no such file), `once` (only in
@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from errors import DeviceLostError, OutOfMemoryError, TaskError, error_class_of
-from whisper_core.engine_protocol import TaskWatch
-from whisper_core.protocol import MemoryReport, RunTask
-from whisper_core.sequential_engine import SequentialEngine
-from whisper_core.transcript import Checkpoint, Segment, Transcript, WindowResult
+from whisper_core.reference.sequential_engine import SequentialEngine
+from whisper_core.text.transcript import Checkpoint, Segment, Transcript, WindowResult
+from whisper_core.worker.engine_protocol import TaskWatch
+from whisper_core.worker.messages import MemoryReport, RunTask
 
 WINDOW_FRAMES = 3000
 BYTES_PER_FRAME = 320  # 10 ms of 16 kHz s16

@@ -1,4 +1,4 @@
-"""Fetch models' weights into MODELS_DIR: those named, or DEFAULT_MODEL's. For `make`; see whisper_core/models.py."""
+"""Fetch models' weights into MODELS_DIR: those named, or DEFAULT_MODEL's. For `make`; see `whisper_core.models`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from config import load_settings
 from errors import StartError
-from whisper_core.fetch_command import main as fetch_command
+from whisper_core.models.__main__ import main as fetch_command
 
 
 def main(names: list[str]) -> int:

@@ -10,22 +10,22 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from config import Settings
-from web.api import api
 from web.api_docs import DOCS_CONFIG
-from web.collaborators import attach_system
-from web.downloads import downloads
-from web.error_answers import raise_validation_error, register_error_answers
 from web.health import health
-from web.live import LiveFeed
+from web.http.context import attach_system
+from web.http.errors import raise_validation_error, register_error_answers
+from web.http.schemas import ErrorAnswer
+from web.http.security import AllowedHosts, Guard
+from web.http.strict_json import StrictJSONProvider
+from web.live.feed import LiveFeed
 from web.pages import register_pages
-from web.schemas import ErrorAnswer
-from web.security import AllowedHosts, Guard
-from web.strict_json import StrictJSONProvider
 from web.system_api import system_api
-from web.uploads import StreamingRequest
+from web.tasks.downloads import downloads
+from web.tasks.routes import api
+from web.tasks.uploads import StreamingRequest
 
 if TYPE_CHECKING:
-    from web.system_port import SystemPort
+    from web.http.system_port import SystemPort
 
 ROOT = Path(__file__).resolve().parent.parent
 API_VERSION = "1"

@@ -12,9 +12,9 @@ from flask.typing import ResponseReturnValue
 
 from errors import StartError
 from version import __version__
-from web.collaborators import current_settings
-from web.owner import remember_browser
-from web.security import content_security_policy
+from web.http.context import current_settings
+from web.http.owner import remember_browser
+from web.http.security import content_security_policy
 
 IMPORT_MAP = "vendor/importmap.json"  # below static/
 _IMPORT_MAP_KEY = "transcription_import_map"

@@ -9,8 +9,8 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from logs import recent_lines
-from web.collaborators import current_system
-from web.schemas import (
+from web.http.context import current_system
+from web.http.schemas import (
     HistoryAnswer,
     HistoryQuery,
     LogAnswer,

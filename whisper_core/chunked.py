@@ -19,7 +19,9 @@ from typing import Any
 
 import torch
 
-from whisper_core.features import FRAMES_PER_SECOND, HOP_SAMPLES, WINDOW_FRAMES, LogMel, Mel, Samples
+from whisper_core.audio.log_mel import FRAMES_PER_SECOND, HOP_SAMPLES, WINDOW_FRAMES, LogMel, Mel, Samples
+from whisper_core.audio.vad import SpeechScan
+from whisper_core.chunker import MARGIN_FRAMES, Chunk, ChunkCutter
 from whisper_core.model_requests import (
     DEFAULT_SETTINGS,
     Decode,
@@ -29,11 +31,9 @@ from whisper_core.model_requests import (
     ModelTraits,
     Request,
 )
-from whisper_core.options import TranscribeOptions
-from whisper_core.speech_chunks import MARGIN_FRAMES, Chunk, ChunkCutter
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Checkpoint, Segment, Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, check_language, transcription_steps
-from whisper_core.transcript import Checkpoint, Segment, Transcript, WindowResult
-from whisper_core.vad import SpeechScan
 from whisper_core.window_rules import seconds_of
 
 Strand = Generator[Request, Any, None]

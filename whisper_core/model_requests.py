@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
-from whisper_core.features import Mel
-from whisper_core.options import TaskKind
-from whisper_core.transcript import Segment
+from whisper_core.audio.log_mel import Mel
+from whisper_core.text.options import TaskKind
+from whisper_core.text.transcript import Segment
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 

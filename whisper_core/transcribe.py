@@ -19,8 +19,7 @@ from itertools import takewhile
 from typing import Any, Union
 
 from errors import BadRecordError, EngineError
-from whisper_core.features import FRAMES_PER_SECOND, WINDOW_FRAMES, LogMel, Mel
-from whisper_core.languages import LANGUAGES
+from whisper_core.audio.log_mel import FRAMES_PER_SECOND, WINDOW_FRAMES, LogMel, Mel
 from whisper_core.model_requests import (
     DEFAULT_SETTINGS,
     Align,
@@ -33,8 +32,9 @@ from whisper_core.model_requests import (
     Request,
     Tokenizer,
 )
-from whisper_core.options import TranscribeOptions
-from whisper_core.transcript import Checkpoint, Segment, Transcript, WindowResult
+from whisper_core.text.languages import LANGUAGES
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Checkpoint, Segment, Transcript, WindowResult
 from whisper_core.window_rules import (
     Cut,
     Span,

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from benchmarks.scheduling.simulation import KIND, Service
-from optimizer.due_times import DueTimes
-from optimizer.memory_estimation import MemoryEstimationPool
-from optimizer.placement import DeviceView, ModelView
-from optimizer.plan import PlanLimits
-from optimizer.policy import plan
-from optimizer.queue_memory import LoadedTasks, QueueMemory
-from optimizer.task import AUTO_DEVICE, Priority, Task, TaskOptions, TaskStatus
-from optimizer.waiting import WaitingTask
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.planning.device_plan import DeviceView, ModelView
+from optimizer.planning.plan import PlanLimits
+from optimizer.planning.planner import plan
+from optimizer.queue.due_times import DueTimes
+from optimizer.queue.index import LoadedTasks, QueueMemory
+from optimizer.queue.ready_queue import WaitingTask
+from optimizer.tasks.task import AUTO_DEVICE, Priority, Task, TaskOptions, TaskStatus
 
 OWNERS = 20
 SLOTS = 16

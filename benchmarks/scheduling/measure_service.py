@@ -24,7 +24,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.recordings import Recording, one_minute_recordings, read_recordings, read_samples
 from benchmarks.run_engine import BATCH_ENGINE, make_engine, measure
 from config import load_settings
-from whisper_core.options import TranscribeOptions
+from whisper_core.text.options import TranscribeOptions
 
 FILE = Path(__file__).with_name("service.json")
 COUNTS = (1, 2, 4, 8, 16)
@@ -84,7 +84,7 @@ def upstream_child(arguments: Sequence[str]) -> None:
     import torch
     import whisper
 
-    from whisper_core.weights import load_model
+    from whisper_core.models.load import load_model
 
     model_name, models_dir, processes, *files = arguments
     torch.set_num_threads(max(1, torch.get_num_threads() // int(processes)))

@@ -12,7 +12,7 @@ from benchmarks.scheduling.outcome import Outcome
 from benchmarks.scheduling.simulation import KIND, Scheme, Service, Simulation, World
 from benchmarks.scheduling.traces import Pattern, TraceSpec, arrivals
 from benchmarks.scheduling.virtual_device import Gain
-from optimizer.memory_formula import costs_formula, weights_formula, workspace_formula
+from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 
 SERVICE_FILE = Path(__file__).with_name("service.json")
 SHARES = {"tiny.en": 0.5, "base": 0.5}

@@ -14,17 +14,17 @@ from heapq import heappop, heappush
 from benchmarks.scheduling.outcome import Outcome, TaskOutcome
 from benchmarks.scheduling.traces import Arrival
 from benchmarks.scheduling.virtual_device import WINDOW_AUDIO_SECONDS, Gain, Running, VirtualDevice
-from optimizer.calibration import Batch
-from optimizer.due_times import FIRST_COME, DueTimes
-from optimizer.memory_estimation import MemoryEstimationPool
-from optimizer.memory_formula import costs_formula, weights_formula, workspace_formula
-from optimizer.memory_pool import GPUMemoryPool, Reservation, model_owner
-from optimizer.placement import DeviceView, ModelView, RunningView
-from optimizer.plain_path import plan_in_order
-from optimizer.plan import Plan, PlanLimits
-from optimizer.policy import plan
-from optimizer.queue_memory import QueueMemory
-from optimizer.task import AUTO_DEVICE, Priority, Task, TaskOptions, TaskStatus
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
+from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
+from optimizer.memory.regression import Batch
+from optimizer.planning.device_plan import DeviceView, ModelView, RunningView
+from optimizer.planning.fifo import plan_in_order
+from optimizer.planning.plan import Plan, PlanLimits
+from optimizer.planning.planner import plan
+from optimizer.queue.due_times import FIRST_COME, DueTimes
+from optimizer.queue.index import QueueMemory
+from optimizer.tasks.task import AUTO_DEVICE, Priority, Task, TaskOptions, TaskStatus
 
 KIND = "cpu"  # memory of the simulated devices is that of fp32
 MEASURED_ALL = 2000  # measurements fed back, each of which costs milliseconds; then one in MEASURED_EVERY

@@ -15,10 +15,10 @@ import requests
 from sqlalchemy import insert, update
 
 from benchmarks.child_process import ROOT, STOP_LIMIT_S
-from optimizer import records
-from optimizer.schema import arrivals, task_texts, tasks
-from optimizer.store import TaskStore
-from optimizer.task import NewTask, Priority, TaskOptions
+from optimizer.storage import mapping as records
+from optimizer.storage.schema import arrivals, task_texts, tasks
+from optimizer.storage.store import TaskStore
+from optimizer.tasks.task import NewTask, Priority, TaskOptions
 
 LIMIT_S = 60.0
 LOOK_EVERY_S = 0.01

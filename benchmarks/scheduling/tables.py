@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.document import table
 from benchmarks.scheduling.scenarios import PLAIN
-from optimizer.due_times import MAX_PATIENCE_S
-from optimizer.plan import PlanLimits
+from optimizer.planning.plan import PlanLimits
+from optimizer.queue.due_times import MAX_PATIENCE_S
 
 Found = Mapping[str, Any]
 BOUND_S = MAX_PATIENCE_S + PlanLimits().passing_s

@@ -1,6 +1,6 @@
 /** A task's state as a coloured word. */
 import { html } from 'htm/preact'
-import { t } from '../i18n.js'
+import { t } from '../text/i18n.js'
 
 export function Chip({ status }) {
   return html`<span class="chip is-${status}" data-testid="status" data-status=${status}><span class="dot"></span>${t(`status.${status}`)}</span>`

@@ -2,7 +2,7 @@
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { t } from '../i18n.js'
+import { t } from '../text/i18n.js'
 
 const question = signal(null)
 

@@ -1,7 +1,7 @@
 /** One strip: each device with its memory and its loaded models, the models being fetched, and how fast it all goes. */
 import { html } from 'htm/preact'
-import { adviceWords, formatBytes, formatNumber, formatPercent, t } from '../i18n.js'
-import { system } from '../store.js'
+import { adviceWords, formatBytes, formatNumber, formatPercent, t } from '../text/i18n.js'
+import { system } from '../state/store.js'
 import { Icon } from './icons.js'
 
 export function Devices() {

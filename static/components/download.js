@@ -1,8 +1,8 @@
 /** Menus that offer every format: of one task, of a selection, of everything. */
 import { html } from 'htm/preact'
 import { archiveUrl, downloadUrl } from '../api.js'
-import { t } from '../i18n.js'
-import { IDS_PER_ARCHIVE } from '../selection.js'
+import { t } from '../text/i18n.js'
+import { IDS_PER_ARCHIVE } from '../state/selection.js'
 import { Menu } from './menu.js'
 
 export const FORMATS = ['txt', 'srt', 'vtt', 'tsv', 'json']

@@ -1,9 +1,9 @@
 /** The top of the page: its name, its views, whether it is live, and the two switches. */
 import { html } from 'htm/preact'
-import { VIEWS, view } from '../address.js'
-import { LANGUAGE_TITLES, language, t } from '../i18n.js'
-import { connection } from '../live.js'
-import { THEMES, theme } from '../preferences.js'
+import { VIEWS, view } from '../util/address.js'
+import { LANGUAGE_TITLES, language, t } from '../text/i18n.js'
+import { connection } from '../state/live-feed.js'
+import { THEMES, theme } from '../util/preferences.js'
 import { Icon, Mark } from './icons.js'
 
 const THEME_ICONS = { auto: 'contrast', light: 'sun', dark: 'moon' }

@@ -3,9 +3,9 @@ import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import WaveSurfer from 'wavesurfer.js'
 import { mediaUrl } from '../api.js'
-import { formatClock, formatNumber, t } from '../i18n.js'
-import { preference, theme } from '../preferences.js'
-import { fetchPeaks, isDrawable } from '../waveform.js'
+import { formatClock, formatNumber, t } from '../text/i18n.js'
+import { preference, theme } from '../util/preferences.js'
+import { fetchPeaks, isDrawable } from '../util/waveform.js'
 import { Icon } from './icons.js'
 
 const SPEEDS = [0.75, 1, 1.25, 1.5, 2]

@@ -1,16 +1,16 @@
 /** The queue: what is being uploaded, what runs, what waits, what is finished; filtered by state and by words. */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { errorWords, formatNumber, t } from '../i18n.js'
-import { useFocusThatMovesAlong } from '../keepfocus.js'
-import * as store from '../store.js'
-import { toastError } from '../toasts.js'
-import { activeCount, refusedCount, removeRefused, uploads } from '../uploads.js'
+import { errorWords, formatNumber, t } from '../text/i18n.js'
+import { useFocusThatMovesAlong } from '../hooks/keep-focus.js'
+import * as store from '../state/store.js'
+import { toastError } from '../state/toasts.js'
+import { activeCount, refusedCount, removeRefused, uploads } from '../state/uploads.js'
 import { ArchiveMenu } from './download.js'
 import { Icon } from './icons.js'
-import { TaskRow } from './taskrow.js'
+import { TaskRow } from './task-row.js'
 import { SelectionBar } from './toolbar.js'
-import { UploadRow } from './uploadrow.js'
+import { UploadRow } from './upload-row.js'
 
 const TYPING_PAUSE_MS = 250
 const ALWAYS_OFFERED = new Set(['pending', 'processing', 'completed', 'failed'])

@@ -2,9 +2,9 @@
 import { effect } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { formatClock, t } from '../i18n.js'
-import { segmentAt } from '../segmentat.js'
-import { isRunning, isWaiting } from '../store.js'
+import { formatClock, t } from '../text/i18n.js'
+import { segmentAt } from '../util/segment-at.js'
+import { isRunning, isWaiting } from '../state/store.js'
 
 /** After the person scrolls, the list stays where they put it for this long. */
 const HANDS_OFF_MS = 4000

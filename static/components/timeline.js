@@ -2,9 +2,9 @@
 import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { fetchTimeline } from '../api.js'
-import { errorWords, formatSpan, formatTime, t } from '../i18n.js'
-import { isFinished, isRunning } from '../store.js'
-import { timelineRows } from '../timelinewords.js'
+import { errorWords, formatSpan, formatTime, t } from '../text/i18n.js'
+import { isFinished, isRunning } from '../state/store.js'
+import { timelineRows } from '../text/timeline-words.js'
 
 const WINDOW_SECONDS = 30
 

@@ -1,11 +1,11 @@
 /** What can be done with the chosen tasks; stays in view while there are any. */
 import { html } from 'htm/preact'
-import { t } from '../i18n.js'
-import * as selection from '../selection.js'
-import { isFinished, shownIds } from '../store.js'
+import { t } from '../text/i18n.js'
+import * as selection from '../state/selection.js'
+import { isFinished, shownIds } from '../state/store.js'
 import { ArchiveMenu } from './download.js'
 import { Icon } from './icons.js'
-import { removeAsked } from './taskrow.js'
+import { removeAsked } from './task-row.js'
 
 export function SelectionBar() {
   const ids = selection.selectedIds.value

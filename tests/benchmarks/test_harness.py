@@ -17,10 +17,10 @@ from benchmarks.recordings import Recording, long_recording, one_minute_recordin
 from benchmarks.run_engine import drive
 from benchmarks.scores import normalised_error_rate, share_of_equal_segments, share_of_identical_texts
 from benchmarks.throughput_tables import comparison, growth, health
-from whisper_core.engine_protocol import TaskWatch
-from whisper_core.options import TranscribeOptions
-from whisper_core.protocol import RunTask
-from whisper_core.transcript import Transcript
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript
+from whisper_core.worker.engine_protocol import TaskWatch
+from whisper_core.worker.messages import RunTask
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

@@ -13,7 +13,7 @@ from benchmarks.faster_whisper_model import all_tokens, make_folder, model_confi
 from benchmarks.gpu_speed import covered
 from benchmarks.random_model import PROMPT, random_model
 from errors import ModelUnavailableError
-from whisper_core.model_catalogue import model_info
+from whisper_core.models.catalogue import model_info
 
 TINY_EN = model_info("tiny.en")
 BASE = model_info("base")

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.browser import fake_load
-from web.schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer, TimelineAnswer
+from web.http.schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer, TimelineAnswer
 
 NOW = 1_795_694_820.0
 

@@ -1,9 +1,9 @@
 /** A task's timeline and its expected end, in words. */
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { expectedWords } from '../../static/expected.js'
-import { language } from '../../static/i18n.js'
-import { timelineRows, timelineWords } from '../../static/timelinewords.js'
+import { expectedWords } from '../../static/text/expected-words.js'
+import { language } from '../../static/text/i18n.js'
+import { timelineRows, timelineWords } from '../../static/text/timeline-words.js'
 
 language.value = 'en'
 afterEach(() => (language.value = 'en'))

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import { readFile, readdir } from 'node:fs/promises'
 import { test } from 'node:test'
 import { secondsOf } from '../../static/api.js'
-import en from '../../static/i18n/en.js'
-import zh from '../../static/i18n/zh.js'
-import { adviceWords, errorWords, firstLanguage, formatAgo, formatClock, language, t, waitingWords } from '../../static/i18n.js'
-import { peaksOf } from '../../static/waveform.js'
+import en from '../../static/text/en.js'
+import zh from '../../static/text/zh.js'
+import { adviceWords, errorWords, firstLanguage, formatAgo, formatClock, language, t, waitingWords } from '../../static/text/i18n.js'
+import { peaksOf } from '../../static/util/waveform.js'
 
 const STATIC = new URL('../../static/', import.meta.url)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 
 from config import Settings, load_settings
-from optimizer.device_worker import WorkerConfig
+from optimizer.devices.worker_process import WorkerConfig
 from optimizer.system import OptimizedWhisperSystem
-from web.server import serve
+from web.server.gunicorn_app import serve
 
 
 def make_system(settings: Settings) -> OptimizedWhisperSystem:

@@ -15,7 +15,7 @@ import requests
 from tests.server.client import Client
 from tests.server.conftest import server_in
 from tests.web.running_server import RunningServer
-from tests.whisper_core.media_corpus import MediaCorpus, canary_server
+from tests.whisper_core.audio.media_corpus import MediaCorpus, canary_server
 
 pytestmark = pytest.mark.server
 

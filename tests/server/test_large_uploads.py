@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.web.running_server import RunningServer
-from tests.whisper_core.media_corpus import wav_header
+from tests.whisper_core.audio.media_corpus import wav_header
 
 pytestmark = pytest.mark.server
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from config import Settings
-from optimizer.device_worker import WorkerConfig
-from optimizer.devices import DeviceSpec
-from optimizer.events import Event
+from optimizer.devices.discovery import DeviceSpec
+from optimizer.devices.worker_process import WorkerConfig
 from optimizer.system import OptimizedWhisperSystem
-from optimizer.task import Priority, Task, TaskOptions, TaskStatus
+from optimizer.tasks.events import Event
+from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 
 FAKE_ENGINE = "tests.fake_engine:FakeEngine"
 PARALLEL_FAKE_ENGINE = "tests.fake_engine:ParallelFakeEngine"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from errors import TaskNotFoundError
-from optimizer.task import Priority, TaskStatus
+from optimizer.tasks.task import Priority, TaskStatus
 from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
 
 DATA = Path(__file__).parent.parent / "data"

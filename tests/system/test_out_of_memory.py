@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.devices import DeviceSpec
-from optimizer.retry_policy import RetryDelay
+from optimizer.devices.discovery import DeviceSpec
+from optimizer.queue.backoff import RetryDelay
 from optimizer.system import OptimizedWhisperSystem
-from optimizer.task import TaskStatus
+from optimizer.tasks.task import TaskStatus
 from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
 
 DATA = Path(__file__).parent.parent / "data"

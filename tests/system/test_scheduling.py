@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from optimizer.devices import DeviceSpec
+from optimizer.devices.discovery import DeviceSpec
 from optimizer.system import OptimizedWhisperSystem
-from optimizer.task import Priority, TaskStatus
+from optimizer.tasks.task import Priority, TaskStatus
 from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
 from tests.system.test_several_tasks import HOLD, LONG, ROOMY, SHORT, cancel_all, device_of, wait_running
 

@@ -13,13 +13,13 @@ import pytest
 
 from config import load_settings
 from errors import InvalidOptionError
-from optimizer.device_worker import ENGINE_FACTORIES
-from optimizer.devices import DeviceSpec
-from optimizer.events import Event, TaskChanged
-from optimizer.memory_estimation import MemoryEstimationPool
+from optimizer.devices.discovery import DeviceSpec
+from optimizer.devices.worker_process import ENGINE_FACTORIES
+from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.system import OptimizedWhisperSystem
-from optimizer.task import TaskStatus
-from optimizer.waiting_reasons import WaitCode
+from optimizer.tasks.events import Event, TaskChanged
+from optimizer.tasks.task import TaskStatus
+from optimizer.tasks.wait_reasons import WaitCode
 from tests.fake_engine import WEIGHTS_BYTES
 from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
 

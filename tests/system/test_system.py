@@ -24,22 +24,23 @@ from errors import (
     UnsupportedMediaError,
     WeightsDamagedError,
 )
-from optimizer import failpoints, model_library
-from optimizer.device_status import DeviceState
-from optimizer.devices import DeviceSpec
-from optimizer.due_times import DueTimes
-from optimizer.events import TaskDeleted, WindowFinished
-from optimizer.files import TaskFiles
-from optimizer.ingest import Ingest
-from optimizer.memory_estimation import MemoryEstimationPool
-from optimizer.model_library import ModelLibrary
-from optimizer.plan import PlanLimits
+from optimizer.common import failpoints
+from optimizer.devices.discovery import DeviceSpec
+from optimizer.devices.status import DeviceState
+from optimizer.intake.decode_pool import Ingest
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.planning.plan import PlanLimits
+from optimizer.queue.due_times import DueTimes
+from optimizer.scheduling import model_library
+from optimizer.scheduling.model_library import ModelLibrary
+from optimizer.storage.task_files import TaskFiles
 from optimizer.system import OptimizedWhisperSystem
-from optimizer.task import Priority, TaskFilter, TaskStatus
+from optimizer.tasks.events import TaskDeleted, WindowFinished
+from optimizer.tasks.task import Priority, TaskFilter, TaskStatus
 from tests.fake_engine import FakeEngine
 from tests.system.conftest import WAIT_S, Watcher
-from whisper_core import models
-from whisper_core.transcript import WindowResult
+from whisper_core.models import fetch as models
+from whisper_core.text.transcript import WindowResult
 
 DATA = Path(__file__).parent.parent / "data"
 SHORT = DATA / "librivox-0880.flac"

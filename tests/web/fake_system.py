@@ -1,6 +1,6 @@
 """A system without scheduler, database or devices: tasks in a dictionary, files in the real TaskFiles.
 
-It has the methods that the web room calls (web.system_port.SystemPort) and raises the errors that the real one does.
+It has the methods that the web room calls (`SystemPort`) and raises the errors that the real one does.
 Tests play the scheduler with `finish_window`, `complete` and `fail`.
 """
 
@@ -24,19 +24,20 @@ from errors import (
     TaskNotFoundError,
     UnsupportedMediaError,
 )
-from optimizer import timeline, waiting_reasons
-from optimizer.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
-from optimizer.files import TaskFiles, Upload
-from optimizer.history import Sample
-from optimizer.journal import EventKind, SystemEvent
-from optimizer.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskStatus
-from optimizer.timeline import TaskEvent
-from optimizer.views import Submission, TaskView
+from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.monitoring.samples import Sample
+from optimizer.storage.task_files import TaskFiles, Upload
+from optimizer.tasks import timeline
+from optimizer.tasks import wait_reasons as waiting_reasons
+from optimizer.tasks.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
+from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.timeline import TaskEvent
+from optimizer.views.task_view import Submission, TaskView
 from version import __version__
-from whisper_core.languages import LANGUAGES
-from whisper_core.models import MODELS, model_info
-from whisper_core.options import Mode
-from whisper_core.transcript import Segment, Transcript
+from whisper_core.models.fetch import MODELS, model_info
+from whisper_core.text.languages import LANGUAGES
+from whisper_core.text.options import Mode
+from whisper_core.text.transcript import Segment, Transcript
 
 EPOCH = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 BAD_MEDIA = b"not a recording"

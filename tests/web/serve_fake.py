@@ -12,7 +12,7 @@ from pathlib import Path
 from config import Settings
 from errors import DataFolderInUseError
 from tests.web.fake_system import FakeSystem
-from web.server import serve
+from web.server.gunicorn_app import serve
 
 
 class FailingSystem(FakeSystem):

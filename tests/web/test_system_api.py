@@ -10,11 +10,11 @@ import pytest
 from flask.testing import FlaskClient
 
 import logs
-from optimizer.history import DeviceSample, Sample
-from optimizer.journal import SystemEvent
+from optimizer.monitoring.event_log import SystemEvent
+from optimizer.monitoring.samples import DeviceSample, Sample
 from tests.web.fake_system import EPOCH, FakeSystem
 from tests.web.requests import error_of
-from web.schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer, TimelineAnswer
+from web.http.schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer, TimelineAnswer
 
 NOW = EPOCH.timestamp()
 

@@ -11,12 +11,12 @@ import torch
 from whisper.model import Whisper
 
 from tests.whisper_core.toy_model import toy_model
-from whisper_core.features import LogMel
+from whisper_core.audio.log_mel import LogMel
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
-from whisper_core.options import TranscribeOptions
-from whisper_core.reference_model import ReferenceModel
+from whisper_core.reference.model import ReferenceModel
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, transcribe_audio
-from whisper_core.transcript import Transcript, WindowResult
 
 Samples = npt.NDArray[np.int16]
 

@@ -22,15 +22,15 @@ from whisper.timing import dtw_cpu
 
 from errors import BadRecordError, EngineError
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
-from whisper_core.audio import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.audio.vad import WINDOW_SAMPLES
 from whisper_core.chunked import ChunkedTranscription, Strand, transcribe_chunked
 from whisper_core.model_requests import Align, Decode, Decoded, DecodeSettings, DetectLanguage, Encode, Request
-from whisper_core.options import TranscribeOptions
-from whisper_core.reference_model import ReferenceModel
+from whisper_core.models.load import load_model
+from whisper_core.reference.model import ReferenceModel
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint
-from whisper_core.transcript import Transcript, WindowResult
-from whisper_core.vad import WINDOW_SAMPLES
-from whisper_core.weights import load_model
 
 pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 

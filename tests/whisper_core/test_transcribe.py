@@ -26,12 +26,12 @@ from tests.whisper_core.parity import (
     upstream_result,
 )
 from tests.whisper_core.toy_model import toy_model
-from whisper_core.features import LogMel
+from whisper_core.audio.log_mel import LogMel
 from whisper_core.model_requests import DecodeSettings, Encode
-from whisper_core.options import TranscribeOptions
-from whisper_core.reference_model import ReferenceModel
+from whisper_core.reference.model import ReferenceModel
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, transcription_steps
-from whisper_core.transcript import Transcript, WindowResult
 
 pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 

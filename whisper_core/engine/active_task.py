@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from whisper_core.audio.sample_file import SampleFile
+from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.recording import Recording, Strand
-from whisper_core.engine.window import EncodedWindow
-from whisper_core.engine_protocol import TaskWatch
 from whisper_core.model_requests import Align, Decode, DetectLanguage
-from whisper_core.protocol import RunTask
-from whisper_core.sample_file import SampleFile
+from whisper_core.worker.engine_protocol import TaskWatch
+from whisper_core.worker.messages import RunTask
 
 
 @dataclass(eq=False)

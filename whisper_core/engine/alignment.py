@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from whisper.timing import add_word_timestamps, dtw_cpu
 
-from whisper_core.engine.cross_attention import CrossCache
-from whisper_core.engine.decoder import run_prompt
-from whisper_core.engine.layers import DecoderLayers
+from whisper_core.engine.network.cross_attention import CrossCache
+from whisper_core.engine.network.decoder import run_prompt
+from whisper_core.engine.network.layers import DecoderLayers
 from whisper_core.model_requests import Align, Tokenizer
-from whisper_core.reference_model import aligned_segment
-from whisper_core.transcript import Segment
+from whisper_core.reference.model import aligned_segment
+from whisper_core.text.transcript import Segment
 
 _Hook = Callable[[Any, Any, Any], None]
 

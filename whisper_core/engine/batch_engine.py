@@ -19,8 +19,9 @@ from pathlib import Path
 import torch
 
 from errors import DeviceLostError, EngineError, OutOfMemoryError
+from whisper_core.audio.log_mel import LogMel
+from whisper_core.audio.sample_file import open_samples
 from whisper_core.chunked import ChunkedTranscription
-from whisper_core.device_errors import free_memory, guarded
 from whisper_core.engine.active_task import ActiveTask, RunningStrand
 from whisper_core.engine.alignment import compile_alignment
 from whisper_core.engine.lane import Lane
@@ -31,15 +32,14 @@ from whisper_core.engine.slot_limit import SlotLimit
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.engine.streams import DECODER_PRIORITY, new_stream, on_stream
 from whisper_core.engine.threads import ThreadBudget
-from whisper_core.engine_protocol import TaskWatch
-from whisper_core.features import LogMel
-from whisper_core.memory_meter import CpuMeter, CudaMeter, MemoryMeter
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings, ModelTraits
-from whisper_core.protocol import MemoryReport, RunTask
-from whisper_core.reference_model import halve_matrices
-from whisper_core.sample_file import open_samples
+from whisper_core.models.load import load_model
+from whisper_core.reference.model import halve_matrices
 from whisper_core.transcribe import ResumePoint
-from whisper_core.weights import load_model
+from whisper_core.worker.device_errors import free_memory, guarded
+from whisper_core.worker.engine_protocol import TaskWatch
+from whisper_core.worker.memory_meter import CpuMeter, CudaMeter, MemoryMeter
+from whisper_core.worker.messages import MemoryReport, RunTask
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from whisper_core.device_errors import guarded
 from whisper_core.engine.streams import ENCODER_PRIORITY, new_stream, on_stream
 from whisper_core.engine.threads import ThreadBudget
+from whisper_core.worker.device_errors import guarded
 
 _QUEUED_AHEAD = 2  # the piece at work and one more, so that the lane never waits for the end of a step
 

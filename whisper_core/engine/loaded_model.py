@@ -11,16 +11,16 @@ from whisper.tokenizer import get_tokenizer
 
 from whisper_core.engine.active_task import RunningStrand
 from whisper_core.engine.alignment import align
-from whisper_core.engine.cross_attention import CrossCache
-from whisper_core.engine.decoder import run_prompt
-from whisper_core.engine.encoder import WindowEncoder
-from whisper_core.engine.layers import decoder_layers
-from whisper_core.engine.sequence import Sequence, sequence_of
-from whisper_core.engine.shape import decoder_shape
-from whisper_core.engine.token_rules import TokenRules
+from whisper_core.engine.decoding.sequence import Sequence, sequence_of
+from whisper_core.engine.decoding.token_rules import TokenRules
+from whisper_core.engine.network.cross_attention import CrossCache
+from whisper_core.engine.network.decoder import run_prompt
+from whisper_core.engine.network.dims import decoder_shape
+from whisper_core.engine.network.encoder import WindowEncoder
+from whisper_core.engine.network.layers import decoder_layers
 from whisper_core.model_requests import Align, Decode, ModelTraits
-from whisper_core.options import TaskKind
-from whisper_core.transcript import Segment
+from whisper_core.text.options import TaskKind
+from whisper_core.text.transcript import Segment
 
 
 class LoadedModel:

@@ -14,19 +14,19 @@ from typing import Any, TypeVar
 import torch
 
 from errors import DeviceLostError, OutOfMemoryError
-from whisper_core.device_errors import free_memory, guarded
+from whisper_core.audio.log_mel import Mel
 from whisper_core.engine.active_task import ActiveTask, RunningStrand
-from whisper_core.engine.bank import Bank
-from whisper_core.engine.cross_attention import CrossCache
+from whisper_core.engine.decoding.encoded_window import EncodedWindow
+from whisper_core.engine.decoding.sequence import Sequence
+from whisper_core.engine.decoding.slot_batch import Bank
 from whisper_core.engine.lane import Lane
 from whisper_core.engine.loaded_model import LoadedModel
-from whisper_core.engine.sequence import Sequence
+from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.slot_limit import SlotLimit
 from whisper_core.engine.statistics import EngineStatistics
-from whisper_core.engine.window import EncodedWindow
-from whisper_core.features import Mel
 from whisper_core.model_requests import Align, Decode, DetectLanguage, Encode
-from whisper_core.transcript import WindowResult
+from whisper_core.text.transcript import WindowResult
+from whisper_core.worker.device_errors import free_memory, guarded
 
 log = logging.getLogger(__name__)
 

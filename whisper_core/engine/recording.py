@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol, Union
 
-from whisper_core.features import LogMel
+from whisper_core.audio.log_mel import LogMel
 from whisper_core.model_requests import DecodeSettings, ModelTraits, Request
-from whisper_core.options import TranscribeOptions
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, Steps, transcription_steps
-from whisper_core.transcript import Transcript, WindowResult
 
 Strand = Generator[Union[Request, WindowResult], Any, None]
 """Yields model requests and is sent their answers; may yield windows. Strands of one recording run side by side."""

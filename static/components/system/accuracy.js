@@ -1,7 +1,7 @@
 /** How far what was foretold can be relied on: ends of tasks, the longest wait, and memory. */
 import { html } from 'htm/preact'
-import { formatNumber, formatPercent, formatSpan, t } from '../../i18n.js'
-import { system } from '../../store.js'
+import { formatNumber, formatPercent, formatSpan, t } from '../../text/i18n.js'
+import { system } from '../../state/store.js'
 
 export function Accuracy() {
   const { forecasts, wait_bound: bound, memory_estimates: estimates } = system.value ?? {}

@@ -1,11 +1,11 @@
 /** What the scheduler decided and what happened to the devices, newest first. */
 import { html } from 'htm/preact'
-import { taskAddress } from '../../address.js'
-import { formatTime, t } from '../../i18n.js'
-import { decisionWords, eventWords } from '../../system/decisions.js'
-import { KINDS, chooseKind, events, hasOlder, kind, readOlder } from '../../system/journal.js'
-import { nameOf } from '../../system/names.js'
-import { tuningWords } from '../../system/tuning.js'
+import { taskAddress } from '../../util/address.js'
+import { formatTime, t } from '../../text/i18n.js'
+import { decisionWords, eventWords } from '../../text/decision-words.js'
+import { KINDS, chooseKind, events, hasOlder, kind, readOlder } from '../../state/journal.js'
+import { nameOf } from '../../state/task-names.js'
+import { tuningWords } from '../../text/tuning-words.js'
 
 export function Journal() {
   const list = events.value

@@ -2,10 +2,10 @@
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { setLimits } from '../../api.js'
-import { errorWords, formatChange, formatTime, t } from '../../i18n.js'
-import { applySystem, system } from '../../store.js'
-import { history } from '../../system/history.js'
-import { tuningFigures, tuningWords } from '../../system/tuning.js'
+import { errorWords, formatChange, formatTime, t } from '../../text/i18n.js'
+import { applySystem, system } from '../../state/store.js'
+import { history } from '../../state/history.js'
+import { tuningFigures, tuningWords } from '../../text/tuning-words.js'
 
 /** Each limit with the settings that bound it. */
 const LIMITS = {

@@ -1,8 +1,8 @@
 /** The server's latest log lines. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
-import { formatTime, t } from '../../i18n.js'
-import { linesFrom, logLines } from '../../system/journal.js'
+import { formatTime, t } from '../../text/i18n.js'
+import { linesFrom, logLines } from '../../state/journal.js'
 
 const OFFERED = ['DEBUG', 'INFO', 'WARNING', 'ERROR']
 

@@ -6,10 +6,10 @@
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { formatAgo, formatTime, t } from '../../i18n.js'
-import { drawn, styled } from '../../system/colours.js'
-import { plotOptions } from '../../system/plotoptions.js'
-import { extremes } from '../../system/stacking.js'
+import { formatAgo, formatTime, t } from '../../text/i18n.js'
+import { drawn, styled } from '../../plots/colours.js'
+import { plotOptions } from '../../plots/plot-options.js'
+import { extremes } from '../../plots/stacking.js'
 
 /** The index of the moment that is pointed at, in all plots, or null. */
 export const pointed = signal(null)

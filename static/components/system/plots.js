@@ -1,14 +1,14 @@
 /** The plots of the System view, all over the same time. */
 import { html } from 'htm/preact'
 import { useMemo } from 'preact/hooks'
-import { formatBytes, formatNumber, formatSpan, language, t } from '../../i18n.js'
-import { bandColour, modelColour } from '../../system/colours.js'
-import { queueCurves, speedCurves, throughputCurve, waitCurves } from '../../system/curves.js'
-import { history, refreshSeconds } from '../../system/history.js'
-import { devicesIn, memoryBands } from '../../system/memorybands.js'
-import { COUNT_STEPS, SPAN_STEPS } from '../../system/plotoptions.js'
-import { stacked } from '../../system/stacking.js'
-import { tuningWords } from '../../system/tuning.js'
+import { formatBytes, formatNumber, formatSpan, language, t } from '../../text/i18n.js'
+import { bandColour, modelColour } from '../../plots/colours.js'
+import { queueCurves, speedCurves, throughputCurve, waitCurves } from '../../plots/curves.js'
+import { history, refreshSeconds } from '../../state/history.js'
+import { devicesIn, memoryBands } from '../../plots/memory-bands.js'
+import { COUNT_STEPS, SPAN_STEPS } from '../../plots/plot-options.js'
+import { stacked } from '../../plots/stacking.js'
+import { tuningWords } from '../../text/tuning-words.js'
 import { Plot } from './plot.js'
 
 const colour = (token, alpha = 1) => ({ token, alpha })

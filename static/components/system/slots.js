@@ -1,12 +1,12 @@
 /** Every device with its memory, its models and its places for tasks, taken or free. */
 import { html } from 'htm/preact'
-import { taskAddress } from '../../address.js'
-import { formatBytes, formatPercent, formatSpan, t } from '../../i18n.js'
-import { system, taskOf } from '../../store.js'
-import { bandColour, modelColour, styled } from '../../system/colours.js'
-import { memoryNow } from '../../system/memorybands.js'
-import { slotsOf, withProgress } from '../../system/slots.js'
-import { eachSecond } from '../../ticker.js'
+import { taskAddress } from '../../util/address.js'
+import { formatBytes, formatPercent, formatSpan, t } from '../../text/i18n.js'
+import { system, taskOf } from '../../state/store.js'
+import { bandColour, modelColour, styled } from '../../plots/colours.js'
+import { memoryNow } from '../../plots/memory-bands.js'
+import { slotsOf, withProgress } from '../../util/slots.js'
+import { eachSecond } from '../../util/ticker.js'
 
 /** So many free places are drawn as large as taken ones; more would only push everything else away. */
 const LARGE_FREE_SLOTS = 4

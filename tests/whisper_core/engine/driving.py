@@ -14,15 +14,15 @@ import pytest
 from whisper.model import Whisper
 
 from tests.whisper_core.parity import Samples
+from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
 from whisper_core.engine.batch_engine import BatchEngine
-from whisper_core.features import LogMel
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
-from whisper_core.options import TranscribeOptions
-from whisper_core.protocol import RunTask
-from whisper_core.reference_model import ReferenceModel
+from whisper_core.reference.model import ReferenceModel
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import transcribe_audio
-from whisper_core.transcript import Transcript, WindowResult
+from whisper_core.worker.messages import RunTask
 
 MODEL = "tiny.en"  # whatever the test's model is, it is loaded under this name
 MANY_ROUNDS = 100_000

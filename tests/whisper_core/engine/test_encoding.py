@@ -19,13 +19,13 @@ from tests.whisper_core.engine.driving import (
     write_samples,
 )
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
+from whisper_core.audio.log_mel import LogMel
+from whisper_core.audio.sample_file import SampleFile
 from whisper_core.engine import batch_engine
-from whisper_core.engine.encoder import WindowEncoder
 from whisper_core.engine.model_runner import _power_of_two_in
-from whisper_core.features import LogMel
+from whisper_core.engine.network.encoder import WindowEncoder
 from whisper_core.model_requests import DEFAULT_SETTINGS
-from whisper_core.options import TranscribeOptions
-from whisper_core.sample_file import SampleFile
+from whisper_core.text.options import TranscribeOptions
 
 pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 

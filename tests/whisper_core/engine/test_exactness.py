@@ -22,8 +22,8 @@ from tests.whisper_core.engine.driving import alone_by_reference, assert_same, t
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
 from tests.whisper_core.toy_model import toy_model
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
-from whisper_core.options import TranscribeOptions
-from whisper_core.transcript import Transcript
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript
 
 pytestmark = [
     pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY),

@@ -26,8 +26,8 @@ from whisper_core.engine import batch_engine
 from whisper_core.engine.active_task import RunningStrand
 from whisper_core.engine.batch_engine import BatchEngine
 from whisper_core.engine.model_runner import ModelRunner
-from whisper_core.options import TranscribeOptions
-from whisper_core.protocol import RunTask
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.worker.messages import RunTask
 
 pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 

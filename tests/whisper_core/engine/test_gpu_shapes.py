@@ -16,15 +16,15 @@ import torch
 from tests.whisper_core.engine.driving import alone_by_reference, assert_same, transcribe_together
 from tests.whisper_core.engine.fake_cuda import fake_cuda
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, noise, short_toy
-from whisper_core.engine import bank as bank_module
 from whisper_core.engine import batch_engine
-from whisper_core.engine.cross_attention import CrossCache
-from whisper_core.engine.ended_rows import LaggingLook
-from whisper_core.engine.row_state import SampledRows
-from whisper_core.engine.shape import DecoderShape
-from whisper_core.engine.step_forward import PassSizes
+from whisper_core.engine.decoding import slot_batch as bank_module
+from whisper_core.engine.decoding.cuda_graphs import PassSizes
+from whisper_core.engine.decoding.finished_rows import LaggingLook
+from whisper_core.engine.decoding.row_state import SampledRows
+from whisper_core.engine.network.cross_attention import CrossCache
+from whisper_core.engine.network.dims import DecoderShape
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
-from whisper_core.options import TranscribeOptions
+from whisper_core.text.options import TranscribeOptions
 
 pytestmark = [
     pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY),

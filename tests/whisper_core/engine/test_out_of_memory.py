@@ -25,15 +25,15 @@ from tests.whisper_core.engine.driving import (
     write_samples,
 )
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, noise, short_toy
-from whisper_core.engine import bank as bank_module
+from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine, slot_limit
 from whisper_core.engine.batch_engine import BatchEngine
+from whisper_core.engine.decoding import slot_batch as bank_module
 from whisper_core.engine.loaded_model import LoadedModel
-from whisper_core.features import LogMel
 from whisper_core.model_requests import DEFAULT_SETTINGS
-from whisper_core.options import TranscribeOptions
-from whisper_core.protocol import RunTask
-from whisper_core.transcript import Transcript
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript
+from whisper_core.worker.messages import RunTask
 
 pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 

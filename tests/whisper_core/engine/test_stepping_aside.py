@@ -26,9 +26,9 @@ from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noi
 from tests.whisper_core.test_chunked import LoudScan
 from whisper_core.engine.batch_engine import BatchEngine
 from whisper_core.model_requests import DEFAULT_SETTINGS
-from whisper_core.options import TranscribeOptions
-from whisper_core.protocol import RunTask
-from whisper_core.transcript import Transcript, WindowResult
+from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.transcript import Transcript, WindowResult
+from whisper_core.worker.messages import RunTask
 
 pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 

@@ -1,0 +1,60 @@
+"""Looks at the devices' real memory, so that what other programs take is not promised, and a lost card is noticed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from optimizer.devices.device import Device
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.memory.probes import MemoryReading, MemorySource
+
+log = logging.getLogger(__name__)
+
+
+class MemoryWatch:
+    """`tick` from one thread at a time, every PERFORMANCE_MONITOR_INTERVAL."""
+
+    def __init__(
+        self,
+        source: MemorySource,
+        estimates: MemoryEstimationPool,
+        *,
+        devices: Callable[[], Sequence[Device]],
+        post: Callable[[Callable[[], None]], None],
+        tell: Callable[[str, str], None],
+    ) -> None:
+        """post: runs an action on the scheduler's thread, whom the devices belong to. tell: takes a device's name and
+        a sentence about what became of it."""
+        self._source = source
+        self._estimates = estimates
+        self._devices = devices
+        self._post = post
+        self._tell = tell
+        self._gone: set[str] = set()
+
+    def tick(self) -> None:
+        """Read every device, and let promises follow what was learned meanwhile."""
+        self._estimates.relieve()
+        for device in self._devices():
+            reading = self._source.read(device.spec.kind, device.spec.gpu_uuid, device.worker.pid)
+            if reading is not None:
+                self._tell_changes(device, reading)
+            self._post(partial(self._bring_up_to_date, device, reading))
+
+    def _bring_up_to_date(self, device: Device, reading: MemoryReading | None) -> None:
+        """On the scheduler's thread."""
+        if reading is not None:
+            device.measured(reading)
+        for model in sorted(device.loaded):
+            device.correct_promise(model, self._estimates.weights_bytes(model, device.spec.kind))
+
+    def _tell_changes(self, device: Device, reading: MemoryReading) -> None:
+        name = device.spec.name
+        if reading.is_gone and name not in self._gone:
+            self._gone.add(name)
+            self._tell(name, f"{device.spec.title} ({name}) is gone; its tasks wait or go to other devices.")
+        elif not reading.is_gone and name in self._gone:
+            self._gone.discard(name)
+            self._tell(name, f"{device.spec.title} ({name}) is back.")

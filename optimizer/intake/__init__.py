@@ -1,0 +1,1 @@
+"""From an upload to a task whose samples are there."""

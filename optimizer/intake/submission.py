@@ -1,0 +1,189 @@
+"""From an upload to a task: the file is made durable, prepared, and only then answered for.
+
+Preparing is waited for a moment, so that most bad files are refused in the answer to their own upload and nothing of
+them is kept. A recording that takes longer is accepted first and prepared behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from errors import (
+    EmptyFileError,
+    FfmpegMissingError,
+    IdempotencyInFlightError,
+    ShuttingDownError,
+    TaskNotFoundError,
+    TranscriptionServerError,
+    UnavailableError,
+)
+from optimizer.common.clock import Clock
+from optimizer.intake.decode_pool import Ingest
+from optimizer.queue.queue_manager import IntelligentQueueManager
+from optimizer.storage.task_files import TaskFiles, Upload
+from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions
+from whisper_core.audio.decode import DecodedAudio
+
+log = logging.getLogger(__name__)
+
+PREPARE_WAIT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person asked for with an upload."""
+
+    filename: str
+    options: TaskOptions
+    priority: Priority
+    device: str
+    idempotency_key: str | None = None
+    owner: str = ""
+
+
+class Intake:
+    """Any thread."""
+
+    def __init__(
+        self, queue: IntelligentQueueManager, files: TaskFiles, ingest: Ingest, clock: Clock, *, max_attempts: int
+    ) -> None:
+        self._queue = queue
+        self._files = files
+        self._ingest = ingest
+        self._clock = clock
+        self._max_attempts = max_attempts
+        self._lock = threading.Lock()
+        self._keys_in_flight: set[str] = set()
+        self._preparing: set[str] = set()
+
+    def accept(self, upload: Upload, wanted: Wanted) -> tuple[Task, bool]:
+        """The task of a received upload, and whether an earlier request with the same key had made it already.
+
+        Raises what is wrong with the file, QueueFullError, DiskFullError, StoreBusyError, IdempotencyMismatchError or
+        IdempotencyInFlightError; nothing of the upload is kept then.
+        """
+        with self._key_in_flight(wanted.idempotency_key):
+            try:
+                if upload.size == 0:
+                    raise EmptyFileError()
+                upload.commit()
+                return self._prepare_and_insert(upload, wanted)
+            except BaseException:
+                upload.discard()
+                self._files.delete(upload.task_id)
+                raise
+
+    def prepare_waiting(self) -> None:
+        """Prepare whatever still waits for it: after a restart, a retry by hand, or once ffmpeg was found."""
+        for task_id in self._queue.unprepared():
+            self.prepare(task_id)
+
+    def prepare(self, task_id: str) -> None:
+        """Decode the task's recording in the background, unless that is under way."""
+        with self._lock:
+            if task_id in self._preparing:
+                return
+            self._preparing.add(task_id)
+        self._record_when_prepared(task_id, self._ingest.submit(task_id))
+
+    def _prepare_and_insert(self, upload: Upload, wanted: Wanted) -> tuple[Task, bool]:
+        task_id = upload.task_id
+        with self._lock:
+            self._preparing.add(task_id)
+        future = self._ingest.submit(task_id)
+        is_accepted = False
+        try:
+            decoded = _wait_briefly(future)
+            task, is_replay = self._queue.submit(
+                NewTask(
+                    id=task_id,
+                    filename=wanted.filename,
+                    options=wanted.options,
+                    priority=wanted.priority,
+                    requested_device=wanted.device,
+                    size_bytes=upload.size,
+                    sha256=upload.sha256,
+                    max_attempts=self._max_attempts,
+                    audio_seconds=decoded.seconds if decoded else None,
+                    idempotency_key=wanted.idempotency_key,
+                    owner=wanted.owner,
+                )
+            )
+            is_accepted = not is_replay
+        finally:
+            if not is_accepted:
+                # Whatever the decode still writes goes with the rest.
+                future.add_done_callback(lambda _: self._drop(task_id))
+        if is_accepted and decoded is None:
+            self._record_when_prepared(task_id, future)
+        else:
+            self._forget(task_id)
+        return task, is_replay
+
+    def _drop(self, task_id: str) -> None:
+        self._files.delete(task_id)
+        self._forget(task_id)
+
+    def _record_when_prepared(self, task_id: str, future: Future[DecodedAudio]) -> None:
+        future.add_done_callback(lambda done: self._prepared(task_id, done))
+
+    def _prepared(self, task_id: str, future: Future[DecodedAudio]) -> None:
+        """Runs on an ingest thread, where an exception would go unseen: so each is turned into the task's own error.
+
+        Except those that are not the file's fault: `prepare_waiting` tries again then.
+        """
+        try:
+            is_wanted = self._queue.mark_prepared(task_id, future.result().seconds) is not None
+            if not is_wanted and self._queue.get(task_id).status.is_final:
+                self._files.delete_audio(task_id)  # cancelled meanwhile
+        except (FfmpegMissingError, ShuttingDownError, CancelledError):
+            log.warning("task=%s event=preparation_postponed", task_id)
+        except TaskNotFoundError:
+            log.info("task=%s event=prepared_after_delete", task_id)
+            self._files.delete(task_id)
+        except UnavailableError as error:
+            log.error("task=%s event=preparation_postponed code=%s", task_id, error.code)
+        except TranscriptionServerError as error:
+            self._queue.fail_preparation(task_id, ErrorInfo(error.code, error.message, at=self._clock.now()))
+        except OSError:
+            log.exception("task=%s event=preparation_postponed", task_id)
+        except Exception:
+            log.exception("task=%s event=preparation_failed", task_id)
+            error_class = TranscriptionServerError
+            self._queue.fail_preparation(task_id, ErrorInfo(error_class.code, error_class.default_message))
+        finally:
+            self._forget(task_id)
+
+    def _forget(self, task_id: str) -> None:
+        with self._lock:
+            self._preparing.discard(task_id)
+
+    @contextmanager
+    def _key_in_flight(self, key: str | None) -> Iterator[None]:
+        if key is None:
+            yield
+            return
+        with self._lock:
+            if key in self._keys_in_flight:
+                raise IdempotencyInFlightError()
+            self._keys_in_flight.add(key)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keys_in_flight.discard(key)
+
+
+def _wait_briefly(future: Future[DecodedAudio]) -> DecodedAudio | None:
+    """The decoded recording, or None when it takes longer or cannot be told now. Raises what is wrong with the file."""
+    try:
+        return future.result(timeout=PREPARE_WAIT_S)
+    except (TimeoutError, FfmpegMissingError):
+        return None
+    except CancelledError:
+        raise ShuttingDownError() from None

@@ -1,0 +1,137 @@
+"""What the machine itself says of a device's memory: NVML of a card, the kernel and the container of the CPU's."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from optimizer.planning.device_plan import DeviceKind
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MemoryReading:
+    """Bytes of one device at one moment. total: there is at all; 0 of a device that is gone. free: nobody uses it.
+
+    ours: what the worker holds of the rest; None where only the worker itself can say.
+    """
+
+    total: int
+    free: int
+    ours: int | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        return self.total == 0
+
+
+GONE = MemoryReading(0, 0, 0)
+
+
+class MemorySource(Protocol):
+    def read(self, kind: DeviceKind, gpu_uuid: str | None, pid: int | None) -> MemoryReading | None:
+        """pid: of the device's worker, if it has one. None when nothing can be said, which does not mean that the
+        device is gone."""
+
+
+class MachineMemory:
+    """One thread at a time. NVML stays open from one reading to the next: opening it can wake every card up."""
+
+    def __init__(self) -> None:
+        self._nvml: Any = None  # nvidia-ml-py ships no types
+        self._has_no_nvml = False
+
+    def read(self, kind: DeviceKind, gpu_uuid: str | None, pid: int | None) -> MemoryReading | None:
+        if kind == "cpu":
+            total, free = cpu_memory()
+            return MemoryReading(total, free, process_bytes(pid))
+        return None if gpu_uuid is None else self._read_card(gpu_uuid, pid)
+
+    def close(self) -> None:
+        if self._nvml is not None:
+            nvml, self._nvml = self._nvml, None
+            try:
+                nvml.nvmlShutdown()
+            except nvml.NVMLError as error:
+                log.debug("event=nvml_not_closed reason=%s", error)
+
+    def _read_card(self, gpu_uuid: str, pid: int | None) -> MemoryReading | None:
+        nvml = self._open()
+        if nvml is None:
+            return None
+        try:
+            handle = nvml.nvmlDeviceGetHandleByUUID(gpu_uuid)
+            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+            return MemoryReading(int(memory.total), int(memory.free), _process_on_card(nvml, handle, pid))
+        except (nvml.NVMLError_NotFound, nvml.NVMLError_GpuIsLost) as error:
+            log.debug("event=card_gone uuid=%s reason=%s", gpu_uuid, error)
+            return GONE
+        except nvml.NVMLError as error:
+            log.warning("event=memory_unreadable uuid=%s reason=%s", gpu_uuid, error)
+            self.close()  # a driver that was reloaded is met anew the next time
+            return None
+
+    def _open(self) -> Any:
+        if self._nvml is None and not self._has_no_nvml:
+            import pynvml
+
+            try:
+                pynvml.nvmlInit()
+                self._nvml = pynvml
+            except pynvml.NVMLError as error:
+                # Without a library there will be none later either; a driver that does not answer may come back.
+                self._has_no_nvml = isinstance(error, pynvml.NVMLError_LibraryNotFound)
+                log.info("event=no_nvml reason=%s", error)
+        return self._nvml
+
+
+def cpu_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
+    """Bytes that this machine or container has, and those that can still be had without swapping."""
+    machine = psutil.virtual_memory()
+    total, free = int(machine.total), int(machine.available)
+    for limit_bytes, used_bytes in _container_limits(cgroup):
+        total, free = min(total, limit_bytes), min(free, max(0, limit_bytes - used_bytes))
+    return total, free
+
+
+def process_bytes(pid: int | None) -> int | None:
+    """Bytes that the process alone holds; pages of files do not count, the system can have them back."""
+    if pid is None:
+        return None
+    try:
+        memory = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return None  # it has just ended
+    return int(memory.rss - getattr(memory, "shared", 0))
+
+
+def _container_limits(cgroup: Path) -> list[tuple[int, int]]:
+    """Limit and use of the container, in bytes, where it has a limit: of control groups in version 2, then 1."""
+    found = []
+    for folder, limit_name, use_name, cache_name in (
+        (cgroup, "memory.max", "memory.current", "inactive_file"),
+        (cgroup / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            limit, used = (folder / limit_name).read_text().strip(), int((folder / use_name).read_text())
+            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            continue
+        if limit.isdigit():  # without one it says `max`
+            found.append((int(limit), max(0, used - int(statistics.get(cache_name, 0)))))
+    return found
+
+
+def _process_on_card(nvml: Any, handle: Any, pid: int | None) -> int | None:
+    """None where the driver does not tell, or tells process ids of outside our container."""
+    try:
+        processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except nvml.NVMLError as error:
+        log.debug("event=processes_unreadable reason=%s", error)
+        return None
+    return next((int(each.usedGpuMemory) for each in processes if each.pid == pid and each.usedGpuMemory), None)

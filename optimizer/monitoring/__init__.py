@@ -1,0 +1,1 @@
+"""PerformanceMonitor: what gets done, kept for a week, and what is tuned by it."""

@@ -1,0 +1,58 @@
+"""When a running task makes way for a waiting one: at its next window, to go on later where it stopped.
+
+That costs a window's worth of encoding ahead and a place in the batch, so it is done only where somebody gains by far
+more than the other loses, and never twice for a task that is due already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optimizer.planning.device_plan import DevicePlan, RunningView, Times
+from optimizer.queue.ready_queue import WaitingTask
+
+SHORTER_BY = 4.0  # a task makes way for one with at most this part of the work that it has left itself
+LEAST_WORK_LEFT_S = 30.0  # with less than this it is done soon anyway
+LEAST_WAIT_S = 5.0  # when a place is free within this time, nobody has to make way
+
+
+@dataclass(frozen=True)
+class StepAside:
+    task_id: str
+    device: str
+    for_task: str
+
+
+def who_steps_aside(device: DevicePlan, waiting: WaitingTask, times: Times, now: float) -> StepAside | None:
+    """The running task that should make way for `waiting` on a device without a free place; None when none should.
+
+    One at a time: while one is leaving, nobody else does.
+    """
+    running = device.view.running
+    left = {task.id: times.work_seconds(task.model, task.audio_left_seconds) for task in running}
+    if not running or any(task.is_leaving for task in running) or min(left.values()) < LEAST_WAIT_S:
+        return None
+    work = times.work_seconds(waiting.model, waiting.audio_left_seconds)
+    candidates = [
+        task
+        for task in running
+        if task.may_leave
+        and left[task.id] >= LEAST_WORK_LEFT_S
+        and _gives_way(task, left[task.id], waiting, work, now)
+        and _makes_room(device, task, waiting)
+    ]
+    if not candidates:
+        return None
+    longest = min(candidates, key=lambda task: (task.priority, -left[task.id], task.id))
+    return StepAside(longest.id, device.view.name, waiting.id)
+
+
+def _gives_way(task: RunningView, left_s: float, waiting: WaitingTask, work_s: float, now: float) -> bool:
+    if waiting.priority != task.priority:
+        return waiting.priority > task.priority
+    return task.due > now and work_s * SHORTER_BY <= left_s
+
+
+def _makes_room(device: DevicePlan, task: RunningView, waiting: WaitingTask) -> bool:
+    """Whether the waiting task fits into the memory that there is then."""
+    return device.fit(waiting, device.evictable(waiting.model)).missing_bytes <= task.task_bytes

@@ -1,0 +1,1 @@
+"""IntelligentQueueManager: every task's state, and the order of those that wait."""

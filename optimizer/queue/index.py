@@ -1,0 +1,214 @@
+"""What memory knows of the waiting tasks: a small record each, grouped by model. It follows commits, never leads.
+
+Two threads may change one task one after the other and come here in the other order; the row's version tells which of
+the two is the later. The lock is a leaf: nothing is waited for while it is held.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from errors import QueueFullError
+from optimizer.queue.due_times import FIRST_COME, DueTimes
+from optimizer.queue.owner_shares import OwnerShares
+from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView
+from optimizer.tasks.task import Task, TaskStatus
+
+_GONE = 2**63  # a version later than every other
+
+
+@dataclass
+class LoadedTasks:
+    """The waiting tasks at a start, in any order. due: monotonic seconds, of the retrying among `held`."""
+
+    ready: list[WaitingTask] = field(default_factory=list)
+    held: list[WaitingTask] = field(default_factory=list)
+    due: dict[str, float] = field(default_factory=dict)
+    unprepared: list[str] = field(default_factory=list)
+
+    def add(self, entry: WaitingTask, *, is_prepared: bool, due: float | None) -> None:
+        (self.ready if is_prepared and due is None else self.held).append(entry)
+        if due is not None:
+            self.due[entry.id] = due
+        if not is_prepared:
+            self.unprepared.append(entry.id)
+
+
+class QueueMemory:
+    """Any thread. Times are monotonic seconds."""
+
+    def __init__(self, due_times: DueTimes = FIRST_COME) -> None:
+        self._due_times = due_times
+        self._lock = threading.Lock()
+        self._shares = OwnerShares()
+        self._ready = WaitingIndex()  # those that may run now
+        self._held = WaitingIndex()  # those that may not yet: retrying or not prepared
+        self._due: dict[str, float] = {}  # retrying tasks, and when each may run again
+        self._unprepared: set[str] = set()
+        self._counts: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
+        self._entered: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
+        self._places_taken = 0
+        self._changing: dict[str, int] = {}  # how many threads are changing the task
+        self._versions: dict[str, int] = {}  # the latest one seen of each task in _changing
+
+    def load(self, waiting: LoadedTasks, counts: Mapping[TaskStatus, int]) -> None:
+        """Starts from these, whatever was known before."""
+        with self._lock:
+            self._ready, self._held = WaitingIndex.of(waiting.ready), WaitingIndex.of(waiting.held)
+            self._due, self._unprepared = dict(waiting.due), set(waiting.unprepared)
+            self._counts = dict(counts)
+
+    @contextmanager
+    def changing(self, task_id: str) -> Iterator[None]:
+        """Around every change of a task's row: from before its transaction until memory has followed."""
+        with self._lock:
+            self._changing[task_id] = self._changing.get(task_id, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._changing[task_id] -= 1
+                if not self._changing[task_id]:
+                    del self._changing[task_id]
+                    self._versions.pop(task_id, None)
+
+    @contextmanager
+    def place(self, limit: int) -> Iterator[None]:
+        """Room for one more waiting task, kept while it is being stored. Raises QueueFullError."""
+        with self._lock:
+            if len(self._ready) + len(self._held) + self._places_taken >= limit:
+                raise QueueFullError()
+            self._places_taken += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._places_taken -= 1
+
+    def follow(self, task: Task, *, before: TaskStatus | None, now: float, arrived: float, due: float | None) -> None:
+        """A committed change. before: the state that it ended; None for a new task. arrived: when the task came. due:
+        when a retrying task may run again."""
+        with self._lock:
+            self._count(before, task.status)
+            self._charge(task, before, now)
+            if not self._is_latest(task.id, task.version):
+                return
+            if task.status.is_waiting:
+                known = self._entry(task.id)
+                is_given_back = before is TaskStatus.PROCESSING and task.status is TaskStatus.PENDING
+                since = known.waiting_since if known else arrived if is_given_back else now
+                self._put(self._entry_of(task, since), is_prepared=task.is_prepared, due=due)
+            else:
+                self._drop(task.id)
+
+    def forget(self, task_id: str, *, before: TaskStatus | None, after: TaskStatus | None) -> None:
+        """The task was deleted (after: None), or set aside because its row cannot be read.
+
+        before: None when the row has an unknown state; then it was counted as what memory has it for.
+        """
+        with self._lock:
+            self._count(before or self._remembered_state(task_id), after)
+            self._versions[task_id] = _GONE
+            self._drop(task_id)
+
+    def ready(self, now: float) -> WaitingView:
+        with self._lock:
+            return self._ready.view(self._shares.lags(self._ready.owners(), now))
+
+    def unprepared(self) -> list[str]:
+        """In the order in which they wait."""
+        with self._lock:
+            found = [entry for task_id in self._unprepared if (entry := self._held.get(task_id))]
+        return [entry.id for entry in sorted(found, key=lambda entry: (-entry.priority, entry.seq))]
+
+    def position(self, task_id: str, now: float) -> int | None:
+        with self._lock:
+            entry = self._entry(task_id)
+            if entry is None:
+                return None
+            lags = self._shares.lags(self._ready.owners() | self._held.owners(), now)
+            views = (self._ready.view(lags), self._held.view(lags))
+            return 1 + sum(view.count_ahead_of(entry, lags.get(entry.owner, 0.0)) for view in views)
+
+    def due_ids(self, now: float) -> list[str]:
+        """Retrying tasks whose time has come, the longest due first."""
+        with self._lock:
+            found = [(due, task_id) for task_id, due in self._due.items() if due <= now]
+        return [task_id for _, task_id in sorted(found)]
+
+    def next_due(self) -> float | None:
+        with self._lock:
+            return min(self._due.values(), default=None)
+
+    def counts(self) -> dict[TaskStatus, int]:
+        with self._lock:
+            return dict(self._counts)
+
+    def _charge(self, task: Task, before: TaskStatus | None, now: float) -> None:
+        """To the share of its owner goes the work that begins, and back what is left when it ends early."""
+        begins = task.status is TaskStatus.PROCESSING and before is not TaskStatus.PROCESSING
+        is_given_back = before is TaskStatus.PROCESSING and task.status.is_waiting
+        if begins or is_given_back:
+            work_s = self._due_times.work_seconds(task.options.model, task.audio_left_seconds)
+            self._shares.charge(task.owner, work_s if begins else -work_s, now)
+
+    def entered(self) -> dict[TaskStatus, int]:
+        """How often tasks came into each state since the start, whatever became of them."""
+        with self._lock:
+            return dict(self._entered)
+
+    def _is_latest(self, task_id: str, version: int) -> bool:
+        if version <= self._versions.get(task_id, 0):
+            return False
+        self._versions[task_id] = version
+        return True
+
+    def _count(self, before: TaskStatus | None, after: TaskStatus | None) -> None:
+        if before is not None:
+            self._counts[before] -= 1
+        if after is not None:
+            self._counts[after] += 1
+            if after is not before:
+                self._entered[after] += 1
+
+    def _remembered_state(self, task_id: str) -> TaskStatus:
+        if task_id in self._due:
+            return TaskStatus.RETRYING
+        return TaskStatus.FAILED if self._entry(task_id) is None else TaskStatus.PENDING
+
+    def _entry(self, task_id: str) -> WaitingTask | None:
+        return self._ready.get(task_id) or self._held.get(task_id)
+
+    def _put(self, entry: WaitingTask, *, is_prepared: bool, due: float | None) -> None:
+        self._drop(entry.id)
+        is_ready = is_prepared and due is None
+        (self._ready if is_ready else self._held).add(entry)
+        if due is not None:
+            self._due[entry.id] = due
+        if not is_prepared:
+            self._unprepared.add(entry.id)
+
+    def _drop(self, task_id: str) -> None:
+        self._ready.discard(task_id)
+        self._held.discard(task_id)
+        self._due.pop(task_id, None)
+        self._unprepared.discard(task_id)
+
+    def _entry_of(self, task: Task, waiting_since: float) -> WaitingTask:
+        return WaitingTask(
+            id=task.id,
+            seq=task.seq,
+            model=task.options.model,
+            priority=task.priority,
+            audio_seconds=task.audio_seconds or 0.0,
+            audio_left_seconds=task.audio_left_seconds,
+            waiting_since=waiting_since,
+            due=self._due_times.due(task.options.model, task.audio_left_seconds, waiting_since),
+            device=task.requested_device,
+            owner=task.owner,
+            word_timestamps=task.options.word_timestamps,
+            is_chunked=task.options.is_chunked,
+        )

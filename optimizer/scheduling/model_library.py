@@ -1,0 +1,146 @@
+"""Which models' weights are here, and fetching those that are not.
+
+A fetch has a thread of its own (`fetch-<model>`); tasks of the model wait meanwhile, with the percentage as their
+reason. A failed fetch is tried again after a growing pause, or at once when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import TranscriptionServerError
+from optimizer.common.clock import Clock
+from optimizer.planning.device_plan import ModelView
+from whisper_core.models import fetch as models
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 3600.0
+PROGRESS_EVERY_S = 0.5  # progress comes with every few kilobytes, and each on_change wakes the scheduler
+STOP_GRACE_S = 5.0
+
+
+@dataclass
+class _Fetch:
+    """One model's fetching: progress while `thread` lives, then how it ended."""
+
+    thread: threading.Thread | None = None
+    done_bytes: int = 0
+    total_bytes: int = 0
+    failures: int = 0
+    failed_message: str | None = None
+    retry_at: float = 0.0
+
+
+class ModelLibrary:
+    """Any thread. on_change is called when a model arrives, or a fetch starts, moves or fails."""
+
+    def __init__(self, models_dir: Path, sources: str, clock: Clock, on_change: Callable[[], None]) -> None:
+        self._models_dir = models_dir
+        self._sources = sources
+        self._clock = clock
+        self._on_change = on_change
+        self._fetches: dict[str, _Fetch] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    @property
+    def models_dir(self) -> Path:
+        return self._models_dir
+
+    def is_available(self, model: str) -> bool:
+        return models.locate(model, self._models_dir) is not None
+
+    def view(self, model: str) -> ModelView:
+        """What the policy needs to know about a model."""
+        if self.is_available(model):
+            return ModelView(is_available=True)
+        fetching = self.fetching().get(model)
+        if fetching is not None:
+            done, total = fetching
+            return ModelView(is_available=False, fetch_fraction=done / total if total else 0.0)
+        with self._lock:
+            fetch = self._fetches.get(model)
+            return ModelView(is_available=False, failed_message=fetch.failed_message if fetch else None)
+
+    def fetching(self) -> dict[str, tuple[int, int]]:
+        """(bytes done, bytes in all) of every fetch that runs."""
+        with self._lock:
+            return {
+                model: (fetch.done_bytes, fetch.total_bytes)
+                for model, fetch in self._fetches.items()
+                if fetch.thread is not None
+            }
+
+    def ensure(self, model: str, *, now: bool = False) -> None:
+        """Start fetching unless the weights are here, are coming, or failed a moment ago (`now` asks all the same)."""
+        if self.is_available(model):
+            return
+        with self._lock:
+            fetch = self._fetches.setdefault(model, _Fetch())
+            if fetch.thread is not None or self._stopping.is_set():
+                return
+            if not now and self._clock.monotonic() < fetch.retry_at:
+                return
+            thread = threading.Thread(target=self._fetch, args=(model, fetch), name=f"fetch-{model}")
+            fetch.failed_message = None
+            fetch.done_bytes = 0
+            fetch.total_bytes = models.model_info(model).size_bytes
+            thread.start()  # under the lock, so that whoever finds it can join it
+            fetch.thread = thread
+        self._on_change()
+
+    def begin_stop(self) -> None:
+        """Have running fetches end; what they brought so far is kept and continued next time."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """Wait for running fetches, but not for one whose source is silent: it ends with the process."""
+        self.begin_stop()
+        until = self._clock.monotonic() + STOP_GRACE_S
+        with self._lock:
+            threads = [fetch.thread for fetch in self._fetches.values() if fetch.thread is not None]
+        for thread in threads:
+            thread.join(max(0.0, until - self._clock.monotonic()))
+
+    def _fetch(self, model: str, fetch: _Fetch) -> None:
+        log.info("model=%s event=fetch_started", model)
+
+        told_at = 0.0
+
+        def on_progress(progress: models.FetchProgress) -> None:
+            nonlocal told_at
+            with self._lock:
+                fetch.done_bytes, fetch.total_bytes = progress.done_bytes, progress.total_bytes
+            if self._clock.monotonic() - told_at >= PROGRESS_EVERY_S:
+                told_at = self._clock.monotonic()
+                self._on_change()
+
+        message: str | None = None
+        try:
+            models.fetch(
+                model,
+                self._models_dir,
+                sources=self._sources,
+                on_progress=on_progress,
+                should_stop=self._stopping.is_set,
+            )
+            log.info("model=%s event=fetched", model)
+        except TranscriptionServerError as error:
+            message = error.message
+            log.warning("model=%s event=fetch_failed code=%s message=%s", model, error.code, message)
+        except Exception:
+            message = "The weights could not be fetched; the log has the details."
+            log.exception("model=%s event=fetch_failed", model)
+        with self._lock:
+            fetch.thread = None
+            fetch.failed_message = message
+            fetch.failures = 0 if message is None else fetch.failures + 1
+            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(10, max(0, fetch.failures - 1)))
+            fetch.retry_at = self._clock.monotonic() + pause
+        self._on_change()

@@ -1,0 +1,1 @@
+"""The durable truth: the database, and the files of each task."""

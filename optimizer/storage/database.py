@@ -1,0 +1,194 @@
+"""The connection to the database: how it is set up, how a transaction begins, what its errors mean.
+
+SQLite unless DATABASE_URL says otherwise. WAL lets readers and the one writer work side by side, `synchronous=FULL`
+keeps what was answered through a power cut, and a writer takes its lock when it begins: `busy_timeout` does not wait
+for a read transaction that wants to become a write.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from errors import (
+    DatabaseDamagedError,
+    DiskFullError,
+    InvalidSettingsError,
+    StoreBusyError,
+    TranscriptionServerError,
+)
+from optimizer.common.failpoints import failpoint
+
+BUSY_TIMEOUT_MS = 5000
+_PRAGMAS = (
+    f"busy_timeout = {BUSY_TIMEOUT_MS}",  # first: the next ones may have to wait
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "secure_delete = ON",
+)
+_BEGIN = "sqlite_begin"
+
+
+class Database:
+    """Transactions on one database. Connects on first use; any thread."""
+
+    def __init__(self, url: URL) -> None:
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        # No limit but the threads: a wait for the pool would only hide the wait for the database's lock.
+        self._engine = create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=not self.is_sqlite)
+        if self.is_sqlite:
+            event.listen(self._engine, "connect", _set_up)
+            event.listen(self._engine, "begin", _begin)
+        self._writer = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view; commits nothing. Raises StoreBusyError, DatabaseDamagedError."""
+        with _our_errors(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """The one write transaction at this moment: all of it is committed, or nothing when the block raises.
+
+        Waits up to 5 s for this process's other writers and as long for another's. Raises StoreBusyError,
+        DiskFullError, DatabaseDamagedError.
+        """
+        with _our_errors(), self._my_turn(), self._writer.begin() as connection:
+            failpoint("store.begin")
+            yield connection
+            failpoint("store.before_commit")
+        failpoint("store.after_commit")
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        """SQLite lets whoever asks at the right moment write next, and the others sleep longer and longer: of many busy
+        threads one can find no moment for 5 s. A lock wakes those that wait for it."""
+        if not self._turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise StoreBusyError()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def rebuilding(self) -> Iterator[Connection]:
+        """`writing` for migrations, without foreign keys; they are checked before the commit instead.
+
+        SQLite changes a table by copying and dropping it, and the drop must not delete what refers to the table.
+        """
+        with _our_errors(), self._writer.connect() as connection:
+            if self.is_sqlite:
+                _raw(connection).execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction
+            try:
+                with connection.begin():
+                    yield connection
+                    if self.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                        raise DatabaseDamagedError("The migration would leave rows without their task.")
+                    failpoint("schema.before_commit")
+            finally:
+                connection.invalidate()  # the next one gets its foreign keys back
+
+    def truncate_wal(self) -> bool:
+        """Writes the log into the database and empties it, so that deleted rows are in neither. Does not wait.
+
+        False when a reader or writer is in the way; the next call, or the next stop, does it then.
+        """
+        if not self.is_sqlite:
+            return True
+        with _our_errors(), self._engine.connect() as connection:
+            raw = _raw(connection)
+            raw.execute("PRAGMA busy_timeout = 0")
+            try:
+                is_busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        return not is_busy
+
+    def close(self) -> None:
+        """Harmless when repeated."""
+        self._engine.dispose()
+
+
+def database_url(text: str, data_dir: Path) -> URL:
+    """DATABASE_URL as SQLAlchemy takes it; empty: SQLite's file in the data folder. Raises InvalidSettingsError."""
+    try:
+        url = make_url(text) if text else URL.create("sqlite", database=str(data_dir / "tasks.db"))
+    except (ArgumentError, ValueError) as error:
+        raise InvalidSettingsError("DATABASE_URL is not an SQLAlchemy address.") from error
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise InvalidSettingsError("DATABASE_URL names no file: tasks would be lost at every stop.")
+    return url
+
+
+def check_sqlite_file(path: Path) -> None:
+    """Reads the whole database once, and changes nothing. Raises DatabaseDamagedError, StoreBusyError."""
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    with _our_errors(), closing(sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+        finding = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if finding != "ok":
+        raise DatabaseDamagedError("The database is damaged.")
+
+
+def copy_sqlite_file(source: Path, destination: Path) -> None:
+    """A copy by SQLite's backup interface: plain copying would miss the log, and drop the server's own locks."""
+    address = f"file:{quote(str(source.absolute()))}?mode=ro"
+    with (
+        _our_errors(),
+        closing(sqlite3.connect(address, uri=True)) as original,
+        closing(sqlite3.connect(destination)) as copy,
+    ):
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, with no log beside it
+
+
+def translate(error: DBAPIError | PoolTimeoutError | sqlite3.Error) -> TranscriptionServerError:
+    """Our error for the database's."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_BUSY) & 0xFF  # the primary code is in the low byte
+    match code:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StoreBusyError()
+        case sqlite3.SQLITE_FULL:
+            return DiskFullError("The disk is full, so the database could not be changed.")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return DatabaseDamagedError("The database is damaged or not a database.")
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return DatabaseDamagedError("The database cannot be written. Check the permissions of it and its folder.")
+    return StoreBusyError("The database could not be used. Nothing was changed; the server's log has the details.")
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise  # a broken rule is our own bug
+    except (sqlite3.OperationalError, sqlite3.DatabaseError, DBAPIError, PoolTimeoutError) as error:
+        raise translate(error) from error
+
+
+def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 begins nothing by itself; `_begin` does
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+
+
+def _raw(connection: Connection) -> Any:
+    """sqlite3's own connection, which no transaction of SQLAlchemy's surrounds."""
+    return connection.connection.dbapi_connection

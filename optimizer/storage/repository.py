@@ -1,0 +1,227 @@
+"""What can be read and written inside one transaction."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
+
+from errors import BadRecordError, InvalidOptionError, TaskNotFoundError
+from optimizer.storage import mapping as records
+from optimizer.storage.mapping import Row, WaitingRow
+from optimizer.storage.schema import arrivals, task_events, task_texts, tasks, windows
+from optimizer.tasks.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
+from optimizer.tasks.timeline import DECODED, FAILED, UPLOADED, TaskEvent
+from whisper_core.text.transcript import WindowResult
+
+MAX_PAGE = 200
+MAX_QUERY_CHARACTERS = 500
+_WAITING = [status.value for status in TaskStatus if status.is_waiting]
+_FINAL = [status.value for status in TaskStatus if status.is_final]
+_STATES = frozenset(status.value for status in TaskStatus)
+_READ_AT_ONCE = 1000
+MAX_EVENTS = 500
+
+
+class TaskReader:
+    """One consistent view of the store, valid until its transaction ends. One thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, task_id: str) -> Task:
+        """A row that cannot be read comes as a failed task, `bad_record`. Raises TaskNotFoundError."""
+        return records.shown_task(self._row(task_id))
+
+    def find_by_key(self, idempotency_key: str) -> Task | None:
+        query = select(tasks).where(tasks.c.idempotency_key == idempotency_key)
+        row = self._connection.execute(query).first()
+        return None if row is None else records.shown_task(row)
+
+    def page(self, wanted: TaskFilter) -> TaskPage:
+        """Newest first; `counts` stays empty. Raises InvalidOptionError."""
+        if not 1 <= wanted.limit <= MAX_PAGE:
+            raise InvalidOptionError(f"limit must be between 1 and {MAX_PAGE}.", field="limit")
+        query = select(tasks).where(*_conditions(wanted)).order_by(tasks.c.seq.desc()).limit(wanted.limit + 1)
+        rows = self._connection.execute(query).all()
+        shown = rows[: wanted.limit]
+        has_more = len(rows) > wanted.limit
+        return TaskPage(tuple(map(records.shown_task, shown)), _cursor_of(shown[-1].seq) if has_more else None)
+
+    def counts(self) -> dict[TaskStatus, int]:
+        """Tasks of every state; unknown states count as failed, as they are shown."""
+        counts = dict.fromkeys(TaskStatus, 0)
+        query = select(tasks.c.status, func.count()).group_by(tasks.c.status)
+        for status, count in self._connection.execute(query):
+            counts[TaskStatus(status) if status in _STATES else TaskStatus.FAILED] += count
+        return counts
+
+    def ids(self) -> set[str]:
+        return set(self._connection.scalars(select(tasks.c.id)).all())
+
+    def running_ids(self, *, not_owned_by: str) -> list[str]:
+        """Of processing tasks that another boot claimed."""
+        is_foreign = tasks.c.lease_owner.is_distinct_from(not_owned_by)
+        query = select(tasks.c.id).where(tasks.c.status == TaskStatus.PROCESSING.value, is_foreign)
+        return list(self._connection.scalars(query))
+
+    def ids_of_unknown_states(self) -> list[str]:
+        states = self._connection.scalars(select(tasks.c.status).distinct())
+        unknown = [state for state in states if state not in _STATES]
+        return list(self._connection.scalars(select(tasks.c.id).where(tasks.c.status.in_(unknown)))) if unknown else []
+
+    def waiting(self) -> Iterator[WaitingRow]:
+        """The parts of waiting tasks' rows that memory needs, a thousand at a time; of one state in order of arrival.
+
+        State by state because the index has them so, and in parts because SQLAlchemy hands out single rows one by one:
+        sorting takes a third more, and single rows half as much again.
+        """
+        wanted = (tasks.c[name] for name in WaitingRow._fields)
+        query = select(*wanted).where(tasks.c.status.in_(_WAITING)).order_by(tasks.c.status, tasks.c.seq)
+        result = self._connection.execution_options(yield_per=_READ_AT_ONCE).execute(query)
+        for part in result.partitions():
+            yield from map(WaitingRow._make, part)
+
+    def windows(self, task_id: str) -> list[WindowResult]:
+        """In order. Raises BadRecordError."""
+        query = select(windows).where(windows.c.task_id == task_id).order_by(windows.c.window_index)
+        return [records.window_of(row) for row in self._connection.execute(query)]
+
+    def events(self, task_id: str) -> list[TaskEvent]:
+        """The task's timeline, oldest first; of a very long one the latest part. Entries that cannot be read are
+        left out."""
+        is_its = task_events.c.task_id == task_id
+        query = select(task_events).where(is_its).order_by(task_events.c.id.desc()).limit(MAX_EVENTS)
+        found = [records.event_of(row) for row in self._connection.execute(query)]
+        return [event for event in reversed(found) if event is not None]
+
+    def _row(self, task_id: str, *, is_locked: bool = False) -> Row:
+        query = select(tasks).where(tasks.c.id == task_id)
+        # FOR UPDATE says nothing to SQLite, whose writer is alone anyway.
+        row = self._connection.execute(query.with_for_update() if is_locked else query).first()
+        if row is None:
+            raise TaskNotFoundError()
+        return row
+
+
+class TaskWriter(TaskReader):
+    """The one writer. What is read through it stays as it is until the transaction ends."""
+
+    def lock(self, task_id: str) -> Task:
+        """The task as it will stay until this transaction ends. Raises TaskNotFoundError, BadRecordError."""
+        return records.task_of(self._row(task_id, is_locked=True))
+
+    def next_seq(self) -> int:
+        """The next place at the back. Never given out twice, deleted tasks' included."""
+        query = update(arrivals).values(last_seq=arrivals.c.last_seq + 1).returning(arrivals.c.last_seq)
+        return int(self._connection.execute(query).scalar_one())
+
+    def insert(self, new: NewTask, now: datetime) -> Task:
+        task = records.new_task(new, self.next_seq(), now)
+        self._connection.execute(insert(tasks).values(records.row_of(task)))
+        text = records.folded(task.filename)
+        self._connection.execute(insert(task_texts).values(task_id=task.id, folded_text=text))
+        self.add_event(task.id, UPLOADED, {"size_bytes": task.size_bytes}, now)
+        if task.audio_seconds is not None:
+            self.add_event(task.id, DECODED, {"audio_seconds": task.audio_seconds}, now)
+        return task
+
+    def add_event(self, task_id: str, code: str, data: Mapping[str, Any], now: datetime) -> None:
+        """One more entry of the task's timeline; see `timeline` for the codes and their figures."""
+        self._connection.execute(insert(task_events).values(records.event_row(task_id, code, data, now)))
+
+    def save(self, before: Task, after: Task) -> Task:
+        """Writes what differs and returns the task with its new version. `before` must be what `lock` gave."""
+        after = replace(after, version=before.version + 1)
+        is_same = (tasks.c.id == before.id) & (tasks.c.version == before.version)
+        changed = update(tasks).where(is_same).values(records.changed_columns(before, after))
+        if self._connection.execute(changed).rowcount != 1:
+            raise RuntimeError(f"task {before.id} was changed by someone else inside a write transaction")
+        return after
+
+    def add_window(self, task_id: str, window: WindowResult) -> None:
+        self._connection.execute(insert(windows).values(records.window_row(task_id, window)))
+
+    def remove_windows(self, task_id: str) -> None:
+        self._connection.execute(delete(windows).where(windows.c.task_id == task_id))
+
+    def set_text(self, task: Task, text: str) -> None:
+        """What the search finds the task by: its name and its text."""
+        folded = records.folded(f"{task.filename}\n{text}")
+        self._connection.execute(update(task_texts).where(task_texts.c.task_id == task.id).values(folded_text=folded))
+
+    def delete(self, task_id: str) -> TaskStatus | None:
+        """Removes the task's rows; returns the state it had, None for an unknown one. Raises TaskNotFoundError."""
+        status = _known_status(self._row(task_id, is_locked=True))
+        for table in (windows, task_texts, task_events):
+            self._connection.execute(delete(table).where(table.c.task_id == task_id))
+        self._connection.execute(delete(tasks).where(tasks.c.id == task_id))
+        return status
+
+    def set_aside(self, task_id: str, now: datetime) -> TaskStatus | None:
+        """Marks a task whose row cannot be read as failed, and leaves the unreadable value as it is.
+
+        An unknown state, which this overwrites, is kept in the error's message. Returns the state that it had, None for
+        an unknown one. A task that is final already stays as it is.
+        """
+        row = self._row(task_id, is_locked=True)
+        if row.status in _FINAL:
+            return TaskStatus(row.status)
+        changes: dict[str, object] = {"status": TaskStatus.FAILED.value, "lease_token": None, "not_before": None}
+        errors = _with_bad_record(row, now)
+        if errors is not None:
+            changes["errors"] = errors
+        self._connection.execute(update(tasks).where(tasks.c.id == task_id).values(changes))
+        self.add_event(task_id, FAILED, {"code": BadRecordError.code, "message": BadRecordError.default_message}, now)
+        return _known_status(row)
+
+
+def _with_bad_record(row: Row, now: datetime) -> str | None:
+    """The row's errors and one more, as text; None when the errors are what cannot be read."""
+    error = BadRecordError()
+    found = "" if row.status in _STATES else f" Its state was {row.status!r}."
+    try:
+        earlier = records.errors_of(row.errors)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return records.errors_text((*earlier, ErrorInfo(error.code, error.message + found, now)))
+
+
+def _known_status(row: Row) -> TaskStatus | None:
+    return TaskStatus(row.status) if row.status in _STATES else None
+
+
+def _conditions(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
+    if wanted.status is not None:
+        yield tasks.c.status == wanted.status.value
+    if wanted.model is not None:
+        yield tasks.c.model == wanted.model
+    if wanted.cursor is not None:
+        yield tasks.c.seq < _seq_of(wanted.cursor)
+    if wanted.query:
+        if len(wanted.query) > MAX_QUERY_CHARACTERS:
+            raise InvalidOptionError(f"q must have at most {MAX_QUERY_CHARACTERS} characters.", field="q")
+        if "\0" in wanted.query:  # SQLite would take it for the end of the pattern, and find everything
+            raise InvalidOptionError("q must not contain a NUL.", field="q")
+        has_text = task_texts.c.folded_text.contains(records.folded(wanted.query), autoescape=True)
+        yield exists().where(task_texts.c.task_id == tasks.c.id, has_text)
+
+
+def _cursor_of(seq: int) -> str:
+    return urlsafe_b64encode(f"before {seq}".encode()).decode().rstrip("=")
+
+
+def _seq_of(cursor: str) -> int:
+    """Raises InvalidOptionError for what is no cursor of ours."""
+    try:
+        word, number = urlsafe_b64decode(cursor.encode("ascii") + b"==").decode("ascii").split(" ")
+        seq = int(number)
+    except ValueError as error:
+        raise InvalidOptionError("cursor is not one that this server gave out.", field="cursor") from error
+    if word != "before" or _cursor_of(seq) != cursor or not 0 <= seq < 2**63:
+        raise InvalidOptionError("cursor is not one that this server gave out.", field="cursor")
+    return seq

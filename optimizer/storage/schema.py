@@ -1,0 +1,135 @@
+"""The database's tables. A change here needs a migration in migrations/versions and a new SCHEMA_REVISION.
+
+Times are ISO 8601 text in UTC and documents are JSON text, both decoded row by row in `records`, so that one damaged
+value costs one task and not the page that it is on.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_REVISION = "0002"
+
+metadata = MetaData()
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("options", Text, nullable=False),  # TaskOptions as JSON
+    Column("model", String(64), nullable=False),  # of the options, to filter by
+    Column("priority", Integer, nullable=False),
+    Column("requested_device", String(32), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("language", String(16)),
+    Column("audio_seconds", Double),
+    Column("progress", Double, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("interrupts", Integer, nullable=False),
+    Column("uncharged", Integer, nullable=False),
+    Column("device", String(32)),
+    Column("lease_token", String(64)),
+    Column("lease_owner", String(64)),
+    Column("not_before", String(40)),
+    Column("windows_done", Integer, nullable=False),
+    Column("estimated_bytes", BigInteger),
+    Column("peak_bytes", BigInteger),
+    Column("errors", Text, nullable=False),  # a JSON list of ErrorInfo that only grows
+    Column("started_at", String(40)),
+    Column("finished_at", String(40)),
+    Column("result_sha256", String(64)),
+    Column("idempotency_key", Text),
+    Column("owner", String(64), nullable=False, server_default=""),  # whose it is: see web/http/owner.py
+    UniqueConstraint("seq", name="uq_tasks_seq"),
+    UniqueConstraint("idempotency_key", name="uq_tasks_idempotency_key"),
+    Index("ix_tasks_status_seq", "status", "seq"),  # counts, pages of one state, the waiting at start
+    Index("ix_tasks_model_seq", "model", "seq"),
+)
+
+# What the search looks through: name and text, folded. Apart from `tasks`, so that lists never read whole transcripts.
+task_texts = Table(
+    "task_texts",
+    metadata,
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("folded_text", Text, nullable=False),
+)
+
+# One row per finished window, written once: a long recording is not rewritten at each of its windows.
+windows = Table(
+    "windows",
+    metadata,
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("window_index", Integer, nullable=False),
+    Column("segments", Text, nullable=False),  # a JSON list of Segment
+    Column("checkpoint", Text, nullable=False),  # Checkpoint as JSON
+    PrimaryKeyConstraint("task_id", "window_index", name="pk_windows"),
+)
+
+# One row: the last `seq` given out. A counter, because max(seq) would give a deleted task's number out again.
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("last_seq", BigInteger, nullable=False),
+)
+
+# A task's timeline: what happened to it, and when. Written in the transaction that made it happen, where there is one.
+task_events = Table(
+    "task_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("code", String(32), nullable=False),
+    Column("data", Text, nullable=False),  # the event's figures as a JSON object
+    Index("ix_task_events_task", "task_id", "id"),
+)
+
+# What the system decided and changed, newest last; old rows are removed. at: seconds since 1970, as in `samples`.
+system_events = Table(
+    "system_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("data", Text, nullable=False),
+    Index("ix_system_events_at", "at"),
+)
+
+# The monitor's samples of a week, thinned with age. span_seconds: how much time a row stands for.
+samples = Table(
+    "samples",
+    metadata,
+    Column("at", Double, primary_key=True),
+    Column("span_seconds", Double, nullable=False),
+    Column("data", Text, nullable=False),
+)
+
+# What was learned from measurements and is wanted again after a restart: memory, speeds, the error of forecasts.
+learned = Table(
+    "learned",
+    metadata,
+    Column("name", String(160), primary_key=True),
+    Column("value", Text, nullable=False),  # JSON
+    Column("updated_at", String(40), nullable=False),
+)

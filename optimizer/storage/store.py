@@ -1,0 +1,119 @@
+"""TaskStore: the durable truth about every task. Queue order, memory ledger and devices' slots are rebuilt from it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from errors import DatabaseDamagedError, TranscriptionServerError
+from optimizer.common.atomic_files import PRIVATE_FILE
+from optimizer.storage.database import Database, check_sqlite_file, database_url
+from optimizer.storage.migrate import Migrator
+from optimizer.storage.repository import TaskReader, TaskWriter
+
+log = logging.getLogger(__name__)
+
+_KEPT_FOLDERS = ("media", "transcripts")
+
+
+class TaskStore:
+    """Transactions over the tasks. Making one touches nothing; `open` once, then any thread.
+
+    The data folder's lock must be held: a second server would undo this one's recovery.
+    """
+
+    def __init__(self, data_dir: Path, url: str = "") -> None:
+        """url: an SQLAlchemy address; empty for SQLite in `data_dir`. Raises InvalidSettingsError."""
+        address = database_url(url, data_dir)
+        self._data_dir = data_dir
+        self._database = Database(address)
+        self._file = Path(str(address.database)) if self._database.is_sqlite else None
+
+    def open(self) -> None:
+        """Checks the whole database and brings its tables to this version.
+
+        Raises DatabaseDamagedError, which leaves the file as it was and says how to restore it; DiskFullError,
+        StoreBusyError.
+        """
+        try:
+            if self._file is not None:
+                self._check_file(self._file)
+            Migrator(self._database, self._file).run()
+            self._check_writable()
+        except DatabaseDamagedError as error:
+            self.close()
+            raise DatabaseDamagedError(f"{error.message} {self._advice()}") from error
+
+    def close(self) -> None:
+        """Harmless when repeated."""
+        self._database.close()
+
+    @property
+    def database(self) -> Database:
+        """For what else is kept there, each in a file of its own: history, timelines, what was learned."""
+        return self._database
+
+    @contextmanager
+    def reading(self) -> Iterator[TaskReader]:
+        """One consistent view. Raises StoreBusyError, DatabaseDamagedError."""
+        with self._database.reading() as connection:
+            yield TaskReader(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[TaskWriter]:
+        """The one writer at this moment: everything is committed at the end, or nothing when the block raises.
+
+        Raises StoreBusyError after 5 s behind another writer, DiskFullError, DatabaseDamagedError.
+        """
+        with self._database.writing() as connection:
+            yield TaskWriter(connection)
+
+    def problem(self) -> str | None:
+        """Why tasks cannot be stored at the moment, or None. May wait 5 s."""
+        try:
+            self._check_writable()
+        except TranscriptionServerError as error:
+            return error.message
+        return None
+
+    def ids(self) -> set[str]:
+        """Of every task."""
+        with self.reading() as rows:
+            return rows.ids()
+
+    def forget_deleted(self) -> bool:
+        """Empties SQLite's log, where deleted rows may still stand. False when someone is in the way; try later."""
+        return self._database.truncate_wal()
+
+    def _check_writable(self) -> None:
+        with self._database.writing():
+            pass
+
+    def _check_file(self, file: Path) -> None:
+        if file.exists() and file.stat().st_size:
+            check_sqlite_file(file)
+            return
+        if any(self._folder_has_files(name) for name in _KEPT_FOLDERS):
+            raise DatabaseDamagedError("The database is missing, but there are uploads or transcripts that it knew.")
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives its log the same mode as the database.
+        os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE))
+        log.info("event=database_created")
+
+    def _folder_has_files(self, name: str) -> bool:
+        folder = self._data_dir / name
+        return folder.is_dir() and next(folder.iterdir(), None) is not None
+
+    def _advice(self) -> str:
+        if self._file is None:
+            return "Nothing was changed."
+        name = self._file.name
+        backups = sorted(path.name for path in self._file.parent.glob(f"{name}.before-*") if path.suffix != ".tmp")
+        restore = f"cp {backups[-1]} {name}" if backups else f"sqlite3 damaged.db .recover | sqlite3 {name}"
+        return (
+            f"{name} was left as it is. To restore it, go into the data folder, move {name}, {name}-wal and {name}-shm "
+            f"aside (mv {name} damaged.db), then run: {restore}"
+        )

@@ -1,0 +1,220 @@
+"""A task's files: the upload, its samples, its transcript. Names hold the task's id and nothing that a user chose.
+
+    DATA_DIR/
+      incoming/<id>.part      an upload while it arrives
+      media/<id>              the upload
+      audio/<id>.pcm          16 kHz mono s16le, made from it; can be made again
+      transcripts/<id>.json   the result
+      lock                    held by the one server that may work here
+
+Every file becomes visible under its name only when it is complete and synced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from errors import DiskFullError, FileMissingError, StartError
+from optimizer.common.atomic_files import PRIVATE_FOLDER, sync_folder, write_durably
+from optimizer.common.failpoints import failpoint
+from optimizer.storage.data_lock import DataLock
+from optimizer.storage.upload_file import Upload
+from whisper_core.text.transcript import Transcript
+
+__all__ = ["SweepReport", "TaskFiles", "Upload"]
+
+log = logging.getLogger(__name__)
+
+PART_LIFETIME = timedelta(hours=24)
+_FOLDERS = ("incoming", "media", "audio", "transcripts")
+_TASK_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """removed: files taken away, by their name below the root. The others are task ids, and nothing was done to them.
+
+    media_without_row: an upload that no task knows. rows_without_media: a task whose upload is gone.
+    transcripts_without_row: a result that no task knows.
+    """
+
+    removed: tuple[str, ...] = ()
+    media_without_row: tuple[str, ...] = ()
+    rows_without_media: tuple[str, ...] = ()
+    transcripts_without_row: tuple[str, ...] = ()
+
+
+class TaskFiles:
+    """Making one touches nothing; `acquire_lock` makes the folders. Any thread, one at a time for one task's files."""
+
+    def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
+        """min_free_bytes: what uploads leave free on the disk."""
+        self.root = root
+        self._min_free_bytes = min_free_bytes
+        self._lock = DataLock(root / "lock")
+
+    def prepare(self) -> None:
+        """Makes the folders, for this user only. Raises StartError when one is a link or no folder."""
+        self.root.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        for name in _FOLDERS:
+            folder = self.root / name
+            with suppress(FileExistsError):
+                folder.mkdir(mode=PRIVATE_FOLDER)
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                raise StartError(f"{name} in the data folder must be a folder of its own, not a link to another place.")
+        sync_folder(self.root)
+
+    def acquire_lock(self) -> None:
+        """Makes this process the data folder's only server. Raises DataFolderInUseError, StartError."""
+        self.prepare()
+        self._lock.acquire()
+
+    def release_lock(self) -> None:
+        self._lock.release()
+
+    def begin_upload(self, task_id: str, *, expected_bytes: int = 0, max_bytes: int | None = None) -> Upload:
+        """Where one upload is written. expected_bytes: what the client announced.
+
+        Raises DiskFullError when that would take the disk below its floor.
+        """
+        failpoint("upload.begin")
+        if not self._has_room(expected_bytes):
+            raise DiskFullError()
+        return Upload(
+            task_id, self._part_path(task_id), self.media_path(task_id), max_bytes=max_bytes, has_room=self._has_room
+        )
+
+    def media_path(self, task_id: str) -> Path:
+        return self.root / "media" / _checked(task_id)
+
+    def audio_path(self, task_id: str) -> Path:
+        return self.root / "audio" / f"{_checked(task_id)}.pcm"
+
+    def has_audio(self, task_id: str) -> bool:
+        """Whether the task's samples are there."""
+        return _is_plain_file(self.audio_path(task_id))
+
+    def find_media(self, task_id: str) -> Path:
+        """The upload, to be read. Raises FileMissingError when it is gone, or is not the plain file that we wrote."""
+        path = self.media_path(task_id)
+        if not _is_plain_file(path):
+            raise FileMissingError()
+        return path
+
+    def write_transcript(self, task_id: str, transcript: Transcript) -> str:
+        """Keeps the result, safe from a power cut, and returns the file's sha256 in hex. Raises DiskFullError."""
+        data = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
+        write_durably(self._transcript_path(task_id), data, steps="transcript")
+        return hashlib.sha256(data).hexdigest()
+
+    def read_transcript(self, task_id: str, sha256: str | None = None) -> Transcript:
+        """The result. sha256: what it must have.
+
+        Raises FileMissingError when it is gone, unreadable or altered; the log says which.
+        """
+        try:
+            data = _read_no_follow(self._transcript_path(task_id))
+            if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+                raise ValueError("its checksum is not the recorded one")
+            return Transcript.from_dict(json.loads(data))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("task=%s event=transcript_unreadable reason=%s", task_id, type(error).__name__)
+            raise FileMissingError() from error
+
+    def delete(self, task_id: str) -> None:
+        """Removes every file of the task. Harmless when there is none, and while one is open for a download."""
+        failpoint("files.before_delete")
+        for path in self._all_paths(task_id):
+            path.unlink(missing_ok=True)
+            failpoint("files.deleting")
+        failpoint("files.deleted")
+
+    def delete_audio(self, task_id: str) -> None:
+        """Removes the samples, a task's largest file, once it needs them no more. Harmless when there are none."""
+        self.audio_path(task_id).unlink(missing_ok=True)
+
+    def delete_transcript(self, task_id: str) -> None:
+        """Removes a result that came too late to count. Harmless when there is none."""
+        self._transcript_path(task_id).unlink(missing_ok=True)
+
+    def sweep(self, known_ids: Set[str], now: datetime) -> SweepReport:
+        """Clears what a crash left, when nothing runs yet. known_ids: of every task in the store. now: wall time, UTC.
+
+        Removes half-written files, uploads that stopped arriving 24 h ago, and samples of unknown tasks (they can be
+        made again). Uploads and transcripts that no task knows are reported only: they may be all that somebody has.
+        """
+        removed = tuple(sorted(self._remove_leftovers(known_ids, now - PART_LIFETIME)))
+        media = {path.name for path in (self.root / "media").iterdir()}
+        transcripts = {path.stem for path in (self.root / "transcripts").iterdir()}
+        return SweepReport(
+            removed=removed,
+            media_without_row=tuple(sorted(media - known_ids)),
+            rows_without_media=tuple(sorted(known_ids - media)),
+            transcripts_without_row=tuple(sorted(transcripts - known_ids)),
+        )
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+    def _has_room(self, nbytes: int) -> bool:
+        return self.free_bytes() - nbytes >= self._min_free_bytes
+
+    def _part_path(self, task_id: str) -> Path:
+        return self.root / "incoming" / f"{_checked(task_id)}.part"
+
+    def _transcript_path(self, task_id: str) -> Path:
+        return self.root / "transcripts" / f"{_checked(task_id)}.json"
+
+    def _all_paths(self, task_id: str) -> Iterator[Path]:
+        yield self._part_path(task_id)
+        yield self.media_path(task_id)
+        for path in (self.audio_path(task_id), self._transcript_path(task_id)):
+            yield path
+            yield path.with_name(path.name + ".tmp")
+
+    def _remove_leftovers(self, known_ids: Set[str], oldest_part: datetime) -> Iterator[str]:
+        for path in self._leftovers(known_ids, oldest_part.timestamp()):
+            path.unlink()
+            name = str(path.relative_to(self.root))
+            log.info("event=swept file=%s", name)
+            yield name
+
+    def _leftovers(self, known_ids: Set[str], oldest_part: float) -> Iterator[Path]:
+        for folder in (self.root, *(self.root / name for name in _FOLDERS)):
+            yield from folder.glob("*.tmp")
+        for part in (self.root / "incoming").glob("*.part"):
+            if part.lstat().st_mtime < oldest_part:
+                yield part
+        for samples in (self.root / "audio").glob("*.pcm"):
+            if samples.stem not in known_ids:
+                yield samples
+
+
+def _checked(task_id: str) -> str:
+    """The id, when it can only be a file's name. Raises FileMissingError: no other id ever had a file."""
+    if not _TASK_ID.fullmatch(task_id):
+        raise FileMissingError()
+    return task_id
+
+
+def _is_plain_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _read_no_follow(path: Path) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        return file.read()

@@ -1,0 +1,144 @@
+"""One file on its way in: written once, hashed and counted on the way, and ours only when `commit` returns."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from errors import DiskFullError, FileTooLargeError
+from optimizer.common.atomic_files import create_private, disk_errors, publish, write_all
+from optimizer.common.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+SPACE_CHECK_BYTES = 16 * 1024 * 1024  # how much may be written between two looks at the free space
+
+
+class Upload(io.RawIOBase):
+    """A binary stream that werkzeug's form parser can write into (its `stream_factory`), then seek and read.
+
+    Writes always go to the end, whatever was read before. Unbuffered: the parser writes 64 KB at a time. Belongs to
+    one thread at a time. Closing it without `commit` discards it, and so does losing the last reference to it.
+    """
+
+    def __init__(
+        self, task_id: str, part: Path, final: Path, *, max_bytes: int | None, has_room: Callable[[int], bool]
+    ) -> None:
+        """part: created here, private. has_room: whether that many bytes more leave the disk its floor."""
+        super().__init__()
+        self.task_id = task_id
+        self.size = 0
+        self._part = part
+        self._final = final
+        self._max_bytes = max_bytes
+        self._has_room = has_room
+        self._hash = hashlib.sha256()
+        self._position = 0
+        self._is_committed = False
+        self._descriptor = -1
+        with disk_errors():
+            self._descriptor = create_private(part)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what was written so far."""
+        return self._hash.hexdigest()
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Takes all of `data`. Raises FileTooLargeError, DiskFullError; the upload is discarded then."""
+        view = memoryview(data).cast("B")
+        try:
+            self._refuse_when_full(view.nbytes)
+            failpoint("upload.write")
+            with disk_errors():
+                write_all(self._open_descriptor(), view)
+        except (DiskFullError, FileTooLargeError):
+            self.discard()
+            raise
+        self._hash.update(view)
+        self.size += view.nbytes
+        return view.nbytes
+
+    def commit(self) -> None:
+        """Makes it the task's media file, safe from a power cut. Raises DiskFullError, and keeps nothing then."""
+        descriptor = self._open_descriptor()
+        try:
+            with disk_errors():
+                failpoint("upload.before_sync")
+                os.fsync(descriptor)
+                publish(self._part, self._final, steps="upload")
+        except DiskFullError:
+            self.discard()
+            raise
+        self._is_committed = True
+        failpoint("upload.committed")
+
+    def discard(self) -> None:
+        """Closes it and removes what was written, committed or not. Harmless when repeated."""
+        self._close_descriptor()
+        for path in (self._part, self._final):
+            with suppress(FileNotFoundError):
+                path.unlink()
+        self._is_committed = False
+        super().close()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        if self._is_committed:
+            self._close_descriptor()
+            super().close()
+        elif self._descriptor >= 0:
+            self.discard()
+        else:
+            super().close()
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        count = os.preadv(self._open_descriptor(), [view], self._position)
+        self._position += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        if start + offset < 0:
+            raise ValueError("negative seek position")
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return not self._is_committed
+
+    def seekable(self) -> bool:
+        return True
+
+    def _refuse_when_full(self, nbytes: int) -> None:
+        if self._is_committed:
+            raise ValueError("a committed upload takes no more bytes")
+        if self._max_bytes is not None and self.size + nbytes > self._max_bytes:
+            raise FileTooLargeError()
+        is_check_due = self.size // SPACE_CHECK_BYTES != (self.size + nbytes) // SPACE_CHECK_BYTES
+        if is_check_due and not self._has_room(nbytes):
+            raise DiskFullError()
+
+    def _open_descriptor(self) -> int:
+        if self._descriptor < 0:
+            raise ValueError("the upload is closed")
+        return self._descriptor
+
+    def _close_descriptor(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

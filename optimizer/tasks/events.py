@@ -1,0 +1,50 @@
+"""What the system tells those who listen to it; the live feed is one of them.
+
+Listeners are called from the thread in which the event happened, so they must only take note of it and return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Union
+
+from whisper_core.text.transcript import Segment
+
+
+@dataclass(frozen=True)
+class TaskChanged:
+    """The task's state, order or options changed; whoever shows it should read it again."""
+
+    task_id: str
+
+
+@dataclass(frozen=True)
+class TaskDeleted:
+    task_id: str
+
+
+@dataclass(frozen=True)
+class WindowFinished:
+    """seq: the task's windows done, counted over all its attempts. first_segment: how many segments came before.
+
+    speed: seconds of audio per second, or None before there is a measurement.
+    """
+
+    task_id: str
+    seq: int
+    progress: float
+    audio_done_seconds: float
+    speed: float | None
+    eta_seconds: float | None
+    first_segment: int
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class SystemChanged:
+    """Devices, memory, models or counts changed; sent freely, the live feed thins it out."""
+
+
+Event = Union[TaskChanged, TaskDeleted, WindowFinished, SystemChanged]
+Listener = Callable[[Event], None]

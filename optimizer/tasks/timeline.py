@@ -1,0 +1,207 @@
+"""A task's own timeline: what happened to it, when, and how that reads.
+
+Events are written in the transaction that makes them happen; what a task went through before timelines were kept is
+told from its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
+
+UPLOADED = "uploaded"
+DECODED = "decoded"
+STARTED = "started"
+GAVE_WAY = "gave_way"
+MEMORY = "memory"
+INTERRUPTED = "interrupted"
+RETRYING = "retrying"
+PRIORITISED = "prioritised"
+COMPLETED = "completed"
+FAILED = "failed"
+CANCELLED = "cancelled"
+RESTARTED = "restarted"
+
+GIVEN_BACK = "given_back"  # the code of an interrupt that was nobody's fault: a stop, or room for something else
+
+
+@dataclass(frozen=True)
+class TaskEvent:
+    """data: the event's figures by name, as docs/api.md lists them by code."""
+
+    at: datetime
+    code: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """One English sentence."""
+        words = _WORDS.get(self.code)
+        try:
+            return self.code.replace("_", " ").capitalize() + "." if words is None else words(self.data)
+        except (KeyError, TypeError, ValueError):  # written by another version of the server
+            return self.code.replace("_", " ").capitalize() + "."
+
+
+def timeline_of(task: Task, events: Sequence[TaskEvent]) -> list[TaskEvent]:
+    """Oldest first; of a task that is older than its timeline, what its row still tells."""
+    return list(events) if events else list(_told_by_row(task))
+
+
+def started_data(task: Task, note: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
+    """Of a task as it was just claimed. note: what the scheduler has to say, such as `reason`."""
+    data: dict[str, Any] = {"device": task.device, "model": task.options.model, "attempt": task.attempt}
+    if task.progress > 0:
+        data["progress"] = round(task.progress, 4)
+    if task.attempt == 1:
+        data["waited_seconds"] = round(max(0.0, (now - task.created_at).total_seconds()), 3)
+    return {**data, **(note or {})}
+
+
+def completed_data(task: Task, events: Sequence[TaskEvent], now: datetime) -> dict[str, Any]:
+    """Of a task that its last attempt has just completed. speed: seconds of sound done in a second of that attempt."""
+    if task.started_at is None:
+        return {}
+    seconds = max(0.0, (now - task.started_at).total_seconds())
+    data = {"seconds": round(seconds, 3)}
+    if seconds > 0 and task.audio_seconds:
+        done_before = next(
+            (event.data.get("progress", 0.0) for event in reversed(events) if event.code == STARTED), 0.0
+        )
+        data["speed"] = round(task.audio_seconds * (1 - done_before) / seconds, 3)
+    return data
+
+
+def given_back_entry(
+    after: Task, error: ErrorInfo | None, gave_way_to: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Code and figures for an attempt that ended through no fault of the task's. after: the task as it left it."""
+    if after.status is TaskStatus.FAILED and after.error is not None:
+        return FAILED, {"code": after.error.code, "message": after.error.message}
+    if gave_way_to is not None:
+        return GAVE_WAY, {"to_task": gave_way_to, "progress": round(after.progress, 4)}
+    return INTERRUPTED, {"code": GIVEN_BACK if error is None else error.code}
+
+
+def _told_by_row(task: Task) -> Iterator[TaskEvent]:
+    yield TaskEvent(task.created_at, UPLOADED, {"size_bytes": task.size_bytes})
+    if task.started_at is not None:
+        yield TaskEvent(task.started_at, STARTED, started_data(task.with_(progress=0.0), None, task.started_at))
+    if task.finished_at is None:
+        return
+    match task.status:
+        case TaskStatus.COMPLETED:
+            yield TaskEvent(task.finished_at, COMPLETED, completed_data(task, (), task.finished_at))
+        case TaskStatus.FAILED if task.error is not None:
+            yield TaskEvent(task.finished_at, FAILED, {"code": task.error.code, "message": task.error.message})
+        case TaskStatus.CANCELLED:
+            yield TaskEvent(task.finished_at, CANCELLED)
+
+
+# --- words -------------------------------------------------------------------------------------------------------
+
+_WHY = {
+    "shortest": "it had the least work left",
+    "starving": "it had waited longest",
+    "together": "its model had the round",
+    "resident_model": "its model was loaded",
+    "only_one_that_fits": "it was the one that fitted",
+    "arrival": "it was next",
+}
+_MEMORY_STEPS = {
+    "batch_shrunk": "Memory ran out, so fewer windows are worked on at the same time.",
+    "model_evicted": "Memory ran out, so a model that was idle left it.",
+    "moved_to_cpu": "Memory ran out, so the task goes on on the CPU.",
+    "waits": "Memory ran out, so the task waits until there is more.",
+}
+
+
+def _uploaded(data: Mapping[str, Any]) -> str:
+    return f"Uploaded, {data['size_bytes'] / 1e6:.1f} MB." if "size_bytes" in data else "Uploaded."
+
+
+def _decoded(data: Mapping[str, Any]) -> str:
+    return f"Its sound was read: {duration(data['audio_seconds'])}."
+
+
+def _started(data: Mapping[str, Any]) -> str:
+    begun = f"Started on {data['device']} with {data['model']}"
+    if data.get("attempt", 1) > 1:
+        begun += f", attempt {data['attempt']}"
+    if data.get("progress"):
+        begun += f", from {data['progress']:.0%} on"
+    if "waited_seconds" in data:
+        begun += f", after {duration(data['waited_seconds'])} of waiting"
+    reason = data.get("reason")
+    return f"{begun}: {_WHY.get(reason, reason)}." if reason else f"{begun}."
+
+
+def _gave_way(data: Mapping[str, Any]) -> str:
+    done = f" at {data['progress']:.0%}" if "progress" in data else ""
+    return f"Stepped aside{done} for a task that is shorter or more urgent; nothing is lost."
+
+
+def _memory(data: Mapping[str, Any]) -> str:
+    return _MEMORY_STEPS.get(data["step"], f"Memory ran out: {data['step']}.")
+
+
+def _interrupted(data: Mapping[str, Any]) -> str:
+    if data.get("code") == GIVEN_BACK:
+        return "Stopped on the way; it goes on behind its last finished window."
+    return f"Interrupted ({data['code']}); it goes on behind its last finished window."
+
+
+def _retrying(data: Mapping[str, Any]) -> str:
+    return f"The attempt failed: {_sentence(data['message'])} Next try in {duration(data['delay_seconds'])}."
+
+
+def _prioritised(data: Mapping[str, Any]) -> str:
+    return f"Its priority was set to {data['priority']}."
+
+
+def _completed(data: Mapping[str, Any]) -> str:
+    if "seconds" not in data:
+        return "Done."
+    speed = f", {data['speed']:.1f} times as fast as it plays" if "speed" in data else ""
+    return f"Done after {duration(data['seconds'])}{speed}."
+
+
+def _failed(data: Mapping[str, Any]) -> str:
+    return f"Failed: {_sentence(data['message'])}"
+
+
+_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    UPLOADED: _uploaded,
+    DECODED: _decoded,
+    STARTED: _started,
+    GAVE_WAY: _gave_way,
+    MEMORY: _memory,
+    INTERRUPTED: _interrupted,
+    RETRYING: _retrying,
+    PRIORITISED: _prioritised,
+    COMPLETED: _completed,
+    FAILED: _failed,
+    CANCELLED: lambda _: "Cancelled.",
+    RESTARTED: lambda _: "Started over by hand.",
+}
+
+
+def _sentence(message: str) -> str:
+    return message if message.endswith((".", "!", "?")) else f"{message}."
+
+
+def duration(seconds: float) -> str:
+    """As people say it: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

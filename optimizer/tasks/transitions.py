@@ -1,0 +1,141 @@
+"""A task's life as pure functions: the task before, what happened, the task after. Who may call which, and when, is the
+queue manager's business; it is the only caller.
+
+    pending -> processing -> completed | failed | cancelled
+                  |  ^
+                  v  | (after the delay, as pending)
+               retrying
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from errors import OutOfMemoryError, PoisonTaskError
+from optimizer.tasks.task import CPU_DEVICE, ErrorInfo, Task, TaskStatus
+from whisper_core.text.transcript import WindowResult
+
+MAX_INTERRUPTS = 3
+MAX_KEPT_IN_A_ROW = 20  # errors for want of memory, which may go on for days; the timeline has all of them
+
+
+def claimed(task: Task, *, device: str, estimated_bytes: int, owner: str, token: str, now: datetime) -> Task:
+    return task.with_(
+        status=TaskStatus.PROCESSING,
+        attempt=task.attempt + 1,
+        device=device,
+        estimated_bytes=estimated_bytes,
+        peak_bytes=None,
+        lease_token=token,
+        lease_owner=owner,
+        started_at=now,
+    )
+
+
+def window_saved(task: Task, window: WindowResult) -> Task:
+    checkpoint = window.checkpoint
+    done = checkpoint.seek / checkpoint.content_frames if checkpoint.content_frames > 0 else 1.0
+    # A task that got on is not what stopped the server before: only interrupts at one and the same window add up.
+    return task.with_(
+        windows_done=window.index + 1,
+        progress=min(max(done, 0.0), 1.0),
+        language=checkpoint.language,
+        interrupts=0,
+    )
+
+
+def completed(task: Task, *, language: str, result_sha256: str, peak_bytes: int | None, now: datetime) -> Task:
+    return _released(
+        task,
+        status=TaskStatus.COMPLETED,
+        progress=1.0,
+        language=language,
+        result_sha256=result_sha256,
+        peak_bytes=peak_bytes,
+        finished_at=now,
+    )
+
+
+def failed(task: Task, error: ErrorInfo, now: datetime) -> Task:
+    return _released(_with_error(task, error, now), status=TaskStatus.FAILED, finished_at=now)
+
+
+def sent_to_the_back(task: Task, error: ErrorInfo, *, seq: int, delay_s: float, now: datetime) -> Task:
+    """After a failed attempt. delay_s: how long it waits at least. Its windows stay: the next attempt goes on there."""
+    waits = _released(_with_error(task, error, now), status=TaskStatus.RETRYING, seq=seq)
+    return waits.with_(not_before=now + timedelta(seconds=delay_s))
+
+
+def due(task: Task) -> Task:
+    return task.with_(status=TaskStatus.PENDING, not_before=None)
+
+
+def given_back(task: Task, error: ErrorInfo | None, *, is_interrupt: bool, now: datetime) -> Task:
+    """Pending again in its old place, the attempt not charged. The third interrupt makes the task poison: failed."""
+    task = task if error is None else _with_error(task, error, now)
+    interrupts = task.interrupts + is_interrupt
+    task = task.with_(uncharged=task.uncharged + 1, interrupts=interrupts)
+    if is_interrupt and interrupts >= MAX_INTERRUPTS:
+        return failed(task, ErrorInfo(PoisonTaskError.code, PoisonTaskError.default_message), now)
+    return _released(task, status=TaskStatus.PENDING)
+
+
+def times_short_of_memory(task: Task) -> int:
+    """Attempts in a row that ended for want of memory, the running one included."""
+    count, attempt = 1, task.attempt
+    for error in reversed(task.errors):
+        if error.code != OutOfMemoryError.code or error.attempt >= attempt:  # from before it was started over
+            break
+        count, attempt = count + 1, error.attempt
+    return count
+
+
+def waits_for_memory(task: Task, error: ErrorInfo, *, delay_s: float, now: datetime) -> Task:
+    """In its old place, the attempt not charged. delay_s: how long it waits at least."""
+    waits = _released(_short_of_memory(task, error, now), status=TaskStatus.RETRYING)
+    return waits.with_(not_before=now + timedelta(seconds=delay_s))
+
+
+def moved_to_cpu(task: Task, error: ErrorInfo, now: datetime) -> Task:
+    """Pending in its old place, the attempt not charged; from now on it wants the CPU."""
+    moved = _short_of_memory(task, error, now)
+    return _released(moved, status=TaskStatus.PENDING, requested_device=CPU_DEVICE)
+
+
+def cancelled(task: Task, now: datetime) -> Task:
+    return _released(task, status=TaskStatus.CANCELLED, finished_at=now)
+
+
+def started_over(task: Task, *, seq: int) -> Task:
+    """By hand: as if it had just come, so it is prepared again (its samples went when it ended); its errors stay."""
+    return replace(
+        task,
+        status=TaskStatus.PENDING,
+        seq=seq,
+        attempt=0,
+        interrupts=0,
+        uncharged=0,
+        windows_done=0,
+        progress=0.0,
+        audio_seconds=None,
+        language=None,
+        device=None,
+        estimated_bytes=None,
+        peak_bytes=None,
+        started_at=None,
+        finished_at=None,
+    )
+
+
+def _released(task: Task, **changes: object) -> Task:
+    return task.with_(lease_token=None, lease_owner=None, not_before=None, **changes)
+
+
+def _short_of_memory(task: Task, error: ErrorInfo, now: datetime) -> Task:
+    is_kept = times_short_of_memory(task) <= MAX_KEPT_IN_A_ROW
+    return (_with_error(task, error, now) if is_kept else task).with_(uncharged=task.uncharged + 1)
+
+
+def _with_error(task: Task, error: ErrorInfo, now: datetime) -> Task:
+    return task.with_(errors=(*task.errors, replace(error, at=error.at or now, attempt=task.attempt)))

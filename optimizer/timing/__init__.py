@@ -1,0 +1,1 @@
+"""How long tasks take: measured speeds, and what they say of tasks to come."""

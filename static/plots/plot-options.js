@@ -1,0 +1,103 @@
+/**
+ * uPlot's options for one plot of the System view. Colours are functions, which uPlot calls whenever it draws.
+ *
+ * A curve is {key, label, colour: {token, alpha}, values, drawnValues?, kind, isOver?, dash?}. `values` are what is said of
+ * it, `drawnValues` where its line runs (on top of others). kind: 'line', 'area' (lightly filled to the ground) or 'band'
+ * (filled; isOver: down to the curve before it, else to the ground).
+ */
+import { formatTime } from '../text/i18n.js'
+import { drawn } from './colours.js'
+import { lonely } from './stacking.js'
+
+export const SYNC_KEY = 'system'
+const DAY_S = 86400
+/** Seconds that are shown at least, so that the first samples of a server are not stretched over the whole width. */
+const SHORTEST_S = 120
+const FILL_STRENGTH = { area: 0.16, band: 0.85 }
+const Y_AXIS_WIDTH = 62
+const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
+
+/** Steps of an axis of seconds that read as round lengths of time. */
+export const SPAN_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]
+
+/** Steps of an axis of whole things. */
+export const COUNT_STEPS = [1, 2, 5].flatMap((first) => [1, 10, 100, 1e3, 1e4, 1e5].map((power) => first * power)).sort((a, b) => a - b)
+
+/** steps: the distances of lines across that may be chosen, or undefined. hooks: {onDraw(uplot), onCursor(uplot)}. */
+export function plotOptions({ width, height, curves, format, steps, rangeSeconds, hooks }) {
+  return {
+    width,
+    height,
+    padding: [10, 22, 0, 0],
+    legend: { show: false },
+    cursor: {
+      y: false,
+      drag: { x: false, y: false },
+      sync: { key: SYNC_KEY, setSeries: false },
+      points: { size: 8, width: 1.5, stroke: () => drawn({ token: '--surface', alpha: 1 }), fill: (plot, index) => drawn(curves[index - 1].colour) },
+    },
+    scales: { x: { time: true, range: (plot) => timeRange(plot.data[0]) }, y: { range: (plot, least, most) => [0, niceTop(most)] } },
+    axes: [xAxis(rangeSeconds), yAxis(format, steps)],
+    series: [{}, ...curves.map(seriesOf)],
+    bands: curves.flatMap((curve, index) => (curve.isOver ? [{ series: [index + 1, index], fill: () => drawn(curve.colour, FILL_STRENGTH[curve.kind]) }] : [])),
+    hooks: { draw: [hooks.onDraw], setCursor: [hooks.onCursor] },
+  }
+}
+
+function seriesOf({ colour, kind, dash, isOver }) {
+  const isFilled = kind !== 'line' && !isOver
+  return {
+    stroke: () => drawn(colour),
+    width: kind === 'band' ? 1 : 1.75,
+    dash,
+    points: { show: false, filter: (plot, index) => lonely(plot.data[index]), size: 5, width: 0, fill: () => drawn(colour) },
+    fill: isFilled ? () => drawn(colour, FILL_STRENGTH[kind]) : undefined,
+  }
+}
+
+/** From the first to the last moment; uPlot itself would show a whole day where there is but one. */
+function timeRange(moments) {
+  const last = moments.at(-1) ?? 0
+  return [Math.min(moments[0] ?? 0, last - SHORTEST_S), last]
+}
+
+/** A little air above the highest figure; an empty plot keeps a scale to draw. */
+const niceTop = (most) => (most > 0 ? most * 1.08 : 1)
+
+const line = (token, width = 1) => ({ stroke: () => drawn({ token, alpha: 1 }), width })
+
+function xAxis(rangeSeconds) {
+  return {
+    stroke: () => drawn({ token: '--ink-3', alpha: 1 }),
+    font: FONT,
+    size: 28,
+    gap: 6,
+    space: 70,
+    grid: { show: false },
+    ticks: { ...line('--line'), size: 4 },
+    values: (plot, moments) => moments.map((seconds) => xLabel(seconds, rangeSeconds)),
+  }
+}
+
+/** Within a day the time is enough, to the minute; at midnight, and over a week, the date says more. */
+function xLabel(seconds, rangeSeconds) {
+  if (seconds % 60 !== 0) return ''
+  const moment = new Date(seconds * 1000)
+  const isMidnight = moment.getHours() === 0 && moment.getMinutes() === 0
+  if (rangeSeconds <= DAY_S) return formatTime(seconds * 1000, { now: seconds * 1000, hasSeconds: false })
+  return formatTime(seconds * 1000, { now: 0, hasTime: !isMidnight, hasSeconds: false })
+}
+
+function yAxis(format, steps) {
+  return {
+    stroke: () => drawn({ token: '--ink-3', alpha: 1 }),
+    font: FONT,
+    size: Y_AXIS_WIDTH,
+    gap: 6,
+    space: 34,
+    grid: line('--line'),
+    ticks: { show: false },
+    incrs: steps,
+    values: (plot, values) => values.map((value) => (value === 0 ? '0' : format(value))),
+  }
+}

@@ -1,0 +1,39 @@
+/** The samples of the chosen time range, read again and again while somebody looks. */
+import { computed, signal } from '@preact/signals'
+import { fetchHistory } from '../api.js'
+import { system } from './store.js'
+import { withGaps } from '../plots/stacking.js'
+
+/** Hours that can be chosen. */
+export const RANGES = [0.25, 1, 6, 24, 168]
+const SLOWEST_S = 60
+const USUAL_INTERVAL_S = 30
+
+export const hours = signal(1)
+
+/** {samples (with gaps), changes, hours} as read last, or null. */
+export const history = signal(null)
+export const historyError = signal(null)
+
+/** Seconds until the samples are worth reading again: a new one comes every interval, but in a week it is not seen. */
+export const refreshSeconds = computed(() => {
+  const interval = system.value?.settings?.PERFORMANCE_MONITOR_INTERVAL ?? USUAL_INTERVAL_S
+  return Math.max(interval, Math.min(SLOWEST_S, hours.value * 5))
+})
+
+let readings = 0
+
+/** Only the newest call has an effect. */
+export async function readHistory() {
+  const turn = ++readings
+  const wanted = hours.peek()
+  try {
+    const { samples, changes } = await fetchHistory(wanted)
+    if (turn !== readings) return
+    history.value = { samples: withGaps(samples), changes, hours: wanted }
+    historyError.value = null
+  } catch (error) {
+    if (error.name !== 'ApiError') throw error
+    if (turn === readings) historyError.value = error
+  }
+}

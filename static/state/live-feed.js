@@ -1,0 +1,140 @@
+/**
+ * The live feed: tasks, progress and text as they come. After every connect the lists are read again and watched tasks
+ * are asked for from where they stood, so nothing is missed; while there is no connection the lists are polled.
+ */
+import { computed, effect, signal } from '@preact/signals'
+import { io } from 'socket.io-client'
+import { openId } from '../util/address.js'
+import * as store from './store.js'
+import { applySegments, segmentCount } from './transcripts.js'
+
+const POLL_MS = 5000
+const MOST_WATCHED = 24
+const POSITIONS_MS = 3000
+
+/** connecting, connected or lost. */
+export const connection = signal('connecting')
+
+const socket = io({
+  path: new URL('socket.io', globalThis.document?.baseURI ?? 'http://localhost/').pathname,
+  transports: ['websocket', 'polling'],
+  tryAllTransports: true,
+  reconnectionDelay: 500,
+  reconnectionDelayMax: 5000,
+  autoConnect: false,
+})
+
+const watched = new Set()
+
+/** Running tasks of the list, for their line of text, and the open one. */
+const wanted = computed(() => {
+  const ids = new Set(store.groups.value.running.slice(0, MOST_WATCHED).map((task) => task.id))
+  const open = openId.value && store.taskOf(openId.value)
+  if (open && !store.isFinished(open.value)) ids.add(open.value.id)
+  return ids
+})
+
+export function startLive() {
+  socket.on('connect', onConnect)
+  socket.on('disconnect', (reason) => {
+    connection.value = 'lost'
+    // The server's own goodbye is final for the client library; the page wants it back.
+    if (reason === 'io server disconnect') setTimeout(() => socket.connect(), 1000)
+  })
+  socket.on('connect_error', () => {
+    connection.value = 'lost'
+    if (!socket.active) setTimeout(() => socket.connect(), 2000)
+  })
+  socket.on('task', onTask)
+  socket.on('progress', store.applyProgress)
+  socket.on('segments', onSegments)
+  socket.on('system', onSystem)
+  socket.on('deleted', ({ id }) => store.applyDeleted(id))
+  effect(followWanted)
+  setInterval(() => connection.value === 'lost' && catchUp(), POLL_MS)
+  for (const name of ['online', 'offline', 'pageshow']) addEventListener(name, probe)
+  document.addEventListener('visibilitychange', () => !document.hidden && probe())
+  socket.connect()
+}
+
+/**
+ * After a change of network or a sleep the socket may be dead without knowing it: ask for something, and when that fails
+ * (a server on this machine also answers offline) let it connect anew instead of waiting for its own time-out.
+ */
+async function probe() {
+  if (!socket.connected) return socket.connect()
+  try {
+    await store.refreshSystem()
+  } catch (error) {
+    ignoreNoAnswer(error)
+    socket.io.engine?.close()
+  }
+  return undefined
+}
+
+async function onConnect() {
+  connection.value = 'connected'
+  watched.clear()
+  followWanted()
+  await catchUp()
+}
+
+async function catchUp() {
+  const reads = [store.refresh(), store.refreshModels(), store.refreshSystem()]
+  if (openId.peek()) reads.push(store.loadTask(openId.peek()))
+  for (const read of await Promise.allSettled(reads)) {
+    if (read.status === 'rejected' && read.reason.name !== 'ApiError') throw read.reason
+  }
+}
+
+function followWanted() {
+  const ids = wanted.value
+  if (connection.value !== 'connected') return
+  for (const id of ids) if (!watched.has(id)) watch(id)
+  for (const id of watched) if (!ids.has(id)) unwatch(id)
+}
+
+function watch(id) {
+  watched.add(id)
+  socket.emit('watch', { id, from: segmentCount(id) })
+}
+
+function unwatch(id) {
+  watched.delete(id)
+  socket.emit('unwatch', { id })
+}
+
+function onTask(event) {
+  store.applyTask(event.task ?? event)
+  readPositionsSoon()
+}
+
+function onSegments(event) {
+  if (!applySegments(event)) socket.emit('watch', { id: event.id, from: segmentCount(event.id) })
+}
+
+function onSystem(state) {
+  const before = store.system.peek()
+  store.applySystem(state)
+  if (modelsOf(before) !== modelsOf(state)) store.refreshModels().catch(ignoreNoAnswer)
+}
+
+/** What makes the list of models worth reading again: what is loaded, and which ones are being fetched. */
+function modelsOf(state) {
+  return JSON.stringify([state?.devices?.map((device) => device.resident_models), state?.fetches?.map((fetch) => fetch.model)])
+}
+
+let positionsTimer = null
+
+/** Every start moves up all who wait, and they get no event of their own: read the list again, but seldom. */
+function readPositionsSoon() {
+  if (positionsTimer !== null || store.groups.peek().waiting.length === 0) return
+  positionsTimer = setTimeout(() => {
+    positionsTimer = null
+    store.refresh()
+  }, POSITIONS_MS)
+}
+
+function ignoreNoAnswer(error) {
+  if (error.name !== 'ApiError') throw error
+}

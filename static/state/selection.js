@@ -1,0 +1,55 @@
+/** The chosen tasks, and what can be done with several at once. */
+import { computed, signal } from '@preact/signals'
+import { closeTask, openId } from '../util/address.js'
+import * as api from '../api.js'
+import * as store from './store.js'
+import { toastError } from './toasts.js'
+
+const AT_ONCE = 4
+/** Addresses must stay short: more ids than this go into a second archive. */
+export const IDS_PER_ARCHIVE = 100
+
+const chosen = signal(new Set())
+
+/** Chosen tasks that are still listed, in the list's order. */
+export const selectedIds = computed(() => store.shownIds.value.filter((id) => chosen.value.has(id)))
+export const isSelected = (id) => chosen.value.has(id)
+
+export function toggle(id) {
+  const next = new Set(chosen.value)
+  if (!next.delete(id)) next.add(id)
+  chosen.value = next
+}
+
+export const selectAll = () => (chosen.value = new Set(store.shownIds.value))
+export const clearSelection = () => (chosen.value = new Set())
+
+/** Chosen tasks that pass `test`. */
+export const selectedWhere = (test) => selectedIds.value.filter((id) => test(store.taskOf(id).value))
+
+/** Runs `action` (id -> Promise) over the ids, a few at a time; says only the first error. Returns how many went well. */
+export async function forEach(ids, action) {
+  const left = [...ids]
+  const errors = []
+  let done = 0
+  const work = async () => {
+    for (let id = left.shift(); id !== undefined; id = left.shift()) {
+      await action(id).then(() => (done += 1), (error) => errors.push(error))
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  if (errors.length) toastError(errors[0])
+  return done
+}
+
+export const cancel = (ids) => forEach(ids, async (id) => store.applyTask(await api.cancelTask(id)))
+export const retry = (ids) => forEach(ids, async (id) => store.applyTask(await api.retryTask(id)))
+
+export const remove = (ids) =>
+  forEach(ids, async (id) => {
+    await api.deleteTask(id)
+    if (openId.peek() === id) closeTask()
+    store.applyDeleted(id)
+  })
+
+export const changePriority = (id, priority) => forEach([id], async () => store.applyTask(await api.setPriority(id, priority)))

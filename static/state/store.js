@@ -1,0 +1,230 @@
+/**
+ * What the page knows: the tasks of the list, the system and the models, as signals.
+ *
+ * The server is the truth. Answers and events may overtake each other, so every record remembers when it was last
+ * touched, and an answer does not overwrite what arrived after it was asked for.
+ */
+import { batch, computed, signal } from '@preact/signals'
+import { openId } from '../util/address.js'
+import * as api from '../api.js'
+import { forgetTranscript, resetTranscript } from './transcripts.js'
+
+const PAGE_SIZE = 50
+const LARGEST_PAGE = 200
+
+export const RUNNING = 'processing'
+export const WAITING = ['pending', 'retrying']
+export const STATUSES = ['processing', 'pending', 'retrying', 'completed', 'failed', 'cancelled']
+
+export const isRunning = (task) => task.status === RUNNING
+export const isWaiting = (task) => WAITING.includes(task.status)
+export const isFinished = (task) => !isRunning(task) && !isWaiting(task)
+
+/** id -> {task: Signal, touched, seq}; all tasks that the page shows. */
+const records = new Map()
+/** Grows when the list's members or their order may have changed. */
+const arrangement = signal(0)
+let touches = 0
+/** An answer that was under way when its task was deleted must not bring it back. */
+const deletedIds = new Set()
+
+export const statusFilter = signal(null)
+export const query = signal('')
+/** Tasks by state, of the whole server. */
+export const counts = signal({})
+export const totalCount = computed(() => Object.values(counts.value).reduce((sum, count) => sum + count, 0))
+export const nextCursor = signal(null)
+export const isLoading = signal(true)
+export const loadError = signal(null)
+export const system = signal(null)
+export const models = signal(null)
+
+/** The task's signal, or undefined when the page does not have it. */
+export const taskOf = (id) => {
+  void arrangement.value // read, so that whoever asks hears of changes
+  return records.get(id)?.task
+}
+
+/** The list as groups of tasks: running ones, waiting ones by their turn, finished ones newest first. */
+export const groups = computed(() => {
+  void arrangement.value // read, so that whoever asks hears of changes
+  const shown = [...records.values()].filter((record) => record.isListed).map((record) => record.task.peek()).filter(passesStatus)
+  return {
+    running: shown.filter(isRunning).sort(byStart),
+    waiting: shown.filter(isWaiting).sort(byTurn),
+    finished: shown.filter(isFinished).sort(byAge),
+  }
+})
+
+export const shownIds = computed(() => {
+  const { running, waiting, finished } = groups.value
+  return [...running, ...waiting, ...finished].map((task) => task.id)
+})
+
+const byAge = (a, b) => (b.created_at < a.created_at ? -1 : b.created_at > a.created_at ? 1 : b.id < a.id ? -1 : 1)
+const byStart = (a, b) => ((a.started_at ?? '') < (b.started_at ?? '') ? -1 : 1)
+const byTurn = (a, b) => (a.position ?? Infinity) - (b.position ?? Infinity) || byAge(b, a)
+const passesStatus = (task) => statusFilter.value === null || task.status === statusFilter.value
+
+/** Takes a task from an event or from an answer to something that the person did. */
+export function applyTask(task) {
+  batch(() => put(task, { isListed: belongs(task) }))
+}
+
+function put(task, { isListed }) {
+  if (deletedIds.has(task.id)) return
+  const record = records.get(task.id) ?? { task: signal(null), seq: 0, isListed: false }
+  const before = record.task.peek()
+  if (beganAnew(task, before)) {
+    record.seq = 0
+    resetTranscript(task.id)
+  }
+  record.touched = ++touches
+  record.isListed ||= isListed
+  record.task.value = { ...task, speed: isRunning(task) ? before?.speed ?? null : null, receivedAt: Date.now() }
+  records.set(task.id, record)
+  arrangement.value += 1
+}
+
+function beganAnew(task, before) {
+  return before !== null && !isFinished(task) && (task.progress === 0 || task.progress < before.progress - 1e-6) && before.progress > 0
+}
+
+/** Whether a task that arrives by itself has its place in what is listed now. */
+function belongs(task) {
+  if (!passesStatus(task)) return false
+  if (query.value && !task.filename.toLowerCase().includes(query.value.toLowerCase())) return false
+  if (isRunning(task) || nextCursor.value === null) return true
+  const listed = [...records.values()].filter((record) => record.isListed && isFinished(record.task.peek()))
+  return listed.length === 0 || listed.some((record) => record.task.peek().created_at <= task.created_at)
+}
+
+/** Takes {id, seq, progress, audio_done_seconds, speed, eta_seconds}. */
+export function applyProgress({ id, seq, progress, speed, eta_seconds }) {
+  const record = records.get(id)
+  if (!record || seq < record.seq || !isRunning(record.task.peek())) return
+  record.seq = seq
+  record.task.value = { ...record.task.peek(), progress, speed, eta_seconds, receivedAt: Date.now() }
+}
+
+export function applyDeleted(id) {
+  deletedIds.add(id)
+  records.delete(id)
+  forgetTranscript(id)
+  arrangement.value += 1
+}
+
+export function applySystem(state) {
+  batch(() => {
+    system.value = state
+    if (state.counts) counts.value = state.counts
+  })
+}
+
+let refreshes = 0
+
+/** Reads the list again as far as it was loaded, and everything that runs. Only the newest call has an effect. */
+export async function refresh({ isNewFilter = false } = {}) {
+  const turn = ++refreshes
+  const asked = touches
+  isLoading.value = true
+  try {
+    const wanted = isNewFilter ? PAGE_SIZE : Math.max(PAGE_SIZE, listedCount())
+    const [pages, running] = await Promise.all([readPages(wanted), readRunning()])
+    if (turn !== refreshes) return
+    replaceList([...pages.tasks, ...running], asked, pages)
+    loadError.value = null
+  } catch (error) {
+    if (error.name !== 'ApiError') throw error
+    if (turn === refreshes) loadError.value = error
+  } finally {
+    if (turn === refreshes) isLoading.value = false
+  }
+}
+
+async function readPages(wanted) {
+  const tasks = []
+  let page = { next_cursor: null }
+  do {
+    const limit = Math.min(LARGEST_PAGE, wanted - tasks.length)
+    page = await api.listTasks({ ...filterNow(), limit, cursor: page.next_cursor })
+    tasks.push(...page.tasks)
+  } while (page.next_cursor && tasks.length < wanted)
+  return { tasks, next_cursor: page.next_cursor, counts: page.counts }
+}
+
+/** In a long queue the running tasks may lie far behind the first page; they are always shown. */
+async function readRunning() {
+  if (query.value || statusFilter.value) return []
+  return (await api.listTasks({ status: RUNNING, limit: LARGEST_PAGE })).tasks
+}
+
+function replaceList(tasks, asked, page) {
+  const named = new Set(tasks.map((task) => task.id))
+  batch(() => {
+    for (const [id, record] of records) {
+      if (named.has(id) || record.touched > asked) continue
+      if (id === openId.value) record.isListed = false
+      else records.delete(id)
+    }
+    for (const task of tasks) {
+      const record = records.get(task.id)
+      if (record && record.touched > asked) record.isListed = true
+      else put(task, { isListed: true })
+    }
+    nextCursor.value = page.next_cursor
+    if (page.counts) counts.value = page.counts
+    arrangement.value += 1
+  })
+}
+
+export async function loadMore() {
+  if (nextCursor.value === null || isLoading.value) return
+  const turn = refreshes
+  const asked = touches
+  isLoading.value = true
+  try {
+    const page = await api.listTasks({ ...filterNow(), limit: PAGE_SIZE, cursor: nextCursor.value })
+    if (turn !== refreshes) return
+    batch(() => {
+      for (const task of page.tasks) {
+        const record = records.get(task.id)
+        if (record && record.touched > asked) record.isListed = true
+        else put(task, { isListed: true })
+      }
+      nextCursor.value = page.next_cursor
+    })
+  } finally {
+    if (turn === refreshes) isLoading.value = false
+  }
+}
+
+const filterNow = () => ({ status: statusFilter.value, q: query.value })
+const listedCount = () => [...records.values()].filter((record) => record.isListed).length
+
+/** Show only one state (null: all) and only what matches `words`. */
+export function setFilter({ status = statusFilter.value, words = query.value }) {
+  if (status === statusFilter.value && words === query.value) return undefined
+  batch(() => {
+    statusFilter.value = status
+    query.value = words
+    for (const record of records.values()) record.isListed &&= belongs(record.task.peek())
+    nextCursor.value = null
+    arrangement.value += 1
+  })
+  return refresh({ isNewFilter: true })
+}
+
+export async function refreshModels() {
+  models.value = await api.fetchModels()
+}
+
+export async function refreshSystem() {
+  applySystem(await api.fetchSystem())
+}
+
+/** Fetches a task that the list does not hold. Throws ApiError. */
+export async function loadTask(id) {
+  const task = await api.fetchTask(id)
+  batch(() => put(task, { isListed: belongs(task) }))
+}

@@ -1,0 +1,19 @@
+/** The file names of tasks that only their id is known of: from the list, else from what runs, else from before. */
+import { system, taskOf } from './store.js'
+
+const seen = new Map()
+
+/** The file name, or the end of the id where it is not known. */
+export function nameOf(id) {
+  const name = taskOf(id)?.value.filename ?? runningName(id)
+  if (name) seen.set(id, name)
+  return seen.get(id) ?? `…${id.slice(-6)}`
+}
+
+function runningName(id) {
+  for (const device of system.value?.devices ?? []) {
+    const task = device.tasks?.find((one) => one.id === id)
+    if (task) return task.filename
+  }
+  return undefined
+}

@@ -1,0 +1,42 @@
+/** Short messages that go away by themselves, unless the pointer or the focus rests on them. */
+import { signal } from '@preact/signals'
+import { errorWords } from '../text/i18n.js'
+
+const LIFE_MS = { info: 5000, error: 12000 }
+const MOST = 3
+
+let lastKey = 0
+const timers = new Map()
+
+/** [{key, tone, title, text}], oldest first. */
+export const toasts = signal([])
+
+export function toast(text, { tone = 'info', title = null } = {}) {
+  const key = ++lastKey
+  toasts.value = [...toasts.value, { key, tone, title, text }].slice(-MOST)
+  release(key, tone)
+  return key
+}
+
+/** Says what an ApiError means; other errors are bugs and go on. */
+export function toastError(error, title = null) {
+  if (error.name !== 'ApiError') throw error
+  toast(errorWords(error), { tone: 'error', title })
+}
+
+export function dismiss(key) {
+  hold(key)
+  toasts.value = toasts.value.filter((entry) => entry.key !== key)
+}
+
+/** Keep a message for now. */
+export function hold(key) {
+  clearTimeout(timers.get(key))
+  timers.delete(key)
+}
+
+/** Let it go away again. */
+export function release(key, tone) {
+  hold(key)
+  timers.set(key, setTimeout(() => dismiss(key), LIFE_MS[tone]))
+}

@@ -1,0 +1,132 @@
+/**
+ * Files on their way to the server: a few at a time, each under one Idempotency-Key, so that a lost answer never makes a
+ * second task. A busy server and a lost network are waited for; a refusal stays on the page with its reason.
+ */
+import { computed, signal } from '@preact/signals'
+import { ApiError, uploadFile } from '../api.js'
+import { errorWords, formatBytes, t } from '../text/i18n.js'
+import { applyTask, system } from './store.js'
+import { toast } from './toasts.js'
+
+const MOST_AT_ONCE = 3
+const LONGEST_WAIT_S = 60
+
+/** [{key, file, fields, state: Signal}]; state: {phase, progress, error, retryAt}.
+ *  phase: queued -> uploading -> checking -> (gone); waiting: will be sent again at retryAt; refused: for good. */
+export const uploads = signal([])
+/** Grows with every change of phase. */
+const phases = signal(0)
+
+export const activeCount = computed(() => {
+  void phases.value // read, so that whoever asks hears of changes
+  return uploads.value.filter((upload) => upload.state.peek().phase !== 'refused').length
+})
+export const refusedCount = computed(() => uploads.value.length - activeCount.value)
+
+/** The first file of the last drop: {key, taskId}; taskId is null until the server has taken it. The queue brings it into view. */
+export const arrival = signal(null)
+
+let lastKey = 0
+
+/** Take files with the options of this moment. */
+export function addFiles(files, fields) {
+  const added = [...files].map((file) => newUpload(file, fields))
+  uploads.value = [...uploads.value, ...added]
+  if (added.length) arrival.value = { key: added[0].key, taskId: null }
+  for (const upload of added) {
+    const fault = faultBeforeSending(upload.file)
+    if (fault) refuse(upload, fault)
+  }
+  pump()
+}
+
+function newUpload(file, fields) {
+  return { key: ++lastKey, idempotencyKey: randomKey(), file, fields, state: signal({ phase: 'queued', progress: 0 }), attempt: 0 }
+}
+
+/** What the server would say after gigabytes can be said at once. */
+function faultBeforeSending(file) {
+  if (file.size === 0) return { code: 'empty_file' }
+  const limit = maxUploadBytes()
+  if (limit && file.size > limit) {
+    return { code: 'too_large', message: t('error.too_large_limit', { size: formatBytes(file.size), limit: formatBytes(limit) }) }
+  }
+  return null
+}
+
+export const maxUploadBytes = () => (system.value?.settings?.MAX_UPLOAD_MB ?? 0) * 1e6
+
+function pump() {
+  const inPhase = (...names) => uploads.value.filter((upload) => names.includes(upload.state.peek().phase))
+  const room = MOST_AT_ONCE - inPhase('uploading', 'checking').length
+  for (const upload of inPhase('queued').slice(0, Math.max(0, room))) send(upload)
+}
+
+async function send(upload) {
+  move(upload, { phase: 'uploading', progress: 0 })
+  const { done, abort } = uploadFile(upload.file, upload.fields, upload.idempotencyKey, (share) =>
+    move(upload, { phase: share >= 1 ? 'checking' : 'uploading', progress: share }),
+  )
+  upload.abort = abort
+  try {
+    const { task } = await done
+    applyTask(task)
+    remove(upload)
+    if (arrival.peek()?.key === upload.key) arrival.value = { key: upload.key, taskId: task.id }
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+    if (error.code !== 'aborted') fail(upload, error)
+  } finally {
+    pump()
+  }
+}
+
+function fail(upload, error) {
+  if (!error.isRetryable) return refuse(upload, { code: error.code, message: error.message })
+  upload.attempt += 1
+  const delayS = error.retryAfterS ?? Math.min(LONGEST_WAIT_S, 2 ** upload.attempt) * (0.75 + Math.random() / 2)
+  upload.timer = setTimeout(() => sendAgain(upload), delayS * 1000)
+  return move(upload, { phase: 'waiting', progress: 0, error: { code: error.code, message: error.message }, retryAt: Date.now() + delayS * 1000 })
+}
+
+function refuse(upload, error) {
+  move(upload, { phase: 'refused', progress: 0, error })
+  toast(errorWords(error), { tone: 'error', title: t('upload.refused', { name: upload.file.name }) })
+}
+
+export function sendAgain(upload) {
+  clearTimeout(upload.timer)
+  move(upload, { phase: 'queued', progress: 0 })
+  pump()
+}
+
+/** Stops the upload when it is under way and takes it off the page. */
+export function remove(upload) {
+  clearTimeout(upload.timer)
+  uploads.value = uploads.value.filter((other) => other !== upload)
+  upload.abort?.()
+  pump()
+}
+
+export function removeRefused() {
+  uploads.value = uploads.value.filter((upload) => upload.state.peek().phase !== 'refused')
+}
+
+function move(upload, state) {
+  const isNewPhase = upload.state.peek().phase !== state.phase
+  upload.state.value = state
+  if (isNewPhase) phases.value += 1
+}
+
+/** Leaving while files are on their way asks first; a network that comes back sends at once. */
+export function guardUploads() {
+  addEventListener('beforeunload', (event) => activeCount.value > 0 && event.preventDefault())
+  addEventListener('online', () => {
+    for (const upload of uploads.value) if (upload.state.peek().phase === 'waiting') sendAgain(upload)
+  })
+}
+
+/** crypto.randomUUID is missing on pages that come by plain http from another machine. */
+function randomKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}

@@ -1,0 +1,94 @@
+"""A small world for tests of the policy: models of round sizes, tasks and devices in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from optimizer.planning.device_plan import DeviceKind, DeviceView, ModelView, RunningView
+from optimizer.planning.plan import Plan, PlanLimits
+from optimizer.planning.planner import plan
+from optimizer.queue.due_times import DueTimes
+from optimizer.queue.ready_queue import WaitingTask, WaitingView
+from optimizer.tasks.task import Priority
+
+GB = 1_000_000_000
+WEIGHTS = {"tiny": 1 * GB, "base": 2 * GB, "medium": 5 * GB, "large": 10 * GB}
+EVERY_MODEL = {model: ModelView(is_available=True) for model in WEIGHTS}
+
+
+class RoundEstimates:
+    """Weights as in WEIGHTS, a task a quarter of them and 1 MB a second of sound; word timestamps double it."""
+
+    def weights_bytes(self, model: str, kind: DeviceKind) -> int:
+        return WEIGHTS[model]
+
+    def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int:
+        return (WEIGHTS[model] // 4 + int(audio_seconds * 1_000_000)) * (2 if word_timestamps else 1)
+
+
+class RoundTimes:
+    """A minute of sound is 0.6 s of work for each GB of the model, and loading it half a second for each."""
+
+    def work_seconds(self, model: str, audio_seconds: float) -> float:
+        return audio_seconds / 100 * WEIGHTS[model] / GB
+
+    def load_seconds(self, model: str) -> float:
+        return WEIGHTS[model] / GB / 2
+
+
+TIMES = RoundTimes()
+DUE_TIMES = DueTimes(TIMES.work_seconds)
+
+
+def task(seq: int, model: str = "base", priority: Priority = Priority.NORMAL, **fields: Any) -> WaitingTask:
+    """due: by DUE_TIMES unless given."""
+    values: dict[str, Any] = {"audio_seconds": 60.0, "waiting_since": 0.0, **fields}
+    values.setdefault("audio_left_seconds", values["audio_seconds"])
+    values.setdefault("due", DUE_TIMES.due(model, values["audio_left_seconds"], values["waiting_since"]))
+    return WaitingTask(id=f"t{seq}", seq=seq, model=model, priority=priority, **values)
+
+
+def running_task(name: str = "r0", model: str = "base", **fields: Any) -> RunningView:
+    """One that could step aside; due long ago."""
+    values: dict[str, Any] = {"priority": Priority.NORMAL, "audio_left_seconds": 60.0, "due": 0.0, "task_bytes": GB}
+    values |= {"may_leave": True, **fields}
+    return RunningView(id=name, model=model, **values)
+
+
+def device(name: str = "cuda:0", capacity: int = 20 * GB, **fields: Any) -> DeviceView:
+    """running: so many tasks, of running_models in turn (of `base` when none is named), or RunningViews.
+    running_tasks_bytes: promised to them. others_bytes: used by other programs."""
+    resident: Mapping[str, int] = {model: WEIGHTS[model] for model in fields.pop("resident", ())}
+    running_bytes = fields.pop("running_tasks_bytes", 0)
+    promised = sum(resident.values()) + running_bytes
+    free = max(0, capacity - promised - fields.pop("others_bytes", 0))
+    kind: DeviceKind = "cpu" if name == "cpu" else "cuda"
+    models = sorted(fields.pop("running_models", ())) or ["base"]
+    running = fields.pop("running", 0)
+    if isinstance(running, int):
+        each = {"task_bytes": running_bytes // running} if running else {}
+        running = tuple(running_task(f"r{number}", models[number % len(models)], **each) for number in range(running))
+    values = {"rounds": 1, **fields}
+    return DeviceView(
+        name=name, kind=kind, capacity_bytes=capacity, free_bytes=free, resident=resident, running=running, **values
+    )
+
+
+def decide(
+    tasks: Iterable[WaitingTask],
+    devices: Sequence[DeviceView],
+    *,
+    models: Mapping[str, ModelView] = EVERY_MODEL,
+    now: float = 1.0,
+    lags: Mapping[str, float] | None = None,
+    **limits: Any,
+) -> Plan:
+    """lags: seconds by which owners' tasks are set back."""
+    view = WaitingView.of(tasks, lags)
+    return plan(view, devices, RoundEstimates(), TIMES, models, PlanLimits(**limits), now)
+
+
+def started(decision: Plan) -> list[tuple[str, str]]:
+    """What a plan starts, and where."""
+    return [(assignment.task_id, assignment.device) for assignment in decision.assignments]

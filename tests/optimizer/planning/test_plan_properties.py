@@ -1,0 +1,382 @@
+"""What holds for every plan, whatever waits and whatever is there; and that no stream of tasks starves a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from optimizer.planning.device_plan import Assignment, DeviceView, ModelView, Why
+from optimizer.planning.fifo import plan_in_order
+from optimizer.planning.plan import Plan, PlanLimits
+from optimizer.planning.planner import plan
+from optimizer.queue.due_times import STRETCH
+from optimizer.queue.ready_queue import WaitingTask, WaitingView
+from optimizer.tasks.task import Priority
+from optimizer.tasks.wait_reasons import WaitCode
+from tests.optimizer.planning.helpers import (
+    EVERY_MODEL,
+    GB,
+    TIMES,
+    WEIGHTS,
+    RoundEstimates,
+    decide,
+    device,
+    started,
+    task,
+)
+from tests.properties import budget
+
+MODELS = sorted(WEIGHTS)
+DEVICES = ("cuda:0", "cuda:1", "cpu")
+ESTIMATES = RoundEstimates()
+NOW = 1000.0
+
+
+@st.composite
+def waiting_tasks(draw: st.DrawFn) -> list[WaitingTask]:
+    count = draw(st.integers(0, 14))
+    return [
+        task(
+            seq,
+            draw(st.sampled_from(MODELS)),
+            draw(st.sampled_from(Priority)),
+            audio_seconds=draw(st.floats(0.1, 20_000)),
+            owner=draw(st.sampled_from(["", "a"])),
+            device=draw(st.sampled_from(["auto", "auto", *DEVICES, "cuda:9"])),
+            waiting_since=draw(st.floats(0, NOW)),
+            word_timestamps=draw(st.booleans()),
+            is_chunked=draw(st.booleans()),
+        )
+        for seq in range(count)
+    ]
+
+
+@st.composite
+def device_views(draw: st.DrawFn) -> list[DeviceView]:
+    """Devices whose ledger is in order: promises within the capacity, models in use resident."""
+    views = []
+    for name in draw(st.lists(st.sampled_from(DEVICES), unique=True, min_size=1)):
+        capacity = draw(st.integers(1, 30)) * GB
+        resident: list[str] = []
+        for model in draw(st.lists(st.sampled_from(MODELS), unique=True)):
+            if sum(WEIGHTS[each] for each in (*resident, model)) <= capacity:
+                resident.append(model)
+        in_use = draw(st.lists(st.sampled_from(resident), unique=True)) if resident else []
+        running = draw(st.integers(len(in_use), len(in_use) + 2)) if in_use else 0
+        left = capacity - sum(WEIGHTS[model] for model in resident)
+        views.append(
+            device(
+                name,
+                capacity,
+                resident=resident,
+                running_models=in_use,
+                running=running,
+                running_tasks_bytes=draw(st.integers(0, left)) if running else 0,
+                others_bytes=draw(st.sampled_from([0, 0, GB, 10 * GB])),
+                slots=draw(st.integers(1, 6)),
+                rounds=draw(st.integers(0, 3)),
+                is_ready=draw(st.sampled_from([True, True, True, False])),
+            )
+        )
+    return views
+
+
+@st.composite
+def plan_limits(draw: st.DrawFn) -> PlanLimits:
+    least, most = sorted((draw(st.integers(0, 6)), draw(st.integers(1, 10))))
+    smallest, largest = sorted((draw(st.integers(1, 4)), draw(st.integers(1, 6))))
+    return PlanLimits(
+        min_concurrent=least, max_concurrent=max(1, most), min_batch=smallest, max_batch=largest,
+        starvation_s=draw(st.sampled_from([0.0, 500.0, 2000.0])), passing_s=draw(st.sampled_from([0.0, 100.0, 900.0])),
+    )  # fmt: skip
+
+
+@st.composite
+def model_views(draw: st.DrawFn) -> dict[str, ModelView]:
+    here, fetching = ModelView(is_available=True), ModelView(is_available=False, fetch_fraction=0.5)
+    return {model: draw(st.sampled_from([here, here, here, fetching])) for model in MODELS}
+
+
+WORLD = {"tasks": waiting_tasks(), "devices": device_views(), "models": model_views(), "limits": plan_limits()}
+EXAMPLES = budget(80, suppress_health_check=[HealthCheck.too_slow])
+
+
+def decision_of(
+    tasks: Sequence[WaitingTask], devices: Sequence[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> Plan:
+    return plan(WaitingView.of(tasks, {"a": 40.0}), devices, ESTIMATES, TIMES, models, limits, NOW)
+
+
+def assigned_to(decision: Plan, view: DeviceView) -> list[Assignment]:
+    return [assignment for assignment in decision.assignments if assignment.device == view.name]
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_a_plan_never_promises_more_than_a_device_has(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    decision = decision_of(tasks, devices, models, limits)
+    for view in devices:
+        assignments = assigned_to(decision, view)
+        evicted = {model for assignment in assignments for model in assignment.evict}
+        gained = sum(view.resident[model] for model in evicted)
+        needed = sum(assignment.task_bytes + assignment.weights_bytes for assignment in assignments)
+        if any(assignment.is_forced for assignment in assignments):
+            assert not view.running
+            assert needed <= view.capacity_bytes - sum(view.resident.values()) + gained
+        else:
+            assert needed <= view.free_bytes + gained or not assignments
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_no_task_that_the_device_could_run_empty_is_passed_by_one_due_much_later(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    """With one device, of at least the same priority; the turn of the one that is due first of all is another rule."""
+    view = devices[0]
+    decision = decision_of(tasks, [view], models, limits)
+    turns = {each.id: each.due + (40.0 if each.owner == "a" else 0.0) for each in tasks}
+    by_id = {each.id: each for each in tasks}
+    empty = view.free_bytes + sum(view.resident.values()) + sum(each.task_bytes for each in view.running)
+    for starts in (each for each in decision.assignments if each.why is not Why.STARVING):
+        for other in tasks:
+            needs = WEIGHTS[other.model] + ESTIMATES.task_bytes(
+                other.model, view.kind, other.audio_seconds, other.word_timestamps
+            )
+            could_run = models[other.model].is_available and view.is_wanted_by(other.device) and needs <= empty
+            is_passed = other.priority >= by_id[starts.task_id].priority and other.id not in decision.assigned
+            if could_run and is_passed and needs <= view.capacity_bytes:
+                assert turns[starts.task_id] - turns[other.id] <= limits.passing_s
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_a_plan_loads_each_model_once_and_evicts_none_in_use(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    decision = decision_of(tasks, devices, models, limits)
+    for view in devices:
+        assignments = assigned_to(decision, view)
+        evicted = [model for assignment in assignments for model in assignment.evict]
+        assert len(evicted) == len(set(evicted))
+        assert set(evicted) <= set(view.resident) - view.running_models - {a.model for a in assignments}
+        loads = [assignment.weights_bytes > 0 for assignment in assignments]
+        assert loads == [
+            assignment is assignments[0] and assignment.model not in view.resident for assignment in assignments
+        ]
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_a_plan_keeps_to_slots_batches_and_limits(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    decision = decision_of(tasks, devices, models, limits)
+    running = sum(len(view.running) for view in devices)
+    assert len(decision.assignments) <= max(0, limits.max_concurrent - running)
+    for view in devices:
+        assignments = assigned_to(decision, view)
+        assert len(assignments) <= max(0, min(limits.max_batch, view.slots - len(view.running)))
+        assert len({assignment.model for assignment in assignments}) <= 1
+        assert view.is_ready or not assignments
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_every_task_is_started_once_where_it_may_run_or_has_a_reason(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    decision = decision_of(tasks, devices, models, limits)
+    by_id = {each.id: each for each in tasks}
+    assert len(decision.assigned) == len(decision.assignments)
+    for assignment in decision.assignments:
+        chosen = by_id[assignment.task_id]
+        assert chosen.device in ("auto", assignment.device)
+        assert models[chosen.model].is_available
+    assert set(decision.reasons) == set(by_id) - decision.assigned
+    for task_id, reason in decision.reasons.items():
+        assert decision.reason_for(task_id) == reason
+        assert (reason.code is WaitCode.MODEL_FETCHING) <= (not models[by_id[task_id].model].is_available)
+
+
+@given(**WORLD, seed=st.randoms(use_true_random=False))
+@EXAMPLES
+def test_the_same_input_gives_the_same_plan_in_whatever_order_it_is_listed(
+    tasks: list[WaitingTask],
+    devices: list[DeviceView],
+    models: dict[str, ModelView],
+    limits: PlanLimits,
+    seed: object,
+) -> None:
+    first = decision_of(tasks, devices, models, limits)
+    seed.shuffle(tasks)  # type: ignore[attr-defined]
+    seed.shuffle(devices)  # type: ignore[attr-defined]
+    second = decision_of(tasks, devices, models, limits)
+    assert (first.assignments, first.reasons) == (second.assignments, second.reasons)
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_an_idle_server_starts_something_whenever_something_fits(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    """No deadlock: with nothing running, only missing weights, missing devices or sizes can keep all tasks waiting."""
+    idle = [
+        replace(
+            view,
+            running=(),
+            free_bytes=max(0, view.capacity_bytes - sum(view.resident.values())),
+        )
+        for view in devices
+    ]
+    decision = decision_of(tasks, idle, models, limits)
+    if not decision.assignments:
+        hopeless = {
+            WaitCode.TOO_BIG, WaitCode.MODEL_FETCHING, WaitCode.DEVICE_STARTING, WaitCode.DEVICE_UNKNOWN,
+        }  # fmt: skip
+        may_wait_for_a_device = {view.name for view in idle if not view.is_ready}
+        for reason in decision.reasons.values():
+            assert reason.code in hopeless or may_wait_for_a_device
+
+
+@given(**WORLD)
+@EXAMPLES
+def test_of_one_priority_on_one_idle_device_the_first_is_due_first_with_its_load(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
+) -> None:
+    roomy = device(capacity=1000 * GB, resident=list(devices[0].resident))
+    plain = [each._replace(priority=Priority.NORMAL, device="auto", owner="") for each in tasks]
+    decision = decision_of(plain, [roomy], models, replace(limits, passing_s=float("inf")))
+    candidates = [each for each in plain if models[each.model].is_available]
+
+    def due_with_load(each: WaitingTask) -> tuple[float, int]:
+        return each.due + STRETCH * (0 if each.model in roomy.resident else TIMES.load_seconds(each.model)), each.seq
+
+    if candidates:
+        assert decision.assignments[0].task_id == min(candidates, key=due_with_load).id
+
+
+@given(tasks=waiting_tasks(), devices=device_views(), models=model_views())
+@EXAMPLES
+def test_the_plain_path_starts_at_most_one_task_and_only_when_nothing_runs(
+    tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView]
+) -> None:
+    decision = plan_in_order(WaitingView.of(tasks), devices, ESTIMATES, models)
+    assert len(decision.assignments) <= (0 if any(view.running for view in devices) else 1)
+    assert set(decision.reasons) == {each.id for each in tasks} - decision.assigned
+
+
+@dataclass
+class Simulation:
+    """One server over time: every started task runs for a fixed number of rounds. Time passes one second a round."""
+
+    capacity: int
+    slots: int
+    limits: PlanLimits
+    duration: int = 2
+    waiting: list[WaitingTask] = field(default_factory=list)
+    running: dict[str, tuple[Assignment, int]] = field(default_factory=dict)
+    resident: list[str] = field(default_factory=list)
+    rounds: int = 0
+    now: int = 0
+
+    def step(self) -> list[str]:
+        """One decision, carried out; the ids of what it started."""
+        self.now += 1
+        self.running = {key: value for key, value in self.running.items() if value[1] > self.now}
+        view = device(
+            capacity=self.capacity,
+            slots=self.slots,
+            running=len(self.running),
+            running_models={assignment.model for assignment, _ in self.running.values()},
+            running_tasks_bytes=sum(assignment.task_bytes for assignment, _ in self.running.values()),
+            resident=self.resident,
+            rounds=self.rounds,
+        )
+        decision = plan(
+            WaitingView.of(self.waiting), [view], ESTIMATES, TIMES, EVERY_MODEL, self.limits, float(self.now)
+        )
+        self.rounds += bool(decision.assignments)
+        for assignment in decision.assignments:
+            self.resident = [model for model in self.resident if model not in assignment.evict]
+            if assignment.weights_bytes:
+                self.resident.append(assignment.model)
+            self.running[assignment.task_id] = (assignment, self.now + self.duration)
+        self.waiting = [each for each in self.waiting if each.id not in decision.assigned]
+        return [assignment.task_id for assignment in decision.assignments]
+
+
+@given(
+    slots=st.integers(1, 4),
+    min_batch=st.integers(1, 3),
+    victim_model=st.sampled_from(MODELS),
+    stream=st.lists(st.tuples(st.sampled_from(["tiny", "base"]), st.sampled_from(Priority)), min_size=1, max_size=5),
+)
+@budget(30)
+def test_no_stream_of_other_tasks_starves_a_task(
+    slots: int, min_batch: int, victim_model: str, stream: list[tuple[str, Priority]]
+) -> None:
+    """A low-priority task that needs the whole device starts when those have begun that are due before it or soon
+    after, whatever else arrives: at least every second round is theirs."""
+    limits = PlanLimits(min_batch=min_batch, starvation_s=20.0)
+    simulation = Simulation(13 * GB, slots, limits)
+    victim = task(0, victim_model, Priority.LOW, waiting_since=0.0, audio_seconds=400.0, due=30.0)
+    simulation.waiting.append(victim)
+    seq = due_before = 0
+    while victim in simulation.waiting:
+        for model, priority in stream:
+            seq += 1
+            simulation.waiting.append(task(seq, model, priority, waiting_since=float(simulation.now + 1)))
+            due_before += simulation.waiting[-1].due <= victim.due + limits.starvation_s
+        simulation.step()
+        assert simulation.now <= victim.due + limits.starvation_s + 2 * simulation.duration * (due_before + 2)
+
+
+def test_a_high_priority_task_passes_a_long_queue_of_starving_ones() -> None:
+    simulation = Simulation(13 * GB, 1, PlanLimits(starvation_s=20.0))
+    simulation.now = 10_000
+    simulation.waiting = [task(seq, waiting_since=float(seq)) for seq in range(200)]
+    simulation.waiting.append(task(1000, "large", Priority.HIGH, waiting_since=10_000.0))
+    order = [task_id for _ in range(8) for task_id in simulation.step()]
+    assert "t1000" in order[:2]
+
+
+def test_everything_that_fits_is_started_in_the_end() -> None:
+    simulation = Simulation(13 * GB, 3, PlanLimits(min_batch=2, starvation_s=20.0))
+    simulation.waiting = [
+        task(seq, MODELS[seq % 4], Priority(seq % 3), audio_seconds=10.0 * (seq % 7 + 1)) for seq in range(60)
+    ]
+    begun = [task_id for _ in range(200) for task_id in simulation.step()]
+    assert sorted(begun) == sorted(f"t{seq}" for seq in range(60))
+
+
+def test_round_after_round_a_device_is_filled_up_to_its_slots() -> None:
+    """Each round hands over one batch of one model; several models come to run side by side."""
+    simulation = Simulation(30 * GB, 6, PlanLimits(max_concurrent=None, max_batch=2), duration=100)
+    simulation.waiting = [task(seq, MODELS[seq % 2]) for seq in range(12)]
+    batches = [len(simulation.step()) for _ in range(4)]
+    assert batches == [2, 2, 2, 0]
+    simulation.waiting = [task(seq, MODELS[seq % 2]) for seq in range(12, 16)]
+    assert simulation.step() == []
+
+
+def test_several_models_run_side_by_side_when_they_fit() -> None:
+    simulation = Simulation(30 * GB, 6, PlanLimits(max_batch=2), duration=100)
+    simulation.waiting = [task(1, "tiny"), task(2, "tiny"), task(3, "base"), task(4, "base"), task(5, "medium")]
+    for _ in range(3):
+        simulation.step()
+    assert {assignment.model for assignment, _ in simulation.running.values()} == {"tiny", "base", "medium"}
+    assert sorted(simulation.resident) == ["base", "medium", "tiny"]
+
+
+def test_one_decision_changes_nothing_that_it_was_given() -> None:
+    view = device(resident=["tiny"], capacity=11 * GB)
+    tasks = [task(1, "large"), task(2, "tiny")]
+    resident_before = dict(view.resident)
+    assert started(decide(tasks, [view])) == started(decide(tasks, [view]))
+    assert dict(view.resident) == resident_before

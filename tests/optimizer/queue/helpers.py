@@ -1,0 +1,98 @@
+"""A queue on a real database, and short ways to fill it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from optimizer.queue.due_times import FIRST_COME, DueTimes
+from optimizer.queue.queue_manager import IntelligentQueueManager
+from optimizer.storage.store import TaskStore
+from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions
+from tests.optimizer.fakes import FakeClock
+from whisper_core.text.transcript import Checkpoint, Segment, WindowResult
+
+RETRY_DELAY_S = 10.0
+OOM = ErrorInfo("out_of_memory", "The device ran out of memory.")
+
+_boots = itertools.count()
+
+
+class Queue:
+    """One run of the server's queue; `changed` collects what it announced."""
+
+    def __init__(
+        self, data_dir: Path, clock: FakeClock, max_queued: int = 1000, due_times: DueTimes = FIRST_COME
+    ) -> None:
+        self.clock = clock
+        self.changed: list[str] = []
+        self.store = TaskStore(data_dir)
+        self.store.open()
+        self.boot_id = f"boot-{next(_boots)}"
+        self.manager = IntelligentQueueManager(
+            self.store,
+            clock,
+            boot_id=self.boot_id,
+            max_queued=max_queued,
+            retry_delay=lambda attempt: RETRY_DELAY_S * attempt,
+            on_change=self.changed.append,
+            due_times=due_times,
+        )
+        self.report = self.manager.recover()
+
+    def submit(self, task_id: str, **changes: object) -> Task:
+        return self.manager.submit(new_task(task_id, **changes))[0]
+
+    def claim(self, task_id: str, device: str = "cpu") -> Task:
+        task = self.manager.claim(task_id, device, 1_000)
+        assert task is not None
+        return task
+
+    def complete(self, task: Task, text: str = "Hello.") -> Task | None:
+        return self.manager.complete(
+            task.id, task.lease_token or "", language="en", text=text, result_sha256="f" * 64, peak_bytes=900
+        )
+
+    def fail(self, task: Task, *, is_retryable: bool = True) -> Task | None:
+        return self.manager.fail(task.id, task.lease_token or "", OOM, is_retryable=is_retryable)
+
+
+@contextmanager
+def running_queue(data_dir: Path, clock: FakeClock, max_queued: int = 1000) -> Iterator[Queue]:
+    queue = Queue(data_dir, clock, max_queued)
+    try:
+        yield queue
+    finally:
+        queue.store.close()
+
+
+def new_task(task_id: str, **changes: object) -> NewTask:
+    given: dict[str, object] = {
+        "filename": "interview.mp3",
+        "options": TaskOptions(model="base"),
+        "priority": Priority.NORMAL,
+        "requested_device": "auto",
+        "size_bytes": 1_000,
+        "sha256": "0" * 64,
+        "max_attempts": 3,
+        "audio_seconds": 60.0,
+    }
+    return NewTask(id=task_id, **(given | changes))  # type: ignore[arg-type]
+
+
+def window(index: int, of: int = 4, text: str = " Hello.") -> WindowResult:
+    segment = Segment(
+        id=index,
+        seek=index * 3000,
+        start=index * 30.0,
+        end=index * 30.0 + 2.5,
+        text=text,
+        tokens=(50364, 2425, 13),
+        temperature=0.0,
+        avg_logprob=-0.25,
+        compression_ratio=1.1,
+        no_speech_prob=0.01,
+    )
+    return WindowResult(index, (segment,), Checkpoint("en", seek=(index + 1) * 3000, content_frames=of * 3000))

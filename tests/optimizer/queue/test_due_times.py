@@ -1,0 +1,69 @@
+"""When tasks are due, what owners' shares do to that, and the bound that follows."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.queue.due_times import FIRST_COME, MAX_PATIENCE_S, STRETCH, DueTimes
+from optimizer.queue.owner_shares import HALF_LIFE_S, OwnerShares
+
+DUE_TIMES = DueTimes(work_seconds=lambda model, audio_seconds: audio_seconds / 10)
+LENGTHS = st.floats(0, 1e5)
+
+
+def test_a_task_is_due_in_proportion_to_its_work() -> None:
+    assert DUE_TIMES.due("base", 60.0, 100.0) == 100.0 + STRETCH * 6.0
+
+
+def test_patience_has_an_end() -> None:
+    assert DUE_TIMES.due("base", 1e6, 100.0) == 100.0 + MAX_PATIENCE_S
+
+
+def test_first_come_first_served_leaves_the_order_to_the_arrival() -> None:
+    assert FIRST_COME.due("base", 1e6, 100.0) == FIRST_COME.due("tiny", 1.0, 200.0)
+
+
+@given(first=st.floats(0, 1e6), gap=st.floats(0, 1e5), audio_seconds=LENGTHS, others_audio_seconds=LENGTHS)
+def test_nobody_is_passed_by_a_task_that_came_later_than_the_patience(
+    first: float, gap: float, audio_seconds: float, others_audio_seconds: float
+) -> None:
+    own = DUE_TIMES.due("base", audio_seconds, first)
+    other = DUE_TIMES.due("base", others_audio_seconds, first + MAX_PATIENCE_S + gap)
+    assert own <= other
+
+
+@given(audio_seconds=LENGTHS, done=st.floats(0, 1))
+def test_a_task_that_comes_back_is_due_no_later_than_before(audio_seconds: float, done: float) -> None:
+    assert DUE_TIMES.due("base", audio_seconds * (1 - done), 5.0) <= DUE_TIMES.due("base", audio_seconds, 5.0)
+
+
+def test_owners_are_set_back_by_what_they_got_beyond_the_least() -> None:
+    shares = OwnerShares()
+    shares.charge("a", 30.0, now=0.0)
+    shares.charge("b", 10.0, now=0.0)
+    assert shares.lags(["a", "b"], now=0.0) == {"a": STRETCH * 20.0, "b": 0.0}
+    assert shares.lags(["a", "b", "new"], now=0.0)["a"] == STRETCH * 30.0
+    assert shares.lags(["a"], now=0.0) == {"a": 0.0}
+    assert shares.lags([], now=0.0) == {}
+
+
+def test_what_an_owner_got_is_forgotten() -> None:
+    shares = OwnerShares()
+    shares.charge("a", 30.0, now=0.0)
+    assert shares.lag("a", now=HALF_LIFE_S) == pytest.approx(STRETCH * 15.0)
+
+
+def test_what_was_given_back_is_not_held_against_the_owner() -> None:
+    shares = OwnerShares()
+    shares.charge("a", 30.0, now=0.0)
+    shares.charge("a", -40.0, now=0.0)
+    assert shares.lag("a", now=0.0) == 0.0
+
+
+def test_shares_keep_no_more_owners_than_matter() -> None:
+    shares = OwnerShares()
+    for number in range(3000):
+        shares.charge(f"o{number}", 0.001, now=number * 100.0)
+    assert len(shares._lags) <= 1001

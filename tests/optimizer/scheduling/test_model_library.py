@@ -1,0 +1,35 @@
+"""Fetching models in the background: who is told how often, and what a stop waits for."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from optimizer.scheduling.model_library import PROGRESS_EVERY_S, ModelLibrary
+from tests.optimizer.fakes import FakeClock
+from whisper_core.models import fetch as models
+
+
+def test_progress_is_told_at_a_bounded_rate_and_the_end_always(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, told, is_over = FakeClock(), [], threading.Event()
+
+    def fetch(name: str, models_dir: Path, *, on_progress: models.OnProgress, **_: object) -> None:
+        for done in range(1000):
+            on_progress(models.FetchProgress("official", done, 1000))
+            clock.advance(PROGRESS_EVERY_S / 100)
+
+    def on_change() -> None:
+        told.append(library.fetching())
+        if not told[-1]:
+            is_over.set()
+
+    monkeypatch.setattr(models, "fetch", fetch)
+    monkeypatch.setattr(models, "locate", lambda *_: None)
+    library = ModelLibrary(tmp_path, "all", clock, on_change)
+    library.ensure("tiny.en")
+    assert is_over.wait(10)
+    library.stop()
+    assert 10 <= len(told) <= 13
+    assert told[-1] == {}

@@ -1,0 +1,173 @@
+"""A crash between any two steps is repaired by the next start, and nothing that was answered is lost."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from optimizer.common import failpoints
+from optimizer.common.failpoints import FAILPOINTS, NthHit, failpoint
+from optimizer.storage.task_files import TaskFiles
+from optimizer.tasks.task import TaskStatus
+from tests.optimizer.fakes import FakeClock
+from tests.optimizer.queue.helpers import new_task, running_queue, window
+from whisper_core.text.transcript import Transcript
+
+ROOT = Path(__file__).parents[3]
+TRANSCRIPT = Transcript("Hello.", "en", window(0).segments)
+KILLED_EVERY = 11  # a process for each step would take minutes; the exceptions above meet every one
+
+
+class PowerCutError(Exception):
+    """Stands for the end of the process: nothing that this project wrote may catch it."""
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    failpoints.disarm()
+
+
+def serve_one_task(data_dir: Path, answered: list[str]) -> None:
+    """An upload, its task, one window, the result; a second task that is deleted. answered: what a client was told."""
+    files = TaskFiles(data_dir)
+    files.acquire_lock()
+    try:
+        with running_queue(data_dir, FakeClock()) as queue:
+            for task_id in ("a", "b"):
+                with files.begin_upload(task_id) as upload:
+                    upload.write(b"sound")
+                    upload.commit()
+                queue.submit(task_id, sha256=upload.sha256, idempotency_key=f"key of {task_id}")
+                answered.append(f"{task_id} accepted")
+            task = queue.claim("a")
+            token = task.lease_token or ""
+            queue.manager.save_window("a", token, window(0))
+            sha256 = files.write_transcript("a", TRANSCRIPT)
+            queue.manager.complete("a", token, language="en", text="Hello.", result_sha256=sha256, peak_bytes=1)
+            answered.append("a completed")
+            queue.manager.delete("b")
+            files.delete("b")
+            answered.append("b deleted")
+    finally:
+        files.release_lock()
+
+
+def check_after_restart(data_dir: Path, answered: list[str]) -> None:
+    files = TaskFiles(data_dir)
+    files.acquire_lock()
+    try:
+        with running_queue(data_dir, FakeClock()) as queue:
+            known = queue.store.ids()
+            report = files.sweep(known, queue.clock.now())
+            assert report.rows_without_media == ()
+            assert not list(data_dir.rglob("*.tmp"))
+            if "a accepted" in answered:
+                check_task(files, queue.manager.get("a"), is_completed="a completed" in answered)
+                again, is_replay = queue.manager.submit(
+                    new_task("c", sha256=queue.manager.get("a").sha256, idempotency_key="key of a")
+                )
+                assert (again.id, is_replay) == ("a", True)
+            if "b deleted" in answered:
+                assert "b" not in known
+                assert not files.media_path("b").exists()
+            elif "b accepted" in answered and "b" in known:
+                assert queue.manager.get("b").status is TaskStatus.PENDING
+            with queue.store.reading() as rows:
+                assert rows.counts()[TaskStatus.PROCESSING] == 0
+                assert rows.counts() == queue.manager.counts()
+    finally:
+        files.release_lock()
+
+
+def check_task(files: TaskFiles, task: object, *, is_completed: bool) -> None:
+    assert files.find_media(task.id).read_bytes() == b"sound"  # type: ignore[attr-defined]
+    if is_completed:
+        assert task.status is TaskStatus.COMPLETED  # type: ignore[attr-defined]
+    if task.status is TaskStatus.COMPLETED:  # type: ignore[attr-defined]
+        assert files.read_transcript(task.id, task.result_sha256) == TRANSCRIPT  # type: ignore[attr-defined]
+    else:
+        assert task.status is TaskStatus.PENDING  # type: ignore[attr-defined]
+
+
+def test_a_crash_at_any_step_is_repaired_by_the_next_start(tmp_path: Path) -> None:
+    def cut() -> None:
+        raise PowerCutError
+
+    for step in itertools.count(1):
+        data_dir, answered = tmp_path / f"data-{step}", []
+        hit = NthHit(step, cut)
+        failpoints.arm(hit.everywhere())
+        with suppress(PowerCutError):
+            serve_one_task(data_dir, answered)
+        failpoints.disarm()
+        check_after_restart(data_dir, answered)
+        if not hit.fired:
+            break
+    assert step > 40
+    assert answered[-1] == "b deleted"
+
+
+def test_a_killed_process_is_repaired_by_the_next_start(tmp_path: Path) -> None:
+    steps = itertools.count(4, KILLED_EVERY)
+    for step in steps:
+        data_dir = tmp_path / f"data-{step}"
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.optimizer.storage.test_failpoints", str(data_dir), str(step)],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        check_after_restart(data_dir, ended.stdout.splitlines())
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -9, ended.stderr
+    assert step > 40
+
+
+def test_the_scenario_meets_every_failpoint_but_those_of_migrations(tmp_path: Path) -> None:
+    met: set[str] = set()
+    failpoints.arm({name: partial(met.add, name) for name in FAILPOINTS})
+    serve_one_task(tmp_path, [])
+    assert met == {name for name in FAILPOINTS if not name.startswith("schema.")}
+
+
+def test_every_failpoint_in_the_code_can_be_armed() -> None:
+    named = [
+        re.findall(r'failpoint\("([a-z_.]+)"\)', source.read_text()) for source in (ROOT / "optimizer").glob("*.py")
+    ]
+    assert set(chain(*named)) - {"name"} <= set(FAILPOINTS)
+
+
+def test_an_unknown_name_cannot_be_armed() -> None:
+    with pytest.raises(ValueError, match=r"no such failpoints: nowhere"):
+        failpoints.arm({"nowhere": failpoints.kill_process})
+
+
+def test_nothing_happens_where_nothing_is_armed() -> None:
+    hits: list[str] = []
+    failpoints.arm({"upload.begin": lambda: hits.append("begin")})
+    failpoint("upload.begin")
+    failpoint("upload.committed")
+    failpoints.disarm()
+    failpoint("upload.begin")
+    assert hits == ["begin"]
+
+
+class _Spoken(list[str]):
+    """What the client was told, printed as it is told: the process may end at any moment."""
+
+    def append(self, word: str) -> None:
+        print(word, flush=True)
+
+
+if __name__ == "__main__":
+    failpoints.arm(NthHit(int(sys.argv[2]), failpoints.kill_process).everywhere())
+    serve_one_task(Path(sys.argv[1]), _Spoken())

@@ -1,0 +1,98 @@
+"""Thinning of the live feed, with a clock that is moved by hand."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from optimizer.tasks.events import SystemChanged, TaskChanged, TaskDeleted, WindowFinished
+from tests.web.fake_system import segment
+from web.live.outbox import MAX_COMMANDS, MAX_WINDOWS, SYSTEM_INTERVAL_S, Batch, Outbox, Unwatch, Watch
+
+EMPTY = Batch((), (), (), (), False)
+
+
+class Time:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def outbox(time: Time) -> Outbox:
+    return Outbox(time)
+
+
+def take(outbox: Outbox) -> Batch:
+    batch = outbox.take(0)
+    assert batch is not None
+    return batch
+
+
+def window(task_id: str, seq: int) -> WindowFinished:
+    return WindowFinished(task_id, seq, 0.5, 30.0, None, None, seq - 1, (segment(seq - 1, " x"),))
+
+
+def test_many_changes_of_a_task_are_one(outbox: Outbox) -> None:
+    for _ in range(5):
+        outbox.note(TaskChanged("a"))
+    outbox.note(TaskChanged("b"))
+    assert take(outbox).changed == ("a", "b")
+    assert take(outbox) == EMPTY
+
+
+def test_system_is_due_once_a_second_while_it_changes(outbox: Outbox, time: Time) -> None:
+    outbox.note(SystemChanged())
+    assert take(outbox).is_system_due
+    outbox.note(SystemChanged())
+    assert not take(outbox).is_system_due
+    time.now += SYSTEM_INTERVAL_S
+    assert take(outbox).is_system_due
+    time.now += 10
+    assert take(outbox) == EMPTY
+
+
+def test_windows_of_a_task_stay_in_order(outbox: Outbox) -> None:
+    windows = [window("a", 1), window("b", 1), window("a", 2)]
+    for finished in windows:
+        outbox.note(finished)
+    assert take(outbox).windows == ((windows[0], windows[2]), (windows[1],))
+
+
+def test_windows_that_nobody_collects_are_dropped_from_the_front(outbox: Outbox) -> None:
+    for seq in range(1, MAX_WINDOWS + 11):
+        outbox.note(window("a", seq))
+    (kept,) = take(outbox).windows
+    assert (len(kept), kept[0].seq) == (MAX_WINDOWS, 11)
+
+
+def test_deleted_task_has_no_other_news(outbox: Outbox) -> None:
+    outbox.note(TaskChanged("a"))
+    outbox.note(window("a", 1))
+    outbox.note(TaskDeleted("a"))
+    batch = take(outbox)
+    assert (batch.changed, batch.windows, batch.deleted) == ((), (), ("a",))
+
+
+def test_commands_keep_their_order_and_are_bounded(outbox: Outbox) -> None:
+    commands = [Watch("s", "a", 0), Unwatch("s", "a"), Watch("s", "a", 3)]
+    assert all(outbox.try_command(command) for command in commands)
+    assert take(outbox).commands == tuple(commands)
+    assert sum(outbox.try_command(Unwatch("s", "a")) for _ in range(MAX_COMMANDS + 5)) == MAX_COMMANDS
+
+
+def test_closing_wakes_who_waits() -> None:
+    outbox = Outbox()
+    taken: list[Batch | None] = []
+    thread = threading.Thread(target=lambda: taken.append(outbox.take(60)))
+    thread.start()
+    outbox.close()
+    thread.join(10)
+    assert taken == [None]

@@ -1,0 +1,206 @@
+"""Transcripts, media and archives."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from dataclasses import replace
+from io import BytesIO
+from urllib.parse import unquote
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.web.fake_system import FakeSystem, segment
+from tests.web.requests import error_of
+from web.tasks.media_type import media_type_of_head
+from web.tasks.rendering import MEDIA_TYPES, render_transcript
+from whisper_core.text.transcript import Transcript
+
+
+def test_json_transcript_of_a_running_task_is_partial(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    system.finish_window(task.id, " Hello", " there")
+    body = client.get(f"/api/tasks/{task.id}/transcript").get_json()
+    assert (body["text"], body["partial"]) == (" Hello there", True)
+    assert [s["id"] for s in body["segments"]] == [0, 1]
+
+
+def test_finished_json_transcript_is_whispers_own_shape(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    system.complete(task.id, " Hello")
+    body = client.get(f"/api/tasks/{task.id}/transcript").get_json()
+    assert set(body) == {"text", "language", "segments"}
+    assert set(body["segments"][0]) == {
+        "id", "seek", "start", "end", "text", "tokens",
+        "temperature", "avg_logprob", "compression_ratio", "no_speech_prob",
+    }  # fmt: skip
+
+
+def test_other_formats_wait_for_the_end(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    assert error_of(client.get(f"/api/tasks/{task.id}/transcript?format=srt"))[:2] == (409, "transcript_not_ready")
+
+
+@pytest.mark.parametrize("transcript_format", ["txt", "srt", "vtt", "tsv", "json"])
+def test_transcript_as_a_file(client: FlaskClient, system: FakeSystem, transcript_format: str) -> None:
+    task = system.add('inter"view ü.mp3')
+    system.complete(task.id, " Hello")
+    with client.get(f"/api/tasks/{task.id}/transcript?format={transcript_format}&download=1") as response:
+        assert response.status_code == 200
+        assert "Hello" in response.get_data(as_text=True)
+        assert response.mimetype == MEDIA_TYPES[transcript_format]
+        assert transcript_format == "json" or response.mimetype_params == {"charset": "utf-8"}
+        disposition = response.headers["Content-Disposition"]
+    assert disposition.startswith("attachment; ")
+    assert unquote(disposition).endswith(f'inter"view ü.{transcript_format}')
+
+
+@pytest.mark.parametrize("transcript_format", ["txt", "srt", "vtt", "tsv", "json"])
+def test_a_text_of_the_fast_mode_says_so_in_its_file_s_name(
+    client: FlaskClient, system: FakeSystem, transcript_format: str
+) -> None:
+    task = system.add("talk.mp3", mode="vad")
+    system.complete(task.id, " Hello")
+    with client.get(f"/api/tasks/{task.id}/transcript?format={transcript_format}&download=1") as response:
+        assert response.headers["Content-Disposition"].endswith(f"filename=talk.vad.{transcript_format}")
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_a_json_of_the_fast_mode_says_so(client: FlaskClient, system: FakeSystem, is_finished: bool) -> None:
+    task = system.add(mode="vad")
+    system.finish_window(task.id, " Hello")
+    if is_finished:
+        system.complete(task.id)
+    assert client.get(f"/api/tasks/{task.id}/transcript").get_json()["mode"] == "vad"
+
+
+def test_unknown_format(client: FlaskClient, system: FakeSystem) -> None:
+    assert error_of(client.get(f"/api/tasks/{system.add().id}/transcript?format=docx")) == (
+        422, "invalid_option", "format"
+    )  # fmt: skip
+
+
+def test_numbers_that_json_does_not_have_become_null() -> None:
+    odd = replace(segment(0, "x"), avg_logprob=math.nan, compression_ratio=math.inf)
+    body = json.loads(render_transcript(Transcript("x", "en", (odd,)), "json"))
+    assert (body["segments"][0]["avg_logprob"], body["segments"][0]["compression_ratio"]) == (None, None)
+
+
+def test_media_in_ranges(client: FlaskClient, system: FakeSystem) -> None:
+    data = b"fLaC" + bytes(range(256))
+    task = system.add(data=data)
+    path = f"/api/tasks/{task.id}/media"
+    with client.get(path) as whole:
+        assert (whole.status_code, whole.data, whole.mimetype) == (200, data, "audio/flac")
+        assert whole.headers["Accept-Ranges"] == "bytes"
+        etag = whole.headers["ETag"]
+    with client.get(path, headers={"Range": "bytes=4-7"}) as part:
+        assert (part.status_code, part.data) == (206, data[4:8])
+        assert part.headers["Content-Range"] == f"bytes 4-7/{len(data)}"
+    with client.get(path, headers={"Range": "bytes=-3"}) as tail:
+        assert tail.data == data[-3:]
+    with client.get(path, headers={"If-None-Match": etag}) as known:
+        assert known.status_code == 304
+    with client.get(path, headers={"Range": "bytes=9999-"}) as beyond:
+        assert error_of(beyond)[:2] == (416, "range_not_satisfiable")
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-1,4-5", "seconds=0-1", "bytes=5-1", "bytes"])
+def test_ranges_that_are_not_understood_are_ignored(client: FlaskClient, system: FakeSystem, wanted: str) -> None:
+    task = system.add()
+    with client.get(f"/api/tasks/{task.id}/media", headers={"Range": wanted}) as response:
+        assert (response.status_code, response.data) == (200, b"fLaC sound")
+
+
+def test_range_of_a_head_request_is_ignored(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    with client.head(f"/api/tasks/{task.id}/media", headers={"Range": "bytes=0-1"}) as response:
+        assert (response.status_code, response.headers["Content-Length"]) == (200, "10")
+
+
+def test_media_that_is_gone(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    system.media(task.id).unlink()
+    assert error_of(client.get(f"/api/tasks/{task.id}/media"))[:2] == (410, "file_missing")
+
+
+def test_page_sent_as_a_recording_is_not_shown_as_one(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add("attack.html", b"<!doctype html><script>alert(1)</script>")
+    with client.get(f"/api/tasks/{task.id}/media") as response:
+        assert response.mimetype == "application/octet-stream"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"RIFF\0\0\0\0WAVE", "audio/wav"),
+        (b"ID3\x04", "audio/mpeg"),
+        (b"\xff\xfb\x90\x00", "audio/mpeg"),
+        (b"\xff\xf1\x50\x80", "audio/aac"),
+        (b"OggS\0\x02OpusHead", "audio/ogg"),
+        (b"\0\0\0\x20ftypM4A ", "audio/mp4"),
+        (b"\0\0\0\x20ftypisom", "video/mp4"),
+        (b"\x1a\x45\xdf\xa3\x01\x42\x82\x84webm", "video/webm"),
+        (b"\x1a\x45\xdf\xa3\x01\x42\x82\x88matroska", "video/x-matroska"),
+        (b"", "application/octet-stream"),
+        (b"<svg xmlns=", "application/octet-stream"),
+    ],
+)
+def test_media_type_is_told_by_content(head: bytes, expected: str) -> None:
+    assert media_type_of_head(head) == expected
+
+
+def members(data: bytes) -> dict[str, str]:
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+def test_archive_of_every_completed_task(client: FlaskClient, system: FakeSystem) -> None:
+    for name in ("a.mp3", "../../a.wav", "CON.mp3"):
+        system.complete(system.add(name).id, f" from {name}")
+    system.add("waiting.mp3")
+    response = client.get("/api/transcripts.zip")
+    assert (response.status_code, response.mimetype) == (200, "application/zip")
+    assert set(members(response.data)) == {"_CON.txt", "a.txt", "a (2).txt"}
+
+
+def test_an_archive_says_which_texts_are_of_the_fast_mode(client: FlaskClient, system: FakeSystem) -> None:
+    for mode in ("exact", "vad", "vad"):
+        system.complete(system.add("a.mp3", mode=mode).id, " x")
+    answers = members(client.get("/api/transcripts.zip?format=json").data)
+    assert {name: json.loads(text).get("mode") for name, text in answers.items()} == {
+        "a.json": None,
+        "a.vad.json": "vad",
+        "a (2).vad.json": "vad",
+    }
+
+
+def test_archive_of_more_than_a_page(client: FlaskClient, system: FakeSystem) -> None:
+    for number in range(205):
+        system.complete(system.add(f"{number}.mp3").id, " x")
+    assert len(members(client.get("/api/transcripts.zip?format=vtt").data)) == 205
+
+
+def test_archive_of_chosen_tasks(client: FlaskClient, system: FakeSystem) -> None:
+    ids = [system.add(f"{name}.mp3").id for name in "abcd"]
+    for task_id in ids:
+        system.complete(task_id, " x")
+    response = client.get(f"/api/transcripts.zip?format=srt&ids={ids[0]},{ids[2]}&ids={ids[3]}&ids={ids[0]}")
+    assert list(members(response.data)) == ["a.srt", "c.srt", "d.srt"]
+
+
+def test_archive_refuses_unfinished_and_unknown_tasks(client: FlaskClient, system: FakeSystem) -> None:
+    assert error_of(client.get(f"/api/transcripts.zip?ids={system.add().id}"))[:2] == (409, "transcript_not_ready")
+    assert error_of(client.get("/api/transcripts.zip?ids=nothing"))[:2] == (404, "task_not_found")
+
+
+def test_archive_names_what_is_gone(client: FlaskClient, system: FakeSystem) -> None:
+    kept, gone = system.add("kept.mp3"), system.add("gone.mp3")
+    for task in (kept, gone):
+        system.complete(task.id, " x")
+    (system.settings.data_dir / "transcripts" / f"{gone.id}.json").unlink()
+    assert members(client.get("/api/transcripts.zip").data)["_missing.txt"] == "gone.mp3\n"

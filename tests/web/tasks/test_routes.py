@@ -1,0 +1,170 @@
+"""Tasks, models and system over HTTP."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.web.fake_system import FakeSystem
+from tests.web.requests import error_of
+from web.http.schemas import TaskAnswer
+
+
+def test_task_is_told_in_the_documented_words(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add("interview.mp3")
+    body = client.get(f"/api/tasks/{task.id}").get_json()
+    assert set(body["task"]) == set(TaskAnswer.model_json_schema()["$defs"]["TaskBody"]["properties"])
+    TaskAnswer.model_validate(body)
+    shown = body["task"]
+    assert shown["created_at"] == "2026-11-24T12:00:01.000Z"
+    assert (shown["position"], shown["attempts"], shown["max_attempts"]) == (1, 0, 4)
+    assert shown["memory"] == {"estimated_bytes": None, "peak_bytes": None}
+    assert shown["waiting_reason"] == "waits: 3 tasks ahead"
+    assert shown["waiting"] == {"code": "tasks_ahead", "data": {"count": 3}}
+
+
+def test_failed_task_tells_its_error(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    system.fail(task.id, "out_of_memory", "The device ran out of memory.")
+    shown = client.get(f"/api/tasks/{task.id}").get_json()["task"]
+    assert shown["error"] == {"code": "out_of_memory", "message": "The device ran out of memory."}
+
+
+def test_tasks_come_a_page_at_a_time(client: FlaskClient, system: FakeSystem) -> None:
+    ids = [system.add().id for _ in range(5)]
+    seen: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = client.get("/api/tasks", query_string={"limit": 2, **({"cursor": cursor} if cursor else {})}).get_json()
+        seen += [task["id"] for task in page["tasks"]]
+        cursor = page["next_cursor"]
+    assert seen == ids[::-1]
+    assert page["counts"] == {
+        "pending": 5, "processing": 0, "completed": 0, "failed": 0, "retrying": 0, "cancelled": 0
+    }  # fmt: skip
+
+
+def test_tasks_are_filtered(client: FlaskClient, system: FakeSystem) -> None:
+    system.add("one.mp3", model="small")
+    done = system.add("two.mp3")
+    system.complete(done.id, "text")
+    found = client.get("/api/tasks?status=completed&model=base&q=TWO").get_json()
+    assert [task["id"] for task in found["tasks"]] == [done.id]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("status=done", "status"),
+        ("cursor=x", "cursor"),
+        ("sort=a", "sort"),
+    ],
+)
+def test_bad_query_is_named(client: FlaskClient, query: str, field: str) -> None:
+    assert error_of(client.get(f"/api/tasks?{query}")) == (422, "invalid_option", field)
+
+
+def test_priority_of_a_waiting_task_changes(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    response = client.patch(f"/api/tasks/{task.id}", json={"priority": "high"})
+    assert response.get_json()["task"]["priority"] == "high"
+    system.complete(task.id)
+    assert error_of(client.patch(f"/api/tasks/{task.id}", json={"priority": "low"}))[:2] == (409, "conflict")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"priority": "urgent"}, {"priority": 2}, {"priority": "low", "status": "completed"}]
+)
+def test_bad_priority(client: FlaskClient, system: FakeSystem, body: dict[str, object]) -> None:
+    status, code, field = error_of(client.patch(f"/api/tasks/{system.add().id}", json=body))
+    assert (status, code) == (422, "invalid_option")
+    assert field in ("priority", "status")
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{", "null", '"x"', "7", "[" * 20_000 + "]" * 20_000])
+def test_body_that_is_no_object(client: FlaskClient, system: FakeSystem, body: str) -> None:
+    response = client.patch(f"/api/tasks/{system.add().id}", data=body, content_type="application/json")
+    assert error_of(response) == (400, "bad_request", None)
+
+
+def test_cancel_retry_delete(client: FlaskClient, system: FakeSystem) -> None:
+    path = f"/api/tasks/{system.add().id}"
+    assert client.post(f"{path}/cancel").get_json()["task"]["status"] == "cancelled"
+    assert client.post(f"{path}/cancel").status_code == 200
+    assert client.post(f"{path}/retry").get_json()["task"]["status"] == "pending"
+    assert error_of(client.post(f"{path}/retry"))[:2] == (409, "conflict")
+    deleted = client.delete(path)
+    assert (deleted.status_code, deleted.data) == (204, b"")
+    assert error_of(client.get(path)) == (404, "task_not_found", None)
+
+
+@pytest.mark.parametrize("task_id", ["nothing", "..%2f..%2fetc", "01J" + "0" * 500, "%00"])
+@pytest.mark.parametrize("rest", ["", "/transcript", "/media"])
+def test_unknown_task(client: FlaskClient, task_id: str, rest: str) -> None:
+    assert error_of(client.get(f"/api/tasks/{task_id}{rest}"))[:2] in [(404, "task_not_found"), (404, "not_found")]
+
+
+def test_models(client: FlaskClient) -> None:
+    body = client.get("/api/models").get_json()
+    assert body["default"] == "base"
+    assert body["languages"]["en"] == "english"
+    assert "tiny.en" in [model["name"] for model in body["models"]]
+
+
+def test_weights_are_fetched_on_request(client: FlaskClient, system: FakeSystem) -> None:
+    assert client.post("/api/models/small/fetch").status_code == 202
+    assert system.fetched == ["small"]
+    assert error_of(client.post("/api/models/huge/fetch")) == (422, "unknown_model", "model")
+
+
+def test_limits_change(client: FlaskClient, system: FakeSystem) -> None:
+    body = client.patch("/api/system", json={"max_batch_size": 2}).get_json()
+    assert body["limits"] == {"max_concurrent_tasks": 8, "max_batch_size": 2}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"max_batch_size": 0},
+        {"max_concurrent_tasks": "many"},
+        {"port": 1},
+        {"max_batch_size": 1.5},
+        {"max_batch_size": True},
+        {"max_concurrent_tasks": "5"},
+    ],
+)
+def test_bad_limits(client: FlaskClient, body: dict[str, object]) -> None:
+    status, code, field = error_of(client.patch("/api/system", json=body))
+    assert (status, code, field) == (422, "invalid_option", next(iter(body)))
+
+
+def test_limits_without_any(client: FlaskClient) -> None:
+    assert error_of(client.patch("/api/system", json={}))[0] == 400
+
+
+def test_system(client: FlaskClient) -> None:
+    assert client.get("/api/system").get_json()["devices"][0]["name"] == "cpu"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health(client: FlaskClient, system: FakeSystem, path: str) -> None:
+    assert client.get(path).get_json() == {"status": "ok", "reasons": []}
+    system.health_reasons = system.readiness_reasons = ["the disk is full"]
+    response = client.get(path)
+    assert (response.status_code, response.get_json()["reasons"]) == (503, ["the disk is full"])
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_wrong_method_names_the_right_ones(client: FlaskClient) -> None:
+    response = client.put("/api/tasks")
+    assert error_of(response)[:2] == (405, "method_not_allowed")
+    assert "POST" in response.headers["Allow"]
+
+
+def test_body_above_the_limit_of_plain_addresses(client: FlaskClient, system: FakeSystem) -> None:
+    response = client.patch(
+        f"/api/tasks/{system.add().id}", data=b"{" + b" " * 100_000, content_type="application/json"
+    )
+    assert response.status_code in (400, 413)

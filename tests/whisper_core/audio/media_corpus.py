@@ -1,0 +1,187 @@
+"""Good, bad and hostile media files, built with the real ffmpeg when a test asks for one."""
+
+from __future__ import annotations
+
+import random
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from whisper_core.audio.decode import find_ffmpeg
+
+CANARY = "canary-8c1f-must-not-be-read"
+TONE_SECONDS = 3.0
+GOOD_FORMATS = ("wav", "mp3", "m4a", "flac", "ogg", "opus", "webm", "aac", "wma", "aiff", "amr", "ts", "mkv", "avi")
+
+
+class MediaCorpus:
+    """Files in `folder`, each built once. Every method gives the file's path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ffmpeg = find_ffmpeg()
+
+    def tone(self, extension: str = "wav", seconds: float = TONE_SECONDS) -> Path:
+        """A 440 Hz tone in the format of that extension."""
+        rate = "8000" if extension == "amr" else "16000"
+        source = ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}:sample_rate=16000"]
+        return self._build(f"tone-{seconds}.{extension}", [*source, "-ar", rate])
+
+    def fast_start_mp4(self) -> Path:
+        """Sound whose index stands at the start, so that a cut leaves a readable part."""
+        return self._build("fast.m4a", ["-i", str(self.tone()), "-movflags", "faststart"])
+
+    def video_with_sound(self) -> Path:
+        pictures = ["-f", "lavfi", "-i", f"testsrc=duration={TONE_SECONDS}:size=64x64:rate=5"]
+        return self._build("video.mp4", [*pictures, "-i", str(self.tone()), "-shortest"])
+
+    def video_without_sound(self) -> Path:
+        return self._build("silent-film.mp4", ["-f", "lavfi", "-i", "testsrc=duration=1:size=64x64:rate=5"])
+
+    def image(self, extension: str = "png") -> Path:
+        return self._build(f"image.{extension}", ["-f", "lavfi", "-i", "testsrc=size=64x64", "-frames:v", "1"])
+
+    def silence(self, hours: float) -> Path:
+        """Many hours of nothing in a flac of few bytes (1 kHz: quick to build, and as long as any when decoded)."""
+        source = ["-f", "lavfi", "-i", "anullsrc=r=1000:cl=mono:nb_samples=16384", "-t", str(hours * 3600)]
+        return self._build(f"silence-{hours}.flac", [*source, "-compression_level", "0"])
+
+    def many_channels(self, channels: int = 255, rate: int = 384_000) -> Path:
+        """A wav of more channels than anything can mix, at a rate that nothing needs."""
+        return self.write("channels.wav", wav_header(10**6, channels=channels, rate=rate) + bytes(10**6))
+
+    def sparse_wav(self, hours: float) -> Path:
+        """A wav that says how long it is and is, as a hole on the disk, truly that long."""
+        size = min(int(hours * 3600) * 32000, 2**32 - 100)
+        path = self.write("sparse.wav", wav_header(size))
+        with open(path, "rb+") as file:
+            file.truncate(44 + size)
+        return path
+
+    def lying_wav(self) -> Path:
+        """A wav of one second that claims ten hours."""
+        return self.write("liar.wav", wav_header(36_000 * 32_000) + bytes(32_000))
+
+    def empty_wav(self) -> Path:
+        return self.write("no-samples.wav", wav_header(0))
+
+    def cut(self, whole: Path, percent: int) -> Path:
+        data = whole.read_bytes()
+        return self.write(f"cut-{percent}-{whole.name}", data[: len(data) * percent // 100])
+
+    def random_bytes(self, size: int = 50_000, seed: int = 0, extension: str = "bin") -> Path:
+        return self.write(f"random-{size}-{seed}.{extension}", random.Random(seed).randbytes(size))
+
+    def text_named_mp3(self) -> Path:
+        return self.write("notes.mp3", b"These are the minutes of the meeting.\n" * 200)
+
+    def renamed(self, original: Path, extension: str) -> Path:
+        return self.write(f"{original.stem}-renamed.{extension}", original.read_bytes())
+
+    def write(self, name: str, content: bytes) -> Path:
+        path = self.folder / name
+        path.write_bytes(content)
+        return path
+
+    def hostile_playlists(self, canary_file: Path, canary_url: str) -> list[Path]:
+        """Files that ask ffmpeg to open `canary_file` or `canary_url`, under their own and under neutral names."""
+        texts = {
+            "list.m3u8": _hls(canary_url),
+            "file.m3u8": _hls(f"file://{canary_file}"),
+            "concat-file.m3u8": _hls(f"concat:{canary_file}|{canary_file}"),
+            "list.ffconcat": f"ffconcat version 1.0\nfile '{canary_file}'\n",
+            "list.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+            "list.mpd": _dash(canary_url),
+            "list.xspf": f"<playlist><trackList><location>{canary_url}</location></trackList></playlist>",
+            "list.pls": f"[playlist]\nFile1={canary_url}\nNumberOfEntries=1\n",
+            "picture-%d.png": CANARY,
+        }
+        paths = [self.write(name, text.encode()) for name, text in texts.items()]
+        paths += [self.write(f"neutral-{number}", text.encode()) for number, text in enumerate(texts.values())]
+        paths.append(self.write("subtitles.avi", _avi_with_playlist(_hls(canary_url).encode())))
+        return paths
+
+    def _build(self, name: str, arguments: list[str]) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            command = [str(self._ffmpeg), "-nostdin", "-v", "error", *arguments, "-y", str(path)]
+            subprocess.run(command, check=True, timeout=120, stdin=subprocess.DEVNULL)
+        return path
+
+
+def wav_header(data_bytes: int, *, channels: int = 1, rate: int = 16000) -> bytes:
+    """The 44 bytes before s16le samples."""
+    frame = 2 * channels
+    form = struct.pack("<HHIIHH", 1, channels, rate, rate * frame & 0xFFFFFFFF, frame, 16)
+    size = min(36 + data_bytes, 2**32 - 1)
+    return b"RIFF" + struct.pack("<I", size) + b"WAVEfmt \x10\0\0\0" + form + b"data" + struct.pack("<I", data_bytes)
+
+
+class CanaryServer:
+    """An HTTP server that nobody should talk to. requests: the paths that somebody asked for all the same."""
+
+    def __init__(self, url: str, requests: list[str]) -> None:
+        self.url = url
+        self.requests = requests
+
+
+@contextmanager
+def canary_server() -> Iterator[CanaryServer]:
+    requests: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, name="canary")
+    thread.start()
+    try:
+        yield CanaryServer(f"http://127.0.0.1:{server.server_port}/{CANARY}.ts", requests)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def fake_ffmpeg(folder: Path, script: str) -> Path:
+    """A shell script in ffmpeg's place."""
+    path = folder / "fake-ffmpeg"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def _hls(address: str) -> str:
+    return f"#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-TARGETDURATION:10\n#EXTINF:10.0,\n{address}\n#EXT-X-ENDLIST\n"
+
+
+def _dash(address: str) -> str:
+    representation = f'<Representation id="1" bandwidth="1"><BaseURL>{address}</BaseURL></Representation>'
+    sets = f'<AdaptationSet mimeType="audio/mp4">{representation}</AdaptationSet>'
+    attributes = 'xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT9S"'
+    head = f'<?xml version="1.0"?><MPD {attributes}>'
+    return f"{head}<Period>{sets}</Period></MPD>"
+
+
+def _avi_with_playlist(playlist: bytes) -> bytes:
+    """An AVI whose subtitle stream holds a playlist (the GAB2 way in, through a demuxer inside a demuxer)."""
+
+    def box(name: bytes, content: bytes) -> bytes:
+        return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+    name = "x\0".encode("utf-16-le")
+    gab2 = b"GAB2\0" + struct.pack("<HI", 2, len(name)) + name + struct.pack("<HI", 4, len(playlist)) + playlist
+    main = struct.pack("<14I", 40000, 0, 0, 0x10, 1, 0, 1, 0, 64, 64, 0, 0, 0, 0)
+    stream = struct.pack("<4s4sIHHIIIIIIIIhhhh", b"txts", b"\0\0\0\0", 0, 0, 0, 0, 1, 25, 0, 1, 0, 0, 0, 0, 0, 0, 0)
+    header = box(b"avih", main) + box(b"LIST", b"strl" + box(b"strh", stream) + box(b"strf", b""))
+    body = box(b"LIST", b"hdrl" + header) + box(b"LIST", b"movi" + box(b"00tx", gab2))
+    return box(b"RIFF", b"AVI " + body)

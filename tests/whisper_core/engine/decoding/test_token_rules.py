@@ -1,0 +1,136 @@
+"""The rules for all rows at once forbid what openai-whisper's logit filters forbid one row after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from whisper.decoding import DecodingOptions, DecodingTask
+
+from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY
+from tests.whisper_core.toy_model import toy_model
+from whisper_core.engine.decoding.row_state import RowState
+from whisper_core.engine.decoding.sampling import likeliest, logprob_of
+from whisper_core.engine.decoding.token_rules import TokenRules
+from whisper_core.engine.network.dims import decoder_shape
+
+pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
+
+ROWS = 48
+PROMPT = 7  # tokens
+
+
+class Rules:
+    """Both sides for one kind of model."""
+
+    def __init__(self, is_multilingual: bool) -> None:
+        model = toy_model(is_multilingual=is_multilingual)
+        self.upstream = DecodingTask(model, DecodingOptions(language="en", prompt=[100] * PROMPT, fp16=False))
+        self.tokenizer: Any = self.upstream.tokenizer
+        self.ours = TokenRules.of(self.tokenizer, model.dims.n_audio_ctx, model.device)
+        self.shape = decoder_shape(model, torch.float32)
+
+    def begun(self, rows: int, room: int = 1000) -> RowState:
+        state = RowState.empty(self.shape, rows)
+        state.begin(len(self.upstream.initial_tokens), room, self.ours.timestamp_begin, torch.tensor(0.0))
+        return state
+
+    def commit(self, state: RowState, choice: Tensor, logprob: Tensor) -> None:
+        state.commit(choice, logprob, self.ours.timestamp_begin, self.ours.eot)
+
+    def filter_by_upstream(self, logits: Tensor, sampled: Sequence[Sequence[int]]) -> None:
+        """In place, each row by itself, since upstream's rows are equally long."""
+        for row, history in enumerate(sampled):
+            tokens = torch.tensor([[*self.upstream.initial_tokens, *history]])
+            for rule in self.upstream.logit_filters:
+                rule.apply(logits[row : row + 1], tokens)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["multilingual", "english"])
+def rules(request: pytest.FixtureRequest) -> Rules:
+    return Rules(request.param)
+
+
+def random_logits(rules: Rules, generator: torch.Generator, rows: int = ROWS) -> Tensor:
+    """Of rows that like timestamps and of rows that do not, flat ones and sharp ones."""
+    sharpness = torch.rand(rows, 1, generator=generator) * 4
+    logits = torch.randn(rows, rules.shape.vocabulary, generator=generator) * sharpness
+    logits[:, rules.ours.timestamp_begin :] += torch.randn(rows, 1, generator=generator) * 6
+    logits[:, rules.ours.eot] += torch.randn(rows, generator=generator) * 6
+    return logits
+
+
+def random_history(rules: Rules, generator: torch.Generator) -> list[int]:
+    """Up to nine tokens, whether the rules would have allowed them or not, the end token excepted."""
+
+    def below(limit: int) -> int:
+        return int(torch.randint(limit, (1,), generator=generator))
+
+    begin = rules.ours.timestamp_begin
+    kinds = (
+        lambda: below(rules.ours.eot),
+        lambda: begin + below(rules.shape.vocabulary - begin),
+        lambda: rules.shape.vocabulary - 1,  # the last timestamp
+        lambda: begin,
+        lambda: rules.ours.eot + 1 + below(begin - rules.ours.eot - 1),  # special tokens
+    )
+    weights = torch.tensor([4.0, 4.0, 1.0, 1.0, 1.0])
+    chosen = torch.multinomial(weights, 9, replacement=True, generator=generator)
+    return [kinds[int(kind)]() for kind in chosen[: below(10)]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_history(rules: Rules, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    histories = [random_history(rules, generator) for _ in range(ROWS)]
+    state = rules.begun(ROWS)
+    for row, history in enumerate(histories):
+        for token in history:
+            rules.commit(state.rows(row, 1), torch.tensor([token]), torch.tensor([0.0]))
+    ours = random_logits(rules, generator)
+    expected = ours.clone()
+    rules.ours.apply(ours, state)
+    rules.filter_by_upstream(expected, histories)
+    for row, history in enumerate(histories):
+        assert torch.equal(ours[row], expected[row]), history
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whole_windows_are_sampled_as_upstream_samples_them(rules: Rules, seed: int) -> None:
+    """Rows end at different times, say no more afterwards, and keep their logprob."""
+    generator = torch.Generator().manual_seed(seed)
+    upstream, state = rules.upstream, rules.begun(ROWS)
+    tokens = torch.tensor([upstream.initial_tokens] * ROWS)
+    sum_logprobs = torch.zeros(ROWS)
+    for _ in range(12):
+        logits = random_logits(rules, generator)
+        expected = logits.clone()
+        rules.ours.apply(logits, state)
+        choice = likeliest(logits)
+        rules.commit(state, choice, logprob_of(choice, logits))
+        for rule in upstream.logit_filters:
+            rule.apply(expected, tokens)
+        tokens, _ = upstream.decoder.update(tokens, expected, sum_logprobs)
+    sampled = tokens[:, len(upstream.initial_tokens) :]
+    has_ended = (sampled == rules.ours.eot).any(dim=1)
+    assert 0 < int(has_ended.sum()) < ROWS
+    length = torch.where(has_ended, (sampled == rules.ours.eot).int().argmax(dim=1) + 1, sampled.shape[1])
+    assert torch.equal(state.num_sampled, length)
+    for row in range(ROWS):
+        assert torch.equal(state.tokens[row, : length[row]], sampled[row, : length[row]])
+    assert torch.equal(state.is_active, ~has_ended)
+    torch.testing.assert_close(state.sum_logprob, sum_logprobs)
+    assert torch.equal(state.position, len(upstream.initial_tokens) - 1 + length)
+
+
+def test_a_row_ends_when_its_room_is_used_up(rules: Rules) -> None:
+    state = rules.begun(2, room=3)
+    for token in (rules.ours.timestamp_begin, 5, 6, 7):
+        rules.commit(state, torch.tensor([token, token]), torch.tensor([-1.0, -2.0]))
+    assert state.tokens[0, :4].tolist() == [rules.ours.timestamp_begin, 5, 6, rules.ours.eot]
+    assert state.num_sampled.tolist() == [3, 3]
+    assert state.sum_logprob.tolist() == [-3.0, -6.0]
+    assert not state.is_active.any()

@@ -1,0 +1,102 @@
+"""Every exception of a request becomes an answer here: the API's error shape, or a small page for browsers."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from flask import Flask, current_app, render_template_string, request
+from flask.typing import ResponseReturnValue
+from gunicorn.http.errors import ParseException
+from pydantic import ValidationError
+from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.wrappers import Response
+
+from errors import BadRequestError, InvalidOptionError, TranscriptionServerError, UnavailableError
+from web.http.security import REQUEST_ID, error_body
+
+log = logging.getLogger(__name__)
+
+# Ours, because werkzeug's own descriptions may quote the request.
+_HTTP_ERRORS = {
+    400: ("bad_request", "The request cannot be understood."),
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not know that method."),
+    408: ("timeout", "The request took too long to arrive."),
+    413: ("too_large", "The request is larger than this server accepts."),
+    415: ("unsupported_type", "The request's content type is not accepted here."),
+    416: ("range_not_satisfiable", "The file has no such range."),
+}
+_MACHINE_PATHS = ("/api/", "/healthz", "/readyz", "/openapi")
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{{ status }}</title></head>
+<body><h1>{{ message }}</h1><p><a href="{{ request.script_root }}/">To the start page</a></p><p>{{ request_id }}</p>
+</body></html>"""
+_QUOTABLE_FIELD = 40  # characters of a name that the client chose
+
+
+def register_error_answers(app: Flask) -> None:
+    app.register_error_handler(TranscriptionServerError, _own_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(ParseException, _unreadable_body)
+    app.register_error_handler(Exception, _unexpected_error)
+
+
+def raise_validation_error(error: ValidationError) -> Response:
+    """flask-openapi3's callback: the first fault in our words; the value that was sent is never repeated.
+
+    Raises InvalidOptionError; BadRequestError when it is not about one field.
+    """
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in fault["loc"])[:_QUOTABLE_FIELD] or None
+    if field is None:
+        raise BadRequestError("The request's body is not the JSON object that is expected here.")
+    if fault["type"] == "extra_forbidden":
+        raise InvalidOptionError("There is no field of this name.", field=field)
+    raise InvalidOptionError(f"{fault['msg'].removeprefix('Value error, ')}.", field=field)
+
+
+def _own_error(error: TranscriptionServerError) -> ResponseReturnValue:
+    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, UnavailableError):
+        log.error("request=%s code=%s", _request_id(), error.code, exc_info=error)
+    response = _answer(error.http_status, error.code, error.message, error.field)
+    if isinstance(error, UnavailableError):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
+        return error.get_response()
+    code, message = _HTTP_ERRORS.get(error.code, (f"http_{error.code}", HTTPStatus(error.code).phrase + "."))
+    response = _answer(error.code, code, message)
+    for name in ("Allow", "Content-Range"):
+        if value := error.get_response().headers.get(name):
+            response.headers[name] = value
+    return response
+
+
+def _unreadable_body(_: Exception) -> ResponseReturnValue:
+    """gunicorn parses a chunked body only while it is read; it closes the connection afterwards."""
+    return _http_error(BadRequest())
+
+
+def _unexpected_error(error: Exception) -> ResponseReturnValue:
+    log.error("request=%s method=%s event=failed", _request_id(), request.method, exc_info=error)
+    public = TranscriptionServerError()
+    return _answer(public.http_status, public.code, public.message)
+
+
+def _answer(status: int, code: str, message: str, field: str | None = None) -> Response:
+    if _wants_page():
+        page = render_template_string(_PAGE, status=status, message=message, request_id=_request_id())
+        return Response(page, status, mimetype="text/html")
+    body = error_body(code, message, _request_id(), field)
+    return Response(current_app.json.dumps(body), status, mimetype="application/json")
+
+
+def _wants_page() -> bool:
+    return not request.path.startswith(_MACHINE_PATHS) and request.accept_mimetypes.accept_html
+
+
+def _request_id() -> str:
+    return str(request.environ.get(REQUEST_ID, ""))

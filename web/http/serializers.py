@@ -1,0 +1,108 @@
+"""A task and the live feed's events as JSON, in the words of docs/api.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.task import ErrorInfo, TaskStatus
+from optimizer.tasks.timeline import TaskEvent
+from optimizer.tasks.wait_reasons import WaitReason
+from optimizer.timing.forecast_accuracy import Interval
+from optimizer.views.task_view import TaskView
+
+
+def task_json(view: TaskView) -> dict[str, Any]:
+    task, options = view.task, view.task.options
+    return {
+        "id": task.id,
+        "filename": task.filename,
+        "status": task.status.value,
+        "options": {
+            "model": options.model,
+            "language": options.language,
+            "task": options.task,
+            "initial_prompt": options.initial_prompt,
+            "word_timestamps": options.word_timestamps,
+            "temperature": options.temperature,
+            "mode": options.mode,
+        },
+        "priority": task.priority.word,
+        "language": task.language,
+        "audio_seconds": task.audio_seconds,
+        "size_bytes": task.size_bytes,
+        "progress": task.progress,
+        "windows_done": task.windows_done,
+        "position": view.position,
+        "eta_seconds": view.eta_seconds,
+        "expected": _expected_json(view.expected),
+        "waiting_reason": None if view.waiting_reason is None else view.waiting_reason.text,
+        "waiting": _waiting_json(view.waiting_reason),
+        "attempts": task.attempt,
+        "max_attempts": task.max_attempts,
+        "device": task.device,
+        "requested_device": task.requested_device,
+        "memory": {"estimated_bytes": task.estimated_bytes, "peak_bytes": task.peak_bytes},
+        "error": _error_json(task.error),
+        "created_at": timestamp(task.created_at),
+        "started_at": timestamp(task.started_at),
+        "finished_at": timestamp(task.finished_at),
+    }
+
+
+def task_event_json(event: TaskEvent) -> dict[str, Any]:
+    return {"at": timestamp(event.at), "code": event.code, "data": dict(event.data), "text": event.text}
+
+
+def counts_json(counts: Mapping[TaskStatus, int]) -> dict[str, int]:
+    """Every state is there, also those that no task is in."""
+    return {status.value: counts.get(status, 0) for status in TaskStatus}
+
+
+def progress_json(window: WindowFinished) -> dict[str, Any]:
+    return {
+        "id": window.task_id,
+        "seq": window.seq,
+        "progress": window.progress,
+        "audio_done_seconds": window.audio_done_seconds,
+        "speed": window.speed,
+        "eta_seconds": window.eta_seconds,
+    }
+
+
+def segments_json(window: WindowFinished) -> dict[str, Any]:
+    return {
+        "id": window.task_id,
+        "seq": window.seq,
+        "from": window.first_segment,
+        "segments": [segment.to_dict() for segment in window.segments],
+    }
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds and a Z."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _waiting_json(reason: WaitReason | None) -> dict[str, Any] | None:
+    return None if reason is None else {"code": reason.code.value, "data": dict(reason.data)}
+
+
+def _expected_json(expected: Interval | None) -> dict[str, float] | None:
+    """Seconds from now."""
+    if expected is None:
+        return None
+    return {
+        "start_seconds": round(expected.start, 1),
+        "end_seconds": round(expected.end, 1),
+        "earliest_end_seconds": round(expected.earliest_end, 1),
+        "latest_end_seconds": round(expected.latest_end, 1),
+    }
+
+
+def _error_json(error: ErrorInfo | None) -> dict[str, str] | None:
+    return None if error is None else {"code": error.code, "message": error.message}

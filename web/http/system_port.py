@@ -1,0 +1,100 @@
+"""What the web room asks of OptimizedWhisperSystem: tests put something smaller behind the same border."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from config import Settings
+from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.tasks.events import Listener, WindowFinished
+from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.timeline import TaskEvent
+from optimizer.views.task_view import Submission, TaskView
+from whisper_core.text.transcript import Transcript
+
+
+class UploadPort(Protocol):
+    """A file on its way in. `discard` may be called at any time and more than once."""
+
+    task_id: str
+    size: int
+
+    def write(self, data: bytes, /) -> int:
+        """Raises FileTooLargeError and DiskFullError."""
+
+    def discard(self) -> None: ...
+
+
+class SystemPort(Protocol):
+    """Any thread. The errors that each method raises are those of `errors`."""
+
+    settings: Settings
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def begin_upload(self, expected_bytes: int = 0) -> Any:
+        """An UploadPort. expected_bytes: what the client announced, 0 when it did not.
+
+        Raises FileTooLargeError, DiskFullError, ShuttingDownError or QueueFullError.
+        """
+
+    def submit(
+        self,
+        upload: Any,
+        *,
+        filename: str,
+        options: TaskOptions,
+        priority: Priority,
+        device: str,
+        idempotency_key: str | None,
+        owner: str,
+    ) -> Submission: ...
+
+    def task(self, task_id: str, /) -> TaskView:
+        """Raises TaskNotFoundError, as every method with a task's id does."""
+
+    def tasks(self, task_filter: TaskFilter, /) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]: ...
+
+    def transcript(self, task_id: str, /) -> tuple[Transcript, bool]:
+        """The text so far, and whether more is to come. Raises FileMissingError."""
+
+    def segments_from(self, task_id: str, first: int, /) -> WindowFinished | None: ...
+
+    def media(self, task_id: str, /) -> Path:
+        """Raises FileMissingError."""
+
+    def cancel(self, task_id: str, /) -> TaskView: ...
+
+    def retry(self, task_id: str, /) -> TaskView: ...
+
+    def set_priority(self, task_id: str, priority: Priority, /) -> TaskView: ...
+
+    def delete(self, task_id: str, /) -> None: ...
+
+    def timeline(self, task_id: str, /) -> list[TaskEvent]:
+        """What happened to the task, oldest first."""
+
+    def models(self) -> Any: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+    def set_limits(
+        self, max_concurrent_tasks: int | None = None, max_batch_size: int | None = None
+    ) -> dict[str, Any]: ...
+
+    def history(self, hours: float, /) -> dict[str, Any]:
+        """The monitor's samples and the changes of the last so many hours."""
+
+    def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
+        """What was decided and changed, newest first."""
+
+    def fetch_model(self, name: str, /) -> None: ...
+
+    def health(self) -> list[str]: ...
+
+    def readiness(self) -> list[str]: ...
+
+    def add_listener(self, listener: Listener, /) -> None: ...

@@ -1,0 +1,1 @@
+"""gunicorn inside `python main.py`."""

@@ -1,0 +1,130 @@
+"""What can be fetched of a task: its transcript in several formats, its media for the player, and archives of many."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from flask import Response, request, send_file
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
+from optimizer.tasks.task import Task, TaskStatus
+from web.http.context import current_system
+from web.http.schemas import (
+    MAX_ARCHIVE_IDS,
+    ArchiveQuery,
+    MediaQuery,
+    TaskPath,
+    TranscriptQuery,
+    error_responses,
+)
+from web.tasks.filenames import transcript_name
+from web.tasks.media_type import media_type_of
+from web.tasks.rendering import MEDIA_TYPES, file_ending, render_transcript
+from web.tasks.zip_archive import completed_tasks, zip_transcripts
+
+ARCHIVE_NAME = "transcripts.zip"
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_TEXT = {"schema": {"type": "string"}}
+
+downloads = APIBlueprint(
+    "downloads", __name__, url_prefix="/api", abp_tags=[Tag(name="downloads")], abp_responses=error_responses(422, 503)
+)
+
+
+@downloads.get(
+    "/tasks/<id>/transcript",
+    responses={
+        "200": {
+            "content": {
+                "application/json": {"schema": {"type": "object"}},
+                **{media_type: _TEXT for name, media_type in MEDIA_TYPES.items() if name != "json"},
+            }
+        },
+        **error_responses(404, 409, 410),
+    },
+)
+def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
+    """The transcript; as json also while the task runs, with `"partial": true`.
+
+    One that was not made in exact mode says so: `"mode": "vad"` in the json, `.vad` in a file's name.
+    """
+    system = current_system()
+    task = system.task(path.id).task
+    if query.format != "json" and task.status is not TaskStatus.COMPLETED:
+        raise TranscriptNotReadyError()
+    transcript, is_partial = system.transcript(path.id)
+    if is_partial and query.format != "json":  # deleted and made anew, or taken back, in between
+        raise TranscriptNotReadyError()
+    mode = task.options.mode
+    response = send_file(
+        BytesIO(render_transcript(transcript, query.format, mode=mode, is_partial=is_partial).encode()),
+        mimetype=MEDIA_TYPES[query.format],
+        as_attachment=query.download,
+        download_name=transcript_name(task.filename, file_ending(query.format, mode)),
+    )
+    if query.format != "json":  # Flask says it for text/* only
+        response.mimetype_params["charset"] = "utf-8"
+    return response
+
+
+@downloads.get(
+    "/tasks/<id>/media",
+    responses={
+        "200": {"content": {"audio/*": _BINARY, "video/*": _BINARY, "application/octet-stream": _BINARY}},
+        "206": {"content": {"audio/*": _BINARY, "video/*": _BINARY, "application/octet-stream": _BINARY}},
+        **error_responses(404, 410, 416),
+    },
+)
+def get_media(path: TaskPath, query: MediaQuery) -> Response:
+    """The uploaded file, whole or one range of it."""
+    system = current_system()
+    _ignore_other_ranges()
+    task = system.task(path.id).task
+    media = system.media(path.id)
+    try:
+        return send_file(
+            media,
+            mimetype=media_type_of(media),
+            as_attachment=query.download,
+            download_name=task.filename,
+            conditional=True,
+            etag=task.sha256,
+        )
+    except OSError as error:
+        raise FileMissingError() from error
+
+
+@downloads.get(
+    "/transcripts.zip",
+    responses={"200": {"content": {"application/zip": _BINARY}}, **error_responses(404, 409)},
+)
+def get_archive(query: ArchiveQuery) -> Response:
+    """The chosen transcripts in one archive; without `ids` those of every completed task."""
+    system = current_system()
+    ids = query.task_ids()
+    if query.ids and not ids:  # a selection that turned out empty, not the wish for everything
+        raise InvalidOptionError("No task is named.", field="ids")
+    tasks = _chosen(ids) if ids else completed_tasks(system)
+    response = Response(zip_transcripts(system, tasks, query.format), mimetype="application/zip")
+    response.headers.set("Content-Disposition", "attachment", filename=ARCHIVE_NAME)
+    return response
+
+
+def _ignore_other_ranges() -> None:
+    """Leaves only what werkzeug can answer: one range of bytes, in a GET. It would refuse the rest with 416, though
+    RFC 9110 (14.2) wants unknown units and other methods' ranges ignored, and lets several ranges be."""
+    wanted = request.range
+    if request.method != "GET" or wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        request.environ.pop("HTTP_RANGE", None)
+
+
+def _chosen(ids: list[str]) -> list[Task]:
+    """All of them are looked at first, because an answer that has begun cannot become an error."""
+    if len(ids) > MAX_ARCHIVE_IDS:
+        raise InvalidOptionError(f"At most {MAX_ARCHIVE_IDS} tasks fit in one archive.", field="ids")
+    tasks = [current_system().task(task_id).task for task_id in ids]
+    if any(task.status is not TaskStatus.COMPLETED for task in tasks):
+        raise TranscriptNotReadyError("Not every one of these tasks is finished.")
+    return tasks

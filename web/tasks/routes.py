@@ -1,0 +1,160 @@
+"""The REST API's tasks, models and system, as docs/api.md tells them. See `uploads` and `downloads` for the files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, jsonify
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from optimizer.tasks.task import Priority, TaskFilter
+from optimizer.views.task_view import TaskView
+from web.http.context import current_system
+from web.http.schemas import (
+    FetchAnswer,
+    ModelPath,
+    ModelsAnswer,
+    SystemAnswer,
+    SystemPatch,
+    TaskAnswer,
+    TaskListAnswer,
+    TaskListQuery,
+    TaskPatch,
+    TaskPath,
+    TimelineAnswer,
+    error_responses,
+)
+from web.http.serializers import counts_json, task_event_json, task_json
+from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
+from web.tasks.uploads import receive_task
+
+_TASKS, _SYSTEM = Tag(name="tasks"), Tag(name="system")
+
+api = APIBlueprint("api", __name__, url_prefix="/api", abp_responses=error_responses(422, 503))
+
+_RECEIVE_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        FILE_FIELD: {"type": "string", "format": "binary"},
+                        **{name: {"type": "string"} for name in OPTION_FIELDS},
+                    },
+                    "required": [FILE_FIELD],
+                    "additionalProperties": False,
+                }
+            }
+        },
+    },
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "makes sending again harmless: the same key, file and options give the same task",
+            "schema": {"type": "string", "maxLength": MAX_KEY_CHARACTERS},
+        }
+    ],
+}
+
+
+@api.post(
+    "/tasks",
+    tags=[_TASKS],
+    responses={"202": TaskAnswer, "200": TaskAnswer, **error_responses(400, 403, 409, 413, 415, 429, 507)},
+    openapi_extensions=_RECEIVE_REQUEST,
+)
+def create_task() -> Response:
+    """Send one recording; the answer is its task. 200 instead of 202 when the Idempotency-Key was known."""
+    submission = receive_task()
+    response = jsonify(task=task_json(submission.task))
+    if submission.is_replay:
+        response.headers["Idempotent-Replayed"] = "true"
+    else:
+        response.status_code = 202
+    return response
+
+
+@api.get("/tasks", tags=[_TASKS], responses={"200": TaskListAnswer})
+def list_tasks(query: TaskListQuery) -> Response:
+    """The tasks, newest first, a page at a time."""
+    views, next_cursor, counts = current_system().tasks(
+        TaskFilter(
+            status=query.state(), model=query.model, query=query.q or None, limit=query.limit, cursor=query.cursor
+        )
+    )
+    return jsonify(tasks=[task_json(view) for view in views], next_cursor=next_cursor, counts=counts_json(counts))
+
+
+@api.get("/tasks/<id>", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(404)})
+def get_task(path: TaskPath) -> Response:
+    """One task."""
+    return _answer(current_system().task(path.id))
+
+
+@api.get("/tasks/<id>/timeline", tags=[_TASKS], responses={"200": TimelineAnswer, **error_responses(404)})
+def get_timeline(path: TaskPath) -> Response:
+    """What happened to one task, oldest first."""
+    events = current_system().timeline(path.id)
+    return jsonify(events=[task_event_json(event) for event in events])
+
+
+@api.patch("/tasks/<id>", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(400, 404, 409)})
+def change_task(path: TaskPath, body: TaskPatch) -> Response:
+    """Change a waiting task's priority."""
+    return _answer(current_system().set_priority(path.id, Priority.of(body.priority)))
+
+
+@api.post("/tasks/<id>/cancel", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(404, 409)})
+def cancel_task(path: TaskPath) -> Response:
+    """Stop a task that is not finished. Harmless when repeated."""
+    return _answer(current_system().cancel(path.id))
+
+
+@api.post("/tasks/<id>/retry", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(404, 409, 410)})
+def retry_task(path: TaskPath) -> Response:
+    """Begin a failed or cancelled task anew."""
+    return _answer(current_system().retry(path.id))
+
+
+@api.delete("/tasks/<id>", tags=[_TASKS], responses={"204": None, **error_responses(404, 409)})
+def delete_task(path: TaskPath) -> Response:
+    """Remove a task with its recording and its text."""
+    current_system().delete(path.id)
+    return Response(status=204)
+
+
+@api.get("/models", tags=[_SYSTEM], responses={"200": ModelsAnswer})
+def get_models() -> Response:
+    """The models: what they take, whether their weights are here, where they are loaded."""
+    return jsonify(current_system().models())
+
+
+@api.post("/models/<name>/fetch", tags=[_SYSTEM], responses={"202": FetchAnswer, **error_responses(409)})
+def fetch_model(path: ModelPath) -> Response:
+    """Fetch a model's weights in the background."""
+    current_system().fetch_model(path.name)
+    response = jsonify(model=path.name)
+    response.status_code = 202
+    return response
+
+
+@api.get("/system", tags=[_SYSTEM], responses={"200": SystemAnswer})
+def get_system() -> Response:
+    """Devices and their memory, counts, throughput, settings in force, advice."""
+    return jsonify(current_system().status())
+
+
+@api.patch("/system", tags=[_SYSTEM], responses={"200": SystemAnswer, **error_responses(400)})
+def change_system(body: SystemPatch) -> Response:
+    """Change the limits until the next restart."""
+    limits = body.model_dump(exclude_none=True)
+    return jsonify(current_system().set_limits(**limits))
+
+
+def _answer(view: TaskView) -> Response:
+    return jsonify(task=task_json(view))

@@ -1,0 +1,109 @@
+"""POST /api/tasks: the file goes from the socket into its place in the data folder, without a copy in between."""
+
+from __future__ import annotations
+
+import logging
+from typing import IO, Any, cast
+
+from flask import Request, request
+
+from errors import BadRequestError, FileTooLargeError, InvalidOptionError, MissingFileError
+from optimizer.views.task_view import Submission
+from web.http.context import current_settings, current_system
+from web.http.owner import owner_of
+from web.http.system_port import UploadPort
+from web.tasks.filenames import display_name
+from web.tasks.upload_form import FILE_FIELD, read_idempotency_key, read_task_form
+
+log = logging.getLogger(__name__)
+
+MAX_FIELDS_BYTES = 256_000  # everything in the body that is not the file
+# One option's text. werkzeug holds the same limit against its read buffer: 64 KiB just read and a piece of a boundary.
+MAX_FIELD_MEMORY_BYTES = 2 * 64 * 1024
+
+
+class StreamingRequest(Request):
+    """A request whose one file is written to an upload of the system as it arrives.
+
+    Only `receive_task` takes files; at any other address a file in a form is refused before its first byte.
+    """
+
+    upload: UploadPort | None = None
+    takes_file = False
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        if not self.takes_file:
+            raise BadRequestError("No file is expected here.")
+        if self.upload is not None:
+            raise InvalidOptionError("Send one file in a request.", field=FILE_FIELD)
+        if not filename:
+            raise MissingFileError("The file has no name, so none was chosen.", field=FILE_FIELD)
+        upload = current_system().begin_upload(total_content_length or 0)
+        self.upload = upload
+        return cast(IO[bytes], upload)
+
+
+def receive_task() -> Submission:
+    """The request's file and options as a task. Whatever goes wrong, the client's disappearing too, nothing is left."""
+    own_request = cast(StreamingRequest, request)
+    idempotency_key = read_idempotency_key(request.headers.get("Idempotency-Key"))
+    _prepare(own_request)
+    is_kept = False
+    try:
+        submission = _submit(own_request, idempotency_key)
+        is_kept = True
+        return submission
+    finally:
+        if not is_kept and own_request.upload is not None:
+            own_request.upload.discard()
+
+
+def _prepare(own_request: StreamingRequest) -> None:
+    """Raises FileTooLargeError by the announced length, before any of the body is read."""
+    if request.mimetype != "multipart/form-data":
+        raise MissingFileError(field=FILE_FIELD)
+    settings = current_settings()
+    limit = settings.max_upload_bytes + MAX_FIELDS_BYTES
+    if request.content_length is not None and request.content_length > limit:
+        raise FileTooLargeError(f"This server accepts files of up to {settings.max_upload_mb} MB.", field=FILE_FIELD)
+    own_request.takes_file = True
+    own_request.max_content_length = limit
+    own_request.max_form_memory_size = MAX_FIELD_MEMORY_BYTES
+
+
+def _submit(own_request: StreamingRequest, idempotency_key: str | None) -> Submission:
+    fields = list(own_request.form.items(multi=True))  # reads the whole body
+    upload = own_request.upload
+    if upload is None:
+        _explain_missing(fields)
+    wrong = [name for name in own_request.files if name != FILE_FIELD]
+    if wrong:
+        raise InvalidOptionError("Send the file in the form field `file`.", field=FILE_FIELD)
+    if FILE_FIELD not in own_request.files:
+        raise BadRequestError("The form ended before the file did.", field=FILE_FIELD)
+    system = current_system()
+    form = read_task_form(fields, system.settings, _device_names(system.status()))
+    return system.submit(
+        upload,
+        filename=display_name(own_request.files[FILE_FIELD].filename or ""),
+        options=form.options,
+        priority=form.priority,
+        device=form.device,
+        idempotency_key=idempotency_key,
+        owner=owner_of(own_request),
+    )
+
+
+def _explain_missing(fields: list[tuple[str, str]]) -> None:
+    is_text = any(name == FILE_FIELD for name, _ in fields)
+    raise MissingFileError("The field `file` holds text and no file." if is_text else None, field=FILE_FIELD)
+
+
+def _device_names(status: dict[str, Any]) -> list[str]:
+    return [str(device["name"]) for device in status.get("devices", [])]

@@ -1,0 +1,79 @@
+"""Many transcripts as one zip, made while it is sent: one transcript in memory at a time, and no file on the disk."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING, cast
+
+from errors import FileMissingError, TaskNotFoundError
+from optimizer.tasks.task import Task, TaskFilter, TaskStatus
+from web.tasks.filenames import MemberNames
+from web.tasks.rendering import file_ending, render_transcript
+
+if TYPE_CHECKING:
+    from web.http.system_port import SystemPort
+
+log = logging.getLogger(__name__)
+
+PAGE_SIZE = 200
+MISSING_NAME = "_missing.txt"
+_EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def completed_tasks(system: SystemPort) -> Iterator[Task]:
+    """Every completed task, a page at a time."""
+    cursor: str | None = None
+    while True:
+        views, cursor, _ = system.tasks(TaskFilter(status=TaskStatus.COMPLETED, limit=PAGE_SIZE, cursor=cursor))
+        yield from (view.task for view in views)
+        if cursor is None:
+            return
+
+
+def zip_transcripts(system: SystemPort, tasks: Iterable[Task], transcript_format: str) -> Iterator[bytes]:
+    """The archive's bytes. A transcript that is gone by now is named in `_missing.txt` instead."""
+    sink, names, missing = _Sink(), MemberNames(), []
+    with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+        for task in tasks:
+            try:
+                transcript, _ = system.transcript(task.id)
+            except (FileMissingError, TaskNotFoundError) as error:
+                log.warning("task=%s event=not_in_archive code=%s", task.id, error.code)
+                missing.append(task.filename)
+                continue
+            mode = task.options.mode
+            member = _member(names.claim(task.filename, file_ending(transcript_format, mode)), task)
+            archive.writestr(member, render_transcript(transcript, transcript_format, mode=mode))
+            yield sink.take()
+        if missing:
+            archive.writestr(zipfile.ZipInfo(MISSING_NAME, _EARLIEST_ZIP_TIME), "\n".join(missing) + "\n")
+    yield sink.take()
+
+
+def _member(name: str, task: Task) -> zipfile.ZipInfo:
+    moment = task.finished_at or task.created_at
+    member = zipfile.ZipInfo(name, max(moment.timetuple()[:6], _EARLIEST_ZIP_TIME))
+    member.compress_type = zipfile.ZIP_DEFLATED
+    member.external_attr = 0o600 << 16  # a plain file of its owner, wherever it is unpacked
+    return member
+
+
+class _Sink:
+    """A file for ZipFile that is only written: without `seek` it puts sizes behind the data."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        return
+
+    def take(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data

@@ -1,0 +1,242 @@
+"""Any file with sound in it -> 16 kHz mono samples, by an ffmpeg process that is bounded in time and memory.
+
+The samples are counted while they stream to the disk, because a file's own word about its length cannot be trusted.
+ffmpeg gets no network, no other file and no playlist: the format whitelist decides by content, whatever the name says.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGXCPU
+from typing import TYPE_CHECKING, BinaryIO
+
+from errors import (
+    AudioTooLongError,
+    DecodeTimeoutError,
+    DiskFullError,
+    EmptyFileError,
+    FfmpegMissingError,
+    NoAudioStreamError,
+    ShuttingDownError,
+    SourceMissingError,
+    TranscriptionServerError,
+    UnsupportedMediaError,
+)
+from whisper_core.audio.launcher import EXIT_CANNOT_START
+from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, sandboxed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SAMPLE_RATE = 16000
+BYTES_PER_SAMPLE = 2
+# No playlists and no images among them.
+FORMATS = "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,wav,w64,webm,wv"
+MAX_STREAMS = 64
+EXIT_MOSTLY_ERRORS = 69  # ffmpeg's status when more than two thirds of the packets could not be decoded
+
+# What ffmpeg says, in lower case, about a file of which only a part could be read.
+_DAMAGE_SIGNS = (
+    "partial file",
+    "ended prematurely",
+    "corrupt",
+    "truncat",
+    "filesize and duration do not match",
+    "error submitting packet",
+    "decoding error",
+    "error during demuxing",
+)
+_NO_SOUND_SIGN = "matches no streams"
+_IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """max_seconds: of sound. timeout_s: wall time of one decode. memory_bytes: of the ffmpeg process."""
+
+    max_seconds: float
+    timeout_s: float
+    memory_bytes: int = 2 << 30
+
+
+@dataclass(frozen=True)
+class DecodedAudio:
+    """is_truncated: the file is cut or damaged, and the samples are the part that could be read."""
+
+    seconds: float
+    sample_count: int
+    is_truncated: bool
+
+
+def find_ffmpeg(override: str = "") -> Path:
+    """The absolute path of the ffmpeg to use: `override` (a path or a name on PATH), else the installed package's.
+
+    Raises FfmpegMissingError.
+    """
+    candidate = override or _packaged_ffmpeg()
+    found = shutil.which(candidate)
+    if found is None:
+        raise FfmpegMissingError()
+    return Path(found).absolute()
+
+
+def _packaged_ffmpeg() -> str:
+    import imageio_ffmpeg  # only here: it looks at the environment and may start a process
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise FfmpegMissingError() from error
+
+
+def ffmpeg_command(ffmpeg: Path, source: Path, max_seconds: float) -> list[str]:
+    """The command that prints `source` as 16 kHz mono s16le. Limits on what may be opened come before `-i`.
+
+    `-loglevel warning`: only at that level is a cut mp3 or wav noticed. One filter thread: each takes address space.
+    """
+    return [
+        *[str(ffmpeg), "-nostdin", "-hide_banner", "-loglevel", "warning"],
+        *["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS, "-max_streams", str(MAX_STREAMS)],
+        *["-i", f"file:{source.absolute()}", "-map", "0:a:0", "-vn", "-sn", "-dn"],
+        *["-threads", "1", "-filter_threads", "1", "-t", f"{max_seconds + 1:.0f}"],
+        *["-f", "s16le", "-ac", "1", "-ar", str(SAMPLE_RATE), "pipe:1"],
+    ]
+
+
+class AudioDecoder:
+    """Turns files into samples. Any number of threads may decode at once; each waits for an ffmpeg of its own."""
+
+    def __init__(self, ffmpeg: Path, limits: DecodeLimits) -> None:
+        self._ffmpeg = ffmpeg
+        self._limits = limits
+        self._running: set[SandboxedChild] = set()
+        self._is_stopped = False
+        self._lock = threading.Lock()
+
+    def decode(self, source: Path, destination: Path) -> DecodedAudio:
+        """Write the samples of the first audio stream of `source` to `destination`, whole or not at all. Blocks.
+
+        Raises EmptyFileError, UnsupportedMediaError, NoAudioStreamError, AudioTooLongError, DecodeTimeoutError,
+        DiskFullError, SourceMissingError, FfmpegMissingError, and ShuttingDownError after `stop`.
+        """
+        _refuse_empty(source)
+        unfinished = destination.with_name(destination.name + ".tmp")
+        try:
+            with open(unfinished, "wb") as output:
+                decoded = self._run(source, output)
+                output.flush()
+                os.fsync(output.fileno())
+            os.replace(unfinished, destination)
+            _sync_folder(destination.parent)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError() from error
+            raise
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return decoded
+
+    def stop(self) -> None:
+        """Kill the running children; their decodes, and every later one, raise ShuttingDownError."""
+        with self._lock:
+            self._is_stopped = True
+            for child in self._running:
+                child.kill()
+
+    def _run(self, source: Path, output: BinaryIO) -> DecodedAudio:
+        limits = SandboxLimits(memory_bytes=self._limits.memory_bytes, timeout_s=self._limits.timeout_s)
+        command = ffmpeg_command(self._ffmpeg, source, self._limits.max_seconds)
+        try:
+            with sandboxed(command, limits) as child:
+                with self._stoppable(child):
+                    written = self._copy(child, output)
+                status = child.wait()
+        except SandboxTimeoutError as error:
+            raise DecodeTimeoutError() from error
+        if self._is_stopped:
+            raise ShuttingDownError()
+        messages = child.errors.decode("utf-8", "replace").lower()
+        return _judge(source, written // BYTES_PER_SAMPLE, status, messages)
+
+    @contextmanager
+    def _stoppable(self, child: SandboxedChild) -> Iterator[None]:
+        """Let `stop` kill the child, until it is waited for: after that its process id may be another's."""
+        with self._lock:
+            self._running.add(child)
+            if self._is_stopped:
+                child.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(child)
+
+    def _copy(self, child: SandboxedChild, output: BinaryIO) -> int:
+        """Bytes written. Raises AudioTooLongError at the first sample beyond the limit."""
+        most = int(self._limits.max_seconds * SAMPLE_RATE) * BYTES_PER_SAMPLE
+        written = 0
+        for samples in child.stdout():
+            written += len(samples)
+            if written > most:
+                raise AudioTooLongError()
+            output.write(samples)
+        return written
+
+
+def map_samples(path: Path) -> np.ndarray:
+    """The samples of a decoded file: int16, read-only, read from the disk as they are touched."""
+    import numpy as np
+
+    return np.memmap(path, dtype="<i2", mode="r")
+
+
+def _refuse_empty(source: Path) -> None:
+    try:
+        size = source.stat().st_size
+    except FileNotFoundError as error:
+        raise SourceMissingError() from error
+    if size == 0:
+        raise EmptyFileError()
+
+
+def _judge(source: Path, sample_count: int, status: int, messages: str) -> DecodedAudio:
+    """What ffmpeg's end means. messages: what it said, in lower case; never shown to anybody."""
+    if status == EXIT_CANNOT_START:
+        raise FfmpegMissingError()
+    if status == -SIGXCPU:
+        raise DecodeTimeoutError()
+    if status == EXIT_MOSTLY_ERRORS:
+        raise UnsupportedMediaError()
+    if sample_count == 0:
+        raise _why_no_samples(source, status, messages)
+    is_truncated = status != 0 or any(sign in messages for sign in _DAMAGE_SIGNS)
+    return DecodedAudio(sample_count / SAMPLE_RATE, sample_count, is_truncated)
+
+
+def _why_no_samples(source: Path, status: int, messages: str) -> TranscriptionServerError:
+    if status == 0 or _NO_SOUND_SIGN in messages or _is_image(source):
+        return NoAudioStreamError()
+    return UnsupportedMediaError()
+
+
+def _is_image(source: Path) -> bool:
+    with open(source, "rb") as file:
+        start = file.read(12)
+    is_webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
+    return is_webp or start.startswith(_IMAGE_STARTS)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

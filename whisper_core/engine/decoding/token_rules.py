@@ -1,0 +1,79 @@
+"""Which tokens may come next: openai-whisper's suppression and timestamp rules, for all rows at once.
+
+Source: openai-whisper decoding.py, SuppressTokens and ApplyTimestampRules. Its SuppressBlank forbids at the first step
+what the timestamp rules forbid there anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from whisper_core.engine.decoding.row_state import RowState
+
+_FIRST_TIMESTAMP_AT_MOST_S = 1.0
+_WINDOW_S = 30.0
+
+
+@dataclass(frozen=True)
+class TokenRules:
+    """eot, timestamp_begin: token numbers. suppressed: (n,) int64, never chosen. largest_first: the latest timestamp
+    that a window may begin with, counted from timestamp_begin."""
+
+    eot: int
+    timestamp_begin: int
+    suppressed: Tensor
+    largest_first: int
+
+    @classmethod
+    def of(cls, tokenizer: Any, audio_positions: int, device: torch.device) -> TokenRules:
+        """tokenizer: openai-whisper's, of any language and task."""
+        never = {
+            *tokenizer.non_speech_tokens,
+            tokenizer.transcribe,
+            tokenizer.translate,
+            tokenizer.sot,
+            tokenizer.sot_prev,
+            tokenizer.sot_lm,
+            tokenizer.no_speech,
+            tokenizer.no_timestamps,
+        }
+        return cls(
+            eot=tokenizer.eot,
+            timestamp_begin=tokenizer.timestamp_begin,
+            suppressed=torch.tensor(sorted(never), device=device),
+            largest_first=round(_FIRST_TIMESTAMP_AT_MOST_S / (_WINDOW_S / audio_positions)),
+        )
+
+    def apply(self, logits: Tensor, state: RowState) -> None:
+        """Set the logits of forbidden tokens to -inf, in place. logits: (rows, vocabulary), fp32."""
+        logits.index_fill_(1, self.suppressed, -torch.inf)
+        text, timestamps = logits[:, : self.timestamp_begin], logits[:, self.timestamp_begin :]
+        is_first = state.num_sampled == 0
+        follows_timestamp = state.was_timestamp & ~is_first
+        must_be_text = follows_timestamp & state.was_timestamp_before
+        must_close = follows_timestamp & ~state.was_timestamp_before
+        # Only adding is fast for these wide parts: masked_fill takes fifteen times as long.
+        text[:, : self.eot].add_(_minus_infinity_where(must_close))
+        text.add_(_minus_infinity_where(is_first))
+        self._restrict_timestamps(timestamps, state, is_first, must_be_text, must_close)
+        is_timestamp_likelier = timestamps.logsumexp(dim=-1) > text.amax(dim=-1)
+        text.add_(_minus_infinity_where(is_timestamp_likelier))
+
+    def _restrict_timestamps(
+        self, timestamps: Tensor, state: RowState, is_first: Tensor, must_be_text: Tensor, must_close: Tensor
+    ) -> None:
+        """They never go back, and a segment that has begun does not end where it began."""
+        place = torch.arange(timestamps.shape[1], device=timestamps.device)
+        smallest = state.last_timestamp + (~must_close).long() - self.timestamp_begin
+        largest = torch.where(is_first, self.largest_first, timestamps.shape[1])
+        forbidden = (place < smallest[:, None]) | (place > largest[:, None]) | must_be_text[:, None]
+        timestamps.masked_fill_(forbidden, -torch.inf)
+
+
+def _minus_infinity_where(condition: Tensor) -> Tensor:
+    """(rows, 1): -inf or 0."""
+    return torch.where(condition, -torch.inf, 0.0)[:, None]

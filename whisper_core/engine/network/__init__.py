@@ -1,0 +1,1 @@
+"""The Whisper network, laid out for batches."""

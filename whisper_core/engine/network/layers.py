@@ -1,0 +1,160 @@
+"""A Whisper model's parts as the engine computes with them: query, key and value in one product, the decoder's matrices
+laid out for few rows.
+
+LayerNorm's weights, the embeddings and their sum stay in fp32 on every device, as upstream keeps them; the matrices
+have the model's dtype. Source: openai-whisper model.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from whisper.model import AudioEncoder, MultiHeadAttention, ResidualAttentionBlock, TextDecoder
+from whisper.model import Linear as UpstreamLinear
+
+from whisper_core.engine.network.linear import Linear, linear
+
+_LAYER_NORM_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Normalised in fp32, given back in x's dtype."""
+        return F.layer_norm(x.float(), self.weight.shape, self.weight, self.bias, _LAYER_NORM_EPSILON).type(x.dtype)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """weight: (out, in). bias: (out,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+    def add_to(self, sum_: Tensor, x: Tensor) -> None:
+        """sum_ += self(x), without a tensor of its own for the product. Both (positions, features)."""
+        sum_.add_(self.bias).addmm_(x, self.weight.t())
+
+
+@dataclass(frozen=True)
+class EncoderBlock:
+    """One layer. Matrices are (out, in); query_key_value has the three below each other."""
+
+    attention_norm: LayerNorm
+    query_key_value: Matrix
+    attention_out: Matrix
+    mlp_norm: LayerNorm
+    mlp_in: Matrix
+    mlp_out: Matrix
+
+
+@dataclass(frozen=True)
+class DecoderBlock:
+    """One layer. query_key_value: (rows, state) to (rows, 3 * state), in this order."""
+
+    attention_norm: LayerNorm
+    query_key_value: Linear
+    attention_out: Linear
+    cross_norm: LayerNorm
+    cross_query: Linear
+    cross_out: Linear
+    mlp_norm: LayerNorm
+    mlp_in: Linear
+    mlp_out: Linear
+
+    def mlp(self, x: Tensor) -> Tensor:
+        return self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
+
+
+@dataclass(frozen=True)
+class DecoderLayers:
+    """Everything of a decoder but the cross-attention's keys and values, which are the encoder's last step here.
+
+    vocabulary: (rows, state) to (rows, n_vocab).
+    """
+
+    token_embedding: Tensor
+    positional_embedding: Tensor
+    blocks: tuple[DecoderBlock, ...]
+    norm: LayerNorm
+    vocabulary: Linear
+    num_heads: int
+    dtype: torch.dtype
+
+    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """tokens, positions: (rows,) int64. Gives (rows, state) in the model's dtype."""
+        return (self.token_embedding[tokens] + self.positional_embedding[positions]).to(self.dtype)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """x: (rows, state), not normalised yet. Gives (rows, n_vocab) in fp32."""
+        return self.vocabulary(self.norm(x)).float()
+
+
+def encoder_blocks(encoder: AudioEncoder) -> tuple[EncoderBlock, ...]:
+    return tuple(
+        EncoderBlock(
+            attention_norm=layer_norm(block.attn_ln),
+            query_key_value=Matrix(*_fused(block.attn)),
+            attention_out=_matrix(block.attn.out),
+            mlp_norm=layer_norm(block.mlp_ln),
+            mlp_in=_matrix(block.mlp[0]),
+            mlp_out=_matrix(block.mlp[2]),
+        )
+        for block in encoder.blocks
+    )
+
+
+def decoder_layers(decoder: TextDecoder, dtype: torch.dtype) -> DecoderLayers:
+    """The layers of an upstream decoder whose matrices are in `dtype`."""
+    embedding = decoder.token_embedding.weight.detach()
+    return DecoderLayers(
+        token_embedding=embedding,
+        positional_embedding=decoder.positional_embedding.detach(),
+        blocks=tuple(_block(block) for block in decoder.blocks),
+        norm=layer_norm(decoder.ln),
+        vocabulary=linear(embedding.to(dtype), None),
+        num_heads=decoder.blocks[0].attn.n_head,
+        dtype=dtype,
+    )
+
+
+def _block(block: ResidualAttentionBlock) -> DecoderBlock:
+    return DecoderBlock(
+        attention_norm=layer_norm(block.attn_ln),
+        query_key_value=linear(*_fused(block.attn)),
+        attention_out=_linear(block.attn.out),
+        cross_norm=layer_norm(block.cross_attn_ln),
+        cross_query=_linear(block.cross_attn.query),
+        cross_out=_linear(block.cross_attn.out),
+        mlp_norm=layer_norm(block.mlp_ln),
+        mlp_in=_linear(block.mlp[0]),
+        mlp_out=_linear(block.mlp[2]),
+    )
+
+
+def _fused(attention: MultiHeadAttention) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one product for query, key and value; upstream's keys have no bias."""
+    query, key, value = attention.query, attention.key, attention.value
+    bias = torch.cat([query.bias, torch.zeros_like(query.bias), value.bias]).detach()
+    return torch.cat([query.weight, key.weight, value.weight]).detach(), bias
+
+
+def _matrix(module: UpstreamLinear) -> Matrix:
+    return Matrix(module.weight.detach(), module.bias.detach())
+
+
+def _linear(module: UpstreamLinear) -> Linear:
+    return linear(module.weight.detach(), module.bias.detach())
+
+
+def layer_norm(module: torch.nn.LayerNorm) -> LayerNorm:
+    return LayerNorm(module.weight.detach(), module.bias.detach())

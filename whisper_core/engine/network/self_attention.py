@@ -1,0 +1,73 @@
+"""The decoder's attention to its own earlier tokens, over a cache with a fixed place for every row and position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from whisper_core.engine.network.dims import DecoderShape
+
+
+@dataclass(frozen=True)
+class SelfCache:
+    """keys, values: (layers, rows, heads, text positions, head size). What lies behind a row's position is not read."""
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, shape: DecoderShape, rows: int) -> SelfCache:
+        """Zeros: a masked position is multiplied with 0, and 0 times what happens to lie in memory may be NaN."""
+        full = (shape.layers, rows, shape.heads, shape.text_positions, shape.head_size)
+        keys, values = (torch.zeros(full, device=shape.device, dtype=shape.dtype) for _ in range(2))
+        return cls(keys, values)
+
+    def rows(self, first: int, count: int) -> SelfCache:
+        """A view of some rows."""
+        part = slice(first, first + count)
+        return SelfCache(self.keys[:, part], self.values[:, part])
+
+    def copy_from(self, other: SelfCache, positions: int) -> None:
+        """The first positions of the other's rows; one row of the other is copied to all of these."""
+        self.keys[:, :, :, :positions] = other.keys[:, :, :, :positions]
+        self.values[:, :, :, :positions] = other.values[:, :, :, :positions]
+
+    def clear(self) -> None:
+        """For another window. What came before may hold numbers that are none, which masking does not silence."""
+        self.keys.zero_()
+        self.values.zero_()
+
+    def reorder(self, sources: list[int], positions: int) -> None:
+        """Row i becomes what row sources[i] is."""
+        for tensor in (self.keys, self.values):
+            tensor[:, :, :, :positions] = tensor[:, sources, :, :positions]
+
+    def write_prompt(self, layer: int, row: int | Tensor, keys: Tensor, values: Tensor) -> None:
+        """keys, values: (heads, length, head size), for the positions from 0 on. row: a number, or (1,) int64."""
+        self.keys[layer][row, :, : keys.shape[1]] = keys
+        self.values[layer][row, :, : values.shape[1]] = values
+
+    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor) -> None:
+        """keys, values: (rows, heads, head size), one position for each of the first rows."""
+        rows = torch.arange(len(positions), device=positions.device)
+        self.keys[layer][rows, :, positions] = keys
+        self.values[layer][rows, :, positions] = values
+
+    def attend(self, layer: int, query: Tensor, mask: Tensor) -> Tensor:
+        """query: (rows, heads, 1, head size), for the first rows. mask: (rows, 1, 1, length), added to the scores.
+
+        Gives (rows, heads * head size).
+        """
+        rows, length = query.shape[0], mask.shape[-1]
+        keys, values = self.keys[layer, :rows, :, :length], self.values[layer, :rows, :, :length]
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask).reshape(rows, -1)
+
+
+def length_mask(positions: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+    """(rows, 1, 1, length): 0 up to and including a row's position, -inf behind it."""
+    behind = torch.arange(length, device=positions.device) > positions[:, None]
+    mask = torch.zeros(behind.shape, device=positions.device, dtype=dtype)
+    return mask.masked_fill_(behind, -torch.inf)[:, None, None, :]

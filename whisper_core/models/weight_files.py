@@ -1,0 +1,123 @@
+"""A model's weights as files: where they may lie, which are right, and which were found wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from errors import ModelUnavailableError, ShuttingDownError
+from whisper_core.models.catalogue import ModelInfo
+
+log = logging.getLogger(__name__)
+
+WeightsFormat = Literal["pt", "ct2"]
+HASHED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file that should hold a model's weights. format: "pt" is openai-whisper's own, "ct2" CTranslate2's (never a
+    pickle). note: where it is written down that the file has a wrong checksum."""
+
+    path: Path
+    format: WeightsFormat
+    sha256: str
+    note: Path
+
+
+# (device, inode, size, mtime in ns) of files whose checksum was right in this process.
+_verified: set[tuple[int, int, int, int]] = set()
+_verified_lock = threading.Lock()
+
+
+def locate_weights(info: ModelInfo, models_dir: Path) -> Weights | None:
+    """The first file that is there and was not found wrong before. Looks at names and dates only; reads no weights."""
+    return next((weights for weights in candidates(info, models_dir) if _is_promising(weights)), None)
+
+
+def candidates(info: ModelInfo, models_dir: Path) -> Iterator[Weights]:
+    """Every place, in order: MODELS_DIR, openai-whisper's own cache, and what came from the package index."""
+    for file_name in dict.fromkeys((f"{info.name}.pt", info.file_name)):
+        yield Weights(models_dir / file_name, "pt", info.sha256, models_dir / f"{file_name}.damaged")
+    cached = openai_whisper_cache() / info.file_name
+    yield Weights(cached, "pt", info.sha256, models_dir / f"{info.file_name}.cached.damaged")
+    if info.package_source is not None:
+        yield package_weights(info, models_dir)
+
+
+def official_weights(info: ModelInfo, models_dir: Path) -> Weights:
+    """Where a download from the official address is kept."""
+    return next(candidates(info, models_dir))
+
+
+def package_weights(info: ModelInfo, models_dir: Path) -> Weights:
+    """Where the tensors from the package index are kept."""
+    if info.package_source is None:
+        raise ModelUnavailableError(f"No package holds the weights of {info.name}.")
+    path = models_dir / f"{info.name}.ct2.bin"
+    return Weights(path, "ct2", info.package_source.sha256, models_dir / f"{path.name}.damaged")
+
+
+def openai_whisper_cache() -> Path:
+    """The folder that `whisper.load_model` downloads into."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
+
+
+def is_right(weights: Weights, should_stop: Callable[[], bool] = lambda: False) -> bool:
+    """Whether the file has its checksum: read once per process and file. A wrong one is noted, and not located again.
+
+    Raises FileNotFoundError, and ShuttingDownError when should_stop() says so.
+    """
+    identity = _identity(weights.path)
+    with _verified_lock:
+        if identity in _verified:
+            return True
+    found = sha256_of(weights.path, should_stop)
+    if found == weights.sha256:
+        with _verified_lock:
+            _verified.add(identity)
+        return True
+    log.warning("event=weights_damaged file=%s sha256=%s expected=%s", weights.path.name, found, weights.sha256)
+    _note_damage(weights)
+    return False
+
+
+def sha256_of(path: Path, should_stop: Callable[[], bool] = lambda: False) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while data := file.read(HASHED_BYTES):
+            if should_stop():
+                raise ShuttingDownError()
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _note_damage(weights: Weights) -> None:
+    try:
+        weights.note.parent.mkdir(parents=True, exist_ok=True)
+        weights.note.write_text(_date(weights.path))
+    except OSError:  # without the note the file is only read and refused once more
+        log.warning("event=damage_not_noted file=%s", weights.path.name, exc_info=True)
+
+
+def _is_promising(weights: Weights) -> bool:
+    if not weights.path.is_file():
+        return False
+    return not weights.note.is_file() or weights.note.read_text() != _date(weights.path)
+
+
+def _date(path: Path) -> str:
+    """Tells a replaced file from the one that was found wrong."""
+    status = path.stat()
+    return f"{status.st_size} bytes, changed {status.st_mtime_ns}"
+
+
+def _identity(path: Path) -> tuple[int, int, int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

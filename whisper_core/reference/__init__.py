@@ -1,0 +1,1 @@
+"""openai-whisper's own functions behind the same interface as the batch engine."""

@@ -1,0 +1,114 @@
+"""ReferenceEngine: one recording at a time, by openai-whisper's own functions. The yardstick of every faster engine.
+
+On the CPU it computes in fp32, on a GPU in fp16, as `whisper.transcribe` does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from whisper.model import Whisper
+
+from errors import EngineError
+from whisper_core.audio.log_mel import LogMel
+from whisper_core.audio.sample_file import open_samples
+from whisper_core.chunked import transcribe_chunked
+from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
+from whisper_core.models.load import load_model
+from whisper_core.reference.model import ReferenceModel, halve_matrices
+from whisper_core.reference.sequential_engine import SequentialEngine
+from whisper_core.text.transcript import Transcript, WindowResult
+from whisper_core.transcribe import ResumePoint, transcribe_audio
+from whisper_core.worker.device_errors import free_memory, guarded, trim_heap
+from whisper_core.worker.memory_meter import CpuMeter, CudaMeter, MemoryMeter
+from whisper_core.worker.messages import MemoryReport, RunTask
+
+
+class ReferenceEngine(SequentialEngine):
+    """See engine_protocol.Engine.
+
+    device: `cpu` or `cuda:<n>`. cpu_threads: for torch's work on the CPU; 0 for one per core. A process-wide setting.
+    settings: for benchmarks and tests; the server uses openai-whisper's defaults.
+    """
+
+    def __init__(self, device: str, cpu_threads: int, settings: DecodeSettings = DEFAULT_SETTINGS) -> None:
+        super().__init__()
+        torch.set_num_threads(cpu_threads or os.cpu_count() or 1)
+        self._device = torch.device(device)
+        self._settings = settings
+        self._models: dict[str, Whisper] = {}
+        self._meter: MemoryMeter = CpuMeter() if self._device.type == "cpu" else CudaMeter(self._device)
+        self.title = _title_of(self._device)
+
+    def load(self, model: str, models_dir: Path) -> int:
+        if model in self._models:
+            return 0
+        loaded = guarded(lambda: self._load(model, models_dir))
+        self._models[model] = loaded
+        free_memory()  # the file's contents
+        return sum(tensor.nbytes for tensor in (*loaded.parameters(), *loaded.buffers()) if not tensor.is_sparse)
+
+    def unload(self, model: str) -> None:
+        self._models.pop(model, None)
+        free_memory()
+
+    def run(
+        self, command: RunTask, on_window: Callable[[WindowResult], None], should_stop: Callable[[], bool]
+    ) -> Transcript | None:
+        whisper = self._models.get(command.model)
+        if whisper is None:
+            raise EngineError(f"The model {command.model} is not loaded on this device.")
+        self._meter.mark()
+        try:
+            return guarded(lambda: self._transcribe(whisper, command, on_window, should_stop))
+        finally:
+            trim_heap()
+
+    def memory(self) -> MemoryReport:
+        return self._meter.report()
+
+    def task_peak_bytes(self) -> int:
+        return self._meter.peak_since_mark()
+
+    def _load(self, name: str, models_dir: Path) -> Whisper:
+        """By way of the CPU, so that a GPU never holds the weights twice."""
+        model = load_model(name, models_dir, "cpu").eval()
+        if self._device.type == "cuda":
+            halve_matrices(model)
+        return model.to(self._device)
+
+    def _transcribe(
+        self,
+        whisper: Whisper,
+        command: RunTask,
+        on_window: Callable[[WindowResult], None],
+        should_stop: Callable[[], bool],
+    ) -> Transcript | None:
+        model = ReferenceModel(whisper, seed=command.seed)
+        resume = None
+        if command.resume is not None:
+            resume = ResumePoint(command.resume, command.segments, command.first_window)
+        with open_samples(Path(command.audio_path)) as samples:
+            if command.options.mode == "vad":
+                transcribe = partial(transcribe_chunked, samples)
+            else:
+                transcribe = partial(transcribe_audio, LogMel(samples, whisper.dims.n_mels))
+            return transcribe(
+                model.traits,
+                command.options,
+                model.serve,
+                settings=self._settings,
+                resume=resume,
+                on_window=on_window,
+                should_stop=should_stop,
+            )
+
+
+def _title_of(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"

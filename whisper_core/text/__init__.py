@@ -1,0 +1,1 @@
+"""Transcripts, their formats, and what may be chosen."""
