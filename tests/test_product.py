@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from setuptools.config.pyprojecttoml import read_configuration
 
 from config import Settings
 from tests.web.fake_system import FakeSystem
-from version import PRODUCT_NAME
+from version import PRODUCT_NAME, __version__
 from web.application import create_app
 
 ROOT = Path(__file__).resolve().parent.parent
+CHANGELOG_SECTIONS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 PACKAGE_NAME = PRODUCT_NAME.lower().replace(" ", "-")
 
 
@@ -51,3 +54,16 @@ def test_the_page_and_the_api_say_the_product_name(make_settings: Callable[..., 
     assert f'data-name="{PRODUCT_NAME}"' in page
     assert f"<title>{PRODUCT_NAME} API</title>" in client.get("/openapi/").text
     assert client.get("/openapi/openapi.json").get_json()["info"]["title"] == PRODUCT_NAME
+
+
+def test_the_version_is_read_from_the_code_and_has_a_heading_in_the_changelog() -> None:
+    released = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    built = read_configuration(ROOT / "pyproject.toml")["project"]["version"]
+    assert (built, released[0]) == (__version__, __version__)
+
+
+def test_the_changelog_has_only_the_sections_that_readers_expect() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## (\S+)", changelog, re.M)
+    assert headings[0] == "[Unreleased]"
+    assert set(re.findall(r"^### (.+)$", changelog, re.M)) <= CHANGELOG_SECTIONS
