@@ -23,12 +23,12 @@ import { guardUploads } from './state/uploads.js'
 const wide = matchMedia('(min-width: 1100px)')
 const isWide = signal(wide.matches)
 
-function App({ version }) {
+function App({ name, version }) {
   const open = openId.value
   const isModal = open !== null && !isWide.value
   return html`<div class="page ${open ? 'has-panel' : ''} is-${view.value}">
     <div class="main" inert=${isModal}>
-      <${Header} />
+      <${Header} name=${name} />
       <${LostNotice} />
       <main>
         <div class="view" hidden=${view.value !== 'queue'}><${DropZone} /><${Devices} /><${Queue} /></div>
@@ -62,16 +62,18 @@ function startViewsAtTheTop() {
   })
 }
 
+const root = document.getElementById('app')
+const { name, version } = root.dataset
+
 wide.addEventListener('change', () => (isWide.value = wide.matches))
 followTheme()
-followLanguage()
+followLanguage(name)
 followAddress()
 startViewsAtTheTop()
 guardUploads()
 followArrivals()
 startTicker()
 
-const root = document.getElementById('app')
 root.replaceChildren()
-render(html`<${App} version=${root.dataset.version} />`, root)
+render(html`<${App} name=${name} version=${version} />`, root)
 startLive()

@@ -14,11 +14,12 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
 from config import Settings
+from version import PRODUCT_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- settings: begin -->", "<!-- settings: end -->"
-HEADER = """\
-# Settings of the transcription server. Copy this file to .env and change what you need; every line is optional.
+HEADER = f"""\
+# Settings of {PRODUCT_NAME}. Copy this file to .env and change what you need; every line is optional.
 # The environment goes before this file. A bad value stops the start with one message that names all of them.
 """
 OURS = "\n# The server\n"

@@ -7,7 +7,7 @@ DOCS_PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<title>API</title>
+<title>{{ product_name }} API</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="swagger/css/swagger-ui.css">
 </head>

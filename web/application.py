@@ -10,6 +10,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from config import Settings
+from version import PRODUCT_NAME
 from web.api_docs import DOCS_CONFIG
 from web.health import health
 from web.http.context import attach_system
@@ -47,7 +48,7 @@ def create_app(settings: Settings, system: SystemPort, *, root: Path = ROOT) -> 
     """
     app = Application(
         __name__,
-        info=Info(title="Whisper transcription server", version=API_VERSION),
+        info=Info(title=PRODUCT_NAME, version=API_VERSION),
         root_path=str(root),
         security_schemes={},  # left out it becomes null, which OpenAPI forbids
         validation_error_model=ErrorAnswer,

@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, current_app, g, make_response, ren
 from flask.typing import ResponseReturnValue
 
 from errors import StartError
-from version import __version__
+from version import PRODUCT_NAME, __version__
 from web.http.context import current_settings
 from web.http.owner import remember_browser
 from web.http.security import content_security_policy
@@ -38,7 +38,7 @@ def show_page() -> ResponseReturnValue:
 def register_pages(app: Flask) -> None:
     """Raises StartError when the page's libraries are not there."""
     app.extensions[_IMPORT_MAP_KEY] = read_import_map(Path(str(app.static_folder)))
-    app.context_processor(lambda: {"csp_nonce": _NonceOnDemand()})
+    app.context_processor(lambda: {"csp_nonce": _NonceOnDemand(), "product_name": PRODUCT_NAME})
     app.after_request(_allow_nonce)
     app.register_blueprint(pages)
 

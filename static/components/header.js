@@ -9,10 +9,10 @@ import { Icon, Mark } from './icons.js'
 const THEME_ICONS = { auto: 'contrast', light: 'sun', dark: 'moon' }
 const SHORT_TITLES = { en: 'EN', zh: '中文' }
 
-export function Header() {
+export function Header({ name }) {
   return html`<header class="top">
     <a class="skip" href="#queue" onClick=${skipToContent}>${t('app.skip')}</a>
-    <div class="brand"><${Mark} /><h1>${t('title')}</h1></div>
+    <div class="brand"><${Mark} /><h1>${name}</h1></div>
     <${Views} />
     <${Connection} />
     <div class="switches">

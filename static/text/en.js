@@ -3,8 +3,6 @@ import system from './en-system.js'
 
 export default {
   ...system,
-  title: 'Whisper transcription',
-  'app.name': 'Whisper',
   'app.skip': 'Skip to the content',
   'app.footer': 'Your recordings stay on this server.',
   'app.version': 'Version {version}',

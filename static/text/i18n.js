@@ -20,10 +20,11 @@ if (!(language.value in DICTIONARIES)) language.value = 'en'
 
 export const locale = computed(() => LOCALES[language.value])
 
-export function followLanguage(root = document.documentElement) {
+/** Keeps the document's language, and its title: the product's name, with the view's before it on any but the first. */
+export function followLanguage(productName, root = document.documentElement) {
   effect(() => {
     root.lang = locale.value
-    document.title = view.value === 'queue' ? t('title') : `${t(`views.${view.value}`)} · ${t('title')}`
+    document.title = view.value === 'queue' ? productName : `${t(`views.${view.value}`)} · ${productName}`
   })
 }
 

@@ -3,8 +3,6 @@ import system from './zh-system.js'
 
 export default {
   ...system,
-  title: 'Whisper 语音转写',
-  'app.name': 'Whisper',
   'app.skip': '跳到主要内容',
   'app.footer': '录音只保存在这台服务器上。',
   'app.version': '版本 {version}',

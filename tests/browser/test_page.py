@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.uploading import MINUTE, SHORT, SPANISH, expect_status, recording, task, upload, upload_and_wait
+from version import PRODUCT_NAME
 
 pytestmark = pytest.mark.browser
 
@@ -229,7 +230,7 @@ def test_a_file_name_is_only_ever_text(page: Page) -> None:
     filename = "<img src=x onerror=document.title='run'>.flac"
     upload(page, (filename, recording(SHORT)))
     expect(page.get_by_text(filename).first).to_be_visible()
-    assert page.title() == "Whisper transcription"
+    assert page.title() == PRODUCT_NAME
 
 
 def test_beside_a_queue_the_intake_is_narrow_and_what_was_dropped_is_in_view(page: Page) -> None:

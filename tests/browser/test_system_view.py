@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, Request, Route, expect
 from tests.browser import fake_load
 from tests.browser.conftest import watch_for_faults
 from tests.browser.uploading import task, upload
+from version import PRODUCT_NAME
 
 pytestmark = pytest.mark.browser
 
@@ -105,7 +106,7 @@ def test_the_view_opens_by_keyboard_and_going_back_leaves_it(page: Page) -> None
     expect(page.get_by_test_id("system")).to_be_visible()
     expect(page.get_by_role("heading", name="System", exact=True)).to_be_focused()
     expect(page.get_by_test_id("view-system")).to_have_attribute("aria-current", "page")
-    expect(page).to_have_title("System · Whisper transcription")
+    expect(page).to_have_title(f"System · {PRODUCT_NAME}")
     expect(page.get_by_test_id("intake")).to_be_hidden()
 
     page.reload()
