@@ -44,7 +44,7 @@ from optimizer.scheduling.device_log import DeviceLog
 from optimizer.scheduling.loop import BatchTaskScheduler, SchedulerParts
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.task_recorder import TaskRecorder
-from optimizer.storage.documents import Learned
+from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles, Upload
 from optimizer.tasks.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
@@ -86,7 +86,7 @@ class OptimizedWhisperSystem:
 
         self._files = TaskFiles(settings.data_dir, settings.min_free_disk_mb * 1_000_000)
         self._store = TaskStore(settings.data_dir, settings.database_url)
-        self._learned = Learned(self._store.database, self._clock)
+        self._document_store = DocumentStore(self._store.database, self._clock)
         self._journal = Journal(self._store.database, self._clock)
         self._device_log = DeviceLog(self._journal)
         self._plain_reason = None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False"
@@ -105,7 +105,7 @@ class OptimizedWhisperSystem:
             on_change=lambda task_id: self._publish(TaskChanged(task_id)),
             due_times=self._due_times,
         )
-        self._estimates = MemoryEstimationPool(settings.memory_calibration_factor, self._learned)
+        self._estimates = MemoryEstimationPool(settings.memory_calibration_factor, self._document_store)
         self._models = ModelLibrary(settings.models_dir, settings.model_sources, self._clock, self._models_changed)
         self._recorder = TaskRecorder(
             self._queue,
@@ -154,7 +154,7 @@ class OptimizedWhisperSystem:
             self._monitor,
             self._journal,
             History(self._store.database, self._clock),
-            self._learned,
+            self._document_store,
             self._clock,
             Watched(
                 statuses=self._statuses,

@@ -14,7 +14,7 @@ from optimizer.planning.device_plan import DeviceView, ModelView
 from optimizer.planning.plan import PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.due_times import DueTimes
-from optimizer.queue.index import LoadedTasks, QueueMemory
+from optimizer.queue.index import LoadedTasks, QueueIndex
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.tasks.task import AUTO_DEVICE, Priority, Task, TaskOptions, TaskStatus
 
@@ -36,7 +36,7 @@ def decision_seconds(service: Service, waiting: int, decisions: int = 500, seed:
     """
     rng = random.Random(seed)
     due_times = DueTimes(service.work_seconds)
-    queue = QueueMemory(due_times)
+    queue = QueueIndex(due_times)
     numbers = iter(range(10**9))
     queue.load(
         LoadedTasks(ready=[_waiting(next(numbers), rng, service, due_times) for _ in range(waiting)]),
@@ -77,7 +77,7 @@ def _waiting(seq: int, rng: random.Random, service: Service, due_times: DueTimes
     )  # fmt: skip
 
 
-def _replace(queue: QueueMemory, gone: WaitingTask, new: WaitingTask, now: float) -> None:
+def _replace(queue: QueueIndex, gone: WaitingTask, new: WaitingTask, now: float) -> None:
     for each, status, before in ((gone, TaskStatus.PROCESSING, TaskStatus.PENDING), (new, TaskStatus.PENDING, None)):
         task = Task(
             id=each.id, seq=each.seq, filename="", status=status, options=TaskOptions(model=each.model),

@@ -23,7 +23,7 @@ from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.due_times import FIRST_COME, DueTimes
-from optimizer.queue.index import QueueMemory
+from optimizer.queue.index import QueueIndex
 from optimizer.tasks.task import AUTO_DEVICE, Priority, Task, TaskOptions, TaskStatus
 
 KIND = "cpu"  # memory of the simulated devices is that of fp32
@@ -106,7 +106,7 @@ class Simulation:
         self._rng = random.Random(seed)
         self._times = _Times(service)
         self._due_times = DueTimes(service.work_seconds) if scheme.order_by_work and not scheme.plain else FIRST_COME
-        self._queue = QueueMemory(self._due_times)
+        self._queue = QueueIndex(self._due_times)
         self._estimates = MemoryEstimationPool(1.2)
         self._models = {model: ModelView(is_available=True) for model in service.speeds}
         total = world.capacity_bytes + world.headroom_bytes

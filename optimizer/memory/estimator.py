@@ -14,7 +14,7 @@ from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formu
 from optimizer.memory.measurements import PREFIX, MemoryBook
 from optimizer.memory.regression import Batch, Costs
 from optimizer.planning.device_plan import DeviceKind
-from optimizer.storage.documents import Learned
+from optimizer.storage.documents import DocumentStore
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +50,12 @@ class MemoryEstimationPool:
     below its estimate, and bounds that hold for costs hold for promises (4·⌈x⌉ is at least ⌈4·x⌉).
     """
 
-    def __init__(self, calibration_factor: float, learned: Learned | None = None) -> None:
-        """learned: where measurements are kept over restarts; None forgets them."""
+    def __init__(self, calibration_factor: float, document_store: DocumentStore | None = None) -> None:
+        """document_store: where measurements are kept over restarts; None forgets them."""
         if calibration_factor < 1:
             raise ValueError(f"calibration_factor must be at least 1, not {calibration_factor}")
         self._calibration_factor = calibration_factor
-        self._learned = learned
+        self._document_store = document_store
         self._lock = Lock()
         self._book = MemoryBook(calibration_factor)
         self._weights: dict[tuple[str, DeviceKind], int] = {}
@@ -192,9 +192,9 @@ class MemoryEstimationPool:
 
     def open(self) -> None:
         """Take up what earlier runs of this version learned. Raises StoreBusyError, DatabaseDamagedError."""
-        if self._learned is None:
+        if self._document_store is None:
             return
-        documents = self._learned.read(PREFIX)
+        documents = self._document_store.read(PREFIX)
         with self._lock:
             restored = self._book.restore(documents)
         for key in restored:
@@ -202,12 +202,12 @@ class MemoryEstimationPool:
 
     def save(self) -> None:
         """Write down what was learned since the last time. What cannot be stored now is tried again the next time."""
-        if self._learned is None:
+        if self._document_store is None:
             return
         with self._lock:
             documents = self._book.take_unsaved()
         try:
-            self._learned.write({key.name: document for key, document in documents.items()})
+            self._document_store.write({key.name: document for key, document in documents.items()})
         except TranscriptionServerError as error:
             log.warning("event=memory_not_written code=%s", error.code)
             with self._lock:

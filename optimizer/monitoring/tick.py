@@ -22,7 +22,7 @@ from optimizer.monitoring.metrics import Measured, PerformanceMonitor
 from optimizer.monitoring.samples import History
 from optimizer.monitoring.tuner import Bounds, Change, Observation, Setting, Tuner
 from optimizer.planning.plan import PlanLimits
-from optimizer.storage.documents import Learned
+from optimizer.storage.documents import DocumentStore
 from optimizer.tasks.task import TaskStatus
 from whisper_core.models.fetch import model_info
 
@@ -66,7 +66,7 @@ class Monitoring:
         monitor: PerformanceMonitor,
         journal: Journal,
         history: History,
-        learned: Learned,
+        document_store: DocumentStore,
         clock: Clock,
         watched: Watched,
         remembered: Mapping[str, Remembers],
@@ -76,7 +76,7 @@ class Monitoring:
         self._monitor = monitor
         self._journal = journal
         self._history = history
-        self._learned = learned
+        self._document_store = document_store
         self._clock = clock
         self._watched = watched
         self._lock = threading.Lock()
@@ -96,7 +96,7 @@ class Monitoring:
         """Go on with what an earlier run knew. Raises StoreBusyError, DatabaseDamagedError."""
         self._journal.open()
         for name, part in self._remembered.items():
-            documents = self._learned.read(name)
+            documents = self._document_store.read(name)
             if name not in documents:
                 continue
             try:
@@ -245,7 +245,7 @@ class Monitoring:
     def _write_remembered(self) -> None:
         dumped = {name: part.dump() for name, part in self._remembered.items()}
         changed = {name: value for name, value in dumped.items() if value != self._written.get(name)}
-        self._learned.write(changed)
+        self._document_store.write(changed)
         self._written.update(changed)
 
     def _try(self, what: str, action: Callable[[], None]) -> None:

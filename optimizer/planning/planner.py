@@ -32,7 +32,7 @@ from optimizer.planning.device_plan import (
 from optimizer.planning.explain import Explanation
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.preemption import StepAside, who_steps_aside
-from optimizer.queue.due_times import STRETCH
+from optimizer.queue.due_times import TARGET_SLOWDOWN
 from optimizer.queue.ready_queue import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, in_order, ranked
 
 STARVING_TURN = 2  # one round in so many belongs to the task that has starved longest
@@ -128,8 +128,8 @@ class _Decision:
     def _with_loads(self, device: DevicePlan) -> list[RankedGroup]:
         """The groups that may run on this device, ranked with what loading their models costs; in no order."""
         groups = self._ranked_for(device)
-        lags = {model: self._load_lag(model, device) for model in {group.key.model for _, group in groups}}
-        return [((priority, due + lags[group.key.model], seq), group) for (priority, due, seq), group in groups]
+        penalties = {model: self._load_penalty(model, device) for model in {group.key.model for _, group in groups}}
+        return [((priority, due + penalties[group.key.model], seq), group) for (priority, due, seq), group in groups]
 
     def _first_with_load(self, device: DevicePlan) -> WaitingTask:
         """The first task of the group that `_with_loads` ranks first."""
@@ -137,20 +137,20 @@ class _Decision:
         for pair in self._ranked_for(device):
             first_of_models.setdefault(pair[1].key.model, pair)
         (_, group) = min(
-            (((priority, due + self._load_lag(model, device), seq), group)
+            (((priority, due + self._load_penalty(model, device), seq), group)
              for model, ((priority, due, seq), group) in first_of_models.items()),
             key=itemgetter(0),
         )  # fmt: skip
         return group.tasks[0]
 
-    def _load_lag(self, model: str, device: DevicePlan) -> float:
+    def _load_penalty(self, model: str, device: DevicePlan) -> float:
         """Seconds by which tasks of this model are set back on this device, because it would have to be loaded."""
         if model in device.resident:
             return 0.0
         load_s = self.times.load_seconds(model)
         if device.weights_bytes(model) > device.free_bytes:  # then something goes, and may be wanted again
             load_s += max((self.times.load_seconds(other) for other in device.evictable(model)), default=0.0)
-        return STRETCH * load_s
+        return TARGET_SLOWDOWN * load_s
 
     def _ranked_for(self, device: DevicePlan) -> list[RankedGroup]:
         """The groups that may run on this device, in order."""
@@ -229,14 +229,14 @@ class _Decision:
 
     def _is_held_back(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> bool:
         """Whether `task` would pass one that the device should become free for; see the rules above."""
-        due = task.due + group.lag - self.limits.passing_s
+        due = task.due + group.penalty - self.limits.passing_s
         priority = -group.key.priority
         for (other_priority, other_due, _), other in self._ranked_for(device):
             if other_priority > priority:
                 return False
             if other_due < due:
                 head = self._head(device, other)
-                if head is not None and head.due + other.lag < due and self._drains_for(head) is device:
+                if head is not None and head.due + other.penalty < due and self._drains_for(head) is device:
                     return True
         return False
 

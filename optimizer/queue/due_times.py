@@ -1,7 +1,7 @@
 """When a waiting task is due: what its place in the queue is made of.
 
-A task is due `STRETCH` seconds after its arrival for every second of work it brings, and at most `MAX_PATIENCE_S` after
-it; of two tasks of one priority the one that is due first goes first. So
+A task is due `TARGET_SLOWDOWN` seconds after its arrival for every second of work it brings, and at most
+`MAX_PATIENCE_S` after it; of two tasks of one priority the one that is due first goes first. So
 
 - short tasks pass long ones, which makes the mean wait short (shortest remaining work first);
 - no task is passed by one that arrived more than `MAX_PATIENCE_S` after it, however short that is: the patience is the
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-STRETCH = 20.0
+TARGET_SLOWDOWN = 20.0
 MAX_PATIENCE_S = 3600.0
 
 
@@ -24,7 +24,7 @@ class DueTimes:
     """work_seconds: how long a device has to do with so much sound of a model."""
 
     work_seconds: Callable[[str, float], float]
-    stretch: float = STRETCH
+    stretch: float = TARGET_SLOWDOWN
     max_patience_s: float = MAX_PATIENCE_S
 
     def due(self, model: str, audio_left_seconds: float, waiting_since: float) -> float:

@@ -37,7 +37,7 @@ class LoadedTasks:
             self.unprepared.append(entry.id)
 
 
-class QueueMemory:
+class QueueIndex:
     """Any thread. Times are monotonic seconds."""
 
     def __init__(self, due_times: DueTimes = FIRST_COME) -> None:
@@ -116,7 +116,7 @@ class QueueMemory:
 
     def ready(self, now: float) -> WaitingView:
         with self._lock:
-            return self._ready.view(self._shares.lags(self._ready.owners(), now))
+            return self._ready.view(self._shares.penalties(self._ready.owners(), now))
 
     def unprepared(self) -> list[str]:
         """In the order in which they wait."""
@@ -129,9 +129,9 @@ class QueueMemory:
             entry = self._entry(task_id)
             if entry is None:
                 return None
-            lags = self._shares.lags(self._ready.owners() | self._held.owners(), now)
-            views = (self._ready.view(lags), self._held.view(lags))
-            return 1 + sum(view.count_ahead_of(entry, lags.get(entry.owner, 0.0)) for view in views)
+            penalties = self._shares.penalties(self._ready.owners() | self._held.owners(), now)
+            views = (self._ready.view(penalties), self._held.view(penalties))
+            return 1 + sum(view.count_ahead_of(entry, penalties.get(entry.owner, 0.0)) for view in views)
 
     def due_ids(self, now: float) -> list[str]:
         """Retrying tasks whose time has come, the longest due first."""

@@ -18,10 +18,10 @@ from errors import AlreadyFinishedError, ConflictError, IdempotencyMismatchError
 from optimizer.common.clock import Clock
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S, RetryDelay
 from optimizer.queue.due_times import FIRST_COME, DueTimes
-from optimizer.queue.index import QueueMemory
+from optimizer.queue.index import QueueIndex
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.queue.recovery import Recovery, RecoveryReport
-from optimizer.queue.transactions import TaskChanges, fenced
+from optimizer.queue.transactions import TaskTransactions, fenced
 from optimizer.storage.repository import TaskReader, TaskWriter
 from optimizer.storage.store import TaskStore
 from optimizer.tasks import timeline, transitions
@@ -70,8 +70,8 @@ class IntelligentQueueManager:
         self._clock = clock
         self._boot_id = boot_id
         self._retry_delay = retry_delay or RetryDelay()
-        self._memory = QueueMemory(due_times)
-        self._changes = TaskChanges(store, self._memory, clock, on_change, max_queued)
+        self._memory = QueueIndex(due_times)
+        self._changes = TaskTransactions(store, self._memory, clock, on_change, max_queued)
         self._recovery = Recovery(store, self._memory, self._changes, clock, due_times)
 
     def recover(self) -> RecoveryReport:
@@ -228,14 +228,14 @@ class IntelligentQueueManager:
             if not (is_retryable and task.has_attempts_left):
                 rows.add_event(task.id, timeline.FAILED, data, self._now())
                 return rows.save(task, transitions.failed(task, error, self._now()))
-            delay_s = min(self._retry_delay(task.attempt - task.uncharged), MAX_RETRY_DELAY_S)
+            delay_s = min(self._retry_delay(task.attempt - task.free_attempts), MAX_RETRY_DELAY_S)
             rows.add_event(task.id, timeline.RETRYING, {**data, "delay_seconds": delay_s}, self._now())
             after = transitions.sent_to_the_back(task, error, seq=rows.next_seq(), delay_s=delay_s, now=self._now())
             return rows.save(task, after)
 
         return self._changes.try_make(task_id, fenced(lease_token, step))
 
-    def give_back(
+    def requeue(
         self,
         task_id: str,
         lease_token: str,
@@ -251,8 +251,8 @@ class IntelligentQueueManager:
 
         def step(rows: TaskWriter, task: Task) -> Task:
             now = self._now()
-            after = transitions.given_back(task, error, is_interrupt=is_interrupt, now=now)
-            rows.add_event(task.id, *timeline.given_back_entry(after, error, gave_way_to), now)
+            after = transitions.requeued(task, error, is_interrupt=is_interrupt, now=now)
+            rows.add_event(task.id, *timeline.requeued_entry(after, error, gave_way_to), now)
             return rows.save(task, after)
 
         return self._changes.try_make(task_id, fenced(lease_token, step))

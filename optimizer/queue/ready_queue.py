@@ -67,11 +67,11 @@ class WaitingGroup(NamedTuple):
 
     key: GroupKey
     tasks: tuple[WaitingTask, ...]
-    lag: float = 0.0
+    penalty: float = 0.0
 
     def rank_of(self, task: WaitingTask) -> tuple[int, float, int]:
         """The order among all groups, as far as it does not depend on a device: smaller goes first."""
-        return (-self.key.priority, task.due + self.lag, task.seq)
+        return (-self.key.priority, task.due + self.penalty, task.seq)
 
     def count_before(self, rank: tuple[int, float, int]) -> int:
         """How many of the group's tasks come before that rank."""
@@ -79,7 +79,7 @@ class WaitingGroup(NamedTuple):
         if -self.key.priority != negative_priority:
             return len(self.tasks) if -self.key.priority < negative_priority else 0
         # The lag is added to each, not taken off the rank: rounded sums must be equal for equal tasks.
-        return bisect_left(self.tasks, (due, seq), key=lambda task: (task.due + self.lag, task.seq))
+        return bisect_left(self.tasks, (due, seq), key=lambda task: (task.due + self.penalty, task.seq))
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class WaitingView:
     count_arrived_before: Callable[[Priority, int], int] = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, tasks: Iterable[WaitingTask], lags: Mapping[str, float] | None = None) -> WaitingView:
+    def of(cls, tasks: Iterable[WaitingTask], penalties: Mapping[str, float] | None = None) -> WaitingView:
         """Groups tasks that come in any order; reads all of them, so a long queue is better kept in a WaitingIndex."""
-        return WaitingIndex.of(tasks).view(lags)
+        return WaitingIndex.of(tasks).view(penalties)
 
     def __iter__(self) -> Iterator[WaitingTask]:
         return (task for group in self.groups for task in group.tasks)
@@ -119,9 +119,9 @@ class WaitingView:
         """All of them, first the one whose turn comes first, as far as that does not depend on devices and memory."""
         return (task for task, _ in in_order(ranked(self.groups)))
 
-    def count_ahead_of(self, task: WaitingTask, lag: float = 0.0) -> int:
+    def count_ahead_of(self, task: WaitingTask, penalty: float = 0.0) -> int:
         """How many come before `task`, which need not be here, in that order. lag: its owner's."""
-        rank = WaitingGroup(GroupKey.of(task), (), lag).rank_of(task)
+        rank = WaitingGroup(GroupKey.of(task), (), penalty).rank_of(task)
         return sum(group.count_before(rank) for group in self.groups)
 
     def _group_of(self, task: WaitingTask) -> WaitingGroup | None:
@@ -226,12 +226,12 @@ class WaitingIndex:
         """Of the tasks that wait."""
         return {key.owner for key in self._groups}
 
-    def view(self, lags: Mapping[str, float] | None = None) -> WaitingView:
+    def view(self, penalties: Mapping[str, float] | None = None) -> WaitingView:
         """lags: seconds by which each owner's tasks are set back."""
         for key, tasks in self._groups.items():
             if key not in self._copies:
                 self._copies[key] = tuple(tasks)
-        set_back = lags or {}
+        set_back = penalties or {}
         groups = tuple(WaitingGroup(key, self._copies[key], set_back.get(key.owner, 0.0)) for key in self._groups)
         return WaitingView(groups, self._by_id.get, self._count_arrived_before)
 

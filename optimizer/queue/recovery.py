@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from errors import BadRecordError
 from optimizer.common.clock import Clock
 from optimizer.queue.due_times import DueTimes
-from optimizer.queue.index import LoadedTasks, QueueMemory
-from optimizer.queue.transactions import TaskChanges
+from optimizer.queue.index import LoadedTasks, QueueIndex
+from optimizer.queue.transactions import TaskTransactions
 from optimizer.storage import mapping as records
 from optimizer.storage.mapping import WaitingRow
 from optimizer.storage.repository import TaskWriter
@@ -38,7 +38,7 @@ class RecoveryReport:
 
 class Recovery:
     def __init__(
-        self, store: TaskStore, memory: QueueMemory, changes: TaskChanges, clock: Clock, due_times: DueTimes
+        self, store: TaskStore, memory: QueueIndex, changes: TaskTransactions, clock: Clock, due_times: DueTimes
     ) -> None:
         self._due_times = due_times
         self._store = store
@@ -53,7 +53,7 @@ class Recovery:
             unreadable = rows.ids_of_unknown_states()
         interrupted = [self._changes.try_make(task_id, self._interrupt) for task_id in running]
         for task_id in unreadable:
-            self._changes.set_aside(task_id)
+            self._changes.quarantine(task_id)
         unreadable += [task_id for task_id, task in zip(running, interrupted, strict=True) if task is None]
         unreadable += self._load_waiting()
         counts = self._memory.counts()
@@ -66,8 +66,8 @@ class Recovery:
 
     def _interrupt(self, rows: TaskWriter, task: Task) -> Task:
         now = self._clock.now()
-        after = transitions.given_back(task, INTERRUPTED, is_interrupt=True, now=now)
-        rows.add_event(task.id, *timeline.given_back_entry(after, INTERRUPTED), now)
+        after = transitions.requeued(task, INTERRUPTED, is_interrupt=True, now=now)
+        rows.add_event(task.id, *timeline.requeued_entry(after, INTERRUPTED), now)
         return rows.save(task, after)
 
     def _load_waiting(self) -> list[str]:
@@ -85,7 +85,7 @@ class Recovery:
                     unreadable.append(row.id)
             self._memory.load(waiting, rows.counts())
         for task_id in unreadable:
-            self._changes.set_aside(task_id)
+            self._changes.quarantine(task_id)
         return unreadable
 
     def _due(self, row: WaitingRow) -> float:

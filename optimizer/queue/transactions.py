@@ -9,7 +9,7 @@ from datetime import datetime
 from errors import BadRecordError, ConflictError, TaskNotFoundError
 from optimizer.common.clock import Clock
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S
-from optimizer.queue.index import QueueMemory
+from optimizer.queue.index import QueueIndex
 from optimizer.storage.repository import TaskWriter
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import NewTask, Task, TaskStatus
@@ -22,11 +22,11 @@ Step = Callable[[TaskWriter, Task], Task | None]
 """Decides inside the transaction. Returns what it saved, the task it was given for "as it is", None for "not to be"."""
 
 
-class TaskChanges:
+class TaskTransactions:
     """Any thread. Of two changes of a task that race, the first commit wins and the other decides on what it left."""
 
     def __init__(
-        self, store: TaskStore, memory: QueueMemory, clock: Clock, on_change: Callable[[str], None], max_queued: int
+        self, store: TaskStore, memory: QueueIndex, clock: Clock, on_change: Callable[[str], None], max_queued: int
     ) -> None:
         self._store = store
         self._memory = memory
@@ -45,7 +45,7 @@ class TaskChanges:
                     before = rows.lock(task_id)
                     after = step(rows, before)
             except BadRecordError:
-                self.set_aside(task_id)
+                self.quarantine(task_id)
                 raise
             if after is None or after is before:
                 return after
@@ -92,11 +92,11 @@ class TaskChanges:
         log.info("task=%s state=deleted", task_id)
         self._on_change(task_id)
 
-    def set_aside(self, task_id: str) -> None:
+    def quarantine(self, task_id: str) -> None:
         """Gives up a task whose row cannot be read; the others go on. Nothing when it is final already."""
         with self._memory.changing(task_id):
             with self._store.writing() as rows:
-                before = rows.set_aside(task_id, self._clock.now())
+                before = rows.quarantine(task_id, self._clock.now())
             if before is not None and before.is_final:
                 return
             self._memory.forget(task_id, before=before, after=TaskStatus.FAILED)

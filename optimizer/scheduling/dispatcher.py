@@ -159,7 +159,7 @@ class Dispatcher:
         self._recorder.forget(token)
         try:
             if error is None or not is_charged:
-                self._queue.give_back(task.id, token, error)
+                self._queue.requeue(task.id, token, error)
             else:
                 is_retryable = error_class_of(error.code).is_retryable
                 ended = self._queue.fail(task.id, token, error, is_retryable=is_retryable)
@@ -169,10 +169,10 @@ class Dispatcher:
             self._post(partial(self.end_attempt, task, error, is_charged=is_charged))
             raise
 
-    def give_back(self, task: Task) -> None:
+    def requeue(self, task: Task) -> None:
         """For the stop: one try, because the next start puts right what cannot be stored now."""
         try:
-            if self._queue.give_back(task.id, task.lease_token or "") is not None:
-                log.info("task=%s event=given_back", task.id)
+            if self._queue.requeue(task.id, task.lease_token or "") is not None:
+                log.info("task=%s event=requeued", task.id)
         except TranscriptionServerError as error:
-            log.error("task=%s event=give_back_failed code=%s", task.id, error.code)
+            log.error("task=%s event=requeue_failed code=%s", task.id, error.code)

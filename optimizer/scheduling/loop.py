@@ -354,7 +354,7 @@ class BatchTaskScheduler:
         for device in self._parts.devices:
             _, tasks = device.exited()
             for running in tasks:
-                self._dispatcher.give_back(running.task)
+                self._dispatcher.requeue(running.task)
 
 
 def _nothing() -> None:

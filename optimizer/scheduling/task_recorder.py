@@ -145,7 +145,7 @@ class TaskRecorder:
                 live, _ = self._pop(report.lease_token)
                 gave_way_to = live.steps_aside_for if live else None
                 self._until_recorded(
-                    lambda: self._queue.give_back(report.task_id, report.lease_token, gave_way_to=gave_way_to)
+                    lambda: self._queue.requeue(report.task_id, report.lease_token, gave_way_to=gave_way_to)
                 )
 
     def _start_counting(self, device: str, model: str) -> None:

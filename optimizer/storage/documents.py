@@ -18,7 +18,7 @@ from optimizer.storage.schema import learned
 log = logging.getLogger(__name__)
 
 
-class Learned:
+class DocumentStore:
     """Any thread."""
 
     def __init__(self, database: Database, clock: Clock) -> None:

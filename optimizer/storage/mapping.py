@@ -31,7 +31,7 @@ _PRIORITIES = {int(priority): priority for priority in Priority}
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("seq", "version", "size_bytes", "max_attempts"), (int,)),
-    **dict.fromkeys(("attempt", "interrupts", "uncharged", "windows_done"), (int,)),
+    **dict.fromkeys(("attempt", "interrupts", "free_attempts", "windows_done"), (int,)),
     **dict.fromkeys(("estimated_bytes", "peak_bytes"), (int, type(None))),
     **dict.fromkeys(("id", "filename", "requested_device", "sha256", "owner"), (str,)),
     **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),

@@ -162,7 +162,7 @@ class TaskWriter(TaskReader):
         self._connection.execute(delete(tasks).where(tasks.c.id == task_id))
         return status
 
-    def set_aside(self, task_id: str, now: datetime) -> TaskStatus | None:
+    def quarantine(self, task_id: str, now: datetime) -> TaskStatus | None:
         """Marks a task whose row cannot be read as failed, and leaves the unreadable value as it is.
 
         An unknown state, which this overwrites, is kept in the error's message. Returns the state that it had, None for

@@ -46,7 +46,7 @@ tasks = Table(
     Column("progress", Double, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("interrupts", Integer, nullable=False),
-    Column("uncharged", Integer, nullable=False),
+    Column("uncharged", Integer, key="free_attempts", nullable=False),
     Column("device", String(32)),
     Column("lease_token", String(64)),
     Column("lease_owner", String(64)),

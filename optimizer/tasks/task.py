@@ -76,7 +76,7 @@ class Task:
     attempt: attempts begun. lease_token: proof of the running claim; None when nothing runs.
     not_before: a retrying task waits until then. windows_done: windows saved so far (also the live feed's `seq`).
     progress: 0 to 1. estimated_bytes, peak_bytes: the reservation and the measurement of the latest attempt.
-    uncharged: attempts that ended through no fault of the task's, such as a restart. owner: whose share of the devices
+    free_attempts: those that ended through no fault of the task's, such as a restart. owner: whose share of the devices
     it takes, "" for nobody's in particular. version: grows with every change.
     """
 
@@ -96,7 +96,7 @@ class Task:
     progress: float = 0.0
     attempt: int = 0
     interrupts: int = 0
-    uncharged: int = 0
+    free_attempts: int = 0
     device: str | None = None
     lease_token: str | None = None
     lease_owner: str | None = None
@@ -114,7 +114,7 @@ class Task:
 
     @property
     def has_attempts_left(self) -> bool:
-        return self.attempt - self.uncharged < self.max_attempts
+        return self.attempt - self.free_attempts < self.max_attempts
 
     @property
     def is_prepared(self) -> bool:

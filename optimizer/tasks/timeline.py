@@ -76,9 +76,7 @@ def completed_data(task: Task, events: Sequence[TaskEvent], now: datetime) -> di
     return data
 
 
-def given_back_entry(
-    after: Task, error: ErrorInfo | None, gave_way_to: str | None = None
-) -> tuple[str, dict[str, Any]]:
+def requeued_entry(after: Task, error: ErrorInfo | None, gave_way_to: str | None = None) -> tuple[str, dict[str, Any]]:
     """Code and figures for an attempt that ended through no fault of the task's. after: the task as it left it."""
     if after.status is TaskStatus.FAILED and after.error is not None:
         return FAILED, {"code": after.error.code, "message": after.error.message}

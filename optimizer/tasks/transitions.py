@@ -71,11 +71,11 @@ def due(task: Task) -> Task:
     return task.with_(status=TaskStatus.PENDING, not_before=None)
 
 
-def given_back(task: Task, error: ErrorInfo | None, *, is_interrupt: bool, now: datetime) -> Task:
+def requeued(task: Task, error: ErrorInfo | None, *, is_interrupt: bool, now: datetime) -> Task:
     """Pending again in its old place, the attempt not charged. The third interrupt makes the task poison: failed."""
     task = task if error is None else _with_error(task, error, now)
     interrupts = task.interrupts + is_interrupt
-    task = task.with_(uncharged=task.uncharged + 1, interrupts=interrupts)
+    task = task.with_(free_attempts=task.free_attempts + 1, interrupts=interrupts)
     if is_interrupt and interrupts >= MAX_INTERRUPTS:
         return failed(task, ErrorInfo(PoisonTaskError.code, PoisonTaskError.default_message), now)
     return _released(task, status=TaskStatus.PENDING)
@@ -115,7 +115,7 @@ def started_over(task: Task, *, seq: int) -> Task:
         seq=seq,
         attempt=0,
         interrupts=0,
-        uncharged=0,
+        free_attempts=0,
         windows_done=0,
         progress=0.0,
         audio_seconds=None,
@@ -134,7 +134,7 @@ def _released(task: Task, **changes: object) -> Task:
 
 def _short_of_memory(task: Task, error: ErrorInfo, now: datetime) -> Task:
     is_kept = times_short_of_memory(task) <= MAX_KEPT_IN_A_ROW
-    return (_with_error(task, error, now) if is_kept else task).with_(uncharged=task.uncharged + 1)
+    return (_with_error(task, error, now) if is_kept else task).with_(free_attempts=task.free_attempts + 1)
 
 
 def _with_error(task: Task, error: ErrorInfo, now: datetime) -> Task:

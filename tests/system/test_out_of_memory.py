@@ -65,7 +65,7 @@ def test_a_task_that_never_fits_waits_until_memory_is_back(open_parallel: Open, 
         memory_is_back.touch()
         task = watcher.wait_for(task_id, TaskStatus.COMPLETED)
         assert {error.code for error in task.errors} == {"out_of_memory"}
-        assert task.attempt - task.uncharged == 1
+        assert task.attempt - task.free_attempts == 1
 
 
 @pytest.mark.parametrize("is_allowed", [True, False])
@@ -79,7 +79,7 @@ def test_a_task_for_which_a_card_has_no_memory_goes_on_on_the_cpu_if_that_is_all
         if is_allowed:
             task = watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED)
             assert (task.status, task.device) == (TaskStatus.COMPLETED, "cpu")
-            assert task.attempt - task.uncharged == 1
+            assert task.attempt - task.free_attempts == 1
             assert memory_steps(system, task_id) == ["waits", "moved_to_cpu"]
         else:
             watcher.wait_until(lambda: memory_steps(system, task_id).count("waits") >= 3, "three shortages")

@@ -78,7 +78,7 @@ def test_a_long_task_steps_aside_for_an_urgent_one_and_loses_nothing(
         assert windows >= 1
         watcher.wait_for(long, TaskStatus.PROCESSING)
         task = system.task(long).task
-        assert (task.attempt, task.uncharged, task.interrupts) == (2, 1, 0)
+        assert (task.attempt, task.free_attempts, task.interrupts) == (2, 1, 0)
         assert task.windows_done >= windows
         assert {data["why"] for data in decisions(system) if data["task_id"] == long} >= {"steps_aside"}
         codes = [event.code for event in system.timeline(long)]

@@ -187,7 +187,7 @@ def test_when_a_worker_dies_the_tasks_that_had_got_on_come_back_and_are_not_char
             watcher.wait_until(lambda task_id=task_id: system.task(task_id).task.attempt == 2, "a second attempt")
         with nothing_promised_after(watcher):
             tasks = [system.task(task_id).task for task_id in others]
-            assert [(task.attempt, task.uncharged, len(task.errors)) for task in tasks] == [(2, 1, 1)] * 4
+            assert [(task.attempt, task.free_attempts, len(task.errors)) for task in tasks] == [(2, 1, 1)] * 4
             cancel_all(watcher, others)
 
 
@@ -205,7 +205,7 @@ def test_of_tasks_that_began_together_only_the_one_that_kills_is_charged(
         tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED) for task_id in (starter, *ids)]
         assert [task.status.value for task in tasks] == ["completed", "completed", "failed", "completed", "completed"]
         assert {error.code for error in tasks[2].errors} <= {"worker_died", "device_lost"}
-        assert all(task.attempt - task.uncharged == 1 for task in tasks)
+        assert all(task.attempt - task.free_attempts == 1 for task in tasks)
 
 
 def test_a_stop_gives_all_running_tasks_back_and_the_next_start_completes_them(

@@ -17,7 +17,7 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, slot_bytes, weights_formula, workspace_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS, Batch
 from optimizer.planning.device_plan import DeviceKind
-from optimizer.storage.documents import Learned
+from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
 from whisper_core.models.fetch import MODEL_NAMES, model_info
@@ -346,27 +346,27 @@ def test_what_a_shortage_raised_falls_with_time_when_no_such_task_can_run() -> N
 
 
 @pytest.fixture
-def learned(tmp_path: Path) -> Iterator[Learned]:
+def document_store(tmp_path: Path) -> Iterator[DocumentStore]:
     store = TaskStore(tmp_path)
     store.open()
-    yield Learned(store.database, FakeClock())
+    yield DocumentStore(store.database, FakeClock())
     store.close()
 
 
-def restarted(learned: Learned) -> MemoryEstimationPool:
-    pool = MemoryEstimationPool(1.2, learned)
+def restarted(document_store: DocumentStore) -> MemoryEstimationPool:
+    pool = MemoryEstimationPool(1.2, document_store)
     pool.know_device("cpu", "cpu", "CPU, 2 threads / fast")
     pool.open()
     return pool
 
 
-def test_what_was_learned_is_there_after_a_restart(learned: Learned) -> None:
-    pool = restarted(learned)
+def test_what_was_learned_is_there_after_a_restart(document_store: DocumentStore) -> None:
+    pool = restarted(document_store)
     teach(pool, ONE_MINUTE, 1.7, 10, device="cpu")
     teach(pool, ONE_MINUTE, 1.7, 10, device="cpu", word_timestamps=True)
     run_out(pool, pool.task_bytes("base", "cpu", 60.0))
     pool.save()
-    again = restarted(learned)
+    again = restarted(document_store)
     assert again.accuracy() == pool.accuracy()
     for words in (False, True):
         expected = pool.estimate("base", "cpu", 60.0, words)
@@ -375,29 +375,31 @@ def test_what_was_learned_is_there_after_a_restart(learned: Learned) -> None:
         assert found.total == pytest.approx(expected.total, rel=0.001)
 
 
-def test_only_what_is_new_is_written(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_new_is_written(document_store: DocumentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[list[str]] = []
-    monkeypatch.setattr(learned, "write", lambda documents: written.append(sorted(documents)))
-    pool = restarted(learned)
+    monkeypatch.setattr(document_store, "write", lambda documents: written.append(sorted(documents)))
+    pool = restarted(document_store)
     teach(pool, ONE_MINUTE, 1.0, 3, device="cpu")
     pool.save()
     pool.save()
     assert written == [["memory/cpu/CPU, 2 threads / fast/base/plain"], []]
 
 
-def test_what_could_not_be_written_is_written_the_next_time(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = restarted(learned)
+def test_what_could_not_be_written_is_written_the_next_time(
+    document_store: DocumentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = restarted(document_store)
     teach(pool, ONE_MINUTE, 1.0, 3, device="cpu")
 
     def refuse(documents: dict[str, Any]) -> None:
         raise DiskFullError
 
     with monkeypatch.context() as context:
-        context.setattr(learned, "write", refuse)
+        context.setattr(document_store, "write", refuse)
         pool.save()
-    assert restarted(learned).accuracy() == []
+    assert restarted(document_store).accuracy() == []
     pool.save()
-    assert restarted(learned).accuracy() == pool.accuracy()
+    assert restarted(document_store).accuracy() == pool.accuracy()
 
 
 @pytest.mark.parametrize(
@@ -415,13 +417,15 @@ def test_what_could_not_be_written_is_written_the_next_time(learned: Learned, mo
         {"pressure": None},
     ],
 )
-def test_a_document_that_is_none_of_ours_is_measured_anew(learned: Learned, damage: dict[str, Any]) -> None:
-    pool = restarted(learned)
+def test_a_document_that_is_none_of_ours_is_measured_anew(
+    document_store: DocumentStore, damage: dict[str, Any]
+) -> None:
+    pool = restarted(document_store)
     teach(pool, ONE_MINUTE, 1.7, 10, device="cpu")
     pool.save()
-    ((name, document),) = learned.read("memory/").items()
-    learned.write({name: {**document, **damage}, "memory/strange": [1, 2]})
-    again = restarted(learned)
+    ((name, document),) = document_store.read("memory/").items()
+    document_store.write({name: {**document, **damage}, "memory/strange": [1, 2]})
+    again = restarted(document_store)
     assert again.accuracy() == []
     assert again.task_bytes("base", "cpu", 60.0) == ceil(1.2 * own("base", "cpu", 60.0))
 

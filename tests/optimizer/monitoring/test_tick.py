@@ -20,7 +20,7 @@ from optimizer.monitoring.samples import History
 from optimizer.monitoring.tick import Monitoring, Watched
 from optimizer.monitoring.tuner import BASE_SAMPLES, PAUSE_SAMPLES
 from optimizer.planning.plan import PlanLimits
-from optimizer.storage.documents import Learned
+from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import TaskStatus
 from optimizer.timing.forecast_accuracy import ForecastRecord
@@ -43,7 +43,7 @@ class World:
         self.limits = PlanLimits(max_concurrent=settings.max_concurrent, max_batch=settings.max_batch_size)
         self.set: list[tuple[int | None, int | None]] = []
         self.is_optimized = True
-        self.learned = Learned(self.store.database, clock)
+        self.learned = DocumentStore(self.store.database, clock)
         self.monitoring = Monitoring(
             settings,
             self.monitor,

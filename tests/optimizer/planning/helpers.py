@@ -81,11 +81,11 @@ def decide(
     *,
     models: Mapping[str, ModelView] = EVERY_MODEL,
     now: float = 1.0,
-    lags: Mapping[str, float] | None = None,
+    penalties: Mapping[str, float] | None = None,
     **limits: Any,
 ) -> Plan:
     """lags: seconds by which owners' tasks are set back."""
-    view = WaitingView.of(tasks, lags)
+    view = WaitingView.of(tasks, penalties)
     return plan(view, devices, RoundEstimates(), TIMES, models, PlanLimits(**limits), now)
 
 

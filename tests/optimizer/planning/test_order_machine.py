@@ -12,7 +12,7 @@ from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from optimizer.queue.due_times import MAX_PATIENCE_S, STRETCH, DueTimes
+from optimizer.queue.due_times import MAX_PATIENCE_S, TARGET_SLOWDOWN, DueTimes
 from optimizer.queue.owner_shares import HALF_LIFE_S
 from optimizer.tasks.task import Priority, Task
 from tests.optimizer.fakes import FakeClock
@@ -43,7 +43,7 @@ class OrderMachine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.queue = Queue(self.folder, self.clock, due_times=DUE_TIMES)
         self.known: dict[str, Known] = {}
-        self.lags: dict[str, float] = {}
+        self.penalties: dict[str, float] = {}
         self.arrivals = 0
 
     def teardown(self) -> None:
@@ -64,7 +64,7 @@ class OrderMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 100.0, 5000.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.lags = {owner: lag * 0.5 ** (seconds / HALF_LIFE_S) for owner, lag in self.lags.items()}
+        self.penalties = {owner: penalty * 0.5 ** (seconds / HALF_LIFE_S) for owner, penalty in self.penalties.items()}
 
     @precondition(lambda self: self._waiting())
     @rule()
@@ -84,7 +84,7 @@ class OrderMachine(RuleBasedStateMachine):
         assert own.claimed is not None
         done = window(own.claimed.windows_done, of=own.claimed.windows_done + 2)
         self.queue.manager.save_window(name, own.claimed.lease_token or "", done)
-        self.queue.manager.give_back(name, own.claimed.lease_token or "", gave_way_to="another")
+        self.queue.manager.requeue(name, own.claimed.lease_token or "", gave_way_to="another")
         own.left = own.audio_seconds * (1 - done.checkpoint.seek / done.checkpoint.content_frames)
         own.claimed, own.since = None, own.arrived
         self._charge(own, -own.left)
@@ -102,7 +102,7 @@ class OrderMachine(RuleBasedStateMachine):
         """What owners got is forgotten; when tasks came is not."""
         self.queue.store.close()
         self.queue = Queue(self.folder, self.clock, due_times=DUE_TIMES)
-        self.lags = {}
+        self.penalties = {}
         for name in self.queue.report.poisoned:
             del self.known[name]
         for own in self.known.values():
@@ -117,8 +117,8 @@ class OrderMachine(RuleBasedStateMachine):
         assert [self.queue.manager.position(name) for name in names] == list(range(1, len(names) + 1))
 
     def _rank(self, own: Known) -> tuple[int, float, int]:
-        due = own.since + min(STRETCH * own.left / 10, MAX_PATIENCE_S)
-        return (-own.priority, due + self.lags.get(own.owner, 0.0), own.seq)
+        due = own.since + min(TARGET_SLOWDOWN * own.left / 10, MAX_PATIENCE_S)
+        return (-own.priority, due + self.penalties.get(own.owner, 0.0), own.seq)
 
     def _waiting(self) -> list[Known]:
         return [own for own in self.known.values() if own.claimed is None]
@@ -127,7 +127,7 @@ class OrderMachine(RuleBasedStateMachine):
         return [(name, own) for name, own in self.known.items() if own.claimed is not None]
 
     def _charge(self, own: Known, audio_seconds: float) -> None:
-        self.lags[own.owner] = max(0.0, self.lags.get(own.owner, 0.0) + STRETCH * audio_seconds / 10)
+        self.penalties[own.owner] = max(0.0, self.penalties.get(own.owner, 0.0) + TARGET_SLOWDOWN * audio_seconds / 10)
 
     def _progress(self, own: Known) -> float:
         return self.queue.manager.get(f"t{own.seq}").progress

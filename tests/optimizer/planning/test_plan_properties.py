@@ -12,7 +12,7 @@ from optimizer.planning.device_plan import Assignment, DeviceView, ModelView, Wh
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
-from optimizer.queue.due_times import STRETCH
+from optimizer.queue.due_times import TARGET_SLOWDOWN
 from optimizer.queue.ready_queue import WaitingTask, WaitingView
 from optimizer.tasks.task import Priority
 from optimizer.tasks.wait_reasons import WaitCode
@@ -255,7 +255,9 @@ def test_of_one_priority_on_one_idle_device_the_first_is_due_first_with_its_load
     candidates = [each for each in plain if models[each.model].is_available]
 
     def due_with_load(each: WaitingTask) -> tuple[float, int]:
-        return each.due + STRETCH * (0 if each.model in roomy.resident else TIMES.load_seconds(each.model)), each.seq
+        return each.due + TARGET_SLOWDOWN * (
+            0 if each.model in roomy.resident else TIMES.load_seconds(each.model)
+        ), each.seq
 
     if candidates:
         assert decision.assignments[0].task_id == min(candidates, key=due_with_load).id

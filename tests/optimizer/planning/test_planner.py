@@ -75,7 +75,7 @@ def test_of_equals_the_one_that_came_first_starts() -> None:
 def test_an_owner_who_had_much_is_set_back() -> None:
     tasks = [task(1, owner="a"), task(2, owner="b", audio_seconds=120.0)]
     assert started(decide(tasks, [device()])) == [("t1", "cuda:0")]
-    assert started(decide(tasks, [device()], lags={"a": 60.0})) == [("t2", "cuda:0")]
+    assert started(decide(tasks, [device()], penalties={"a": 60.0})) == [("t2", "cuda:0")]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.queue.due_times import FIRST_COME, MAX_PATIENCE_S, STRETCH, DueTimes
+from optimizer.queue.due_times import FIRST_COME, MAX_PATIENCE_S, TARGET_SLOWDOWN, DueTimes
 from optimizer.queue.owner_shares import HALF_LIFE_S, OwnerShares
 
 DUE_TIMES = DueTimes(work_seconds=lambda model, audio_seconds: audio_seconds / 10)
@@ -14,7 +14,7 @@ LENGTHS = st.floats(0, 1e5)
 
 
 def test_a_task_is_due_in_proportion_to_its_work() -> None:
-    assert DUE_TIMES.due("base", 60.0, 100.0) == 100.0 + STRETCH * 6.0
+    assert DUE_TIMES.due("base", 60.0, 100.0) == 100.0 + TARGET_SLOWDOWN * 6.0
 
 
 def test_patience_has_an_end() -> None:
@@ -43,23 +43,23 @@ def test_owners_are_set_back_by_what_they_got_beyond_the_least() -> None:
     shares = OwnerShares()
     shares.charge("a", 30.0, now=0.0)
     shares.charge("b", 10.0, now=0.0)
-    assert shares.lags(["a", "b"], now=0.0) == {"a": STRETCH * 20.0, "b": 0.0}
-    assert shares.lags(["a", "b", "new"], now=0.0)["a"] == STRETCH * 30.0
-    assert shares.lags(["a"], now=0.0) == {"a": 0.0}
-    assert shares.lags([], now=0.0) == {}
+    assert shares.penalties(["a", "b"], now=0.0) == {"a": TARGET_SLOWDOWN * 20.0, "b": 0.0}
+    assert shares.penalties(["a", "b", "new"], now=0.0)["a"] == TARGET_SLOWDOWN * 30.0
+    assert shares.penalties(["a"], now=0.0) == {"a": 0.0}
+    assert shares.penalties([], now=0.0) == {}
 
 
 def test_what_an_owner_got_is_forgotten() -> None:
     shares = OwnerShares()
     shares.charge("a", 30.0, now=0.0)
-    assert shares.lag("a", now=HALF_LIFE_S) == pytest.approx(STRETCH * 15.0)
+    assert shares.penalty("a", now=HALF_LIFE_S) == pytest.approx(TARGET_SLOWDOWN * 15.0)
 
 
 def test_what_was_given_back_is_not_held_against_the_owner() -> None:
     shares = OwnerShares()
     shares.charge("a", 30.0, now=0.0)
     shares.charge("a", -40.0, now=0.0)
-    assert shares.lag("a", now=0.0) == 0.0
+    assert shares.penalty("a", now=0.0) == 0.0
 
 
 def test_shares_keep_no_more_owners_than_matter() -> None:

@@ -191,10 +191,10 @@ class QueueMachine(RuleBasedStateMachine):
             expected.status = TaskStatus.FAILED
 
     @rule(lease=tokens, is_interrupt=st.booleans())
-    def give_back(self, lease: tuple[str, str], is_interrupt: bool) -> None:
+    def requeue(self, lease: tuple[str, str], is_interrupt: bool) -> None:
         expected = self._holder(lease)
         error = ErrorInfo("worker_died", "It died.")
-        back = self.queue.manager.give_back(*lease, error, is_interrupt=is_interrupt)
+        back = self.queue.manager.requeue(*lease, error, is_interrupt=is_interrupt)
         assert (back is not None) == (expected is not None)
         if expected is not None:
             self._expect_given_back(expected, "worker_died", is_interrupt=is_interrupt)
@@ -273,7 +273,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert task.status is expected.status
         assert task.lease_token == expected.token
         assert task.priority == expected.priority
-        assert task.attempt - task.uncharged == expected.charged <= MAX_ATTEMPTS
+        assert task.attempt - task.free_attempts == expected.charged <= MAX_ATTEMPTS
         assert task.interrupts == expected.interrupts
         assert [error.code for error in task.errors] == expected.errors
         assert (task.result_sha256 is not None) == (task.status is TaskStatus.COMPLETED)

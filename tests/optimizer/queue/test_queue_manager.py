@@ -12,7 +12,7 @@ import pytest
 
 from errors import ConflictError, IdempotencyMismatchError, QueueFullError, StoreBusyError, TaskNotFoundError
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S, RetryDelay
-from optimizer.queue.index import QueueMemory
+from optimizer.queue.index import QueueIndex
 from optimizer.tasks.task import ErrorInfo, Priority, TaskFilter, TaskOptions, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, new_task, running_queue, window
@@ -249,13 +249,13 @@ def test_completing_records_the_result_and_drops_the_windows(queue: Queue) -> No
 def test_a_stale_token_changes_nothing(queue: Queue) -> None:
     queue.submit("a")
     old = queue.claim("a")
-    queue.manager.give_back("a", old.lease_token or "")
+    queue.manager.requeue("a", old.lease_token or "")
     current = queue.claim("a")
 
     assert queue.manager.save_window("a", old.lease_token or "", window(0)) is None
     assert queue.complete(old) is None
     assert queue.fail(old) is None
-    assert queue.manager.give_back("a", old.lease_token or "", OOM) is None
+    assert queue.manager.requeue("a", old.lease_token or "", OOM) is None
     assert queue.manager.get("a") == current
     assert queue.manager.windows("a") == []
 
@@ -367,7 +367,7 @@ def test_a_task_that_is_given_back_keeps_its_place_and_its_attempts(queue: Queue
     queue.submit("b")
     task = queue.claim("a")
 
-    back = queue.manager.give_back("a", task.lease_token or "")
+    back = queue.manager.requeue("a", task.lease_token or "")
 
     assert back is not None
     assert (back.status, back.interrupts, back.has_attempts_left) == (TaskStatus.PENDING, 0, True)
@@ -378,7 +378,7 @@ def test_the_third_interrupt_makes_a_task_poison(queue: Queue) -> None:
     queue.submit("a")
     for _ in range(3):
         task = queue.claim("a")
-        back = queue.manager.give_back("a", task.lease_token or "", OOM, is_interrupt=True)
+        back = queue.manager.requeue("a", task.lease_token or "", OOM, is_interrupt=True)
 
     assert back is not None
     assert (back.status, back.interrupts) == (TaskStatus.FAILED, 3)
@@ -390,7 +390,7 @@ def test_interrupts_of_a_task_that_gets_on_in_between_do_not_add_up(queue: Queue
     for index in range(4):
         task = queue.claim("a")
         queue.manager.save_window("a", task.lease_token or "", window(index))
-        back = queue.manager.give_back("a", task.lease_token or "", OOM, is_interrupt=True)
+        back = queue.manager.requeue("a", task.lease_token or "", OOM, is_interrupt=True)
         assert back is not None
         assert (back.status, back.interrupts) == (TaskStatus.PENDING, 1)
 
@@ -578,7 +578,7 @@ def test_memory_keeps_the_later_of_two_changes_that_come_in_the_wrong_order(queu
     pending = queue.submit("a")
     cancelled = queue.manager.cancel("a")
     retried = queue.manager.retry("a")
-    memory = QueueMemory()
+    memory = QueueIndex()
 
     with memory.changing("a"):
         memory.follow(pending, before=None, now=0.0, arrived=0.0, due=None)

@@ -50,7 +50,7 @@ def test_it_is_never_charged_and_waits_longer_every_time(queue: Queue, clock: Fa
     delays = []
     for number in range(1, 5):
         task = run_short(queue)
-        assert (task.status, task.attempt - task.uncharged, task.interrupts) == (TaskStatus.RETRYING, 0, 0)
+        assert (task.status, task.attempt - task.free_attempts, task.interrupts) == (TaskStatus.RETRYING, 0, 0)
         assert task.attempt == number
         assert task.not_before is not None
         delays.append((task.not_before - clock.now()).total_seconds())
@@ -83,7 +83,7 @@ def test_after_a_second_shortage_in_a_row_it_may_go_on_on_the_cpu(queue: Queue) 
     queue.submit("T1", idempotency_key="key")
     assert run_short(queue, may_move_to_cpu=True).requested_device == "auto"
     task = run_short(queue, may_move_to_cpu=True)
-    assert (task.status, task.requested_device, task.uncharged) == (TaskStatus.PENDING, "cpu", 2)
+    assert (task.status, task.requested_device, task.free_attempts) == (TaskStatus.PENDING, "cpu", 2)
     assert [event["step"] for event in memory_events(queue)] == ["waits", "moved_to_cpu"]
     assert queue.manager.submit(new_task("T9", idempotency_key="key")) == (task, True)  # its sender asks as before
     with pytest.raises(IdempotencyMismatchError):

@@ -91,7 +91,7 @@ def test_a_task_that_gave_way_goes_on_and_its_speed_is_that_of_the_rest(queue: Q
     queue.submit("A")
     first = queue.claim("A")
     queue.manager.save_window("A", first.lease_token or "", window(0, of=4))
-    queue.manager.give_back("A", first.lease_token or "", gave_way_to="B")
+    queue.manager.requeue("A", first.lease_token or "", gave_way_to="B")
     second = queue.claim("A")
     clock.advance(9)
     queue.complete(second)
@@ -156,7 +156,7 @@ def test_what_is_not_committed_is_not_told(queue: Queue) -> None:
 def test_a_late_report_is_not_told(queue: Queue) -> None:
     queue.submit("A")
     old = queue.claim("A")
-    queue.manager.give_back("A", old.lease_token or "")
+    queue.manager.requeue("A", old.lease_token or "")
     assert queue.fail(old) is None
     assert codes(queue, "A") == ["uploaded", "decoded", "started", "interrupted"]
 
