@@ -26,7 +26,7 @@ BATCH_ENGINE = "whisper_core.engine.batch_engine:BatchEngine"
 
 
 class Watch:
-    """One task's outcome. See engine_protocol.TaskWatch."""
+    """One task's outcome. See engine_protocol.TaskObserver."""
 
     def __init__(self) -> None:
         self.windows: list[WindowResult] = []
@@ -40,7 +40,7 @@ class Watch:
     def should_stop(self) -> bool:
         return False
 
-    def should_step_aside(self) -> bool:
+    def should_preempt(self) -> bool:
         return False
 
     def note(self, code: str, data: dict[str, int | float | str]) -> None:

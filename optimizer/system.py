@@ -22,19 +22,19 @@ from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, Shu
 from optimizer.common.clock import Clock, SystemClock
 from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.devices.factory import DeviceSetup
-from optimizer.devices.memory_poll import MemoryWatch
+from optimizer.devices.factory import DeviceFactory
+from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.status import DeviceState, DeviceStatus
 from optimizer.devices.worker_process import WorkerConfig
-from optimizer.intake.decode_pool import Ingest
-from optimizer.intake.submission import Intake, Wanted
+from optimizer.intake.decode_pool import DecodePool
+from optimizer.intake.task_intake import SubmissionRequest, TaskIntake
 from optimizer.memory.estimator import MemoryEstimationPool
-from optimizer.memory.probes import MachineMemory
+from optimizer.memory.probes import MemoryProbe
 from optimizer.monitoring.advice import Situation, advise, reasons_by_model
-from optimizer.monitoring.event_log import EventKind, Journal, SystemEvent
+from optimizer.monitoring.event_log import EventKind, EventLog, SystemEvent
 from optimizer.monitoring.metrics import PerformanceMonitor
-from optimizer.monitoring.samples import History
-from optimizer.monitoring.tick import Monitoring, Watched
+from optimizer.monitoring.samples import SampleStore
+from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.backoff import RetryDelay
 from optimizer.queue.due_times import FIRST_COME, DueTimes
@@ -51,11 +51,11 @@ from optimizer.tasks.events import Event, Listener, SystemChanged, TaskChanged, 
 from optimizer.tasks.task import AUTO_DEVICE, Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.tasks.wait_reasons import WaitReason
-from optimizer.timing.forecast_accuracy import ForecastRecord
-from optimizer.timing.runtime_estimates import ServiceTimes
+from optimizer.timing.forecast_accuracy import ForecastTracker
+from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.views.status import models_report, system_report, wait_bound
 from optimizer.views.task_view import Submission, TaskView
-from optimizer.views.task_view_builder import Outlook
+from optimizer.views.task_view_builder import TaskViewBuilder
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 from whisper_core.models.fetch import MODEL_NAMES, model_info
 from whisper_core.text.transcript import Transcript
@@ -87,15 +87,15 @@ class OptimizedWhisperSystem:
         self._files = TaskFiles(settings.data_dir, settings.min_free_disk_mb * 1_000_000)
         self._store = TaskStore(settings.data_dir, settings.database_url)
         self._document_store = DocumentStore(self._store.database, self._clock)
-        self._journal = Journal(self._store.database, self._clock)
-        self._device_log = DeviceLog(self._journal)
+        self._event_log = EventLog(self._store.database, self._clock)
+        self._device_log = DeviceLog(self._event_log)
         self._plain_reason = None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False"
         self._monitor = PerformanceMonitor(
             self._clock, interval_s=settings.performance_monitor_interval, on_sample=self._sample
         )
-        self._times = ServiceTimes(self._monitor.speeds)
+        self._times = RuntimeEstimates(self._monitor.speeds)
         self._due_times = FIRST_COME if self._plain_reason else DueTimes(self._times.work_seconds)
-        self._forecasts = ForecastRecord()
+        self._forecasts = ForecastTracker()
         self._queue = IntelligentQueueManager(
             self._store,
             self._clock,
@@ -116,11 +116,11 @@ class OptimizedWhisperSystem:
             self._publish,
             may_use_cpu=self._may_move_to_cpu,
         )
-        self._ingest = Ingest(self._make_decoder, self._files)
-        self._intake = Intake(
-            self._queue, self._files, self._ingest, self._clock, max_attempts=1 + settings.max_task_retries
+        self._decode_pool = DecodePool(self._make_decoder, self._files)
+        self._intake = TaskIntake(
+            self._queue, self._files, self._decode_pool, self._clock, max_attempts=1 + settings.max_task_retries
         )
-        self._outlook = Outlook(
+        self._task_views = TaskViewBuilder(
             self._queue,
             self._monitor.speeds,
             self._times,
@@ -130,33 +130,33 @@ class OptimizedWhisperSystem:
             limits=lambda: self._running_scheduler.limits,
             reason=self._reason,
         )
-        self._setup = DeviceSetup(
+        self._setup = DeviceFactory(
             settings, self._clock, self._estimates, self._on_report, self._on_exit, worker=worker, devices=devices
         )
         self._scheduler: BatchTaskScheduler | None = None
         self._devices: list[Device] = []
-        self._memory_source = MachineMemory()
+        self._memory_source = MemoryProbe()
         self._memory_watch = self._make_memory_watch()
         self._monitoring = self._make_monitoring()
 
-    def _make_memory_watch(self) -> MemoryWatch:
-        return MemoryWatch(
+    def _make_memory_watch(self) -> MemoryPoll:
+        return MemoryPoll(
             self._memory_source,
             self._estimates,
             devices=lambda: tuple(self._devices),
             post=lambda action: self._running_scheduler.post(action),
-            tell=lambda device, text: self._journal.add("device", text, device=device),
+            tell=lambda device, text: self._event_log.add("device", text, device=device),
         )
 
     def _make_monitoring(self) -> Monitoring:
         return Monitoring(
             self.settings,
             self._monitor,
-            self._journal,
-            History(self._store.database, self._clock),
+            self._event_log,
+            SampleStore(self._store.database, self._clock),
             self._document_store,
             self._clock,
-            Watched(
+            MonitorHooks(
                 statuses=self._statuses,
                 counts=self._queue.counts,
                 entered=self._queue.entered,
@@ -194,7 +194,7 @@ class OptimizedWhisperSystem:
         self._models.begin_stop()
         if self._scheduler is not None:
             self._scheduler.stop()  # first of those that take time: running tasks must be given back
-        self._ingest.stop()
+        self._decode_pool.stop()
         self._monitor.stop()
         self._monitoring.close()
         self._estimates.save()
@@ -236,7 +236,7 @@ class OptimizedWhisperSystem:
                 times=self._times,
                 due_times=self._due_times,
                 forecasts=self._forecasts,
-                decisions=DecisionLog(self._journal),
+                decisions=DecisionLog(self._event_log),
                 model_idle_s=self.settings.model_idle_timeout or math.inf,
             ),
             PlanLimits(
@@ -308,26 +308,26 @@ class OptimizedWhisperSystem:
     ) -> Submission:
         """Make a received upload a task. owner: whose share of the devices it takes.
 
-        Raises what `Intake.accept` raises, and InvalidOptionError for a device that is not there.
+        Raises what `TaskIntake.accept` raises, and InvalidOptionError for a device that is not there.
         """
         if device != AUTO_DEVICE and device not in self._device_names():
             upload.discard()
             raise InvalidOptionError(f"This server has no device {device}.", field="device")
         options = replace(options, model=model_info(options.model).name)  # `large` is another name for one of them
         task, is_replay = self._intake.accept(
-            upload, Wanted(filename, options, priority, device, idempotency_key, owner)
+            upload, SubmissionRequest(filename, options, priority, device, idempotency_key, owner)
         )
         self._wake()
-        return Submission(self._outlook.view(task), is_replay)
+        return Submission(self._task_views.view(task), is_replay)
 
     def task(self, task_id: str) -> TaskView:
         """Raises TaskNotFoundError."""
-        return self._outlook.view(self._queue.get(task_id))
+        return self._task_views.view(self._queue.get(task_id))
 
     def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
         """One page, the cursor of the next, and how many tasks there are in each state. Raises InvalidOptionError."""
         page = self._queue.page(task_filter)
-        return [self._outlook.view(task) for task in page.tasks], page.next_cursor, page.counts
+        return [self._task_views.view(task) for task in page.tasks], page.next_cursor, page.counts
 
     def transcript(self, task_id: str) -> tuple[Transcript, bool]:
         """The transcript, and whether it is only what there is so far. Raises TaskNotFoundError, FileMissingError."""
@@ -351,7 +351,7 @@ class OptimizedWhisperSystem:
             progress=task.progress,
             audio_done_seconds=task.progress * (task.audio_seconds or 0.0),
             speed=speed,
-            eta_seconds=self._outlook.remaining_seconds(task),
+            eta_seconds=self._task_views.remaining_seconds(task),
             first_segment=first,
             segments=tuple(segments[first:]),
         )
@@ -371,7 +371,7 @@ class OptimizedWhisperSystem:
         self._forecasts.forget(task_id)
         self._end_on_device(task_id)
         self._files.delete_audio(task_id)
-        return self._outlook.view(task)
+        return self._task_views.view(task)
 
     def retry(self, task_id: str) -> TaskView:
         """Begin a failed or cancelled task anew. Raises TaskNotFoundError, ConflictError, FileMissingError."""
@@ -379,13 +379,13 @@ class OptimizedWhisperSystem:
         self._files.find_media(task_id)
         task = self._queue.retry(task_id)
         self._intake.prepare(task_id)
-        return self._outlook.view(task)
+        return self._task_views.view(task)
 
     def set_priority(self, task_id: str, priority: Priority) -> TaskView:
         """Raises TaskNotFoundError, or ConflictError when the task no longer waits."""
         task = self._queue.set_priority(task_id, priority)
         self._wake()
-        return self._outlook.view(task)
+        return self._task_views.view(task)
 
     def delete(self, task_id: str) -> None:
         """The task, its files and its text are gone. Raises TaskNotFoundError."""
@@ -440,7 +440,7 @@ class OptimizedWhisperSystem:
 
     def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
         """What was decided and changed, newest first. before: only what is older than the event with that id."""
-        return self._journal.events(kind, limit, before)
+        return self._event_log.events(kind, limit, before)
 
     def fetch_model(self, name: str) -> None:
         """Have a model's weights fetched in the background. Raises UnknownModelError."""
@@ -464,7 +464,7 @@ class OptimizedWhisperSystem:
         reasons += [f"{status.spec.name} keeps failing" for status in statuses if status.is_unstable]
         if self._files.free_bytes() < self.settings.min_free_disk_mb * 1_000_000:
             reasons.append("the disk is nearly full")
-        problems = (self._store.problem(), self._recorder.problem(), self._ingest.problem())
+        problems = (self._store.problem(), self._recorder.problem(), self._decode_pool.problem())
         return reasons + [problem for problem in problems if problem]
 
     def add_listener(self, listener: Listener) -> None:

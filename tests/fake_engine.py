@@ -19,7 +19,7 @@ from pathlib import Path
 from errors import DeviceLostError, OutOfMemoryError, TaskError, error_class_of
 from whisper_core.reference.sequential_engine import SequentialEngine
 from whisper_core.text.transcript import Checkpoint, Segment, Transcript, WindowResult
-from whisper_core.worker.engine_protocol import TaskWatch
+from whisper_core.worker.engine_protocol import TaskObserver
 from whisper_core.worker.messages import MemoryReport, RunTask
 
 WINDOW_FRAMES = 3000
@@ -72,14 +72,14 @@ class ParallelFakeEngine(FakeEngine):
 
     def __init__(self, device: str, cpu_threads: int) -> None:
         super().__init__(device, cpu_threads)
-        self._running: dict[str, tuple[FakeTask, TaskWatch]] = {}  # by lease token
+        self._running: dict[str, tuple[FakeTask, TaskObserver]] = {}  # by lease token
         self._at_once = self.slots
 
     @property
     def is_busy(self) -> bool:
         return bool(self._running)
 
-    def begin(self, command: RunTask, watch: TaskWatch) -> None:
+    def begin(self, command: RunTask, watch: TaskObserver) -> None:
         if len(self._running) >= self.slots:
             raise AssertionError(f"task {command.task_id} was sent although {self.slots} run")
         if command.model not in self._resident:
@@ -119,9 +119,9 @@ class ParallelFakeEngine(FakeEngine):
             for _, watch in self._running.values():
                 watch.note("memory", {"step": "batch_shrunk", "windows": in_flight, "slots": self._at_once})
 
-    def _step(self, task: FakeTask, watch: TaskWatch) -> bool:
+    def _step(self, task: FakeTask, watch: TaskObserver) -> bool:
         """Whether the task has ended."""
-        if watch.should_stop() or watch.should_step_aside():
+        if watch.should_stop() or watch.should_preempt():
             watch.stopped()
             return True
         if not task.is_done:

@@ -125,7 +125,7 @@ def run_trace(
 ) -> RealOutcome:
     with Server(folder, uploads[0].model, models_dir, settings) as server:
         wait_until_ready(server.address)
-        watcher = MemoryWatch(server.address)
+        watcher = MemoryPoll(server.address)
         began = time.perf_counter()
         with watcher, ThreadPoolExecutor(len(uploads)) as pool:
             ids = list(pool.map(lambda upload: send(server.address, upload, began), uploads))
@@ -202,7 +202,7 @@ def get(address: str) -> Any:
     return answer.json()
 
 
-class MemoryWatch:
+class MemoryPoll:
     """Looks at the devices every half second while it is entered."""
 
     def __init__(self, address: str) -> None:
@@ -216,7 +216,7 @@ class MemoryWatch:
     def in_use(self) -> float:
         return statistics.fmean(self._shares) if self._shares else 0.0
 
-    def __enter__(self) -> MemoryWatch:
+    def __enter__(self) -> MemoryPoll:
         self._thread.start()
         return self
 

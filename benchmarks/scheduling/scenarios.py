@@ -72,9 +72,9 @@ def schemes(service: Service, document: Mapping[str, Any]) -> dict[str, Scheme]:
         PLAIN: Scheme(PLAIN, 1, Gain([(1, upstream_one)]), plain=True, order_by_work=False),
         THREADS: Scheme(
             THREADS, UPSTREAM, Gain([(1, upstream_one), (UPSTREAM, upstream_two)]), order_by_work=False,
-            steps_aside=False, max_batch=1,
+            preempts=False, max_batch=1,
         ),
-        ARRIVAL: Scheme(ARRIVAL, SLOTS, service.gain, order_by_work=False, steps_aside=False),
+        ARRIVAL: Scheme(ARRIVAL, SLOTS, service.gain, order_by_work=False, preempts=False),
         FULL: Scheme(FULL, SLOTS, service.gain),
     }  # fmt: skip
 

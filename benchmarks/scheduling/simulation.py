@@ -55,7 +55,7 @@ class Scheme:
     gain: Gain
     plain: bool = False
     order_by_work: bool = True
-    steps_aside: bool = True
+    preempts: bool = True
     max_batch: int = 16
 
 
@@ -118,7 +118,7 @@ class Simulation:
             for number in range(world.devices)
         }
         self._limits = PlanLimits(
-            max_concurrent=None, max_batch=scheme.max_batch, steps_aside=scheme.steps_aside and not scheme.plain
+            max_concurrent=None, max_batch=scheme.max_batch, preempts=scheme.preempts and not scheme.plain
         )
         self._tasks: dict[str, Task] = {}
         self._outcomes: dict[str, TaskOutcome] = {}
@@ -221,10 +221,10 @@ class Simulation:
             started[assignment.device] += 1
         for name in started:
             self._devices[name].rounds += 1
-        for step in decision.step_aside:
+        for step in decision.preemptions:
             model = self._tasks[step.task_id].options.model
             window_work = self._service.work_seconds(model, WINDOW_AUDIO_SECONDS)
-            self._devices[step.device].engine.step_aside(step.task_id, window_work)
+            self._devices[step.device].engine.preempt(step.task_id, window_work)
         if decision.assignments:
             self._decide()  # a round hands over one model; the next round follows at once
 

@@ -12,7 +12,7 @@ from optimizer.planning.plan import PlanLimits
 from optimizer.queue.due_times import MAX_PATIENCE_S
 
 Found = Mapping[str, Any]
-BOUND_S = MAX_PATIENCE_S + PlanLimits().passing_s
+BOUND_S = MAX_PATIENCE_S + PlanLimits().overtake_limit_s
 
 
 def about(found: Found) -> str:

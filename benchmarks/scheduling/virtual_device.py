@@ -73,7 +73,7 @@ class VirtualDevice:
         self.resumes_at = max(self.now, self.resumes_at) + seconds
         self.loads += 1
 
-    def step_aside(self, task_id: str, window_work: float) -> None:
+    def preempt(self, task_id: str, window_work: float) -> None:
         """Have the task leave at the end of the window that it is in."""
         task = self.running[task_id]
         windows = int((self.served - task.begun) / window_work) + 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from errors import DeviceLostError, TaskError, WorkerDiedError, WorkerHungError
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.devices.ledger_sync import MemoryTruth
+from optimizer.devices.ledger_sync import LedgerSync
 from optimizer.devices.status import DeviceState, DeviceStatus, ModelOnDevice, RunningTask
 from optimizer.devices.worker_process import DeviceWorker, WorkerConfig
 from optimizer.memory.ledger import CONTEXT_OWNER, GPUMemoryPool, Reservation, model_owner
@@ -52,12 +52,12 @@ class Device:
     evicting: set[str] = field(default_factory=set, init=False)
     running: dict[str, RunningTask] = field(default_factory=dict, init=False)
     last_used: dict[str, float] = field(default_factory=dict, init=False)  # of models, monotonic seconds
-    takes_any: bool = field(default=True, init=False)  # otherwise only tasks that ask for it
+    accepts_auto: bool = field(default=True, init=False)  # otherwise only tasks that ask for it
     slots: int = field(default=1, init=False)  # until its worker has said how many tasks it can run at the same time
 
     def __post_init__(self) -> None:
         self.pool = GPUMemoryPool(self.spec.name, self.spec.total_bytes, headroom_bytes=self.spec.headroom_bytes)
-        self._memory = MemoryTruth(self.spec, self.pool)
+        self._memory = LedgerSync(self.spec, self.pool)
         self._is_gone = False  # the machine no longer has it
         self._short_promises: set[str] = set()  # models, so that each is complained of once
         self.worker = DeviceWorker(
@@ -269,13 +269,13 @@ class Device:
         running.is_stopping = True
         self._send_stop(protocol.StopTask(task_id, running.task.lease_token))
 
-    def step_aside(self, task_id: str) -> str | None:
+    def preempt(self, task_id: str) -> str | None:
         """Have the task ended where nothing of it is lost, at its next window. Its lease token; None, and nothing done,
         when it is not here or is ending anyway. A stop may follow and goes before it."""
         running = self.running.get(task_id)
-        if running is None or running.task.lease_token is None or running.is_stopping or running.is_stepping_aside:
+        if running is None or running.task.lease_token is None or running.is_stopping or running.is_being_preempted:
             return None
-        running.is_stepping_aside = True
+        running.is_being_preempted = True
         self._send_stop(protocol.StopTask(task_id, running.task.lease_token, at_window=True))
         return running.task.lease_token
 
@@ -338,7 +338,7 @@ class Device:
             work_left=tuple(task.work_left for task in running.values()),
             is_unstable=self._recent_restarts(now) >= UNSTABLE_RESTARTS,
             slots=self.slots,
-            takes_any=self.takes_any,
+            accepts_auto=self.accepts_auto,
             models=tuple(self._model_status(model, running) for model in sorted(self.resident.copy())),
             tasks=tuple(task.status() for task in running.values()),
         )

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class DeviceSetup:
+class DeviceFactory:
     """worker, devices: other ones than the settings and the machine say, for tests. on_report, on_exit: called from the
     devices' reader threads."""
 

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 LEAST_GROWTH = 1.05  # of the ledger's size: free memory wavers, and the size should not
 
 
-class MemoryTruth:
+class LedgerSync:
     """Belongs to the scheduler's thread, as the device does.
 
     What other programs take is the part of the ledger that is neither free nor our worker's. The worker tells its use

@@ -13,7 +13,7 @@ from optimizer.memory.probes import MemoryReading, MemorySource
 log = logging.getLogger(__name__)
 
 
-class MemoryWatch:
+class MemoryPoll:
     """`tick` from one thread at a time, every PERFORMANCE_MONITOR_INTERVAL."""
 
     def __init__(

@@ -35,7 +35,7 @@ class RunningTask:
     last_sign: float
     arrived: float
     is_stopping: bool = False
-    is_stepping_aside: bool = False
+    is_being_preempted: bool = False
     has_progressed: bool = False
     audio_done_seconds: float = 0.0
 
@@ -94,7 +94,7 @@ class DeviceStatus:
     work_left: tuple[Work, ...]
     is_unstable: bool
     slots: int = 1
-    takes_any: bool = True
+    accepts_auto: bool = True
     models: tuple[ModelOnDevice, ...] = ()
     tasks: tuple[TaskOnDevice, ...] = ()
 

@@ -16,10 +16,10 @@ from whisper_core.audio.decode import AudioDecoder, DecodedAudio
 
 log = logging.getLogger(__name__)
 
-INGEST_THREADS = 2
+DECODE_THREADS = 2
 
 
-class Ingest:
+class DecodePool:
     """Two threads that decode. start and stop once; submit from any thread in between."""
 
     def __init__(self, make_decoder: Callable[[], AudioDecoder], files: TaskFiles) -> None:
@@ -28,7 +28,7 @@ class Ingest:
         self._decoder: AudioDecoder | None = None
         self._is_stopped = False
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(INGEST_THREADS, thread_name_prefix="ingest")
+        self._pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="ingest")
 
     def submit(self, task_id: str) -> Future[DecodedAudio]:
         """Decode the task's uploaded file into its samples.

@@ -30,7 +30,7 @@ class MemoryKey(NamedTuple):
         return f"{PREFIX}{self.kind}/{self.title[:_MOST_TITLE]}/{self.model}/{words}"
 
 
-class MemoryBook:
+class Measurements:
     """Belongs to the MemoryEstimationPool, whose lock guards it."""
 
     def __init__(self, calibration_factor: float) -> None:

@@ -39,7 +39,7 @@ class MemorySource(Protocol):
         device is gone."""
 
 
-class MachineMemory:
+class MemoryProbe:
     """One thread at a time. NVML stays open from one reading to the next: opening it can wake every card up."""
 
     def __init__(self) -> None:

@@ -43,7 +43,7 @@ class SystemEvent:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-class Journal:
+class EventLog:
     """`open` before the first flush; `add` and `events` from any thread, `flush` from one at a time."""
 
     def __init__(self, database: Database, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from optimizer.common.clock import Clock
 from optimizer.memory.ledger import PoolSnapshot
 from optimizer.monitoring.levels import Level, LevelMeter
 from optimizer.monitoring.samples import DeviceSample, Sample
-from optimizer.timing.speeds import SpeedBook
+from optimizer.timing.speeds import SpeedTable
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class PerformanceMonitor:
         self._clock = clock
         self._interval_s = interval_s
         self._on_sample = on_sample
-        self.speeds = SpeedBook()
+        self.speeds = SpeedTable()
         self._lock = threading.Lock()
         self._done: deque[tuple[float, float]] = deque()
         self._audio: dict[tuple[str, str], float] = {}  # of this interval, by device and model

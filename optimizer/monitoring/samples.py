@@ -129,7 +129,7 @@ def _width_s(at: float, now: float) -> float | None:
     return max(widths, default=0.0)
 
 
-class History:
+class SampleStore:
     """`add` from one thread; `read` from any."""
 
     def __init__(self, database: Database, clock: Clock) -> None:

@@ -16,10 +16,10 @@ from config import MAX_CONCURRENT_TASKS, Settings
 from errors import TranscriptionServerError
 from optimizer.common.clock import Clock
 from optimizer.devices.status import DeviceStatus
-from optimizer.monitoring.event_log import Journal
+from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.levels import Level
 from optimizer.monitoring.metrics import Measured, PerformanceMonitor
-from optimizer.monitoring.samples import History
+from optimizer.monitoring.samples import SampleStore
 from optimizer.monitoring.tuner import Bounds, Change, Observation, Setting, Tuner
 from optimizer.planning.plan import PlanLimits
 from optimizer.storage.documents import DocumentStore
@@ -32,7 +32,7 @@ MAX_CHANGES = 500  # of one answer
 SLOTS_LAST_S = 1.0
 
 
-class Remembers(Protocol):
+class Persistable(Protocol):
     """What is measured and wanted again after a restart; `load` raises TypeError, ValueError or AttributeError when it
     is given something else than `dump` gave."""
 
@@ -42,7 +42,7 @@ class Remembers(Protocol):
 
 
 @dataclass(frozen=True)
-class Watched:
+class MonitorHooks:
     """What is looked at and changed; each may be called on any thread.
 
     set_limits: takes max_concurrent and max_batch, None to leave one as it is; in force at the next decision.
@@ -64,17 +64,17 @@ class Monitoring:
         self,
         settings: Settings,
         monitor: PerformanceMonitor,
-        journal: Journal,
-        history: History,
+        event_log: EventLog,
+        history: SampleStore,
         document_store: DocumentStore,
         clock: Clock,
-        watched: Watched,
-        remembered: Mapping[str, Remembers],
+        watched: MonitorHooks,
+        remembered: Mapping[str, Persistable],
     ) -> None:
         """remembered: by the name under which it is kept."""
         self._settings = settings
         self._monitor = monitor
-        self._journal = journal
+        self._event_log = event_log
         self._history = history
         self._document_store = document_store
         self._clock = clock
@@ -94,7 +94,7 @@ class Monitoring:
 
     def open(self) -> None:
         """Go on with what an earlier run knew. Raises StoreBusyError, DatabaseDamagedError."""
-        self._journal.open()
+        self._event_log.open()
         for name, part in self._remembered.items():
             documents = self._document_store.read(name)
             if name not in documents:
@@ -107,7 +107,7 @@ class Monitoring:
     def close(self) -> None:
         """Write down what is still only in memory."""
         self._try("measurements", self._write_remembered)
-        self._try("journal", self._journal.flush)
+        self._try("journal", self._event_log.flush)
 
     def tick(self) -> Measured:
         """One sample, and what follows from it."""
@@ -186,7 +186,7 @@ class Monitoring:
     def history(self, hours: float) -> dict[str, Any]:
         """The body of GET /api/system/history. Raises StoreBusyError, DatabaseDamagedError."""
         since = self._clock.now().timestamp() - hours * 3600
-        changes = self._journal.events("tuning", limit=MAX_CHANGES, since=since)
+        changes = self._event_log.events("tuning", limit=MAX_CHANGES, since=since)
         return {
             "samples": [sample.to_dict() for sample in self._history.read(hours)],
             "changes": [{"at": event.at, "text": event.text, "data": event.data} for event in reversed(changes)],
@@ -231,7 +231,7 @@ class Monitoring:
     def _tell(self, change: Change) -> None:
         log.info("event=tuning step=%s %s=%d: %s", change.step, change.setting.value, change.after, change.text)
         self._last_change = (self._clock.now(), change.text)
-        self._journal.add(
+        self._event_log.add(
             "tuning",
             change.text,
             setting=change.setting.value,

@@ -23,7 +23,7 @@ class Estimates(Protocol):
     def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int: ...
 
 
-class Why(Enum):
+class StartReason(Enum):
     """What put a task before others."""
 
     ARRIVAL = "arrival"  # nothing: all that came before it have begun
@@ -35,7 +35,7 @@ class Why(Enum):
 
 
 class Times(Protocol):
-    """ServiceTimes, as far as a decision needs it."""
+    """RuntimeEstimates, as far as a decision needs it."""
 
     def work_seconds(self, model: str, audio_seconds: float) -> float: ...
 
@@ -76,7 +76,7 @@ class DeviceView:
     slots: int = 1
     rounds: int = 0
     is_ready: bool = True
-    takes_any: bool = True
+    accepts_auto: bool = True
     resident: Mapping[str, int] = field(default_factory=dict)
     running: tuple[RunningView, ...] = ()
 
@@ -86,7 +86,7 @@ class DeviceView:
         return frozenset(task.model for task in self.running)
 
     def is_wanted_by(self, device: str) -> bool:
-        return device == self.name or (device == AUTO_DEVICE and self.takes_any)
+        return device == self.name or (device == AUTO_DEVICE and self.accepts_auto)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Assignment:
     windows_at_once: int = 1
     evict: tuple[str, ...] = ()
     is_forced: bool = False
-    why: Why = Why.ARRIVAL
+    why: StartReason = StartReason.ARRIVAL
     passed: int = 0
 
 
@@ -236,7 +236,9 @@ class DevicePlan:
         """How much too little the device has for the task, whatever could be evicted; 0 when it fits."""
         return max(0, self.fit(task, self.evictable(task.model)).missing_bytes)
 
-    def accept(self, task: WaitingTask, fit: Fit, why: Why = Why.ARRIVAL, passed: int = 0) -> Assignment:
+    def accept(
+        self, task: WaitingTask, fit: Fit, why: StartReason = StartReason.ARRIVAL, passed: int = 0
+    ) -> Assignment:
         """Uses up what the task takes."""
         self.free_bytes += sum(self.resident.pop(model) for model in fit.evict)
         self.free_bytes -= fit.weights_bytes + fit.task_bytes

@@ -9,7 +9,7 @@ from itertools import islice
 
 from optimizer.planning.device_plan import Assignment
 from optimizer.planning.explain import Explanation
-from optimizer.planning.preemption import StepAside
+from optimizer.planning.preemption import Preemption
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.tasks.wait_reasons import WaitReason
 
@@ -29,8 +29,8 @@ class PlanLimits:
     min_batch: int = 1
     max_batch: int = 4
     starvation_s: float = 300.0
-    passing_s: float = 900.0
-    steps_aside: bool = True
+    overtake_limit_s: float = 900.0
+    preempts: bool = True
 
     def most_running(self, slots: Iterable[int]) -> int:
         """Tasks that may run over all devices, of which each has so many slots."""
@@ -45,7 +45,7 @@ class Plan:
     assignments: tuple[Assignment, ...]
     waiting: WaitingView = field(repr=False)
     explain: Explanation = field(repr=False, compare=False)
-    step_aside: tuple[StepAside, ...] = ()
+    preemptions: tuple[Preemption, ...] = ()
 
     @cached_property
     def assigned(self) -> frozenset[str]:

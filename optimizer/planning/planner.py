@@ -1,14 +1,14 @@
 """Which tasks run next, together, and where: pure functions of what waits, what is there and what time it is.
 
 The order: higher priority first; then the task that is due first (see `due_times`: short ones, but not for ever), its
-owner's lag added (see `owner_shares`) and, on a device without its model, what loading that costs. So a loaded model is
-preferred, a small one before a large one, and a load is paid when what it serves is due so much earlier.
+owner's penalty added (see `owner_shares`) and, on a device without its model, what loading that costs. So a loaded
+model is preferred, a small one before a large one, and a load is paid when what it serves is due so much earlier.
 
 Against starvation there are two rules. For want of memory or of its model no task is passed by one of at most its
-priority that is due more than `passing_s` later: a device that could run it once it is empty drains for it. And every
-second round of a device belongs to the task that is due first of all, whatever its priority and owner, once what would
-run instead is due `starvation_s` later. A long task that runs makes way for a short or urgent one (see
-`stepping_aside`).
+priority that is due more than `overtake_limit_s` later: a device that could run it once it is empty drains for it. And
+every second round of a device belongs to the task that is due first of all, whatever its priority and owner, once what
+would run instead is due `starvation_s` later. A long task that runs makes way for a short or urgent one (see
+`preemption`).
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from optimizer.planning.device_plan import (
     Estimates,
     Fit,
     ModelView,
+    StartReason,
     Times,
-    Why,
     device_order,
     is_available,
 )
 from optimizer.planning.explain import Explanation
 from optimizer.planning.plan import Plan, PlanLimits
-from optimizer.planning.preemption import StepAside, who_steps_aside
+from optimizer.planning.preemption import Preemption, choose_preemption
 from optimizer.queue.due_times import TARGET_SLOWDOWN
 from optimizer.queue.ready_queue import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, in_order, ranked
 
 STARVING_TURN = 2  # one round in so many belongs to the task that has starved longest
 LOOK_AHEAD = 256  # tasks of a group that a decision looks at when the first ones do not fit
-STEP_ASIDE_HEADS = 4  # waiting tasks for which a full device asks whether somebody should make way
+PREEMPTION_HEADS = 4  # waiting tasks for which a full device asks whether somebody should make way
 
 _place = attrgetter("due", "seq")
 
@@ -110,7 +110,7 @@ class _Decision:
                 if self.room <= 0:
                     break
                 self._serve(device, group)
-        leaving = self._step_aside() if self.limits.steps_aside else ()
+        leaving = self._preempt() if self.limits.preempts else ()
         forms_batches = self.limits.min_batch > 1
         why = Explanation(self.waiting, self.devices, self.models, room=self.room, forms_batches=forms_batches)
         return Plan(tuple(self.assignments), self.waiting, why, leaving)
@@ -203,10 +203,10 @@ class _Decision:
         first = self._due_first(device)
         if first is None:
             return
-        fit = self._fit(device, first, spares_needed=False)
+        fit = self._fit(device, first, protects_demanded=False)
         if fit.missing_bytes == 0:
             if self._first_with_load(device).due - first.due >= self.limits.starvation_s:
-                self._start_batch(device, first, fit, Why.STARVING)
+                self._start_batch(device, first, fit, StartReason.STARVING)
         elif not device.is_idle and self.now - first.waiting_since >= self.limits.starvation_s:
             device.is_closed = True
             self.taken.add(first.id)  # no other device drains for it in the same decision
@@ -217,7 +217,7 @@ class _Decision:
         for task in islice(self._candidates(device, group.tasks), LOOK_AHEAD):
             if task.audio_seconds >= shortest_miss.get(task.word_timestamps, float("inf")):
                 continue
-            fit = self._fit(device, task, spares_needed=not device.is_idle)
+            fit = self._fit(device, task, protects_demanded=not device.is_idle)
             if fit.missing_bytes > 0:
                 shortest_miss[task.word_timestamps] = task.audio_seconds
                 continue
@@ -229,7 +229,7 @@ class _Decision:
 
     def _is_held_back(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> bool:
         """Whether `task` would pass one that the device should become free for; see the rules above."""
-        due = task.due + group.penalty - self.limits.passing_s
+        due = task.due + group.penalty - self.limits.overtake_limit_s
         priority = -group.key.priority
         for (other_priority, other_due, _), other in self._ranked_for(device):
             if other_priority > priority:
@@ -245,24 +245,24 @@ class _Decision:
         able = [device for device in self.devices if device.view.is_wanted_by(task.device) and device.fits_empty(task)]
         return min(able, key=lambda device: device.missing_bytes(task), default=None)
 
-    def _fit(self, device: DevicePlan, task: WaitingTask, *, spares_needed: bool) -> Fit:
+    def _fit(self, device: DevicePlan, task: WaitingTask, *, protects_demanded: bool) -> Fit:
         """How the task fits, with what may be evicted for it; see `_evictable`."""
         fit = device.fit(task)
         if fit.missing_bytes == 0:  # as nearly always; then nobody need ask what could go
             return fit
-        evictable = self._evictable(device, task, spares_needed=spares_needed)
+        evictable = self._evictable(device, task, protects_demanded=protects_demanded)
         return device.fit(task, evictable, may_force=self.is_below_minimum)
 
-    def _why(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> Why:
+    def _why(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> StartReason:
         """What put this task before the others, now that it has been chosen."""
         rank = group.rank_of(task)
         before = [each for each in self._groups_before(rank) if self._has_before(each, rank)]
         if not before:
-            return Why.SHORTEST if self._passed(task) else Why.ARRIVAL
+            return StartReason.SHORTEST if self._passed(task) else StartReason.ARRIVAL
         keys = [each.key for each in before]
         might = any(is_available(self.models, key.model) and device.view.is_wanted_by(key.device) for key in keys)
         costs_a_load = any(key.model not in device.resident for key in keys)
-        return Why.RESIDENT_MODEL if might and costs_a_load else Why.FITS
+        return StartReason.RESIDENT_MODEL if might and costs_a_load else StartReason.FITS
 
     def _groups_before(self, rank: Rank) -> Iterator[WaitingGroup]:
         """Those whose first task comes before that rank."""
@@ -284,7 +284,7 @@ class _Decision:
         )
         return max(0, self.waiting.count_arrived_before(task.priority, task.seq) - started_before)
 
-    def _start_batch(self, device: DevicePlan, first: WaitingTask, fit: Fit, why: Why) -> None:
+    def _start_batch(self, device: DevicePlan, first: WaitingTask, fit: Fit, why: StartReason) -> None:
         self._start(device, first, fit, why)
         shortest_miss: dict[bool, float] = {}
         others = in_order(self._ranked_for_model(device, first.model))
@@ -300,28 +300,30 @@ class _Decision:
             elif self._is_held_back(device, task, group):
                 break  # so would be those behind it
             else:
-                self._start(device, task, fit, Why.TOGETHER)
+                self._start(device, task, fit, StartReason.TOGETHER)
         device.is_closed = True  # one model a round
 
-    def _start(self, device: DevicePlan, task: WaitingTask, fit: Fit, why: Why) -> None:
+    def _start(self, device: DevicePlan, task: WaitingTask, fit: Fit, why: StartReason) -> None:
         self.assignments.append(device.accept(task, fit, why, self._passed(task)))
         self.taken.add(task.id)
 
-    def _step_aside(self) -> tuple[StepAside, ...]:
+    def _preempt(self) -> tuple[Preemption, ...]:
         """Of devices that have no place left, for the task that would come next there."""
         leaving = []
         for device in self.devices:
             if device.view.is_ready and not device.started and (device.slots_left <= 0 or self.room <= 0):
                 first_ones = self._ranked_heads(device)
                 heads = [head for head, group in first_ones if not self._is_held_back(device, head, group)]
-                step = next(filter(None, (who_steps_aside(device, head, self.times, self.now) for head in heads)), None)
+                step = next(
+                    filter(None, (choose_preemption(device, head, self.times, self.now) for head in heads)), None
+                )
                 if step is not None:
                     leaving.append(step)
                     self.taken.add(step.for_task)
         return tuple(leaving)
 
     def _ranked_heads(self, device: DevicePlan) -> list[tuple[WaitingTask, WaitingGroup]]:
-        return sorted(self._heads(device), key=lambda pair: pair[1].rank_of(pair[0]))[:STEP_ASIDE_HEADS]
+        return sorted(self._heads(device), key=lambda pair: pair[1].rank_of(pair[0]))[:PREEMPTION_HEADS]
 
     def _waits_for_batch(self, device: DevicePlan, first: WaitingTask) -> bool:
         """Whether a busy device should rather free more slots, so that min_batch tasks of the model start together.
@@ -339,11 +341,11 @@ class _Decision:
         there = sum(1 for _ in islice(self._candidates(device, tasks), wanted))
         return there >= wanted
 
-    def _evictable(self, device: DevicePlan, task: WaitingTask, *, spares_needed: bool) -> list[str]:
+    def _evictable(self, device: DevicePlan, task: WaitingTask, *, protects_demanded: bool) -> list[str]:
         """Idle resident models, least missed first; spares_needed: without those that a higher-priority task wants."""
         idle = device.evictable(task.model)
         demand = {model: self._demand(device, model) for model in idle}
-        if spares_needed:
+        if protects_demanded:
             idle = [model for model in idle if demand[model] <= task.priority]
         return sorted(idle, key=lambda model: (demand[model], device.resident[model], model))
 

@@ -17,13 +17,13 @@ LEAST_WAIT_S = 5.0  # when a place is free within this time, nobody has to make 
 
 
 @dataclass(frozen=True)
-class StepAside:
+class Preemption:
     task_id: str
     device: str
     for_task: str
 
 
-def who_steps_aside(device: DevicePlan, waiting: WaitingTask, times: Times, now: float) -> StepAside | None:
+def choose_preemption(device: DevicePlan, waiting: WaitingTask, times: Times, now: float) -> Preemption | None:
     """The running task that should make way for `waiting` on a device without a free place; None when none should.
 
     One at a time: while one is leaving, nobody else does.
@@ -44,7 +44,7 @@ def who_steps_aside(device: DevicePlan, waiting: WaitingTask, times: Times, now:
     if not candidates:
         return None
     longest = min(candidates, key=lambda task: (task.priority, -left[task.id], task.id))
-    return StepAside(longest.id, device.view.name, waiting.id)
+    return Preemption(longest.id, device.view.name, waiting.id)
 
 
 def _gives_way(task: RunningView, left_s: float, waiting: WaitingTask, work_s: float, now: float) -> bool:

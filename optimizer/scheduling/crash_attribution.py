@@ -13,14 +13,14 @@ from optimizer.devices.status import RunningTask
 from optimizer.queue.ready_queue import WaitingView
 
 
-class Suspects:
+class CrashAttribution:
     """Belongs to the scheduler's thread. A task that ends in another way than by `clear` leaves its id here: it is
     neither waiting nor running, so it changes nothing."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
 
-    def accuse(self, running: Iterable[RunningTask]) -> str | None:
+    def attribute_crash(self, running: Iterable[RunningTask]) -> str | None:
         """The worker that ran these is dead. The one task that must be charged for it; None when it could be several,
         or none of them."""
         ids = [each.task.id for each in running if not each.has_progressed]

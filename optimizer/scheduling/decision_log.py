@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from optimizer.monitoring.event_log import Journal
-from optimizer.planning.device_plan import Assignment, Why
-from optimizer.planning.preemption import StepAside
+from optimizer.monitoring.event_log import EventLog
+from optimizer.planning.device_plan import Assignment, StartReason
+from optimizer.planning.preemption import Preemption
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.tasks.timeline import duration
 
 _REASONS = {
-    Why.ARRIVAL: "it was next in order of arrival",
-    Why.SHORTEST: "it had the least work left",
-    Why.STARVING: "it was due first and others had passed it for too long",
-    Why.TOGETHER: "its model had the round and there was room for one more",
-    Why.RESIDENT_MODEL: "its model was loaded, and loading another one for those before it would have cost more",
-    Why.FITS: "what those before it need was not there",
+    StartReason.ARRIVAL: "it was next in order of arrival",
+    StartReason.SHORTEST: "it had the least work left",
+    StartReason.STARVING: "it was due first and others had passed it for too long",
+    StartReason.TOGETHER: "its model had the round and there was room for one more",
+    StartReason.RESIDENT_MODEL: (
+        "its model was loaded, and loading another one for those before it would have cost more"
+    ),
+    StartReason.FITS: "what those before it need was not there",
 }
 
 
 class DecisionLog:
     """Any thread."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, event_log: EventLog) -> None:
+        self._event_log = event_log
 
     def started(self, assignment: Assignment, task: WaitingTask, now: float) -> None:
         """now: monotonic seconds."""
@@ -35,7 +37,7 @@ class DecisionLog:
             text += "; its model is loaded for it"
         if assignment.evict:
             text += f", in the place of {', '.join(assignment.evict)}"
-        self._journal.add(
+        self._event_log.add(
             "decision",
             text + ".",
             task_id=assignment.task_id,
@@ -50,8 +52,8 @@ class DecisionLog:
             due_in_seconds=round(task.due - now, 1),
         )
 
-    def steps_aside(self, step: StepAside) -> None:
-        self._journal.add(
+    def preempted(self, step: Preemption) -> None:
+        self._event_log.add(
             "decision",
             f"A long task on {step.device} steps aside at its next window for one that is shorter or more urgent.",
             task_id=step.task_id,
@@ -61,7 +63,7 @@ class DecisionLog:
         )
 
     def idle_model_leaves(self, model: str, device: str, idle_s: float) -> None:
-        self._journal.add(
+        self._event_log.add(
             "model",
             f"{model} leaves {device}: nobody has asked for it for {duration(idle_s)}.",
             model=model,

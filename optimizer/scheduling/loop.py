@@ -28,7 +28,7 @@ from optimizer.planning.planner import plan
 from optimizer.queue.due_times import DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingTask, WaitingView
-from optimizer.scheduling.crash_attribution import Suspects
+from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.decision_log import DecisionLog
 from optimizer.scheduling.dispatcher import CANNOT_STORE, Action, Dispatcher
 from optimizer.scheduling.model_library import ModelLibrary
@@ -38,8 +38,8 @@ from optimizer.tasks.events import Event, SystemChanged
 from optimizer.tasks.task import ErrorInfo
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast import Expected
-from optimizer.timing.forecast_accuracy import ForecastRecord
-from optimizer.timing.runtime_estimates import ServiceTimes
+from optimizer.timing.forecast_accuracy import ForecastTracker
+from optimizer.timing.runtime_estimates import RuntimeEstimates
 from whisper_core.worker import messages as protocol
 
 log = logging.getLogger(__name__)
@@ -70,9 +70,9 @@ class SchedulerParts:
     make_fallback: Callable[[], Device]
     is_optimized: bool
     prepare: Callable[[str], None]
-    times: ServiceTimes
+    times: RuntimeEstimates
     due_times: DueTimes
-    forecasts: ForecastRecord
+    forecasts: ForecastTracker
     decisions: DecisionLog
     model_idle_s: float = math.inf  # a model that was not used for so long leaves its device
 
@@ -97,7 +97,7 @@ class BatchTaskScheduler:
         self._stopping = threading.Event()
         self._plan: Plan | None = None
         self._rounds: Counter[str] = Counter()
-        self._suspects = Suspects()
+        self._suspects = CrashAttribution()
         self._last_turn = parts.clock.monotonic()
 
     # --- for every thread --------------------------------------------------------------------------------------
@@ -220,10 +220,10 @@ class BatchTaskScheduler:
             self._plan = plan_in_order(waiting, views, estimates, models)
         # A round in which a model was only unloaded is none: it would take the starving task's turn from it.
         self._rounds.update({each.device for each in self._plan.assignments if self._carry_out(each, waiting, now)})
-        for step in self._plan.step_aside:
-            if (lease_token := self._device(step.device).step_aside(step.task_id)) is not None:
-                self._parts.recorder.steps_aside(lease_token, step.for_task)
-                self._parts.decisions.steps_aside(step)
+        for step in self._plan.preemptions:
+            if (lease_token := self._device(step.device).preempt(step.task_id)) is not None:
+                self._parts.recorder.note_preemption(lease_token, step.for_task)
+                self._parts.decisions.preempted(step)
         self._let_idle_models_go(models)
         if self._plan.assignments:
             self._parts.publish(SystemChanged())
@@ -248,7 +248,7 @@ class BatchTaskScheduler:
             running=tuple(self._running_view(running) for running in device.running.values()),
             rounds=self._rounds[device.spec.name],
             is_ready=device.is_ready and not device.evicting,
-            takes_any=device.takes_any,
+            accepts_auto=device.accepts_auto,
             resident=memory.models,
         )
 
@@ -262,7 +262,7 @@ class BatchTaskScheduler:
             due=self._parts.due_times.due(model, audio_left, running.arrived),
             task_bytes=running.reservation.nbytes,
             may_leave=running.has_progressed,
-            is_leaving=running.is_stopping or running.is_stepping_aside,
+            is_leaving=running.is_stopping or running.is_being_preempted,
         )
 
     def _carry_out(self, assignment: Assignment, waiting: WaitingView, now: float) -> bool:
@@ -279,9 +279,9 @@ class BatchTaskScheduler:
     def _eta_seconds(self, assignment: Assignment, task: WaitingTask, num_waiting: int) -> float:
         """Of a task that has just been started; others that wait will join it."""
         device = self._device(assignment.device)
-        company = min(device.slots, self._limits.most_running([device.slots]), len(device.running) + num_waiting)
+        concurrency = min(device.slots, self._limits.most_running([device.slots]), len(device.running) + num_waiting)
         return self._parts.times.eta_seconds(
-            assignment.model, assignment.device, task.audio_left_seconds, max(1, company)
+            assignment.model, assignment.device, task.audio_left_seconds, max(1, concurrency)
         )
 
     def _device(self, name: str) -> Device:
@@ -311,7 +311,7 @@ class BatchTaskScheduler:
         if device.state is DeviceState.STOPPED:
             return
         info = ErrorInfo(error.code, error.message, at=self._parts.clock.now())
-        charged = self._suspects.accuse(tasks)
+        charged = self._suspects.attribute_crash(tasks)
         for running in tasks:
             log.error("task=%s event=attempt_failed code=%s device=%s", running.task.id, error.code, device.spec.name)
             is_charged = running.task.id == charged
@@ -326,7 +326,7 @@ class BatchTaskScheduler:
         cpu = self._cpu()
         if cpu.state is not DeviceState.UNAVAILABLE:  # otherwise not even its worker starts; readiness says so
             log.warning("device=%s event=fallback: no other device can be used", cpu.spec.name)
-            cpu.takes_any = True
+            cpu.accepts_auto = True
 
     def _cpu(self) -> Device:
         """The CPU as a device. Where there are GPUs it is started when it is first wanted, and takes only tasks that
@@ -335,7 +335,7 @@ class BatchTaskScheduler:
         if known is not None:
             return known
         cpu = self._parts.make_fallback()
-        cpu.takes_any = False
+        cpu.accepts_auto = False
         log.info("device=%s event=wanted", cpu.spec.name)
         cpu.start()
         self._parts.devices.append(cpu)

@@ -22,7 +22,7 @@ from errors import (
     error_class_of,
 )
 from optimizer.common.clock import Clock
-from optimizer.memory.batches import BusyPeriods
+from optimizer.memory.busy_periods import BusyPeriods
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.regression import Batch
 from optimizer.monitoring.metrics import PerformanceMonitor
@@ -56,7 +56,7 @@ class _Live:
     segment_count: int
     measured_at: float
     measured_audio_seconds: float
-    steps_aside_for: str | None = None
+    preempted_by: str | None = None
 
     @property
     def device(self) -> str | None:
@@ -112,10 +112,10 @@ class TaskRecorder:
         if task.attempt == 1 and task.started_at is not None:
             self._monitor.task_started((task.started_at - task.created_at).total_seconds())
 
-    def steps_aside(self, lease_token: str, for_task: str) -> None:
+    def note_preemption(self, lease_token: str, for_task: str) -> None:
         """The attempt was told to end at its next window, to make way for that task."""
         if (live := self._live.get(lease_token)) is not None:
-            live.steps_aside_for = for_task
+            live.preempted_by = for_task
 
     def forget(self, lease_token: str) -> None:
         """The attempt ended without a report. Harmless when it was none."""
@@ -143,7 +143,7 @@ class TaskRecorder:
                 self._noted(device, kind, report)
             case protocol.TaskStopped():
                 live, _ = self._pop(report.lease_token)
-                gave_way_to = live.steps_aside_for if live else None
+                gave_way_to = live.preempted_by if live else None
                 self._until_recorded(
                     lambda: self._queue.requeue(report.task_id, report.lease_token, gave_way_to=gave_way_to)
                 )
@@ -172,7 +172,7 @@ class TaskRecorder:
                 progress=task.progress,
                 audio_done_seconds=audio_done,
                 speed=self._monitor.speed(model, device),
-                eta_seconds=self._monitor.speeds.running_eta(model, device, audio_left, self._company(device)),
+                eta_seconds=self._monitor.speeds.running_eta(model, device, audio_left, self._concurrency(device)),
                 first_segment=live.segment_count,
                 segments=report.window.segments,
             )
@@ -188,11 +188,11 @@ class TaskRecorder:
             audio_seconds = audio_done - live.measured_audio_seconds
             self._monitor.speeds.record(
                 live.model, device, audio_seconds, seconds,
-                ends_recording=ends_recording, company=self._company(device),
+                ends_recording=ends_recording, concurrency=self._concurrency(device),
             )  # fmt: skip
             live.measured_at, live.measured_audio_seconds = now, audio_done
 
-    def _company(self, device: str) -> int:
+    def _concurrency(self, device: str) -> int:
         """How many tasks the device has."""
         return max(1, sum(live.device == device for live in list(self._live.values())))
 

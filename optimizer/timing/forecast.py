@@ -15,10 +15,10 @@ from typing import Protocol
 
 class Speeds(Protocol):
     def running_eta(
-        self, model: str, device: str, audio_left_seconds: float, company: int | None = None
+        self, model: str, device: str, audio_left_seconds: float, concurrency: int | None = None
     ) -> float | None:
-        """Seconds that one task needs for so much sound while the device has `company` tasks; None before there is a
-        measurement."""
+        """Seconds that one task needs for so much sound while the device has `concurrency` tasks; None when the model
+        was never measured there."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Places:
     device: str
     count: int
     running: Sequence[tuple[str, float]] = ()
-    takes_any: bool = True
+    accepts_auto: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def forecast(
     have as many tasks all the while as it can have now, which is too many at the end.
     """
     coming = list(waiting)
-    company = _companies(places, len(coming), most_running)
-    free_at = _free_places(places, speeds, most_running, company)
-    open_to_all = {each.device for each in places if each.takes_any}
+    concurrency = _concurrencies(places, len(coming), most_running)
+    free_at = _free_places(places, speeds, most_running, concurrency)
+    open_to_all = {each.device for each in places if each.accepts_auto}
     to_load = dict(load_seconds)
     found: dict[str, Expected] = {}
     for task in coming:
@@ -73,7 +73,7 @@ def forecast(
         if place is None:
             continue
         at, device = place
-        needed = speeds.running_eta(task.model, device, task.audio_left_seconds, company[device])
+        needed = speeds.running_eta(task.model, device, task.audio_left_seconds, concurrency[device])
         if needed is None:
             heappush(free_at, place)
             continue
@@ -83,7 +83,7 @@ def forecast(
     return found
 
 
-def _companies(places: Sequence[Places], num_waiting: int, most_running: int) -> dict[str, int]:
+def _concurrencies(places: Sequence[Places], num_waiting: int, most_running: int) -> dict[str, int]:
     """How many tasks each device has once it has taken what it can of those that wait."""
     running = sum(len(each.running) for each in places)
     room = max(0, most_running - running)
@@ -92,13 +92,13 @@ def _companies(places: Sequence[Places], num_waiting: int, most_running: int) ->
 
 
 def _free_places(
-    places: Sequence[Places], speeds: Speeds, most_running: int, company: Mapping[str, int]
+    places: Sequence[Places], speeds: Speeds, most_running: int, concurrency: Mapping[str, int]
 ) -> list[tuple[float, str]]:
     """When each place is free, and on which device; a heap. Idle places beyond most_running are none."""
     busy, idle = [], []
     for each in places:
         for model, left in each.running:
-            busy.append((speeds.running_eta(model, each.device, left, company[each.device]) or 0.0, each.device))
+            busy.append((speeds.running_eta(model, each.device, left, concurrency[each.device]) or 0.0, each.device))
         idle += [(0.0, each.device)] * max(0, each.count - len(each.running))
     free_at = busy + idle[: max(0, most_running - len(busy))]
     heapify(free_at)

@@ -52,7 +52,7 @@ class _Outcome:
     was_within: bool
 
 
-class ForecastRecord:
+class ForecastTracker:
     """Any thread. Times are monotonic seconds."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
-from optimizer.timing.speeds import SpeedBook
+from optimizer.timing.speeds import SpeedTable
 from whisper_core.models.fetch import model_info
 
 # A model's parameters by this is what a model that was never measured is taken to need for a second of sound: tiny,
@@ -13,10 +13,10 @@ _PARAMETERS_PER_SECOND = 390e6
 _LOADED_BYTES_PER_SECOND = 400e6
 
 
-class ServiceTimes:
+class RuntimeEstimates:
     """Any thread. Work is that of the fastest device that was measured; `refresh` takes in what was measured since."""
 
-    def __init__(self, speeds: SpeedBook) -> None:
+    def __init__(self, speeds: SpeedTable) -> None:
         self._speeds = speeds
         self._lock = Lock()
         self._pace: dict[str, float] = {}  # seconds of work in a second of sound
@@ -35,9 +35,9 @@ class ServiceTimes:
                 self._pace[model] = pace
         return audio_seconds * pace
 
-    def eta_seconds(self, model: str, device: str, audio_seconds: float, company: int) -> float:
-        """Until so much sound is done on a device that has `company` tasks meanwhile. Raises UnknownModelError."""
-        eta = self._speeds.running_eta(model, device, audio_seconds, company)
+    def eta_seconds(self, model: str, device: str, audio_seconds: float, concurrency: int) -> float:
+        """Until so much sound is done on a device that has `concurrency` tasks meanwhile. Raises UnknownModelError."""
+        eta = self._speeds.running_eta(model, device, audio_seconds, concurrency)
         return self.work_seconds(model, audio_seconds) if eta is None else eta
 
     def load_seconds(self, model: str) -> float:

@@ -39,14 +39,14 @@ def counted_seconds(audio_seconds: float) -> float:
     return audio_seconds + _EMPTY_WINDOW_SHARE * max(0.0, _WINDOW_SECONDS - audio_seconds)
 
 
-class SpeedBook:
+class SpeedTable:
     """Moving averages of the seconds of sound, counted as by `counted_seconds`, that one task gets done in a second.
     Any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._speeds: dict[tuple[str, str], float] = {}
-        self._companies: dict[tuple[str, str], float] = {}  # tasks at once while they were measured; not kept
+        self._concurrencies: dict[tuple[str, str], float] = {}  # tasks at once while they were measured; not kept
 
     def record(
         self,
@@ -56,7 +56,7 @@ class SpeedBook:
         seconds: float,
         *,
         ends_recording: bool = False,
-        company: int = 1,
+        concurrency: int = 1,
     ) -> None:
         """One measurement: `audio_seconds` of a task's sound took `seconds`. Lengths not above 0 are ignored.
 
@@ -72,8 +72,8 @@ class SpeedBook:
             known = self._speeds.get((model, device))
             weight = _NEWEST_WEIGHT * min(1.0, audio_seconds / _FULL_WEIGHT_SECONDS)
             self._speeds[model, device] = measured if known is None else known + weight * (measured - known)
-            beside = self._companies.get((model, device), company)
-            self._companies[model, device] = beside + weight * (company - beside)
+            beside = self._concurrencies.get((model, device), concurrency)
+            self._concurrencies[model, device] = beside + weight * (concurrency - beside)
 
     def speed(self, model: str, device: str) -> float | None:
         """Seconds of audio per second; None before there is a measurement."""
@@ -108,16 +108,16 @@ class SpeedBook:
         return speeds
 
     def running_eta(
-        self, model: str, device: str, audio_left_seconds: float, company: int | None = None
+        self, model: str, device: str, audio_left_seconds: float, concurrency: int | None = None
     ) -> float | None:
         """Seconds until a task that runs, or begins now, with so much sound left is done; None before there is a
         measurement. company: tasks that the device has meanwhile; None for as many as when it was measured."""
         with self._lock:
             speed = self._speeds.get((model, device))
-            measured_beside = self._companies.get((model, device))
+            measured_beside = self._concurrencies.get((model, device))
         if speed is None:
             return None
-        if company is not None and measured_beside is not None:
+        if concurrency is not None and measured_beside is not None:
             exponent = _GAIN_EXPONENT["cuda" if device.startswith("cuda") else "cpu"]
-            speed *= (measured_beside / max(1, company)) ** (1 - exponent)
+            speed *= (measured_beside / max(1, concurrency)) ** (1 - exponent)
         return counted_seconds(audio_left_seconds) / speed

@@ -16,24 +16,24 @@ from optimizer.tasks import wait_reasons as reasons
 from optimizer.tasks.task import AUTO_DEVICE, Task, TaskStatus
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast import Expected, Places, Waiting, forecast
-from optimizer.timing.forecast_accuracy import ForecastRecord, Interval
-from optimizer.timing.runtime_estimates import ServiceTimes
-from optimizer.timing.speeds import SpeedBook
+from optimizer.timing.forecast_accuracy import ForecastTracker, Interval
+from optimizer.timing.runtime_estimates import RuntimeEstimates
+from optimizer.timing.speeds import SpeedTable
 from optimizer.views.task_view import TaskView
 
 MAX_FORECAST_POSITION = 200  # further back a forecast would cost more than it is worth
 FORECAST_LASTS_S = 1.0
 
 
-class Outlook:
+class TaskViewBuilder:
     """Any thread."""
 
     def __init__(
         self,
         queue: IntelligentQueueManager,
-        speeds: SpeedBook,
-        times: ServiceTimes,
-        record: ForecastRecord,
+        speeds: SpeedTable,
+        times: RuntimeEstimates,
+        record: ForecastTracker,
         clock: Clock,
         *,
         statuses: Callable[[], Sequence[DeviceStatus]],
@@ -66,8 +66,8 @@ class Outlook:
         """Until a running task is done; None for any other, or before its model was measured."""
         if task.status is not TaskStatus.PROCESSING or task.device is None:
             return None
-        company = sum(len(status.running) for status in self._statuses() if status.spec.name == task.device)
-        return self._speeds.running_eta(task.options.model, task.device, task.audio_left_seconds, max(1, company))
+        concurrency = sum(len(status.running) for status in self._statuses() if status.spec.name == task.device)
+        return self._speeds.running_eta(task.options.model, task.device, task.audio_left_seconds, max(1, concurrency))
 
     def _expected(self, task: Task) -> Interval | None:
         """Of a task that waits near the front; None before its model was measured, or when it cannot run yet."""
@@ -101,7 +101,7 @@ class Outlook:
                 )
                 for each in next_ones
             ],
-            [Places(status.spec.name, status.slots, status.work_left, status.takes_any) for status in statuses],
+            [Places(status.spec.name, status.slots, status.work_left, status.accepts_auto) for status in statuses],
             self._speeds,
             most_running=self._limits().most_running(status.slots for status in statuses),
             load_seconds={

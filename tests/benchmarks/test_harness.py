@@ -19,7 +19,7 @@ from benchmarks.scores import normalised_error_rate, share_of_equal_segments, sh
 from benchmarks.throughput_tables import comparison, growth, health
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
-from whisper_core.worker.engine_protocol import TaskWatch
+from whisper_core.worker.engine_protocol import TaskObserver
 from whisper_core.worker.messages import RunTask
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -155,12 +155,12 @@ class TwoSlots:
 
     slots = 2
 
-    def __init__(self, end: Callable[[TaskWatch], None]) -> None:
+    def __init__(self, end: Callable[[TaskObserver], None]) -> None:
         self._end = end
-        self._tasks: list[TaskWatch] = []
+        self._tasks: list[TaskObserver] = []
         self.most = 0
 
-    def begin(self, command: RunTask, watch: TaskWatch) -> None:
+    def begin(self, command: RunTask, watch: TaskObserver) -> None:
         self._tasks.append(watch)
         self.most = max(self.most, len(self._tasks))
 

@@ -27,7 +27,7 @@ from errors import (
 from optimizer.common import failpoints
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceState
-from optimizer.intake.decode_pool import Ingest
+from optimizer.intake.decode_pool import DecodePool
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.due_times import DueTimes
@@ -394,7 +394,7 @@ def test_a_stop_ends_both_decodes_that_began_at_once(tmp_path: Path) -> None:
         made.append(HeldDecoder())
         return made[-1]
 
-    ingest = Ingest(make_decoder, files)  # type: ignore[arg-type]
+    ingest = DecodePool(make_decoder, files)  # type: ignore[arg-type]
     for name in ("a", "b"):
         files.media_path(name).write_bytes(b"sound")
     futures = [ingest.submit(name) for name in ("a", "b")]

@@ -53,7 +53,7 @@ class FakeSystem:
         self.readiness_reasons: list[str] = []
         self.fetched: list[str] = []
         self.samples: list[Sample] = []
-        self.journal: list[SystemEvent] = []
+        self.event_log: list[SystemEvent] = []
         self.limits = {"max_concurrent_tasks": 8, "max_batch_size": 4}
         self.before_answer: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
@@ -225,14 +225,14 @@ class FakeSystem:
 
     def history(self, hours: float) -> dict[str, Any]:
         samples = [sample for sample in self.samples if sample.at >= EPOCH.timestamp() - hours * 3600]
-        changes = [event for event in self.journal if event.kind == "tuning"]
+        changes = [event for event in self.event_log if event.kind == "tuning"]
         return {
             "samples": [sample.to_dict() for sample in samples],
             "changes": [{"at": event.at, "text": event.text, "data": event.data} for event in changes],
         }
 
     def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
-        found = [event for event in self.journal if kind in (None, event.kind)]
+        found = [event for event in self.event_log if kind in (None, event.kind)]
         return [event for event in reversed(found) if before is None or event.id < before][:limit]
 
     def fetch_model(self, name: str) -> None:

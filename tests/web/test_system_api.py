@@ -51,7 +51,7 @@ def ring() -> Iterator[logs.RecentLines]:
 
 def test_history_gives_samples_and_the_changes_between_them(client: FlaskClient, system: FakeSystem) -> None:
     system.samples = [sample(NOW - 7200), sample(NOW - 60), sample(NOW)]
-    system.journal = [
+    system.event_log = [
         SystemEvent(1, NOW - 90, "decision", "A began.", {"task_id": "A"}),
         SystemEvent(2, NOW - 50, "tuning", "MAX_CONCURRENT_TASKS from 8 to 6.", {"before": 8, "after": 6}),
     ]
@@ -72,7 +72,7 @@ def test_a_history_that_is_not_kept_is_refused(client: FlaskClient, query: str) 
 
 def test_events_come_newest_first_and_by_page(client: FlaskClient, system: FakeSystem) -> None:
     kinds = ["decision", "memory", "decision", "device"]
-    system.journal = [SystemEvent(n, NOW + n, kind, str(n)) for n, kind in enumerate(kinds, start=1)]  # type: ignore[arg-type]
+    system.event_log = [SystemEvent(n, NOW + n, kind, str(n)) for n, kind in enumerate(kinds, start=1)]  # type: ignore[arg-type]
     body = client.get("/api/system/events").get_json()
     SystemEventsAnswer.model_validate(body)
     assert [event["id"] for event in body["events"]] == [4, 3, 2, 1]

@@ -8,7 +8,7 @@ from whisper_core.audio.sample_file import SampleFile
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.recording import Recording, Strand
 from whisper_core.model_requests import Align, Decode, DetectLanguage
-from whisper_core.worker.engine_protocol import TaskWatch
+from whisper_core.worker.engine_protocol import TaskObserver
 from whisper_core.worker.messages import RunTask
 
 
@@ -17,7 +17,7 @@ class ActiveTask:
     """recording: None while it is being opened. is_leaving: it is to step aside; nothing more of it is begun."""
 
     command: RunTask
-    watch: TaskWatch
+    watch: TaskObserver
     recording: Recording | None = None
     samples: SampleFile | None = None
     strands: list[RunningStrand] = field(default_factory=list)

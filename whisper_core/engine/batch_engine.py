@@ -37,7 +37,7 @@ from whisper_core.models.load import load_model
 from whisper_core.reference.model import halve_matrices
 from whisper_core.transcribe import ResumePoint
 from whisper_core.worker.device_errors import free_memory, guarded
-from whisper_core.worker.engine_protocol import TaskWatch
+from whisper_core.worker.engine_protocol import TaskObserver
 from whisper_core.worker.memory_meter import CpuMeter, CudaMeter, MemoryMeter
 from whisper_core.worker.messages import MemoryReport, RunTask
 
@@ -99,7 +99,7 @@ class BatchEngine:
         self._runners.pop(model, None)
         free_memory()
 
-    def begin(self, command: RunTask, watch: TaskWatch) -> None:
+    def begin(self, command: RunTask, watch: TaskObserver) -> None:
         if command.model not in self._runners:
             watch.failed(EngineError(f"The model {command.model} is not loaded on this device."))
             return
@@ -246,10 +246,10 @@ class BatchEngine:
                 continue
             if task.watch.should_stop():
                 task.stopped()
-            elif task.watch.should_step_aside():
-                self._step_aside(task)
+            elif task.watch.should_preempt():
+                self._preempt(task)
 
-    def _step_aside(self, task: ActiveTask) -> None:
+    def _preempt(self, task: ActiveTask) -> None:
         """Nothing more of the task is begun; it ends once nothing of it is at work."""
         task.is_leaving = True
         if self._runners[task.command.model].is_at_work_on(task):

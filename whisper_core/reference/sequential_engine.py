@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from errors import DeviceLostError
 from whisper_core.text.transcript import Transcript, WindowResult
-from whisper_core.worker.engine_protocol import TaskWatch
+from whisper_core.worker.engine_protocol import TaskObserver
 from whisper_core.worker.messages import RunTask
 
 
@@ -21,7 +21,7 @@ class SequentialEngine(ABC):
     slots = 1
 
     def __init__(self) -> None:
-        self._begun: deque[tuple[RunTask, TaskWatch]] = deque()
+        self._begun: deque[tuple[RunTask, TaskObserver]] = deque()
 
     @abstractmethod
     def run(
@@ -40,7 +40,7 @@ class SequentialEngine(ABC):
     def is_busy(self) -> bool:
         return bool(self._begun)
 
-    def begin(self, command: RunTask, watch: TaskWatch) -> None:
+    def begin(self, command: RunTask, watch: TaskObserver) -> None:
         self._begun.append((command, watch))
 
     def advance(self) -> None:
@@ -50,7 +50,7 @@ class SequentialEngine(ABC):
         command, watch = self._begun.popleft()
 
         def should_end() -> bool:
-            return watch.should_stop() or watch.should_step_aside()
+            return watch.should_stop() or watch.should_preempt()
 
         if should_end():
             watch.stopped()

@@ -9,7 +9,7 @@ from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.worker.messages import MemoryReport, RunTask
 
 
-class TaskWatch(Protocol):
+class TaskObserver(Protocol):
     """How an engine tells about one task. Called from the worker's thread only.
 
     Every begun task ends by exactly one of `done`, `stopped` and `failed`.
@@ -21,7 +21,7 @@ class TaskWatch(Protocol):
     def should_stop(self) -> bool:
         """Whether the task is to end early. Cheap: asked between decoding steps."""
 
-    def should_step_aside(self) -> bool:
+    def should_preempt(self) -> bool:
         """Whether the task is to end, by `stopped`, where nothing of it is lost: as soon as no window of it is at work.
         Cheap, as `should_stop`, which goes before it."""
 
@@ -34,7 +34,7 @@ class TaskWatch(Protocol):
 
     def stopped(self) -> None:
         """Ended because `should_stop` said so, perhaps in the middle of a window, which is then done again later; or
-        because `should_step_aside` did."""
+        because `should_preempt` did."""
 
     def failed(self, error: Exception) -> None: ...
 
@@ -62,7 +62,7 @@ class Engine(Protocol):
     def unload(self, model: str) -> None:
         """Give a model's memory back; harmless when it is not resident."""
 
-    def begin(self, command: RunTask, watch: TaskWatch) -> None:
+    def begin(self, command: RunTask, watch: TaskObserver) -> None:
         """Take a task on. Returns soon; the task's own faults go to `watch.failed`."""
 
     @property

@@ -71,7 +71,7 @@ class WorkerInbox:
         with self._lock:
             return lease_token in self._stopped
 
-    def should_step_aside(self, lease_token: str) -> bool:
+    def should_preempt(self, lease_token: str) -> bool:
         with self._lock:
             return lease_token in self._stepping_aside
 

@@ -113,7 +113,7 @@ class _Outbox:
 
 
 class _TaskReports:
-    """What the engine tells of one task, as reports under the task's lease token. See engine_protocol.TaskWatch."""
+    """What the engine tells of one task, as reports under the task's lease token. See engine_protocol.TaskObserver."""
 
     def __init__(self, command: RunTask, inbox: WorkerInbox, outbox: _Outbox) -> None:
         self._task_id = command.task_id
@@ -128,8 +128,8 @@ class _TaskReports:
     def should_stop(self) -> bool:
         return self._inbox.should_stop(self._token)
 
-    def should_step_aside(self) -> bool:
-        return self._inbox.should_step_aside(self._token)
+    def should_preempt(self) -> bool:
+        return self._inbox.should_preempt(self._token)
 
     def note(self, code: str, data: dict[str, int | float | str]) -> None:
         self._outbox.send(protocol.TaskNote(self._task_id, self._token, code, data))
@@ -207,7 +207,7 @@ class _Worker:
 
     def _begin(self, command: RunTask) -> None:
         watch = _TaskReports(command, self._inbox, self._outbox)
-        if watch.should_stop() or watch.should_step_aside():
+        if watch.should_stop() or watch.should_preempt():
             watch.stopped()
         else:
             self._engine.begin(command, watch)

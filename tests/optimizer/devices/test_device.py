@@ -118,13 +118,13 @@ def test_a_task_is_asked_once_to_step_aside_and_a_cancel_goes_before_it(
     ready(device)
     hand_over(device)
     worker.sent.clear()
-    device.step_aside("unknown")
-    device.step_aside("T1")
-    device.step_aside("T1")
+    device.preempt("unknown")
+    device.preempt("T1")
+    device.preempt("T1")
     device.stop_task("T1")
-    device.step_aside("T1")
+    device.preempt("T1")
     assert worker.sent == [protocol.StopTask("T1", "lease", at_window=True), protocol.StopTask("T1", "lease")]
-    assert device.running["T1"].is_stepping_aside
+    assert device.running["T1"].is_being_preempted
     assert device.running["T1"].is_stopping
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec, cpu_device
-from optimizer.devices.memory_poll import MemoryWatch
+from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.status import DeviceState
 from optimizer.devices.worker_process import WorkerConfig
 from optimizer.memory.estimator import MemoryEstimationPool
@@ -62,7 +62,7 @@ class Machine:
         self.device.heard(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0), slots=8))
         self.estimates = MemoryEstimationPool(1.2)
         self.posted: list[Callable[[], None]] = []
-        self.watch = MemoryWatch(
+        self.watch = MemoryPoll(
             self,
             self.estimates,
             devices=lambda: [self.device],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.devices.ledger_sync import MemoryTruth
+from optimizer.devices.ledger_sync import LedgerSync
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
 from optimizer.memory.probes import MemoryReading
@@ -33,7 +33,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.pool = GPUMemoryPool("cuda:0", TOTAL, headroom_bytes=HEADROOM)
-        self.truth = MemoryTruth(DeviceSpec("cuda:0", "cuda", "a card", TOTAL, headroom_bytes=HEADROOM), self.pool)
+        self.truth = LedgerSync(DeviceSpec("cuda:0", "cuda", "a card", TOTAL, headroom_bytes=HEADROOM), self.pool)
         self.estimates = MemoryEstimationPool(1.2)
         self.total = TOTAL
         self.shrinks_to: int | None = None

@@ -14,7 +14,7 @@ import psutil
 import pynvml
 import pytest
 
-from optimizer.memory.probes import GONE, MachineMemory, MemoryReading, cpu_memory, process_bytes
+from optimizer.memory.probes import GONE, MemoryProbe, MemoryReading, cpu_memory, process_bytes
 
 MB = 1_000_000
 CARD = "GPU-1"
@@ -75,7 +75,7 @@ def test_a_process_that_has_ended_holds_nothing_that_is_known() -> None:
 
 
 def test_the_cpu_is_read_with_its_worker() -> None:
-    reading = MachineMemory().read("cpu", None, os.getpid())
+    reading = MemoryProbe().read("cpu", None, os.getpid())
     assert reading is not None
     assert reading.ours is not None
     assert reading.total > reading.free > 0
@@ -120,7 +120,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
 
 def test_a_card_says_what_our_worker_holds(nvml: FakeNvml) -> None:
     nvml.processes = [SimpleNamespace(pid=1, usedGpuMemory=9), SimpleNamespace(pid=77, usedGpuMemory=500 * MB)]
-    memory = MachineMemory()
+    memory = MemoryProbe()
     assert memory.read("cuda", CARD, 77) == MemoryReading(1000 * MB, 400 * MB, 500 * MB)
     assert memory.read("cuda", CARD, 77) is not None
     assert nvml.opened == 1
@@ -133,25 +133,25 @@ def test_a_card_says_what_our_worker_holds(nvml: FakeNvml) -> None:
 )
 def test_in_a_container_a_card_may_not_know_our_worker(nvml: FakeNvml, processes: list[Any]) -> None:
     nvml.processes = processes
-    assert MachineMemory().read("cuda", CARD, 77) == MemoryReading(1000 * MB, 400 * MB, None)
+    assert MemoryProbe().read("cuda", CARD, 77) == MemoryReading(1000 * MB, 400 * MB, None)
 
 
 def test_a_driver_that_keeps_processes_to_itself_is_no_obstacle(nvml: FakeNvml) -> None:
     nvml.faults["nvmlDeviceGetComputeRunningProcesses"] = pynvml.NVML_ERROR_NOT_SUPPORTED
-    assert MachineMemory().read("cuda", CARD, 77) == MemoryReading(1000 * MB, 400 * MB, None)
+    assert MemoryProbe().read("cuda", CARD, 77) == MemoryReading(1000 * MB, 400 * MB, None)
 
 
 @pytest.mark.parametrize("where", ["nvmlDeviceGetHandleByUUID", "nvmlDeviceGetMemoryInfo"])
 @pytest.mark.parametrize("fault", [pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_ERROR_GPU_IS_LOST])
 def test_a_card_that_was_taken_away_is_gone(nvml: FakeNvml, where: str, fault: int) -> None:
     nvml.faults[where] = fault
-    reading = MachineMemory().read("cuda", CARD, 77)
+    reading = MemoryProbe().read("cuda", CARD, 77)
     assert reading == GONE
     assert reading.is_gone
 
 
 def test_a_driver_that_does_not_answer_says_nothing_and_is_opened_anew(nvml: FakeNvml) -> None:
-    memory = MachineMemory()
+    memory = MemoryProbe()
     nvml.faults["nvmlDeviceGetMemoryInfo"] = pynvml.NVML_ERROR_UNKNOWN
     assert memory.read("cuda", CARD, 77) is None
     nvml.faults.clear()
@@ -160,7 +160,7 @@ def test_a_driver_that_does_not_answer_says_nothing_and_is_opened_anew(nvml: Fak
 
 
 def test_a_machine_without_the_library_is_asked_once(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = MachineMemory()
+    memory = MemoryProbe()
     nvml.faults["nvmlInit"] = pynvml.NVML_ERROR_LIBRARY_NOT_FOUND
     assert memory.read("cuda", CARD, 77) is None
     nvml.faults.clear()
@@ -169,5 +169,5 @@ def test_a_machine_without_the_library_is_asked_once(nvml: FakeNvml, monkeypatch
 
 
 def test_a_card_without_a_name_is_left_alone(nvml: FakeNvml) -> None:
-    assert MachineMemory().read("cuda", None, 77) is None
+    assert MemoryProbe().read("cuda", None, 77) is None
     assert nvml.opened == 0

@@ -12,8 +12,8 @@ import pytest
 
 from errors import DiskFullError
 from optimizer.common import failpoints
-from optimizer.monitoring import event_log as journal
-from optimizer.monitoring.event_log import Journal
+from optimizer.monitoring import event_log as event_log
+from optimizer.monitoring.event_log import EventLog
 from optimizer.storage.schema import system_events
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
@@ -25,15 +25,15 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def open_journal(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], Journal]]:
+def open_event_log(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], EventLog]]:
     """Each call is a start of the server on the same database."""
     stores: list[TaskStore] = []
 
-    def opened() -> Journal:
+    def opened() -> EventLog:
         store = TaskStore(tmp_path)
         store.open()
         stores.append(store)
-        made = Journal(store.database, clock)
+        made = EventLog(store.database, clock)
         made.open()
         return made
 
@@ -52,14 +52,14 @@ def full_disk() -> None:
     raise DiskFullError()
 
 
-def texts(found: list[journal.SystemEvent]) -> list[str]:
+def texts(found: list[event_log.SystemEvent]) -> list[str]:
     return [event.text for event in found]
 
 
 def test_an_event_can_be_read_before_and_after_it_is_written_down(
-    open_journal: Callable[[], Journal], clock: FakeClock
+    open_event_log: Callable[[], EventLog], clock: FakeClock
 ) -> None:
-    notes = open_journal()
+    notes = open_event_log()
     notes.add("decision", "A began.", task_id="A", waited_seconds=1.5)
     before = notes.events()
     notes.flush()
@@ -69,14 +69,14 @@ def test_an_event_can_be_read_before_and_after_it_is_written_down(
     assert event.at == clock.now().timestamp()
 
 
-def test_what_was_noted_before_the_database_was_there_is_not_lost(open_journal: Callable[[], Journal]) -> None:
-    first = open_journal()
+def test_what_was_noted_before_the_database_was_there_is_not_lost(open_event_log: Callable[[], EventLog]) -> None:
+    first = open_event_log()
     for number in range(3):
         first.add("model", str(number))
     first.flush()
-    second = open_journal()
+    second = open_event_log()
     second._unwritten.clear()
-    third = Journal(second._database, FakeClock())
+    third = EventLog(second._database, FakeClock())
     third.add("device", "early")
     third.open()
     third.add("device", "late")
@@ -85,8 +85,8 @@ def test_what_was_noted_before_the_database_was_there_is_not_lost(open_journal: 
     assert [event.id for event in third.events()] == [5, 4, 3, 2, 1]
 
 
-def test_pages_go_back_by_id_through_memory_and_database_alike(open_journal: Callable[[], Journal]) -> None:
-    notes = open_journal()
+def test_pages_go_back_by_id_through_memory_and_database_alike(open_event_log: Callable[[], EventLog]) -> None:
+    notes = open_event_log()
     for number in range(5):
         notes.add("decision" if number % 2 else "memory", str(number))
     notes.flush()
@@ -99,8 +99,8 @@ def test_pages_go_back_by_id_through_memory_and_database_alike(open_journal: Cal
     assert notes.events(before=1) == []
 
 
-def test_since_leaves_out_what_is_older(open_journal: Callable[[], Journal], clock: FakeClock) -> None:
-    notes = open_journal()
+def test_since_leaves_out_what_is_older(open_event_log: Callable[[], EventLog], clock: FakeClock) -> None:
+    notes = open_event_log()
     notes.add("tuning", "old")
     notes.flush()
     clock.advance(100)
@@ -109,10 +109,10 @@ def test_since_leaves_out_what_is_older(open_journal: Callable[[], Journal], clo
 
 
 def test_old_events_go_after_a_week_and_beyond_the_number_that_is_kept(
-    open_journal: Callable[[], Journal], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    open_event_log: Callable[[], EventLog], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "MAX_KEPT", 3)
-    notes = open_journal()
+    monkeypatch.setattr(event_log, "MAX_KEPT", 3)
+    notes = open_event_log()
     notes.add("device", "a week old")
     notes.flush()
     clock.advance(8 * 86400)
@@ -128,9 +128,9 @@ def test_old_events_go_after_a_week_and_beyond_the_number_that_is_kept(
 
 
 def test_a_database_that_takes_nothing_costs_only_the_oldest_notes(
-    open_journal: Callable[[], Journal],
+    open_event_log: Callable[[], EventLog],
 ) -> None:
-    notes = open_journal()
+    notes = open_event_log()
     notes._unwritten = deque(maxlen=4)
     for number in range(6):
         notes.add("decision", str(number))
@@ -143,8 +143,8 @@ def test_a_database_that_takes_nothing_costs_only_the_oldest_notes(
     assert texts(notes.events()) == ["5", "4", "3", "2"]
 
 
-def test_notes_taken_while_others_are_written_down_are_all_there_once(open_journal: Callable[[], Journal]) -> None:
-    notes = open_journal()
+def test_notes_taken_while_others_are_written_down_are_all_there_once(open_event_log: Callable[[], EventLog]) -> None:
+    notes = open_event_log()
     barrier = threading.Barrier(4)
 
     def take_notes(name: int) -> None:
@@ -165,8 +165,8 @@ def test_notes_taken_while_others_are_written_down_are_all_there_once(open_journ
     assert sorted(found) == sorted(f"{name}-{number}" for name in range(3) for number in range(50))
 
 
-def test_a_damaged_row_costs_itself_only(open_journal: Callable[[], Journal]) -> None:
-    notes = open_journal()
+def test_a_damaged_row_costs_itself_only(open_event_log: Callable[[], EventLog]) -> None:
+    notes = open_event_log()
     notes.add("decision", "good")
     notes.flush()
     damaged: list[Any] = ["not json", "[]", '{"text": "no data"}']

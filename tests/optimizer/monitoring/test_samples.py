@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.monitoring import samples as history
-from optimizer.monitoring.samples import DAY_S, HOUR_S, DeviceSample, History, Sample, bucketed, merged, thinned
+from optimizer.monitoring.samples import DAY_S, HOUR_S, DeviceSample, Sample, SampleStore, bucketed, merged, thinned
 from optimizer.storage.schema import samples as samples_table
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
@@ -150,7 +150,7 @@ def store(tmp_path: Path) -> Iterator[TaskStore]:
 
 
 def test_two_days_of_samples_are_few_rows_and_all_of_the_time(store: TaskStore, clock: FakeClock) -> None:
-    kept, ticks = History(store.database, clock), 2 * 24 * 12
+    kept, ticks = SampleStore(store.database, clock), 2 * 24 * 12
     for tick in range(ticks):
         clock.advance(300)
         kept.add(sample(clock.now().timestamp(), 300, throughput=float(tick)))
@@ -165,7 +165,7 @@ def test_one_answer_has_a_bounded_number_of_points(
     store: TaskStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "MAX_POINTS", 20)
-    kept = History(store.database, clock)
+    kept = SampleStore(store.database, clock)
     for _ in range(60):
         clock.advance(10)
         kept.add(sample(clock.now().timestamp(), 10))
@@ -174,14 +174,14 @@ def test_one_answer_has_a_bounded_number_of_points(
 
 
 def test_a_clock_that_was_set_back_costs_no_sample_of_now(store: TaskStore, clock: FakeClock) -> None:
-    kept = History(store.database, clock)
+    kept = SampleStore(store.database, clock)
     kept.add(sample(clock.now().timestamp(), throughput=1.0))
     kept.add(sample(clock.now().timestamp(), throughput=2.0))
     assert [part.throughput for part in kept.read(1)] == [2.0]
 
 
 def test_a_damaged_row_is_a_gap(store: TaskStore, clock: FakeClock) -> None:
-    kept = History(store.database, clock)
+    kept = SampleStore(store.database, clock)
     kept.add(sample(clock.now().timestamp()))
     with store.database.writing() as connection:
         for number, text in enumerate(["{", "[]", "{}", '{"devices": 3}']):

@@ -14,16 +14,16 @@ from optimizer.common import failpoints
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceState, DeviceStatus
 from optimizer.memory.ledger import GPUMemoryPool
-from optimizer.monitoring.event_log import Journal
+from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.metrics import PerformanceMonitor
-from optimizer.monitoring.samples import History
-from optimizer.monitoring.tick import Monitoring, Watched
+from optimizer.monitoring.samples import SampleStore
+from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.monitoring.tuner import BASE_SAMPLES, PAUSE_SAMPLES
 from optimizer.planning.plan import PlanLimits
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import TaskStatus
-from optimizer.timing.forecast_accuracy import ForecastRecord
+from optimizer.timing.forecast_accuracy import ForecastTracker
 from tests.optimizer.fakes import FakeClock
 
 INTERVAL_S = 30.0
@@ -36,9 +36,9 @@ class World:
         self.clock = clock
         self.store = TaskStore(data_dir)
         self.store.open()
-        self.journal = Journal(self.store.database, clock)
+        self.event_log = EventLog(self.store.database, clock)
         self.monitor = PerformanceMonitor(clock, interval_s=INTERVAL_S, on_sample=lambda: None)
-        self.forecasts = ForecastRecord()
+        self.forecasts = ForecastTracker()
         self.counts = dict.fromkeys(TaskStatus, 0)
         self.limits = PlanLimits(max_concurrent=settings.max_concurrent, max_batch=settings.max_batch_size)
         self.set: list[tuple[int | None, int | None]] = []
@@ -47,11 +47,11 @@ class World:
         self.monitoring = Monitoring(
             settings,
             self.monitor,
-            self.journal,
-            History(self.store.database, clock),
+            self.event_log,
+            SampleStore(self.store.database, clock),
             self.learned,
             clock,
-            Watched(
+            MonitorHooks(
                 statuses=lambda: [self.status()],
                 counts=lambda: self.counts,
                 entered=lambda: {TaskStatus.COMPLETED: 5},
@@ -85,7 +85,7 @@ class World:
             self.monitoring.tick()
 
     def tuning(self) -> list[dict[str, Any]]:
-        return [event.data for event in reversed(self.journal.events("tuning"))]
+        return [event.data for event in reversed(self.event_log.events("tuning"))]
 
 
 @pytest.fixture
@@ -174,11 +174,11 @@ def test_what_a_person_set_is_left_alone(make_world: Callable[..., World]) -> No
 def test_speeds_forecasts_and_notes_are_there_after_a_restart(make_world: Callable[..., World]) -> None:
     world = make_world()
     world.monitor.speeds.record("base", "cpu", 60.0, 3.0)
-    world.journal.add("decision", "A began.")
+    world.event_log.add("decision", "A began.")
     world.monitoring.close()
     again = make_world()
     assert again.monitor.speed("base", "cpu") == 20.0
-    assert [event.text for event in again.journal.events()] == ["A began."]
+    assert [event.text for event in again.event_log.events()] == ["A began."]
 
 
 @pytest.mark.parametrize("document", [None, 3, "x", [1], {"cpu": 3}, {"cpu": {"base": "fast"}}, {"cpu": {"base": -1}}])
@@ -203,10 +203,10 @@ def test_a_full_disk_loses_a_sample_and_nothing_else(make_world: Callable[..., W
         raise DiskFullError()
 
     world = make_world()
-    world.journal.add("decision", "A began.")
+    world.event_log.add("decision", "A began.")
     failpoints.arm({"store.before_commit": full_disk})
     world.tick()
     failpoints.disarm()
     world.tick()
     assert len(world.monitoring.history(1)["samples"]) == 1
-    assert [event.text for event in make_world().journal.events()] == ["A began."]
+    assert [event.text for event in make_world().event_log.events()] == ["A began."]

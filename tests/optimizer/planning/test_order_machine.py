@@ -79,7 +79,7 @@ class OrderMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self._running())
     @rule(data=st.data())
-    def step_aside(self, data: st.DataObject) -> None:
+    def preempt(self, data: st.DataObject) -> None:
         name, own = data.draw(st.sampled_from(self._running()))
         assert own.claimed is not None
         done = window(own.claimed.windows_done, of=own.claimed.windows_done + 2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from optimizer.planning.device_plan import Assignment, DeviceView, ModelView, Why
+from optimizer.planning.device_plan import Assignment, DeviceView, ModelView, StartReason
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
@@ -90,7 +90,8 @@ def plan_limits(draw: st.DrawFn) -> PlanLimits:
     smallest, largest = sorted((draw(st.integers(1, 4)), draw(st.integers(1, 6))))
     return PlanLimits(
         min_concurrent=least, max_concurrent=max(1, most), min_batch=smallest, max_batch=largest,
-        starvation_s=draw(st.sampled_from([0.0, 500.0, 2000.0])), passing_s=draw(st.sampled_from([0.0, 100.0, 900.0])),
+        starvation_s=draw(st.sampled_from([0.0, 500.0, 2000.0])),
+        overtake_limit_s=draw(st.sampled_from([0.0, 100.0, 900.0])),
     )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ def test_no_task_that_the_device_could_run_empty_is_passed_by_one_due_much_later
     turns = {each.id: each.due + (40.0 if each.owner == "a" else 0.0) for each in tasks}
     by_id = {each.id: each for each in tasks}
     empty = view.free_bytes + sum(view.resident.values()) + sum(each.task_bytes for each in view.running)
-    for starts in (each for each in decision.assignments if each.why is not Why.STARVING):
+    for starts in (each for each in decision.assignments if each.why is not StartReason.STARVING):
         for other in tasks:
             needs = WEIGHTS[other.model] + ESTIMATES.task_bytes(
                 other.model, view.kind, other.audio_seconds, other.word_timestamps
@@ -151,7 +152,7 @@ def test_no_task_that_the_device_could_run_empty_is_passed_by_one_due_much_later
             could_run = models[other.model].is_available and view.is_wanted_by(other.device) and needs <= empty
             is_passed = other.priority >= by_id[starts.task_id].priority and other.id not in decision.assigned
             if could_run and is_passed and needs <= view.capacity_bytes:
-                assert turns[starts.task_id] - turns[other.id] <= limits.passing_s
+                assert turns[starts.task_id] - turns[other.id] <= limits.overtake_limit_s
 
 
 @given(**WORLD)
@@ -251,7 +252,7 @@ def test_of_one_priority_on_one_idle_device_the_first_is_due_first_with_its_load
 ) -> None:
     roomy = device(capacity=1000 * GB, resident=list(devices[0].resident))
     plain = [each._replace(priority=Priority.NORMAL, device="auto", owner="") for each in tasks]
-    decision = decision_of(plain, [roomy], models, replace(limits, passing_s=float("inf")))
+    decision = decision_of(plain, [roomy], models, replace(limits, overtake_limit_s=float("inf")))
     candidates = [each for each in plain if models[each.model].is_available]
 
     def due_with_load(each: WaitingTask) -> tuple[float, int]:

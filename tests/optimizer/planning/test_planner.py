@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from optimizer.planning.device_plan import DeviceView, ModelView, Why
+from optimizer.planning.device_plan import DeviceView, ModelView, StartReason
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
@@ -81,14 +81,14 @@ def test_an_owner_who_had_much_is_set_back() -> None:
 @pytest.mark.parametrize(
     ("tasks", "resident", "rounds", "why"),
     [
-        ([task(1), task(2)], [], 1, Why.ARRIVAL),
-        ([task(1, audio_seconds=600.0), task(2)], [], 1, Why.SHORTEST),
-        ([task(1, "tiny"), task(3, "base", audio_seconds=40.0)], ["base"], 1, Why.RESIDENT_MODEL),
-        ([task(1, device="cuda:1"), task(2, audio_seconds=90.0)], [], 1, Why.FITS),
-        ([task(1, LARGE), task(2, priority=HIGH, waiting_since=500.0)], [], 2, Why.STARVING),
+        ([task(1), task(2)], [], 1, StartReason.ARRIVAL),
+        ([task(1, audio_seconds=600.0), task(2)], [], 1, StartReason.SHORTEST),
+        ([task(1, "tiny"), task(3, "base", audio_seconds=40.0)], ["base"], 1, StartReason.RESIDENT_MODEL),
+        ([task(1, device="cuda:1"), task(2, audio_seconds=90.0)], [], 1, StartReason.FITS),
+        ([task(1, LARGE), task(2, priority=HIGH, waiting_since=500.0)], [], 2, StartReason.STARVING),
     ],
 )
-def test_a_decision_says_why(tasks: list[WaitingTask], resident: list[str], rounds: int, why: Why) -> None:
+def test_a_decision_says_why(tasks: list[WaitingTask], resident: list[str], rounds: int, why: StartReason) -> None:
     (assignment,) = decide(tasks, [device(resident=resident, rounds=rounds)], now=501.0).assignments
     assert assignment.why is why
 
@@ -96,8 +96,8 @@ def test_a_decision_says_why(tasks: list[WaitingTask], resident: list[str], roun
 def test_a_decision_says_how_many_it_passed() -> None:
     tasks = [*(task(seq, audio_seconds=600.0) for seq in range(5)), task(9, audio_seconds=30.0), task(10)]
     first, second = decide(tasks, [device(slots=2)]).assignments
-    assert (first.task_id, first.passed, first.why) == ("t9", 5, Why.SHORTEST)
-    assert (second.task_id, second.passed, second.why) == ("t10", 5, Why.TOGETHER)
+    assert (first.task_id, first.passed, first.why) == ("t9", 5, StartReason.SHORTEST)
+    assert (second.task_id, second.passed, second.why) == ("t10", 5, StartReason.TOGETHER)
 
 
 def test_the_order_in_which_tasks_are_listed_does_not_matter() -> None:

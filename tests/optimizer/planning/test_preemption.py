@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from optimizer.planning.device_plan import RunningView
-from optimizer.planning.preemption import StepAside
+from optimizer.planning.preemption import Preemption
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.tasks.task import Priority
 from tests.optimizer.planning.helpers import GB, decide, device, running_task, task
@@ -18,13 +18,13 @@ LONGER = running_task("longer", audio_left_seconds=7200.0, due=5000.0)
 SHORT = task(1, audio_seconds=60.0)  # 1.2 s
 
 
-def leaving(running: Sequence[RunningView], waiting: WaitingTask = SHORT, slots: int = 2) -> tuple[StepAside, ...]:
+def leaving(running: Sequence[RunningView], waiting: WaitingTask = SHORT, slots: int = 2) -> tuple[Preemption, ...]:
     view = device(slots=slots, running=tuple(running), resident=["base"])
-    return decide([waiting], [view], now=NOW).step_aside
+    return decide([waiting], [view], now=NOW).preemptions
 
 
 def test_the_task_with_most_work_left_makes_way_for_a_short_one() -> None:
-    assert leaving([LONG, LONGER]) == (StepAside("longer", "cuda:0", "t1"),)
+    assert leaving([LONG, LONGER]) == (Preemption("longer", "cuda:0", "t1"),)
 
 
 def test_nobody_makes_way_while_there_is_a_free_place() -> None:
@@ -33,12 +33,12 @@ def test_nobody_makes_way_while_there_is_a_free_place() -> None:
 
 def test_places_count_over_all_devices() -> None:
     view = device(slots=8, running=(LONG, LONGER), resident=["base"])
-    assert [step.task_id for step in decide([SHORT], [view], now=NOW, max_concurrent=2).step_aside] == ["longer"]
+    assert [step.task_id for step in decide([SHORT], [view], now=NOW, max_concurrent=2).preemptions] == ["longer"]
 
 
 def test_nobody_makes_way_where_that_is_switched_off() -> None:
     view = device(slots=2, running=(LONG, LONGER), resident=["base"])
-    assert decide([SHORT], [view], now=NOW, steps_aside=False).step_aside == ()
+    assert decide([SHORT], [view], now=NOW, preempts=False).preemptions == ()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_task_of_nearly_the_same_length_waits() -> None:
 def test_a_more_urgent_one_need_not_be_shorter_nor_the_running_one_early() -> None:
     urgent = task(1, priority=Priority.HIGH, audio_seconds=9000.0)
     late = running_task("late", audio_left_seconds=3600.0, due=0.0)
-    assert leaving([late], urgent, slots=1) == (StepAside("late", "cuda:0", "t1"),)
+    assert leaving([late], urgent, slots=1) == (Preemption("late", "cuda:0", "t1"),)
 
 
 def test_the_least_urgent_one_makes_way_first() -> None:
@@ -84,4 +84,4 @@ def test_only_one_at_a_time_leaves_a_device() -> None:
 
 def test_nobody_makes_way_for_a_task_that_would_not_fit_then() -> None:
     view = device(slots=1, running=(LONGER,), resident=["base"], capacity=4 * GB, running_tasks_bytes=2 * GB)
-    assert decide([task(1, "medium", audio_seconds=10.0)], [view], now=NOW).step_aside == ()
+    assert decide([task(1, "medium", audio_seconds=10.0)], [view], now=NOW).preemptions == ()

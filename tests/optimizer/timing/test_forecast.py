@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from optimizer.timing.forecast import Expected, Places, Waiting, forecast
-from optimizer.timing.forecast_accuracy import ENOUGH, ForecastRecord, Interval
-from optimizer.timing.speeds import SpeedBook
+from optimizer.timing.forecast_accuracy import ENOUGH, ForecastTracker, Interval
+from optimizer.timing.speeds import SpeedTable
 
 
-def speeds() -> SpeedBook:
+def speeds() -> SpeedTable:
     """base 10 times as fast as it plays on the CPU, 20 times on the card, in whatever company."""
-    book = SpeedBook()
+    book = SpeedTable()
     book.load({"cpu": {"base": 10.0}, "cuda:0": {"base": 20.0}})
     return book
 
@@ -38,7 +38,7 @@ def test_free_places_are_taken_at_once_up_to_the_limit() -> None:
 
 def test_tasks_that_begin_together_take_longer_than_one_was_measured_to_take() -> None:
     """Eight begin beside one that runs; the ninth place stays free."""
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("base", "cpu", 30.0, 3.0)
     waiting = [Waiting(str(number), "base", 100.0) for number in range(8)]
     places = [Places("cpu", 16, [("base", 50.0)])]
@@ -82,11 +82,11 @@ def test_without_places_there_is_nothing_to_say() -> None:
 
 
 def test_the_interval_is_a_guess_until_there_are_measurements() -> None:
-    assert ForecastRecord().interval(Expected(4.0, 10.0)) == Interval(4.0, 10.0, 5.0, 20.0)
+    assert ForecastTracker().interval(Expected(4.0, 10.0)) == Interval(4.0, 10.0, 5.0, 20.0)
 
 
 def test_the_interval_follows_how_far_earlier_promises_were_off() -> None:
-    record = ForecastRecord()
+    record = ForecastTracker()
     for number in range(ENOUGH):
         record.promise(f"t{number}", Expected(0.0, 10.0), now=0.0)
         record.done(f"t{number}", now=9.0 + 0.1 * number)  # 9.0 to 10.9 s
@@ -99,7 +99,7 @@ def test_the_interval_follows_how_far_earlier_promises_were_off() -> None:
 
 
 def test_the_first_promise_counts() -> None:
-    record = ForecastRecord()
+    record = ForecastTracker()
     record.promise("a", Expected(0.0, 10.0), now=0.0)
     record.promise("a", Expected(0.0, 1.0), now=19.0)
     record.done("a", now=20.0)
@@ -107,7 +107,7 @@ def test_the_first_promise_counts() -> None:
 
 
 def test_what_was_never_promised_or_was_called_off_is_not_counted() -> None:
-    record = ForecastRecord()
+    record = ForecastTracker()
     record.promise("a", Expected(0.0, 10.0), now=0.0)
     record.forget("a")
     record.done("a", now=5.0)
@@ -116,7 +116,7 @@ def test_what_was_never_promised_or_was_called_off_is_not_counted() -> None:
 
 
 def test_outcomes_outlive_a_restart() -> None:
-    record, later = ForecastRecord(), ForecastRecord()
+    record, later = ForecastTracker(), ForecastTracker()
     record.promise("a", Expected(0.0, 10.0), now=0.0)
     record.done("a", now=30.0)
     later.load(record.dump())

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.timing.runtime_estimates import ServiceTimes
-from optimizer.timing.speeds import SpeedBook
+from optimizer.timing.runtime_estimates import RuntimeEstimates
+from optimizer.timing.speeds import SpeedTable
 from whisper_core.models.fetch import model_info
 
 
 def test_work_goes_by_the_fastest_device_that_was_measured() -> None:
-    speeds = SpeedBook()
+    speeds = SpeedTable()
     speeds.record("base", "cpu", 30.0, 6.0)
     speeds.record("base", "cuda:0", 30.0, 1.0)
-    assert ServiceTimes(speeds).work_seconds("base", 60.0) == pytest.approx(2.0)
+    assert RuntimeEstimates(speeds).work_seconds("base", 60.0) == pytest.approx(2.0)
 
 
 def test_a_model_without_a_measurement_is_taken_in_proportion_to_one_with() -> None:
-    speeds = SpeedBook()
+    speeds = SpeedTable()
     speeds.record("base", "cpu", 30.0, 3.0)
     ratio = model_info("small").parameters / model_info("base").parameters
-    assert ServiceTimes(speeds).work_seconds("small", 60.0) == pytest.approx(6.0 * ratio)
+    assert RuntimeEstimates(speeds).work_seconds("small", 60.0) == pytest.approx(6.0 * ratio)
 
 
 def test_without_any_measurement_larger_models_still_take_longer() -> None:
-    times = ServiceTimes(SpeedBook())
+    times = RuntimeEstimates(SpeedTable())
     works = [times.work_seconds(model, 60.0) for model in ("tiny", "base", "small", "medium", "large-v3")]
     assert works == sorted(works)
     assert works[0] > 0
 
 
 def test_what_is_measured_counts_after_a_refresh() -> None:
-    speeds = SpeedBook()
-    times = ServiceTimes(speeds)
+    speeds = SpeedTable()
+    times = RuntimeEstimates(speeds)
     times.work_seconds("base", 60.0)
     speeds.record("base", "cpu", 30.0, 3.0)
     times.refresh()
@@ -40,7 +40,7 @@ def test_what_is_measured_counts_after_a_refresh() -> None:
 
 
 def test_a_load_takes_what_it_took_last() -> None:
-    times = ServiceTimes(SpeedBook())
+    times = RuntimeEstimates(SpeedTable())
     assert times.load_seconds("large-v3") > times.load_seconds("tiny") > 0
     times.record_load("tiny", 7.5)
     assert times.load_seconds("tiny") == 7.5

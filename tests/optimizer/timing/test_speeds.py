@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.timing.speeds import SpeedBook, counted_seconds
+from optimizer.timing.speeds import SpeedTable, counted_seconds
 
 
 def test_nothing_is_known_before_a_measurement() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     assert book.speed("base", "cpu") is None
     assert book.running_eta("base", "cpu", 60.0) is None
 
 
 def test_the_first_measurement_is_the_speed() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("base", "cpu", audio_seconds=30.0, seconds=3.0)
     assert book.speed("base", "cpu") == 10.0
     assert book.speed("base", "cuda:0") is None
 
 
 def test_newer_measurements_move_the_speed_towards_themselves() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("base", "cpu", 30.0, 3.0)
     for _ in range(20):
         book.record("base", "cpu", 30.0, 1.5)
@@ -29,7 +29,7 @@ def test_newer_measurements_move_the_speed_towards_themselves() -> None:
 
 
 def test_one_odd_short_measurement_changes_little() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("base", "cpu", 30.0, 3.0)
     book.record("base", "cpu", 0.5, 5.0)
     speed = book.speed("base", "cpu")
@@ -39,20 +39,20 @@ def test_one_odd_short_measurement_changes_little() -> None:
 
 @pytest.mark.parametrize(("audio_seconds", "seconds"), [(0.0, 1.0), (30.0, 0.0), (-1.0, 1.0)])
 def test_a_measurement_of_nothing_is_ignored(audio_seconds: float, seconds: float) -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("base", "cpu", audio_seconds, seconds)
     assert book.speed("base", "cpu") is None
 
 
 def test_a_running_task_is_done_when_its_rest_is() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("base", "cpu", 30.0, 3.0)
     assert book.running_eta("base", "cpu", 100.0) == pytest.approx(10.0)
     assert book.running_eta("base", "cpu", -1.0) == 0.0
 
 
 def test_a_short_recording_says_how_long_a_minute_takes() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("tiny.en", "cpu", 3.0, 1.1, ends_recording=True)  # as measured; a minute took 7.9 s
     assert book.running_eta("tiny.en", "cpu", 67.6) == pytest.approx(7.9, rel=0.5)
     book.record("base", "cpu", 3.0, 4.2, ends_recording=True)  # a minute took 21.8 s
@@ -60,14 +60,14 @@ def test_a_short_recording_says_how_long_a_minute_takes() -> None:
 
 
 def test_a_minute_says_how_long_a_short_recording_takes() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     for audio_seconds, seconds, ends_recording in [(22.6, 2.3, False), (24.3, 2.2, False), (20.7, 3.3, True)]:
         book.record("tiny.en", "cpu", audio_seconds, seconds, ends_recording=ends_recording)
     assert book.running_eta("tiny.en", "cpu", 3.0) == pytest.approx(1.1, rel=0.6)
 
 
 def test_a_window_that_is_not_the_last_is_measured_by_how_far_it_brought_the_task() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("base", "cpu", 15.0, 3.0)
     assert book.speed("base", "cpu") == 5.0
 
@@ -80,14 +80,14 @@ def test_more_sound_never_takes_less_time() -> None:
 
 
 def test_when_more_tasks_share_a_device_the_speed_follows_within_three_windows() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     for seconds in [1.0] * 10 + [4.0] * 4 * 3:  # ten windows of one task, then three of each of four
         book.record("base", "cpu", 30.0, seconds)
     assert book.speed("base", "cpu") == pytest.approx(7.5, rel=0.05)
 
 
 def test_the_fastest_device_counts() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("base", "cpu", 30.0, 30.0)
     book.record("base", "cuda:0", 30.0, 3.0)
     book.record("tiny", "cpu", 30.0, 1.0)
@@ -96,20 +96,20 @@ def test_the_fastest_device_counts() -> None:
 
 @pytest.mark.parametrize(("device", "beside_eight"), [("cpu", 8**0.7), ("cuda:0", 8**0.4)])
 def test_more_company_makes_a_task_slower_but_less_than_in_proportion(device: str, beside_eight: float) -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.record("base", device, 30.0, 3.0)
     assert book.running_eta("base", device, 60.0) == book.running_eta("base", device, 60.0, 1) == pytest.approx(6.0)
     assert book.running_eta("base", device, 60.0, 8) == pytest.approx(6.0 * beside_eight)
 
 
 def test_a_speed_measured_in_company_holds_for_that_company() -> None:
-    book = SpeedBook()
-    book.record("base", "cpu", 30.0, 12.0, company=8)
+    book = SpeedTable()
+    book.record("base", "cpu", 30.0, 12.0, concurrency=8)
     assert book.running_eta("base", "cpu", 60.0, 8) == pytest.approx(24.0)
     assert book.running_eta("base", "cpu", 60.0, 1) == pytest.approx(24.0 / 8**0.7)
 
 
 def test_a_speed_from_an_earlier_run_holds_for_any_company_until_it_is_measured_again() -> None:
-    book = SpeedBook()
+    book = SpeedTable()
     book.load({"cpu": {"base": 10.0}})
     assert book.running_eta("base", "cpu", 60.0, 8) == pytest.approx(6.0)

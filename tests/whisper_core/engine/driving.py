@@ -54,7 +54,7 @@ class Watch:
     def should_stop(self) -> bool:
         return self.stops_after is not None and len(self.windows) >= self.stops_after
 
-    def should_step_aside(self) -> bool:
+    def should_preempt(self) -> bool:
         return self.steps_aside_after is not None and len(self.windows) >= self.steps_aside_after
 
     def note(self, code: str, data: dict[str, int | float | str]) -> None:

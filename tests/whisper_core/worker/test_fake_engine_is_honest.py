@@ -38,7 +38,7 @@ class Watch:
     def should_stop(self) -> bool:
         return len(self.windows) >= self._stop_after
 
-    def should_step_aside(self) -> bool:
+    def should_preempt(self) -> bool:
         return len(self.windows) >= self._step_aside_after
 
     def note(self, code: str, data: dict[str, int | float | str]) -> None:

@@ -23,7 +23,7 @@ from errors import (
     UnavailableError,
 )
 from optimizer.common.clock import Clock
-from optimizer.intake.decode_pool import Ingest
+from optimizer.intake.decode_pool import DecodePool
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.storage.task_files import TaskFiles, Upload
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions
@@ -35,7 +35,7 @@ PREPARE_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SubmissionRequest:
     """What a person asked for with an upload."""
 
     filename: str
@@ -46,22 +46,22 @@ class Wanted:
     owner: str = ""
 
 
-class Intake:
+class TaskIntake:
     """Any thread."""
 
     def __init__(
-        self, queue: IntelligentQueueManager, files: TaskFiles, ingest: Ingest, clock: Clock, *, max_attempts: int
+        self, queue: IntelligentQueueManager, files: TaskFiles, ingest: DecodePool, clock: Clock, *, max_attempts: int
     ) -> None:
         self._queue = queue
         self._files = files
-        self._ingest = ingest
+        self._decode_pool = ingest
         self._clock = clock
         self._max_attempts = max_attempts
         self._lock = threading.Lock()
         self._keys_in_flight: set[str] = set()
         self._preparing: set[str] = set()
 
-    def accept(self, upload: Upload, wanted: Wanted) -> tuple[Task, bool]:
+    def accept(self, upload: Upload, wanted: SubmissionRequest) -> tuple[Task, bool]:
         """The task of a received upload, and whether an earlier request with the same key had made it already.
 
         Raises what is wrong with the file, QueueFullError, DiskFullError, StoreBusyError, IdempotencyMismatchError or
@@ -89,13 +89,13 @@ class Intake:
             if task_id in self._preparing:
                 return
             self._preparing.add(task_id)
-        self._record_when_prepared(task_id, self._ingest.submit(task_id))
+        self._record_when_prepared(task_id, self._decode_pool.submit(task_id))
 
-    def _prepare_and_insert(self, upload: Upload, wanted: Wanted) -> tuple[Task, bool]:
+    def _prepare_and_insert(self, upload: Upload, wanted: SubmissionRequest) -> tuple[Task, bool]:
         task_id = upload.task_id
         with self._lock:
             self._preparing.add(task_id)
-        future = self._ingest.submit(task_id)
+        future = self._decode_pool.submit(task_id)
         is_accepted = False
         try:
             decoded = _wait_briefly(future)

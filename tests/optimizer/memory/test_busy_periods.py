@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.memory.batches import BusyPeriods, TaskKind
+from optimizer.memory.busy_periods import BusyPeriods, TaskKind
 from optimizer.memory.regression import Batch
 
 PLAIN: TaskKind = ("base", False, "exact")
