@@ -12,8 +12,8 @@ from benchmarks.document import table
 from benchmarks.gpu_speed import noise
 from benchmarks.random_model import OPTIONS, loaded_from_memory, random_model
 from benchmarks.run_engine import BATCH_ENGINE, make_engine, measure
+from optimizer.common.kinds import DeviceKind
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
-from optimizer.planning.device_plan import DeviceKind
 from whisper_core.models.catalogue import ModelDimensions
 
 WINDOWS = 2

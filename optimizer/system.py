@@ -20,6 +20,7 @@ from ulid import ULID
 from config import MAX_CONCURRENT_TASKS, Settings
 from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, ShuttingDownError
 from optimizer.common.clock import Clock, SystemClock
+from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.factory import DeviceFactory
@@ -48,7 +49,7 @@ from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles, Upload
 from optimizer.tasks.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
-from optimizer.tasks.task import AUTO_DEVICE, Priority, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast_accuracy import ForecastTracker

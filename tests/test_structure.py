@@ -16,6 +16,33 @@ MAY_IMPORT = {
     "optimizer": {"optimizer", "whisper_core"},
     "web": {"web", "optimizer", "whisper_core"},
 }
+# Inside a room a folder imports only from folders before it; those of one line do not know each other. A module that
+# stands in the room itself has the room's name.
+FOLDERS = [
+    "optimizer.common",
+    "optimizer.tasks optimizer.timing",
+    "optimizer.storage",
+    "optimizer.queue",
+    "optimizer.planning optimizer.intake",
+    "optimizer.memory",
+    "optimizer.devices",
+    "optimizer.monitoring",
+    "optimizer.scheduling",
+    "optimizer.views",
+    "optimizer",
+    "whisper_core.text",
+    "whisper_core.models whisper_core.audio",
+    "whisper_core",
+    "whisper_core.worker",
+    "whisper_core.reference whisper_core.engine.network",
+    "whisper_core.engine.decoding",
+    "whisper_core.engine",
+    "web.http",
+    "web.tasks web.live",
+    "web",
+    "web.server",
+]
+LEVEL = {folder: level for level, line in enumerate(FOLDERS) for folder in line.split()}
 ROOMS = set(MAY_IMPORT) | SHARED | {"main", "tests", "benchmarks", "tools"}
 TORCH_FREE = [
     "whisper_core.models.fetch",
@@ -52,6 +79,38 @@ def imported_rooms(path: Path) -> set[str]:
 def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     wrong = {str(path): extra for path in modules(room) if (extra := imported_rooms(path) - MAY_IMPORT[room] - SHARED)}
     assert wrong == {}
+
+
+def folder_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).parent.parts)
+
+
+def imported_folders(path: Path) -> set[str]:
+    """The folders of the modules that `path` imports, its own left out."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            package = ROOT.joinpath(*node.module.split("."))
+            modules_of_package = [package / f"{name.name}.py" for name in node.names]
+            found |= {folder_of(each if each.is_file() else package) for each in modules_of_package}
+    return found & set(LEVEL) - {folder_of(path)}
+
+
+def test_every_folder_has_its_place_in_the_order() -> None:
+    found = {folder_of(path) for room in MAY_IMPORT for path in modules(room) if "migrations" not in path.parts}
+    assert found == set(LEVEL)
+
+
+def test_a_folder_imports_only_from_folders_before_it() -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)} -> {folder}"
+        for room in MAY_IMPORT
+        for path in modules(room)
+        if "migrations" not in path.parts
+        for folder in imported_folders(path)
+        if folder.split(".")[0] == room and LEVEL[folder] >= LEVEL[folder_of(path)]
+    }
+    assert wrong == set()
 
 
 @pytest.mark.parametrize("room", sorted(MAY_IMPORT))

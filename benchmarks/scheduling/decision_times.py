@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from benchmarks.scheduling.simulation import KIND, Service
+from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.planning.device_plan import DeviceView, ModelView
 from optimizer.planning.plan import PlanLimits
@@ -16,7 +17,7 @@ from optimizer.planning.planner import plan
 from optimizer.queue.due_times import DueTimes
 from optimizer.queue.index import LoadedTasks, QueueIndex
 from optimizer.queue.ready_queue import WaitingTask
-from optimizer.tasks.task import AUTO_DEVICE, Priority, Task, TaskOptions, TaskStatus
+from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 
 OWNERS = 20
 SLOTS = 16

@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from benchmarks.scheduling.outcome import Outcome, TaskOutcome
 from benchmarks.scheduling.traces import Arrival
 from benchmarks.scheduling.virtual_device import WINDOW_AUDIO_SECONDS, Gain, Running, VirtualDevice
+from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
@@ -24,7 +25,7 @@ from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.due_times import FIRST_COME, DueTimes
 from optimizer.queue.index import QueueIndex
-from optimizer.tasks.task import AUTO_DEVICE, Priority, Task, TaskOptions, TaskStatus
+from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 
 KIND = "cpu"  # memory of the simulated devices is that of fp32
 MEASURED_ALL = 2000  # measurements fed back, each of which costs milliseconds; then one in MEASURED_EVERY

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from config import Settings
 from errors import StartError
+from optimizer.common.kinds import DeviceKind
 from optimizer.memory.probes import cpu_memory
-from optimizer.planning.device_plan import DeviceKind
 
 log = logging.getLogger(__name__)
 

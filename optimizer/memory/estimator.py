@@ -10,10 +10,10 @@ from threading import Lock
 from typing import Any
 
 from errors import TranscriptionServerError
+from optimizer.common.kinds import DeviceKind
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
 from optimizer.memory.measurements import PREFIX, Measurements
 from optimizer.memory.regression import Batch, Costs
-from optimizer.planning.device_plan import DeviceKind
 from optimizer.storage.documents import DocumentStore
 
 log = logging.getLogger(__name__)

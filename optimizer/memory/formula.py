@@ -16,8 +16,8 @@ The batch engine on a GPU (NVIDIA H200, torch 2.11, fp16, random weights, six mo
 
 from __future__ import annotations
 
+from optimizer.common.kinds import DeviceKind
 from optimizer.memory.regression import Costs
-from optimizer.planning.device_plan import DeviceKind
 from whisper_core.models.fetch import ModelDimensions, model_info
 
 _MATRIX_BYTES: dict[DeviceKind, int] = {"cpu": 4, "cuda": 2}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
+from optimizer.common.kinds import DeviceKind
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula
 from optimizer.memory.task_memory import TaskMemory, accuracy_of
-from optimizer.planning.device_plan import DeviceKind
 from version import __version__
 from whisper_core.models.fetch import MODEL_NAMES
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from optimizer.planning.device_plan import DeviceKind
+from optimizer.common.kinds import DeviceKind
 
 log = logging.getLogger(__name__)
 

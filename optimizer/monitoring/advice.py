@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from config import Settings
+from optimizer.common.text import in_gigabytes
 from optimizer.devices.status import DeviceStatus
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.ready_queue import WaitingView
-from optimizer.tasks.wait_reasons import WaitCode, WaitReason, in_gigabytes
+from optimizer.tasks.wait_reasons import WaitCode, WaitReason
 
 MAX_GROUPS = 50
 MANY_WAITING = 4

@@ -9,12 +9,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 from config import MAX_CONCURRENT_TASKS, Settings
 from errors import TranscriptionServerError
 from optimizer.common.clock import Clock
+from optimizer.common.text import iso_time
 from optimizer.devices.status import DeviceStatus
 from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.levels import Level
@@ -179,7 +180,7 @@ class Monitoring:
                 "enabled": self.is_tuning,
                 "max_concurrent_tasks": limits.most_running(status.slots for status in statuses),
                 "max_batch_size": limits.max_batch,
-                "last_change": None if change is None else {"at": _iso(change[0]), "text": change[1]},
+                "last_change": None if change is None else {"at": iso_time(change[0]), "text": change[1]},
             },
         }
 
@@ -268,7 +269,3 @@ def _observation(measured: Measured) -> Observation:
         bound_fraction=measured.bound_fraction,
         is_disturbed=measured.models_loaded > 0,
     )
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

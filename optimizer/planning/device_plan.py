@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil
-from typing import Literal, Protocol
+from typing import Protocol
 
+from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
 from optimizer.queue.ready_queue import WaitingTask
-from optimizer.tasks.task import AUTO_DEVICE, Priority
+from optimizer.tasks.task import Priority
 
-DeviceKind = Literal["cpu", "cuda"]
 WINDOW_SECONDS = 30.0
 
 

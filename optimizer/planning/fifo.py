@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 
+from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.planning.device_plan import (
     Assignment,
     DevicePlan,
@@ -19,7 +20,6 @@ from optimizer.planning.device_plan import (
 from optimizer.planning.explain import Explanation
 from optimizer.planning.plan import Plan
 from optimizer.queue.ready_queue import GroupKey, WaitingTask, WaitingView
-from optimizer.tasks.task import AUTO_DEVICE
 
 
 def plan_in_order(

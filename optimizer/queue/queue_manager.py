@@ -16,6 +16,7 @@ from typing import Any
 
 from errors import AlreadyFinishedError, ConflictError, IdempotencyMismatchError, TaskNotFoundError
 from optimizer.common.clock import Clock
+from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S, RetryDelay
 from optimizer.queue.due_times import FIRST_COME, DueTimes
 from optimizer.queue.index import QueueIndex
@@ -25,17 +26,7 @@ from optimizer.queue.transactions import TaskTransactions, fenced
 from optimizer.storage.repository import TaskReader, TaskWriter
 from optimizer.storage.store import TaskStore
 from optimizer.tasks import timeline, transitions
-from optimizer.tasks.task import (
-    AUTO_DEVICE,
-    CPU_DEVICE,
-    ErrorInfo,
-    NewTask,
-    Priority,
-    Task,
-    TaskFilter,
-    TaskPage,
-    TaskStatus,
-)
+from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskFilter, TaskPage, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from whisper_core.text.transcript import WindowResult
 

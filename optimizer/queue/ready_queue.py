@@ -13,7 +13,8 @@ from heapq import heappop, heappush, heapreplace
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from optimizer.tasks.task import AUTO_DEVICE, Priority
+from optimizer.common.kinds import AUTO_DEVICE
+from optimizer.tasks.task import Priority
 
 
 class WaitingTask(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from errors import BadRecordError
 from optimizer.common.clock import Clock
 from optimizer.queue.due_times import DueTimes
 from optimizer.queue.index import LoadedTasks, QueueIndex
+from optimizer.queue.ready_queue import WaitingTask
 from optimizer.queue.transactions import TaskTransactions
 from optimizer.storage import mapping as records
 from optimizer.storage.mapping import WaitingRow
@@ -79,7 +80,7 @@ class Recovery:
             for row in rows.waiting():
                 try:
                     due = self._due(row) if row.status == _RETRYING else None
-                    entry = records.waiting_of(row, since, self._due_times)
+                    entry = waiting_of(row, since, self._due_times)
                     waiting.add(entry, is_prepared=row.audio_seconds is not None, due=due)
                 except BadRecordError:
                     unreadable.append(row.id)
@@ -90,6 +91,26 @@ class Recovery:
 
     def _due(self, row: WaitingRow) -> float:
         return self._changes.due(records.not_before_of(row))
+
+
+def waiting_of(row: WaitingRow, waiting_since: Callable[[str], float], due_times: DueTimes) -> WaitingTask:
+    """What memory keeps of a waiting task, from a part of its row. Raises BadRecordError.
+
+    waiting_since: monotonic seconds of a moment as the row has it; raises ValueError or TypeError. Written for speed: a
+    start calls it for every waiting task, so the row is unpacked at once and the task is made without names.
+    """
+    task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _ = row
+    try:
+        model, urgency, device, whose, *how = records.kind_of(options, priority, requested_device, owner)
+        seconds = 0.0 if audio_seconds is None else audio_seconds
+        if not (isinstance(seconds, (float, int)) and isinstance(seq, int)):
+            raise TypeError("a number is not one")
+        since = waiting_since(created_at)
+        left = seconds * (1 - progress)
+        due = due_times.due(model, left, since)
+        return WaitingTask(task_id, seq, model, urgency, seconds, left, since, due, device, whose, *how)
+    except records.UNREADABLE as error:
+        raise BadRecordError() from error
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from optimizer.common.text import duration, in_gigabytes
 from optimizer.devices.device import Device
 from optimizer.devices.status import DeviceState
 from optimizer.monitoring.event_log import EventLog
-from optimizer.tasks.timeline import duration
-from optimizer.tasks.wait_reasons import in_gigabytes
 from whisper_core.worker import messages as protocol
 
 

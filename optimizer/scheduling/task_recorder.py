@@ -22,11 +22,11 @@ from errors import (
     error_class_of,
 )
 from optimizer.common.clock import Clock
+from optimizer.common.kinds import DeviceKind
 from optimizer.memory.busy_periods import BusyPeriods
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.regression import Batch
 from optimizer.monitoring.metrics import PerformanceMonitor
-from optimizer.planning.device_plan import DeviceKind
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event, WindowFinished

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,8 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy
 
 from errors import BadRecordError
-from optimizer.queue.due_times import DueTimes
-from optimizer.queue.ready_queue import WaitingTask
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from whisper_core.text.transcript import Checkpoint, Segment, WindowResult
@@ -28,7 +26,7 @@ Row = sqlalchemy.Row[*tuple[Any, ...]]
 
 _TASK_FIELDS = tuple(field.name for field in fields(Task))
 _PRIORITIES = {int(priority): priority for priority in Priority}
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("seq", "version", "size_bytes", "max_attempts"), (int,)),
     **dict.fromkeys(("attempt", "interrupts", "free_attempts", "windows_done"), (int,)),
@@ -45,7 +43,7 @@ def task_of(row: Row) -> Task:
     """The task of a whole row of `tasks`. Raises BadRecordError."""
     try:
         return Task(**{name: _decode(name, getattr(row, name)) for name in _TASK_FIELDS})
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BadRecordError() from error
 
 
@@ -74,31 +72,11 @@ class WaitingRow(NamedTuple):
     not_before: Any
 
 
-def waiting_of(row: WaitingRow, waiting_since: Callable[[str], float], due_times: DueTimes) -> WaitingTask:
-    """What memory keeps of a waiting task, from a part of its row. Raises BadRecordError.
-
-    waiting_since: monotonic seconds of a moment as the row has it; raises ValueError or TypeError. Written for speed: a
-    start calls it for every waiting task, so the row is unpacked at once and the task is made without names.
-    """
-    task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _ = row
-    try:
-        model, urgency, device, whose, *how = _kind_of(options, priority, requested_device, owner)
-        seconds = 0.0 if audio_seconds is None else audio_seconds
-        if not (isinstance(seconds, (float, int)) and isinstance(seq, int)):
-            raise TypeError("a number is not one")
-        since = waiting_since(created_at)
-        left = seconds * (1 - progress)
-        due = due_times.due(model, left, since)
-        return WaitingTask(task_id, seq, model, urgency, seconds, left, since, due, device, whose, *how)
-    except _UNREADABLE as error:
-        raise BadRecordError() from error
-
-
 def not_before_of(row: WaitingRow) -> datetime | None:
     """Raises BadRecordError."""
     try:
         return _time(row.not_before)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BadRecordError() from error
 
 
@@ -136,7 +114,7 @@ def window_of(row: Row) -> WindowResult:
             segments=tuple(Segment.from_dict(segment) for segment in json.loads(row.segments)),
             checkpoint=Checkpoint(**json.loads(row.checkpoint)),
         )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BadRecordError() from error
 
 
@@ -148,7 +126,7 @@ def event_of(row: Row) -> TaskEvent | None:
     """None for an entry that cannot be read: a gap in a timeline is worth less than the timeline."""
     try:
         return TaskEvent(datetime.fromisoformat(row.at), row.code, dict(json.loads(row.data)))
-    except _UNREADABLE:
+    except UNREADABLE:
         log.warning("task=%s event=unreadable_timeline_entry id=%s", row.task_id, row.id)
         return None
 
@@ -213,7 +191,7 @@ def _options_of(text: str) -> TaskOptions:
 
 
 @lru_cache(maxsize=4096)
-def _kind_of(options: str, priority: int, device: str, owner: str) -> tuple[str, Priority, str, str, bool, bool]:
+def kind_of(options: str, priority: int, device: str, owner: str) -> tuple[str, Priority, str, str, bool, bool]:
     """Model, priority, device, owner, word timestamps and chunks of a waiting task. Cached like its options; the tasks
     of one kind share their strings."""
     known = _options_of(options)

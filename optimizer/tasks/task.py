@@ -8,9 +8,6 @@ from enum import Enum, IntEnum
 
 from whisper_core.text.options import TranscribeOptions
 
-AUTO_DEVICE = "auto"
-CPU_DEVICE = "cpu"
-
 
 class TaskStatus(Enum):
     """pending -> processing -> completed | failed | cancelled; processing -> retrying -> pending."""

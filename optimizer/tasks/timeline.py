@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from optimizer.common.text import duration
 from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
 
 UPLOADED = "uploaded"
@@ -190,16 +191,3 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 def _sentence(message: str) -> str:
     return message if message.endswith((".", "!", "?")) else f"{message}."
-
-
-def duration(seconds: float) -> str:
-    """As people say it: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"

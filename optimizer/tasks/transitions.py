@@ -13,7 +13,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from errors import OutOfMemoryError, PoisonTaskError
-from optimizer.tasks.task import CPU_DEVICE, ErrorInfo, Task, TaskStatus
+from optimizer.common.kinds import CPU_DEVICE
+from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
 from whisper_core.text.transcript import WindowResult
 
 MAX_INTERRUPTS = 3

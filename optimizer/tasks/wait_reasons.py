@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil
 
+from optimizer.common.text import in_gigabytes
+
 
 class WaitCode(Enum):
     MEMORY_SHORT = "memory_short"
@@ -92,8 +94,3 @@ def memory_delay(seconds: float) -> WaitReason:
 
 def preparing() -> WaitReason:
     return WaitReason(WaitCode.PREPARING, "waits: the file is being read")
-
-
-def in_gigabytes(nbytes: int) -> str:
-    """At least 0.1, so that a shortage never reads as none."""
-    return f"{max(0.1, nbytes / 1e9):.1f} GB"

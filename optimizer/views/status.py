@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from config import Settings
+from optimizer.common.text import duration
 from optimizer.devices.status import DeviceStatus, TaskOnDevice
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.advice import Advice
@@ -14,7 +15,6 @@ from optimizer.planning.plan import PlanLimits
 from optimizer.queue.due_times import DueTimes
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.tasks.task import TaskStatus
-from optimizer.tasks.timeline import duration
 from version import __version__
 from whisper_core.models.fetch import MODEL_NAMES, model_info
 from whisper_core.text.languages import LANGUAGES

@@ -8,12 +8,13 @@ from threading import Lock
 
 from errors import OutOfMemoryError
 from optimizer.common.clock import Clock
+from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.devices.status import DeviceStatus
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.tasks import wait_reasons as reasons
-from optimizer.tasks.task import AUTO_DEVICE, Task, TaskStatus
+from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast import Expected, Places, Waiting, forecast
 from optimizer.timing.forecast_accuracy import ForecastTracker, Interval

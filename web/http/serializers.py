@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from optimizer.common.text import iso_time
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import ErrorInfo, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
@@ -83,9 +84,7 @@ def segments_json(window: WindowFinished) -> dict[str, Any]:
 
 def timestamp(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC with milliseconds and a Z."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if moment is None else iso_time(moment)
 
 
 def _waiting_json(reason: WaitReason | None) -> dict[str, Any] | None:

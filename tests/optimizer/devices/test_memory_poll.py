@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.common.kinds import DeviceKind
 from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec, cpu_device
 from optimizer.devices.memory_poll import MemoryPoll
@@ -18,7 +19,6 @@ from optimizer.memory.formula import costs_formula
 from optimizer.memory.ledger import CONTEXT_OWNER
 from optimizer.memory.probes import GONE, MemoryReading, cpu_memory
 from optimizer.memory.regression import FEW_MEASUREMENTS, Batch
-from optimizer.planning.device_plan import DeviceKind
 from tests.optimizer.fakes import FakeClock
 from whisper_core.worker import messages as protocol
 from whisper_core.worker.messages import MemoryReport

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimizer.common.kinds import DeviceKind
 from optimizer.memory.formula import costs_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS, HALF_LIFE, KEPT_PER_SIZE, Batch, Calibration, Costs
-from optimizer.planning.device_plan import DeviceKind
 
 PRIOR = costs_formula("base", "cpu")
 ONE = Batch.of([60.0])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from optimizer.planning.device_plan import DeviceKind, DeviceView, ModelView, RunningView
+from optimizer.common.kinds import DeviceKind
+from optimizer.planning.device_plan import DeviceView, ModelView, RunningView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.due_times import DueTimes

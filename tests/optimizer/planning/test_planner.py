@@ -6,13 +6,14 @@ import time
 
 import pytest
 
+from optimizer.common.text import in_gigabytes
 from optimizer.planning.device_plan import DeviceView, ModelView, StartReason
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView
 from optimizer.tasks.task import Priority
-from optimizer.tasks.wait_reasons import WaitCode, in_gigabytes, preparing, retry_delay
+from optimizer.tasks.wait_reasons import WaitCode, preparing, retry_delay
 from tests.optimizer.planning.helpers import EVERY_MODEL, GB, TIMES, RoundEstimates, decide, device, started, task
 
 LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH

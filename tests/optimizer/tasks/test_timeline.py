@@ -11,6 +11,7 @@ import pytest
 
 from errors import StoreBusyError, TaskNotFoundError
 from optimizer.common import failpoints
+from optimizer.common.text import duration
 from optimizer.storage import repository as rows
 from optimizer.storage.schema import task_events
 from optimizer.tasks import timeline
@@ -265,7 +266,7 @@ def test_every_event_reads_as_a_sentence(code: str, data: dict[str, Any], text: 
     [(0.04, "0.0 s"), (12.4, "12 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
 )
 def test_lengths_of_time_read_as_people_say_them(seconds: float, text: str) -> None:
-    assert timeline.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_a_set_aside_row_is_told_as_failed(queue: Queue, tmp_path: Path, clock: FakeClock) -> None:
