@@ -84,7 +84,7 @@ class TaskStore:
         with self.reading() as rows:
             return rows.ids()
 
-    def forget_deleted(self) -> bool:
+    def erase_deleted(self) -> bool:
         """Empties SQLite's log, where deleted rows may still stand. False when someone is in the way; try later."""
         return self._database.truncate_wal()
 

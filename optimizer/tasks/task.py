@@ -113,6 +113,10 @@ class Task:
     def has_attempts_left(self) -> bool:
         return self.attempt - self.free_attempts < self.max_attempts
 
+    def is_held_by(self, lease_token: str) -> bool:
+        """Whether this token's attempt is the one that runs."""
+        return self.status is TaskStatus.PROCESSING and self.lease_token == lease_token
+
     @property
     def is_prepared(self) -> bool:
         return self.audio_seconds is not None

@@ -53,18 +53,18 @@ def timeline_of(task: Task, events: Sequence[TaskEvent]) -> list[TaskEvent]:
     return list(events) if events else list(_told_by_row(task))
 
 
-def started_data(task: Task, note: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
-    """Of a task as it was just claimed. note: what the scheduler has to say, such as `reason`."""
+def started_data(task: Task, details: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """For a task that was just claimed. details: what the scheduler adds, such as `reason`."""
     data: dict[str, Any] = {"device": task.device, "model": task.options.model, "attempt": task.attempt}
     if task.progress > 0:
         data["progress"] = round(task.progress, 4)
     if task.attempt == 1:
         data["waited_seconds"] = round(max(0.0, (now - task.created_at).total_seconds()), 3)
-    return {**data, **(note or {})}
+    return {**data, **details}
 
 
 def completed_data(task: Task, events: Sequence[TaskEvent], now: datetime) -> dict[str, Any]:
-    """Of a task that its last attempt has just completed. speed: seconds of sound done in a second of that attempt."""
+    """For a task that its last attempt has just completed. speed: seconds of sound done per second of that attempt."""
     if task.started_at is None:
         return {}
     seconds = max(0.0, (now - task.started_at).total_seconds())
@@ -77,10 +77,14 @@ def completed_data(task: Task, events: Sequence[TaskEvent], now: datetime) -> di
     return data
 
 
+def error_data(error: ErrorInfo) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message}
+
+
 def requeued_entry(after: Task, error: ErrorInfo | None, gave_way_to: str | None = None) -> tuple[str, dict[str, Any]]:
     """Code and figures for an attempt that ended through no fault of the task's. after: the task as it left it."""
     if after.status is TaskStatus.FAILED and after.error is not None:
-        return FAILED, {"code": after.error.code, "message": after.error.message}
+        return FAILED, error_data(after.error)
     if gave_way_to is not None:
         return GAVE_WAY, {"to_task": gave_way_to, "progress": round(after.progress, 4)}
     return INTERRUPTED, {"code": GIVEN_BACK if error is None else error.code}
@@ -89,14 +93,14 @@ def requeued_entry(after: Task, error: ErrorInfo | None, gave_way_to: str | None
 def _told_by_row(task: Task) -> Iterator[TaskEvent]:
     yield TaskEvent(task.created_at, UPLOADED, {"size_bytes": task.size_bytes})
     if task.started_at is not None:
-        yield TaskEvent(task.started_at, STARTED, started_data(task.with_(progress=0.0), None, task.started_at))
+        yield TaskEvent(task.started_at, STARTED, started_data(task.with_(progress=0.0), {}, task.started_at))
     if task.finished_at is None:
         return
     match task.status:
         case TaskStatus.COMPLETED:
             yield TaskEvent(task.finished_at, COMPLETED, completed_data(task, (), task.finished_at))
         case TaskStatus.FAILED if task.error is not None:
-            yield TaskEvent(task.finished_at, FAILED, {"code": task.error.code, "message": task.error.message})
+            yield TaskEvent(task.finished_at, FAILED, error_data(task.error))
         case TaskStatus.CANCELLED:
             yield TaskEvent(task.finished_at, CANCELLED)
 
