@@ -38,7 +38,7 @@ from optimizer.monitoring.samples import SampleStore
 from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.backoff import RetryDelay
-from optimizer.queue.due_times import FIRST_COME, DueTimes
+from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.decision_log import DecisionLog
 from optimizer.scheduling.device_log import DeviceLog

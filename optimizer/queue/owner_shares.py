@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from optimizer.queue.due_times import TARGET_SLOWDOWN
+from optimizer.queue.ordering import TARGET_SLOWDOWN
 
 HALF_LIFE_S = 600.0
 _NEGLIGIBLE_S = 0.5  # of lag: then an owner is as good as new

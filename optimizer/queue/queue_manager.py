@@ -16,8 +16,8 @@ from errors import TaskNotFoundError
 from optimizer.common.clock import Clock
 from optimizer.queue import changes, recovery
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S, RetryDelay
-from optimizer.queue.due_times import FIRST_COME, DueTimes
 from optimizer.queue.index import QueueIndex
+from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.queue.recovery import RecoveryReport
 from optimizer.queue.transactions import TaskTransactions

@@ -11,8 +11,8 @@ from errors import BadRecordError
 from optimizer.common.clock import Clock
 from optimizer.queue import monotonic_times
 from optimizer.queue.changes import Requeue
-from optimizer.queue.due_times import DueTimes
 from optimizer.queue.index import LoadedTasks, QueueIndex
+from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.queue.transactions import TaskTransactions
 from optimizer.storage import mapping as records

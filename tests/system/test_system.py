@@ -30,7 +30,7 @@ from optimizer.devices.status import DeviceState
 from optimizer.intake.decode_pool import DecodePool
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.planning.plan import PlanLimits
-from optimizer.queue.due_times import DueTimes
+from optimizer.queue.ordering import DueTimes
 from optimizer.scheduling import model_library
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.storage.task_files import TaskFiles

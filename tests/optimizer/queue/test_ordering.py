@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.queue.due_times import FIRST_COME, MAX_PATIENCE_S, TARGET_SLOWDOWN, DueTimes
+from optimizer.queue.ordering import FIRST_COME, MAX_PATIENCE_S, TARGET_SLOWDOWN, DueTimes
 from optimizer.queue.owner_shares import HALF_LIFE_S, OwnerShares
 
 DUE_TIMES = DueTimes(work_seconds=lambda model, audio_seconds: audio_seconds / 10)
