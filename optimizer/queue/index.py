@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from errors import QueueFullError
-from optimizer.queue.ordering import FIRST_COME, DueTimes
-from optimizer.queue.owner_shares import OwnerShares
+from optimizer.queue.ordering import FIRST_COME, DueTimes, OwnerShares
 from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView
 from optimizer.tasks.task import Task, TaskStatus
 
