@@ -15,7 +15,7 @@ from optimizer.queue.index import LoadedTasks, QueueIndex
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.queue.transactions import TaskTransactions
-from optimizer.storage import mapping as records
+from optimizer.storage import mapping
 from optimizer.storage.mapping import WaitingRow
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import ErrorInfo, TaskStatus
@@ -72,10 +72,10 @@ def load_waiting(
     waiting = LoadedTasks()
     arrival_of = monotonic_times.arrival_reader(clock)
     with store.reading() as rows, _without_garbage_collection():
-        for row in rows.waiting():
+        for row in rows.waiting_rows():
             try:
                 is_retrying = row.status == _RETRYING
-                delay_end = monotonic_times.delay_end(clock, records.not_before_of(row)) if is_retrying else None
+                delay_end = monotonic_times.delay_end(clock, mapping.not_before_of(row)) if is_retrying else None
                 entry = waiting_task_of(row, arrival_of, due_times)
                 waiting.add(entry, is_prepared=row.audio_seconds is not None, due=delay_end)
             except BadRecordError:
@@ -94,7 +94,7 @@ def waiting_task_of(row: WaitingRow, arrival_of: Callable[[str], float], due_tim
     """
     task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _ = row
     try:
-        model, urgency, device, whose, *flags = records.kind_of(options, priority, requested_device, owner)
+        model, urgency, device, whose, *flags = mapping.read_kind(options, priority, requested_device, owner)
         seconds = 0.0 if audio_seconds is None else audio_seconds
         if not (isinstance(seconds, (float, int)) and isinstance(seq, int)):
             raise TypeError("audio_seconds or seq is not a number")
@@ -102,7 +102,7 @@ def waiting_task_of(row: WaitingRow, arrival_of: Callable[[str], float], due_tim
         left = seconds * (1 - progress)
         due = due_times.due(model, left, arrived)
         return WaitingTask(task_id, seq, model, urgency, seconds, left, arrived, due, device, whose, *flags)
-    except records.UNREADABLE as error:
+    except mapping.UNREADABLE as error:
         raise BadRecordError() from error
 
 
