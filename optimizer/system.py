@@ -47,7 +47,8 @@ from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.task_recorder import TaskRecorder
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
-from optimizer.storage.task_files import TaskFiles, Upload
+from optimizer.storage.task_files import TaskFiles
+from optimizer.storage.upload_file import Upload
 from optimizer.tasks.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent

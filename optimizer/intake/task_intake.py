@@ -25,7 +25,8 @@ from errors import (
 from optimizer.common.clock import Clock
 from optimizer.intake.decode_pool import DecodePool
 from optimizer.queue.queue_manager import IntelligentQueueManager
-from optimizer.storage.task_files import TaskFiles, Upload
+from optimizer.storage.task_files import TaskFiles
+from optimizer.storage.upload_file import Upload
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions
 from whisper_core.audio.decode import DecodedAudio
 

@@ -385,7 +385,7 @@ def test_a_task_deleted_while_its_result_is_written_leaves_the_worker_alone(
 
 def test_a_stop_ends_both_decodes_that_began_at_once(tmp_path: Path) -> None:
     files = TaskFiles(tmp_path)
-    files.prepare()
+    files.make_folders()
     both_look = threading.Barrier(2)
     made: list[HeldDecoder] = []
 
