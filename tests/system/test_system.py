@@ -394,13 +394,13 @@ def test_a_stop_ends_both_decodes_that_began_at_once(tmp_path: Path) -> None:
         made.append(HeldDecoder())
         return made[-1]
 
-    ingest = DecodePool(make_decoder, files)  # type: ignore[arg-type]
+    decode_pool = DecodePool(make_decoder, files)  # type: ignore[arg-type]
     for name in ("a", "b"):
         files.media_path(name).write_bytes(b"sound")
-    futures = [ingest.submit(name) for name in ("a", "b")]
+    futures = [decode_pool.start_decode(name) for name in ("a", "b")]
     try:
         assert all(decoder.has_begun.acquire(timeout=10) for decoder in made[:1] for _ in futures)
-        ingest.stop()
+        decode_pool.stop()
     finally:
         for decoder in made:
             decoder.stop()
