@@ -28,9 +28,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from errors import DataFolderInUseError, DiskFullError, FileMissingError, StartError
-from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER, sync_folder, write_durably
+from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER, write_durably
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.upload_file import Upload
+from whisper_core.common.durable_files import sync_folder
 from whisper_core.text.transcript import Transcript
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import DiskFullError, FileTooLargeError
-from optimizer.common.atomic_files import create_private, disk_errors, publish, write_all
+from optimizer.common.atomic_files import create_private, publish, write_all
 from optimizer.common.failpoints import failpoint
+from whisper_core.common.durable_files import disk_errors
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
