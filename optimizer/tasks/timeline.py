@@ -1,7 +1,7 @@
-"""A task's own timeline: what happened to it, when, and how that reads.
+"""A task's timeline: what happened to it, when, and the sentence for it.
 
-Events are written in the transaction that makes them happen; what a task went through before timelines were kept is
-told from its row.
+An event is written in the transaction of the change it is about. A task that is older than timelines gets one from its
+row.
 """
 
 from __future__ import annotations
@@ -27,30 +27,29 @@ FAILED = "failed"
 CANCELLED = "cancelled"
 RESTARTED = "restarted"
 
-GIVEN_BACK = "given_back"  # the code of an interrupt that was nobody's fault: a stop, or room for something else
+GIVEN_BACK = "given_back"  # the code of an interrupt without an error, such as a stop of the server
 
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """data: the event's figures by name, as docs/api.md lists them by code."""
-
     at: datetime
     code: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)  # the event's figures by name; docs/api.md lists them by code
 
     @property
     def text(self) -> str:
         """One English sentence."""
-        words = _WORDS.get(self.code)
+        fallback = self.code.replace("_", " ").capitalize() + "."
+        make = _SENTENCES.get(self.code)
         try:
-            return self.code.replace("_", " ").capitalize() + "." if words is None else words(self.data)
-        except (KeyError, TypeError, ValueError):  # written by another version of the server
-            return self.code.replace("_", " ").capitalize() + "."
+            return fallback if make is None else make(self.data)
+        except (KeyError, TypeError, ValueError):  # another version of the server wrote it
+            return fallback
 
 
 def timeline_of(task: Task, events: Sequence[TaskEvent]) -> list[TaskEvent]:
-    """Oldest first; of a task that is older than its timeline, what its row still tells."""
-    return list(events) if events else list(_told_by_row(task))
+    """Oldest first. A task without events gets those that its row tells of."""
+    return list(events) if events else list(_events_from_row(task))
 
 
 def started_data(task: Task, details: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -82,7 +81,7 @@ def error_data(error: ErrorInfo) -> dict[str, Any]:
 
 
 def requeued_entry(after: Task, error: ErrorInfo | None, gave_way_to: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Code and figures for an attempt that ended through no fault of the task's. after: the task as it left it."""
+    """Code and figures for an attempt that ended through no fault of the task's. after: the requeued task."""
     if after.status is TaskStatus.FAILED and after.error is not None:
         return FAILED, error_data(after.error)
     if gave_way_to is not None:
@@ -90,7 +89,7 @@ def requeued_entry(after: Task, error: ErrorInfo | None, gave_way_to: str | None
     return INTERRUPTED, {"code": GIVEN_BACK if error is None else error.code}
 
 
-def _told_by_row(task: Task) -> Iterator[TaskEvent]:
+def _events_from_row(task: Task) -> Iterator[TaskEvent]:
     yield TaskEvent(task.created_at, UPLOADED, {"size_bytes": task.size_bytes})
     if task.started_at is not None:
         yield TaskEvent(task.started_at, STARTED, started_data(task.with_(progress=0.0), {}, task.started_at))
@@ -105,9 +104,9 @@ def _told_by_row(task: Task) -> Iterator[TaskEvent]:
             yield TaskEvent(task.finished_at, CANCELLED)
 
 
-# --- words -------------------------------------------------------------------------------------------------------
+# The sentence for each code
 
-_WHY = {
+_REASONS = {
     "shortest": "it had the least work left",
     "starving": "it had waited longest",
     "together": "its model had the round",
@@ -140,7 +139,7 @@ def _started(data: Mapping[str, Any]) -> str:
     if "waited_seconds" in data:
         begun += f", after {duration(data['waited_seconds'])} of waiting"
     reason = data.get("reason")
-    return f"{begun}: {_WHY.get(reason, reason)}." if reason else f"{begun}."
+    return f"{begun}: {_REASONS.get(reason, reason)}." if reason else f"{begun}."
 
 
 def _gave_way(data: Mapping[str, Any]) -> str:
@@ -177,7 +176,7 @@ def _failed(data: Mapping[str, Any]) -> str:
     return f"Failed: {_sentence(data['message'])}"
 
 
-_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+_SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     UPLOADED: _uploaded,
     DECODED: _decoded,
     STARTED: _started,

@@ -38,7 +38,7 @@ def disarmed() -> Iterator[None]:
 
 
 def serve_one_task(data_dir: Path, answered: list[str]) -> None:
-    """Uploads a task and completes it after one window; uploads another and deletes it. answered: what a client heard."""
+    """Completes a task after one window and deletes another. answered: what the clients were told."""
     files = TaskFiles(data_dir)
     files.acquire_lock()
     try:
