@@ -86,4 +86,4 @@ def _replace(queue: QueueIndex, gone: WaitingTask, new: WaitingTask, now: float)
             max_attempts=4, audio_seconds=each.audio_seconds, owner=each.owner,
         )  # fmt: skip
         with queue.changing(task.id):
-            queue.follow(task, before=before, now=now, arrived=now, due=None)
+            queue.follow(task, before=before, now=now, arrived=now, delay_end=None)

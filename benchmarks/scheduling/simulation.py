@@ -168,7 +168,7 @@ class Simulation:
         self._waiting += (task.status is TaskStatus.PENDING) - (before is TaskStatus.PENDING)
         arrived = self._outcomes[task.id].arrived
         with self._queue.changing(task.id):
-            self._queue.follow(task, before=before, now=self._now, arrived=arrived, due=None)
+            self._queue.follow(task, before=before, now=self._now, arrived=arrived, delay_end=None)
 
     def _collect(self, device: _Device) -> None:
         """Tasks that have ended or stepped aside."""

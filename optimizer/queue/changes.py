@@ -88,7 +88,7 @@ class EndDelay:
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         if task.status is not TaskStatus.RETRYING:
             return None
-        return rows.save(task, transitions.due(task))
+        return rows.save(task, transitions.delay_ended(task))
 
 
 # A running attempt. All but Claim are made only while the caller's lease token holds the task.

@@ -26,15 +26,56 @@ class LoadedTasks:
 
     ready: list[WaitingTask] = field(default_factory=list)
     held: list[WaitingTask] = field(default_factory=list)  # retrying or not prepared
-    due: dict[str, float] = field(default_factory=dict)  # when each retrying task may run again, by id
+    delay_ends: dict[str, float] = field(default_factory=dict)  # when each retrying task may run again, by id
     unprepared: list[str] = field(default_factory=list)  # ids
 
-    def add(self, entry: WaitingTask, *, is_prepared: bool, due: float | None) -> None:
-        (self.ready if is_prepared and due is None else self.held).append(entry)
-        if due is not None:
-            self.due[entry.id] = due
+    def add(self, entry: WaitingTask, *, is_prepared: bool, delay_end: float | None) -> None:
+        (self.ready if is_prepared and delay_end is None else self.held).append(entry)
+        if delay_end is not None:
+            self.delay_ends[entry.id] = delay_end
         if not is_prepared:
             self.unprepared.append(entry.id)
+
+
+class StatusCounts:
+    """How many tasks are in each state, and how many times tasks have entered it. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.current: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
+        self.entered: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
+
+    def move(self, before: TaskStatus | None, after: TaskStatus | None) -> None:
+        """before: None for a new task. after: None for a deleted one."""
+        if before is not None:
+            self.current[before] -= 1
+        if after is not None:
+            self.current[after] += 1
+            if after is not before:
+                self.entered[after] += 1
+
+
+class OngoingChanges:
+    """Which tasks are being changed, and the latest version seen of each. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._threads: dict[str, int] = {}  # how many are changing each task, by id
+        self._versions: dict[str, int] = {}
+
+    def begin(self, task_id: str) -> None:
+        self._threads[task_id] = self._threads.get(task_id, 0) + 1
+
+    def end(self, task_id: str) -> None:
+        self._threads[task_id] -= 1
+        if not self._threads[task_id]:
+            del self._threads[task_id]
+            self._versions.pop(task_id, None)
+
+    def advance(self, task_id: str, version: int) -> bool:
+        """False when a later version was seen before this one."""
+        if version <= self._versions.get(task_id, 0):
+            return False
+        self._versions[task_id] = version
+        return True
 
 
 class QueueIndex:
@@ -46,34 +87,29 @@ class QueueIndex:
         self._shares = OwnerShares()
         self._ready = WaitingIndex()  # tasks that may run now
         self._held = WaitingIndex()  # tasks that may not run yet: retrying or not prepared
-        self._due: dict[str, float] = {}  # when each retrying task may run again, by id
+        self._delay_ends: dict[str, float] = {}  # when each retrying task may run again, by id
         self._unprepared: set[str] = set()
-        self._counts: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
-        self._entered: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
         self._reserved_places = 0  # for tasks that are being stored
-        self._changing: dict[str, int] = {}  # how many threads are changing each task, by id
-        self._versions: dict[str, int] = {}  # the latest version seen of each task in _changing
+        self._counts = StatusCounts()
+        self._changes = OngoingChanges()
 
     def load(self, waiting: LoadedTasks, counts: Mapping[TaskStatus, int]) -> None:
         """Replaces whatever was here before."""
         with self._lock:
             self._ready, self._held = WaitingIndex.of(waiting.ready), WaitingIndex.of(waiting.held)
-            self._due, self._unprepared = dict(waiting.due), set(waiting.unprepared)
-            self._counts = dict(counts)
+            self._delay_ends, self._unprepared = dict(waiting.delay_ends), set(waiting.unprepared)
+            self._counts.current = dict(counts)
 
     @contextmanager
     def changing(self, task_id: str) -> Iterator[None]:
         """Surrounds every change of a task's row, from before its transaction until `follow` or `remove`."""
         with self._lock:
-            self._changing[task_id] = self._changing.get(task_id, 0) + 1
+            self._changes.begin(task_id)
         try:
             yield
         finally:
             with self._lock:
-                self._changing[task_id] -= 1
-                if not self._changing[task_id]:
-                    del self._changing[task_id]
-                    self._versions.pop(task_id, None)
+                self._changes.end(task_id)
 
     @contextmanager
     def reserved_place(self, limit: int) -> Iterator[None]:
@@ -88,22 +124,24 @@ class QueueIndex:
             with self._lock:
                 self._reserved_places -= 1
 
-    def follow(self, task: Task, *, before: TaskStatus | None, now: float, arrived: float, due: float | None) -> None:
+    def follow(
+        self, task: Task, *, before: TaskStatus | None, now: float, arrived: float, delay_end: float | None
+    ) -> None:
         """Takes over a committed change.
 
-        before: the task's state before it; None for a new task. arrived: when the task was submitted. due: when a
+        before: the task's state before it; None for a new task. arrived: when the task was submitted. delay_end: when a
         retrying task may run again, else None.
         """
         with self._lock:
-            self._count(before, task.status)
+            self._counts.move(before, task.status)
             self._charge(task, before, now)
-            if not self._is_latest(task.id, task.version):
+            if not self._changes.advance(task.id, task.version):
                 return
             if task.status.is_waiting:
                 known = self._entry(task.id)
                 is_requeued = before is TaskStatus.PROCESSING and task.status is TaskStatus.PENDING
                 since = known.waiting_since if known else arrived if is_requeued else now
-                self._put(self._entry_of(task, since), is_prepared=task.is_prepared, due=due)
+                self._put(self._entry_of(task, since), is_prepared=task.is_prepared, delay_end=delay_end)
             else:
                 self._drop(task.id)
 
@@ -113,8 +151,8 @@ class QueueIndex:
         before: None when the row had an unknown state; then the task was counted as what this index has it for.
         """
         with self._lock:
-            self._count(before or self._indexed_state(task_id), after)
-            self._versions[task_id] = _GONE
+            self._counts.move(before or self._indexed_state(task_id), after)
+            self._changes.advance(task_id, _GONE)
             self._drop(task_id)
 
     def ready(self, now: float) -> WaitingView:
@@ -136,24 +174,24 @@ class QueueIndex:
             views = (self._ready.view(penalties), self._held.view(penalties))
             return 1 + sum(view.count_ahead_of(entry, penalties.get(entry.owner, 0.0)) for view in views)
 
-    def due_ids(self, now: float) -> list[str]:
-        """Retrying tasks whose delay is over, the longest due first."""
+    def ids_with_delay_over(self, now: float) -> list[str]:
+        """Retrying tasks that may run again, the first to become so first."""
         with self._lock:
-            found = [(due, task_id) for task_id, due in self._due.items() if due <= now]
+            found = [(delay_end, task_id) for task_id, delay_end in self._delay_ends.items() if delay_end <= now]
         return [task_id for _, task_id in sorted(found)]
 
-    def next_due(self) -> float | None:
+    def next_delay_end(self) -> float | None:
         with self._lock:
-            return min(self._due.values(), default=None)
+            return min(self._delay_ends.values(), default=None)
 
     def counts(self) -> dict[TaskStatus, int]:
         with self._lock:
-            return dict(self._counts)
+            return dict(self._counts.current)
 
     def entered(self) -> dict[TaskStatus, int]:
         """How many times tasks have entered each state since the start."""
         with self._lock:
-            return dict(self._entered)
+            return dict(self._counts.entered)
 
     def _charge(self, task: Task, before: TaskStatus | None, now: float) -> None:
         """Charges work that begins to its owner, and refunds what is left of it when the attempt ends early."""
@@ -163,41 +201,27 @@ class QueueIndex:
             work_s = self._due_times.work_seconds(task.options.model, task.audio_left_seconds)
             self._shares.charge(task.owner, work_s if is_beginning else -work_s, now)
 
-    def _is_latest(self, task_id: str, version: int) -> bool:
-        if version <= self._versions.get(task_id, 0):
-            return False
-        self._versions[task_id] = version
-        return True
-
-    def _count(self, before: TaskStatus | None, after: TaskStatus | None) -> None:
-        if before is not None:
-            self._counts[before] -= 1
-        if after is not None:
-            self._counts[after] += 1
-            if after is not before:
-                self._entered[after] += 1
-
     def _indexed_state(self, task_id: str) -> TaskStatus:
-        if task_id in self._due:
+        if task_id in self._delay_ends:
             return TaskStatus.RETRYING
         return TaskStatus.FAILED if self._entry(task_id) is None else TaskStatus.PENDING
 
     def _entry(self, task_id: str) -> WaitingTask | None:
         return self._ready.get(task_id) or self._held.get(task_id)
 
-    def _put(self, entry: WaitingTask, *, is_prepared: bool, due: float | None) -> None:
+    def _put(self, entry: WaitingTask, *, is_prepared: bool, delay_end: float | None) -> None:
         self._drop(entry.id)
-        is_ready = is_prepared and due is None
+        is_ready = is_prepared and delay_end is None
         (self._ready if is_ready else self._held).add(entry)
-        if due is not None:
-            self._due[entry.id] = due
+        if delay_end is not None:
+            self._delay_ends[entry.id] = delay_end
         if not is_prepared:
             self._unprepared.add(entry.id)
 
     def _drop(self, task_id: str) -> None:
         self._ready.discard(task_id)
         self._held.discard(task_id)
-        self._due.pop(task_id, None)
+        self._delay_ends.pop(task_id, None)
         self._unprepared.discard(task_id)
 
     def _entry_of(self, task: Task, waiting_since: float) -> WaitingTask:

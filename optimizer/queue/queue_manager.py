@@ -120,14 +120,14 @@ class IntelligentQueueManager:
 
     def promote_due(self) -> int:
         """Makes retrying tasks whose delay is over pending again; returns how many."""
-        due = self._index.due_ids(self._clock.monotonic())
-        promoted = [self._transactions.try_change(task_id, changes.EndDelay()) for task_id in due]
+        task_ids = self._index.ids_with_delay_over(self._clock.monotonic())
+        promoted = [self._transactions.try_change(task_id, changes.EndDelay()) for task_id in task_ids]
         return sum(task is not None for task in promoted)
 
     def next_due_in(self) -> float | None:
         """Seconds until `promote_due` has something to do; None when no task is retrying."""
-        due = self._index.next_due()
-        return None if due is None else max(0.0, due - self._clock.monotonic())
+        delay_end = self._index.next_delay_end()
+        return None if delay_end is None else max(0.0, delay_end - self._clock.monotonic())
 
     # A running attempt
 

@@ -77,7 +77,7 @@ def load_waiting(
                 is_retrying = row.status == _RETRYING
                 delay_end = monotonic_times.delay_end(clock, mapping.not_before_of(row)) if is_retrying else None
                 entry = waiting_task_of(row, arrival_of, due_times)
-                waiting.add(entry, is_prepared=row.audio_seconds is not None, due=delay_end)
+                waiting.add(entry, is_prepared=row.audio_seconds is not None, delay_end=delay_end)
             except BadRecordError:
                 unreadable.append(row.id)
         index.load(waiting, rows.counts())

@@ -118,7 +118,7 @@ class TaskTransactions:
             before=before,
             now=self._clock.monotonic(),
             arrived=monotonic_times.arrival(self._clock, task.created_at),
-            due=monotonic_times.delay_end(self._clock, task.not_before) if is_retrying else None,
+            delay_end=monotonic_times.delay_end(self._clock, task.not_before) if is_retrying else None,
         )
 
     def _announce(self, task: Task) -> None:

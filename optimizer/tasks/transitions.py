@@ -68,7 +68,7 @@ def sent_to_the_back(task: Task, error: ErrorInfo, *, seq: int, delay_s: float, 
     return retrying.with_(not_before=now + timedelta(seconds=delay_s))
 
 
-def due(task: Task) -> Task:
+def delay_ended(task: Task) -> Task:
     return task.with_(status=TaskStatus.PENDING, not_before=None)
 
 

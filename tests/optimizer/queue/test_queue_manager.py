@@ -581,10 +581,10 @@ def test_memory_keeps_the_later_of_two_changes_that_come_in_the_wrong_order(queu
     memory = QueueIndex()
 
     with memory.changing("a"):
-        memory.follow(pending, before=None, now=0.0, arrived=0.0, due=None)
+        memory.follow(pending, before=None, now=0.0, arrived=0.0, delay_end=None)
         with memory.changing("a"):
-            memory.follow(retried, before=TaskStatus.CANCELLED, now=0.0, arrived=0.0, due=None)
-            memory.follow(cancelled, before=TaskStatus.PENDING, now=0.0, arrived=0.0, due=None)
+            memory.follow(retried, before=TaskStatus.CANCELLED, now=0.0, arrived=0.0, delay_end=None)
+            memory.follow(cancelled, before=TaskStatus.PENDING, now=0.0, arrived=0.0, delay_end=None)
 
     assert memory.position("a", now=0.0) == 1
     assert memory.counts()[TaskStatus.PENDING] == 1
