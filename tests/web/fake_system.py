@@ -169,6 +169,7 @@ class FakeSystem:
                     "loaded_on": [],
                     "memory_bytes": 2 * model.size_bytes,
                     "fetch": None,
+                    "problem": None,
                 }
                 for model in MODELS.values()
             ],
@@ -182,17 +183,24 @@ class FakeSystem:
         return {
             "version": __version__,
             "path": "optimized",
+            "path_reason": None,
             "devices": [
                 {
                     "name": "cpu",
+                    "kind": "cpu",
                     "title": "a processor",
                     "state": "ready",
-                    "resident_models": [],
-                    "running": [],
-                    "models": [],
-                    "tasks": [],
+                    "total": 1_000_000_000,
+                    "reserved": 0,
+                    "used": 0,
+                    "free": 1_000_000_000,
                     "headroom": 0,
                     "others": 0,
+                    "resident_models": [],
+                    "running": [],
+                    "slots": 16,
+                    "models": [],
+                    "tasks": [],
                 }
             ],
             "occupancy": 0.0,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from optimizer.monitoring.event_log import EventKind
 from optimizer.tasks.task import TaskStatus
+from optimizer.tasks.wait_reasons import WaitCode
 from whisper_core.text.options import Mode
 
 Status = Literal["pending", "processing", "completed", "failed", "retrying", "cancelled"]
@@ -96,7 +97,7 @@ class Memory(BaseModel):
 
 
 class Waiting(BaseModel):
-    code: str
+    code: WaitCode
     data: dict[str, float | int | str]
 
 
@@ -151,19 +152,56 @@ class TaskListAnswer(BaseModel):
     counts: dict[str, int]
 
 
-class ModelBody(BaseModel):
-    model_config = ConfigDict(extra="allow")
+class WordBody(BaseModel):
+    """Seconds from the start of the recording."""
 
+    word: str
+    start: float
+    end: float
+    probability: float | None
+
+
+class SegmentBody(BaseModel):
+    """openai-whisper's segment. A number that is not finite is null."""
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int]
+    temperature: float
+    avg_logprob: float | None
+    compression_ratio: float | None
+    no_speech_prob: float | None
+    words: list[WordBody] = Field(default_factory=list, description="only with word_timestamps")
+
+
+class TranscriptBody(BaseModel):
+    text: str
+    language: str
+    segments: list[SegmentBody]
+    partial: bool = Field(False, description="true, and only there, while more is to come")
+    mode: Mode = Field("exact", description="only there when it is not exact")
+
+
+class FetchProgress(BaseModel):
+    done_bytes: int
+    total_bytes: int
+
+
+class ModelBody(BaseModel):
     name: str
     size_bytes: int
     is_multilingual: bool
     is_available: bool
     loaded_on: list[str]
+    memory_bytes: int
+    fetch: FetchProgress | None
+    problem: str | None
 
 
 class ModelsAnswer(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
     models: list[ModelBody]
     default: str
     default_language: str
@@ -183,16 +221,6 @@ class TimelineAnswer(BaseModel):
 
 class FetchAnswer(BaseModel):
     model: str
-
-
-class SystemAnswer(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-    version: str
-    path: Literal["optimized", "plain"]
-    devices: list[dict[str, Any]]
-    counts: dict[str, int]
-    limits: dict[str, Any]
 
 
 class HistoryQuery(Request):
