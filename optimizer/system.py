@@ -38,7 +38,7 @@ from optimizer.monitoring.samples import SampleStore
 from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.backoff import RetryDelay
-from optimizer.queue.due_times import FIRST_COME, DueTimes
+from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.decision_log import DecisionLog
 from optimizer.scheduling.device_log import DeviceLog
@@ -47,7 +47,8 @@ from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.task_recorder import TaskRecorder
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
-from optimizer.storage.task_files import TaskFiles, Upload
+from optimizer.storage.task_files import TaskFiles
+from optimizer.storage.upload_file import Upload
 from optimizer.tasks.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent

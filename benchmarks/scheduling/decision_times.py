@@ -14,8 +14,8 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.planning.device_plan import DeviceView, ModelView
 from optimizer.planning.plan import PlanLimits
 from optimizer.planning.planner import plan
-from optimizer.queue.due_times import DueTimes
 from optimizer.queue.index import LoadedTasks, QueueIndex
+from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 

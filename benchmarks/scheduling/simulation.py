@@ -23,8 +23,8 @@ from optimizer.planning.device_plan import DeviceView, ModelView, RunningView
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
-from optimizer.queue.due_times import FIRST_COME, DueTimes
 from optimizer.queue.index import QueueIndex
+from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 
 KIND = "cpu"  # memory of the simulated devices is that of fp32

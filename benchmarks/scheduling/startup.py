@@ -15,7 +15,7 @@ import requests
 from sqlalchemy import insert, update
 
 from benchmarks.child_process import ROOT, STOP_LIMIT_S
-from optimizer.storage import mapping as records
+from optimizer.storage import mapping
 from optimizer.storage.schema import arrivals, task_texts, tasks
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import NewTask, Priority, TaskOptions
@@ -92,7 +92,7 @@ def _row(seq: int, now: datetime) -> dict[str, object]:
         priority=list(Priority)[seq % 3], requested_device="cuda:9", size_bytes=1_000_000,
         sha256="0" * 64, max_attempts=4, audio_seconds=float(10 + seq % 997), owner=f"owner{seq % 20}",
     )  # fmt: skip
-    return records.row_of(records.new_task(new, seq, now))
+    return mapping.task_to_row(mapping.new_task(new, seq, now))
 
 
 def free_port() -> int:

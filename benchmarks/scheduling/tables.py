@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.document import table
 from benchmarks.scheduling.scenarios import PLAIN
 from optimizer.planning.plan import PlanLimits
-from optimizer.queue.due_times import MAX_PATIENCE_S
+from optimizer.queue.ordering import MAX_PATIENCE_S
 
 Found = Mapping[str, Any]
 BOUND_S = MAX_PATIENCE_S + PlanLimits().overtake_limit_s

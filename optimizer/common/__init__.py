@@ -1,1 +1,1 @@
-"""What every part of the scheduler uses: time as an argument, writing files whole, faults on purpose."""
+"""What every part of the optimizer uses: time as an argument, files that are complete or absent, faults on purpose."""

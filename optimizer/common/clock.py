@@ -1,4 +1,4 @@
-"""Time as an argument: whoever decides by time is handed a Clock, so tests move it by hand."""
+"""Time as an argument: code that depends on the time takes a Clock, so that tests can move it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Protocol
 
 class Clock(Protocol):
     def now(self) -> datetime:
-        """Wall time in UTC: for people, and for what must mean something after a restart."""
+        """Wall time in UTC: for people, and for moments that must outlast a restart."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow: for every length of time inside one run."""
+        """Seconds that only grow: for every duration within one run."""
 
 
 class SystemClock:

@@ -1,7 +1,7 @@
-"""Places where a test may make the server stop, fail or wait, to prove that what comes after repairs it.
+"""Places where a test can make the server stop, fail or wait, to prove that it recovers from that.
 
-`failpoint("name")` stands before or after every step that must survive a crash. Nothing is armed in production: then a
-call costs one look at an empty dictionary. Only tests' launchers call `arm`.
+`failpoint("name")` stands before or after every step that must survive a crash. Only tests call `arm`; in production a
+call costs one look at an empty dictionary.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _armed: dict[str, Action] = {}
 
 
 def failpoint(name: str) -> None:
-    """Does what a test armed `name` with; nothing otherwise. Any thread."""
+    """Runs the action that a test armed `name` with, if any. Any thread."""
     if _armed:
         _armed.get(name, _nothing)()
 
 
 def arm(actions: Mapping[str, Action]) -> None:
-    """From now on, run these actions at these failpoints. Raises ValueError for a name that is not in FAILPOINTS."""
+    """From now on, these actions run at these failpoints. Raises ValueError for a name that is not in FAILPOINTS."""
     unknown = sorted(set(actions) - set(FAILPOINTS))
     if unknown:
         raise ValueError(f"no such failpoints: {', '.join(unknown)}")
@@ -60,14 +60,14 @@ def disarm() -> None:
 
 
 def kill_process() -> None:
-    """An action: the process ends here, as by a power cut, with nothing cleaned up."""
+    """An action: the process ends here as in a power cut, without cleaning up."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 class NthHit:
-    """An action that counts calls, over all the failpoints that share it, and acts at the nth (from 1) only.
+    """An action that counts its calls, at whichever failpoints, and acts only at the nth (from 1).
 
-    Armed everywhere with n = 1, 2, 3 … until a scenario ends without `fired`, it fails a scenario at each of its steps.
+    Armed everywhere with n = 1, 2, 3 … until a run ends without `fired`, it interrupts a scenario at each of its steps.
     """
 
     def __init__(self, n: int, action: Action) -> None:

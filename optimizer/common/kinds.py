@@ -1,4 +1,4 @@
-"""Kinds of devices, and the two names of devices that mean the same everywhere."""
+"""The kinds of devices, and the two device names that mean the same on every machine."""
 
 from __future__ import annotations
 

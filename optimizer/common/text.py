@@ -1,4 +1,4 @@
-"""Figures as people and programs read them."""
+"""Durations, sizes and times as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def duration(seconds: float) -> str:
-    """As people say it: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
+    """For people: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 59.5:
@@ -19,7 +19,7 @@ def duration(seconds: float) -> str:
 
 
 def in_gigabytes(nbytes: int) -> str:
-    """At least 0.1, so that a shortage never reads as none."""
+    """At least 0.1 GB, so that a shortage never reads as none."""
     return f"{max(0.1, nbytes / 1e9):.1f} GB"
 
 

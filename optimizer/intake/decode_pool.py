@@ -1,6 +1,6 @@
-"""Preparing uploads: ffmpeg turns each into 16 kHz samples, off the request's thread and before any device is asked.
+"""ffmpeg turns uploads into 16 kHz samples, off the request's thread and before any device is involved.
 
-That gives the true length, proves that there is sound, and is what a device's worker maps into memory later.
+That gives the true length, proves that there is sound, and makes the file that a device's worker maps into memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DECODE_THREADS = 2
 
 
 class DecodePool:
-    """Two threads that decode. start and stop once; submit from any thread in between."""
+    """Two threads that decode. Any thread may use it, until `stop`."""
 
     def __init__(self, make_decoder: Callable[[], AudioDecoder], files: TaskFiles) -> None:
         self._make_decoder = make_decoder
@@ -28,17 +28,17 @@ class DecodePool:
         self._decoder: AudioDecoder | None = None
         self._is_stopped = False
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="ingest")
+        self._pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
 
-    def submit(self, task_id: str) -> Future[DecodedAudio]:
-        """Decode the task's uploaded file into its samples.
+    def start_decode(self, task_id: str) -> Future[DecodedAudio]:
+        """Decodes the task's upload into its samples file, in the background.
 
-        The future's exception is a TranscriptionServerError, what is wrong with the file or FfmpegMissingError; an
-        OSError when the system refuses something; CancelledError after `stop`. Raises ShuttingDownError after `stop`.
+        The future's exception is a TranscriptionServerError for what is wrong with the file or with ffmpeg, an OSError
+        when the system refuses something, or CancelledError after `stop`. Raises ShuttingDownError after `stop`.
         """
         try:
             return self._pool.submit(self._decode, task_id)
-        except RuntimeError as error:  # the pool's word for it
+        except RuntimeError as error:  # what a pool raises after its shutdown
             raise ShuttingDownError() from error
 
     def problem(self) -> str | None:
@@ -50,7 +50,7 @@ class DecodePool:
         return None
 
     def stop(self) -> None:
-        """End running decodes; they are done again after the next start."""
+        """Ends running decodes; they are repeated after the next start."""
         with self._lock:
             self._is_stopped, decoder = True, self._decoder
         if decoder is not None:
@@ -58,11 +58,12 @@ class DecodePool:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _find_decoder(self) -> AudioDecoder:
-        """Looked for again until found: whoever installs ffmpeg need not restart the server."""
+        """Looks for ffmpeg at every call until it is found, so installing it needs no restart. Raises
+        FfmpegMissingError."""
         if self._decoder is not None:
             return self._decoder
         made = self._make_decoder()
-        with self._lock:  # of two threads that look at once, both must use the one that `stop` knows
+        with self._lock:  # two threads that look at once must both use the decoder that `stop` knows
             self._decoder = self._decoder or made
             if self._is_stopped:
                 self._decoder.stop()

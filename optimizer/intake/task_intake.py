@@ -1,7 +1,7 @@
-"""From an upload to a task: the file is made durable, prepared, and only then answered for.
+"""From an upload to a task: the file is made durable and decoded to samples, then the task is stored and answered for.
 
-Preparing is waited for a moment, so that most bad files are refused in the answer to their own upload and nothing of
-them is kept. A recording that takes longer is accepted first and prepared behind it.
+Decoding is waited for briefly, so that most bad files are refused in the answer to their own upload and nothing of them
+is kept. A recording that takes longer is accepted first and prepared afterwards.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from errors import (
 from optimizer.common.clock import Clock
 from optimizer.intake.decode_pool import DecodePool
 from optimizer.queue.queue_manager import IntelligentQueueManager
-from optimizer.storage.task_files import TaskFiles, Upload
+from optimizer.storage.task_files import TaskFiles
+from optimizer.storage.upload_file import Upload
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions
 from whisper_core.audio.decode import DecodedAudio
 
 log = logging.getLogger(__name__)
 
-PREPARE_WAIT_S = 2.0
+DECODE_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -50,96 +51,98 @@ class TaskIntake:
     """Any thread."""
 
     def __init__(
-        self, queue: IntelligentQueueManager, files: TaskFiles, ingest: DecodePool, clock: Clock, *, max_attempts: int
+        self,
+        queue: IntelligentQueueManager,
+        files: TaskFiles,
+        decode_pool: DecodePool,
+        clock: Clock,
+        *,
+        max_attempts: int,
     ) -> None:
         self._queue = queue
         self._files = files
-        self._decode_pool = ingest
+        self._decode_pool = decode_pool
         self._clock = clock
         self._max_attempts = max_attempts
         self._lock = threading.Lock()
         self._keys_in_flight: set[str] = set()
-        self._preparing: set[str] = set()
+        self._preparing: set[str] = set()  # ids
 
-    def accept(self, upload: Upload, wanted: SubmissionRequest) -> tuple[Task, bool]:
+    def accept(self, upload: Upload, request: SubmissionRequest) -> tuple[Task, bool]:
         """The task of a received upload, and whether an earlier request with the same key had made it already.
 
         Raises what is wrong with the file, QueueFullError, DiskFullError, StoreBusyError, IdempotencyMismatchError or
-        IdempotencyInFlightError; nothing of the upload is kept then.
+        IdempotencyInFlightError; then nothing of the upload is kept.
         """
-        with self._key_in_flight(wanted.idempotency_key):
+        with self._key_in_flight(request.idempotency_key):
             try:
                 if upload.size == 0:
                     raise EmptyFileError()
                 upload.commit()
-                return self._prepare_and_insert(upload, wanted)
+                return self._decode_and_submit(upload, request)
             except BaseException:
                 upload.discard()
                 self._files.delete(upload.task_id)
                 raise
 
     def prepare_waiting(self) -> None:
-        """Prepare whatever still waits for it: after a restart, a retry by hand, or once ffmpeg was found."""
+        """Prepares every task that still needs it: after a restart, a retry by hand, or once ffmpeg was found."""
         for task_id in self._queue.unprepared():
             self.prepare(task_id)
 
     def prepare(self, task_id: str) -> None:
-        """Decode the task's recording in the background, unless that is under way."""
-        with self._lock:
-            if task_id in self._preparing:
-                return
-            self._preparing.add(task_id)
-        self._record_when_prepared(task_id, self._decode_pool.submit(task_id))
+        """Decodes the task's recording in the background, unless that is under way."""
+        if self._begin_preparation(task_id):
+            self._record_when_decoded(task_id, self._decode_pool.start_decode(task_id))
 
-    def _prepare_and_insert(self, upload: Upload, wanted: SubmissionRequest) -> tuple[Task, bool]:
+    def _decode_and_submit(self, upload: Upload, request: SubmissionRequest) -> tuple[Task, bool]:
         task_id = upload.task_id
-        with self._lock:
-            self._preparing.add(task_id)
-        future = self._decode_pool.submit(task_id)
+        self._begin_preparation(task_id)
+        future = self._decode_pool.start_decode(task_id)
         is_accepted = False
         try:
             decoded = _wait_briefly(future)
             task, is_replay = self._queue.submit(
                 NewTask(
                     id=task_id,
-                    filename=wanted.filename,
-                    options=wanted.options,
-                    priority=wanted.priority,
-                    requested_device=wanted.device,
+                    filename=request.filename,
+                    options=request.options,
+                    priority=request.priority,
+                    requested_device=request.device,
                     size_bytes=upload.size,
                     sha256=upload.sha256,
                     max_attempts=self._max_attempts,
                     audio_seconds=decoded.seconds if decoded else None,
-                    idempotency_key=wanted.idempotency_key,
-                    owner=wanted.owner,
+                    idempotency_key=request.idempotency_key,
+                    owner=request.owner,
                 )
             )
             is_accepted = not is_replay
         finally:
             if not is_accepted:
-                # Whatever the decode still writes goes with the rest.
-                future.add_done_callback(lambda _: self._drop(task_id))
+                # Only when the decode has ended, since it may still write samples.
+                future.add_done_callback(lambda _: self._drop_upload(task_id))
         if is_accepted and decoded is None:
-            self._record_when_prepared(task_id, future)
+            self._record_when_decoded(task_id, future)
         else:
-            self._forget(task_id)
+            self._end_preparation(task_id)
         return task, is_replay
 
-    def _drop(self, task_id: str) -> None:
+    def _drop_upload(self, task_id: str) -> None:
         self._files.delete(task_id)
-        self._forget(task_id)
+        self._end_preparation(task_id)
 
-    def _record_when_prepared(self, task_id: str, future: Future[DecodedAudio]) -> None:
-        future.add_done_callback(lambda done: self._prepared(task_id, done))
+    def _record_when_decoded(self, task_id: str, future: Future[DecodedAudio]) -> None:
+        future.add_done_callback(lambda done: self._record_decode(task_id, done))
 
-    def _prepared(self, task_id: str, future: Future[DecodedAudio]) -> None:
-        """Runs on an ingest thread, where an exception would go unseen: so each is turned into the task's own error.
+    def _record_decode(self, task_id: str, future: Future[DecodedAudio]) -> None:
+        """Runs on a decode thread, where nobody would see an exception: each one becomes the task's own error.
 
-        Except those that are not the file's fault: `prepare_waiting` tries again then.
+        Except those that are not the file's fault; after these, `prepare_waiting` tries again.
         """
         try:
-            is_wanted = self._queue.mark_prepared(task_id, future.result().seconds) is not None
-            if not is_wanted and self._queue.get(task_id).status.is_final:
+            is_waiting = self._queue.mark_prepared(task_id, future.result().seconds) is not None
+            if not is_waiting and self._queue.get(task_id).status.is_final:
                 self._files.delete_audio(task_id)  # cancelled meanwhile
         except (FfmpegMissingError, ShuttingDownError, CancelledError):
             log.warning("task=%s event=preparation_postponed", task_id)
@@ -157,14 +160,23 @@ class TaskIntake:
             error_class = TranscriptionServerError
             self._queue.fail_preparation(task_id, ErrorInfo(error_class.code, error_class.default_message))
         finally:
-            self._forget(task_id)
+            self._end_preparation(task_id)
 
-    def _forget(self, task_id: str) -> None:
+    def _begin_preparation(self, task_id: str) -> bool:
+        """False when the task is being prepared already."""
+        with self._lock:
+            if task_id in self._preparing:
+                return False
+            self._preparing.add(task_id)
+            return True
+
+    def _end_preparation(self, task_id: str) -> None:
         with self._lock:
             self._preparing.discard(task_id)
 
     @contextmanager
     def _key_in_flight(self, key: str | None) -> Iterator[None]:
+        """Raises IdempotencyInFlightError while another request with this key is being accepted."""
         if key is None:
             yield
             return
@@ -180,9 +192,9 @@ class TaskIntake:
 
 
 def _wait_briefly(future: Future[DecodedAudio]) -> DecodedAudio | None:
-    """The decoded recording, or None when it takes longer or cannot be told now. Raises what is wrong with the file."""
+    """The decoded recording; None when that takes longer or ffmpeg is missing. Raises what is wrong with the file."""
     try:
-        return future.result(timeout=PREPARE_WAIT_S)
+        return future.result(timeout=DECODE_WAIT_S)
     except (TimeoutError, FfmpegMissingError):
         return None
     except CancelledError:

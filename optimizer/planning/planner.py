@@ -32,7 +32,7 @@ from optimizer.planning.device_plan import (
 from optimizer.planning.explain import Explanation
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.preemption import Preemption, choose_preemption
-from optimizer.queue.due_times import TARGET_SLOWDOWN
+from optimizer.queue.ordering import TARGET_SLOWDOWN
 from optimizer.queue.ready_queue import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, in_order, ranked
 
 STARVING_TURN = 2  # one round in so many belongs to the task that has starved longest

@@ -1,1 +1,1 @@
-"""IntelligentQueueManager: every task's state, and the order of those that wait."""
+"""IntelligentQueueManager: every task's state, and the order of the waiting tasks."""

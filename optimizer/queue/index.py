@@ -1,7 +1,8 @@
-"""What memory knows of the waiting tasks: a small record each, grouped by model. It follows commits, never leads.
+"""The waiting tasks in memory, a small record each, and how many tasks are in each state. It follows commits, and never
+leads.
 
-Two threads may change one task one after the other and come here in the other order; the row's version tells which of
-the two is the later. The lock is a leaf: nothing is waited for while it is held.
+When two threads change one task one after the other, the second may get here first; the row's version tells which
+change is the later one. Nothing is waited for while the lock is held.
 """
 
 from __future__ import annotations
@@ -12,22 +13,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from errors import QueueFullError
-from optimizer.queue.due_times import FIRST_COME, DueTimes
-from optimizer.queue.owner_shares import OwnerShares
+from optimizer.queue.ordering import FIRST_COME, DueTimes, OwnerShares
 from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView
 from optimizer.tasks.task import Task, TaskStatus
 
-_GONE = 2**63  # a version later than every other
+_GONE = 2**63  # later than every version of a row
 
 
 @dataclass
 class LoadedTasks:
-    """The waiting tasks at a start, in any order. due: monotonic seconds, of the retrying among `held`."""
+    """The waiting tasks at a start, in any order."""
 
     ready: list[WaitingTask] = field(default_factory=list)
-    held: list[WaitingTask] = field(default_factory=list)
-    due: dict[str, float] = field(default_factory=dict)
-    unprepared: list[str] = field(default_factory=list)
+    held: list[WaitingTask] = field(default_factory=list)  # retrying or not prepared
+    due: dict[str, float] = field(default_factory=dict)  # when each retrying task may run again, by id
+    unprepared: list[str] = field(default_factory=list)  # ids
 
     def add(self, entry: WaitingTask, *, is_prepared: bool, due: float | None) -> None:
         (self.ready if is_prepared and due is None else self.held).append(entry)
@@ -44,18 +44,18 @@ class QueueIndex:
         self._due_times = due_times
         self._lock = threading.Lock()
         self._shares = OwnerShares()
-        self._ready = WaitingIndex()  # those that may run now
-        self._held = WaitingIndex()  # those that may not yet: retrying or not prepared
-        self._due: dict[str, float] = {}  # retrying tasks, and when each may run again
+        self._ready = WaitingIndex()  # tasks that may run now
+        self._held = WaitingIndex()  # tasks that may not run yet: retrying or not prepared
+        self._due: dict[str, float] = {}  # when each retrying task may run again, by id
         self._unprepared: set[str] = set()
         self._counts: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
         self._entered: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
-        self._places_taken = 0
-        self._changing: dict[str, int] = {}  # how many threads are changing the task
-        self._versions: dict[str, int] = {}  # the latest one seen of each task in _changing
+        self._reserved_places = 0  # for tasks that are being stored
+        self._changing: dict[str, int] = {}  # how many threads are changing each task, by id
+        self._versions: dict[str, int] = {}  # the latest version seen of each task in _changing
 
     def load(self, waiting: LoadedTasks, counts: Mapping[TaskStatus, int]) -> None:
-        """Starts from these, whatever was known before."""
+        """Replaces whatever was here before."""
         with self._lock:
             self._ready, self._held = WaitingIndex.of(waiting.ready), WaitingIndex.of(waiting.held)
             self._due, self._unprepared = dict(waiting.due), set(waiting.unprepared)
@@ -63,7 +63,7 @@ class QueueIndex:
 
     @contextmanager
     def changing(self, task_id: str) -> Iterator[None]:
-        """Around every change of a task's row: from before its transaction until memory has followed."""
+        """Surrounds every change of a task's row, from before its transaction until `follow` or `remove`."""
         with self._lock:
             self._changing[task_id] = self._changing.get(task_id, 0) + 1
         try:
@@ -76,21 +76,24 @@ class QueueIndex:
                     self._versions.pop(task_id, None)
 
     @contextmanager
-    def place(self, limit: int) -> Iterator[None]:
+    def reserved_place(self, limit: int) -> Iterator[None]:
         """Room for one more waiting task, kept while it is being stored. Raises QueueFullError."""
         with self._lock:
-            if len(self._ready) + len(self._held) + self._places_taken >= limit:
+            if len(self._ready) + len(self._held) + self._reserved_places >= limit:
                 raise QueueFullError()
-            self._places_taken += 1
+            self._reserved_places += 1
         try:
             yield
         finally:
             with self._lock:
-                self._places_taken -= 1
+                self._reserved_places -= 1
 
     def follow(self, task: Task, *, before: TaskStatus | None, now: float, arrived: float, due: float | None) -> None:
-        """A committed change. before: the state that it ended; None for a new task. arrived: when the task came. due:
-        when a retrying task may run again."""
+        """Takes over a committed change.
+
+        before: the task's state before it; None for a new task. arrived: when the task was submitted. due: when a
+        retrying task may run again, else None.
+        """
         with self._lock:
             self._count(before, task.status)
             self._charge(task, before, now)
@@ -98,19 +101,19 @@ class QueueIndex:
                 return
             if task.status.is_waiting:
                 known = self._entry(task.id)
-                is_given_back = before is TaskStatus.PROCESSING and task.status is TaskStatus.PENDING
-                since = known.waiting_since if known else arrived if is_given_back else now
+                is_requeued = before is TaskStatus.PROCESSING and task.status is TaskStatus.PENDING
+                since = known.waiting_since if known else arrived if is_requeued else now
                 self._put(self._entry_of(task, since), is_prepared=task.is_prepared, due=due)
             else:
                 self._drop(task.id)
 
-    def forget(self, task_id: str, *, before: TaskStatus | None, after: TaskStatus | None) -> None:
-        """The task was deleted (after: None), or set aside because its row cannot be read.
+    def remove(self, task_id: str, *, before: TaskStatus | None, after: TaskStatus | None) -> None:
+        """The task was deleted (after: None), or quarantined because its row cannot be read.
 
-        before: None when the row has an unknown state; then it was counted as what memory has it for.
+        before: None when the row had an unknown state; then the task was counted as what this index has it for.
         """
         with self._lock:
-            self._count(before or self._remembered_state(task_id), after)
+            self._count(before or self._indexed_state(task_id), after)
             self._versions[task_id] = _GONE
             self._drop(task_id)
 
@@ -119,7 +122,7 @@ class QueueIndex:
             return self._ready.view(self._shares.penalties(self._ready.owners(), now))
 
     def unprepared(self) -> list[str]:
-        """In the order in which they wait."""
+        """Ids, in queue order."""
         with self._lock:
             found = [entry for task_id in self._unprepared if (entry := self._held.get(task_id))]
         return [entry.id for entry in sorted(found, key=lambda entry: (-entry.priority, entry.seq))]
@@ -134,7 +137,7 @@ class QueueIndex:
             return 1 + sum(view.count_ahead_of(entry, penalties.get(entry.owner, 0.0)) for view in views)
 
     def due_ids(self, now: float) -> list[str]:
-        """Retrying tasks whose time has come, the longest due first."""
+        """Retrying tasks whose delay is over, the longest due first."""
         with self._lock:
             found = [(due, task_id) for task_id, due in self._due.items() if due <= now]
         return [task_id for _, task_id in sorted(found)]
@@ -147,18 +150,18 @@ class QueueIndex:
         with self._lock:
             return dict(self._counts)
 
-    def _charge(self, task: Task, before: TaskStatus | None, now: float) -> None:
-        """To the share of its owner goes the work that begins, and back what is left when it ends early."""
-        begins = task.status is TaskStatus.PROCESSING and before is not TaskStatus.PROCESSING
-        is_given_back = before is TaskStatus.PROCESSING and task.status.is_waiting
-        if begins or is_given_back:
-            work_s = self._due_times.work_seconds(task.options.model, task.audio_left_seconds)
-            self._shares.charge(task.owner, work_s if begins else -work_s, now)
-
     def entered(self) -> dict[TaskStatus, int]:
-        """How often tasks came into each state since the start, whatever became of them."""
+        """How many times tasks have entered each state since the start."""
         with self._lock:
             return dict(self._entered)
+
+    def _charge(self, task: Task, before: TaskStatus | None, now: float) -> None:
+        """Charges work that begins to its owner, and refunds what is left of it when the attempt ends early."""
+        is_beginning = task.status is TaskStatus.PROCESSING and before is not TaskStatus.PROCESSING
+        has_ended_early = before is TaskStatus.PROCESSING and task.status.is_waiting
+        if is_beginning or has_ended_early:
+            work_s = self._due_times.work_seconds(task.options.model, task.audio_left_seconds)
+            self._shares.charge(task.owner, work_s if is_beginning else -work_s, now)
 
     def _is_latest(self, task_id: str, version: int) -> bool:
         if version <= self._versions.get(task_id, 0):
@@ -174,7 +177,7 @@ class QueueIndex:
             if after is not before:
                 self._entered[after] += 1
 
-    def _remembered_state(self, task_id: str) -> TaskStatus:
+    def _indexed_state(self, task_id: str) -> TaskStatus:
         if task_id in self._due:
             return TaskStatus.RETRYING
         return TaskStatus.FAILED if self._entry(task_id) is None else TaskStatus.PENDING

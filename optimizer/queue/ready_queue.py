@@ -1,6 +1,6 @@
-"""The tasks that may run now, grouped so that a decision looks at a few groups instead of at every task.
+"""Waiting tasks in order, grouped so that a decision looks at a few groups instead of at every task.
 
-A group is what the policy tells apart by due time only: same model, same priority, same wanted device, same owner.
+Tasks of one group have the same model, priority, requested device and owner, so only due times tell them apart.
 """
 
 from __future__ import annotations
@@ -18,34 +18,28 @@ from optimizer.tasks.task import Priority
 
 
 class WaitingTask(NamedTuple):
-    """A prepared task whose turn may come now. A tuple, because 100,000 of them are made at a start.
-
-    seq: order of arrival, unique. device: the one asked for, or `auto`. waiting_since, due: monotonic seconds; of two
-    tasks of one priority and owner the one that is due first goes first (see `due_times`). audio_left_seconds: what is
-    still to be transcribed of audio_seconds. owner: whose share of the devices it takes. is_chunked: see
-    `TranscribeOptions`.
-    """
+    """What the planner knows of a waiting task. A tuple, because 100,000 of them are made at a start."""
 
     id: str
-    seq: int
+    seq: int  # order of arrival, unique
     model: str
     priority: Priority
     audio_seconds: float
-    audio_left_seconds: float
-    waiting_since: float
-    due: float
-    device: str = AUTO_DEVICE
-    owner: str = ""
+    audio_left_seconds: float  # the part that is still to be transcribed
+    waiting_since: float  # monotonic seconds
+    due: float  # monotonic seconds; see `ordering`
+    device: str = AUTO_DEVICE  # the requested one
+    owner: str = ""  # whose share of the devices it takes
     word_timestamps: bool = False
-    is_chunked: bool = False
+    is_chunked: bool = False  # see TranscribeOptions
 
     @property
     def place(self) -> tuple[float, int]:
-        """Where it stands in its group."""
+        """Its order within its group."""
         return (self.due, self.seq)
 
 
-# `WaitingTask.place`, a group's key and single fields, at the speed of C
+# The place, the group's key and single fields of a WaitingTask, read at the speed of C.
 _place = attrgetter("due", "seq")
 _group = attrgetter("model", "priority", "device", "owner")
 _seq, _due = attrgetter("seq"), attrgetter("due")
@@ -63,15 +57,12 @@ class GroupKey(NamedTuple):
 
 
 class WaitingGroup(NamedTuple):
-    """tasks: those due first come first; never empty. lag: seconds that the owner's tasks are set back by, for what
-    the owner was given of the devices lately."""
-
     key: GroupKey
-    tasks: tuple[WaitingTask, ...]
-    penalty: float = 0.0
+    tasks: tuple[WaitingTask, ...]  # by place; never empty in a view
+    penalty: float = 0.0  # seconds by which the owner's tasks are set back; see `ordering.OwnerShares`
 
     def rank_of(self, task: WaitingTask) -> tuple[int, float, int]:
-        """The order among all groups, as far as it does not depend on a device: smaller goes first."""
+        """The task's order across groups, as far as it does not depend on a device: smaller goes first."""
         return (-self.key.priority, task.due + self.penalty, task.seq)
 
     def count_before(self, rank: tuple[int, float, int]) -> int:
@@ -79,25 +70,25 @@ class WaitingGroup(NamedTuple):
         negative_priority, due, seq = rank
         if -self.key.priority != negative_priority:
             return len(self.tasks) if -self.key.priority < negative_priority else 0
-        # The lag is added to each, not taken off the rank: rounded sums must be equal for equal tasks.
+        # The penalty is added to each task, not taken off the rank: rounded sums must be equal for equal tasks.
         return bisect_left(self.tasks, (due, seq), key=lambda task: (task.due + self.penalty, task.seq))
 
 
 @dataclass(frozen=True)
 class WaitingView:
-    """Every waiting task at one moment; the groups are immutable, so they are read without a lock.
+    """Every waiting task at one moment. The groups are immutable, so they are read without a lock.
 
-    find: the task of an id, or None; count_arrived_before: how many tasks of a priority arrived before a `seq`. Both
-    ask the index as it is now, since a copy of 100,000 ids would cost 50 ms a view.
+    The two functions ask the index as it is now: a copy of 100,000 ids would cost 50 ms for each view.
     """
 
     groups: tuple[WaitingGroup, ...]
-    find: Callable[[str], WaitingTask | None] = field(repr=False, compare=False)
+    find: Callable[[str], WaitingTask | None] = field(repr=False, compare=False)  # by id
+    # How many tasks of a priority arrived before a `seq`.
     count_arrived_before: Callable[[Priority, int], int] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, tasks: Iterable[WaitingTask], penalties: Mapping[str, float] | None = None) -> WaitingView:
-        """Groups tasks that come in any order; reads all of them, so a long queue is better kept in a WaitingIndex."""
+        """Groups tasks given in any order. It reads all of them, so a long queue is better kept in a WaitingIndex."""
         return WaitingIndex.of(tasks).view(penalties)
 
     def __iter__(self) -> Iterator[WaitingTask]:
@@ -117,11 +108,11 @@ class WaitingView:
         return group.tasks[place : place + 1] == (task,)
 
     def in_order(self) -> Iterator[WaitingTask]:
-        """All of them, first the one whose turn comes first, as far as that does not depend on devices and memory."""
+        """All tasks by rank: the order in which they run, as far as devices and memory do not change it."""
         return (task for task, _ in in_order(ranked(self.groups)))
 
     def count_ahead_of(self, task: WaitingTask, penalty: float = 0.0) -> int:
-        """How many come before `task`, which need not be here, in that order. lag: its owner's."""
+        """How many come before `task`, which need not be here, by rank. penalty: its owner's."""
         rank = WaitingGroup(GroupKey.of(task), (), penalty).rank_of(task)
         return sum(group.count_before(rank) for group in self.groups)
 
@@ -140,11 +131,11 @@ def ranked(groups: Iterable[WaitingGroup]) -> list[RankedGroup]:
 
 
 def in_order(groups: Sequence[RankedGroup]) -> Iterator[tuple[WaitingTask, WaitingGroup]]:
-    """The tasks of several groups, which are in order, first the one that comes first; each with its group.
+    """All tasks of several groups by rank, each with its group. groups: by rank of their first tasks, as from `ranked`.
 
-    A group is opened when its first task's turn comes, since often only a few tasks of many groups are asked for.
+    A group is opened when its first task's turn comes, since callers often take only a few tasks of many groups.
     """
-    opened: list[tuple[Rank, int, int]] = []  # the next task of each: its rank, the group's place, its own there
+    opened: list[tuple[Rank, int, int]] = []  # of each open group: its next task's rank, the group's index, the task's
     unopened = 0
     while opened or unopened < len(groups):
         if unopened < len(groups) and (not opened or groups[unopened][0] < opened[0][0]):
@@ -161,7 +152,7 @@ def in_order(groups: Sequence[RankedGroup]) -> Iterator[tuple[WaitingTask, Waiti
 
 
 class WaitingIndex:
-    """The same groups, kept up to date one task at a time. Not thread-safe: its owner locks.
+    """The same groups, kept up to date one task at a time. Not thread-safe: the caller locks.
 
     `view` copies only the groups that changed since the last one (100,000 pointers take about 0.2 ms).
     """
@@ -181,7 +172,7 @@ class WaitingIndex:
         for task in index._by_id.values():
             groups[_group(task)].append(task)
         for (model, priority, device, owner), group in groups.items():
-            # By `place`, but numbers are compared faster than pairs of them, and most groups come in order of arrival.
+            # Sorts by `place`: single numbers are compared faster than pairs, and most groups are in order of arrival.
             group.sort(key=_seq)
             index._arrivals[priority].extend(map(_seq, group))
             group.sort(key=_due)
@@ -209,7 +200,7 @@ class WaitingIndex:
         self._copies.pop(key, None)
 
     def discard(self, task_id: str) -> WaitingTask | None:
-        """Takes the task out and returns it; None when it was not there."""
+        """Removes the task and returns it; None when it was not there."""
         task = self._by_id.pop(task_id, None)
         if task is None:
             return None
@@ -224,18 +215,18 @@ class WaitingIndex:
         return task
 
     def owners(self) -> set[str]:
-        """Of the tasks that wait."""
+        """The owners of these tasks."""
         return {key.owner for key in self._groups}
 
     def view(self, penalties: Mapping[str, float] | None = None) -> WaitingView:
-        """lags: seconds by which each owner's tasks are set back."""
+        """penalties: seconds by which each owner's tasks are set back."""
         for key, tasks in self._groups.items():
             if key not in self._copies:
                 self._copies[key] = tuple(tasks)
-        set_back = penalties or {}
-        groups = tuple(WaitingGroup(key, self._copies[key], set_back.get(key.owner, 0.0)) for key in self._groups)
+        penalties = penalties or {}
+        groups = tuple(WaitingGroup(key, self._copies[key], penalties.get(key.owner, 0.0)) for key in self._groups)
         return WaitingView(groups, self._by_id.get, self._count_arrived_before)
 
     def _count_arrived_before(self, priority: Priority, seq: int) -> int:
-        """Safe from other threads than the one that changes the index: bisecting integers is one step for them."""
+        """Safe to call from any thread without the lock: bisecting a list of integers is one step for other threads."""
         return bisect_left(self._arrivals[priority], seq)

@@ -1,4 +1,4 @@
-"""What the queue does first after a start: put right what a crash or a stop left, then load what waits."""
+"""What the queue does first after a start: repair what a crash or a stop left, then load the waiting tasks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from errors import BadRecordError
 from optimizer.common.clock import Clock
-from optimizer.queue.due_times import DueTimes
+from optimizer.queue import monotonic_times
+from optimizer.queue.changes import Requeue
 from optimizer.queue.index import LoadedTasks, QueueIndex
+from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.queue.transactions import TaskTransactions
-from optimizer.storage import mapping as records
+from optimizer.storage import mapping
 from optimizer.storage.mapping import WaitingRow
-from optimizer.storage.repository import TaskWriter
 from optimizer.storage.store import TaskStore
-from optimizer.tasks import timeline, transitions
-from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
+from optimizer.tasks.task import ErrorInfo, TaskStatus
 
 _RETRYING = TaskStatus.RETRYING.value
 INTERRUPTED = ErrorInfo(
@@ -28,95 +28,89 @@ INTERRUPTED = ErrorInfo(
 
 @dataclass(frozen=True)
 class RecoveryReport:
-    """Ids. interrupted: ran when the last server stopped. poisoned: those of them that are given up for it.
-    bad_records: rows that cannot be read. waiting: how many wait now."""
+    """What was found, as task ids, and how many tasks wait now."""
 
-    interrupted: tuple[str, ...]
-    poisoned: tuple[str, ...]
-    bad_records: tuple[str, ...]
+    interrupted: tuple[str, ...]  # ran when the last server stopped
+    poisoned: tuple[str, ...]  # those of them that were interrupted once too often, and failed
+    bad_records: tuple[str, ...]  # their rows cannot be read
     waiting: int
 
 
-class Recovery:
-    def __init__(
-        self, store: TaskStore, memory: QueueIndex, changes: TaskTransactions, clock: Clock, due_times: DueTimes
-    ) -> None:
-        self._due_times = due_times
-        self._store = store
-        self._memory = memory
-        self._changes = changes
-        self._clock = clock
-
-    def run(self, boot_id: str) -> RecoveryReport:
-        """boot_id: of this start; what another one claimed runs no more."""
-        with self._store.reading() as rows:
-            running = rows.running_ids(not_owned_by=boot_id)
-            unreadable = rows.ids_of_unknown_states()
-        interrupted = [self._changes.try_make(task_id, self._interrupt) for task_id in running]
-        for task_id in unreadable:
-            self._changes.quarantine(task_id)
-        unreadable += [task_id for task_id, task in zip(running, interrupted, strict=True) if task is None]
-        unreadable += self._load_waiting()
-        counts = self._memory.counts()
-        return RecoveryReport(
-            interrupted=tuple(running),
-            poisoned=tuple(task.id for task in interrupted if task is not None and task.status is TaskStatus.FAILED),
-            bad_records=tuple(unreadable),
-            waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
-        )
-
-    def _interrupt(self, rows: TaskWriter, task: Task) -> Task:
-        now = self._clock.now()
-        after = transitions.requeued(task, INTERRUPTED, is_interrupt=True, now=now)
-        rows.add_event(task.id, *timeline.requeued_entry(after, INTERRUPTED), now)
-        return rows.save(task, after)
-
-    def _load_waiting(self) -> list[str]:
-        """Fills memory; returns the ids of those whose rows cannot be read, which are set aside."""
-        unreadable = []
-        waiting = LoadedTasks()
-        since = self._changes.monotonic_of_text()
-        with self._store.reading() as rows, _without_garbage_collection():
-            for row in rows.waiting():
-                try:
-                    due = self._due(row) if row.status == _RETRYING else None
-                    entry = waiting_of(row, since, self._due_times)
-                    waiting.add(entry, is_prepared=row.audio_seconds is not None, due=due)
-                except BadRecordError:
-                    unreadable.append(row.id)
-            self._memory.load(waiting, rows.counts())
-        for task_id in unreadable:
-            self._changes.quarantine(task_id)
-        return unreadable
-
-    def _due(self, row: WaitingRow) -> float:
-        return self._changes.due(records.not_before_of(row))
+def recover(
+    store: TaskStore,
+    index: QueueIndex,
+    transactions: TaskTransactions,
+    *,
+    boot_id: str,
+    clock: Clock,
+    due_times: DueTimes,
+) -> RecoveryReport:
+    """boot_id: of this start; what an earlier one claimed is not running any more."""
+    with store.reading() as rows:
+        interrupted = rows.running_ids(not_owned_by=boot_id)
+        unreadable = rows.ids_of_unknown_states()
+    for task_id in unreadable:
+        transactions.quarantine(task_id)
+    requeue = Requeue(INTERRUPTED, is_interrupt=True)
+    requeued = {task_id: transactions.try_change(task_id, requeue) for task_id in interrupted}
+    unreadable += [task_id for task_id, task in requeued.items() if task is None]
+    unreadable += load_waiting(store, index, transactions, clock, due_times)
+    counts = index.counts()
+    return RecoveryReport(
+        interrupted=tuple(interrupted),
+        poisoned=tuple(task.id for task in requeued.values() if task and task.status is TaskStatus.FAILED),
+        bad_records=tuple(unreadable),
+        waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
+    )
 
 
-def waiting_of(row: WaitingRow, waiting_since: Callable[[str], float], due_times: DueTimes) -> WaitingTask:
-    """What memory keeps of a waiting task, from a part of its row. Raises BadRecordError.
+def load_waiting(
+    store: TaskStore, index: QueueIndex, transactions: TaskTransactions, clock: Clock, due_times: DueTimes
+) -> list[str]:
+    """Fills the index. Returns the ids of tasks whose rows cannot be read; these are quarantined."""
+    unreadable = []
+    waiting = LoadedTasks()
+    arrival_of = monotonic_times.arrival_reader(clock)
+    with store.reading() as rows, _without_garbage_collection():
+        for row in rows.waiting_rows():
+            try:
+                is_retrying = row.status == _RETRYING
+                delay_end = monotonic_times.delay_end(clock, mapping.not_before_of(row)) if is_retrying else None
+                entry = waiting_task_of(row, arrival_of, due_times)
+                waiting.add(entry, is_prepared=row.audio_seconds is not None, due=delay_end)
+            except BadRecordError:
+                unreadable.append(row.id)
+        index.load(waiting, rows.counts())
+    for task_id in unreadable:
+        transactions.quarantine(task_id)
+    return unreadable
 
-    waiting_since: monotonic seconds of a moment as the row has it; raises ValueError or TypeError. Written for speed: a
-    start calls it for every waiting task, so the row is unpacked at once and the task is made without names.
+
+def waiting_task_of(row: WaitingRow, arrival_of: Callable[[str], float], due_times: DueTimes) -> WaitingTask:
+    """What the index keeps of a waiting task. Raises BadRecordError.
+
+    arrival_of: monotonic seconds of a moment in ISO 8601; raises ValueError or TypeError. Written for speed, because a
+    start calls it for every waiting task: the row is unpacked at once, and the task is made without names.
     """
     task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _ = row
     try:
-        model, urgency, device, whose, *how = records.kind_of(options, priority, requested_device, owner)
+        model, urgency, device, whose, *flags = mapping.read_kind(options, priority, requested_device, owner)
         seconds = 0.0 if audio_seconds is None else audio_seconds
         if not (isinstance(seconds, (float, int)) and isinstance(seq, int)):
-            raise TypeError("a number is not one")
-        since = waiting_since(created_at)
+            raise TypeError("audio_seconds or seq is not a number")
+        arrived = arrival_of(created_at)
         left = seconds * (1 - progress)
-        due = due_times.due(model, left, since)
-        return WaitingTask(task_id, seq, model, urgency, seconds, left, since, due, device, whose, *how)
-    except records.UNREADABLE as error:
+        due = due_times.due(model, left, arrived)
+        return WaitingTask(task_id, seq, model, urgency, seconds, left, arrived, due, device, whose, *flags)
+    except mapping.UNREADABLE as error:
         raise BadRecordError() from error
 
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Loading makes a few objects for each of many rows and no garbage; looking for some takes a third of its time. Nor
-    is it looked for among them later: with 100,000 tasks each such look holds the scheduler up for 30 ms."""
+    """Loading makes a few objects for each of many rows and no garbage, so collecting would only take a third more
+    time. Nor are these objects examined later: with 100,000 tasks each collection would delay the scheduler by 30 ms.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -25,7 +25,7 @@ from optimizer.planning.device_plan import Assignment, DeviceView, RunningView
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
-from optimizer.queue.due_times import DueTimes
+from optimizer.queue.ordering import DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingTask, WaitingView
 from optimizer.scheduling.crash_attribution import CrashAttribution

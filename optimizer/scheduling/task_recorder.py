@@ -255,7 +255,7 @@ class TaskRecorder:
 
     def _noted(self, device: str, kind: DeviceKind, report: protocol.TaskNote) -> None:
         task = self._until_recorded(
-            lambda: self._queue.note(report.task_id, report.lease_token, report.code, report.data)
+            lambda: self._queue.add_attempt_event(report.task_id, report.lease_token, report.code, report.data)
         )
         # What a chunked task was promised is of several windows, so it says nothing of one.
         if task is not None and report.code == MEMORY and not task.options.is_chunked:

@@ -1,8 +1,8 @@
 """The connection to the database: how it is set up, how a transaction begins, what its errors mean.
 
-SQLite unless DATABASE_URL says otherwise. WAL lets readers and the one writer work side by side, `synchronous=FULL`
-keeps what was answered through a power cut, and a writer takes its lock when it begins: `busy_timeout` does not wait
-for a read transaction that wants to become a write.
+SQLite unless DATABASE_URL says otherwise. WAL lets readers and the one writer work side by side. With
+`synchronous=FULL` an acknowledged commit survives a power cut. A writer takes its lock when it begins, because
+`busy_timeout` does not apply to a read transaction that becomes a write.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from optimizer.common.failpoints import failpoint
 
 BUSY_TIMEOUT_MS = 5000
 _PRAGMAS = (
-    f"busy_timeout = {BUSY_TIMEOUT_MS}",  # first: the next ones may have to wait
+    f"busy_timeout = {BUSY_TIMEOUT_MS}",  # first, because the next ones may have to wait
     "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
@@ -40,21 +40,21 @@ _BEGIN = "sqlite_begin"
 
 
 class Database:
-    """Transactions on one database. Connects on first use; any thread."""
+    """Transactions on one database, from any thread. Connects on first use."""
 
     def __init__(self, url: URL) -> None:
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        # No limit but the threads: a wait for the pool would only hide the wait for the database's lock.
+        # No limit on connections: a wait for the pool would only hide the wait for the database's lock.
         self._engine = create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=not self.is_sqlite)
         if self.is_sqlite:
             event.listen(self._engine, "connect", _set_up)
             event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-        self._turn = threading.Lock()
+        self._writer_lock = threading.Lock()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One consistent view; commits nothing. Raises StoreBusyError, DatabaseDamagedError."""
+        """One consistent view; nothing is committed. Raises StoreBusyError, DatabaseDamagedError."""
         with _our_errors(), self._engine.connect() as connection:
             yield connection
 
@@ -62,31 +62,31 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """The one write transaction at this moment: all of it is committed, or nothing when the block raises.
 
-        Waits up to 5 s for this process's other writers and as long for another's. Raises StoreBusyError,
-        DiskFullError, DatabaseDamagedError.
+        Waits up to 5 s for other writers of this process, and as long for those of other processes. Raises
+        StoreBusyError, DiskFullError, DatabaseDamagedError.
         """
-        with _our_errors(), self._my_turn(), self._writer.begin() as connection:
+        with _our_errors(), self._only_writer(), self._writer.begin() as connection:
             failpoint("store.begin")
             yield connection
             failpoint("store.before_commit")
         failpoint("store.after_commit")
 
     @contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        """SQLite lets whoever asks at the right moment write next, and the others sleep longer and longer: of many busy
-        threads one can find no moment for 5 s. A lock wakes those that wait for it."""
-        if not self._turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+    def _only_writer(self) -> Iterator[None]:
+        """Among this process's threads. SQLite's own waiting is a series of ever longer sleeps, in which a thread can
+        miss its turn for 5 s while others are busy; a lock wakes the thread that waits for it."""
+        if not self._writer_lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise StoreBusyError()
         try:
             yield
         finally:
-            self._turn.release()
+            self._writer_lock.release()
 
     @contextmanager
     def rebuilding(self) -> Iterator[Connection]:
-        """`writing` for migrations, without foreign keys; they are checked before the commit instead.
+        """`writing` for migrations: foreign keys are off, and checked before the commit instead.
 
-        SQLite changes a table by copying and dropping it, and the drop must not delete what refers to the table.
+        SQLite changes a table by copying and dropping it; dropping it must not delete the rows that refer to it.
         """
         with _our_errors(), self._writer.connect() as connection:
             if self.is_sqlite:
@@ -98,12 +98,12 @@ class Database:
                         raise DatabaseDamagedError("The migration would leave rows without their task.")
                     failpoint("schema.before_commit")
             finally:
-                connection.invalidate()  # the next one gets its foreign keys back
+                connection.invalidate()  # a new connection has foreign keys on again
 
     def truncate_wal(self) -> bool:
-        """Writes the log into the database and empties it, so that deleted rows are in neither. Does not wait.
+        """Writes the log into the database and empties it, so that deleted rows are in neither. Never waits.
 
-        False when a reader or writer is in the way; the next call, or the next stop, does it then.
+        False when a reader or writer prevents it; the next call or the next stop will do it.
         """
         if not self.is_sqlite:
             return True
@@ -122,7 +122,7 @@ class Database:
 
 
 def database_url(text: str, data_dir: Path) -> URL:
-    """DATABASE_URL as SQLAlchemy takes it; empty: SQLite's file in the data folder. Raises InvalidSettingsError."""
+    """DATABASE_URL for SQLAlchemy; when empty, SQLite's file in the data folder. Raises InvalidSettingsError."""
     try:
         url = make_url(text) if text else URL.create("sqlite", database=str(data_dir / "tasks.db"))
     except (ArgumentError, ValueError) as error:
@@ -133,7 +133,7 @@ def database_url(text: str, data_dir: Path) -> URL:
 
 
 def check_sqlite_file(path: Path) -> None:
-    """Reads the whole database once, and changes nothing. Raises DatabaseDamagedError, StoreBusyError."""
+    """Reads the whole database once and changes nothing. Raises DatabaseDamagedError, StoreBusyError."""
     address = f"file:{quote(str(path.absolute()))}?mode=ro"
     with _our_errors(), closing(sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
         finding = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -142,7 +142,7 @@ def check_sqlite_file(path: Path) -> None:
 
 
 def copy_sqlite_file(source: Path, destination: Path) -> None:
-    """A copy by SQLite's backup interface: plain copying would miss the log, and drop the server's own locks."""
+    """Copies by SQLite's backup interface: a plain copy would miss the log and drop the server's own locks."""
     address = f"file:{quote(str(source.absolute()))}?mode=ro"
     with (
         _our_errors(),
@@ -150,11 +150,11 @@ def copy_sqlite_file(source: Path, destination: Path) -> None:
         closing(sqlite3.connect(destination)) as copy,
     ):
         original.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, with no log beside it
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
 
 
 def translate(error: DBAPIError | PoolTimeoutError | sqlite3.Error) -> TranscriptionServerError:
-    """Our error for the database's."""
+    """The error of ours that stands for the database's."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_BUSY) & 0xFF  # the primary code is in the low byte
     match code:
@@ -174,13 +174,13 @@ def _our_errors() -> Iterator[None]:
     try:
         yield
     except IntegrityError:
-        raise  # a broken rule is our own bug
+        raise  # a violated constraint is our own bug
     except (sqlite3.OperationalError, sqlite3.DatabaseError, DBAPIError, PoolTimeoutError) as error:
         raise translate(error) from error
 
 
 def _set_up(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3 begins nothing by itself; `_begin` does
+    connection.isolation_level = None  # sqlite3 begins no transaction by itself; `_begin` does
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
@@ -190,5 +190,5 @@ def _begin(connection: Connection) -> None:
 
 
 def _raw(connection: Connection) -> Any:
-    """sqlite3's own connection, which no transaction of SQLAlchemy's surrounds."""
+    """sqlite3's own connection, outside any transaction of SQLAlchemy's."""
     return connection.connection.dbapi_connection

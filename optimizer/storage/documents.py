@@ -1,6 +1,6 @@
-"""What was learned from measurements, kept over restarts: small JSON documents by name.
+"""What was learned from measurements, kept across restarts: small JSON documents by name.
 
-Nothing here is needed for correctness: a document that is missing or cannot be read is learned again.
+Nothing here is needed for correctness: what is missing or cannot be read is learned again.
 """
 
 from __future__ import annotations

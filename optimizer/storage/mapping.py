@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,40 +24,48 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Row = sqlalchemy.Row[*tuple[Any, ...]]
 
-_TASK_FIELDS = tuple(field.name for field in fields(Task))
-_PRIORITIES = {int(priority): priority for priority in Priority}
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
-_TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("seq", "version", "size_bytes", "max_attempts"), (int,)),
-    **dict.fromkeys(("attempt", "interrupts", "free_attempts", "windows_done"), (int,)),
-    **dict.fromkeys(("estimated_bytes", "peak_bytes"), (int, type(None))),
-    **dict.fromkeys(("id", "filename", "requested_device", "sha256", "owner"), (str,)),
-    **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),
-    **dict.fromkeys(("result_sha256", "idempotency_key"), (str, type(None))),
-    "progress": (float, int),
-    "audio_seconds": (float, int, type(None)),
-}
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # what reading a damaged value raises
 
 
-def task_of(row: Row) -> Task:
+# Tasks
+
+
+def task_from_row(row: Row) -> Task:
     """The task of a whole row of `tasks`. Raises BadRecordError."""
     try:
-        return Task(**{name: _decode(name, getattr(row, name)) for name in _TASK_FIELDS})
+        return Task(**{name: _read(name, getattr(row, name)) for name in _TASK_FIELDS})
     except UNREADABLE as error:
         raise BadRecordError() from error
 
 
-def shown_task(row: Row) -> Task:
-    """Like task_of, but what cannot be read is shown as a failed task with the error `bad_record`."""
+def task_or_stand_in(row: Row) -> Task:
+    """Like task_from_row, but a row that cannot be read is shown as a failed task with the error `bad_record`."""
     try:
-        return task_of(row)
+        return task_from_row(row)
     except BadRecordError as error:
         return _stand_in(row, error)
 
 
+def new_task(new: NewTask, seq: int, now: datetime) -> Task:
+    """The task that a submission becomes."""
+    given = {field.name: getattr(new, field.name) for field in fields(NewTask)}
+    return Task(**given, seq=seq, status=TaskStatus.PENDING, created_at=now)
+
+
+def task_to_row(task: Task) -> dict[str, Any]:
+    """Every column of `tasks`."""
+    return {name: _written(getattr(task, name)) for name in _TASK_FIELDS} | {"model": task.options.model}
+
+
+def changed_columns(before: Task, after: Task) -> dict[str, Any]:
+    """The columns in which the two differ."""
+    old, new = task_to_row(before), task_to_row(after)
+    return {name: value for name, value in new.items() if value != old[name]}
+
+
 class WaitingRow(NamedTuple):
-    """The part of a waiting task's row that memory needs. A tuple of its own: SQLAlchemy's rows cost several times as
-    much to read by name."""
+    """The part of a waiting task's row that the queue keeps in memory. A tuple of its own: reading SQLAlchemy's rows by
+    name costs several times as much."""
 
     id: str
     seq: Any
@@ -75,38 +83,35 @@ class WaitingRow(NamedTuple):
 def not_before_of(row: WaitingRow) -> datetime | None:
     """Raises BadRecordError."""
     try:
-        return _time(row.not_before)
+        return _read_time(row.not_before)
     except UNREADABLE as error:
         raise BadRecordError() from error
 
 
-def new_task(new: NewTask, seq: int, now: datetime) -> Task:
-    """The task that a submission becomes."""
-    given = {field.name: getattr(new, field.name) for field in fields(NewTask)}
-    return Task(**given, seq=seq, status=TaskStatus.PENDING, created_at=now)
+@lru_cache(maxsize=4096)
+def read_kind(options: str, priority: int, device: str, owner: str) -> tuple[str, Priority, str, str, bool, bool]:
+    """Model, priority, device, owner, word_timestamps and is_chunked of a waiting task.
+
+    Cached, and with shared strings, because of 100,000 waiting tasks nearly all are of a few kinds.
+    """
+    known = _read_options(options)
+    names = known.model, _PRIORITIES[priority], sys.intern(device), sys.intern(owner)
+    return (*names, known.word_timestamps, known.is_chunked)
 
 
-def row_of(task: Task) -> dict[str, Any]:
-    """Every column of `tasks`."""
-    return {name: _encode(getattr(task, name)) for name in _TASK_FIELDS} | {"model": task.options.model}
+# Windows and events
 
 
-def changed_columns(before: Task, after: Task) -> dict[str, Any]:
-    """The columns in which the two differ."""
-    old, new = row_of(before), row_of(after)
-    return {name: value for name, value in new.items() if value != old[name]}
-
-
-def window_row(task_id: str, window: WindowResult) -> dict[str, Any]:
+def window_to_row(task_id: str, window: WindowResult) -> dict[str, Any]:
     return {
         "task_id": task_id,
         "window_index": window.index,
-        "segments": _json([segment.to_dict() for segment in window.segments]),
-        "checkpoint": _json(asdict(window.checkpoint)),
+        "segments": _to_json([segment.to_dict() for segment in window.segments]),
+        "checkpoint": _to_json(asdict(window.checkpoint)),
     }
 
 
-def window_of(row: Row) -> WindowResult:
+def window_from_row(row: Row) -> WindowResult:
     """Raises BadRecordError."""
     try:
         return WindowResult(
@@ -118,12 +123,12 @@ def window_of(row: Row) -> WindowResult:
         raise BadRecordError() from error
 
 
-def event_row(task_id: str, code: str, data: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    return {"task_id": task_id, "at": _encode(at), "code": code, "data": _json(dict(data))}
+def event_to_row(task_id: str, code: str, data: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    return {"task_id": task_id, "at": _written(at), "code": code, "data": _to_json(dict(data))}
 
 
-def event_of(row: Row) -> TaskEvent | None:
-    """None for an entry that cannot be read: a gap in a timeline is worth less than the timeline."""
+def event_from_row(row: Row) -> TaskEvent | None:
+    """None for an entry that cannot be read: better a gap in a timeline than no timeline."""
     try:
         return TaskEvent(datetime.fromisoformat(row.at), row.code, dict(json.loads(row.data)))
     except UNREADABLE:
@@ -131,42 +136,76 @@ def event_of(row: Row) -> TaskEvent | None:
         return None
 
 
-def errors_of(text: Any) -> tuple[ErrorInfo, ...]:
-    """Raises one of the errors that json and datetime raise when it is not a list of errors."""
+# Single values
+
+
+def errors_from_json(text: Any) -> tuple[ErrorInfo, ...]:
+    """Raises one of UNREADABLE when `text` is not a list of errors."""
     return tuple(
-        ErrorInfo(entry["code"], entry["message"], _time(entry["at"]), entry["attempt"]) for entry in json.loads(text)
+        ErrorInfo(entry["code"], entry["message"], _read_time(entry["at"]), entry["attempt"])
+        for entry in json.loads(text)
     )
 
 
-def errors_text(errors: tuple[ErrorInfo, ...]) -> str:
-    return _json([{**asdict(error), "at": _encode(error.at)} for error in errors])
+def errors_to_json(errors: tuple[ErrorInfo, ...]) -> str:
+    return _to_json([{**asdict(error), "at": _written(error.at)} for error in errors])
 
 
 def folded(text: str) -> str:
-    """For comparing without regard to case and to how accents are written; lone surrogates are left out."""
+    """For comparing without regard to case and to how accents are encoded; lone surrogates are left out."""
     return unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode()).casefold()
 
 
-def _decode(name: str, value: Any) -> Any:
-    match name:
-        case "status":
-            return TaskStatus(value)
-        case "priority":
-            return Priority(value)
-        case "options":
-            return _options_of(value)
-        case "errors":
-            return errors_of(value)
-        case "created_at":
-            return datetime.fromisoformat(value)
-        case "started_at" | "finished_at" | "not_before":
-            return _time(value)
+def _to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _read_time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+@lru_cache(maxsize=1024)
+def _read_options(text: str) -> TaskOptions:
+    options = TaskOptions(**json.loads(text))
+    if not isinstance(options.model, str) or not isinstance(options.word_timestamps, bool):
+        raise TypeError("options have a value of the wrong type")
+    return options
+
+
+_TASK_FIELDS = tuple(field.name for field in fields(Task))
+_PRIORITIES = {int(priority): priority for priority in Priority}
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "status": TaskStatus,
+    "priority": Priority,
+    "options": _read_options,
+    "errors": errors_from_json,
+    "created_at": datetime.fromisoformat,
+    **dict.fromkeys(("started_at", "finished_at", "not_before"), _read_time),
+}
+# The other fields are stored as they are; these are the types that each may have.
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("seq", "version", "size_bytes", "max_attempts"), (int,)),
+    **dict.fromkeys(("attempt", "interrupts", "free_attempts", "windows_done"), (int,)),
+    **dict.fromkeys(("estimated_bytes", "peak_bytes"), (int, type(None))),
+    **dict.fromkeys(("id", "filename", "requested_device", "sha256", "owner"), (str,)),
+    **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),
+    **dict.fromkeys(("result_sha256", "idempotency_key"), (str, type(None))),
+    "progress": (float, int),
+    "audio_seconds": (float, int, type(None)),
+}
+
+
+def _read(name: str, value: Any) -> Any:
+    """The value of a task's field. Raises one of UNREADABLE."""
+    if name in _READERS:
+        return _READERS[name](value)
     if not isinstance(value, _TYPES[name]):
         raise TypeError(f"{name} has a value of type {type(value).__name__}")
     return value
 
 
-def _encode(value: Any) -> Any:
+def _written(value: Any) -> Any:
+    """A task's field as the database keeps it."""
     match value:
         case TaskStatus():
             return value.value
@@ -175,36 +214,10 @@ def _encode(value: Any) -> Any:
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="microseconds")
         case TaskOptions():
-            return _json(asdict(value))
+            return _to_json(asdict(value))
         case tuple():
-            return errors_text(value)
+            return errors_to_json(value)
     return value
-
-
-@lru_cache(maxsize=1024)
-def _options_of(text: str) -> TaskOptions:
-    """Cached: of 100,000 waiting tasks nearly all have the same few options."""
-    options = TaskOptions(**json.loads(text))
-    if not isinstance(options.model, str) or not isinstance(options.word_timestamps, bool):
-        raise TypeError("options have a value of the wrong type")
-    return options
-
-
-@lru_cache(maxsize=4096)
-def kind_of(options: str, priority: int, device: str, owner: str) -> tuple[str, Priority, str, str, bool, bool]:
-    """Model, priority, device, owner, word timestamps and chunks of a waiting task. Cached like its options; the tasks
-    of one kind share their strings."""
-    known = _options_of(options)
-    names = known.model, _PRIORITIES[priority], sys.intern(device), sys.intern(owner)
-    return (*names, known.word_timestamps, known.is_chunked)
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _stand_in(row: Row, error: BadRecordError) -> Task:

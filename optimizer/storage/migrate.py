@@ -1,6 +1,6 @@
-"""Brings the database's tables to this version: made when they are missing, migrated when they are older.
+"""Brings the database's tables to this version: creates them when they are missing, migrates them when they are older.
 
-Importing Alembic takes longer than the rest of the start, so that happens only when there is something to migrate.
+Alembic is imported only when there is something to migrate: that takes longer than the rest of the start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, MetaData, String, Table, insert, inspect, select
 
 from errors import DatabaseDamagedError
-from optimizer.common.atomic_files import PRIVATE_FILE, publish
+from optimizer.common.atomic_files import create_private, publish
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.database import Database, copy_sqlite_file
 from optimizer.storage.schema import SCHEMA_REVISION, arrivals, metadata
@@ -24,7 +24,7 @@ _alembic_version = Table("alembic_version", MetaData(), Column("version_num", St
 
 
 class Migrator:
-    """One database and one folder of migrations. sqlite_file: None for another database; then nothing is backed up."""
+    """One database and one folder of migrations. sqlite_file: None for other databases, which are not backed up."""
 
     def __init__(
         self, database: Database, sqlite_file: Path | None, *, scripts: Path = MIGRATIONS, head: str = SCHEMA_REVISION
@@ -47,7 +47,7 @@ class Migrator:
             self._upgrade(revision)
 
     def _create(self) -> None:
-        """Without Alembic: a test holds the tables and the migrations together."""
+        """Without Alembic; a test ensures that the migrations lead to the same tables."""
         with self._database.writing() as connection:
             metadata.create_all(connection)
             _alembic_version.create(connection)
@@ -81,7 +81,7 @@ class Migrator:
         temporary = backup.with_name(backup.name + ".tmp")
         failpoint("schema.before_backup")
         temporary.unlink(missing_ok=True)
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, PRIVATE_FILE))
+        os.close(create_private(temporary))
         copy_sqlite_file(self._sqlite_file, temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 
 from errors import BadRecordError, InvalidOptionError, TaskNotFoundError
-from optimizer.storage import mapping as records
+from optimizer.storage import mapping
 from optimizer.storage.mapping import Row, WaitingRow
 from optimizer.storage.schema import arrivals, task_events, task_texts, tasks, windows
 from optimizer.tasks.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
@@ -34,13 +34,13 @@ class TaskReader:
         self._connection = connection
 
     def get(self, task_id: str) -> Task:
-        """A row that cannot be read comes as a failed task, `bad_record`. Raises TaskNotFoundError."""
-        return records.shown_task(self._row(task_id))
+        """A row that cannot be read is shown as a failed task, `bad_record`. Raises TaskNotFoundError."""
+        return mapping.task_or_stand_in(self._row(task_id))
 
     def find_by_key(self, idempotency_key: str) -> Task | None:
         query = select(tasks).where(tasks.c.idempotency_key == idempotency_key)
         row = self._connection.execute(query).first()
-        return None if row is None else records.shown_task(row)
+        return None if row is None else mapping.task_or_stand_in(row)
 
     def page(self, wanted: TaskFilter) -> TaskPage:
         """Newest first; `counts` stays empty. Raises InvalidOptionError."""
@@ -50,7 +50,7 @@ class TaskReader:
         rows = self._connection.execute(query).all()
         shown = rows[: wanted.limit]
         has_more = len(rows) > wanted.limit
-        return TaskPage(tuple(map(records.shown_task, shown)), _cursor_of(shown[-1].seq) if has_more else None)
+        return TaskPage(tuple(map(mapping.task_or_stand_in, shown)), _cursor_of(shown[-1].seq) if has_more else None)
 
     def counts(self) -> dict[TaskStatus, int]:
         """Tasks of every state; unknown states count as failed, as they are shown."""
@@ -64,7 +64,7 @@ class TaskReader:
         return set(self._connection.scalars(select(tasks.c.id)).all())
 
     def running_ids(self, *, not_owned_by: str) -> list[str]:
-        """Of processing tasks that another boot claimed."""
+        """Ids of processing tasks that an earlier start of the server claimed."""
         is_foreign = tasks.c.lease_owner.is_distinct_from(not_owned_by)
         query = select(tasks.c.id).where(tasks.c.status == TaskStatus.PROCESSING.value, is_foreign)
         return list(self._connection.scalars(query))
@@ -74,11 +74,11 @@ class TaskReader:
         unknown = [state for state in states if state not in _STATES]
         return list(self._connection.scalars(select(tasks.c.id).where(tasks.c.status.in_(unknown)))) if unknown else []
 
-    def waiting(self) -> Iterator[WaitingRow]:
-        """The parts of waiting tasks' rows that memory needs, a thousand at a time; of one state in order of arrival.
+    def waiting_rows(self) -> Iterator[WaitingRow]:
+        """The rows of all waiting tasks, state by state, those of one state in order of arrival.
 
-        State by state because the index has them so, and in parts because SQLAlchemy hands out single rows one by one:
-        sorting takes a third more, and single rows half as much again.
+        That is the index's order; another one would take a third longer. They are read a thousand at a time, because
+        SQLAlchemy takes half as long again to hand out single rows.
         """
         wanted = (tasks.c[name] for name in WaitingRow._fields)
         query = select(*wanted).where(tasks.c.status.in_(_WAITING)).order_by(tasks.c.status, tasks.c.seq)
@@ -89,19 +89,18 @@ class TaskReader:
     def windows(self, task_id: str) -> list[WindowResult]:
         """In order. Raises BadRecordError."""
         query = select(windows).where(windows.c.task_id == task_id).order_by(windows.c.window_index)
-        return [records.window_of(row) for row in self._connection.execute(query)]
+        return [mapping.window_from_row(row) for row in self._connection.execute(query)]
 
     def events(self, task_id: str) -> list[TaskEvent]:
-        """The task's timeline, oldest first; of a very long one the latest part. Entries that cannot be read are
-        left out."""
-        is_its = task_events.c.task_id == task_id
-        query = select(task_events).where(is_its).order_by(task_events.c.id.desc()).limit(MAX_EVENTS)
-        found = [records.event_of(row) for row in self._connection.execute(query)]
+        """The task's timeline, oldest first: the latest MAX_EVENTS entries, without those that cannot be read."""
+        is_of_task = task_events.c.task_id == task_id
+        query = select(task_events).where(is_of_task).order_by(task_events.c.id.desc()).limit(MAX_EVENTS)
+        found = [mapping.event_from_row(row) for row in self._connection.execute(query)]
         return [event for event in reversed(found) if event is not None]
 
     def _row(self, task_id: str, *, is_locked: bool = False) -> Row:
         query = select(tasks).where(tasks.c.id == task_id)
-        # FOR UPDATE says nothing to SQLite, whose writer is alone anyway.
+        # SQLAlchemy leaves FOR UPDATE out for SQLite, which has one writer at a time anyway.
         row = self._connection.execute(query.with_for_update() if is_locked else query).first()
         if row is None:
             raise TaskNotFoundError()
@@ -109,21 +108,21 @@ class TaskReader:
 
 
 class TaskWriter(TaskReader):
-    """The one writer. What is read through it stays as it is until the transaction ends."""
+    """The one writer at this moment. What it reads cannot change until its transaction ends."""
 
     def lock(self, task_id: str) -> Task:
-        """The task as it will stay until this transaction ends. Raises TaskNotFoundError, BadRecordError."""
-        return records.task_of(self._row(task_id, is_locked=True))
+        """The task; nobody else can change it until this transaction ends. Raises TaskNotFoundError, BadRecordError."""
+        return mapping.task_from_row(self._row(task_id, is_locked=True))
 
     def next_seq(self) -> int:
-        """The next place at the back. Never given out twice, deleted tasks' included."""
+        """The next place at the back of the queue. Never given out twice, even when its task was deleted."""
         query = update(arrivals).values(last_seq=arrivals.c.last_seq + 1).returning(arrivals.c.last_seq)
         return int(self._connection.execute(query).scalar_one())
 
     def insert(self, new: NewTask, now: datetime) -> Task:
-        task = records.new_task(new, self.next_seq(), now)
-        self._connection.execute(insert(tasks).values(records.row_of(task)))
-        text = records.folded(task.filename)
+        task = mapping.new_task(new, self.next_seq(), now)
+        self._connection.execute(insert(tasks).values(mapping.task_to_row(task)))
+        text = mapping.folded(task.filename)
         self._connection.execute(insert(task_texts).values(task_id=task.id, folded_text=text))
         self.add_event(task.id, UPLOADED, {"size_bytes": task.size_bytes}, now)
         if task.audio_seconds is not None:
@@ -131,31 +130,31 @@ class TaskWriter(TaskReader):
         return task
 
     def add_event(self, task_id: str, code: str, data: Mapping[str, Any], now: datetime) -> None:
-        """One more entry of the task's timeline; see `timeline` for the codes and their figures."""
-        self._connection.execute(insert(task_events).values(records.event_row(task_id, code, data, now)))
+        """One more entry of the task's timeline; see `timeline` for the codes."""
+        self._connection.execute(insert(task_events).values(mapping.event_to_row(task_id, code, data, now)))
 
     def save(self, before: Task, after: Task) -> Task:
         """Writes what differs and returns the task with its new version. `before` must be what `lock` gave."""
         after = replace(after, version=before.version + 1)
-        is_same = (tasks.c.id == before.id) & (tasks.c.version == before.version)
-        changed = update(tasks).where(is_same).values(records.changed_columns(before, after))
+        is_unchanged = (tasks.c.id == before.id) & (tasks.c.version == before.version)
+        changed = update(tasks).where(is_unchanged).values(mapping.changed_columns(before, after))
         if self._connection.execute(changed).rowcount != 1:
             raise RuntimeError(f"task {before.id} was changed by someone else inside a write transaction")
         return after
 
     def add_window(self, task_id: str, window: WindowResult) -> None:
-        self._connection.execute(insert(windows).values(records.window_row(task_id, window)))
+        self._connection.execute(insert(windows).values(mapping.window_to_row(task_id, window)))
 
     def remove_windows(self, task_id: str) -> None:
         self._connection.execute(delete(windows).where(windows.c.task_id == task_id))
 
     def set_text(self, task: Task, text: str) -> None:
-        """What the search finds the task by: its name and its text."""
-        folded = records.folded(f"{task.filename}\n{text}")
+        """Lets the search find the task by its name and its text."""
+        folded = mapping.folded(f"{task.filename}\n{text}")
         self._connection.execute(update(task_texts).where(task_texts.c.task_id == task.id).values(folded_text=folded))
 
     def delete(self, task_id: str) -> TaskStatus | None:
-        """Removes the task's rows; returns the state it had, None for an unknown one. Raises TaskNotFoundError."""
+        """Removes the task's rows. Returns the state it had, None for an unknown one. Raises TaskNotFoundError."""
         status = _known_status(self._row(task_id, is_locked=True))
         for table in (windows, task_texts, task_events):
             self._connection.execute(delete(table).where(table.c.task_id == task_id))
@@ -165,8 +164,8 @@ class TaskWriter(TaskReader):
     def quarantine(self, task_id: str, now: datetime) -> TaskStatus | None:
         """Marks a task whose row cannot be read as failed, and leaves the unreadable value as it is.
 
-        An unknown state, which this overwrites, is kept in the error's message. Returns the state that it had, None for
-        an unknown one. A task that is final already stays as it is.
+        An unknown state, which this overwrites, is kept in the error's message. A task that has ended stays as it is.
+        Returns the state that the task had, None for an unknown one.
         """
         row = self._row(task_id, is_locked=True)
         if row.status in _FINAL:
@@ -181,14 +180,14 @@ class TaskWriter(TaskReader):
 
 
 def _with_bad_record(row: Row, now: datetime) -> str | None:
-    """The row's errors and one more, as text; None when the errors are what cannot be read."""
+    """The row's errors and one more, as JSON; None when the errors themselves cannot be read."""
     error = BadRecordError()
     found = "" if row.status in _STATES else f" Its state was {row.status!r}."
     try:
-        earlier = records.errors_of(row.errors)
-    except (KeyError, TypeError, ValueError):
+        earlier = mapping.errors_from_json(row.errors)
+    except mapping.UNREADABLE:
         return None
-    return records.errors_text((*earlier, ErrorInfo(error.code, error.message + found, now)))
+    return mapping.errors_to_json((*earlier, ErrorInfo(error.code, error.message + found, now)))
 
 
 def _known_status(row: Row) -> TaskStatus | None:
@@ -205,9 +204,9 @@ def _conditions(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.query:
         if len(wanted.query) > MAX_QUERY_CHARACTERS:
             raise InvalidOptionError(f"q must have at most {MAX_QUERY_CHARACTERS} characters.", field="q")
-        if "\0" in wanted.query:  # SQLite would take it for the end of the pattern, and find everything
+        if "\0" in wanted.query:  # SQLite would take it for the end of the pattern and find everything
             raise InvalidOptionError("q must not contain a NUL.", field="q")
-        has_text = task_texts.c.folded_text.contains(records.folded(wanted.query), autoescape=True)
+        has_text = task_texts.c.folded_text.contains(mapping.folded(wanted.query), autoescape=True)
         yield exists().where(task_texts.c.task_id == tasks.c.id, has_text)
 
 
@@ -216,7 +215,7 @@ def _cursor_of(seq: int) -> str:
 
 
 def _seq_of(cursor: str) -> int:
-    """Raises InvalidOptionError for what is no cursor of ours."""
+    """Raises InvalidOptionError unless `_cursor_of` made this cursor."""
     try:
         word, number = urlsafe_b64decode(cursor.encode("ascii") + b"==").decode("ascii").split(" ")
         seq = int(number)

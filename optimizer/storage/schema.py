@@ -1,7 +1,7 @@
 """The database's tables. A change here needs a migration in migrations/versions and a new SCHEMA_REVISION.
 
-Times are ISO 8601 text in UTC and documents are JSON text, both decoded row by row in `records`, so that one damaged
-value costs one task and not the page that it is on.
+Times are ISO 8601 text in UTC and documents are JSON text. Both are decoded row by row in `mapping`, so that a damaged
+value costs one task and not the whole page it is on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ tasks = Table(
     Column("filename", Text, nullable=False),
     Column("status", String(16), nullable=False),
     Column("options", Text, nullable=False),  # TaskOptions as JSON
-    Column("model", String(64), nullable=False),  # of the options, to filter by
+    Column("model", String(64), nullable=False),  # from the options, to filter by
     Column("priority", Integer, nullable=False),
     Column("requested_device", String(32), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
@@ -46,7 +46,7 @@ tasks = Table(
     Column("progress", Double, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("interrupts", Integer, nullable=False),
-    Column("uncharged", Integer, key="free_attempts", nullable=False),
+    Column("uncharged", Integer, key="free_attempts", nullable=False),  # attempts that are not charged
     Column("device", String(32)),
     Column("lease_token", String(64)),
     Column("lease_owner", String(64)),
@@ -59,14 +59,14 @@ tasks = Table(
     Column("finished_at", String(40)),
     Column("result_sha256", String(64)),
     Column("idempotency_key", Text),
-    Column("owner", String(64), nullable=False, server_default=""),  # whose it is: see web/http/owner.py
+    Column("owner", String(64), nullable=False, server_default=""),  # see web/http/owner.py
     UniqueConstraint("seq", name="uq_tasks_seq"),
     UniqueConstraint("idempotency_key", name="uq_tasks_idempotency_key"),
-    Index("ix_tasks_status_seq", "status", "seq"),  # counts, pages of one state, the waiting at start
+    Index("ix_tasks_status_seq", "status", "seq"),  # counts, pages of one state, the waiting tasks at a start
     Index("ix_tasks_model_seq", "model", "seq"),
 )
 
-# What the search looks through: name and text, folded. Apart from `tasks`, so that lists never read whole transcripts.
+# What the search looks through: name and text, folded. Not in `tasks`, so that lists never read whole transcripts.
 task_texts = Table(
     "task_texts",
     metadata,
@@ -93,7 +93,7 @@ arrivals = Table(
     Column("last_seq", BigInteger, nullable=False),
 )
 
-# A task's timeline: what happened to it, and when. Written in the transaction that made it happen, where there is one.
+# A task's timeline: what happened to it, and when. Written in the transaction of the change, where there is one.
 task_events = Table(
     "task_events",
     metadata,
@@ -105,7 +105,7 @@ task_events = Table(
     Index("ix_task_events_task", "task_id", "id"),
 )
 
-# What the system decided and changed, newest last; old rows are removed. at: seconds since 1970, as in `samples`.
+# What the system decided and changed, newest last; old rows are removed. `at` is in seconds since 1970, as in samples.
 system_events = Table(
     "system_events",
     metadata,
@@ -116,7 +116,7 @@ system_events = Table(
     Index("ix_system_events_at", "at"),
 )
 
-# The monitor's samples of a week, thinned with age. span_seconds: how much time a row stands for.
+# The monitor's samples of a week, merged as they age; a row stands for `span_seconds`.
 samples = Table(
     "samples",
     metadata,
@@ -125,7 +125,7 @@ samples = Table(
     Column("data", Text, nullable=False),
 )
 
-# What was learned from measurements and is wanted again after a restart: memory, speeds, the error of forecasts.
+# What was learned from measurements and is needed again after a restart: memory, speeds, the errors of forecasts.
 learned = Table(
     "learned",
     metadata,

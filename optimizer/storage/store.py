@@ -1,4 +1,4 @@
-"""TaskStore: the durable truth about every task. Queue order, memory ledger and devices' slots are rebuilt from it."""
+"""TaskStore: the durable truth about every task. After a restart the queue's order is rebuilt from it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from optimizer.storage.repository import TaskReader, TaskWriter
 
 log = logging.getLogger(__name__)
 
-_KEPT_FOLDERS = ("media", "transcripts")
+_IRREPLACEABLE_FOLDERS = ("media", "transcripts")
 
 
 class TaskStore:
-    """Transactions over the tasks. Making one touches nothing; `open` once, then any thread.
+    """Transactions over the tasks. The constructor touches nothing; `open` once, then any thread.
 
-    The data folder's lock must be held: a second server would undo this one's recovery.
+    The caller must hold the data folder's lock: a second server's recovery would take this one's running tasks away.
     """
 
     def __init__(self, data_dir: Path, url: str = "") -> None:
@@ -35,7 +35,7 @@ class TaskStore:
     def open(self) -> None:
         """Checks the whole database and brings its tables to this version.
 
-        Raises DatabaseDamagedError, which leaves the file as it was and says how to restore it; DiskFullError,
+        Raises DatabaseDamagedError, which says how to restore the file and leaves it as it was; DiskFullError,
         StoreBusyError.
         """
         try:
@@ -53,7 +53,7 @@ class TaskStore:
 
     @property
     def database(self) -> Database:
-        """For what else is kept there, each in a file of its own: history, timelines, what was learned."""
+        """For what else is kept there: the monitor's samples, the system's events, documents."""
         return self._database
 
     @contextmanager
@@ -64,7 +64,7 @@ class TaskStore:
 
     @contextmanager
     def writing(self) -> Iterator[TaskWriter]:
-        """The one writer at this moment: everything is committed at the end, or nothing when the block raises.
+        """The one writer at this moment: all of it is committed at the end, or nothing when the block raises.
 
         Raises StoreBusyError after 5 s behind another writer, DiskFullError, DatabaseDamagedError.
         """
@@ -80,12 +80,12 @@ class TaskStore:
         return None
 
     def ids(self) -> set[str]:
-        """Of every task."""
+        """The ids of all tasks."""
         with self.reading() as rows:
             return rows.ids()
 
-    def forget_deleted(self) -> bool:
-        """Empties SQLite's log, where deleted rows may still stand. False when someone is in the way; try later."""
+    def erase_deleted(self) -> bool:
+        """Empties SQLite's log, which may still hold deleted rows. False when a reader or writer prevents it."""
         return self._database.truncate_wal()
 
     def _check_writable(self) -> None:
@@ -96,7 +96,7 @@ class TaskStore:
         if file.exists() and file.stat().st_size:
             check_sqlite_file(file)
             return
-        if any(self._folder_has_files(name) for name in _KEPT_FOLDERS):
+        if any(self._folder_has_files(name) for name in _IRREPLACEABLE_FOLDERS):
             raise DatabaseDamagedError("The database is missing, but there are uploads or transcripts that it knew.")
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives its log the same mode as the database.

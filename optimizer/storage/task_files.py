@@ -1,17 +1,19 @@
-"""A task's files: the upload, its samples, its transcript. Names hold the task's id and nothing that a user chose.
+"""The data folder: the lock that makes it one server's, and each task's upload, samples and transcript. File names hold
+the task's id and nothing that a user chose.
 
     DATA_DIR/
       incoming/<id>.part      an upload while it arrives
       media/<id>              the upload
-      audio/<id>.pcm          16 kHz mono s16le, made from it; can be made again
+      audio/<id>.pcm          its samples, 16 kHz mono s16le; can be made again
       transcripts/<id>.json   the result
-      lock                    held by the one server that may work here
+      lock                    held by the one server that may use the folder
 
-Every file becomes visible under its name only when it is complete and synced.
+Every file gets its name only when it is complete and synced.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -25,14 +27,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from errors import DiskFullError, FileMissingError, StartError
-from optimizer.common.atomic_files import PRIVATE_FOLDER, sync_folder, write_durably
+from errors import DataFolderInUseError, DiskFullError, FileMissingError, StartError
+from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER, write_durably
 from optimizer.common.failpoints import failpoint
-from optimizer.storage.data_lock import DataLock
 from optimizer.storage.upload_file import Upload
+from whisper_core.common.durable_files import sync_folder
 from whisper_core.text.transcript import Transcript
-
-__all__ = ["SweepReport", "TaskFiles", "Upload"]
 
 log = logging.getLogger(__name__)
 
@@ -43,29 +43,25 @@ _TASK_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 @dataclass(frozen=True)
 class SweepReport:
-    """removed: files taken away, by their name below the root. The others are task ids, and nothing was done to them.
+    """What was removed, and what was only found, by task id."""
 
-    media_without_row: an upload that no task knows. rows_without_media: a task whose upload is gone.
-    transcripts_without_row: a result that no task knows.
-    """
-
-    removed: tuple[str, ...] = ()
-    media_without_row: tuple[str, ...] = ()
-    rows_without_media: tuple[str, ...] = ()
-    transcripts_without_row: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()  # files, by their path below the root
+    media_without_row: tuple[str, ...] = ()  # uploads of unknown tasks
+    rows_without_media: tuple[str, ...] = ()  # tasks whose upload is gone
+    transcripts_without_row: tuple[str, ...] = ()  # results of unknown tasks
 
 
 class TaskFiles:
-    """Making one touches nothing; `acquire_lock` makes the folders. Any thread, one at a time for one task's files."""
+    """The constructor touches nothing; `acquire_lock` makes the folders. Any thread, but one at a time per task."""
 
     def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
-        """min_free_bytes: what uploads leave free on the disk."""
+        """min_free_bytes: disk space that uploads must leave free."""
         self.root = root
         self._min_free_bytes = min_free_bytes
         self._lock = DataLock(root / "lock")
 
-    def prepare(self) -> None:
-        """Makes the folders, for this user only. Raises StartError when one is a link or no folder."""
+    def make_folders(self) -> None:
+        """Makes the folders, for this user only. Raises StartError when one is a link or not a folder."""
         self.root.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         for name in _FOLDERS:
             folder = self.root / name
@@ -77,7 +73,7 @@ class TaskFiles:
 
     def acquire_lock(self) -> None:
         """Makes this process the data folder's only server. Raises DataFolderInUseError, StartError."""
-        self.prepare()
+        self.make_folders()
         self._lock.acquire()
 
     def release_lock(self) -> None:
@@ -86,7 +82,7 @@ class TaskFiles:
     def begin_upload(self, task_id: str, *, expected_bytes: int = 0, max_bytes: int | None = None) -> Upload:
         """Where one upload is written. expected_bytes: what the client announced.
 
-        Raises DiskFullError when that would take the disk below its floor.
+        Raises DiskFullError when that would leave too little free space.
         """
         failpoint("upload.begin")
         if not self._has_room(expected_bytes):
@@ -102,24 +98,24 @@ class TaskFiles:
         return self.root / "audio" / f"{_checked(task_id)}.pcm"
 
     def has_audio(self, task_id: str) -> bool:
-        """Whether the task's samples are there."""
+        """Whether the task's samples exist."""
         return _is_plain_file(self.audio_path(task_id))
 
     def find_media(self, task_id: str) -> Path:
-        """The upload, to be read. Raises FileMissingError when it is gone, or is not the plain file that we wrote."""
+        """The upload, for reading. Raises FileMissingError when it is gone, or is not the plain file that we wrote."""
         path = self.media_path(task_id)
         if not _is_plain_file(path):
             raise FileMissingError()
         return path
 
     def write_transcript(self, task_id: str, transcript: Transcript) -> str:
-        """Keeps the result, safe from a power cut, and returns the file's sha256 in hex. Raises DiskFullError."""
+        """Writes the result durably and returns the file's sha256 in hex. Raises DiskFullError."""
         data = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
         write_durably(self._transcript_path(task_id), data, steps="transcript")
         return hashlib.sha256(data).hexdigest()
 
     def read_transcript(self, task_id: str, sha256: str | None = None) -> Transcript:
-        """The result. sha256: what it must have.
+        """The result. sha256: the recorded checksum, which must match.
 
         Raises FileMissingError when it is gone, unreadable or altered; the log says which.
         """
@@ -133,7 +129,7 @@ class TaskFiles:
             raise FileMissingError() from error
 
     def delete(self, task_id: str) -> None:
-        """Removes every file of the task. Harmless when there is none, and while one is open for a download."""
+        """Removes every file of the task. Harmless when there is none, and while one is being downloaded."""
         failpoint("files.before_delete")
         for path in self._all_paths(task_id):
             path.unlink(missing_ok=True)
@@ -141,7 +137,7 @@ class TaskFiles:
         failpoint("files.deleted")
 
     def delete_audio(self, task_id: str) -> None:
-        """Removes the samples, a task's largest file, once it needs them no more. Harmless when there are none."""
+        """Removes the samples, a task's largest file, once they are not needed. Harmless when there are none."""
         self.audio_path(task_id).unlink(missing_ok=True)
 
     def delete_transcript(self, task_id: str) -> None:
@@ -149,10 +145,10 @@ class TaskFiles:
         self._transcript_path(task_id).unlink(missing_ok=True)
 
     def sweep(self, known_ids: Set[str], now: datetime) -> SweepReport:
-        """Clears what a crash left, when nothing runs yet. known_ids: of every task in the store. now: wall time, UTC.
+        """Cleans up after a crash, before anything runs. known_ids: of every task in the store. now: wall time, UTC.
 
-        Removes half-written files, uploads that stopped arriving 24 h ago, and samples of unknown tasks (they can be
-        made again). Uploads and transcripts that no task knows are reported only: they may be all that somebody has.
+        Removes half-written files, uploads that stopped arriving 24 h ago, and samples of unknown tasks, which can be
+        made again. Uploads and transcripts of unknown tasks are only reported: they may be somebody's only copy.
         """
         removed = tuple(sorted(self._remove_leftovers(known_ids, now - PART_LIFETIME)))
         media = {path.name for path in (self.root / "media").iterdir()}
@@ -201,8 +197,42 @@ class TaskFiles:
                 yield samples
 
 
+class DataLock:
+    """Makes this process the only server of its data folder.
+
+    A flock on a file that holds the owner's process id as text. The kernel drops it with the process, however that
+    ends. `release` leaves the file there, because removing it would race with the next owner.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Never waits. Raises DataFolderInUseError when any server has the lock, this one included."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # CLOEXEC: no child keeps the lock alive
+        descriptor = os.open(self._path, flags, PRIVATE_FILE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise DataFolderInUseError(
+                f"data dir in use by pid {owner}: stop that server first, or set another DATA_DIR."
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Harmless when it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
 def _checked(task_id: str) -> str:
-    """The id, when it can only be a file's name. Raises FileMissingError: no other id ever had a file."""
+    """The id, when it is safe as a file name. Raises FileMissingError otherwise: such an id never had a file."""
     if not _TASK_ID.fullmatch(task_id):
         raise FileMissingError()
     return task_id

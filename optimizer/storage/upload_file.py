@@ -1,4 +1,4 @@
-"""One file on its way in: written once, hashed and counted on the way, and ours only when `commit` returns."""
+"""An upload while it arrives: written once, hashed and counted on the way, and kept only when `commit` returns."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import DiskFullError, FileTooLargeError
-from optimizer.common.atomic_files import create_private, disk_errors, publish, write_all
+from optimizer.common.atomic_files import create_private, publish, write_all
 from optimizer.common.failpoints import failpoint
+from whisper_core.common.durable_files import disk_errors
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-SPACE_CHECK_BYTES = 16 * 1024 * 1024  # how much may be written between two looks at the free space
+SPACE_CHECK_BYTES = 16 * 1024 * 1024  # how much is written between two checks of the free space
 
 
 class Upload(io.RawIOBase):
     """A binary stream that werkzeug's form parser can write into (its `stream_factory`), then seek and read.
 
-    Writes always go to the end, whatever was read before. Unbuffered: the parser writes 64 KB at a time. Belongs to
-    one thread at a time. Closing it without `commit` discards it, and so does losing the last reference to it.
+    Writes always go to the end, whatever was read before. Unbuffered, because the parser writes 64 KB at a time. One
+    thread at a time. Closing it without `commit` discards it, and so does dropping the last reference to it.
     """
 
     def __init__(
         self, task_id: str, part: Path, final: Path, *, max_bytes: int | None, has_room: Callable[[int], bool]
     ) -> None:
-        """part: created here, private. has_room: whether that many bytes more leave the disk its floor."""
+        """part: created here, private. has_room: whether that many more bytes leave enough free space."""
         super().__init__()
         self.task_id = task_id
         self.size = 0
@@ -47,11 +48,11 @@ class Upload(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """Hex digest of what was written so far."""
+        """Hex digest of everything written so far."""
         return self._hash.hexdigest()
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Takes all of `data`. Raises FileTooLargeError, DiskFullError; the upload is discarded then."""
+        """Writes all of `data`. Raises FileTooLargeError or DiskFullError, and then the upload is discarded."""
         view = memoryview(data).cast("B")
         try:
             self._refuse_when_full(view.nbytes)
@@ -66,7 +67,7 @@ class Upload(io.RawIOBase):
         return view.nbytes
 
     def commit(self) -> None:
-        """Makes it the task's media file, safe from a power cut. Raises DiskFullError, and keeps nothing then."""
+        """Makes it the task's media file, durably. Raises DiskFullError, and then nothing is kept."""
         descriptor = self._open_descriptor()
         try:
             with disk_errors():
@@ -80,7 +81,7 @@ class Upload(io.RawIOBase):
         failpoint("upload.committed")
 
     def discard(self) -> None:
-        """Closes it and removes what was written, committed or not. Harmless when repeated."""
+        """Closes it and removes the file, committed or not. Harmless when repeated."""
         self._close_descriptor()
         for path in (self._part, self._final):
             with suppress(FileNotFoundError):

@@ -1,1 +1,1 @@
-"""The nouns: a task, its states, its timeline, why it waits, and what listeners are told of it."""
+"""The nouns: a task, its states, its timeline, why it waits, and the events that listeners get."""

@@ -1,6 +1,6 @@
-"""What the system tells those who listen to it; the live feed is one of them.
+"""What the system tells its listeners, such as the live feed.
 
-Listeners are called from the thread in which the event happened, so they must only take note of it and return.
+Listeners are called in the thread in which the event happened, so they must only note it and return.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from whisper_core.text.transcript import Segment
 
 @dataclass(frozen=True)
 class TaskChanged:
-    """The task's state, order or options changed; whoever shows it should read it again."""
+    """The task's state, priority or place changed; whoever shows it should read it again."""
 
     task_id: str
 
@@ -26,24 +26,19 @@ class TaskDeleted:
 
 @dataclass(frozen=True)
 class WindowFinished:
-    """seq: the task's windows done, counted over all its attempts. first_segment: how many segments came before.
-
-    speed: seconds of audio per second, or None before there is a measurement.
-    """
-
     task_id: str
-    seq: int
-    progress: float
+    seq: int  # the task's windows done, counted over all its attempts
+    progress: float  # 0 to 1
     audio_done_seconds: float
-    speed: float | None
+    speed: float | None  # seconds of audio per second; None before there is a measurement
     eta_seconds: float | None
-    first_segment: int
+    first_segment: int  # how many segments the task had before these
     segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True)
 class SystemChanged:
-    """Devices, memory, models or counts changed; sent freely, the live feed thins it out."""
+    """Devices, memory, models or counts changed. Sent as often as it happens; the live feed thins it out."""
 
 
 Event = Union[TaskChanged, TaskDeleted, WindowFinished, SystemChanged]

@@ -1,4 +1,4 @@
-"""The nouns of the queue: a task, its state, its options, its errors."""
+"""The nouns of the queue: a task, its state, its options and its errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TaskOptions(TranscribeOptions):
 
     @property
     def transcribe(self) -> TranscribeOptions:
-        """The part that the transcription itself reads."""
+        """The part that the transcription itself needs."""
         fields = asdict(self)
         del fields["model"]
         return TranscribeOptions(**fields)
@@ -57,28 +57,20 @@ class TaskOptions(TranscribeOptions):
 
 @dataclass(frozen=True)
 class ErrorInfo:
-    """One entry of a task's error list. code: of an `errors` class. message: public."""
+    """One entry of a task's error list."""
 
-    code: str
-    message: str
+    code: str  # of a class in `errors`
+    message: str  # public
     at: datetime | None = None
     attempt: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One row of the store, as it stood when it was read.
-
-    seq: order of arrival, unique. audio_seconds: from decoded samples; None until the recording is prepared.
-    attempt: attempts begun. lease_token: proof of the running claim; None when nothing runs.
-    not_before: a retrying task waits until then. windows_done: windows saved so far (also the live feed's `seq`).
-    progress: 0 to 1. estimated_bytes, peak_bytes: the reservation and the measurement of the latest attempt.
-    free_attempts: those that ended through no fault of the task's, such as a restart. owner: whose share of the devices
-    it takes, "" for nobody's in particular. version: grows with every change.
-    """
+    """One row of the store, as it was when it was read."""
 
     id: str
-    seq: int
+    seq: int  # order of arrival, unique; a new one after a failed attempt
     filename: str
     status: TaskStatus
     options: TaskOptions
@@ -89,29 +81,33 @@ class Task:
     created_at: datetime
     max_attempts: int
     language: str | None = None
-    audio_seconds: float | None = None
-    progress: float = 0.0
-    attempt: int = 0
-    interrupts: int = 0
-    free_attempts: int = 0
-    device: str | None = None
-    lease_token: str | None = None
-    lease_owner: str | None = None
-    not_before: datetime | None = None
-    windows_done: int = 0
-    estimated_bytes: int | None = None
-    peak_bytes: int | None = None
+    audio_seconds: float | None = None  # from decoded samples; None until the recording is prepared
+    progress: float = 0.0  # 0 to 1
+    attempt: int = 0  # attempts begun
+    interrupts: int = 0  # attempts that a crash or a stop ended, since the last saved window
+    free_attempts: int = 0  # attempts that are not charged: they ended through no fault of the task's
+    device: str | None = None  # of the latest attempt
+    lease_token: str | None = None  # proves that a report is about the running attempt; None when nothing runs
+    lease_owner: str | None = None  # the boot id of the server that claimed the task
+    not_before: datetime | None = None  # until then a retrying task waits
+    windows_done: int = 0  # windows saved so far; also the live feed's `seq`
+    estimated_bytes: int | None = None  # reserved for the latest attempt
+    peak_bytes: int | None = None  # measured in the latest attempt
     errors: tuple[ErrorInfo, ...] = ()
-    started_at: datetime | None = None
+    started_at: datetime | None = None  # of the latest attempt
     finished_at: datetime | None = None
-    result_sha256: str | None = None
+    result_sha256: str | None = None  # of the transcript's file
     idempotency_key: str | None = None
-    owner: str = ""
-    version: int = 1
+    owner: str = ""  # whose share of the devices it takes; "" when that is unknown
+    version: int = 1  # grows with every change
 
     @property
     def has_attempts_left(self) -> bool:
         return self.attempt - self.free_attempts < self.max_attempts
+
+    def is_held_by(self, lease_token: str) -> bool:
+        """Whether this token's attempt is the one that runs."""
+        return self.status is TaskStatus.PROCESSING and self.lease_token == lease_token
 
     @property
     def is_prepared(self) -> bool:
@@ -119,12 +115,12 @@ class Task:
 
     @property
     def audio_left_seconds(self) -> float:
-        """What is still to be transcribed; 0 before the recording is prepared."""
+        """The sound that is still to be transcribed; 0 before the recording is prepared."""
         return (self.audio_seconds or 0.0) * (1 - self.progress)
 
     @property
     def error(self) -> ErrorInfo | None:
-        """The error to show: the latest one of a failed or retrying task."""
+        """The error to show: the latest one, while the task is failed or retrying."""
         shows_error = self.status in (TaskStatus.FAILED, TaskStatus.RETRYING)
         return self.errors[-1] if shows_error and self.errors else None
 
@@ -134,7 +130,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class NewTask:
-    """What a submission brings; the store adds state, order and times."""
+    """A submission. The store adds state, order and times."""
 
     id: str
     filename: str
@@ -151,13 +147,13 @@ class NewTask:
 
 @dataclass(frozen=True)
 class TaskFilter:
-    """limit: at most 200. cursor: a page's `next_cursor`. query: part of a name or of a text."""
+    """What a page of the list shows. None: whatever it is."""
 
     status: TaskStatus | None = None
     model: str | None = None
-    query: str | None = None
-    limit: int = 50
-    cursor: str | None = None
+    query: str | None = None  # part of a name or of a text
+    limit: int = 50  # at most 200
+    cursor: str | None = None  # a page's `next_cursor`
 
 
 @dataclass(frozen=True)

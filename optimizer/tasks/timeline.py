@@ -1,7 +1,7 @@
-"""A task's own timeline: what happened to it, when, and how that reads.
+"""A task's timeline: what happened to it, when, and the sentence for it.
 
-Events are written in the transaction that makes them happen; what a task went through before timelines were kept is
-told from its row.
+An event is written in the transaction of the change it is about. A task that is older than timelines gets one from its
+row.
 """
 
 from __future__ import annotations
@@ -27,44 +27,43 @@ FAILED = "failed"
 CANCELLED = "cancelled"
 RESTARTED = "restarted"
 
-GIVEN_BACK = "given_back"  # the code of an interrupt that was nobody's fault: a stop, or room for something else
+GIVEN_BACK = "given_back"  # the code of an interrupt without an error, such as a stop of the server
 
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """data: the event's figures by name, as docs/api.md lists them by code."""
-
     at: datetime
     code: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)  # the event's figures by name; docs/api.md lists them by code
 
     @property
     def text(self) -> str:
         """One English sentence."""
-        words = _WORDS.get(self.code)
+        fallback = self.code.replace("_", " ").capitalize() + "."
+        make = _SENTENCES.get(self.code)
         try:
-            return self.code.replace("_", " ").capitalize() + "." if words is None else words(self.data)
-        except (KeyError, TypeError, ValueError):  # written by another version of the server
-            return self.code.replace("_", " ").capitalize() + "."
+            return fallback if make is None else make(self.data)
+        except (KeyError, TypeError, ValueError):  # another version of the server wrote it
+            return fallback
 
 
 def timeline_of(task: Task, events: Sequence[TaskEvent]) -> list[TaskEvent]:
-    """Oldest first; of a task that is older than its timeline, what its row still tells."""
-    return list(events) if events else list(_told_by_row(task))
+    """Oldest first. A task without events gets those that its row tells of."""
+    return list(events) if events else list(_events_from_row(task))
 
 
-def started_data(task: Task, note: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
-    """Of a task as it was just claimed. note: what the scheduler has to say, such as `reason`."""
+def started_data(task: Task, details: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """For a task that was just claimed. details: what the scheduler adds, such as `reason`."""
     data: dict[str, Any] = {"device": task.device, "model": task.options.model, "attempt": task.attempt}
     if task.progress > 0:
         data["progress"] = round(task.progress, 4)
     if task.attempt == 1:
         data["waited_seconds"] = round(max(0.0, (now - task.created_at).total_seconds()), 3)
-    return {**data, **(note or {})}
+    return {**data, **details}
 
 
 def completed_data(task: Task, events: Sequence[TaskEvent], now: datetime) -> dict[str, Any]:
-    """Of a task that its last attempt has just completed. speed: seconds of sound done in a second of that attempt."""
+    """For a task that its last attempt has just completed. speed: seconds of sound done per second of that attempt."""
     if task.started_at is None:
         return {}
     seconds = max(0.0, (now - task.started_at).total_seconds())
@@ -77,33 +76,37 @@ def completed_data(task: Task, events: Sequence[TaskEvent], now: datetime) -> di
     return data
 
 
+def error_data(error: ErrorInfo) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message}
+
+
 def requeued_entry(after: Task, error: ErrorInfo | None, gave_way_to: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Code and figures for an attempt that ended through no fault of the task's. after: the task as it left it."""
+    """Code and figures for an attempt that ended through no fault of the task's. after: the requeued task."""
     if after.status is TaskStatus.FAILED and after.error is not None:
-        return FAILED, {"code": after.error.code, "message": after.error.message}
+        return FAILED, error_data(after.error)
     if gave_way_to is not None:
         return GAVE_WAY, {"to_task": gave_way_to, "progress": round(after.progress, 4)}
     return INTERRUPTED, {"code": GIVEN_BACK if error is None else error.code}
 
 
-def _told_by_row(task: Task) -> Iterator[TaskEvent]:
+def _events_from_row(task: Task) -> Iterator[TaskEvent]:
     yield TaskEvent(task.created_at, UPLOADED, {"size_bytes": task.size_bytes})
     if task.started_at is not None:
-        yield TaskEvent(task.started_at, STARTED, started_data(task.with_(progress=0.0), None, task.started_at))
+        yield TaskEvent(task.started_at, STARTED, started_data(task.with_(progress=0.0), {}, task.started_at))
     if task.finished_at is None:
         return
     match task.status:
         case TaskStatus.COMPLETED:
             yield TaskEvent(task.finished_at, COMPLETED, completed_data(task, (), task.finished_at))
         case TaskStatus.FAILED if task.error is not None:
-            yield TaskEvent(task.finished_at, FAILED, {"code": task.error.code, "message": task.error.message})
+            yield TaskEvent(task.finished_at, FAILED, error_data(task.error))
         case TaskStatus.CANCELLED:
             yield TaskEvent(task.finished_at, CANCELLED)
 
 
-# --- words -------------------------------------------------------------------------------------------------------
+# The sentence for each code
 
-_WHY = {
+_REASONS = {
     "shortest": "it had the least work left",
     "starving": "it had waited longest",
     "together": "its model had the round",
@@ -136,7 +139,7 @@ def _started(data: Mapping[str, Any]) -> str:
     if "waited_seconds" in data:
         begun += f", after {duration(data['waited_seconds'])} of waiting"
     reason = data.get("reason")
-    return f"{begun}: {_WHY.get(reason, reason)}." if reason else f"{begun}."
+    return f"{begun}: {_REASONS.get(reason, reason)}." if reason else f"{begun}."
 
 
 def _gave_way(data: Mapping[str, Any]) -> str:
@@ -173,7 +176,7 @@ def _failed(data: Mapping[str, Any]) -> str:
     return f"Failed: {_sentence(data['message'])}"
 
 
-_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+_SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     UPLOADED: _uploaded,
     DECODED: _decoded,
     STARTED: _started,

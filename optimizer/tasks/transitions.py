@@ -1,5 +1,5 @@
-"""A task's life as pure functions: the task before, what happened, the task after. Who may call which, and when, is the
-queue manager's business; it is the only caller.
+"""A task's life as pure functions: from the task before and what happened to the task after. Which of them applies when
+is decided in `queue/changes`, the only caller.
 
     pending -> processing -> completed | failed | cancelled
                   |  ^
@@ -18,7 +18,7 @@ from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
 from whisper_core.text.transcript import WindowResult
 
 MAX_INTERRUPTS = 3
-MAX_KEPT_IN_A_ROW = 20  # errors for want of memory, which may go on for days; the timeline has all of them
+MAX_KEPT_IN_A_ROW = 20  # "out of memory" errors, which may recur for days; the timeline keeps all of them
 
 
 def claimed(task: Task, *, device: str, estimated_bytes: int, owner: str, token: str, now: datetime) -> Task:
@@ -37,7 +37,7 @@ def claimed(task: Task, *, device: str, estimated_bytes: int, owner: str, token:
 def window_saved(task: Task, window: WindowResult) -> Task:
     checkpoint = window.checkpoint
     done = checkpoint.seek / checkpoint.content_frames if checkpoint.content_frames > 0 else 1.0
-    # A task that got on is not what stopped the server before: only interrupts at one and the same window add up.
+    # A task that gets further is not what stops the server, so only interrupts at the same window add up.
     return task.with_(
         windows_done=window.index + 1,
         progress=min(max(done, 0.0), 1.0),
@@ -63,9 +63,9 @@ def failed(task: Task, error: ErrorInfo, now: datetime) -> Task:
 
 
 def sent_to_the_back(task: Task, error: ErrorInfo, *, seq: int, delay_s: float, now: datetime) -> Task:
-    """After a failed attempt. delay_s: how long it waits at least. Its windows stay: the next attempt goes on there."""
-    waits = _released(_with_error(task, error, now), status=TaskStatus.RETRYING, seq=seq)
-    return waits.with_(not_before=now + timedelta(seconds=delay_s))
+    """After a failed attempt. delay_s: the shortest wait. Its windows are kept, and the next attempt resumes there."""
+    retrying = _released(_with_error(task, error, now), status=TaskStatus.RETRYING, seq=seq)
+    return retrying.with_(not_before=now + timedelta(seconds=delay_s))
 
 
 def due(task: Task) -> Task:
@@ -73,7 +73,7 @@ def due(task: Task) -> Task:
 
 
 def requeued(task: Task, error: ErrorInfo | None, *, is_interrupt: bool, now: datetime) -> Task:
-    """Pending again in its old place, the attempt not charged. The third interrupt makes the task poison: failed."""
+    """Pending again in its old place, the attempt not charged. At the third interrupt the task is poison: it fails."""
     task = task if error is None else _with_error(task, error, now)
     interrupts = task.interrupts + is_interrupt
     task = task.with_(free_attempts=task.free_attempts + 1, interrupts=interrupts)
@@ -83,23 +83,23 @@ def requeued(task: Task, error: ErrorInfo | None, *, is_interrupt: bool, now: da
 
 
 def times_short_of_memory(task: Task) -> int:
-    """Attempts in a row that ended for want of memory, the running one included."""
+    """Attempts in a row that ended for lack of memory, including the running one, which is about to."""
     count, attempt = 1, task.attempt
     for error in reversed(task.errors):
-        if error.code != OutOfMemoryError.code or error.attempt >= attempt:  # from before it was started over
+        if error.code != OutOfMemoryError.code or error.attempt >= attempt:  # the latter: before it was started over
             break
         count, attempt = count + 1, error.attempt
     return count
 
 
 def waits_for_memory(task: Task, error: ErrorInfo, *, delay_s: float, now: datetime) -> Task:
-    """In its old place, the attempt not charged. delay_s: how long it waits at least."""
-    waits = _released(_short_of_memory(task, error, now), status=TaskStatus.RETRYING)
-    return waits.with_(not_before=now + timedelta(seconds=delay_s))
+    """Retrying in its old place, the attempt not charged. delay_s: the shortest wait."""
+    retrying = _released(_short_of_memory(task, error, now), status=TaskStatus.RETRYING)
+    return retrying.with_(not_before=now + timedelta(seconds=delay_s))
 
 
 def moved_to_cpu(task: Task, error: ErrorInfo, now: datetime) -> Task:
-    """Pending in its old place, the attempt not charged; from now on it wants the CPU."""
+    """Pending in its old place, the attempt not charged; from now on it asks for the CPU."""
     moved = _short_of_memory(task, error, now)
     return _released(moved, status=TaskStatus.PENDING, requested_device=CPU_DEVICE)
 
@@ -109,7 +109,8 @@ def cancelled(task: Task, now: datetime) -> Task:
 
 
 def started_over(task: Task, *, seq: int) -> Task:
-    """By hand: as if it had just come, so it is prepared again (its samples went when it ended); its errors stay."""
+    """As if it had just been submitted, but its errors stay. Its samples were removed when it ended, so it is prepared
+    again."""
     return replace(
         task,
         status=TaskStatus.PENDING,

@@ -26,11 +26,9 @@ class WaitCode(Enum):
 
 @dataclass(frozen=True)
 class WaitReason:
-    """data: the figures that `text` mentions, by name; bytes are integers, fractions are 0 to 1."""
-
     code: WaitCode
     text: str
-    data: Mapping[str, float | int | str] = field(default_factory=dict)
+    data: Mapping[str, float | int | str] = field(default_factory=dict)  # figures in `text`; fractions are 0 to 1
 
     def __str__(self) -> str:
         return self.text
@@ -57,7 +55,7 @@ def model_fetching(model: str, fraction: float) -> WaitReason:
 
 
 def model_missing(model: str, message: str | None = None) -> WaitReason:
-    """message: why fetching it failed, in public words."""
+    """message: why it could not be fetched, in public words."""
     if message is None:
         return WaitReason(WaitCode.MODEL_MISSING, f"waits: model {model} is not here yet", {"model": model})
     text = f"waits: model {model} is not here. {message}"

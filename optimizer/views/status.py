@@ -12,7 +12,7 @@ from optimizer.devices.status import DeviceStatus, TaskOnDevice
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.advice import Advice
 from optimizer.planning.plan import PlanLimits
-from optimizer.queue.due_times import DueTimes
+from optimizer.queue.ordering import DueTimes
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.tasks.task import TaskStatus
 from version import __version__

@@ -30,7 +30,7 @@ from optimizer.devices.status import DeviceState
 from optimizer.intake.decode_pool import DecodePool
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.planning.plan import PlanLimits
-from optimizer.queue.due_times import DueTimes
+from optimizer.queue.ordering import DueTimes
 from optimizer.scheduling import model_library
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.storage.task_files import TaskFiles
@@ -385,7 +385,7 @@ def test_a_task_deleted_while_its_result_is_written_leaves_the_worker_alone(
 
 def test_a_stop_ends_both_decodes_that_began_at_once(tmp_path: Path) -> None:
     files = TaskFiles(tmp_path)
-    files.prepare()
+    files.make_folders()
     both_look = threading.Barrier(2)
     made: list[HeldDecoder] = []
 
@@ -394,13 +394,13 @@ def test_a_stop_ends_both_decodes_that_began_at_once(tmp_path: Path) -> None:
         made.append(HeldDecoder())
         return made[-1]
 
-    ingest = DecodePool(make_decoder, files)  # type: ignore[arg-type]
+    decode_pool = DecodePool(make_decoder, files)  # type: ignore[arg-type]
     for name in ("a", "b"):
         files.media_path(name).write_bytes(b"sound")
-    futures = [ingest.submit(name) for name in ("a", "b")]
+    futures = [decode_pool.start_decode(name) for name in ("a", "b")]
     try:
         assert all(decoder.has_begun.acquire(timeout=10) for decoder in made[:1] for _ in futures)
-        ingest.stop()
+        decode_pool.stop()
     finally:
         for decoder in made:
             decoder.stop()

@@ -26,7 +26,8 @@ from errors import (
 )
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.samples import Sample
-from optimizer.storage.task_files import TaskFiles, Upload
+from optimizer.storage.task_files import TaskFiles
+from optimizer.storage.upload_file import Upload
 from optimizer.tasks import timeline
 from optimizer.tasks import wait_reasons as waiting_reasons
 from optimizer.tasks.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
@@ -47,7 +48,7 @@ class FakeSystem:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.files = TaskFiles(settings.data_dir)
-        self.files.prepare()
+        self.files.make_folders()
         self.is_started = False
         self.health_reasons: list[str] = []
         self.readiness_reasons: list[str] = []

@@ -6,8 +6,6 @@ ffmpeg gets no network, no other file and no playlist: the format whitelist deci
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -20,7 +18,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from errors import (
     AudioTooLongError,
     DecodeTimeoutError,
-    DiskFullError,
     EmptyFileError,
     FfmpegMissingError,
     NoAudioStreamError,
@@ -31,6 +28,7 @@ from errors import (
 )
 from whisper_core.audio.launcher import EXIT_CANNOT_START
 from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, sandboxed
+from whisper_core.common.durable_files import disk_errors, replace_durably
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,16 +127,10 @@ class AudioDecoder:
         _refuse_empty(source)
         unfinished = destination.with_name(destination.name + ".tmp")
         try:
-            with open(unfinished, "wb") as output:
-                decoded = self._run(source, output)
-                output.flush()
-                os.fsync(output.fileno())
-            os.replace(unfinished, destination)
-            _sync_folder(destination.parent)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError() from error
-            raise
+            with disk_errors():
+                with open(unfinished, "wb") as output:
+                    decoded = self._run(source, output)
+                replace_durably(unfinished, destination)
         finally:
             unfinished.unlink(missing_ok=True)
         return decoded
@@ -231,12 +223,3 @@ def _is_image(source: Path) -> bool:
         start = file.read(12)
     is_webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
     return is_webp or start.startswith(_IMAGE_STARTS)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from errors import DiskFullError, ModelUnavailableError, ShuttingDownError, WeightsDamagedError
+from whisper_core.common.durable_files import replace_durably
 from whisper_core.models.catalogue import (
     ALIASES,
     MODEL_NAMES,
@@ -159,7 +159,7 @@ class _Fetcher:
             with _disk_full_removes(part):
                 download()
             if sha256_of(part, self._should_stop) == weights.sha256:
-                _put_in_place(part, weights.path)
+                replace_durably(part, weights.path)
                 weights.note.unlink(missing_ok=True)
                 return weights
             log.warning("model=%s event=wrong_checksum_arrived", self.info.name)
@@ -183,17 +183,6 @@ def _disk_full_removes(part: Path) -> Iterator[None]:
             raise
         part.unlink(missing_ok=True)
         raise DiskFullError("The server's disk has no room for the model's weights.") from error
-
-
-def _put_in_place(part: Path, destination: Path) -> None:
-    with open(part, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(part, destination)
-    folder = os.open(destination.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from optimizer.common.kinds import DeviceKind
 from optimizer.planning.device_plan import DeviceView, ModelView, RunningView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
-from optimizer.queue.due_times import DueTimes
+from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingTask, WaitingView
 from optimizer.tasks.task import Priority
 

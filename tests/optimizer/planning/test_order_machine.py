@@ -12,8 +12,7 @@ from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from optimizer.queue.due_times import MAX_PATIENCE_S, TARGET_SLOWDOWN, DueTimes
-from optimizer.queue.owner_shares import HALF_LIFE_S
+from optimizer.queue.ordering import HALF_LIFE_S, MAX_PATIENCE_S, TARGET_SLOWDOWN, DueTimes
 from optimizer.tasks.task import Priority, Task
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, window

@@ -12,7 +12,7 @@ from optimizer.planning.device_plan import Assignment, DeviceView, ModelView, St
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
-from optimizer.queue.due_times import TARGET_SLOWDOWN
+from optimizer.queue.ordering import TARGET_SLOWDOWN
 from optimizer.queue.ready_queue import WaitingTask, WaitingView
 from optimizer.tasks.task import Priority
 from optimizer.tasks.wait_reasons import WaitCode

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from optimizer.queue.due_times import FIRST_COME, DueTimes
+from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions

@@ -1,4 +1,4 @@
-"""The order of those that wait, and what the index counts."""
+"""The order of the waiting tasks, and what the index counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView
 from optimizer.tasks.task import Priority
 from tests.optimizer.planning.helpers import task
 
-LAGS = {"a": 25.0, "b": 0.0}
+PENALTIES = {"a": 25.0, "b": 0.0}
 
 
 @st.composite
@@ -21,22 +21,22 @@ def several_tasks(draw: st.DrawFn) -> list[WaitingTask]:
             draw(st.sampled_from(["base", "tiny"])),
             draw(st.sampled_from(Priority)),
             due=draw(st.sampled_from([0.0, 10.0, 20.0, 30.0])),
-            owner=draw(st.sampled_from(sorted(LAGS))),
+            owner=draw(st.sampled_from(sorted(PENALTIES))),
         )
         for seq in seqs
     ]
 
 
 def rank(each: WaitingTask) -> tuple[int, float, int]:
-    return (-each.priority, each.due + LAGS[each.owner], each.seq)
+    return (-each.priority, each.due + PENALTIES[each.owner], each.seq)
 
 
 @given(several_tasks())
-def test_the_order_is_priority_then_due_time_with_the_owners_lag_then_arrival(tasks: list[WaitingTask]) -> None:
-    view = WaitingView.of(tasks, LAGS)
+def test_the_order_is_priority_then_due_time_with_the_owners_penalty_then_arrival(tasks: list[WaitingTask]) -> None:
+    view = WaitingView.of(tasks, PENALTIES)
     ordered = sorted(tasks, key=rank)
     assert list(view.in_order()) == ordered
-    assert [view.count_ahead_of(each, LAGS[each.owner]) for each in ordered] == list(range(len(tasks)))
+    assert [view.count_ahead_of(each, PENALTIES[each.owner]) for each in ordered] == list(range(len(tasks)))
 
 
 @given(several_tasks(), st.data())
@@ -49,7 +49,7 @@ def test_an_index_kept_up_to_date_equals_one_made_anew(tasks: list[WaitingTask],
         index.discard(task_id)
     left = [each for each in tasks if each.id not in gone]
     fresh = WaitingIndex.of(left)
-    assert list(index.view(LAGS).in_order()) == list(fresh.view(LAGS).in_order()) == sorted(left, key=rank)
+    assert list(index.view(PENALTIES).in_order()) == list(fresh.view(PENALTIES).in_order()) == sorted(left, key=rank)
     assert index.owners() == fresh.owners() == {each.owner for each in left}
     for each in tasks:
         expected = sum(other.priority == each.priority and other.seq < each.seq for other in left)

@@ -118,7 +118,7 @@ def test_of_a_cancelled_task_nothing_changes(queue: Queue) -> None:
     token = queue.claim("T1").lease_token or ""
     queue.manager.cancel("T1")
     assert queue.manager.wait_for_memory("T1", token, OOM) is None
-    assert queue.manager.note("T1", token, "memory", {"step": "batch_shrunk"}) is None
+    assert queue.manager.add_attempt_event("T1", token, "memory", {"step": "batch_shrunk"}) is None
     assert memory_events(queue) == []
 
 
@@ -127,7 +127,7 @@ def test_what_is_noted_of_a_running_task_is_in_its_timeline(queue: Queue) -> Non
     task = queue.claim("T1")
     queue.changed.clear()
     data = {"step": "batch_shrunk", "windows": 4, "slots": 2}
-    assert queue.manager.note("T1", task.lease_token or "", "memory", data) == task
+    assert queue.manager.add_attempt_event("T1", task.lease_token or "", "memory", data) == task
     assert memory_events(queue) == [data]
     assert queue.changed == []
 

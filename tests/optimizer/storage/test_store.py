@@ -361,7 +361,7 @@ def test_no_transaction_stays_open_after_an_error(queue: Queue, tmp_path: Path) 
     with pytest.raises(TaskNotFoundError), queue.store.reading() as rows:
         rows.get("no such task")
     edit(tmp_path, "UPDATE tasks SET filename = 'renamed'")
-    assert queue.store.forget_deleted()
+    assert queue.store.erase_deleted()
 
 
 def test_readers_see_one_moment_while_a_writer_commits(queue: Queue) -> None:

@@ -24,9 +24,9 @@ from errors import (
     FileTooLargeError,
     StartError,
 )
-from optimizer.common import atomic_files as durable
-from optimizer.common import failpoints
-from optimizer.storage.task_files import TaskFiles, Upload
+from optimizer.common import atomic_files, failpoints
+from optimizer.storage.task_files import TaskFiles
+from optimizer.storage.upload_file import Upload
 from tests.optimizer.queue.helpers import window
 from whisper_core.text.transcript import Transcript
 
@@ -133,7 +133,7 @@ def test_too_many_bytes_are_refused_and_nothing_is_kept(files: TaskFiles) -> Non
 
 def test_an_upload_that_would_pass_the_disks_floor_is_refused_before_it_begins(tmp_path: Path) -> None:
     files = TaskFiles(tmp_path, min_free_bytes=10**18)
-    files.prepare()
+    files.make_folders()
     with pytest.raises(DiskFullError):
         files.begin_upload(ID)
 
@@ -165,7 +165,7 @@ def test_a_full_disk_keeps_nothing_of_the_upload(
 
     upload = files.begin_upload(ID)
     upload.write(b"first")
-    monkeypatch.setattr(durable.os, call, full)
+    monkeypatch.setattr(atomic_files.os, call, full)
     with pytest.raises(DiskFullError):  # noqa: PT012 - whichever of the two comes to the call
         upload.write(b"second")
         upload.commit()
@@ -254,7 +254,7 @@ def test_a_full_disk_leaves_the_earlier_transcript_and_no_half_one(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(durable.os, "fsync", full)
+    monkeypatch.setattr(atomic_files.os, "fsync", full)
     with pytest.raises(DiskFullError):
         files.write_transcript(ID, Transcript("Other.", "en", ()))
     monkeypatch.undo()

@@ -12,7 +12,7 @@ import pytest
 from errors import StoreBusyError, TaskNotFoundError
 from optimizer.common import failpoints
 from optimizer.common.text import duration
-from optimizer.storage import repository as rows
+from optimizer.storage import repository
 from optimizer.storage.schema import task_events
 from optimizer.tasks import timeline
 from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskStatus
@@ -207,7 +207,7 @@ def test_a_task_older_than_its_timeline_is_told_from_its_row(queue: Queue, clock
 
 
 def test_of_a_very_long_timeline_the_latest_part_is_told(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "MAX_EVENTS", 3)
+    monkeypatch.setattr(repository, "MAX_EVENTS", 3)
     queue.submit("A")
     for slots in range(5):
         queue.manager.add_event("A", timeline.MEMORY, step="batch_shrunk", slots=slots)

@@ -1,4 +1,4 @@
-"""When tasks are due, what owners' shares do to that, and the bound that follows."""
+"""When tasks are due, how owners' shares change that, and the bounds that follow."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.queue.due_times import FIRST_COME, MAX_PATIENCE_S, TARGET_SLOWDOWN, DueTimes
-from optimizer.queue.owner_shares import HALF_LIFE_S, OwnerShares
+from optimizer.queue.ordering import FIRST_COME, HALF_LIFE_S, MAX_PATIENCE_S, TARGET_SLOWDOWN, DueTimes, OwnerShares
 
 DUE_TIMES = DueTimes(work_seconds=lambda model, audio_seconds: audio_seconds / 10)
 LENGTHS = st.floats(0, 1e5)
@@ -17,7 +16,7 @@ def test_a_task_is_due_in_proportion_to_its_work() -> None:
     assert DUE_TIMES.due("base", 60.0, 100.0) == 100.0 + TARGET_SLOWDOWN * 6.0
 
 
-def test_patience_has_an_end() -> None:
+def test_a_task_is_due_an_hour_after_its_arrival_at_the_latest() -> None:
     assert DUE_TIMES.due("base", 1e6, 100.0) == 100.0 + MAX_PATIENCE_S
 
 
@@ -26,7 +25,7 @@ def test_first_come_first_served_leaves_the_order_to_the_arrival() -> None:
 
 
 @given(first=st.floats(0, 1e6), gap=st.floats(0, 1e5), audio_seconds=LENGTHS, others_audio_seconds=LENGTHS)
-def test_nobody_is_passed_by_a_task_that_came_later_than_the_patience(
+def test_no_task_is_overtaken_by_one_that_arrives_later_than_the_patience(
     first: float, gap: float, audio_seconds: float, others_audio_seconds: float
 ) -> None:
     own = DUE_TIMES.due("base", audio_seconds, first)
@@ -39,7 +38,7 @@ def test_a_task_that_comes_back_is_due_no_later_than_before(audio_seconds: float
     assert DUE_TIMES.due("base", audio_seconds * (1 - done), 5.0) <= DUE_TIMES.due("base", audio_seconds, 5.0)
 
 
-def test_owners_are_set_back_by_what_they_got_beyond_the_least() -> None:
+def test_owners_are_set_back_by_what_they_had_beyond_the_least() -> None:
     shares = OwnerShares()
     shares.charge("a", 30.0, now=0.0)
     shares.charge("b", 10.0, now=0.0)
@@ -49,21 +48,21 @@ def test_owners_are_set_back_by_what_they_got_beyond_the_least() -> None:
     assert shares.penalties([], now=0.0) == {}
 
 
-def test_what_an_owner_got_is_forgotten() -> None:
+def test_what_an_owner_had_is_forgotten() -> None:
     shares = OwnerShares()
     shares.charge("a", 30.0, now=0.0)
     assert shares.penalty("a", now=HALF_LIFE_S) == pytest.approx(TARGET_SLOWDOWN * 15.0)
 
 
-def test_what_was_given_back_is_not_held_against_the_owner() -> None:
+def test_refunded_work_is_not_held_against_the_owner() -> None:
     shares = OwnerShares()
     shares.charge("a", 30.0, now=0.0)
     shares.charge("a", -40.0, now=0.0)
     assert shares.penalty("a", now=0.0) == 0.0
 
 
-def test_shares_keep_no_more_owners_than_matter() -> None:
+def test_owners_with_a_negligible_penalty_are_forgotten() -> None:
     shares = OwnerShares()
     for number in range(3000):
         shares.charge(f"o{number}", 0.001, now=number * 100.0)
-    assert len(shares._lags) <= 1001
+    assert len(shares._penalties) <= 1001

@@ -1,0 +1,254 @@
+"""Everything that can happen to a task, a class for each: what was asked for, and what the task becomes.
+
+`transactions` opens the transaction, locks the row and calls `apply`, which may write through `rows`. It returns
+
+- the saved task when the change was made,
+- the very task it was given when there was nothing to change,
+- None when the change does not apply any more.
+
+Whatever `apply` raises rolls the transaction back.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from errors import AlreadyFinishedError, ConflictError, IdempotencyMismatchError
+from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
+from optimizer.storage.repository import TaskReader, TaskWriter
+from optimizer.tasks import timeline, transitions
+from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskStatus
+from whisper_core.text.transcript import WindowResult
+
+MOVES_TO_CPU_AFTER = 2  # attempts in a row for which a GPU had no memory
+
+RetryDelays = Callable[[int], float]
+"""Seconds to wait after the attempt of this number, from 1."""
+
+
+class Change(Protocol):
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None: ...
+
+
+# Submission and preparation
+
+
+def find_earlier(rows: TaskReader, new: NewTask) -> Task | None:
+    """The task that was submitted earlier with the key of `new`, if any. Raises IdempotencyMismatchError when the key
+    came with another file or other options."""
+    if new.idempotency_key is None:
+        return None
+    task = rows.find_by_key(new.idempotency_key)
+    if task is None:
+        return None
+    requested_devices = {task.requested_device}
+    if task.requested_device == CPU_DEVICE:
+        requested_devices.add(AUTO_DEVICE)  # it may have moved there for lack of memory
+    if (task.sha256, task.options) != (new.sha256, new.options) or new.requested_device not in requested_devices:
+        raise IdempotencyMismatchError()
+    return task
+
+
+@dataclass(frozen=True)
+class MarkPrepared:
+    audio_seconds: float
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        if not task.status.is_waiting:
+            return None
+        rows.add_event(task.id, timeline.DECODED, {"audio_seconds": self.audio_seconds}, now)
+        return rows.save(task, task.with_(audio_seconds=self.audio_seconds))
+
+
+class MarkUnprepared:
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        if not task.status.is_waiting:
+            return None
+        return rows.save(task, task.with_(audio_seconds=None))
+
+
+@dataclass(frozen=True)
+class FailPreparation:
+    error: ErrorInfo
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        if not task.status.is_waiting:
+            return None
+        rows.add_event(task.id, timeline.FAILED, timeline.error_data(self.error), now)
+        return rows.save(task, transitions.failed(task, self.error, now))
+
+
+class EndDelay:
+    """A retrying task whose delay is over is pending again."""
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        if task.status is not TaskStatus.RETRYING:
+            return None
+        return rows.save(task, transitions.due(task))
+
+
+# A running attempt. All but Claim are made only while the caller's lease token holds the task.
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Begins an attempt under a new lease token."""
+
+    device: str
+    estimated_bytes: int
+    boot_id: str
+    details: Mapping[str, Any] = field(default_factory=dict)  # more for the timeline, such as `reason`
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        if task.status is not TaskStatus.PENDING or not task.is_prepared:
+            return None
+        running = transitions.claimed(
+            task,
+            device=self.device,
+            estimated_bytes=self.estimated_bytes,
+            owner=self.boot_id,
+            token=secrets.token_hex(16),
+            now=now,
+        )
+        rows.add_event(task.id, timeline.STARTED, timeline.started_data(running, self.details, now), now)
+        return rows.save(task, running)
+
+
+@dataclass(frozen=True)
+class SaveWindow:
+    window: WindowResult
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        if self.window.index < task.windows_done:
+            return task
+        if self.window.index > task.windows_done:
+            raise ValueError(f"window {self.window.index} came before window {task.windows_done}")
+        rows.add_window(task.id, self.window)
+        return rows.save(task, transitions.window_saved(task, self.window))
+
+
+@dataclass(frozen=True)
+class AddAttemptEvent:
+    """One more entry of the timeline. The task's row stays as it is."""
+
+    code: str
+    data: Mapping[str, Any]
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        rows.add_event(task.id, self.code, self.data, now)
+        return task
+
+
+@dataclass(frozen=True)
+class Complete:
+    language: str
+    text: str  # what the search looks through
+    result_sha256: str  # of the transcript's file
+    peak_bytes: int | None
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        rows.remove_windows(task.id)
+        rows.set_text(task, self.text)
+        rows.add_event(task.id, timeline.COMPLETED, timeline.completed_data(task, rows.events(task.id), now), now)
+        completed = transitions.completed(
+            task, language=self.language, result_sha256=self.result_sha256, peak_bytes=self.peak_bytes, now=now
+        )
+        return rows.save(task, completed)
+
+
+@dataclass(frozen=True)
+class Fail:
+    error: ErrorInfo
+    is_retryable: bool
+    retry_delays: RetryDelays
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        data = timeline.error_data(self.error)
+        if not (self.is_retryable and task.has_attempts_left):
+            rows.add_event(task.id, timeline.FAILED, data, now)
+            return rows.save(task, transitions.failed(task, self.error, now))
+        delay_s = self.retry_delays(task.attempt - task.free_attempts)
+        rows.add_event(task.id, timeline.RETRYING, {**data, "delay_seconds": delay_s}, now)
+        retrying = transitions.sent_to_the_back(task, self.error, seq=rows.next_seq(), delay_s=delay_s, now=now)
+        return rows.save(task, retrying)
+
+
+@dataclass(frozen=True)
+class Requeue:
+    """The attempt ended through no fault of the task's."""
+
+    error: ErrorInfo | None = None
+    is_interrupt: bool = False  # counts towards the interrupts that make a task poison
+    gave_way_to: str | None = None  # the task that it made room for
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        after = transitions.requeued(task, self.error, is_interrupt=self.is_interrupt, now=now)
+        rows.add_event(task.id, *timeline.requeued_entry(after, self.error, self.gave_way_to), now)
+        return rows.save(task, after)
+
+
+@dataclass(frozen=True)
+class WaitForMemory:
+    error: ErrorInfo
+    may_move_to_cpu: bool
+    retry_delays: RetryDelays
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        times = transitions.times_short_of_memory(task)
+        if self.may_move_to_cpu and times >= MOVES_TO_CPU_AFTER and task.requested_device == AUTO_DEVICE:
+            rows.add_event(task.id, timeline.MEMORY, {"step": "moved_to_cpu"}, now)
+            return rows.save(task, transitions.moved_to_cpu(task, self.error, now))
+        delay_s = self.retry_delays(times)
+        data = {"step": "waits", "device": task.device, "delay_seconds": round(delay_s, 3)}
+        rows.add_event(task.id, timeline.MEMORY, data, now)
+        return rows.save(task, transitions.waits_for_memory(task, self.error, delay_s=delay_s, now=now))
+
+
+# What people ask for: carried out, or refused with an error.
+
+
+class Cancel:
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task:
+        if task.status is TaskStatus.CANCELLED:
+            return task
+        if task.status.is_final:
+            raise AlreadyFinishedError(f"The task is already {task.status.value}, so it cannot be cancelled.")
+        return _cancel(task, rows, now)
+
+
+class CancelAttempt:
+    """Before a task is deleted: only a running one need be cancelled."""
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        return _cancel(task, rows, now) if task.status is TaskStatus.PROCESSING else None
+
+
+class StartOver:
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task:
+        if task.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
+            raise ConflictError(f"Only failed and cancelled tasks can be retried; this one is {task.status.value}.")
+        rows.remove_windows(task.id)
+        rows.add_event(task.id, timeline.RESTARTED, {}, now)
+        return rows.save(task, transitions.started_over(task, seq=rows.next_seq()))
+
+
+@dataclass(frozen=True)
+class SetPriority:
+    priority: Priority
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task:
+        if not task.status.is_waiting:
+            raise ConflictError(f"Only waiting tasks have a place to change; this one is {task.status.value}.")
+        if task.priority == self.priority:
+            return task
+        rows.add_event(task.id, timeline.PRIORITISED, {"priority": self.priority.word}, now)
+        return rows.save(task, task.with_(priority=self.priority))
+
+
+def _cancel(task: Task, rows: TaskWriter, now: datetime) -> Task:
+    rows.add_event(task.id, timeline.CANCELLED, {}, now)
+    return rows.save(task, transitions.cancelled(task, now))

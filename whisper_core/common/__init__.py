@@ -1,0 +1,1 @@
+"""What both the models' files and the recordings' files need."""
