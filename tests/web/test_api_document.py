@@ -19,6 +19,7 @@ from tests.web.api_description import ApiDescription, Operation
 from tests.web.api_document import PATH, Document, Section, codes
 from tests.web.fake_system import FakeSystem
 from tests.web.requests import RECORDING, error_of
+from web.http.errors import status_of
 
 OPTIMIZER = PATH.parent.parent / "optimizer"
 LIVE_FEED = "transcription_live_feed"  # the application's extension
@@ -192,7 +193,7 @@ def test_every_error_that_a_call_answers_is_named_with_its_status(
 ) -> None:
     apart = (errors.TaskError, errors.StartError)
     classes = [each for each in _error_classes(errors.TranscriptionServerError) if not issubclass(each, apart)]
-    expected = {(each.code, str(each.http_status), "yes" if each.is_retryable else "no") for each in classes}
+    expected = {(each.code, str(status_of(each).value), "yes" if each.is_retryable else "no") for each in classes}
     named = {(codes(code)[0], status, retry) for code, status, retry, _ in document.marked("codes of answers")}
     assert expected <= named
     of_http = {code: int(status) for code, status, _ in named - expected}
