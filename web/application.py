@@ -19,6 +19,7 @@ from web.http.schemas import ErrorAnswer
 from web.http.security import AllowedHosts, Guard
 from web.http.strict_json import StrictJSONProvider
 from web.live.feed import LiveFeed
+from web.live.gate import ConnectionGate
 from web.pages import register_pages
 from web.system_api import system_api
 from web.tasks.downloads import downloads
@@ -71,7 +72,8 @@ def create_app(settings: Settings, system: SystemPort, *, root: Path = ROOT) -> 
         app.register_api(blueprint)
     app.after_request(_keep_out_of_caches)
     live = app.extensions[LIVE_FEED] = LiveFeed(app, system, max_clients=settings.web_threads // 2)
-    app.wsgi_app = Guard(live.gate(app.wsgi_app), AllowedHosts.of(settings))  # type: ignore[method-assign]
+    gate = ConnectionGate(app.wsgi_app, live.has_room)
+    app.wsgi_app = Guard(gate, AllowedHosts.of(settings))  # type: ignore[method-assign]
     return app
 
 

@@ -115,9 +115,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 — logged there
             self._give_up(error)
 
-    def say_goodbye(self) -> None:
+    def close_live_connections(self) -> None:
         if self.callable is not None:
-            live_feed_of(self.callable).say_goodbye()
+            live_feed_of(self.callable).close_connections()
 
     def _post_worker_init(self, worker: LiveThreadWorker) -> None:
         try:

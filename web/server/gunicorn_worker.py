@@ -25,7 +25,7 @@ OUT_OF_FILES_PAUSE_S = 0.1
 
 
 class LiveThreadWorker(ThreadWorker):  # type: ignore[misc]
-    """Needs an application (gunicorn's) with `say_goodbye()`, which ends the live feed's connections."""
+    """Needs an application (gunicorn's) with `close_live_connections()`, which ends the live feed's connections."""
 
     alive: bool
 
@@ -43,7 +43,7 @@ class LiveThreadWorker(ThreadWorker):  # type: ignore[misc]
         is_first = bool(self.alive)
         self.alive = False
         if is_first:
-            threading.Thread(target=self.app.say_goodbye, name="goodbye", daemon=True).start()
+            threading.Thread(target=self.app.close_live_connections, name="close-connections", daemon=True).start()
         else:
             self.nr_conns = 0
         self.method_queue.defer(_nothing)
