@@ -13,9 +13,9 @@ from config import Settings
 from version import PRODUCT_NAME
 from web.api_docs import DOCS_CONFIG
 from web.health import health
+from web.http.answer_schemas import ErrorAnswer
 from web.http.context import attach_system
 from web.http.errors import raise_validation_error, register_error_answers
-from web.http.schemas import ErrorAnswer
 from web.http.security import AllowedHosts, Guard
 from web.http.strict_json import StrictJSONProvider
 from web.live.feed import LiveFeed

@@ -9,8 +9,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from logs import recent_lines
-from web.http.context import current_system
-from web.http.schemas import (
+from web.http.answer_schemas import (
     HistoryAnswer,
     HistoryQuery,
     LogAnswer,
@@ -19,6 +18,7 @@ from web.http.schemas import (
     SystemEventsQuery,
     error_responses,
 )
+from web.http.context import current_system
 
 system_api = APIBlueprint(
     "system_api",

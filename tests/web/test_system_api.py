@@ -14,7 +14,7 @@ from optimizer.monitoring.event_log import SystemEvent
 from optimizer.monitoring.samples import DeviceSample, Sample
 from tests.web.fake_system import EPOCH, FakeSystem
 from tests.web.requests import error_of
-from web.http.schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer, TimelineAnswer
+from web.http.answer_schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer, TimelineAnswer
 
 NOW = EPOCH.timestamp()
 
