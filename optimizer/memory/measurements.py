@@ -9,7 +9,7 @@ from optimizer.common.kinds import DeviceKind
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula
 from optimizer.memory.task_memory import TaskMemory, accuracy_of
 from version import __version__
-from whisper_core.models.fetch import MODEL_NAMES
+from whisper_core.models.catalogue import MODEL_NAMES
 
 log = logging.getLogger(__name__)
 

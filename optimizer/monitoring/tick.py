@@ -25,7 +25,7 @@ from optimizer.monitoring.tuner import Bounds, Change, Observation, Setting, Tun
 from optimizer.planning.plan import PlanLimits
 from optimizer.storage.documents import DocumentStore
 from optimizer.tasks.task import TaskStatus
-from whisper_core.models.fetch import model_info
+from whisper_core.models.catalogue import model_info
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from config import Settings
 from tests.browser import fake_load
 from tests.web.fake_system import FakeSystem
-from web.http.schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer, TimelineAnswer
-from web.http.system_schemas import SystemAnswer
+from web.http.answer_schemas import TimelineAnswer
+from web.http.system_schemas import HistoryAnswer, LogAnswer, SystemAnswer, SystemEventsAnswer
 
 NOW = 1_795_694_820.0
 

@@ -35,7 +35,7 @@ from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOpti
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from version import __version__
-from whisper_core.models.fetch import MODELS, model_info
+from whisper_core.models.catalogue import MODELS, model_info
 from whisper_core.text.languages import LANGUAGES
 from whisper_core.text.options import Mode
 from whisper_core.text.transcript import Segment, Transcript

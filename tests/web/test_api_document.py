@@ -19,9 +19,10 @@ from tests.web.api_description import ApiDescription, Operation
 from tests.web.api_document import PATH, Document, Section, codes
 from tests.web.fake_system import FakeSystem
 from tests.web.requests import RECORDING, error_of
+from web.application import live_feed_of
+from web.http.errors import status_of
 
 OPTIMIZER = PATH.parent.parent / "optimizer"
-LIVE_FEED = "transcription_live_feed"  # the application's extension
 SERVER = "http://127.0.0.1:5552"
 
 # Of the HTTP layer, which no call can be made to answer.
@@ -192,7 +193,7 @@ def test_every_error_that_a_call_answers_is_named_with_its_status(
 ) -> None:
     apart = (errors.TaskError, errors.StartError)
     classes = [each for each in _error_classes(errors.TranscriptionServerError) if not issubclass(each, apart)]
-    expected = {(each.code, str(each.http_status), "yes" if each.is_retryable else "no") for each in classes}
+    expected = {(each.code, str(status_of(each).value), "yes" if each.is_retryable else "no") for each in classes}
     named = {(codes(code)[0], status, retry) for code, status, retry, _ in document.marked("codes of answers")}
     assert expected <= named
     of_http = {code: int(status) for code, status, _ in named - expected}
@@ -202,7 +203,7 @@ def test_every_error_that_a_call_answers_is_named_with_its_status(
 def _errors_of_http(client: FlaskClient, system: FakeSystem, app: Any) -> dict[str, int]:
     """Those that have no class of their own, by asking for them."""
     media = f"/api/tasks/{system.add().id}/media"
-    app.extensions[LIVE_FEED].say_goodbye()
+    live_feed_of(app).close_connections()
     answers = [
         client.get("/healthz", headers={"Host": "elsewhere.example"}),
         client.post("/api/models/base/fetch", headers={"Origin": "http://elsewhere.example"}),

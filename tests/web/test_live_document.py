@@ -19,15 +19,15 @@ from tests.web.api_document import Document, codes
 from tests.web.fake_system import FakeSystem
 from tests.web.live_client import LiveClient
 from tests.web.requests import RECORDING
+from web.application import live_feed_of
+from web.live import broadcaster
 
-LIVE_FEED = "transcription_live_feed"  # the application's extension
 LIMIT_S = 30.0
 
 
 def test_every_command_and_event_of_the_live_feed_has_its_section(document: Document, app: Any) -> None:
-    feed = app.extensions[LIVE_FEED]
-    emitted = set(re.findall(r'_emit\(\s*"(\w+)"', inspect.getsource(sys.modules[type(feed).__module__])))
-    assert set(document.live("Command")) == set(feed.socketio.server.handlers["/"])
+    emitted = set(re.findall(r'_emit\(\s*"(\w+)"', inspect.getsource(broadcaster)))
+    assert set(document.live("Command")) == set(live_feed_of(app).socketio.server.handlers["/"])
     assert set(document.live("Event")) == emitted
 
 
@@ -118,7 +118,7 @@ def test_the_client_prints_a_text_as_it_comes_over_gaps_and_lost_connections(
             system.finish_window(task_id, " Two.")  # nobody hears of it
         system.finish_window(task_id, " Three.")
         assert [client.next_line()[-4:], client.next_line()[-4:]] == ["Two.", "ree."]
-        app.extensions[LIVE_FEED].socketio.server.eio.disconnect()
+        live_feed_of(app).socketio.server.eio.disconnect()
         system.finish_window(task_id, " Four.")
         assert client.next_line().endswith("Four.")
         system.complete(task_id)

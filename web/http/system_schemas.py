@@ -1,10 +1,12 @@
-"""GET /api/system and the live feed's `system` event, as pydantic models."""
+"""What the API answers about the system, as pydantic models: its state now, its history, its events and its log."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from optimizer.monitoring.event_log import EventKind
 
 
 class DeviceModelBody(BaseModel):
@@ -110,6 +112,7 @@ class WaitBoundBody(BaseModel):
     text: str
 
 
+# GET /api/system, and the live feed's `system` event.
 class SystemAnswer(BaseModel):
     version: str
     path: Literal["optimized", "plain"]
@@ -128,3 +131,65 @@ class SystemAnswer(BaseModel):
     memory_estimates: list[MemoryEstimateBody]
     forecasts: ForecastsBody
     wait_bound: WaitBoundBody
+
+
+class DeviceMemorySample(BaseModel):
+    """Bytes."""
+
+    total: int
+    headroom: int
+    reserved: int
+    used: int
+    others: int
+    models: dict[str, int]
+
+
+class SampleBody(BaseModel):
+    at: float = Field(description="seconds since 1970, at the end of the span")
+    span_seconds: float
+    throughput: float = Field(description="seconds of sound per second")
+    running: float
+    waiting: float
+    retrying: float
+    started: int
+    completed: int
+    failed: int
+    mean_wait_seconds: float | None
+    p95_wait_seconds: float | None
+    occupancy: float
+    devices: dict[str, DeviceMemorySample]
+    speeds: dict[str, dict[str, float]] = Field(description="times real time of one task, by device and model")
+
+
+class TuningChange(BaseModel):
+    at: float
+    text: str
+    data: dict[str, Any]
+
+
+class HistoryAnswer(BaseModel):
+    samples: list[SampleBody]
+    changes: list[TuningChange]
+
+
+class SystemEventBody(BaseModel):
+    id: int
+    at: float
+    kind: EventKind
+    text: str
+    data: dict[str, Any]
+
+
+class SystemEventsAnswer(BaseModel):
+    events: list[SystemEventBody]
+
+
+class LogLineBody(BaseModel):
+    at: float
+    level: str
+    logger: str
+    message: str
+
+
+class LogAnswer(BaseModel):
+    lines: list[LogLineBody]

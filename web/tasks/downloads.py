@@ -12,16 +12,9 @@ from pydantic import ConfigDict
 
 from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
 from optimizer.tasks.task import Task, TaskStatus
+from web.http.answer_schemas import TranscriptBody, error_responses
 from web.http.context import current_system
-from web.http.schemas import (
-    MAX_ARCHIVE_IDS,
-    ArchiveQuery,
-    MediaQuery,
-    TaskPath,
-    TranscriptBody,
-    TranscriptQuery,
-    error_responses,
-)
+from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
 from web.tasks.filenames import transcript_name
 from web.tasks.media_type import media_type_of
 from web.tasks.rendering import MEDIA_TYPES, file_ending, render_transcript

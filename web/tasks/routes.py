@@ -10,20 +10,16 @@ from flask_openapi3.models.tag import Tag
 
 from optimizer.tasks.task import Priority, TaskFilter
 from optimizer.views.task_view import TaskView
-from web.http.context import current_system
-from web.http.schemas import (
+from web.http.answer_schemas import (
     FetchAnswer,
-    ModelPath,
     ModelsAnswer,
-    SystemPatch,
     TaskAnswer,
     TaskListAnswer,
-    TaskListQuery,
-    TaskPatch,
-    TaskPath,
     TimelineAnswer,
     error_responses,
 )
+from web.http.context import current_system
+from web.http.request_schemas import ModelPath, SystemPatch, TaskListQuery, TaskPatch, TaskPath
 from web.http.serializers import counts_json, task_event_json, task_json
 from web.http.system_schemas import SystemAnswer
 from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
