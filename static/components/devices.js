@@ -1,12 +1,13 @@
 /** One strip: each device with its memory and its loaded models, the models being fetched, and how fast it all goes. */
 import { html } from 'htm/preact'
-import { adviceWords, formatBytes, formatNumber, formatPercent, t } from '../text/i18n.js'
 import { system } from '../state/store.js'
+import { adviceWords, formatBytes, formatNumber, formatPercent, t } from '../text/i18n.js'
 import { Icon } from './icons.js'
 
 export function Devices() {
   const state = system.value
-  if (state === null) return html`<section class="devices" aria-busy="true"><div class="device is-blank"></div></section>`
+  if (state === null)
+    return html`<section class="devices" aria-busy="true"><div class="device is-blank"></div></section>`
   return html`<section class="devices" aria-label=${t('devices.title')} data-testid="devices">
     ${state.devices.map((device) => html`<${Device} key=${device.name} device=${device} />`)}
     ${state.devices.length === 0 && html`<p class="device">${t('devices.none')}</p>`}
@@ -17,7 +18,12 @@ export function Devices() {
 
 function Device({ device }) {
   const { name, title, used, reserved, total, resident_models: models } = device
-  const label = t('devices.memory', { device: name, used: formatBytes(used), reserved: formatBytes(reserved), total: formatBytes(total) })
+  const label = t('devices.memory', {
+    device: name,
+    used: formatBytes(used),
+    reserved: formatBytes(reserved),
+    total: formatBytes(total),
+  })
   return html`<article class="device" data-testid="device" data-device=${name}>
     <header>
       <span class="device-name"><${Icon} name="chip" /><b>${name}</b></span>

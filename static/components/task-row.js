@@ -1,12 +1,24 @@
 /** One task of the queue: what it is, how it stands, and what can be done with it. */
 import { html } from 'htm/preact'
-import { openId, openTask } from '../util/address.js'
-import { expectedWords } from '../text/expected-words.js'
-import { errorWords, formatAgo, formatBytes, formatClock, formatMoment, formatNumber, formatPercent, formatSpan, languageName, t, waitingWords } from '../text/i18n.js'
 import * as selection from '../state/selection.js'
 import { isFinished, isRunning, isWaiting, models, system, taskOf } from '../state/store.js'
-import { eachHalfMinute, eachSecond } from '../util/ticker.js'
 import { lastWords, transcriptOf } from '../state/transcripts.js'
+import { expectedWords } from '../text/expected-words.js'
+import {
+  errorWords,
+  formatAgo,
+  formatBytes,
+  formatClock,
+  formatMoment,
+  formatNumber,
+  formatPercent,
+  formatSpan,
+  languageName,
+  t,
+  waitingWords,
+} from '../text/i18n.js'
+import { openId, openTask } from '../util/address.js'
+import { eachHalfMinute, eachSecond } from '../util/ticker.js'
 import { waitingNow } from '../util/waiting-now.js'
 import { Chip } from './chip.js'
 import { confirmDelete } from './confirm.js'
@@ -58,7 +70,8 @@ function Ago({ iso }) {
 function State({ task }) {
   if (isRunning(task)) return html`<${Running} task=${task} />`
   if (isWaiting(task)) return html`<${Waiting} task=${task} />`
-  if (task.status === 'failed' && task.error) return html`<p class="problem" data-testid="task-error"><${Icon} name="alert" />${errorWords(task.error)}</p>`
+  if (task.status === 'failed' && task.error)
+    return html`<p class="problem" data-testid="task-error"><${Icon} name="alert" />${errorWords(task.error)}</p>`
   return null
 }
 
@@ -93,7 +106,14 @@ function Waiting({ task }) {
   const waiting = waitingNow(task, system.value?.fetches, eachSecond.value)
   const isPlaceOnly = task.position && waiting?.code === 'tasks_ahead'
   const reason = isPlaceOnly ? '' : waitingWords(waiting, task.waiting_reason)
-  const place = waiting?.data?.seconds !== undefined ? null : task.position === 1 ? t('task.next') : task.position ? t('task.position', { position: task.position }) : null
+  const place =
+    waiting?.data?.seconds !== undefined
+      ? null
+      : task.position === 1
+        ? t('task.next')
+        : task.position
+          ? t('task.position', { position: task.position })
+          : null
   const expected = expectedWords(task, eachSecond.value)
   return html`<div class="waiting">
     ${place && html`<span class="place" data-testid="position">${place}</span>`}

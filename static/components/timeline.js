@@ -2,8 +2,8 @@
 import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { fetchTimeline } from '../api.js'
-import { errorWords, formatSpan, formatTime, t } from '../text/i18n.js'
 import { isFinished, isRunning } from '../state/store.js'
+import { errorWords, formatSpan, formatTime, t } from '../text/i18n.js'
 import { timelineRows } from '../text/timeline-words.js'
 
 const WINDOW_SECONDS = 30
@@ -32,7 +32,8 @@ function Steps({ task }) {
   useLayoutEffect(() => {
     if (list.current && !isFinished(task)) list.current.scrollTop = list.current.scrollHeight
   }, [events])
-  if (events === null) return html`<p class="faint" role="status">${error ? errorWords(error) : t('timeline.loading')}</p>`
+  if (events === null)
+    return html`<p class="faint" role="status">${error ? errorWords(error) : t('timeline.loading')}</p>`
   if (events.length === 0) return html`<p class="faint">${t('timeline.empty')}</p>`
   return html`<ol class="steps" ref=${list} tabindex="0" aria-label=${t('timeline.title')} data-testid="steps">
     ${timelineRows(events).map((row) => html`<${Step} key=${`${row.at} ${row.code}`} row=${row} />`)}

@@ -18,7 +18,8 @@ export function useFocusThatMovesAlong() {
   useLayoutEffect(() => {
     if (held.current === null || held.current.element.isConnected || document.activeElement !== document.body) return
     const row = document.querySelector(`.task[data-task-id="${held.current.id}"]`)
-    const again = row?.querySelector(`[data-testid="${held.current.testid}"]`) ?? row?.querySelector('[data-testid="open"]')
+    const again =
+      row?.querySelector(`[data-testid="${held.current.testid}"]`) ?? row?.querySelector('[data-testid="open"]')
     if (again) again.focus({ preventScroll: true })
     else document.getElementById('queue')?.focus({ preventScroll: true })
   })

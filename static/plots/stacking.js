@@ -20,7 +20,8 @@ export function withGaps(samples) {
   const whole = []
   for (const sample of samples) {
     const before = whole.at(-1)
-    if (before && sample.at - before.at > 3 * sample.span_seconds) whole.push({ at: before.at + sample.span_seconds, isGap: true })
+    if (before && sample.at - before.at > 3 * sample.span_seconds)
+      whole.push({ at: before.at + sample.span_seconds, isGap: true })
     whole.push(sample)
   }
   return whole

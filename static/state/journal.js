@@ -59,4 +59,5 @@ async function quietly(answer) {
 const LEVELS = ['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL']
 
 /** The lines of at least that level, newest first. */
-export const linesFrom = (lines, level) => lines.filter((line) => LEVELS.indexOf(line.level) >= LEVELS.indexOf(level)).reverse()
+export const linesFrom = (lines, level) =>
+  lines.filter((line) => LEVELS.indexOf(line.level) >= LEVELS.indexOf(level)).reverse()

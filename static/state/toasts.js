@@ -38,5 +38,8 @@ export function hold(key) {
 /** Let it go away again. */
 export function release(key, tone) {
   hold(key)
-  timers.set(key, setTimeout(() => dismiss(key), LIFE_MS[tone]))
+  timers.set(
+    key,
+    setTimeout(() => dismiss(key), LIFE_MS[tone]),
+  )
 }

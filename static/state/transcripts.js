@@ -54,7 +54,11 @@ export async function loadTranscript(id) {
     takeWhole(entry, await fetchTranscript(id), seqBefore)
   } catch (error) {
     if (error.name !== 'ApiError') throw error
-    entry.content.value = { ...entry.content.peek(), isLoaded: true, error: { code: error.code, message: error.message } }
+    entry.content.value = {
+      ...entry.content.peek(),
+      isLoaded: true,
+      error: { code: error.code, message: error.message },
+    }
   }
 }
 

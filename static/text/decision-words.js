@@ -6,12 +6,25 @@ import { formatSpan, language, lookUp, t } from './i18n.js'
  * figures are not known, which the server's own sentence tells. nameOf: a task's id -> its file name.
  */
 export function decisionWords(data, nameOf) {
-  if (data.for_task && data.device) return t('decision.steps_aside', { device: data.device, name: nameOf(data.for_task) })
+  if (data.for_task && data.device)
+    return t('decision.steps_aside', { device: data.device, name: nameOf(data.for_task) })
   return data.device && data.model ? startWords(data) : null
 }
 
-function startWords({ device, model, waited_seconds: waited, why, passed = 0, load_model: isLoad, evict = [], gave_way: gaveWay = [] }) {
-  const begun = waited == null ? t('decision.started', { device, model }) : t('decision.started_after', { device, model, span: formatSpan(waited) })
+function startWords({
+  device,
+  model,
+  waited_seconds: waited,
+  why,
+  passed = 0,
+  load_model: isLoad,
+  evict = [],
+  gave_way: gaveWay = [],
+}) {
+  const begun =
+    waited == null
+      ? t('decision.started', { device, model })
+      : t('decision.started_after', { device, model, span: formatSpan(waited) })
   const reasons = [
     lookUp(`why.${why}`),
     passed > 0 && t('decision.passed', { count: passed }),

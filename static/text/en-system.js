@@ -119,9 +119,13 @@ export default {
   'why.arrival': 'it was next',
 
   'accuracy.title': 'How good the promises are',
-  'accuracy.forecasts': { one: '{count} end was foretold so far, off by {span}.', other: '{count} ends were foretold: {within} of them within the interval, half of them off by less than {span}.' },
+  'accuracy.forecasts': {
+    one: '{count} end was foretold so far, off by {span}.',
+    other: '{count} ends were foretold: {within} of them within the interval, half of them off by less than {span}.',
+  },
   'accuracy.no_forecasts': 'No foretold end has come yet.',
-  'accuracy.bound': 'Short tasks go first, but none is passed by one of the same person and priority that came more than {span} after it.',
+  'accuracy.bound':
+    'Short tasks go first, but none is passed by one of the same person and priority that came more than {span} after it.',
   'accuracy.no_bound': 'Tasks run in order of arrival, so none is passed by a later one.',
   'accuracy.table': 'Memory: foretold and measured',
   'accuracy.model': 'Model',

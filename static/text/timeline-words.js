@@ -2,16 +2,26 @@
 import { errorWords, formatBytes, formatNumber, formatPercent, formatSpan, language, lookUp, t } from './i18n.js'
 
 const PHRASES = {
-  uploaded: ({ size_bytes: size }) => (size == null ? t('timeline.uploaded') : t('timeline.uploaded_size', { size: formatBytes(size) })),
+  uploaded: ({ size_bytes: size }) =>
+    size == null ? t('timeline.uploaded') : t('timeline.uploaded_size', { size: formatBytes(size) }),
   decoded: ({ audio_seconds: seconds }) => t('timeline.decoded', { span: formatSpan(seconds) }),
   started,
-  gave_way: ({ progress }) => (progress == null ? t('timeline.gave_way') : t('timeline.gave_way_at', { percent: formatPercent(progress) })),
+  gave_way: ({ progress }) =>
+    progress == null ? t('timeline.gave_way') : t('timeline.gave_way_at', { percent: formatPercent(progress) }),
   memory: ({ step }) => lookUp(`timeline.memory_${step}`),
   interrupted,
-  retrying: ({ code, message, delay_seconds: delay }) => t('timeline.retrying', { reason: errorWords({ code, message }), span: formatSpan(delay) }),
+  retrying: ({ code, message, delay_seconds: delay }) =>
+    t('timeline.retrying', { reason: errorWords({ code, message }), span: formatSpan(delay) }),
   prioritised: ({ priority }) => t('timeline.prioritised', { priority: t(`priority.${priority}`) }),
   completed: ({ seconds, speed }) =>
-    seconds == null ? t('timeline.completed') : [t('timeline.completed_after', { span: formatSpan(seconds) }), speed && t('task.speed', { speed: formatNumber(speed, 1) })].filter(Boolean).join(' · '),
+    seconds == null
+      ? t('timeline.completed')
+      : [
+          t('timeline.completed_after', { span: formatSpan(seconds) }),
+          speed && t('task.speed', { speed: formatNumber(speed, 1) }),
+        ]
+          .filter(Boolean)
+          .join(' · '),
   failed: ({ code, message }) => t('timeline.failed', { reason: errorWords({ code, message }) }),
   cancelled: () => t('timeline.cancelled'),
   restarted: () => t('timeline.restarted'),
@@ -39,7 +49,14 @@ function interrupted({ code }) {
   return language.value === 'en' ? undefined : t('timeline.interrupted', { reason: errorWords({ code }) })
 }
 
-const TONES = { completed: 'good', failed: 'bad', interrupted: 'warn', retrying: 'warn', memory: 'warn', started: 'accent' }
+const TONES = {
+  completed: 'good',
+  failed: 'bad',
+  interrupted: 'warn',
+  retrying: 'warn',
+  memory: 'warn',
+  started: 'accent',
+}
 
 /**
  * The events with what is drawn beside them: [{at, code, words, tone, gapSeconds}], gapSeconds since the event before

@@ -19,5 +19,8 @@ export function tuningFigures({ data }) {
   if (data?.before == null || data.after == null) return null
   const { before, after, throughput_before: slow, throughput_after: fast } = data
   const isMeasured = slow > 0 && fast != null
-  return { values: t('tuning.values', { before: formatNumber(before), after: formatNumber(after) }), effect: isMeasured ? fast / slow - 1 : null }
+  return {
+    values: t('tuning.values', { before: formatNumber(before), after: formatNumber(after) }),
+    effect: isMeasured ? fast / slow - 1 : null,
+  }
 }

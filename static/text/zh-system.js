@@ -13,14 +13,21 @@ export default {
   'system.range_168': '7 天',
   'system.advice': '建议',
   'advice.device_unstable': '{device} 不断出错：请看日志里它最近的错误。',
-  'advice.disk_nearly_full': 'DATA_DIR 所在的磁盘快满了：还剩 {free_bytes}，低于 {kept_free_bytes} 就会拒绝上传。请删除不再需要的任务。',
-  'advice.model_too_big': { other: '{count} 个任务在等 {model}，但这里没有设备放得下它。请取消这些任务，或改用小一些的模型重新发送。' },
-  'advice.model_missing': { other: '{count} 个任务在等 {model}，但它的权重不在这里。请在页面上下载，或把 {model}.pt 放进 MODELS_DIR。' },
+  'advice.disk_nearly_full':
+    'DATA_DIR 所在的磁盘快满了：还剩 {free_bytes}，低于 {kept_free_bytes} 就会拒绝上传。请删除不再需要的任务。',
+  'advice.model_too_big': {
+    other: '{count} 个任务在等 {model}，但这里没有设备放得下它。请取消这些任务，或改用小一些的模型重新发送。',
+  },
+  'advice.model_missing': {
+    other: '{count} 个任务在等 {model}，但它的权重不在这里。请在页面上下载，或把 {model}.pt 放进 MODELS_DIR。',
+  },
   'advice.queue_nearly_full': '队列快满了：MAX_QUEUED_TASKS={limit}，已有 {waiting} 个任务在等待。',
   'advice.plain_path': '请设置 ENABLE_OPTIMIZATION_SYSTEM=True：{waiting} 个任务在等待，而普通方式一次只运行一个。',
   'advice.reference_engine': '请设置 ENGINE=batch：{waiting} 个任务在等待，而参考引擎一次只运行一个。',
-  'advice.raise_concurrency': '请调高 MAX_CONCURRENT_TASKS_LIMIT：{device} 上有 {free_bytes} 空闲，而 {waiting} 个任务在等待。',
-  'advice.raise_batch': '请调高 MAX_BATCH_SIZE：{waiting} 个任务在等待，运行位置只占用了 {occupancy}，每轮只开始 {max_batch_size} 个。',
+  'advice.raise_concurrency':
+    '请调高 MAX_CONCURRENT_TASKS_LIMIT：{device} 上有 {free_bytes} 空闲，而 {waiting} 个任务在等待。',
+  'advice.raise_batch':
+    '请调高 MAX_BATCH_SIZE：{waiting} 个任务在等待，运行位置只占用了 {occupancy}，每轮只开始 {max_batch_size} 个。',
   'advice.other_programs': '其他程序占用了 {device} 的 {others_bytes}，而任务在等内存：请关闭不需要的程序。',
   'advice.host_public': 'HOST 对其他机器开放，而且没有账户：能访问这个端口的人都能看到全部文字。',
   'system.figures': '概况',

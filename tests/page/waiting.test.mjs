@@ -5,12 +5,13 @@ import { waitingNow } from '../../static/util/waiting-now.js'
 
 const task = (waiting) => ({ waiting, options: { model: 'base' }, receivedAt: 10_000 })
 
-for (const code of ['retry_delay', 'memory_delay']) test(`a ${code} runs down and never below one second`, () => {
-  const delayed = task({ code, data: { seconds: 8 } })
-  assert.equal(waitingNow(delayed, [], 13_000).data.seconds, 5)
-  assert.equal(waitingNow(delayed, [], 60_000).data.seconds, 1)
-  assert.equal(waitingNow(delayed, [], 9_000).data.seconds, 8)
-})
+for (const code of ['retry_delay', 'memory_delay'])
+  test(`a ${code} runs down and never below one second`, () => {
+    const delayed = task({ code, data: { seconds: 8 } })
+    assert.equal(waitingNow(delayed, [], 13_000).data.seconds, 5)
+    assert.equal(waitingNow(delayed, [], 60_000).data.seconds, 1)
+    assert.equal(waitingNow(delayed, [], 9_000).data.seconds, 8)
+  })
 
 test('the fetch of its model is what a task waits for', () => {
   const fetches = [{ model: 'base', done_bytes: 30, total_bytes: 120 }]

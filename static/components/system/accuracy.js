@@ -1,7 +1,7 @@
 /** How far what was foretold can be relied on: ends of tasks, the longest wait, and memory. */
 import { html } from 'htm/preact'
-import { formatNumber, formatPercent, formatSpan, t } from '../../text/i18n.js'
 import { system } from '../../state/store.js'
+import { formatNumber, formatPercent, formatSpan, t } from '../../text/i18n.js'
 
 export function Accuracy() {
   const { forecasts, wait_bound: bound, memory_estimates: estimates } = system.value ?? {}
@@ -24,11 +24,13 @@ function Estimates({ estimates }) {
   if (estimates.length === 0) return html`<p class="faint">${t('accuracy.none')}</p>`
   return html`<div class="table-box" tabindex="0" role="region" aria-labelledby="estimates-title"><table class="estimates" data-testid="estimates">
     <thead><tr>${['model', 'device', 'count', 'error', 'margin', 'source'].map((name) => html`<th scope="col" class=${`is-${name}`}>${t(`accuracy.${name}`)}</th>`)}</tr></thead>
-    <tbody>${estimates.map((row) => html`<tr key=${`${row.device} ${row.model}`}>
+    <tbody>${estimates.map(
+      (row) => html`<tr key=${`${row.device} ${row.model}`}>
       <th scope="row">${row.model}</th><td>${row.device}</td><td class="is-count">${formatNumber(row.count)}</td>
       <td class="is-error">${share(row.median_error)}</td><td class="is-margin">${share(row.margin)}</td>
       <td>${t(row.is_calibrated ? 'accuracy.measured' : 'accuracy.assumed')}</td>
-    </tr>`)}</tbody>
+    </tr>`,
+    )}</tbody>
   </table></div>`
 }
 

@@ -1,11 +1,11 @@
 /** What the scheduler decided and what happened to the devices, newest first. */
 import { html } from 'htm/preact'
-import { taskAddress } from '../../util/address.js'
-import { formatTime, t } from '../../text/i18n.js'
-import { decisionWords, eventWords } from '../../text/decision-words.js'
-import { KINDS, chooseKind, events, hasOlder, kind, readOlder } from '../../state/journal.js'
+import { chooseKind, events, hasOlder, KINDS, kind, readOlder } from '../../state/journal.js'
 import { nameOf } from '../../state/task-names.js'
+import { decisionWords, eventWords } from '../../text/decision-words.js'
+import { formatTime, t } from '../../text/i18n.js'
 import { tuningWords } from '../../text/tuning-words.js'
+import { taskAddress } from '../../util/address.js'
 
 export function Journal() {
   const list = events.value
@@ -15,10 +15,13 @@ export function Journal() {
       ${[...KINDS, ''].map((name) => html`<button type="button" class="tab" key=${name} aria-pressed=${kind.value === name} data-testid="kind-${name || 'all'}" onClick=${() => chooseKind(name)}>${t(`journal.${name || 'all'}`)}</button>`)}
     </section>
     ${list?.length === 0 && html`<p class="faint" data-testid="journal-empty">${t('journal.empty')}</p>`}
-    ${list?.length > 0 && html`<ol class="event-list" tabindex="0" aria-labelledby="journal-title" data-testid="events">
+    ${
+      list?.length > 0 &&
+      html`<ol class="event-list" tabindex="0" aria-labelledby="journal-title" data-testid="events">
       ${list.map((event) => html`<${Event} key=${event.id} event=${event} />`)}
       ${hasOlder.value && html`<li class="more"><button type="button" class="quiet small" data-testid="older" onClick=${readOlder}>${t('journal.older')}</button></li>`}
-    </ol>`}
+    </ol>`
+    }
   </section>`
 }
 

@@ -2,9 +2,9 @@
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { setLimits } from '../../api.js'
-import { errorWords, formatChange, formatTime, t } from '../../text/i18n.js'
-import { applySystem, system } from '../../state/store.js'
 import { history } from '../../state/history.js'
+import { applySystem, system } from '../../state/store.js'
+import { errorWords, formatChange, formatTime, t } from '../../text/i18n.js'
 import { tuningFigures, tuningWords } from '../../text/tuning-words.js'
 
 /** Each limit with the settings that bound it. */

@@ -1,11 +1,11 @@
 /** The System view: what the machine does now, what it did, and why. */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { adviceWords, errorWords, lookUp, t } from '../../text/i18n.js'
-import { system } from '../../state/store.js'
-import { RANGES, history, historyError, hours, readHistory, refreshSeconds } from '../../state/history.js'
-import { journalError, readEvents, readLog } from '../../state/journal.js'
 import { useRepeated } from '../../hooks/use-repeated.js'
+import { history, historyError, hours, RANGES, readHistory, refreshSeconds } from '../../state/history.js'
+import { journalError, readEvents, readLog } from '../../state/journal.js'
+import { system } from '../../state/store.js'
+import { adviceWords, errorWords, lookUp, t } from '../../text/i18n.js'
 import { Icon } from '../icons.js'
 import { Accuracy } from './accuracy.js'
 import { Figures } from './figures.js'
@@ -57,10 +57,12 @@ function useEventsAfterChanges() {
 function Range() {
   return html`<fieldset class="segmented" data-testid="range">
     <legend>${t('system.range')}</legend>
-    ${RANGES.map((value) => html`<label key=${value}>
+    ${RANGES.map(
+      (value) => html`<label key=${value}>
       <input type="radio" name="range" value=${value} checked=${hours.value === value} data-testid="range-${value}" onChange=${() => (hours.value = value)} />
       <span>${lookUp(`system.range_${value}`) ?? t('system.range_minutes')}</span>
-    </label>`)}
+    </label>`,
+    )}
   </fieldset>`
 }
 
