@@ -2,7 +2,6 @@
 import { html } from 'htm/preact'
 import { archiveUrl, downloadUrl } from '../api.js'
 import { IDS_PER_ARCHIVE } from '../state/selection.js'
-import { t } from '../text/i18n.js'
 import { Menu } from './menu.js'
 
 export const FORMATS = ['txt', 'srt', 'vtt', 'tsv', 'json']

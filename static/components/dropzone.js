@@ -71,5 +71,7 @@ function listenForDrops() {
   }
   const listeners = { dragover: over, dragleave: leave, drop }
   for (const [name, listener] of Object.entries(listeners)) addEventListener(name, listener)
-  return () => Object.entries(listeners).forEach(([name, listener]) => removeEventListener(name, listener))
+  return () => {
+    for (const [name, listener] of Object.entries(listeners)) removeEventListener(name, listener)
+  }
 }

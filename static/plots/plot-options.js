@@ -40,12 +40,12 @@ export function plotOptions({ width, height, curves, format, steps, rangeSeconds
         size: 8,
         width: 1.5,
         stroke: () => drawn({ token: '--surface', alpha: 1 }),
-        fill: (plot, index) => drawn(curves[index - 1].colour),
+        fill: (_plot, index) => drawn(curves[index - 1].colour),
       },
     },
     scales: {
       x: { time: true, range: (plot) => timeRange(plot.data[0]) },
-      y: { range: (plot, least, most) => [0, niceTop(most)] },
+      y: { range: (_plot, _least, most) => [0, niceTop(most)] },
     },
     axes: [xAxis(rangeSeconds), yAxis(format, steps)],
     series: [{}, ...curves.map(seriesOf)],
@@ -93,7 +93,7 @@ function xAxis(rangeSeconds) {
     space: 70,
     grid: { show: false },
     ticks: { ...line('--line'), size: 4 },
-    values: (plot, moments) => moments.map((seconds) => xLabel(seconds, rangeSeconds)),
+    values: (_plot, moments) => moments.map((seconds) => xLabel(seconds, rangeSeconds)),
   }
 }
 
@@ -116,6 +116,6 @@ function yAxis(format, steps) {
     grid: line('--line'),
     ticks: { show: false },
     incrs: steps,
-    values: (plot, values) => values.map((value) => (value === 0 ? '0' : format(value))),
+    values: (_plot, values) => values.map((value) => (value === 0 ? '0' : format(value))),
   }
 }

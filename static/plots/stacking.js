@@ -40,5 +40,7 @@ export function extremes(values) {
 /** The indices of figures that stand alone between two moments without one: no line leads there. */
 export function lonely(values) {
   const isKnown = (index) => values[index] !== null && values[index] !== undefined
-  return values.flatMap((value, index) => (isKnown(index) && !isKnown(index - 1) && !isKnown(index + 1) ? [index] : []))
+  return values.flatMap((_value, index) =>
+    isKnown(index) && !isKnown(index - 1) && !isKnown(index + 1) ? [index] : [],
+  )
 }

@@ -140,7 +140,8 @@ function draw(box, { curves, format, steps, height, rangeSeconds, latest, marks,
       rangeSeconds,
       hooks: { onDraw, onCursor },
     })
-    const uplot = (plot.current = new UPlot(options, latest.current, box))
+    const uplot = new UPlot(options, latest.current, box)
+    plot.current = uplot
     const sizes = new ResizeObserver(() => box.clientWidth > 0 && uplot.setSize({ width: box.clientWidth, height }))
     sizes.observe(box)
     const themes = new MutationObserver(() => uplot.redraw(false, true))
