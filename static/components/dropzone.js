@@ -2,14 +2,14 @@
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { isInUse } from '../state/in-use.js'
+import { isInUse } from '../state/compact-intake.js'
 import { system } from '../state/store.js'
 import { addFiles, maxUploadBytes } from '../state/uploads.js'
 import { formatBytes, formatNumber, t } from '../text/i18n.js'
 import { showQueue } from '../util/address.js'
 import { filesOf, hasFiles } from '../util/dropped-files.js'
 import { Icon } from './icons.js'
-import { chosenFields, Options } from './options.js'
+import { chosenFields, Options } from './upload-options.js'
 
 const isOver = signal(false)
 

@@ -1,7 +1,7 @@
 /** The queue: what is being uploaded, what runs, what waits, what is finished; filtered by state and by words. */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { useFocusThatMovesAlong } from '../hooks/keep-focus.js'
+import { useFocusThatMovesAlong } from '../hooks/use-kept-focus.js'
 import * as store from '../state/store.js'
 import { toastError } from '../state/toasts.js'
 import { activeCount, refusedCount, removeRefused, uploads } from '../state/uploads.js'

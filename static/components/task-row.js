@@ -3,6 +3,7 @@ import { html } from 'htm/preact'
 import * as selection from '../state/selection.js'
 import { isFinished, isRunning, isWaiting, models, system, taskOf } from '../state/store.js'
 import { lastWords, transcriptOf } from '../state/transcripts.js'
+import { waitingNow } from '../state/wait-reason.js'
 import { expectedWords } from '../text/expected-words.js'
 import {
   errorWords,
@@ -19,7 +20,6 @@ import {
 } from '../text/i18n.js'
 import { openId, openTask } from '../util/address.js'
 import { eachHalfMinute, eachSecond } from '../util/ticker.js'
-import { waitingNow } from '../util/waiting-now.js'
 import { Chip } from './chip.js'
 import { confirmDelete } from './confirm.js'
 import { DownloadMenu } from './download.js'

@@ -5,11 +5,11 @@ import { bandColour, modelColour, styled, withAlpha } from '../../static/plots/c
 import { queueCurves, speedCurves, waitCurves } from '../../static/plots/curves.js'
 import { devicesIn, memoryBands, memoryNow } from '../../static/plots/memory-bands.js'
 import { column, extremes, lonely, stacked, withGaps } from '../../static/plots/stacking.js'
-import { linesFrom } from '../../static/state/journal.js'
-import { decisionWords, eventWords, merged } from '../../static/text/decision-words.js'
+import { slotsOf, withProgress } from '../../static/state/devices.js'
+import { linesFrom } from '../../static/state/event-log.js'
+import { decisionWords, eventWords, merged } from '../../static/text/event-words.js'
 import { language } from '../../static/text/i18n.js'
 import { tuningFigures, tuningWords } from '../../static/text/tuning-words.js'
-import { slotsOf, withProgress } from '../../static/util/slots.js'
 
 language.value = 'en'
 afterEach(() => (language.value = 'en'))

@@ -1,7 +1,7 @@
 /** The server's latest log lines. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
-import { linesFrom, logLines } from '../../state/journal.js'
+import { linesFrom, logLines } from '../../state/event-log.js'
 import { formatTime, t } from '../../text/i18n.js'
 
 const OFFERED = ['DEBUG', 'INFO', 'WARNING', 'ERROR']

@@ -2,10 +2,10 @@
 import { html } from 'htm/preact'
 import { bandColour, modelColour, styled } from '../../plots/colours.js'
 import { memoryNow } from '../../plots/memory-bands.js'
+import { slotsOf, withProgress } from '../../state/devices.js'
 import { system, taskOf } from '../../state/store.js'
 import { formatBytes, formatPercent, formatSpan, t } from '../../text/i18n.js'
 import { taskAddress } from '../../util/address.js'
-import { slotsOf, withProgress } from '../../util/slots.js'
 import { eachSecond } from '../../util/ticker.js'
 
 /** So many free places are drawn as large as taken ones; more would only push everything else away. */

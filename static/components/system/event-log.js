@@ -1,8 +1,8 @@
 /** What the scheduler decided and what happened to the devices, newest first. */
 import { html } from 'htm/preact'
-import { chooseKind, events, hasOlder, KINDS, kind, readOlder } from '../../state/journal.js'
+import { chooseKind, events, hasOlder, KINDS, kind, readOlder } from '../../state/event-log.js'
 import { nameOf } from '../../state/task-names.js'
-import { decisionWords, eventWords } from '../../text/decision-words.js'
+import { decisionWords, eventWords } from '../../text/event-words.js'
 import { formatTime, t } from '../../text/i18n.js'
 import { tuningWords } from '../../text/tuning-words.js'
 import { taskAddress } from '../../util/address.js'

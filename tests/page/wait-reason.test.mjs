@@ -1,7 +1,7 @@
 /** What is said of a waiting task stays true between two messages about it. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { waitingNow } from '../../static/util/waiting-now.js'
+import { waitingNow } from '../../static/state/wait-reason.js'
 
 const task = (waiting) => ({ waiting, options: { model: 'base' }, receivedAt: 10_000 })
 

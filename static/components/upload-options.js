@@ -2,7 +2,7 @@
 import { computed, signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { startModelFetch } from '../api.js'
-import { isInUse } from '../state/in-use.js'
+import { isInUse } from '../state/compact-intake.js'
 import { models, refreshModels, system } from '../state/store.js'
 import { toast, toastError } from '../state/toasts.js'
 import { formatBytes, formatPercent, languageName, locale, language as pageLanguage, t } from '../text/i18n.js'

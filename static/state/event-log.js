@@ -1,7 +1,7 @@
 /** The system's events of the chosen kind, newest first, and its latest log lines. */
 import { signal } from '@preact/signals'
 import { fetchEvents, fetchLog } from '../api.js'
-import { merged } from '../text/decision-words.js'
+import { merged } from '../text/event-words.js'
 
 export const KINDS = ['decision', 'tuning', 'memory', 'model', 'device']
 const PAGE_SIZE = 50
