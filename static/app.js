@@ -10,7 +10,7 @@ import { Queue } from './components/queue.js'
 import { SystemView } from './components/system/view.js'
 import { Toasts } from './components/toasts.js'
 import { TranscriptPanel } from './components/transcript-panel.js'
-import { followArrivals } from './hooks/reveal-arrivals.js'
+import { revealArrivals } from './hooks/reveal-arrivals.js'
 import { connection, startLive } from './state/live-feed.js'
 import { system } from './state/store.js'
 import { guardUploads } from './state/uploads.js'
@@ -71,7 +71,7 @@ followLanguage(name)
 followAddress()
 startViewsAtTheTop()
 guardUploads()
-followArrivals()
+revealArrivals()
 startTicker()
 
 root.replaceChildren()

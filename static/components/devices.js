@@ -1,7 +1,7 @@
 /** One strip: each device with its memory and its loaded models, the models being fetched, and how fast it all goes. */
 import { html } from 'htm/preact'
 import { system } from '../state/store.js'
-import { adviceWords, formatBytes, formatNumber, formatPercent, t } from '../text/i18n.js'
+import { adviceText, formatBytes, formatNumber, formatPercent, t } from '../text/i18n.js'
 import { Icon } from './icons.js'
 
 export function Devices() {
@@ -31,7 +31,7 @@ function Device({ device }) {
       <span class="device-models">
         ${models.length ? models.map((model) => html`<span class="tag" data-testid="resident-model">${model}</span>`) : html`<span class="faint">${t('devices.no_models')}</span>`}
       </span>
-      <span class="device-state">${stateWords(device)}</span>
+      <span class="device-state">${stateText(device)}</span>
     </header>
     <div class="device-memory">
       <div class="memory" role="img" aria-label=${label} title=${label}>
@@ -49,7 +49,7 @@ function Device({ device }) {
 
 const widthOf = (part, total) => `${total ? Math.min(100, (100 * part) / total) : 0}%`
 
-function stateWords(device) {
+function stateText(device) {
   if (device.state !== 'ready') return t(`devices.${device.state}`)
   const count = device.running.length
   return count ? t('devices.running', { count }) : t('devices.idle')
@@ -72,7 +72,7 @@ function Fetch({ fetch }) {
 
 function Throughput({ state }) {
   const speed = state.throughput?.audio_seconds_per_second ?? 0
-  const notes = (state.advice_items ?? []).map(adviceWords)
+  const notes = (state.advice_items ?? []).map(adviceText)
   if (!speed && !notes.length && state.path !== 'plain') return null
   return html`<div class="device-notes">
     ${speed > 0 && html`<span title=${t('devices.throughput_hint')} data-testid="throughput">${t('devices.throughput', { speed: formatNumber(speed, 1) })}</span>`}

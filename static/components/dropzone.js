@@ -2,7 +2,7 @@
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { isInUse } from '../state/compact-intake.js'
+import { isIntakeCompact } from '../state/compact-intake.js'
 import { system } from '../state/store.js'
 import { addFiles, maxUploadBytes } from '../state/uploads.js'
 import { formatBytes, formatNumber, t } from '../text/i18n.js'
@@ -15,7 +15,7 @@ const isOver = signal(false)
 
 export function DropZone() {
   useEffect(listenForDrops, [])
-  return html`<section class="card intake ${isInUse.value ? 'is-slim' : ''}" data-testid="intake" aria-label=${t('drop.choose')}>
+  return html`<section class="card intake ${isIntakeCompact.value ? 'is-slim' : ''}" data-testid="intake" aria-label=${t('drop.choose')}>
     <${Target} />
     <${Options} />
   </section>`

@@ -1,11 +1,11 @@
 /** The queue: what is being uploaded, what runs, what waits, what is finished; filtered by state and by words. */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { useFocusThatMovesAlong } from '../hooks/use-kept-focus.js'
+import { useKeptFocus } from '../hooks/use-kept-focus.js'
 import * as store from '../state/store.js'
 import { toastError } from '../state/toasts.js'
 import { activeCount, refusedCount, removeRefused, uploads } from '../state/uploads.js'
-import { errorWords, formatNumber, t } from '../text/i18n.js'
+import { errorText, formatNumber, t } from '../text/i18n.js'
 import { ArchiveMenu } from './download.js'
 import { Icon } from './icons.js'
 import { TaskRow } from './task-row.js'
@@ -65,7 +65,7 @@ function Search() {
 }
 
 function Groups() {
-  useFocusThatMovesAlong()
+  useKeptFocus()
   const { running, waiting, finished } = store.groups.value
   const isEmpty = running.length + waiting.length + finished.length + uploads.value.length === 0
   if (isEmpty) return html`<${Emptiness} />`
@@ -112,7 +112,7 @@ function Group({ name, tasks }) {
 
 function Emptiness() {
   if (store.loadError.value)
-    return html`<${Blank} testid="load-error" title=${errorWords(store.loadError.value)} text=${t('app.failed')} />`
+    return html`<${Blank} testid="load-error" title=${errorText(store.loadError.value)} text=${t('app.failed')} />`
   if (store.isLoading.value)
     return html`<div class="tasks-blank" aria-busy="true" aria-label=${t('queue.loading')}><span></span><span></span><span></span></div>`
   if (store.query.value || store.statusFilter.value) {

@@ -6,9 +6,9 @@ import * as selection from '../state/selection.js'
 import { isFinished, isRunning, isWaiting, loadTask, system, taskOf } from '../state/store.js'
 import { toast } from '../state/toasts.js'
 import { loadTranscript, transcriptOf } from '../state/transcripts.js'
-import { waitingNow } from '../state/wait-reason.js'
-import { expectedWords } from '../text/expected-words.js'
-import { errorWords, formatBytes, formatPercent, t, waitingWords } from '../text/i18n.js'
+import { waitReasonNow } from '../state/wait-reason.js'
+import { expectedText } from '../text/expected-text.js'
+import { errorText, formatBytes, formatPercent, t, waitReasonText } from '../text/i18n.js'
 import { closeTask } from '../util/address.js'
 import { eachSecond } from '../util/ticker.js'
 import { Chip } from './chip.js'
@@ -50,7 +50,7 @@ function holdFocus(panel) {
 
 function Missing({ error }) {
   return html`<header class="panel-head"><span class="spring"></span><${Close} /></header>
-    <div class="blank" data-testid="transcript-missing">${error ? html`<p class="blank-title">${errorWords(error)}</p>` : html`<p aria-busy="true">${t('queue.loading')}</p>`}</div>`
+    <div class="blank" data-testid="transcript-missing">${error ? html`<p class="blank-title">${errorText(error)}</p>` : html`<p aria-busy="true">${t('queue.loading')}</p>`}</div>`
 }
 
 const Close = () =>
@@ -95,15 +95,15 @@ function Progress({ task }) {
   }
   if (isWaiting(task)) return html`<${WaitingHint} task=${task} />`
   if (task.status === 'failed' && task.error)
-    return html`<p class="problem"><${Icon} name="alert" />${errorWords(task.error)}</p>`
+    return html`<p class="problem"><${Icon} name="alert" />${errorText(task.error)}</p>`
   return null
 }
 
 function WaitingHint({ task }) {
   const reason =
-    waitingWords(waitingNow(task, system.value?.fetches, eachSecond.value), task.waiting_reason) ||
+    waitReasonText(waitReasonNow(task, system.value?.fetches, eachSecond.value), task.waiting_reason) ||
     t('transcript.waiting')
-  const expected = expectedWords(task, eachSecond.value)
+  const expected = expectedText(task, eachSecond.value)
   return html`<p class="hint"><span>${reason}</span>${expected && html`<span>${expected.start}</span><span>${expected.end}</span>`}</p>`
 }
 

@@ -2,7 +2,7 @@
 import { computed, signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { startModelFetch } from '../api.js'
-import { isInUse } from '../state/compact-intake.js'
+import { isIntakeCompact } from '../state/compact-intake.js'
 import { models, refreshModels, system } from '../state/store.js'
 import { toast, toastError } from '../state/toasts.js'
 import { formatBytes, formatPercent, languageName, locale, language as pageLanguage, t } from '../text/i18n.js'
@@ -81,7 +81,7 @@ function matched(query) {
 }
 
 /** Where they would take several rows from the queue, the options lie behind one line that says what is chosen. */
-const isFolded = computed(() => isPhone.value || (isInUse.value && (isTablet.value || openId.value !== null)))
+const isFolded = computed(() => isPhone.value || (isIntakeCompact.value && (isTablet.value || openId.value !== null)))
 const isUnfolded = signal(false)
 const isMoreOpen = signal(false)
 
@@ -105,12 +105,12 @@ export function Options() {
 function Summary() {
   return html`<button type="button" class="summary" aria-expanded=${isUnfolded.value} aria-controls="option-row" data-testid="options-summary"
     onClick=${() => (isUnfolded.value = !isUnfolded.value)}>
-    <b>${t('option.title')}</b><span class="summary-words">${chosenWords()}</span><${Icon} name="chevron" />
+    <b>${t('option.title')}</b><span class="summary-words">${summaryText()}</span><${Icon} name="chevron" />
   </button>`
 }
 
 /** The chosen model, language and task in a few words, and the mode where it is not the usual one. */
-function chosenWords() {
+function summaryText() {
   const { model, language, task, mode } = chosenFields()
   const spoken =
     !language || language === AUTO ? t('option.detect') : languageName(language, models.value?.languages?.[language])
@@ -187,7 +187,7 @@ function ModelHint() {
   if (!model) return null
   const hints = []
   // Beside a queue the language field, which then says English, is enough.
-  if (!model.is_multilingual && !isInUse.value) hints.push(t('model.english_only', { model: model.name }))
+  if (!model.is_multilingual && !isIntakeCompact.value) hints.push(t('model.english_only', { model: model.name }))
   if (model.name.includes('turbo') && choices.value.task === 'translate')
     hints.push(t('model.no_translation', { model: model.name }))
   const isMissing = !model.is_available && !fetchOf(model.name)

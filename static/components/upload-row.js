@@ -1,7 +1,7 @@
 /** A file on its way to the server, or refused with the reason. */
 import { html } from 'htm/preact'
 import { remove, sendAgain } from '../state/uploads.js'
-import { errorWords, formatBytes, formatPercent, t } from '../text/i18n.js'
+import { errorText, formatBytes, formatPercent, t } from '../text/i18n.js'
 import { eachSecond } from '../util/ticker.js'
 import { Chip } from './chip.js'
 import { Icon } from './icons.js'
@@ -29,7 +29,7 @@ const Action = ({ icon, label, testid, onClick }) =>
 
 function UploadState({ upload, state }) {
   if (state.phase === 'refused')
-    return html`<p class="problem" role="alert" data-testid="refusal"><${Icon} name="alert" />${errorWords(state.error)}</p>`
+    return html`<p class="problem" role="alert" data-testid="refusal"><${Icon} name="alert" />${errorText(state.error)}</p>`
   if (state.phase === 'waiting') return html`<${Countdown} state=${state} />`
   if (state.phase === 'queued') return null
   return html`<div class="bar-row">
@@ -40,5 +40,5 @@ function UploadState({ upload, state }) {
 
 function Countdown({ state }) {
   const count = Math.max(1, Math.ceil((state.retryAt - eachSecond.value) / 1000))
-  return html`<p class="reason">${t('upload.waits', { reason: errorWords(state.error), count })}</p>`
+  return html`<p class="reason">${t('upload.waits', { reason: errorText(state.error), count })}</p>`
 }

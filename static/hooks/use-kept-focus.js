@@ -1,7 +1,7 @@
 /** A task's row is drawn anew when the task moves to another group; whoever stood on it with the keyboard goes along. */
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 
-export function useFocusThatMovesAlong() {
+export function useKeptFocus() {
   const held = useRef(null)
   useEffect(() => {
     const onFocus = ({ target }) => (held.current = placeOf(target))

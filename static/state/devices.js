@@ -9,7 +9,7 @@ export function slotsOf({ slots = 0, tasks = [] }) {
 }
 
 /** Live figures over those of the last report: progress comes window by window, reports come seldom. */
-export function withProgress(task, live, now) {
+export function withLiveProgress(task, live, now) {
   if (live?.status !== 'processing') return task
   const passed = Math.max(0, (now - live.receivedAt) / 1000)
   const left = live.eta_seconds == null ? task.eta_seconds : Math.max(1, live.eta_seconds - passed)

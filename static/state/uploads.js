@@ -4,7 +4,7 @@
  */
 import { computed, signal } from '@preact/signals'
 import { ApiError, uploadFile } from '../api.js'
-import { errorWords, formatBytes, t } from '../text/i18n.js'
+import { errorText, formatBytes, t } from '../text/i18n.js'
 import { applyTask, system } from './store.js'
 import { toast } from './toasts.js'
 
@@ -106,7 +106,7 @@ function fail(upload, error) {
 
 function refuse(upload, error) {
   move(upload, { phase: 'refused', progress: 0, error })
-  toast(errorWords(error), { tone: 'error', title: t('upload.refused', { name: upload.file.name }) })
+  toast(errorText(error), { tone: 'error', title: t('upload.refused', { name: upload.file.name }) })
 }
 
 export function sendAgain(upload) {

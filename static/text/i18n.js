@@ -52,7 +52,7 @@ const TELLING_CODES = new Set([
 ])
 
 /** What to say about an error {code, message}: in English the server's own words, else the translated code. */
-export function errorWords({ code, message }) {
+export function errorText({ code, message }) {
   const ours = lookUp(`error.${code}`)
   const hasMessage = Boolean(message) && message !== code
   if (language.value === 'en' && hasMessage) return message
@@ -61,7 +61,7 @@ export function errorWords({ code, message }) {
 }
 
 /** Why a task waits: {code, data} in the chosen language, else the server's sentence. */
-export function waitingWords(waiting, sentence) {
+export function waitReasonText(waiting, sentence) {
   if (!waiting?.code) return sentence ?? ''
   const values = figures(waiting.data)
   values.count ??= values.seconds
@@ -81,7 +81,7 @@ function figure(name, value) {
 }
 
 /** What only a person can change: {code, text, data} in the chosen language, in English the server's own sentence. */
-export const adviceWords = ({ code, text, data }) => lookUp(`advice.${code}`, figures(data)) ?? text
+export const adviceText = ({ code, text, data }) => lookUp(`advice.${code}`, figures(data)) ?? text
 
 function pluralOf(count) {
   return new Intl.PluralRules(locale.value).select(Number(count) || 0)

@@ -5,11 +5,11 @@ import { bandColour, modelColour, styled, withAlpha } from '../../static/plots/c
 import { queueCurves, speedCurves, waitCurves } from '../../static/plots/curves.js'
 import { devicesIn, memoryBands, memoryNow } from '../../static/plots/memory-bands.js'
 import { column, extremes, lonely, stacked, withGaps } from '../../static/plots/stacking.js'
-import { slotsOf, withProgress } from '../../static/state/devices.js'
+import { slotsOf, withLiveProgress } from '../../static/state/devices.js'
 import { linesFrom } from '../../static/state/event-log.js'
-import { decisionWords, eventWords, merged } from '../../static/text/event-words.js'
+import { decisionText, eventText, merged } from '../../static/text/event-text.js'
 import { language } from '../../static/text/i18n.js'
-import { tuningFigures, tuningWords } from '../../static/text/tuning-words.js'
+import { tuningFigures, tuningText } from '../../static/text/tuning-text.js'
 
 language.value = 'en'
 afterEach(() => (language.value = 'en'))
@@ -164,28 +164,28 @@ const DECISION = {
 
 test('a decision says what began where, and why before others', () => {
   assert.equal(
-    decisionWords(DECISION),
+    decisionText(DECISION),
     'started on cuda:0 with base after 2 min: it had the least work left; ahead of 3 that came earlier; base was loaded for it; small had to leave',
   )
   assert.equal(
-    decisionWords({ ...DECISION, why: 'of_tomorrow', passed: 0, load_model: false, evict: [] }),
+    decisionText({ ...DECISION, why: 'of_tomorrow', passed: 0, load_model: false, evict: [] }),
     'started on cuda:0 with base after 2 min',
   )
   assert.equal(
-    decisionWords({ task_id: 'x', device: 'cuda:0', for_task: 'y' }, () => 'b.mp3'),
+    decisionText({ task_id: 'x', device: 'cuda:0', for_task: 'y' }, () => 'b.mp3'),
     'steps aside on cuda:0 for b.mp3, which is shorter or more urgent',
   )
-  assert.equal(decisionWords({ task_id: 'x' }), null)
+  assert.equal(decisionText({ task_id: 'x' }), null)
   language.value = 'zh'
-  assert.match(decisionWords(DECISION), /^等待 2分钟后在 cuda:0 上用 base 开始：它剩余的工作最少；/)
+  assert.match(decisionText(DECISION), /^等待 2分钟后在 cuda:0 上用 base 开始：它剩余的工作最少；/)
 })
 
 test("events without a translation are the server's own sentence", () => {
   const idle = { kind: 'model', text: 'small leaves.', data: { model: 'small', device: 'cuda:0', idle_seconds: 900 } }
-  assert.equal(eventWords(idle), 'small leaves.')
+  assert.equal(eventText(idle), 'small leaves.')
   language.value = 'zh'
-  assert.match(eventWords(idle), /^small 离开 cuda:0.*15分钟/)
-  assert.equal(eventWords({ kind: 'device', text: 'cuda:1 is ready', data: {} }), 'cuda:1 is ready')
+  assert.match(eventText(idle), /^small 离开 cuda:0.*15分钟/)
+  assert.equal(eventText({ kind: 'device', text: 'cuda:1 is ready', data: {} }), 'cuda:1 is ready')
 })
 
 const ids = (events) => events.map(({ id }) => id)
@@ -214,10 +214,10 @@ test('a change says from what to what, and what it brought where that was measur
   assert.ok(Math.abs(tuningFigures(CHANGE).effect - 0.09) < 1e-9)
   assert.equal(tuningFigures({ data: { ...CHANGE.data, throughput_after: null } }).effect, null)
   assert.equal(tuningFigures({ text: 'something else', data: {} }), null)
-  assert.equal(tuningWords(CHANGE), CHANGE.text)
+  assert.equal(tuningText(CHANGE), CHANGE.text)
   language.value = 'zh'
-  assert.equal(tuningWords(CHANGE), '同时运行的任务数：保留 11，原来是 8')
-  assert.equal(tuningWords({ text: 'something else', data: {} }), 'something else')
+  assert.equal(tuningText(CHANGE), '同时运行的任务数：保留 11，原来是 8')
+  assert.equal(tuningText({ text: 'something else', data: {} }), 'something else')
 })
 
 test('free places are those that no task has, also when there are fewer than tasks', () => {
@@ -231,8 +231,8 @@ test('free places are those that no task has, also when there are fewer than tas
 
 test('live progress goes before the last report and its time left runs down', () => {
   const live = { status: 'processing', progress: 0.5, eta_seconds: 20, receivedAt: 1000 }
-  assert.deepEqual(withProgress({ progress: 0.2, eta_seconds: 60 }, live, 6000), { progress: 0.5, eta_seconds: 15 })
-  assert.deepEqual(withProgress({ progress: 0.2, eta_seconds: 60 }, undefined, 6000), {
+  assert.deepEqual(withLiveProgress({ progress: 0.2, eta_seconds: 60 }, live, 6000), { progress: 0.5, eta_seconds: 15 })
+  assert.deepEqual(withLiveProgress({ progress: 0.2, eta_seconds: 60 }, undefined, 6000), {
     progress: 0.2,
     eta_seconds: 60,
   })

@@ -7,14 +7,14 @@ export function Accuracy() {
   const { forecasts, wait_bound: bound, memory_estimates: estimates } = system.value ?? {}
   return html`<section class="panel-card" aria-labelledby="accuracy-title" data-testid="accuracy">
     <h3 id="accuracy-title">${t('accuracy.title')}</h3>
-    <p>${forecastWords(forecasts)}</p>
+    <p>${forecastText(forecasts)}</p>
     ${bound && html`<p data-testid="wait-bound">${bound.patience_seconds > 0 ? t('accuracy.bound', { span: formatSpan(bound.patience_seconds) }) : t('accuracy.no_bound')}</p>`}
     <h4 id="estimates-title">${t('accuracy.table')}</h4>
     <${Estimates} estimates=${estimates ?? []} />
   </section>`
 }
 
-function forecastWords(forecasts) {
+function forecastText(forecasts) {
   if (!forecasts?.count) return t('accuracy.no_forecasts')
   const { count, within_interval: within, median_error_seconds: error } = forecasts
   return t('accuracy.forecasts', { count, within: formatPercent(within), span: formatSpan(error) })

@@ -2,24 +2,24 @@
 import { html } from 'htm/preact'
 import { chooseKind, events, hasOlder, KINDS, kind, readOlder } from '../../state/event-log.js'
 import { nameOf } from '../../state/task-names.js'
-import { decisionWords, eventWords } from '../../text/event-words.js'
+import { decisionText, eventText } from '../../text/event-text.js'
 import { formatTime, t } from '../../text/i18n.js'
-import { tuningWords } from '../../text/tuning-words.js'
+import { tuningText } from '../../text/tuning-text.js'
 import { taskAddress } from '../../util/address.js'
 
-export function Journal() {
+export function EventLog() {
   const list = events.value
-  return html`<section class="panel-card" aria-labelledby="journal-title" data-testid="journal">
-    <h3 id="journal-title">${t('journal.title')}</h3>
-    <section class="tabs" aria-label=${t('journal.kind')}>
-      ${[...KINDS, ''].map((name) => html`<button type="button" class="tab" key=${name} aria-pressed=${kind.value === name} data-testid="kind-${name || 'all'}" onClick=${() => chooseKind(name)}>${t(`journal.${name || 'all'}`)}</button>`)}
+  return html`<section class="panel-card" aria-labelledby="events-title" data-testid="event-log">
+    <h3 id="events-title">${t('events.title')}</h3>
+    <section class="tabs" aria-label=${t('events.kind')}>
+      ${[...KINDS, ''].map((name) => html`<button type="button" class="tab" key=${name} aria-pressed=${kind.value === name} data-testid="kind-${name || 'all'}" onClick=${() => chooseKind(name)}>${t(`events.${name || 'all'}`)}</button>`)}
     </section>
-    ${list?.length === 0 && html`<p class="faint" data-testid="journal-empty">${t('journal.empty')}</p>`}
+    ${list?.length === 0 && html`<p class="faint" data-testid="events-empty">${t('events.empty')}</p>`}
     ${
       list?.length > 0 &&
-      html`<ol class="event-list" tabindex="0" aria-labelledby="journal-title" data-testid="events">
+      html`<ol class="event-list" tabindex="0" aria-labelledby="events-title" data-testid="events">
       ${list.map((event) => html`<${Event} key=${event.id} event=${event} />`)}
-      ${hasOlder.value && html`<li class="more"><button type="button" class="quiet small" data-testid="older" onClick=${readOlder}>${t('journal.older')}</button></li>`}
+      ${hasOlder.value && html`<li class="more"><button type="button" class="quiet small" data-testid="older" onClick=${readOlder}>${t('events.older')}</button></li>`}
     </ol>`
     }
   </section>`
@@ -34,7 +34,7 @@ function Event({ event }) {
 
 function Words({ event }) {
   const { kind: kindOf, data } = event
-  const words = kindOf === 'decision' && data?.task_id ? decisionWords(data, nameOf) : null
+  const words = kindOf === 'decision' && data?.task_id ? decisionText(data, nameOf) : null
   if (words !== null) return html`<a href=${taskAddress(data.task_id)} dir="auto">${nameOf(data.task_id)}</a> ${words}`
-  return kindOf === 'tuning' ? tuningWords(event) : eventWords(event)
+  return kindOf === 'tuning' ? tuningText(event) : eventText(event)
 }

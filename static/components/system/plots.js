@@ -8,7 +8,7 @@ import { COUNT_STEPS, SPAN_STEPS } from '../../plots/plot-options.js'
 import { stacked } from '../../plots/stacking.js'
 import { history, refreshSeconds } from '../../state/history.js'
 import { formatBytes, formatNumber, formatSpan, language, t } from '../../text/i18n.js'
-import { tuningWords } from '../../text/tuning-words.js'
+import { tuningText } from '../../text/tuning-text.js'
 import { Plot } from './plot.js'
 
 const colour = (token, alpha = 1) => ({ token, alpha })
@@ -22,7 +22,7 @@ export function Plots() {
   // Sorted into columns once per answer, not at every movement of the pointer.
   const specs = useMemo(() => (read ? specsOf(read.samples) : []), [read, words])
   if (read === null) return html`<p class="blank" aria-busy="true">${t('plot.loading')}</p>`
-  const changes = read.changes.map((change) => ({ at: change.at, text: tuningWords(change) }))
+  const changes = read.changes.map((change) => ({ at: change.at, text: tuningText(change) }))
   if (read.samples.length === 0) {
     return html`<p class="blank" data-testid="no-samples">${t('plot.empty', { span: formatSpan(refreshSeconds.value) })}</p>`
   }

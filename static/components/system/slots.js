@@ -2,7 +2,7 @@
 import { html } from 'htm/preact'
 import { bandColour, modelColour, styled } from '../../plots/colours.js'
 import { memoryNow } from '../../plots/memory-bands.js'
-import { slotsOf, withProgress } from '../../state/devices.js'
+import { slotsOf, withLiveProgress } from '../../state/devices.js'
 import { system, taskOf } from '../../state/store.js'
 import { formatBytes, formatPercent, formatSpan, t } from '../../text/i18n.js'
 import { taskAddress } from '../../util/address.js'
@@ -76,7 +76,7 @@ function Models({ models }) {
 }
 
 function Taken({ task: reported }) {
-  const task = withProgress(reported, taskOf(reported.id)?.value, eachSecond.value)
+  const task = withLiveProgress(reported, taskOf(reported.id)?.value, eachSecond.value)
   const progress = task.progress ?? 0
   return html`<li class="slot" data-testid="slot" data-task-id=${task.id}>
     <a class="slot-name" href=${taskAddress(task.id)} title=${task.filename} dir="auto">${task.filename}</a>

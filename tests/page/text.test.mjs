@@ -5,14 +5,14 @@ import { test } from 'node:test'
 import { secondsOf } from '../../static/api.js'
 import en from '../../static/text/en.js'
 import {
-  adviceWords,
-  errorWords,
+  adviceText,
+  errorText,
   firstLanguage,
   formatAgo,
   formatClock,
   language,
   t,
-  waitingWords,
+  waitReasonText,
 } from '../../static/text/i18n.js'
 import zh from '../../static/text/zh.js'
 import { peaksOf } from '../../static/util/waveform.js'
@@ -75,21 +75,21 @@ test('lengths, moments and numbers read well', () => {
 test("a reason to wait is said in the reader's language, or in the server's words", () => {
   language.value = 'zh'
   assert.match(
-    waitingWords({ code: 'memory_short', data: { missing_bytes: 1.3e9, device: 'cuda:0' } }, ''),
+    waitReasonText({ code: 'memory_short', data: { missing_bytes: 1.3e9, device: 'cuda:0' } }, ''),
     /cuda:0.*1\.3/,
   )
-  assert.equal(waitingWords({ code: 'of_tomorrow', data: {} }, 'waits: something new'), 'waits: something new')
+  assert.equal(waitReasonText({ code: 'of_tomorrow', data: {} }, 'waits: something new'), 'waits: something new')
   language.value = 'en'
-  assert.equal(waitingWords({ code: 'tasks_ahead', data: { count: 1 } }, ''), '1 task ahead')
+  assert.equal(waitReasonText({ code: 'tasks_ahead', data: { count: 1 } }, ''), '1 task ahead')
 })
 
 test("an error is the server's sentence in English and the translated code in Chinese", () => {
   const error = { code: 'empty_file', message: 'The file is empty.' }
   language.value = 'en'
-  assert.equal(errorWords(error), 'The file is empty.')
+  assert.equal(errorText(error), 'The file is empty.')
   language.value = 'zh'
-  assert.equal(errorWords(error), '文件是空的。')
-  assert.equal(errorWords({ code: 'of_tomorrow', message: 'New.' }), 'New.')
+  assert.equal(errorText(error), '文件是空的。')
+  assert.equal(errorText({ code: 'of_tomorrow', message: 'New.' }), 'New.')
   language.value = 'en'
 })
 
@@ -99,10 +99,10 @@ test("advice is the server's sentence in English and has its figures in Chinese"
     text: 'Raise it.',
     data: { device: 'cuda:0', free_bytes: 9e9, waiting: 14 },
   }
-  assert.equal(adviceWords(advice), 'Raise it.')
+  assert.equal(adviceText(advice), 'Raise it.')
   language.value = 'zh'
-  assert.match(adviceWords(advice), /cuda:0 上有 9 GB 空闲，而 14 个任务/)
-  assert.equal(adviceWords({ code: 'of_tomorrow', text: 'New.', data: {} }), 'New.')
+  assert.match(adviceText(advice), /cuda:0 上有 9 GB 空闲，而 14 个任务/)
+  assert.equal(adviceText({ code: 'of_tomorrow', text: 'New.', data: {} }), 'New.')
   language.value = 'en'
 })
 

@@ -2,7 +2,7 @@
 import { formatSpan, formatSpanRange, t } from './i18n.js'
 
 /** task: with `expected` and `receivedAt` (milliseconds). Returns {end, start}, or null when nothing is known. */
-export function expectedWords({ expected, receivedAt }, now) {
+export function expectedText({ expected, receivedAt }, now) {
   if (!expected || expected.end_seconds == null) return null
   const passed = Math.max(0, (now - receivedAt) / 1000)
   const left = (seconds) => Math.max(1, seconds - passed)
