@@ -1,16 +1,16 @@
 /** An open task: player, text with times, search, copy and every format. Beside the queue where there is room. */
 import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
-import { closeTask } from '../util/address.js'
-import { expectedWords } from '../text/expected-words.js'
-import { errorWords, formatBytes, formatPercent, t, waitingWords } from '../text/i18n.js'
+import { STEP_S, usePlayer } from '../hooks/use-player.js'
 import * as selection from '../state/selection.js'
 import { isFinished, isRunning, isWaiting, loadTask, system, taskOf } from '../state/store.js'
-import { eachSecond } from '../util/ticker.js'
 import { toast } from '../state/toasts.js'
 import { loadTranscript, transcriptOf } from '../state/transcripts.js'
-import { STEP_S, usePlayer } from '../hooks/use-player.js'
-import { waitingNow } from '../util/waiting-now.js'
+import { waitReasonNow } from '../state/wait-reason.js'
+import { expectedText } from '../text/expected-text.js'
+import { errorText, formatBytes, formatPercent, t, waitReasonText } from '../text/i18n.js'
+import { closeTask } from '../util/address.js'
+import { eachSecond } from '../util/ticker.js'
 import { Chip } from './chip.js'
 import { DownloadMenu } from './download.js'
 import { Icon } from './icons.js'
@@ -50,10 +50,11 @@ function holdFocus(panel) {
 
 function Missing({ error }) {
   return html`<header class="panel-head"><span class="spring"></span><${Close} /></header>
-    <div class="blank" data-testid="transcript-missing">${error ? html`<p class="blank-title">${errorWords(error)}</p>` : html`<p aria-busy="true">${t('queue.loading')}</p>`}</div>`
+    <div class="blank" data-testid="transcript-missing">${error ? html`<p class="blank-title">${errorText(error)}</p>` : html`<p aria-busy="true">${t('queue.loading')}</p>`}</div>`
 }
 
-const Close = () => html`<button type="button" class="round" aria-label=${t('transcript.close')} title=${t('transcript.close')} data-testid="close-transcript" onClick=${closeTask}><${Icon} name="close" /></button>`
+const Close = () =>
+  html`<button type="button" class="round" aria-label=${t('transcript.close')} title=${t('transcript.close')} data-testid="close-transcript" onClick=${closeTask}><${Icon} name="close" /></button>`
 
 function Content({ task }) {
   const content = transcriptOf(task.id).value
@@ -81,7 +82,9 @@ function Content({ task }) {
 function Memory({ memory }) {
   if (!memory?.estimated_bytes) return null
   const estimated = formatBytes(memory.estimated_bytes)
-  const words = memory.peak_bytes ? t('task.memory_used', { estimated, peak: formatBytes(memory.peak_bytes) }) : t('task.memory', { estimated })
+  const words = memory.peak_bytes
+    ? t('task.memory_used', { estimated, peak: formatBytes(memory.peak_bytes) })
+    : t('task.memory', { estimated })
   return html`<p class="task-meta" data-testid="memory"><span>${words}</span></p>`
 }
 
@@ -91,13 +94,16 @@ function Progress({ task }) {
       <span class="figures">${formatPercent(task.progress)}</span><${TimeLeft} task=${task} /></div>`
   }
   if (isWaiting(task)) return html`<${WaitingHint} task=${task} />`
-  if (task.status === 'failed' && task.error) return html`<p class="problem"><${Icon} name="alert" />${errorWords(task.error)}</p>`
+  if (task.status === 'failed' && task.error)
+    return html`<p class="problem"><${Icon} name="alert" />${errorText(task.error)}</p>`
   return null
 }
 
 function WaitingHint({ task }) {
-  const reason = waitingWords(waitingNow(task, system.value?.fetches, eachSecond.value), task.waiting_reason) || t('transcript.waiting')
-  const expected = expectedWords(task, eachSecond.value)
+  const reason =
+    waitReasonText(waitReasonNow(task, system.value?.fetches, eachSecond.value), task.waiting_reason) ||
+    t('transcript.waiting')
+  const expected = expectedText(task, eachSecond.value)
   return html`<p class="hint"><span>${reason}</span>${expected && html`<span>${expected.start}</span><span>${expected.end}</span>`}</p>`
 }
 
@@ -146,7 +152,11 @@ function onPanelKey(event, player) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return
   if (event.target.closest('input, select, textarea')) return
   const isButton = event.target.closest('button, a, summary') && !event.target.closest('.segment')
-  const action = { ' ': isButton ? null : player.toggle, ArrowLeft: () => player.step(-STEP_S), ArrowRight: () => player.step(STEP_S) }[event.key]
+  const action = {
+    ' ': isButton ? null : player.toggle,
+    ArrowLeft: () => player.step(-STEP_S),
+    ArrowRight: () => player.step(STEP_S),
+  }[event.key]
   if (!action) return
   event.preventDefault()
   action()

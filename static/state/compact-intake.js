@@ -7,11 +7,11 @@ import { uploads } from './uploads.js'
 /** What the last visit ended with: the best guess until the server has answered, so that the page does not jump. */
 const wasInUse = preference('in_use', false)
 
-export const isInUse = computed(() => {
+export const isIntakeCompact = computed(() => {
   if (uploads.value.length > 0 || totalCount.value > 0) return true
   return system.value === null && wasInUse.peek()
 })
 
 effect(() => {
-  if (system.value !== null) wasInUse.value = isInUse.value
+  if (system.value !== null) wasInUse.value = isIntakeCompact.value
 })

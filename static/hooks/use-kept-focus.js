@@ -1,7 +1,7 @@
 /** A task's row is drawn anew when the task moves to another group; whoever stood on it with the keyboard goes along. */
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 
-export function useFocusThatMovesAlong() {
+export function useKeptFocus() {
   const held = useRef(null)
   useEffect(() => {
     const onFocus = ({ target }) => (held.current = placeOf(target))
@@ -18,7 +18,8 @@ export function useFocusThatMovesAlong() {
   useLayoutEffect(() => {
     if (held.current === null || held.current.element.isConnected || document.activeElement !== document.body) return
     const row = document.querySelector(`.task[data-task-id="${held.current.id}"]`)
-    const again = row?.querySelector(`[data-testid="${held.current.testid}"]`) ?? row?.querySelector('[data-testid="open"]')
+    const again =
+      row?.querySelector(`[data-testid="${held.current.testid}"]`) ?? row?.querySelector('[data-testid="open"]')
     if (again) again.focus({ preventScroll: true })
     else document.getElementById('queue')?.focus({ preventScroll: true })
   })

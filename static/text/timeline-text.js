@@ -1,24 +1,34 @@
 /** A task's own timeline in the reader's language. */
-import { errorWords, formatBytes, formatNumber, formatPercent, formatSpan, language, lookUp, t } from './i18n.js'
+import { errorText, formatBytes, formatNumber, formatPercent, formatSpan, language, lookUp, t } from './i18n.js'
 
 const PHRASES = {
-  uploaded: ({ size_bytes: size }) => (size == null ? t('timeline.uploaded') : t('timeline.uploaded_size', { size: formatBytes(size) })),
+  uploaded: ({ size_bytes: size }) =>
+    size == null ? t('timeline.uploaded') : t('timeline.uploaded_size', { size: formatBytes(size) }),
   decoded: ({ audio_seconds: seconds }) => t('timeline.decoded', { span: formatSpan(seconds) }),
   started,
-  gave_way: ({ progress }) => (progress == null ? t('timeline.gave_way') : t('timeline.gave_way_at', { percent: formatPercent(progress) })),
+  gave_way: ({ progress }) =>
+    progress == null ? t('timeline.gave_way') : t('timeline.gave_way_at', { percent: formatPercent(progress) }),
   memory: ({ step }) => lookUp(`timeline.memory_${step}`),
   interrupted,
-  retrying: ({ code, message, delay_seconds: delay }) => t('timeline.retrying', { reason: errorWords({ code, message }), span: formatSpan(delay) }),
+  retrying: ({ code, message, delay_seconds: delay }) =>
+    t('timeline.retrying', { reason: errorText({ code, message }), span: formatSpan(delay) }),
   prioritised: ({ priority }) => t('timeline.prioritised', { priority: t(`priority.${priority}`) }),
   completed: ({ seconds, speed }) =>
-    seconds == null ? t('timeline.completed') : [t('timeline.completed_after', { span: formatSpan(seconds) }), speed && t('task.speed', { speed: formatNumber(speed, 1) })].filter(Boolean).join(' · '),
-  failed: ({ code, message }) => t('timeline.failed', { reason: errorWords({ code, message }) }),
+    seconds == null
+      ? t('timeline.completed')
+      : [
+          t('timeline.completed_after', { span: formatSpan(seconds) }),
+          speed && t('task.speed', { speed: formatNumber(speed, 1) }),
+        ]
+          .filter(Boolean)
+          .join(' · '),
+  failed: ({ code, message }) => t('timeline.failed', { reason: errorText({ code, message }) }),
   cancelled: () => t('timeline.cancelled'),
   restarted: () => t('timeline.restarted'),
 }
 
 /** The sentence of an event {code, text, data}; the server's own where the code is not known here. */
-export const timelineWords = ({ code, text, data }) => PHRASES[code]?.(data ?? {}) ?? text
+export const timelineText = ({ code, text, data }) => PHRASES[code]?.(data ?? {}) ?? text
 
 function started({ device, model, attempt = 1, waited_seconds: waited, reason, progress }) {
   const parts = [
@@ -36,10 +46,17 @@ function started({ device, model, attempt = 1, waited_seconds: waited, reason, p
 /** The figures hold no message; English words of an error are the server's, and so then is the whole sentence. */
 function interrupted({ code }) {
   if (code === 'given_back') return t('timeline.given_back')
-  return language.value === 'en' ? undefined : t('timeline.interrupted', { reason: errorWords({ code }) })
+  return language.value === 'en' ? undefined : t('timeline.interrupted', { reason: errorText({ code }) })
 }
 
-const TONES = { completed: 'good', failed: 'bad', interrupted: 'warn', retrying: 'warn', memory: 'warn', started: 'accent' }
+const TONES = {
+  completed: 'good',
+  failed: 'bad',
+  interrupted: 'warn',
+  retrying: 'warn',
+  memory: 'warn',
+  started: 'accent',
+}
 
 /**
  * The events with what is drawn beside them: [{at, code, words, tone, gapSeconds}], gapSeconds since the event before
@@ -49,7 +66,7 @@ export function timelineRows(events) {
   return events.map((event, index) => ({
     at: event.at,
     code: event.code,
-    words: timelineWords(event),
+    words: timelineText(event),
     tone: TONES[event.code] ?? 'plain',
     gapSeconds: index === 0 ? null : Math.max(0, (Date.parse(event.at) - Date.parse(events[index - 1].at)) / 1000),
   }))

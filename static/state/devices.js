@@ -9,8 +9,8 @@ export function slotsOf({ slots = 0, tasks = [] }) {
 }
 
 /** Live figures over those of the last report: progress comes window by window, reports come seldom. */
-export function withProgress(task, live, now) {
-  if (!live || live.status !== 'processing') return task
+export function withLiveProgress(task, live, now) {
+  if (live?.status !== 'processing') return task
   const passed = Math.max(0, (now - live.receivedAt) / 1000)
   const left = live.eta_seconds == null ? task.eta_seconds : Math.max(1, live.eta_seconds - passed)
   return { ...task, progress: Math.max(task.progress ?? 0, live.progress), eta_seconds: left }

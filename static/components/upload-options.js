@@ -1,13 +1,13 @@
 /** What is asked for with the next files: model, language, task, priority, device, and three rarer wishes. */
 import { computed, signal } from '@preact/signals'
 import { html } from 'htm/preact'
-import { openId } from '../util/address.js'
 import { startModelFetch } from '../api.js'
-import { formatBytes, formatPercent, language as pageLanguage, languageName, locale, t } from '../text/i18n.js'
-import { isInUse } from '../state/in-use.js'
-import { preference } from '../util/preferences.js'
+import { isIntakeCompact } from '../state/compact-intake.js'
 import { models, refreshModels, system } from '../state/store.js'
 import { toast, toastError } from '../state/toasts.js'
+import { formatBytes, formatPercent, languageName, locale, language as pageLanguage, t } from '../text/i18n.js'
+import { openId } from '../util/address.js'
+import { preference } from '../util/preferences.js'
 import { Icon } from './icons.js'
 
 const AUTO = 'auto'
@@ -15,14 +15,26 @@ const PRIORITIES = ['low', 'normal', 'high']
 const MODES = ['exact', 'vad']
 
 /** Empty: the server's default. */
-const choices = preference('options', { model: '', language: '', task: 'transcribe', priority: 'normal', device: AUTO, words: false, mode: 'exact' })
+const choices = preference('options', {
+  model: '',
+  language: '',
+  task: 'transcribe',
+  priority: 'normal',
+  device: AUTO,
+  words: false,
+  mode: 'exact',
+})
 const prompt = preference('prompt', '')
 
 const choose = (name, value) => (choices.value = { ...choices.value, [name]: value })
 
 const chosenModel = computed(() => {
   const known = models.value?.models ?? []
-  return known.find((model) => model.name === choices.value.model) ?? known.find((model) => model.name === models.value.default) ?? null
+  return (
+    known.find((model) => model.name === choices.value.model) ??
+    known.find((model) => model.name === models.value.default) ??
+    null
+  )
 })
 
 const fetchOf = (name) => system.value?.fetches?.find((fetch) => fetch.model === name) ?? null
@@ -51,7 +63,10 @@ const knownDevices = computed(() => (system.value?.devices ?? []).map((device) =
 
 const spokenLanguages = computed(() => {
   void pageLanguage.value
-  const named = Object.entries(models.value?.languages ?? {}).map(([code, english]) => [code, languageName(code, english)])
+  const named = Object.entries(models.value?.languages ?? {}).map(([code, english]) => [
+    code,
+    languageName(code, english),
+  ])
   return named.sort((a, b) => a[1].localeCompare(b[1], locale.value))
 })
 
@@ -66,7 +81,7 @@ function matched(query) {
 }
 
 /** Where they would take several rows from the queue, the options lie behind one line that says what is chosen. */
-const isFolded = computed(() => isPhone.value || (isInUse.value && (isTablet.value || openId.value !== null)))
+const isFolded = computed(() => isPhone.value || (isIntakeCompact.value && (isTablet.value || openId.value !== null)))
 const isUnfolded = signal(false)
 const isMoreOpen = signal(false)
 
@@ -74,11 +89,14 @@ export function Options() {
   const isShown = !isFolded.value || isUnfolded.value
   return html`<div class="options" data-testid="options">
     ${isFolded.value && html`<${Summary} />`}
-    ${isShown && html`<div class="option-row" id="option-row">
+    ${
+      isShown &&
+      html`<div class="option-row" id="option-row">
       <${ModelChoice} /><${LanguageChoice} /><${TaskChoice} /><${PriorityChoice} /><${DeviceChoice} />
       <button type="button" class="more-button" aria-expanded=${isMoreOpen.value} aria-controls="option-more" data-testid="option-more"
         onClick=${() => (isMoreOpen.value = !isMoreOpen.value)}>${t('option.more')}<${Icon} name="chevron" /></button>
-    </div>`}
+    </div>`
+    }
     ${isShown && isMoreOpen.value && html`<${MoreOptions} />`}
     <${ModelHint} />
   </div>`
@@ -87,14 +105,15 @@ export function Options() {
 function Summary() {
   return html`<button type="button" class="summary" aria-expanded=${isUnfolded.value} aria-controls="option-row" data-testid="options-summary"
     onClick=${() => (isUnfolded.value = !isUnfolded.value)}>
-    <b>${t('option.title')}</b><span class="summary-words">${chosenWords()}</span><${Icon} name="chevron" />
+    <b>${t('option.title')}</b><span class="summary-words">${summaryText()}</span><${Icon} name="chevron" />
   </button>`
 }
 
 /** The chosen model, language and task in a few words, and the mode where it is not the usual one. */
-function chosenWords() {
+function summaryText() {
   const { model, language, task, mode } = chosenFields()
-  const spoken = !language || language === AUTO ? t('option.detect') : languageName(language, models.value?.languages?.[language])
+  const spoken =
+    !language || language === AUTO ? t('option.detect') : languageName(language, models.value?.languages?.[language])
   return [model, spoken, t(`option.${task}`), mode !== 'exact' && t(`mode.${mode}`)].filter(Boolean).join(' · ')
 }
 
@@ -105,7 +124,8 @@ function Select({ name, label, value, disabled, children }) {
   </label>`
 }
 
-const Choice = ({ value, selected, children }) => html`<option value=${value} selected=${value === selected}>${children}</option>`
+const Choice = ({ value, selected, children }) =>
+  html`<option value=${value} selected=${value === selected}>${children}</option>`
 
 function ModelChoice() {
   const selected = chosenModel.value?.name ?? ''
@@ -118,7 +138,9 @@ function modelLine(model) {
   const fetching = fetchOf(model.name)
   const state = fetching
     ? t('model.fetching', { percent: formatPercent(shareOf(fetching)) })
-    : model.is_available ? t('model.here') : t('model.not_here')
+    : model.is_available
+      ? t('model.here')
+      : t('model.not_here')
   return `${model.name} · ${formatBytes(model.size_bytes)} · ${state}`
 }
 
@@ -153,8 +175,10 @@ function DeviceChoice() {
   const selected = knownDevices.value.includes(choices.value.device) ? choices.value.device : AUTO
   return html`<${Select} name="device" label=${t('option.device')} value=${selected}>
     <${Choice} value=${AUTO} selected=${selected}>${t('option.auto_device')}<//>
-    ${(system.value?.devices ?? []).map((device) => html`<${Choice} value=${device.name} selected=${selected}>
-      ${device.title && device.title !== device.name ? `${device.name} · ${device.title}` : device.name}<//>`)}
+    ${(system.value?.devices ?? []).map(
+      (device) => html`<${Choice} value=${device.name} selected=${selected}>
+      ${device.title && device.title !== device.name ? `${device.name} · ${device.title}` : device.name}<//>`,
+    )}
   <//>`
 }
 
@@ -163,8 +187,9 @@ function ModelHint() {
   if (!model) return null
   const hints = []
   // Beside a queue the language field, which then says English, is enough.
-  if (!model.is_multilingual && !isInUse.value) hints.push(t('model.english_only', { model: model.name }))
-  if (model.name.includes('turbo') && choices.value.task === 'translate') hints.push(t('model.no_translation', { model: model.name }))
+  if (!model.is_multilingual && !isIntakeCompact.value) hints.push(t('model.english_only', { model: model.name }))
+  if (model.name.includes('turbo') && choices.value.task === 'translate')
+    hints.push(t('model.no_translation', { model: model.name }))
   const isMissing = !model.is_available && !fetchOf(model.name)
   if (chosenMode.value === 'vad') hints.push(t('mode.vad_chosen'))
   if (isMissing) hints.push(t('model.missing_hint', { model: model.name, size: formatBytes(model.size_bytes) }))
@@ -172,8 +197,11 @@ function ModelHint() {
   if (!hints.length) return null
   return html`<p class="hint" data-testid="model-hint" role="status">
     <span>${hints.join(' ')}</span>
-    ${isMissing && html`<button type="button" class="quiet small" data-testid="model-fetch" onClick=${() => fetchNow(model.name)}>
-      <${Icon} name="download" />${t('model.fetch_now')}</button>`}
+    ${
+      isMissing &&
+      html`<button type="button" class="quiet small" data-testid="model-fetch" onClick=${() => fetchNow(model.name)}>
+      <${Icon} name="download" />${t('model.fetch_now')}</button>`
+    }
   </p>`
 }
 

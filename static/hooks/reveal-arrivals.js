@@ -7,7 +7,7 @@ const MOVES = ['wheel', 'touchmove', 'keydown', 'pointerdown']
 let hasMoved = false
 
 /** Follows the first file of a drop from its upload to its task. Returns how to stop. */
-export function followArrivals() {
+export function revealArrivals() {
   let lastKey = null
   const onMove = () => (hasMoved = true)
   for (const name of MOVES) addEventListener(name, onMove, { passive: true })

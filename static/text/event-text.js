@@ -5,13 +5,26 @@ import { formatSpan, language, lookUp, t } from './i18n.js'
  * What follows a task's name: "started on cuda:0 with base after 2 min: its model was loaded". Null for a decision whose
  * figures are not known, which the server's own sentence tells. nameOf: a task's id -> its file name.
  */
-export function decisionWords(data, nameOf) {
-  if (data.for_task && data.device) return t('decision.steps_aside', { device: data.device, name: nameOf(data.for_task) })
+export function decisionText(data, nameOf) {
+  if (data.for_task && data.device)
+    return t('decision.steps_aside', { device: data.device, name: nameOf(data.for_task) })
   return data.device && data.model ? startWords(data) : null
 }
 
-function startWords({ device, model, waited_seconds: waited, why, passed = 0, load_model: isLoad, evict = [], gave_way: gaveWay = [] }) {
-  const begun = waited == null ? t('decision.started', { device, model }) : t('decision.started_after', { device, model, span: formatSpan(waited) })
+function startWords({
+  device,
+  model,
+  waited_seconds: waited,
+  why,
+  passed = 0,
+  load_model: isLoad,
+  evict = [],
+  gave_way: gaveWay = [],
+}) {
+  const begun =
+    waited == null
+      ? t('decision.started', { device, model })
+      : t('decision.started_after', { device, model, span: formatSpan(waited) })
   const reasons = [
     lookUp(`why.${why}`),
     passed > 0 && t('decision.passed', { count: passed }),
@@ -24,7 +37,7 @@ function startWords({ device, model, waited_seconds: waited, why, passed = 0, lo
 }
 
 /** An event that is not about a task; in English the server's own sentence. */
-export function eventWords({ kind, text, data }) {
+export function eventText({ kind, text, data }) {
   const isIdleModel = kind === 'model' && data?.idle_seconds != null
   if (language.value === 'en' || !isIdleModel) return text
   return t('decision.idle_model', { model: data.model, device: data.device, span: formatSpan(data.idle_seconds) })

@@ -2,7 +2,7 @@
 import { useEffect } from 'preact/hooks'
 
 /** read: returns a promise that does not reject. It is called anew when `seconds` or anything in `inputs` changes. */
-export function useRepeated(read, seconds, inputs = []) {
+export function usePolling(read, seconds, inputs = []) {
   useEffect(() => {
     let timer = null
     let turn = 0

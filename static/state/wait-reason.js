@@ -3,7 +3,7 @@
 const DELAYS = ['retry_delay', 'memory_delay']
 
 /** Returns {code, data} or what the task says itself. fetches: of the system's state; now: milliseconds. */
-export function waitingNow({ waiting, options, receivedAt }, fetches, now) {
+export function waitReasonNow({ waiting, options, receivedAt }, fetches, now) {
   const fetching = fetches?.find((fetch) => fetch.model === options.model)
   if (fetching && !DELAYS.includes(waiting?.code)) {
     const fraction = fetching.total_bytes ? fetching.done_bytes / fetching.total_bytes : 0

@@ -5,7 +5,7 @@ import { formatNumber, language, lookUp, t } from './i18n.js'
  * event: {text, data: {setting, step, before, after, throughput_before?, throughput_after?}}. In English the server's own
  * sentence, which says more; elsewhere what its figures say.
  */
-export function tuningWords({ text, data }) {
+export function tuningText({ text, data }) {
   if (language.value === 'en' || data?.before == null) return text
   const name = lookUp(`limits.${data.setting}`)
   return (name && lookUp(`tuning.${data.step}`, { name, before: data.before, after: data.after })) ?? text
@@ -19,5 +19,8 @@ export function tuningFigures({ data }) {
   if (data?.before == null || data.after == null) return null
   const { before, after, throughput_before: slow, throughput_after: fast } = data
   const isMeasured = slow > 0 && fast != null
-  return { values: t('tuning.values', { before: formatNumber(before), after: formatNumber(after) }), effect: isMeasured ? fast / slow - 1 : null }
+  return {
+    values: t('tuning.values', { before: formatNumber(before), after: formatNumber(after) }),
+    effect: isMeasured ? fast / slow - 1 : null,
+  }
 }

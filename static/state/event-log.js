@@ -1,7 +1,7 @@
 /** The system's events of the chosen kind, newest first, and its latest log lines. */
 import { signal } from '@preact/signals'
 import { fetchEvents, fetchLog } from '../api.js'
-import { merged } from '../text/decision-words.js'
+import { merged } from '../text/event-text.js'
 
 export const KINDS = ['decision', 'tuning', 'memory', 'model', 'device']
 const PAGE_SIZE = 50
@@ -14,7 +14,7 @@ export const events = signal(null)
 export const hasOlder = signal(false)
 /** [{at, level, logger, message}] newest last, or null before the first answer. */
 export const logLines = signal(null)
-export const journalError = signal(null)
+export const eventLogError = signal(null)
 
 export function chooseKind(chosen) {
   kind.value = chosen
@@ -47,11 +47,11 @@ export async function readLog() {
 async function quietly(answer) {
   try {
     const body = await answer
-    journalError.value = null
+    eventLogError.value = null
     return body
   } catch (error) {
     if (error.name !== 'ApiError') throw error
-    journalError.value = error
+    eventLogError.value = error
     return null
   }
 }
@@ -59,4 +59,5 @@ async function quietly(answer) {
 const LEVELS = ['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL']
 
 /** The lines of at least that level, newest first. */
-export const linesFrom = (lines, level) => lines.filter((line) => LEVELS.indexOf(line.level) >= LEVELS.indexOf(level)).reverse()
+export const linesFrom = (lines, level) =>
+  lines.filter((line) => LEVELS.indexOf(line.level) >= LEVELS.indexOf(level)).reverse()
