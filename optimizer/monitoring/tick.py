@@ -21,7 +21,8 @@ from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.levels import Level
 from optimizer.monitoring.metrics import Measured, PerformanceMonitor
 from optimizer.monitoring.samples import SampleStore
-from optimizer.monitoring.tuner import Bounds, Change, Observation, Setting, Tuner
+from optimizer.monitoring.tuner import Tuner
+from optimizer.monitoring.tuning import Bounds, Change, Observation, Point, Setting
 from optimizer.planning.plan import PlanLimits
 from optimizer.storage.documents import DocumentStore
 from optimizer.tasks.task import TaskStatus
@@ -225,7 +226,7 @@ class Monitoring:
         )
         with self._lock:
             if self._tuner is None:
-                self._tuner = Tuner((limits.most_running(slots), limits.max_batch), bounds)
+                self._tuner = Tuner(Point(limits.most_running(slots), limits.max_batch), bounds)
             self._tuner.bounds = bounds
             return self._tuner
 
