@@ -12,8 +12,8 @@ from statistics import fmean
 
 from optimizer.common.clock import Clock
 from optimizer.memory.ledger import PoolSnapshot
-from optimizer.monitoring.levels import Level, LevelMeter
 from optimizer.monitoring.samples import DeviceSample, Sample
+from optimizer.monitoring.utilization import Level, LevelMeter
 from optimizer.timing.speeds import SpeedTable
 
 log = logging.getLogger(__name__)

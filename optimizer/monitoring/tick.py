@@ -18,11 +18,11 @@ from optimizer.common.clock import Clock
 from optimizer.common.text import iso_time
 from optimizer.devices.status import DeviceStatus
 from optimizer.monitoring.event_log import EventLog
-from optimizer.monitoring.levels import Level
 from optimizer.monitoring.metrics import Measured, PerformanceMonitor
 from optimizer.monitoring.samples import SampleStore
 from optimizer.monitoring.tuner import Tuner
 from optimizer.monitoring.tuning import Bounds, Change, Observation, Point, Setting
+from optimizer.monitoring.utilization import Level
 from optimizer.planning.plan import PlanLimits
 from optimizer.storage.documents import DocumentStore
 from optimizer.tasks.task import TaskStatus

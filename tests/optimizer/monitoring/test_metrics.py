@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from optimizer.memory.ledger import GPUMemoryPool, model_owner
-from optimizer.monitoring.levels import Level, LevelMeter
 from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.utilization import Level, LevelMeter
 from tests.optimizer.fakes import FakeClock
 
 
