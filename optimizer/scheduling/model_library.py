@@ -14,7 +14,7 @@ from pathlib import Path
 
 from errors import TranscriptionServerError
 from optimizer.common.clock import Clock
-from optimizer.planning.device_plan import ModelView
+from optimizer.planning.inputs import ModelView
 from whisper_core.models import fetch as models
 from whisper_core.models.catalogue import model_info
 from whisper_core.models.download import FetchProgress

@@ -30,7 +30,7 @@ class Forecast:
         return abs(self.predicted - self.measured) / self.measured
 
 
-class TaskMemory:
+class CostModel:
     """Not thread-safe. count: measurements ever. pressure: at least 1; above it while memory has lately run out."""
 
     def __init__(self, prior: Costs, calibration_factor: float) -> None:
@@ -114,7 +114,7 @@ class TaskMemory:
         return margin if self.is_calibrated else max(margin, self._calibration_factor - 1.0)
 
 
-def accuracy_of(memories: Sequence[TaskMemory]) -> dict[str, Any]:
+def accuracy_of(memories: Sequence[CostModel]) -> dict[str, Any]:
     """Of kinds of tasks that are shown as one. At least one kind.
 
     count: measurements ever. median_error: of the latest forecasts, as a fraction of what was measured; None before

@@ -6,8 +6,8 @@ import logging
 from typing import Any, NamedTuple
 
 from optimizer.common.kinds import DeviceKind
+from optimizer.memory.cost_model import CostModel, accuracy_of
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula
-from optimizer.memory.task_memory import TaskMemory, accuracy_of
 from version import __version__
 from whisper_core.models.catalogue import MODEL_NAMES
 
@@ -30,13 +30,13 @@ class MemoryKey(NamedTuple):
         return f"{PREFIX}{self.kind}/{self.title[:_MOST_TITLE]}/{self.model}/{words}"
 
 
-class Measurements:
+class CostModelStore:
     """Belongs to the MemoryEstimationPool, whose lock guards it."""
 
     def __init__(self, calibration_factor: float) -> None:
         self._calibration_factor = calibration_factor
         self._titles: dict[str, tuple[DeviceKind, str]] = {}
-        self._memories: dict[MemoryKey, TaskMemory] = {}
+        self._memories: dict[MemoryKey, CostModel] = {}
         self._unsaved: set[MemoryKey] = set()
 
     def know_device(self, name: str, kind: DeviceKind, title: str) -> None:
@@ -47,14 +47,14 @@ class Measurements:
         _, title = self._titles.get(device, (kind, self._titles_of(kind)[0]))
         return MemoryKey(kind, title, model, word_timestamps)
 
-    def to_change(self, key: MemoryKey) -> TaskMemory:
+    def to_change(self, key: MemoryKey) -> CostModel:
         """Made when it is wanted first; written down at the next save. Raises UnknownModelError."""
         if key not in self._memories:
             self._memories[key] = self._new(key)
         self._unsaved.add(key)
         return self._memories[key]
 
-    def here(self, model: str, kind: DeviceKind, word_timestamps: bool) -> list[TaskMemory]:
+    def here(self, model: str, kind: DeviceKind, word_timestamps: bool) -> list[CostModel]:
         """What is known from devices that are here, not from those that another run had."""
         keys = (MemoryKey(kind, title, model, word_timestamps) for title in self._titles_of(kind))
         return [self._memories[key] for key in keys if key in self._memories]
@@ -67,7 +67,7 @@ class Measurements:
 
     def accuracy(self) -> list[dict[str, Any]]:
         """See MemoryEstimationPool.accuracy."""
-        rows: dict[tuple[str, str], list[TaskMemory]] = {}
+        rows: dict[tuple[str, str], list[CostModel]] = {}
         for key, memory in sorted(self._memories.items()):
             rows.setdefault((key.title, key.model), []).append(memory)
         return [{"device": title, "model": model, **accuracy_of(memories)} for (title, model), memories in rows.items()]
@@ -102,9 +102,9 @@ class Measurements:
         """The kind itself where no device is known."""
         return sorted({title for each, title in self._titles.values() if each == kind}) or [kind]
 
-    def _new(self, key: MemoryKey) -> TaskMemory:
+    def _new(self, key: MemoryKey) -> CostModel:
         prior = costs_formula(key.model, key.kind, word_timestamps=key.word_timestamps)
-        return TaskMemory(prior, self._calibration_factor)
+        return CostModel(prior, self._calibration_factor)
 
 
 def _read_key(document: Any) -> MemoryKey:
