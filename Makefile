@@ -6,6 +6,8 @@ BENCH_VENV := .venv-bench
 # Many tests wait more than they compute. Files stay whole, since their tests share what is dear to set up.
 PARALLEL := -n 2 --dist loadfile
 PY     := $(VENV)/bin/python
+# A Node script: where the machine has no Node, the one that set-up put into the environment runs it.
+BIOME  := node_modules/.bin/biome
 FACTOR ?= 20
 
 .DEFAULT_GOAL := help
@@ -57,10 +59,16 @@ fuzz: $(VENV)/.installed-dev ## the property tests at random, FACTOR (20) times 
 	FUZZ_FACTOR=$(FACTOR) $(PY) -m pytest -m hypothesis --timeout 7200 $(PARALLEL) --hypothesis-seed $$seed $(PYTEST_ARGS) \
 		|| { echo "Something was found. The same run again: $$again"; exit 1; }
 
-lint: $(VENV)/.installed-dev ## style and types
+node_modules/.installed-dev: package-lock.json | $(VENV)/.installed
+	@echo "Installing the packages that check the page's JavaScript"
+	@$(PY) -m tools.vendor_page --dev
+	@touch $@
+
+lint: $(VENV)/.installed-dev node_modules/.installed-dev ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	@PATH="$$PATH:$(CURDIR)/$(VENV)/bin" $(BIOME) check --error-on-warnings
 
 wer: $(VENV)/.installed-dev ## word error rate beside openai-whisper's own; FILES=folder with a manifest.json
 	$(PY) -m benchmarks.word_error_rate $(if $(FILES),--recordings $(FILES))

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from errors import InvalidSettingsError
-from whisper_core.models.fetch import MODEL_NAMES
+from whisper_core.models.catalogue import MODEL_NAMES
 from whisper_core.text.languages import LANGUAGES
 
 AUTO_LANGUAGE = "auto"

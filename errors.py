@@ -1,18 +1,49 @@
 """Every error that the project raises on purpose, in one tree.
 
     TranscriptionServerError
-    ├── BadRequestError                 what the caller sent cannot be used
-    │   ├── MissingFileError · EmptyFileError · FileTooLargeError · UnsupportedMediaError
-    │   ├── NoAudioStreamError · AudioTooLongError · InvalidOptionError · UnknownModelError
-    │   ├── IdempotencyMismatchError · IdempotencyInFlightError
-    │   └── ConflictError               not in the task's state: AlreadyFinishedError · TranscriptNotReadyError
-    ├── NotFoundError                   TaskNotFoundError · FileMissingError
-    ├── UnavailableError                try again later: QueueFullError · DiskFullError · StoreBusyError …
-    ├── TaskError                       why a task's attempt ended: decode_timeout, out_of_memory, worker_died …
-    └── StartError                      the server cannot start: DataFolderInUseError · DatabaseDamagedError …
+    ├── BadRequestError                     the request cannot be used
+    │   ├── MissingFileError
+    │   ├── EmptyFileError
+    │   ├── FileTooLargeError
+    │   ├── UnsupportedMediaError
+    │   ├── NoAudioStreamError
+    │   ├── AudioTooLongError
+    │   ├── InvalidOptionError
+    │   │   └── UnknownModelError
+    │   ├── IdempotencyMismatchError
+    │   ├── IdempotencyInFlightError
+    │   └── ConflictError                   the task's state does not allow it
+    │       ├── AlreadyFinishedError
+    │       └── TranscriptNotReadyError
+    ├── NotFoundError
+    │   ├── TaskNotFoundError
+    │   └── FileMissingError
+    ├── UnavailableError                    nothing is wrong with the request; it can be sent again later
+    │   ├── QueueFullError
+    │   ├── DiskFullError
+    │   ├── StoreBusyError
+    │   ├── ShuttingDownError
+    │   └── FfmpegMissingError
+    ├── TaskError                           why an attempt of a task ended without a transcript
+    │   ├── DecodeTimeoutError
+    │   ├── SourceMissingError
+    │   ├── BadRecordError
+    │   ├── WorkerDiedError
+    │   ├── WorkerHungError
+    │   ├── PoisonTaskError
+    │   ├── OutOfMemoryError
+    │   ├── ModelUnavailableError
+    │   │   └── WeightsDamagedError
+    │   └── EngineError
+    │       └── DeviceLostError
+    └── StartError                          the server cannot start
+        ├── InvalidSettingsError
+        ├── DatabaseDamagedError
+        └── DataFolderInUseError
 
-A class carries its code (the API's word for it), its HTTP status, whether trying again can help, and a public
-message. Public messages hold no path, no secret and no text from another program.
+A class has a code (what the API and the database call it), a public message, and whether trying again can help. Public
+messages contain no path, no secret and no text from another program. What an error means over HTTP is written in
+`web/http/errors.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +53,6 @@ class TranscriptionServerError(Exception):
     """Base of the tree. `str(error)` is always safe to show to a user."""
 
     code = "internal"
-    http_status = 500
     is_retryable = False
     default_message = "Something went wrong inside the server. Its log has the details."
 
@@ -37,7 +67,6 @@ class TranscriptionServerError(Exception):
 
 class BadRequestError(TranscriptionServerError):
     code = "bad_request"
-    http_status = 400
     default_message = "The request cannot be used."
 
 
@@ -53,31 +82,26 @@ class EmptyFileError(BadRequestError):
 
 class FileTooLargeError(BadRequestError):
     code = "too_large"
-    http_status = 413
     default_message = "The file is larger than this server accepts."
 
 
 class UnsupportedMediaError(BadRequestError):
     code = "unsupported_media"
-    http_status = 415
     default_message = "This is not an audio or video file that can be read, or it is damaged."
 
 
 class NoAudioStreamError(BadRequestError):
     code = "no_audio_stream"
-    http_status = 422
     default_message = "The file has no sound in it."
 
 
 class AudioTooLongError(BadRequestError):
     code = "too_long"
-    http_status = 422
     default_message = "The recording is longer than this server accepts."
 
 
 class InvalidOptionError(BadRequestError):
     code = "invalid_option"
-    http_status = 422
     default_message = "An option has a value that is not allowed."
 
 
@@ -88,13 +112,11 @@ class UnknownModelError(InvalidOptionError):
 
 class IdempotencyMismatchError(BadRequestError):
     code = "idempotency_mismatch"
-    http_status = 422
     default_message = "This Idempotency-Key was used before with another file or other options."
 
 
 class IdempotencyInFlightError(BadRequestError):
     code = "idempotency_in_flight"
-    http_status = 409
     is_retryable = True
     default_message = "A request with this Idempotency-Key is still being received."
 
@@ -103,7 +125,6 @@ class ConflictError(BadRequestError):
     """The task's state does not allow what was asked."""
 
     code = "conflict"
-    http_status = 409
     default_message = "The task's state does not allow that."
 
 
@@ -112,9 +133,13 @@ class AlreadyFinishedError(ConflictError):
     default_message = "The task is already finished."
 
 
+class TranscriptNotReadyError(ConflictError):
+    code = "transcript_not_ready"
+    default_message = "The task is not finished, so only the json format has something to show."
+
+
 class NotFoundError(TranscriptionServerError):
     code = "not_found"
-    http_status = 404
     default_message = "There is nothing at this address."
 
 
@@ -123,14 +148,8 @@ class TaskNotFoundError(NotFoundError):
     default_message = "There is no task of that id."
 
 
-class TranscriptNotReadyError(ConflictError):
-    code = "transcript_not_ready"
-    default_message = "The task is not finished, so only the json format has something to show."
-
-
 class FileMissingError(NotFoundError):
     code = "file_missing"
-    http_status = 410
     default_message = "The file of this task is no longer there."
 
 
@@ -138,7 +157,6 @@ class UnavailableError(TranscriptionServerError):
     """Nothing is wrong with the request; the server cannot serve it now."""
 
     code = "unavailable"
-    http_status = 503
     is_retryable = True
     retry_after_s = 5
     default_message = "The server cannot do that at the moment. Try again shortly."
@@ -146,14 +164,12 @@ class UnavailableError(TranscriptionServerError):
 
 class QueueFullError(UnavailableError):
     code = "queue_full"
-    http_status = 429
     retry_after_s = 60
     default_message = "The queue is full. Try again when some tasks are done."
 
 
 class DiskFullError(UnavailableError):
     code = "disk_full"
-    http_status = 507
     retry_after_s = 60
     default_message = "The server's disk is full. Nothing of this file was kept."
 
@@ -166,6 +182,11 @@ class StoreBusyError(UnavailableError):
 class ShuttingDownError(UnavailableError):
     code = "shutting_down"
     default_message = "The server is stopping. Try again in a minute."
+
+
+class FfmpegMissingError(UnavailableError):
+    code = "ffmpeg_missing"
+    default_message = "ffmpeg was not found, so files cannot be read. Install it or set FFMPEG_BINARY."
 
 
 class TaskError(TranscriptionServerError):
@@ -216,7 +237,7 @@ class OutOfMemoryError(TaskError):
 
 
 class ModelUnavailableError(TaskError):
-    """The weights of a model cannot be had. The message says which file to put where."""
+    """There are no weights for the model. The message says which file to put where."""
 
     code = "model_unavailable"
     default_message = "The model's weights are not here and could not be fetched."
@@ -233,15 +254,10 @@ class EngineError(TaskError):
 
 
 class DeviceLostError(EngineError):
-    """A sticky device error: no call in that process can succeed any more, so the worker ends and is started again."""
+    """No later call in the worker process can succeed (a sticky CUDA error), so the worker ends and is restarted."""
 
     code = "device_lost"
     default_message = "The device failed while the task was running. Its worker is being restarted."
-
-
-class FfmpegMissingError(UnavailableError):
-    code = "ffmpeg_missing"
-    default_message = "ffmpeg was not found, so files cannot be read. Install it or set FFMPEG_BINARY."
 
 
 class StartError(TranscriptionServerError):
@@ -252,7 +268,7 @@ class StartError(TranscriptionServerError):
 
 
 class InvalidSettingsError(StartError):
-    """The message lists every bad setting, its value (never a secret's) and what is allowed."""
+    """The message lists every bad setting, its value (unless it is secret) and what is allowed."""
 
     code = "invalid_settings"
     exit_code = 2
@@ -269,7 +285,7 @@ class DataFolderInUseError(StartError):
 
 
 def error_class_of(code: str) -> type[TranscriptionServerError]:
-    """The class that carries `code`; TaskError for a code of another version."""
+    """The class with this code; TaskError for a code that this version does not know."""
     classes: list[type[TranscriptionServerError]] = [TranscriptionServerError]
     while classes:
         candidate = classes.pop()

@@ -59,7 +59,7 @@ from optimizer.views.status import models_report, system_report, wait_bound
 from optimizer.views.task_view import Submission, TaskView
 from optimizer.views.task_view_builder import TaskViewBuilder
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
-from whisper_core.models.fetch import MODEL_NAMES, model_info
+from whisper_core.models.catalogue import MODEL_NAMES, model_info
 from whisper_core.text.transcript import Transcript
 from whisper_core.worker.messages import Report
 

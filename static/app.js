@@ -1,8 +1,7 @@
 /** The page: builds its parts and starts what runs beside them. */
 import { effect, signal } from '@preact/signals'
-import { render } from 'preact'
 import { html } from 'htm/preact'
-import { followAddress, openId, view } from './util/address.js'
+import { render } from 'preact'
 import { ConfirmDialog } from './components/confirm.js'
 import { Devices } from './components/devices.js'
 import { DropZone } from './components/dropzone.js'
@@ -10,14 +9,15 @@ import { Header } from './components/header.js'
 import { Queue } from './components/queue.js'
 import { SystemView } from './components/system/view.js'
 import { Toasts } from './components/toasts.js'
-import { TranscriptPanel } from './components/transcript.js'
-import { followLanguage, t } from './text/i18n.js'
+import { TranscriptPanel } from './components/transcript-panel.js'
+import { revealArrivals } from './hooks/reveal-arrivals.js'
 import { connection, startLive } from './state/live-feed.js'
-import { followTheme } from './util/preferences.js'
-import { followArrivals } from './hooks/reveal.js'
 import { system } from './state/store.js'
-import { startTicker } from './util/ticker.js'
 import { guardUploads } from './state/uploads.js'
+import { followLanguage, t } from './text/i18n.js'
+import { followAddress, openId, view } from './util/address.js'
+import { followTheme } from './util/preferences.js'
+import { startTicker } from './util/ticker.js'
 
 /** Wide enough for the queue and a transcript beside it. */
 const wide = matchMedia('(min-width: 1100px)')
@@ -71,7 +71,7 @@ followLanguage(name)
 followAddress()
 startViewsAtTheTop()
 guardUploads()
-followArrivals()
+revealArrivals()
 startTicker()
 
 root.replaceChildren()

@@ -1,5 +1,5 @@
 // Runs before the first paint, so that a dark page never flashes white. The same choice as preferences.js makes.
-;(function () {
+;(() => {
   let choice = 'auto'
   try {
     choice = JSON.parse(localStorage.getItem('whisper.theme')) || 'auto'

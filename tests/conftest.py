@@ -34,7 +34,7 @@ def recordings() -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def models_dir() -> Path:
     """Where `make test` put tiny.en's weights; without them the test is skipped, except where CI must have them."""
-    from whisper_core.models.fetch import locate
+    from whisper_core.models.weight_files import locate
 
     if locate("tiny.en", MODELS_DIR) is None:
         message = "tiny.en is not here: `make test` fetches it"

@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests" / "data").glob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+FOLDERS = "benchmarks|deploy|docs|optimizer|static|tests|tools|web|whisper_core"
+PATH = re.compile(rf"(?<![\w/.])((?:{FOLDERS})/[\w./-]+\.(?:css|flac|js|json|md|mjs|py|svg))\b")
 OUTSIDE = ("http://", "https://", "mailto:")
 
 
@@ -37,6 +39,13 @@ def is_broken(document: Path, link: str) -> bool:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     assert [link for link in links(document) if is_broken(document, link)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_files_are_there(document: Path) -> None:
+    """Paths below the checkout that a text or a command names."""
+    text = document.read_text(encoding="utf-8")
+    assert [path for path in PATH.findall(text) if not (ROOT / path).is_file()] == []
 
 
 def test_every_document_is_listed() -> None:

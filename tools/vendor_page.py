@@ -46,8 +46,12 @@ class VendorError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Put the page's third-party modules into static/vendor.")
     parser.add_argument("--force", action="store_true", help="do it again even when everything is up to date")
+    parser.add_argument("--dev", action="store_true", help="only install the packages, with those for `make lint`")
     options = parser.parse_args(arguments)
     try:
+        if options.dev:
+            install_packages(ROOT, with_dev=True)
+            return 0
         print(vendor(ROOT, force=options.force))
     except VendorError as error:
         print(f"vendor_page: {error}", file=sys.stderr)
@@ -83,15 +87,16 @@ def is_current(destination: Path, stamp: str) -> bool:
     return note.is_file() and note.read_text(encoding="ascii") == stamp
 
 
-def install_packages(root: Path) -> None:
+def install_packages(root: Path, *, with_dev: bool = False) -> None:
     """Fill root/node_modules from the lock file. Raises VendorError with the end of npm's own words."""
+    omitted = [] if with_dev else ["--omit=dev"]
     environment = {**os.environ, "npm_config_update_notifier": "false"}
     command, folder = find_npm()
     if folder is not None:
         environment["PATH"] = f"{folder}{os.pathsep}{environment.get('PATH', '')}"
     try:
         done = subprocess.run(
-            [*command, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+            [*command, "ci", "--ignore-scripts", "--no-audit", "--no-fund", *omitted],
             cwd=root,
             env=environment,
             capture_output=True,

@@ -1,4 +1,4 @@
-"""create_app: the web application around one system. Starts nothing; the server does."""
+"""`create_app` builds the web application around one system. It starts nothing; the server does."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from flask_openapi3.openapi import OpenAPI
 
 from config import Settings
 from version import PRODUCT_NAME
-from web.api_docs import DOCS_CONFIG
 from web.health import health
+from web.http.answer_schemas import ErrorAnswer
 from web.http.context import attach_system
 from web.http.errors import raise_validation_error, register_error_answers
-from web.http.schemas import ErrorAnswer
 from web.http.security import AllowedHosts, Guard
 from web.http.strict_json import StrictJSONProvider
 from web.live.feed import LiveFeed
+from web.live.gate import ConnectionGate
 from web.pages import register_pages
 from web.system_api import system_api
 from web.tasks.downloads import downloads
@@ -30,9 +30,31 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 API_VERSION = "1"
-LIVE_FEED = "transcription_live_feed"  # the application's `extensions` key
+_LIVE_FEED = "transcription_live_feed"  # its key in the application's `extensions`
 
-# For every address but the one that takes uploads, which sets its own limits.
+# The page at /openapi/: Swagger UI from the installed package, as the content security policy allows it. Addresses are
+# relative to /openapi/. With `validatorUrl` null it sends nothing to another server.
+_DOCS_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{{ product_name }} API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="swagger/css/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="swagger/js/swagger-ui-bundle.js"></script>
+<script nonce="{{ csp_nonce }}">
+SwaggerUIBundle({ url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null })
+</script>
+</body>
+</html>
+"""
+
+_DOCS_CONFIG = {"OPENAPI_HTML_STRING": _DOCS_PAGE, "SWAGGER_HTML_STRING": _DOCS_PAGE}
+
+# Uploads have their own limits; these are for every other address.
 _LIMITS = {"MAX_CONTENT_LENGTH": 64_000, "MAX_FORM_MEMORY_SIZE": 64_000, "MAX_FORM_PARTS": 20}
 
 
@@ -40,39 +62,49 @@ class Application(OpenAPI):
     request_class = StreamingRequest
     json_provider_class = StrictJSONProvider
 
+    def generate_spec_json(self) -> None:
+        """Removes the 422 that flask-openapi3 adds to operations that name none, in a shape that is not ours."""
+        super().generate_spec_json()  # type: ignore[no-untyped-call]
+        for path in self.spec_json["paths"].values():
+            for operation in path.values():
+                refusal = operation["responses"]["422"]["content"]["application/json"]["schema"]
+                if refusal.get("type") == "array":
+                    del operation["responses"]["422"]
+
 
 def create_app(settings: Settings, system: SystemPort, *, root: Path = ROOT) -> Application:
-    """The WSGI application. `app.extensions[LIVE_FEED]` is its live feed, to be started and stopped with the system.
+    """The WSGI application. Its live feed (`live_feed_of`) has to be started and stopped with the system.
 
-    root: the folder of templates/ and static/. Raises StartError when the page's libraries are not there.
+    root: the folder of templates/ and static/. Raises StartError when the page's libraries are missing.
     """
     app = Application(
         __name__,
         info=Info(title=PRODUCT_NAME, version=API_VERSION),
         root_path=str(root),
-        security_schemes={},  # left out it becomes null, which OpenAPI forbids
+        security_schemes={},  # without it the document has a null here, which OpenAPI forbids
         validation_error_model=ErrorAnswer,
         validation_error_callback=raise_validation_error,
     )
-    app.config.update(**_LIMITS, **DOCS_CONFIG)
+    app.config.update(**_LIMITS, **_DOCS_CONFIG)
     attach_system(app, system)
     register_error_answers(app)
     register_pages(app)
     for blueprint in (api, system_api, downloads, health):
         app.register_api(blueprint)
     app.after_request(_keep_out_of_caches)
-    live = app.extensions[LIVE_FEED] = LiveFeed(app, system, max_clients=settings.web_threads // 2)
-    app.wsgi_app = Guard(live.gate(app.wsgi_app), AllowedHosts.of(settings))  # type: ignore[method-assign]
+    live = app.extensions[_LIVE_FEED] = LiveFeed(app, system, max_clients=settings.web_threads // 2)
+    gate = ConnectionGate(app.wsgi_app, live.has_room)
+    app.wsgi_app = Guard(gate, AllowedHosts.of(settings))  # type: ignore[method-assign]
     return app
 
 
 def _keep_out_of_caches(response: Response) -> Response:
-    """Answers about tasks are true for a moment, and private. Media and static files have their own validators."""
+    """Answers about tasks are private and soon out of date. Media and static files have validators of their own."""
     if request.path.startswith("/api/") and "ETag" not in response.headers:
         response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def live_feed_of(app: Any) -> LiveFeed:
-    feed: LiveFeed = app.extensions[LIVE_FEED]
+    feed: LiveFeed = app.extensions[_LIVE_FEED]
     return feed

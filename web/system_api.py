@@ -9,16 +9,10 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from logs import recent_lines
+from web.http.answer_schemas import error_responses
 from web.http.context import current_system
-from web.http.schemas import (
-    HistoryAnswer,
-    HistoryQuery,
-    LogAnswer,
-    LogQuery,
-    SystemEventsAnswer,
-    SystemEventsQuery,
-    error_responses,
-)
+from web.http.request_schemas import HistoryQuery, LogQuery, SystemEventsQuery
+from web.http.system_schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer
 
 system_api = APIBlueprint(
     "system_api",

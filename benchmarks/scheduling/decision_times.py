@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from benchmarks.scheduling.simulation import KIND, Service
 from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.memory.estimator import MemoryEstimationPool
-from optimizer.planning.device_plan import DeviceView, ModelView
+from optimizer.planning.inputs import DeviceView, ModelView
 from optimizer.planning.plan import PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.index import LoadedTasks, QueueIndex

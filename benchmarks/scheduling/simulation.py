@@ -19,8 +19,8 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
 from optimizer.memory.regression import Batch
-from optimizer.planning.device_plan import DeviceView, ModelView, RunningView
 from optimizer.planning.fifo import plan_in_order
+from optimizer.planning.inputs import DeviceView, ModelView, RunningView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.index import QueueIndex

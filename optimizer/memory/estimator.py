@@ -11,8 +11,8 @@ from typing import Any
 
 from errors import TranscriptionServerError
 from optimizer.common.kinds import DeviceKind
+from optimizer.memory.cost_model_store import PREFIX, CostModelStore
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
-from optimizer.memory.measurements import PREFIX, Measurements
 from optimizer.memory.regression import Batch, Costs
 from optimizer.storage.documents import DocumentStore
 
@@ -57,7 +57,7 @@ class MemoryEstimationPool:
         self._calibration_factor = calibration_factor
         self._document_store = document_store
         self._lock = Lock()
-        self._book = Measurements(calibration_factor)
+        self._book = CostModelStore(calibration_factor)
         self._weights: dict[tuple[str, DeviceKind], int] = {}
         # Read without the lock, thousands of times in a decision; entries are replaced, never changed or removed.
         self._task_promises: dict[tuple[str, DeviceKind, bool], Costs] = {}

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.regression import Costs
-from whisper_core.models.fetch import ModelDimensions, model_info
+from whisper_core.models.catalogue import ModelDimensions, model_info
 
 _MATRIX_BYTES: dict[DeviceKind, int] = {"cpu": 4, "cuda": 2}
 _FP32 = 4

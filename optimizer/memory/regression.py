@@ -19,7 +19,7 @@ from operator import mul
 from statistics import median
 from typing import Any, NamedTuple
 
-WINDOW_SECONDS = 30.0
+from whisper_core.text.transcript import WINDOW_SECONDS
 
 HALF_LIFE = 100  # tasks after which a measurement counts half
 KEPT_PER_SIZE = 16  # measurements of batches of 1, 2 to 3, 4 to 7 … tasks: a usual size does not crowd out others

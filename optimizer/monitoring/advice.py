@@ -1,4 +1,4 @@
-"""What only a person can change, in words: which setting, or what on the machine, is in the way, and by how much."""
+"""Advice on what only a person can change: which setting, or what on the machine, holds tasks up, and by how much."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ IDLE_OCCUPANCY = 0.7
 
 @dataclass(frozen=True)
 class Advice:
-    """code: for programs and translations. data: the figures of `text`."""
-
-    code: str
+    code: str  # for programs and translations
     text: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)  # the figures that `text` mentions
 
     def to_dict(self) -> dict[str, Any]:
         return {"code": self.code, "text": self.text, "data": dict(self.data)}
@@ -36,28 +34,23 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """What advice is made from.
-
-    waiting: tasks that wait, whatever for. reasons: why the first task of each model waits, with how many wait for that
-    model. is_bound: whether the limit of concurrency holds tasks back now. occupancy: over the last sample, 0 to 1;
-    None before there is one. free_disk_bytes: where the uploads go.
-    """
+    """What advice is made from."""
 
     settings: Settings
     limits: PlanLimits
     statuses: Sequence[DeviceStatus]
-    waiting: int
-    reasons: Sequence[tuple[str, int, WaitReason]]
-    is_bound: bool
-    occupancy: float | None
-    free_disk_bytes: int
-    is_plain: bool
+    waiting: int  # tasks, whatever they wait for
+    reasons: Sequence[tuple[str, int, WaitReason]]  # model, tasks that wait for it, why the first of them waits
+    is_bound: bool  # whether the limit of concurrency holds tasks back now
+    occupancy: float | None  # of the latest sample, 0 to 1; None before there is one
+    free_disk_bytes: int  # where uploads are stored
+    is_plain: bool  # the plain path is in use
 
 
 def reasons_by_model(
     waiting: WaitingView, reason: Callable[[str], WaitReason | None]
 ) -> list[tuple[str, int, WaitReason]]:
-    """What `Situation.reasons` wants, from the first task of each group; of very many groups only the first ones."""
+    """`Situation.reasons`, from the first task of each group; of very many groups only the first ones."""
     found: dict[str, tuple[int, WaitReason]] = {}
     for group in waiting.groups[:MAX_GROUPS]:
         why = reason(group.tasks[0].id)
@@ -101,7 +94,7 @@ def _disk(situation: Situation) -> Iterator[Advice]:
 
 
 def _blocked_models(situation: Situation) -> Iterator[Advice]:
-    """Tasks that nothing but a person can get going."""
+    """Tasks that wait for a person to do something."""
     for model, count, reason in situation.reasons:
         data = {**reason.data, "model": model, "count": count}
         if reason.code is WaitCode.TOO_BIG:
@@ -126,7 +119,7 @@ def _queue(situation: Situation) -> Iterator[Advice]:
 
 
 def _engine(situation: Situation) -> Iterator[Advice]:
-    """One at a time, while a queue stands there that could go together."""
+    """Tasks run one at a time although many wait that could run together."""
     if situation.waiting < MANY_WAITING:
         return
     data = {"waiting": situation.waiting}
@@ -141,7 +134,7 @@ def _engine(situation: Situation) -> Iterator[Advice]:
 
 
 def _concurrency(situation: Situation) -> Iterator[Advice]:
-    """Only where the limit stands at what the settings allow at most: below it, the system chose it itself."""
+    """Only where the limit is the highest that the settings allow: a lower one was chosen by the tuner."""
     settings, limits = situation.settings, situation.limits
     if settings.max_concurrent is None or limits.max_concurrent != settings.max_concurrent or not situation.is_bound:
         return
@@ -159,7 +152,7 @@ def _concurrency(situation: Situation) -> Iterator[Advice]:
 
 
 def _rounds(situation: Situation) -> Iterator[Advice]:
-    """Tasks so short that rounds of MAX_BATCH_SIZE do not keep the devices full."""
+    """Where tasks are so short that rounds of MAX_BATCH_SIZE do not keep the devices busy."""
     limits, settings = situation.limits, situation.settings
     if (
         situation.occupancy is None

@@ -1,8 +1,7 @@
-"""What the system decided and changed, and why: so that "why did this run before that" can be answered afterwards.
+"""What the system decided and changed, and why, so that "why did this run before that?" can be answered later.
 
-Whoever decides something must not wait for a disk, so `add` only takes a note; the monitor's thread writes the notes
-down at its next tick. A killed server loses those of the last `PERFORMANCE_MONITOR_INTERVAL`, which are needed for
-nothing but reading.
+Nobody who decides something may wait for a disk, so `add` only keeps the event in memory; the monitor's thread writes
+it at its next tick. A killed server loses the events of the last PERFORMANCE_MONITOR_INTERVAL, which are only read.
 """
 
 from __future__ import annotations
@@ -27,24 +26,22 @@ log = logging.getLogger(__name__)
 
 EventKind = Literal["decision", "tuning", "memory", "model", "device"]
 
-MAX_UNWRITTEN = 10_000  # of a disk that takes nothing; the oldest notes are lost then
-MAX_KEPT = 20_000  # of each kind: many decisions must not push out the few changes
+MAX_UNWRITTEN = 10_000  # while the disk is full; beyond that the oldest events are lost
+MAX_KEPT = 20_000  # of each kind, so that many decisions do not push out the few changes
 KEPT_FOR = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class SystemEvent:
-    """id: grows with every event, also over restarts. at: seconds since 1970. data: the figures of `text`."""
-
-    id: int
-    at: float
+    id: int  # grows with every event, also over restarts
+    at: float  # seconds since 1970
     kind: EventKind
     text: str
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)  # the figures that `text` mentions, and more
 
 
 class EventLog:
-    """`open` before the first flush; `add` and `events` from any thread, `flush` from one at a time."""
+    """`open` before the first `flush`. `add` and `events` on any thread, `flush` on one at a time."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -54,7 +51,7 @@ class EventLog:
         self._last_id = 0
 
     def open(self) -> None:
-        """Go on behind what an earlier run wrote. Raises StoreBusyError, DatabaseDamagedError."""
+        """Continues the numbers of an earlier run. Raises StoreBusyError, DatabaseDamagedError."""
         with self._database.reading() as connection:
             written = connection.scalar(select(func.max(system_events.c.id))) or 0
         with self._lock:
@@ -63,7 +60,7 @@ class EventLog:
             self._unwritten = deque(renumbered, maxlen=MAX_UNWRITTEN)
 
     def add(self, kind: EventKind, text: str, **data: Any) -> None:
-        """Take a note of one event. Never blocks, never raises."""
+        """Keeps one event in memory. Never blocks, never raises."""
         at = self._clock.now().timestamp()
         with self._lock:
             self._last_id += 1
@@ -72,13 +69,13 @@ class EventLog:
     def events(
         self, kind: EventKind | None = None, limit: int = 100, before: int | None = None, since: float | None = None
     ) -> list[SystemEvent]:
-        """The newest ones, newest first. before: only older ones than that id. since: seconds since 1970.
+        """The newest ones, newest first. before: only those with a smaller id. since: seconds since 1970.
 
         Raises StoreBusyError, DatabaseDamagedError.
         """
         with self._lock:
             unwritten = list(self._unwritten)
-        # Memory first: what a flush moves in between is then found twice, not missed.
+        # Memory first: what a flush moves in between is then found twice rather than missed.
         found = {event.id: event for event in self._written(kind, limit, before, since)}
         for event in unwritten:
             is_wanted = kind in (None, event.kind) and (since is None or event.at >= since)
@@ -87,9 +84,9 @@ class EventLog:
         return sorted(found.values(), key=lambda event: -event.id)[:limit]
 
     def flush(self) -> None:
-        """Write down what was noted and remove what is too old, in one transaction.
+        """Writes the new events and removes those that are too old, in one transaction.
 
-        Raises StoreBusyError, DiskFullError, DatabaseDamagedError; the notes are then kept for the next time.
+        Raises StoreBusyError, DiskFullError, DatabaseDamagedError; the events then stay for the next time.
         """
         with self._lock:
             unwritten = list(self._unwritten)
@@ -136,7 +133,7 @@ def _row(event: SystemEvent) -> dict[str, Any]:
 
 
 def _event(row: Row) -> SystemEvent | None:
-    """None for a row that cannot be read, which costs nothing but itself."""
+    """None for a row that cannot be read; the others are not affected."""
     try:
         document = json.loads(row.data)
         return SystemEvent(row.id, row.at, row.kind, document["text"], dict(document["data"]))

@@ -1,7 +1,7 @@
-"""The monitor's samples of a week, thinned with age: every one for an hour, then two minutes, then a quarter hour.
+"""The monitor's samples of a week, thinned with age: all of the last hour, then one per 2 minutes, after a day per 15.
 
-Merging keeps what a plot is read for: rates and levels are averaged over the time that each sample stands for, counts
-are added, and of memory the peak stays.
+Merging keeps what a plot is read for: rates and numbers of tasks are averaged over the time that each sample stands
+for, counts are added, and of memory the peak stays.
 """
 
 from __future__ import annotations
@@ -24,60 +24,54 @@ log = logging.getLogger(__name__)
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 KEPT_FOR_S = 7 * DAY_S
-THINNING = ((HOUR_S, 120.0), (DAY_S, 900.0))  # from which age on, and how much time one sample then stands for
+THINNING = ((HOUR_S, 120.0), (DAY_S, 900.0))  # from that age on, seconds that one sample stands for
 THIN_EVERY_S = 600.0
 MAX_POINTS = 1500  # of one answer
 
 
 @dataclass(frozen=True)
 class DeviceSample:
-    """Bytes of one device's memory; `models` are those promised to each resident model."""
+    """Bytes of one device's memory; see PoolSnapshot."""
 
     total: int
     headroom: int
     reserved: int
     used: int
     others: int
-    models: dict[str, int] = field(default_factory=dict)
+    models: dict[str, int] = field(default_factory=dict)  # reserved for each resident model
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What was going on in the `span_seconds` before `at` (seconds since 1970).
+    """What went on during the `span_seconds` before `at`."""
 
-    throughput: seconds of sound done in a second, on all devices. running, waiting, retrying: tasks, on average.
-    started, completed, failed: how many did so. mean_wait_seconds, p95_wait_seconds: of the tasks begun for the first
-    time, None where there were none. occupancy: running tasks of those that limits and slots allow, 0 to 1.
-    devices: memory by device. speeds: seconds of sound that one task got done in a second, by device and model.
-    """
-
-    at: float
+    at: float  # seconds since 1970
     span_seconds: float
-    throughput: float
-    running: float
+    throughput: float  # seconds of sound transcribed per second, on all devices
+    running: float  # tasks, on average
     waiting: float
     retrying: float
-    started: int
+    started: int  # tasks that began their first attempt
     completed: int
     failed: int
-    mean_wait_seconds: float | None
+    mean_wait_seconds: float | None  # of the tasks that started; None when there were none
     p95_wait_seconds: float | None
-    occupancy: float
-    devices: dict[str, DeviceSample]
-    speeds: dict[str, dict[str, float]]
+    occupancy: float  # running tasks as a fraction of those that limits and slots allow, 0 to 1
+    devices: dict[str, DeviceSample]  # by device
+    speeds: dict[str, dict[str, float]]  # seconds of sound that one task got done per second, by device and model
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Sample:
-        """Raises KeyError, TypeError or ValueError when it is no sample."""
+        """Raises KeyError, TypeError or ValueError when the document is not a sample."""
         devices = {name: DeviceSample(**device) for name, device in document["devices"].items()}
         return cls(**{**document, "devices": devices})
 
 
 def merged(parts: Sequence[Sample]) -> Sample:
-    """One sample that stands for all of these, which are in order of time and not none."""
+    """One sample that stands for all of these. parts: at least one, in order of time."""
     if len(parts) == 1:
         return parts[0]
     started = sum(part.started for part in parts)
@@ -93,7 +87,7 @@ def merged(parts: Sequence[Sample]) -> Sample:
         completed=sum(part.completed for part in parts),
         failed=sum(part.failed for part in parts),
         mean_wait_seconds=sum(wait * count for wait, count in waits) / started if waits and started else None,
-        # The tasks themselves are gone, so of several the worst is told.
+        # The single waits are not kept, so the worst of the percentiles has to do.
         p95_wait_seconds=max(
             (part.p95_wait_seconds for part in parts if part.p95_wait_seconds is not None), default=None
         ),
@@ -104,12 +98,12 @@ def merged(parts: Sequence[Sample]) -> Sample:
 
 
 def bucketed(parts: Iterable[Sample], width_s: float) -> list[Sample]:
-    """In order of time, at most one sample for each `width_s` seconds."""
+    """At most one sample for each `width_s` seconds. parts: in order of time."""
     return [merged(list(bucket)) for _, bucket in groupby(parts, key=lambda part: part.at // width_s)]
 
 
 def thinned(parts: Sequence[Sample], now: float) -> list[Sample]:
-    """What is to be kept of `parts`, which are in order of time. now: seconds since 1970."""
+    """What to keep of `parts`, which are in order of time. now: seconds since 1970."""
     kept: list[Sample] = []
     for width_s, group in groupby(parts, key=lambda part: _width_s(part.at, now)):
         of_one_age = list(group)
@@ -119,9 +113,9 @@ def thinned(parts: Sequence[Sample], now: float) -> list[Sample]:
 
 
 def _width_s(at: float, now: float) -> float | None:
-    """How much time a sample of that age stands for: 0 for its own, None for one to be forgotten.
+    """Seconds that a sample of that age is merged to: 0 leaves it as it is, None drops it.
 
-    Whole buckets change together, so that none is merged while samples still come into it.
+    Whole buckets change together, so that none is merged while samples are still added to it.
     """
     if now - at > KEPT_FOR_S:
         return None
@@ -138,9 +132,12 @@ class SampleStore:
         self._thinned_at: float | None = None
 
     def add(self, sample: Sample) -> None:
-        """Keep it; now and then, thin out what is older. Raises StoreBusyError, DiskFullError, DatabaseDamagedError."""
+        """Stores it and, now and then, thins out older ones.
+
+        Raises StoreBusyError, DiskFullError, DatabaseDamagedError.
+        """
         with self._database.writing() as connection:
-            # The wall clock may have been set back to a moment that has its sample already.
+            # The wall clock may have been set back to a moment that already has a sample.
             connection.execute(delete(samples).where(samples.c.at == sample.at))
             connection.execute(insert(samples).values(_row(sample)))
         now = self._clock.monotonic()
@@ -149,7 +146,7 @@ class SampleStore:
             self._thin(sample.at)
 
     def read(self, hours: float) -> list[Sample]:
-        """The samples of the last so many hours, oldest first, MAX_POINTS at most.
+        """The samples of that many last hours, oldest first, MAX_POINTS at most.
 
         Raises StoreBusyError, DatabaseDamagedError.
         """
@@ -231,7 +228,7 @@ def _row(sample: Sample) -> dict[str, Any]:
 
 
 def _sample(row: Row) -> Sample | None:
-    """None for a row that cannot be read, which leaves a gap in a plot and nothing else."""
+    """None for a row that cannot be read: it leaves a gap in a plot, nothing worse."""
     try:
         return Sample.from_dict({"at": row.at, "span_seconds": row.span_seconds, **json.loads(row.data)})
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -2,142 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import ceil
-from typing import Protocol
 
-from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
+from optimizer.planning.assignment import Assignment, StartReason
+from optimizer.planning.inputs import DeviceView, Estimates
 from optimizer.queue.ready_queue import WaitingTask
-from optimizer.tasks.task import Priority
-
-WINDOW_SECONDS = 30.0
-
-
-class Estimates(Protocol):
-    """MemoryEstimationPool, as far as a decision needs it. Bytes never shrink as audio_seconds grow."""
-
-    def weights_bytes(self, model: str, kind: DeviceKind) -> int: ...
-
-    def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int: ...
-
-
-class StartReason(Enum):
-    """What put a task before others."""
-
-    ARRIVAL = "arrival"  # nothing: all that came before it have begun
-    SHORTEST = "shortest"  # it was due first, having less work
-    STARVING = "starving"  # it had been passed for too long
-    TOGETHER = "together"  # its model had the round, and there was room for one more
-    RESIDENT_MODEL = "resident_model"  # others were due before, but would have had a model loaded
-    FITS = "only_one_that_fits"  # others were due before, but their memory, device or model was not there
-
-
-class Times(Protocol):
-    """RuntimeEstimates, as far as a decision needs it."""
-
-    def work_seconds(self, model: str, audio_seconds: float) -> float: ...
-
-    def load_seconds(self, model: str) -> float: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunningView:
-    """A task that a device has. due: as of a waiting task, for what is left of it. task_bytes: promised to it.
-
-    may_leave: whether it could step aside: it got on in this attempt. is_leaving: it has been told to end.
-    """
-
-    id: str
-    model: str
-    priority: Priority
-    audio_left_seconds: float
-    due: float
-    task_bytes: int
-    may_leave: bool
-    is_leaving: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceView:
-    """One device as it stands when a decision is made.
-
-    capacity_bytes: what models and tasks may be promised on the empty device. free_bytes: what may be promised now.
-    resident: promised bytes by model that is loaded or being loaded. running: the tasks it has. slots: as many as it
-    may have. rounds: how often it was handed tasks (see policy.STARVING_TURN). takes_any: False for one that gets only
-    tasks which ask for it.
-    """
-
-    name: str
-    kind: DeviceKind
-    capacity_bytes: int
-    free_bytes: int
-    slots: int = 1
-    rounds: int = 0
-    is_ready: bool = True
-    accepts_auto: bool = True
-    resident: Mapping[str, int] = field(default_factory=dict)
-    running: tuple[RunningView, ...] = ()
-
-    @property
-    def running_models(self) -> frozenset[str]:
-        """Those in use, which are never evicted."""
-        return frozenset(task.model for task in self.running)
-
-    def is_wanted_by(self, device: str) -> bool:
-        return device == self.name or (device == AUTO_DEVICE and self.accepts_auto)
-
-
-@dataclass(frozen=True)
-class ModelView:
-    """Whether a model's weights are on this machine; fetch_fraction: 0 to 1 while they are being fetched.
-
-    failed_message: why fetching them failed last, in public words.
-    """
-
-    is_available: bool
-    fetch_fraction: float | None = None
-    failed_message: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """One task to start on a device.
-
-    weights_bytes: to reserve for loading its model first; 0 when that is resident or an earlier assignment loads it.
-    evict: idle resident models to unload before. is_forced: reserve it although other programs use that memory.
-    windows_at_once: how many windows task_bytes are for; 1 but for a chunked task. why: what put it before those that
-    stay waiting. passed: how many of its priority had arrived before it and wait on.
-    """
-
-    task_id: str
-    device: str
-    model: str
-    task_bytes: int
-    weights_bytes: int = 0
-    windows_at_once: int = 1
-    evict: tuple[str, ...] = ()
-    is_forced: bool = False
-    why: StartReason = StartReason.ARRIVAL
-    passed: int = 0
+from whisper_core.text.transcript import WINDOW_SECONDS
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a task fits: missing_bytes is 0 when it does, after evicting `evict`. windows_at_once: what task_bytes are
-    for."""
+    """How a task fits on a device, once the models in `evict` are unloaded."""
 
-    task_bytes: int
+    task_bytes: int  # for all of windows_at_once
     weights_bytes: int
     windows_at_once: int = 1
     evict: tuple[str, ...] = ()
-    missing_bytes: int = 0
-    is_forced: bool = False
+    missing_bytes: int = 0  # 0 when it fits
+    is_forced: bool = False  # it fits only in memory that other programs use
 
 
 class DevicePlan:
-    """The device's free memory, slots and models as the assignments of one decision use them up. Not thread-safe."""
+    """A device's free memory, slots and models, as the assignments of one decision use them up. Not thread-safe."""
 
     def __init__(self, view: DeviceView, estimates: Estimates) -> None:
         self.view = view
@@ -145,9 +33,9 @@ class DevicePlan:
         self.slots_left = view.slots - len(view.running) if view.is_ready else 0
         self.resident = dict(view.resident)
         self.started = 0
-        self.is_closed = False
-        self.is_draining = False  # a task was held back, since another should have the memory before it
-        self.loaded_now: set[str] = set()  # models of the tasks accepted
+        self.is_closed = False  # gets no more tasks in this decision
+        self.is_draining = False  # a task was held back, because another one should have the memory first
+        self._started_models: set[str] = set()
         self._estimates = estimates
         self._weights: dict[str, int] = {}
         self._too_long: dict[tuple[str, bool], float] = {}
@@ -164,7 +52,7 @@ class DevicePlan:
 
     @property
     def share_in_use(self) -> float:
-        """Of its slots, 0 to 1 and more."""
+        """Tasks per slot: 0 when idle, above 1 when the slots were reduced below what runs."""
         return (len(self.view.running) + self.started) / max(1, self.view.slots)
 
     def weights_bytes(self, model: str) -> int:
@@ -174,7 +62,7 @@ class DevicePlan:
         return known
 
     def task_bytes(self, task: WaitingTask) -> int:
-        """What the task needs at least, beyond its model: with one window at a time."""
+        """The least that the task needs beyond its model: one window at a time."""
         return self._estimates.task_bytes(task.model, self.view.kind, task.audio_seconds, task.word_timestamps)
 
     def bytes_alone(self, task: WaitingTask) -> int:
@@ -182,8 +70,10 @@ class DevicePlan:
         return self.weights_bytes(task.model) + self.task_bytes(task)
 
     def fits_alone(self, task: WaitingTask) -> bool:
-        """Whether the task could ever run here. Remembers the longest that could and the shortest that could not, to
-        save estimates."""
+        """Whether the task could ever run here.
+
+        Estimates grow with the length, so the longest that fits and the shortest that does not answer for the rest.
+        """
         kind = (task.model, task.word_timestamps)
         if task.audio_seconds <= self._short_enough.get(kind, -1.0):
             return True
@@ -196,13 +86,14 @@ class DevicePlan:
         return False
 
     def fits_empty(self, task: WaitingTask) -> bool:
-        """Whether the task would fit now if nothing ran and nothing was resident; others keep what they have."""
-        promised = sum(self.view.resident.values()) + sum(running.task_bytes for running in self.view.running)
-        return self.bytes_alone(task) <= self.view.free_bytes + promised
+        """Whether the task would fit now if nothing ran and no model was resident, besides what others use."""
+        reserved = sum(self.view.resident.values()) + sum(running.task_bytes for running in self.view.running)
+        return self.bytes_alone(task) <= self.view.free_bytes + reserved
 
     def fit(self, task: WaitingTask, evictable: Sequence[str] = (), *, may_force: bool = False) -> Fit:
-        """How the task fits now, when the models in `evictable` may be unloaded, earlier ones rather than later ones.
+        """How the task fits now.
 
+        evictable: models that may be unloaded for it, in the order in which to do so.
         may_force: on an idle device, count memory that other programs use as free.
         """
         weights = 0 if task.model in self.resident else self.weights_bytes(task.model)
@@ -215,35 +106,29 @@ class DevicePlan:
                 windows = self._windows_at_once(task, task_bytes, room)
             return Fit(windows * task_bytes, weights, windows, evict)
         if may_force and self.is_idle:
-            unpromised = self.view.capacity_bytes - sum(self.resident.values())
-            evict = self._evictions(weights + task_bytes - unpromised, evictable)
+            unreserved = self.view.capacity_bytes - sum(self.resident.values())
+            evict = self._evictions(weights + task_bytes - unreserved, evictable)
             if evict is not None:
                 return Fit(task_bytes, weights, evict=evict, is_forced=True)
         reachable = self.free_bytes + sum(self.resident[model] for model in evictable)
         return Fit(task_bytes, weights, missing_bytes=weights + task_bytes - reachable)
 
-    def _windows_at_once(self, task: WaitingTask, window_bytes: int, room: int) -> int:
-        """How many windows of a chunked task may be at work: as many as it has and the device decodes, while they take
-        at most half of the room that there is, so that others find some too."""
-        has = ceil(task.audio_left_seconds / WINDOW_SECONDS)
-        return max(1, min(has, self.view.slots, room // 2 // max(1, window_bytes)))
-
     def evictable(self, model: str) -> list[str]:
-        """Resident models that nothing runs with, other than `model`."""
-        return sorted(set(self.resident) - self.view.running_models - self.loaded_now - {model})
+        """Resident models that no task uses, other than `model`."""
+        return sorted(set(self.resident) - self.view.running_models - self._started_models - {model})
 
     def missing_bytes(self, task: WaitingTask) -> int:
-        """How much too little the device has for the task, whatever could be evicted; 0 when it fits."""
+        """How many bytes the task lacks here even if every idle model were evicted; 0 when it fits."""
         return max(0, self.fit(task, self.evictable(task.model)).missing_bytes)
 
     def accept(
         self, task: WaitingTask, fit: Fit, why: StartReason = StartReason.ARRIVAL, passed: int = 0
     ) -> Assignment:
-        """Uses up what the task takes."""
+        """Starts the task here: takes its memory and its slot."""
         self.free_bytes += sum(self.resident.pop(model) for model in fit.evict)
         self.free_bytes -= fit.weights_bytes + fit.task_bytes
         self.resident.setdefault(task.model, fit.weights_bytes)
-        self.loaded_now.add(task.model)
+        self._started_models.add(task.model)
         self.slots_left -= 1
         self.started += 1
         return Assignment(
@@ -259,8 +144,14 @@ class DevicePlan:
             passed=passed,
         )
 
+    def _windows_at_once(self, task: WaitingTask, window_bytes: int, room: int) -> int:
+        """How many windows of a chunked task may be decoded at once: no more than it has, no more than the device has
+        slots, and no more than half of the free memory holds, so that other tasks find some too."""
+        windows = ceil(task.audio_left_seconds / WINDOW_SECONDS)
+        return max(1, min(windows, self.view.slots, room // 2 // max(1, window_bytes)))
+
     def _evictions(self, missing_bytes: int, evictable: Sequence[str]) -> tuple[str, ...] | None:
-        """The models to unload for `missing_bytes` more; () when there is no need, None when all are too little."""
+        """The models to unload to gain `missing_bytes`: () when nothing is missing, None when all are not enough."""
         chosen: list[str] = []
         gained = 0
         for model in evictable:
@@ -270,18 +161,14 @@ class DevicePlan:
             gained += self.resident[model]
         if gained < missing_bytes:
             return None
-        for model in tuple(chosen):  # an earlier one may have become needless when a larger one followed
+        for model in tuple(chosen):  # a later, larger one may have made an earlier one unnecessary
             if gained - self.resident[model] >= missing_bytes:
                 chosen.remove(model)
                 gained -= self.resident[model]
         return tuple(chosen)
 
 
-def is_available(models: Mapping[str, ModelView], model: str) -> bool:
-    view = models.get(model)
-    return view is not None and view.is_available
-
-
-def device_order(view: DeviceView) -> tuple[bool, int, str]:
-    """GPUs before the CPU, then the one with most memory free."""
-    return (view.kind == "cpu", -view.free_bytes, view.name)
+def device_plans(devices: Iterable[DeviceView], estimates: Estimates) -> list[DevicePlan]:
+    """GPUs before the CPU, then by free memory, most first."""
+    in_order = sorted(devices, key=lambda view: (view.kind == "cpu", -view.free_bytes, view.name))
+    return [DevicePlan(view, estimates) for view in in_order]

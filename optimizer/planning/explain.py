@@ -1,21 +1,18 @@
-"""Works out why one task was not chosen, from what a decision left; asked for the tasks that somebody looks at only."""
+"""Why one task was not chosen, worked out from what a decision left; only for the tasks that somebody looks at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from optimizer.planning.device_plan import DevicePlan, ModelView
+from optimizer.planning.device_plan import DevicePlan
+from optimizer.planning.inputs import ModelView
 from optimizer.queue.ready_queue import GroupKey, WaitingGroup, WaitingTask, WaitingView
 from optimizer.tasks import wait_reasons as reasons
 from optimizer.tasks.wait_reasons import WaitReason
 
 
 class Explanation:
-    """Why tasks wait, after one decision. Reads its arguments as the decision left them; any thread.
-
-    devices: every device, with what is left of it. room: tasks that could still have been started over all devices.
-    forms_batches: whether a busy device may wait for a batch. plans_memory: False on the plain path.
-    """
+    """Why tasks wait, after one decision. Reads its arguments as the decision left them; any thread."""
 
     def __init__(
         self,
@@ -27,6 +24,10 @@ class Explanation:
         forms_batches: bool = False,
         plans_memory: bool = True,
     ) -> None:
+        """devices: every device, with what is left of it. room: how many more tasks could have started.
+
+        forms_batches: whether a busy device may wait for a batch. plans_memory: False on the plain path.
+        """
         self._waiting = waiting
         self._devices = devices
         self._models = models
@@ -64,7 +65,7 @@ class Explanation:
         return reasons.model_missing(model, view.failed_message)
 
     def _memory_reason(self, task: WaitingTask, wanted: Sequence[DevicePlan]) -> WaitReason | None:
-        """too_big, or, when a slot is free, what keeps the task from it."""
+        """Whether it fits nowhere; else, where a slot is free, what keeps the task from it."""
         if all(device.view.is_ready and not device.fits_alone(task) for device in wanted):
             return _too_big(task, wanted)
         free = [device for device in wanted if device.is_open and device.fits_alone(task)]

@@ -1,4 +1,4 @@
-"""The plain path's decision: one task at a time over all devices, first come first served. Pure, as `policy.plan`."""
+"""The plain path's decision: one task at a time over all devices, first come first served. Pure, as `planner.plan`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,10 @@ from itertools import chain
 from operator import attrgetter
 
 from optimizer.common.kinds import AUTO_DEVICE
-from optimizer.planning.device_plan import (
-    Assignment,
-    DevicePlan,
-    DeviceView,
-    Estimates,
-    Fit,
-    ModelView,
-    device_order,
-    is_available,
-)
+from optimizer.planning.assignment import Assignment
+from optimizer.planning.device_plan import DevicePlan, Fit, device_plans
 from optimizer.planning.explain import Explanation
+from optimizer.planning.inputs import DeviceView, Estimates, ModelView, is_available
 from optimizer.planning.plan import Plan
 from optimizer.queue.ready_queue import GroupKey, WaitingTask, WaitingView
 
@@ -30,16 +23,18 @@ def plan_in_order(
     Every other resident model is evicted first. Tasks whose model or device is not here are passed over, since they
     would block all others. The bytes in the assignment are for the record; the plain path reserves nothing.
     """
-    plans = [DevicePlan(view, estimates) for view in sorted(devices, key=device_order)]
+    plans = device_plans(devices, estimates)
     is_busy = any(view.running for view in devices)
-    first = None if is_busy else _first(waiting, devices, models)
+    first = None if is_busy else _first_to_arrive(waiting, devices, models)
     assignments = () if first is None else _assign(first, plans)
     room = 0 if is_busy or assignments else 1
     return Plan(assignments, waiting, Explanation(waiting, plans, models, room=room, plans_memory=False))
 
 
-def _first(waiting: WaitingView, devices: Sequence[DeviceView], models: Mapping[str, ModelView]) -> WaitingTask | None:
-    """By arrival. Looks at every task: at one task at a time a few milliseconds for 100,000 of them do not matter."""
+def _first_to_arrive(
+    waiting: WaitingView, devices: Sequence[DeviceView], models: Mapping[str, ModelView]
+) -> WaitingTask | None:
+    """Looks at every task: with one task running at a time, a few milliseconds for 100,000 of them do not matter."""
     names = {AUTO_DEVICE, *(view.name for view in devices)}
     possible = (group.tasks for group in waiting.groups if _may_run(group.key, names, models))
     return min(chain.from_iterable(possible), key=attrgetter("seq"), default=None)
@@ -50,7 +45,7 @@ def _may_run(key: GroupKey, devices: Collection[str], models: Mapping[str, Model
 
 
 def _assign(task: WaitingTask, devices: Sequence[DevicePlan]) -> tuple[Assignment, ...]:
-    """To the first device that is open to it; nothing when none is."""
+    """To the first open device that takes the task; nothing when there is none."""
     device = next((each for each in devices if each.is_open and each.view.is_wanted_by(task.device)), None)
     if device is None:
         return ()

@@ -1,4 +1,4 @@
-"""What a decision comes to, and the limits that it keeps to."""
+"""What a decision results in, and the limits that it keeps to."""
 
 from __future__ import annotations
 
@@ -7,42 +7,37 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
-from optimizer.planning.device_plan import Assignment
+from optimizer.planning.assignment import Assignment
 from optimizer.planning.explain import Explanation
 from optimizer.planning.preemption import Preemption
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.tasks.wait_reasons import WaitReason
 
-MAX_REASONS = 200  # reasons that `Plan.reasons` works out; one page of the list
+MAX_REASONS = 200  # that `Plan.reasons` works out: one page of the list
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanLimits:
-    """min_concurrent, max_concurrent: tasks running over all devices. Below min_concurrent an idle device starts a task
-    even if other programs use the memory for it. max_concurrent None: as many as the devices have slots, if memory
-    allows. min_batch, max_batch: tasks handed to one device in one round; a busy device waits for min_batch free slots
-    only while that many tasks of the model are there. starvation_s, passing_s: see `policy`. steps_aside: whether
-    running tasks may make way."""
+    """How many tasks may run, and how long one may be made to wait for others."""
 
-    min_concurrent: int = 1
-    max_concurrent: int | None = 8
-    min_batch: int = 1
-    max_batch: int = 4
-    starvation_s: float = 300.0
-    overtake_limit_s: float = 900.0
-    preempts: bool = True
+    min_concurrent: int = 1  # below it an idle device starts a task even in memory that other programs use
+    max_concurrent: int | None = 8  # over all devices; None: as many as they have slots, if memory allows
+    min_batch: int = 1  # a busy device waits for so many free slots, while so many tasks of the model wait
+    max_batch: int = 4  # tasks handed to one device in one round
+    starvation_s: float = 300.0  # see `fairness`
+    overtake_limit_s: float = 900.0  # see `fairness`
+    preempts: bool = True  # whether running tasks may make way for waiting ones
 
     def most_running(self, slots: Iterable[int]) -> int:
-        """Tasks that may run over all devices, of which each has so many slots."""
+        """How many tasks may run over all devices. slots: of each device."""
         return sum(slots) if self.max_concurrent is None else self.max_concurrent
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to start now, what should make way, and why the others wait. `assignments` are in the order in which to
-    carry them out."""
+    """What to start now, what should make way, and why the other tasks wait."""
 
-    assignments: tuple[Assignment, ...]
+    assignments: tuple[Assignment, ...]  # in the order in which to carry them out
     waiting: WaitingView = field(repr=False)
     explain: Explanation = field(repr=False, compare=False)
     preemptions: tuple[Preemption, ...] = ()
@@ -53,12 +48,12 @@ class Plan:
 
     @cached_property
     def reasons(self) -> dict[str, WaitReason]:
-        """Of the first tasks that stay waiting, in their order; `reason_for` has those further back."""
+        """Why the first tasks that stay waiting do, in their order; `reason_for` answers for those further back."""
         staying = (task for task in self.waiting.in_order() if task.id not in self.assigned)
         return {task.id: self.explain(task) for task in islice(staying, MAX_REASONS)}
 
     def reason_for(self, task_id: str) -> WaitReason | None:
-        """Why that task was not chosen; None when it was, or when the decision did not see it as it is now."""
+        """Why that task was not chosen; None when it was, or when it has changed since the decision."""
         if task_id in self.assigned:
             return None
         task = self.waiting.find(task_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optimizer.common.text import duration
 from optimizer.monitoring.event_log import EventLog
-from optimizer.planning.device_plan import Assignment, StartReason
+from optimizer.planning.assignment import Assignment, StartReason
 from optimizer.planning.preemption import Preemption
 from optimizer.queue.ready_queue import WaitingTask
 

@@ -23,7 +23,7 @@ from errors import (
 )
 from optimizer.devices.device import Device
 from optimizer.memory.ledger import Reservation
-from optimizer.planning.device_plan import Assignment
+from optimizer.planning.assignment import Assignment
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.task_recorder import TaskRecorder
 from optimizer.storage.task_files import TaskFiles

@@ -21,8 +21,9 @@ from optimizer.common.clock import Clock
 from optimizer.devices.device import Device
 from optimizer.devices.status import DeviceState, DeviceStatus, RunningTask
 from optimizer.memory.estimator import MemoryEstimationPool
-from optimizer.planning.device_plan import Assignment, DeviceView, RunningView
+from optimizer.planning.assignment import Assignment
 from optimizer.planning.fifo import plan_in_order
+from optimizer.planning.inputs import DeviceView, RunningView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ordering import DueTimes

@@ -14,8 +14,11 @@ from pathlib import Path
 
 from errors import TranscriptionServerError
 from optimizer.common.clock import Clock
-from optimizer.planning.device_plan import ModelView
+from optimizer.planning.inputs import ModelView
 from whisper_core.models import fetch as models
+from whisper_core.models.catalogue import model_info
+from whisper_core.models.download import FetchProgress
+from whisper_core.models.weight_files import locate
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ class ModelLibrary:
         return self._models_dir
 
     def is_available(self, model: str) -> bool:
-        return models.locate(model, self._models_dir) is not None
+        return locate(model, self._models_dir) is not None
 
     def view(self, model: str) -> ModelView:
         """What the policy needs to know about a model."""
@@ -90,7 +93,7 @@ class ModelLibrary:
             thread = threading.Thread(target=self._fetch, args=(model, fetch), name=f"fetch-{model}")
             fetch.failed_message = None
             fetch.done_bytes = 0
-            fetch.total_bytes = models.model_info(model).size_bytes
+            fetch.total_bytes = model_info(model).size_bytes
             thread.start()  # under the lock, so that whoever finds it can join it
             fetch.thread = thread
         self._on_change()
@@ -113,7 +116,7 @@ class ModelLibrary:
 
         told_at = 0.0
 
-        def on_progress(progress: models.FetchProgress) -> None:
+        def on_progress(progress: FetchProgress) -> None:
             nonlocal told_at
             with self._lock:
                 fetch.done_bytes, fetch.total_bytes = progress.done_bytes, progress.total_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 
 from optimizer.timing.speeds import SpeedTable
-from whisper_core.models.fetch import model_info
+from whisper_core.models.catalogue import model_info
 
 # A model's parameters by this is what a model that was never measured is taken to need for a second of sound: tiny,
 # with its 39 million, a tenth of a second, as on two CPU cores. Only the order of models matters until there is more.

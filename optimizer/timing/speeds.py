@@ -15,9 +15,10 @@ import math
 from collections.abc import Mapping
 from threading import Lock
 
+from whisper_core.text.transcript import WINDOW_SECONDS
+
 _NEWEST_WEIGHT = 0.3  # of one measurement of average length: the last three or so decide, one odd one does not
-_WINDOW_SECONDS = 30.0
-_FULL_WEIGHT_SECONDS = _WINDOW_SECONDS  # a measurement over less sound than one window counts in proportion
+_FULL_WEIGHT_SECONDS = WINDOW_SECONDS  # a measurement over less sound than one window counts in proportion
 
 # The part of a full window's time that a window takes with hardly any sound in it: for its encoding, its prompt, and in
 # a task's first one for the language. On 2 cores of an EPYC (AVX2), which others used too, a recording of 3 s took 0.4
@@ -36,7 +37,7 @@ def counted_seconds(audio_seconds: float) -> float:
     """
     if audio_seconds <= 0:
         return 0.0
-    return audio_seconds + _EMPTY_WINDOW_SHARE * max(0.0, _WINDOW_SECONDS - audio_seconds)
+    return audio_seconds + _EMPTY_WINDOW_SHARE * max(0.0, WINDOW_SECONDS - audio_seconds)
 
 
 class SpeedTable:

@@ -16,7 +16,7 @@ from optimizer.queue.ordering import DueTimes
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.tasks.task import TaskStatus
 from version import __version__
-from whisper_core.models.fetch import MODEL_NAMES, model_info
+from whisper_core.models.catalogue import MODEL_NAMES, model_info
 from whisper_core.text.languages import LANGUAGES
 
 

@@ -24,7 +24,10 @@ export function ConfirmDialog() {
     asked.resolve(isYes)
   }
   return html`<dialog class="confirm" ref=${dialog} aria-labelledby="confirm-title" data-testid="confirm"
-    onCancel=${(event) => { event.preventDefault(); answer(false) }} onClick=${(event) => event.target === dialog.current && answer(false)}>
+    onCancel=${(event) => {
+      event.preventDefault()
+      answer(false)
+    }} onClick=${(event) => event.target === dialog.current && answer(false)}>
     <article>
       <h2 id="confirm-title">${t('confirm.delete_title', { count: asked.count })}</h2>
       <p>${t('confirm.delete_text')}</p>

@@ -1,12 +1,13 @@
 /** One strip: each device with its memory and its loaded models, the models being fetched, and how fast it all goes. */
 import { html } from 'htm/preact'
-import { adviceWords, formatBytes, formatNumber, formatPercent, t } from '../text/i18n.js'
 import { system } from '../state/store.js'
+import { adviceText, formatBytes, formatNumber, formatPercent, t } from '../text/i18n.js'
 import { Icon } from './icons.js'
 
 export function Devices() {
   const state = system.value
-  if (state === null) return html`<section class="devices" aria-busy="true"><div class="device is-blank"></div></section>`
+  if (state === null)
+    return html`<section class="devices" aria-busy="true"><div class="device is-blank"></div></section>`
   return html`<section class="devices" aria-label=${t('devices.title')} data-testid="devices">
     ${state.devices.map((device) => html`<${Device} key=${device.name} device=${device} />`)}
     ${state.devices.length === 0 && html`<p class="device">${t('devices.none')}</p>`}
@@ -17,7 +18,12 @@ export function Devices() {
 
 function Device({ device }) {
   const { name, title, used, reserved, total, resident_models: models } = device
-  const label = t('devices.memory', { device: name, used: formatBytes(used), reserved: formatBytes(reserved), total: formatBytes(total) })
+  const label = t('devices.memory', {
+    device: name,
+    used: formatBytes(used),
+    reserved: formatBytes(reserved),
+    total: formatBytes(total),
+  })
   return html`<article class="device" data-testid="device" data-device=${name}>
     <header>
       <span class="device-name"><${Icon} name="chip" /><b>${name}</b></span>
@@ -25,7 +31,7 @@ function Device({ device }) {
       <span class="device-models">
         ${models.length ? models.map((model) => html`<span class="tag" data-testid="resident-model">${model}</span>`) : html`<span class="faint">${t('devices.no_models')}</span>`}
       </span>
-      <span class="device-state">${stateWords(device)}</span>
+      <span class="device-state">${stateText(device)}</span>
     </header>
     <div class="device-memory">
       <div class="memory" role="img" aria-label=${label} title=${label}>
@@ -43,7 +49,7 @@ function Device({ device }) {
 
 const widthOf = (part, total) => `${total ? Math.min(100, (100 * part) / total) : 0}%`
 
-function stateWords(device) {
+function stateText(device) {
   if (device.state !== 'ready') return t(`devices.${device.state}`)
   const count = device.running.length
   return count ? t('devices.running', { count }) : t('devices.idle')
@@ -66,7 +72,7 @@ function Fetch({ fetch }) {
 
 function Throughput({ state }) {
   const speed = state.throughput?.audio_seconds_per_second ?? 0
-  const notes = (state.advice_items ?? []).map(adviceWords)
+  const notes = (state.advice_items ?? []).map(adviceText)
   if (!speed && !notes.length && state.path !== 'plain') return null
   return html`<div class="device-notes">
     ${speed > 0 && html`<span title=${t('devices.throughput_hint')} data-testid="throughput">${t('devices.throughput', { speed: formatNumber(speed, 1) })}</span>`}

@@ -2,20 +2,20 @@
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { showQueue } from '../util/address.js'
-import { filesOf, hasFiles } from '../util/dropped-files.js'
-import { formatBytes, formatNumber, t } from '../text/i18n.js'
-import { isInUse } from '../state/in-use.js'
+import { isIntakeCompact } from '../state/compact-intake.js'
 import { system } from '../state/store.js'
 import { addFiles, maxUploadBytes } from '../state/uploads.js'
+import { formatBytes, formatNumber, t } from '../text/i18n.js'
+import { showQueue } from '../util/address.js'
+import { filesOf, hasFiles } from '../util/dropped-files.js'
 import { Icon } from './icons.js'
-import { Options, chosenFields } from './options.js'
+import { chosenFields, Options } from './upload-options.js'
 
 const isOver = signal(false)
 
 export function DropZone() {
   useEffect(listenForDrops, [])
-  return html`<section class="card intake ${isInUse.value ? 'is-slim' : ''}" data-testid="intake" aria-label=${t('drop.choose')}>
+  return html`<section class="card intake ${isIntakeCompact.value ? 'is-slim' : ''}" data-testid="intake" aria-label=${t('drop.choose')}>
     <${Target} />
     <${Options} />
   </section>`
@@ -31,7 +31,10 @@ function Target() {
     <span class="drop-icon"><${Icon} name="upload" /></span>
     <p class="drop-title">${isOver.value ? t('drop.now') : t('drop.title')}</p>
     <p class="drop-hint">${t('drop.hint')} <${Limits} /></p>
-    <button type="button" class="primary" data-testid="choose-files" onClick=${(event) => { event.stopPropagation(); input.current.click() }}>
+    <button type="button" class="primary" data-testid="choose-files" onClick=${(event) => {
+      event.stopPropagation()
+      input.current.click()
+    }}>
       ${t('drop.choose')}
     </button>
     <input ref=${input} type="file" multiple hidden data-testid="file-input" aria-hidden="true" tabindex="-1"
@@ -68,5 +71,7 @@ function listenForDrops() {
   }
   const listeners = { dragover: over, dragleave: leave, drop }
   for (const [name, listener] of Object.entries(listeners)) addEventListener(name, listener)
-  return () => Object.entries(listeners).forEach(([name, listener]) => removeEventListener(name, listener))
+  return () => {
+    for (const [name, listener] of Object.entries(listeners)) removeEventListener(name, listener)
+  }
 }

@@ -1,8 +1,8 @@
 /** The top of the page: its name, its views, whether it is live, and the two switches. */
 import { html } from 'htm/preact'
-import { VIEWS, view } from '../util/address.js'
-import { LANGUAGE_TITLES, language, t } from '../text/i18n.js'
 import { connection } from '../state/live-feed.js'
+import { LANGUAGE_TITLES, language, t } from '../text/i18n.js'
+import { VIEWS, view } from '../util/address.js'
 import { THEMES, theme } from '../util/preferences.js'
 import { Icon, Mark } from './icons.js'
 
@@ -18,13 +18,17 @@ export function Header({ name }) {
     <div class="switches">
       <fieldset class="segmented" data-testid="theme">
         <legend>${t('theme.label')}</legend>
-        ${THEMES.map((name) => html`<${Choice} group="theme" value=${name} choice=${theme} label=${t(`theme.${name}`)}
-          content=${html`<${Icon} name=${THEME_ICONS[name]} />`} />`)}
+        ${THEMES.map(
+          (name) => html`<${Choice} group="theme" value=${name} choice=${theme} label=${t(`theme.${name}`)}
+          content=${html`<${Icon} name=${THEME_ICONS[name]} />`} />`,
+        )}
       </fieldset>
       <fieldset class="segmented" data-testid="language">
         <legend>${t('language.label')}</legend>
-        ${Object.entries(LANGUAGE_TITLES).map(([code, title]) => html`<${Choice} group="language" value=${code} choice=${language}
-          label=${title} content=${html`<span lang=${code}>${SHORT_TITLES[code]}</span>`} />`)}
+        ${Object.entries(LANGUAGE_TITLES).map(
+          ([code, title]) => html`<${Choice} group="language" value=${code} choice=${language}
+          label=${title} content=${html`<span lang=${code}>${SHORT_TITLES[code]}</span>`} />`,
+        )}
       </fieldset>
     </div>
   </header>`
@@ -45,7 +49,9 @@ function Choice({ group, value, choice, label, content }) {
 }
 
 function Connection() {
-  const words = { connected: t('live.connected'), connecting: t('live.connecting'), lost: t('live.connecting') }[connection.value]
+  const words = { connected: t('live.connected'), connecting: t('live.connecting'), lost: t('live.connecting') }[
+    connection.value
+  ]
   return html`<p class="connection is-${connection.value}" data-testid="connection" data-state=${connection.value}>
     <span class="dot"></span><span class="connection-words">${words}</span>
   </p>`

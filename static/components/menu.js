@@ -21,9 +21,12 @@ export function Menu({ icon, text, label, entries, testid, kind = 'quiet' }) {
       title=${text ? undefined : label} data-testid=${testid} onClick=${() => setOpen(!isOpen)}>
       ${icon && html`<${Icon} name=${icon} />`}${text && html`<span>${text}</span>`}<${Icon} name="chevron" />
     </button>
-    ${isOpen && html`<ul class="menu-list" role="menu" aria-label=${label ?? text}>
+    ${
+      isOpen &&
+      html`<ul class="menu-list" role="menu" aria-label=${label ?? text}>
       ${entries.map((entry) => html`<li role="none"><${Entry} ...${entry} onDone=${close} /></li>`)}
-    </ul>`}
+    </ul>`
+    }
   </div>`
 }
 
@@ -33,7 +36,8 @@ function Entry({ text, hint, href, download, onSelect, testid, onDone }) {
     onDone()
   }
   const content = html`<span>${text}</span>${hint && html`<small>${hint}</small>`}`
-  if (href) return html`<a role="menuitem" tabindex="-1" href=${href} download=${download ?? ''} data-testid=${testid} onClick=${choose}>${content}</a>`
+  if (href)
+    return html`<a role="menuitem" tabindex="-1" href=${href} download=${download ?? ''} data-testid=${testid} onClick=${choose}>${content}</a>`
   return html`<button type="button" role="menuitem" tabindex="-1" data-testid=${testid} onClick=${choose}>${content}</button>`
 }
 

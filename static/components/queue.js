@@ -1,11 +1,11 @@
 /** The queue: what is being uploaded, what runs, what waits, what is finished; filtered by state and by words. */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { errorWords, formatNumber, t } from '../text/i18n.js'
-import { useFocusThatMovesAlong } from '../hooks/keep-focus.js'
+import { useKeptFocus } from '../hooks/use-kept-focus.js'
 import * as store from '../state/store.js'
 import { toastError } from '../state/toasts.js'
 import { activeCount, refusedCount, removeRefused, uploads } from '../state/uploads.js'
+import { errorText, formatNumber, t } from '../text/i18n.js'
 import { ArchiveMenu } from './download.js'
 import { Icon } from './icons.js'
 import { TaskRow } from './task-row.js'
@@ -31,7 +31,9 @@ export function Queue() {
 
 function StatusTabs() {
   const counts = store.counts.value
-  const offered = store.STATUSES.filter((status) => ALWAYS_OFFERED.has(status) || counts[status] > 0 || store.statusFilter.value === status)
+  const offered = store.STATUSES.filter(
+    (status) => ALWAYS_OFFERED.has(status) || counts[status] > 0 || store.statusFilter.value === status,
+  )
   return html`<section class="tabs" aria-label=${t('queue.filter')}>
     <${Tab} status=${null} words=${t('queue.all')} count=${store.totalCount.value} />
     ${offered.map((status) => html`<${Tab} key=${status} status=${status} words=${t(`status.${status}`)} count=${counts[status] ?? 0} />`)}
@@ -63,7 +65,7 @@ function Search() {
 }
 
 function Groups() {
-  useFocusThatMovesAlong()
+  useKeptFocus()
   const { running, waiting, finished } = store.groups.value
   const isEmpty = running.length + waiting.length + finished.length + uploads.value.length === 0
   if (isEmpty) return html`<${Emptiness} />`
@@ -72,8 +74,11 @@ function Groups() {
     <${Group} name="running" tasks=${running} />
     <${Group} name="waiting" tasks=${waiting} />
     <${Group} name="finished" tasks=${finished} />
-    ${store.nextCursor.value !== null && html`<button type="button" class="quiet wide" data-testid="load-more" aria-disabled=${store.isLoading.value} onClick=${loadMore}>
-      ${store.isLoading.value ? t('queue.loading') : t('queue.more')}</button>`}
+    ${
+      store.nextCursor.value !== null &&
+      html`<button type="button" class="quiet wide" data-testid="load-more" aria-disabled=${store.isLoading.value} onClick=${loadMore}>
+      ${store.isLoading.value ? t('queue.loading') : t('queue.more')}</button>`
+    }
   </div>`
 }
 
@@ -106,8 +111,10 @@ function Group({ name, tasks }) {
 }
 
 function Emptiness() {
-  if (store.loadError.value) return html`<${Blank} testid="load-error" title=${errorWords(store.loadError.value)} text=${t('app.failed')} />`
-  if (store.isLoading.value) return html`<div class="tasks-blank" aria-busy="true" aria-label=${t('queue.loading')}><span></span><span></span><span></span></div>`
+  if (store.loadError.value)
+    return html`<${Blank} testid="load-error" title=${errorText(store.loadError.value)} text=${t('app.failed')} />`
+  if (store.isLoading.value)
+    return html`<div class="tasks-blank" aria-busy="true" aria-label=${t('queue.loading')}><span></span><span></span><span></span></div>`
   if (store.query.value || store.statusFilter.value) {
     return html`<${Blank} testid="no-match" title=${t('queue.no_match')} text=${t('queue.no_match_hint')}>
       <button type="button" class="quiet" data-testid="show-all" onClick=${() => store.setFilter({ status: null, words: '' })}>${t('queue.show_all')}</button>

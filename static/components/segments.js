@@ -2,9 +2,9 @@
 import { effect } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { isRunning, isWaiting } from '../state/store.js'
 import { formatClock, t } from '../text/i18n.js'
 import { segmentAt } from '../util/segment-at.js'
-import { isRunning, isWaiting } from '../state/store.js'
 
 /** After the person scrolls, the list stays where they put it for this long. */
 const HANDS_OFF_MS = 4000
@@ -15,13 +15,19 @@ export function Segments({ task, content, player, words }) {
   useEffect(() => lightUp(list, player, content.segments), [content.segments])
   if (content.segments.length === 0) return html`<${NoText} task=${task} content=${content} />`
   const needle = words.trim().toLowerCase()
-  const shown = needle ? content.segments.filter((segment) => segment.text.toLowerCase().includes(needle)) : content.segments
+  const shown = needle
+    ? content.segments.filter((segment) => segment.text.toLowerCase().includes(needle))
+    : content.segments
   const first = shown.some((segment) => segment.id === focused) ? focused : shown[0]?.id
   return html`
     ${needle && html`<p class="matches" role="status" data-testid="matches">${t('transcript.matches', { count: shown.length })}</p>`}
     <ol class="segments" ref=${list} aria-label=${t('transcript.segments')} data-testid="segments" onKeyDown=${(event) => onKey(event, list.current)}>
-      ${shown.map((segment) => html`<${Segment} key=${segment.id} segment=${segment} needle=${needle} isStop=${segment.id === first}
-        onFocus=${setFocused} onPlay=${player.seek} />`)}
+      ${shown.map(
+        (
+          segment,
+        ) => html`<${Segment} key=${segment.id} segment=${segment} needle=${needle} isStop=${segment.id === first}
+        onFocus=${setFocused} onPlay=${player.seek} />`,
+      )}
       ${isRunning(task) && html`<li class="more-comes">${t('transcript.partial')}</li>`}
     </ol>`
 }
@@ -49,7 +55,15 @@ function marked(text, needle) {
 }
 
 function NoText({ task, content }) {
-  const key = isRunning(task) ? 'nothing_yet' : isWaiting(task) ? 'waiting' : task.status === 'completed' ? (content.isLoaded ? 'empty' : null) : 'none'
+  const key = isRunning(task)
+    ? 'nothing_yet'
+    : isWaiting(task)
+      ? 'waiting'
+      : task.status === 'completed'
+        ? content.isLoaded
+          ? 'empty'
+          : null
+        : 'none'
   return html`<div class="blank" data-testid="no-text" aria-busy=${key === null}><p>${key ? t(`transcript.${key}`) : t('queue.loading')}</p></div>`
 }
 
@@ -89,7 +103,14 @@ function keepInView(row, list) {
 function onKey(event, list) {
   const rows = [...list.querySelectorAll('.segment')]
   const here = rows.indexOf(document.activeElement)
-  const target = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: rows.length - 1, PageDown: here + 10, PageUp: here - 10 }[event.key]
+  const target = {
+    ArrowDown: here + 1,
+    ArrowUp: here - 1,
+    Home: 0,
+    End: rows.length - 1,
+    PageDown: here + 10,
+    PageUp: here - 10,
+  }[event.key]
   if (target === undefined || here < 0) return
   event.preventDefault()
   rows[Math.max(0, Math.min(rows.length - 1, target))].focus()

@@ -1,13 +1,25 @@
 /** One task of the queue: what it is, how it stands, and what can be done with it. */
 import { html } from 'htm/preact'
-import { openId, openTask } from '../util/address.js'
-import { expectedWords } from '../text/expected-words.js'
-import { errorWords, formatAgo, formatBytes, formatClock, formatMoment, formatNumber, formatPercent, formatSpan, languageName, t, waitingWords } from '../text/i18n.js'
 import * as selection from '../state/selection.js'
 import { isFinished, isRunning, isWaiting, models, system, taskOf } from '../state/store.js'
+import { lastLine, transcriptOf } from '../state/transcripts.js'
+import { waitReasonNow } from '../state/wait-reason.js'
+import { expectedText } from '../text/expected-text.js'
+import {
+  errorText,
+  formatAgo,
+  formatBytes,
+  formatClock,
+  formatMoment,
+  formatNumber,
+  formatPercent,
+  formatSpan,
+  languageName,
+  t,
+  waitReasonText,
+} from '../text/i18n.js'
+import { openId, openTask } from '../util/address.js'
 import { eachHalfMinute, eachSecond } from '../util/ticker.js'
-import { lastWords, transcriptOf } from '../state/transcripts.js'
-import { waitingNow } from '../util/waiting-now.js'
 import { Chip } from './chip.js'
 import { confirmDelete } from './confirm.js'
 import { DownloadMenu } from './download.js'
@@ -58,7 +70,8 @@ function Ago({ iso }) {
 function State({ task }) {
   if (isRunning(task)) return html`<${Running} task=${task} />`
   if (isWaiting(task)) return html`<${Waiting} task=${task} />`
-  if (task.status === 'failed' && task.error) return html`<p class="problem" data-testid="task-error"><${Icon} name="alert" />${errorWords(task.error)}</p>`
+  if (task.status === 'failed' && task.error)
+    return html`<p class="problem" data-testid="task-error"><${Icon} name="alert" />${errorText(task.error)}</p>`
   return null
 }
 
@@ -84,22 +97,29 @@ export function TimeLeft({ task }) {
 }
 
 function LiveLine({ id }) {
-  const words = lastWords(transcriptOf(id).value)
+  const words = lastLine(transcriptOf(id).value)
   return html`<p class="live-line ${words ? '' : 'is-empty'}" dir="auto" data-testid="live-text">${words || t('task.listening')}</p>`
 }
 
 function Waiting({ task }) {
   // Being the third in line says already that two are ahead.
-  const waiting = waitingNow(task, system.value?.fetches, eachSecond.value)
+  const waiting = waitReasonNow(task, system.value?.fetches, eachSecond.value)
   const isPlaceOnly = task.position && waiting?.code === 'tasks_ahead'
-  const reason = isPlaceOnly ? '' : waitingWords(waiting, task.waiting_reason)
-  const place = waiting?.data?.seconds !== undefined ? null : task.position === 1 ? t('task.next') : task.position ? t('task.position', { position: task.position }) : null
-  const expected = expectedWords(task, eachSecond.value)
+  const reason = isPlaceOnly ? '' : waitReasonText(waiting, task.waiting_reason)
+  const place =
+    waiting?.data?.seconds !== undefined
+      ? null
+      : task.position === 1
+        ? t('task.next')
+        : task.position
+          ? t('task.position', { position: task.position })
+          : null
+  const expected = expectedText(task, eachSecond.value)
   return html`<div class="waiting">
     ${place && html`<span class="place" data-testid="position">${place}</span>`}
     ${reason && html`<span class="reason" data-testid="waiting-reason">${reason}</span>`}
     ${expected && html`<span class="expected" title=${expected.start} data-testid="expected">${expected.end}</span>`}
-    ${task.error && html`<span class="problem-note">${errorWords(task.error)}</span>`}
+    ${task.error && html`<span class="problem-note">${errorText(task.error)}</span>`}
     ${task.status === 'retrying' && html`<span>${t('task.attempt', { attempt: task.attempts + 1, max: task.max_attempts })}</span>`}
     <select class="mini" aria-label=${t('task.priority_of', { name: task.filename })} title=${t('option.priority')} value=${task.priority} data-testid="task-priority"
       onChange=${(event) => selection.changePriority(task.id, event.target.value)}>

@@ -2,9 +2,9 @@
 import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { fetchTimeline } from '../api.js'
-import { errorWords, formatSpan, formatTime, t } from '../text/i18n.js'
 import { isFinished, isRunning } from '../state/store.js'
-import { timelineRows } from '../text/timeline-words.js'
+import { errorText, formatSpan, formatTime, t } from '../text/i18n.js'
+import { timelineRows } from '../text/timeline-text.js'
 
 const WINDOW_SECONDS = 30
 
@@ -32,11 +32,12 @@ function Steps({ task }) {
   useLayoutEffect(() => {
     if (list.current && !isFinished(task)) list.current.scrollTop = list.current.scrollHeight
   }, [events])
-  if (events === null) return html`<p class="faint" role="status">${error ? errorWords(error) : t('timeline.loading')}</p>`
+  if (events === null)
+    return html`<p class="faint" role="status">${error ? errorText(error) : t('timeline.loading')}</p>`
   if (events.length === 0) return html`<p class="faint">${t('timeline.empty')}</p>`
   return html`<ol class="steps" ref=${list} tabindex="0" aria-label=${t('timeline.title')} data-testid="steps">
     ${timelineRows(events).map((row) => html`<${Step} key=${`${row.at} ${row.code}`} row=${row} />`)}
-    ${isRunning(task) && html`<li class="step is-now" data-code="windows"><span class="step-words">${windowsWords(task)}</span><span class="step-gap">${t('timeline.now')}</span></li>`}
+    ${isRunning(task) && html`<li class="step is-now" data-code="windows"><span class="step-words">${windowsText(task)}</span><span class="step-gap">${t('timeline.now')}</span></li>`}
   </ol>`
 }
 
@@ -49,7 +50,7 @@ function Step({ row }) {
 }
 
 /** In exact mode the windows are those of the recording; in fast mode its parts, whose number the page does not know. */
-function windowsWords({ windows_done: done = 0, progress, audio_seconds: seconds, options }) {
+function windowsText({ windows_done: done = 0, progress, audio_seconds: seconds, options }) {
   if (!seconds || options.mode !== 'exact') return t('timeline.windows', { count: done })
   const count = Math.ceil(seconds / WINDOW_SECONDS)
   return t('timeline.windows_of', { done: Math.max(done, Math.floor(progress * count)), count })

@@ -1,7 +1,7 @@
 /** Shows the messages of toasts.js and has them read aloud. */
 import { html } from 'htm/preact'
-import { t } from '../text/i18n.js'
 import { dismiss, hold, release, toasts } from '../state/toasts.js'
+import { t } from '../text/i18n.js'
 import { Icon } from './icons.js'
 
 export function Toasts() {

@@ -1,8 +1,8 @@
 /** What can be done with the chosen tasks; stays in view while there are any. */
 import { html } from 'htm/preact'
-import { t } from '../text/i18n.js'
 import * as selection from '../state/selection.js'
 import { isFinished, shownIds } from '../state/store.js'
+import { t } from '../text/i18n.js'
 import { ArchiveMenu } from './download.js'
 import { Icon } from './icons.js'
 import { removeAsked } from './task-row.js'

@@ -1,8 +1,8 @@
 /** A file on its way to the server, or refused with the reason. */
 import { html } from 'htm/preact'
-import { errorWords, formatBytes, formatPercent, t } from '../text/i18n.js'
-import { eachSecond } from '../util/ticker.js'
 import { remove, sendAgain } from '../state/uploads.js'
+import { errorText, formatBytes, formatPercent, t } from '../text/i18n.js'
+import { eachSecond } from '../util/ticker.js'
 import { Chip } from './chip.js'
 import { Icon } from './icons.js'
 
@@ -28,7 +28,8 @@ const Action = ({ icon, label, testid, onClick }) =>
   html`<button type="button" class="round" title=${label} aria-label=${label} data-testid=${testid} onClick=${onClick}><${Icon} name=${icon} /></button>`
 
 function UploadState({ upload, state }) {
-  if (state.phase === 'refused') return html`<p class="problem" role="alert" data-testid="refusal"><${Icon} name="alert" />${errorWords(state.error)}</p>`
+  if (state.phase === 'refused')
+    return html`<p class="problem" role="alert" data-testid="refusal"><${Icon} name="alert" />${errorText(state.error)}</p>`
   if (state.phase === 'waiting') return html`<${Countdown} state=${state} />`
   if (state.phase === 'queued') return null
   return html`<div class="bar-row">
@@ -39,5 +40,5 @@ function UploadState({ upload, state }) {
 
 function Countdown({ state }) {
   const count = Math.max(1, Math.ceil((state.retryAt - eachSecond.value) / 1000))
-  return html`<p class="reason">${t('upload.waits', { reason: errorWords(state.error), count })}</p>`
+  return html`<p class="reason">${t('upload.waits', { reason: errorText(state.error), count })}</p>`
 }

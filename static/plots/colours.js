@@ -13,10 +13,16 @@ export function modelColour(model) {
 const MEMORY_TOKENS = { others: '--plot-others', tasks: '--plot-tasks', beyond: '--plot-beyond' }
 
 /** band: {kind, model?} of memorybands.js. */
-export const bandColour = ({ kind, model }) => (kind === 'model' ? modelColour(model) : { token: MEMORY_TOKENS[kind], alpha: 1 })
+export const bandColour = ({ kind, model }) =>
+  kind === 'model' ? modelColour(model) : { token: MEMORY_TOKENS[kind], alpha: 1 }
 
 /** #rrggbb with the opacity as two more digits. */
-export const withAlpha = (hex, alpha) => (alpha >= 1 ? hex : `${hex}${Math.round(alpha * 255).toString(16).padStart(2, '0')}`)
+export const withAlpha = (hex, alpha) =>
+  alpha >= 1
+    ? hex
+    : `${hex}${Math.round(alpha * 255)
+        .toString(16)
+        .padStart(2, '0')}`
 
 /** The colour as a canvas takes it. */
 export function drawn({ token, alpha }, strength = 1) {
@@ -24,4 +30,5 @@ export function drawn({ token, alpha }, strength = 1) {
 }
 
 /** The colour as a style takes it. */
-export const styled = ({ token, alpha }) => (alpha >= 1 ? `var(${token})` : `color-mix(in srgb, var(${token}) ${Math.round(alpha * 100)}%, transparent)`)
+export const styled = ({ token, alpha }) =>
+  alpha >= 1 ? `var(${token})` : `color-mix(in srgb, var(${token}) ${Math.round(alpha * 100)}%, transparent)`

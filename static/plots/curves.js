@@ -1,9 +1,13 @@
 /** The columns of the other plots: [{key, values}], and speeds with their model and device. */
 import { column } from './stacking.js'
 
-export const queueCurves = (samples) => ['running', 'waiting', 'retrying'].map((key) => ({ key, values: column(samples, (sample) => sample[key]) }))
+export const queueCurves = (samples) =>
+  ['running', 'waiting', 'retrying'].map((key) => ({ key, values: column(samples, (sample) => sample[key]) }))
 
-export const throughputCurve = (samples) => ({ key: 'throughput', values: column(samples, (sample) => sample.throughput) })
+export const throughputCurve = (samples) => ({
+  key: 'throughput',
+  values: column(samples, (sample) => sample.throughput),
+})
 
 /** A sample in which no task began knows no wait. */
 export const waitCurves = (samples) =>
@@ -13,8 +17,14 @@ export const waitCurves = (samples) =>
 export function speedCurves(samples) {
   const pairs = new Map()
   for (const { speeds = {} } of samples) {
-    for (const [device, models] of Object.entries(speeds)) for (const model of Object.keys(models)) pairs.set(`${model} ${device}`, { model, device })
+    for (const [device, models] of Object.entries(speeds))
+      for (const model of Object.keys(models)) pairs.set(`${model} ${device}`, { model, device })
   }
   const known = [...pairs.entries()].sort(([a], [b]) => (a < b ? -1 : 1))
-  return known.map(([key, { model, device }]) => ({ key, model, device, values: column(samples, (sample) => sample.speeds?.[device]?.[model] ?? null) }))
+  return known.map(([key, { model, device }]) => ({
+    key,
+    model,
+    device,
+    values: column(samples, (sample) => sample.speeds?.[device]?.[model] ?? null),
+  }))
 }

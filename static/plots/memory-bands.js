@@ -2,7 +2,8 @@
 import { column } from './stacking.js'
 
 /** The devices of all samples, by name. */
-export const devicesIn = (samples) => [...new Set(samples.flatMap((sample) => Object.keys(sample.devices ?? {})))].sort()
+export const devicesIn = (samples) =>
+  [...new Set(samples.flatMap((sample) => Object.keys(sample.devices ?? {})))].sort()
 
 /**
  * Bands from the bottom: other programs, each model, what is promised to tasks, what is used beyond every promise.

@@ -21,7 +21,9 @@ const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 export const SPAN_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]
 
 /** Steps of an axis of whole things. */
-export const COUNT_STEPS = [1, 2, 5].flatMap((first) => [1, 10, 100, 1e3, 1e4, 1e5].map((power) => first * power)).sort((a, b) => a - b)
+export const COUNT_STEPS = [1, 2, 5]
+  .flatMap((first) => [1, 10, 100, 1e3, 1e4, 1e5].map((power) => first * power))
+  .sort((a, b) => a - b)
 
 /** steps: the distances of lines across that may be chosen, or undefined. hooks: {onDraw(uplot), onCursor(uplot)}. */
 export function plotOptions({ width, height, curves, format, steps, rangeSeconds, hooks }) {
@@ -34,12 +36,22 @@ export function plotOptions({ width, height, curves, format, steps, rangeSeconds
       y: false,
       drag: { x: false, y: false },
       sync: { key: SYNC_KEY, setSeries: false },
-      points: { size: 8, width: 1.5, stroke: () => drawn({ token: '--surface', alpha: 1 }), fill: (plot, index) => drawn(curves[index - 1].colour) },
+      points: {
+        size: 8,
+        width: 1.5,
+        stroke: () => drawn({ token: '--surface', alpha: 1 }),
+        fill: (_plot, index) => drawn(curves[index - 1].colour),
+      },
     },
-    scales: { x: { time: true, range: (plot) => timeRange(plot.data[0]) }, y: { range: (plot, least, most) => [0, niceTop(most)] } },
+    scales: {
+      x: { time: true, range: (plot) => timeRange(plot.data[0]) },
+      y: { range: (_plot, _least, most) => [0, niceTop(most)] },
+    },
     axes: [xAxis(rangeSeconds), yAxis(format, steps)],
     series: [{}, ...curves.map(seriesOf)],
-    bands: curves.flatMap((curve, index) => (curve.isOver ? [{ series: [index + 1, index], fill: () => drawn(curve.colour, FILL_STRENGTH[curve.kind]) }] : [])),
+    bands: curves.flatMap((curve, index) =>
+      curve.isOver ? [{ series: [index + 1, index], fill: () => drawn(curve.colour, FILL_STRENGTH[curve.kind]) }] : [],
+    ),
     hooks: { draw: [hooks.onDraw], setCursor: [hooks.onCursor] },
   }
 }
@@ -50,7 +62,13 @@ function seriesOf({ colour, kind, dash, isOver }) {
     stroke: () => drawn(colour),
     width: kind === 'band' ? 1 : 1.75,
     dash,
-    points: { show: false, filter: (plot, index) => lonely(plot.data[index]), size: 5, width: 0, fill: () => drawn(colour) },
+    points: {
+      show: false,
+      filter: (plot, index) => lonely(plot.data[index]),
+      size: 5,
+      width: 0,
+      fill: () => drawn(colour),
+    },
     fill: isFilled ? () => drawn(colour, FILL_STRENGTH[kind]) : undefined,
   }
 }
@@ -75,7 +93,7 @@ function xAxis(rangeSeconds) {
     space: 70,
     grid: { show: false },
     ticks: { ...line('--line'), size: 4 },
-    values: (plot, moments) => moments.map((seconds) => xLabel(seconds, rangeSeconds)),
+    values: (_plot, moments) => moments.map((seconds) => xLabel(seconds, rangeSeconds)),
   }
 }
 
@@ -98,6 +116,6 @@ function yAxis(format, steps) {
     grid: line('--line'),
     ticks: { show: false },
     incrs: steps,
-    values: (plot, values) => values.map((value) => (value === 0 ? '0' : format(value))),
+    values: (_plot, values) => values.map((value) => (value === 0 ? '0' : format(value))),
   }
 }

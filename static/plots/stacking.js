@@ -20,7 +20,8 @@ export function withGaps(samples) {
   const whole = []
   for (const sample of samples) {
     const before = whole.at(-1)
-    if (before && sample.at - before.at > 3 * sample.span_seconds) whole.push({ at: before.at + sample.span_seconds, isGap: true })
+    if (before && sample.at - before.at > 3 * sample.span_seconds)
+      whole.push({ at: before.at + sample.span_seconds, isGap: true })
     whole.push(sample)
   }
   return whole
@@ -39,5 +40,7 @@ export function extremes(values) {
 /** The indices of figures that stand alone between two moments without one: no line leads there. */
 export function lonely(values) {
   const isKnown = (index) => values[index] !== null && values[index] !== undefined
-  return values.flatMap((value, index) => (isKnown(index) && !isKnown(index - 1) && !isKnown(index + 1) ? [index] : []))
+  return values.flatMap((_value, index) =>
+    isKnown(index) && !isKnown(index - 1) && !isKnown(index + 1) ? [index] : [],
+  )
 }

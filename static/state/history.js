@@ -1,8 +1,8 @@
 /** The samples of the chosen time range, read again and again while somebody looks. */
 import { computed, signal } from '@preact/signals'
 import { fetchHistory } from '../api.js'
-import { system } from './store.js'
 import { withGaps } from '../plots/stacking.js'
+import { system } from './store.js'
 
 /** Hours that can be chosen. */
 export const RANGES = [0.25, 1, 6, 24, 168]

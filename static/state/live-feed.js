@@ -121,7 +121,10 @@ function onSystem(state) {
 
 /** What makes the list of models worth reading again: what is loaded, and which ones are being fetched. */
 function modelsOf(state) {
-  return JSON.stringify([state?.devices?.map((device) => device.resident_models), state?.fetches?.map((fetch) => fetch.model)])
+  return JSON.stringify([
+    state?.devices?.map((device) => device.resident_models),
+    state?.fetches?.map((fetch) => fetch.model),
+  ])
 }
 
 let positionsTimer = null

@@ -1,7 +1,7 @@
 /** The chosen tasks, and what can be done with several at once. */
 import { computed, signal } from '@preact/signals'
-import { closeTask, openId } from '../util/address.js'
 import * as api from '../api.js'
+import { closeTask, openId } from '../util/address.js'
 import * as store from './store.js'
 import { toastError } from './toasts.js'
 
@@ -34,7 +34,10 @@ export async function forEach(ids, action) {
   let done = 0
   const work = async () => {
     for (let id = left.shift(); id !== undefined; id = left.shift()) {
-      await action(id).then(() => (done += 1), (error) => errors.push(error))
+      await action(id).then(
+        () => (done += 1),
+        (error) => errors.push(error),
+      )
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
@@ -52,4 +55,5 @@ export const remove = (ids) =>
     store.applyDeleted(id)
   })
 
-export const changePriority = (id, priority) => forEach([id], async () => store.applyTask(await api.setPriority(id, priority)))
+export const changePriority = (id, priority) =>
+  forEach([id], async () => store.applyTask(await api.setPriority(id, priority)))

@@ -5,8 +5,8 @@
  * touched, and an answer does not overwrite what arrived after it was asked for.
  */
 import { batch, computed, signal } from '@preact/signals'
-import { openId } from '../util/address.js'
 import * as api from '../api.js'
+import { openId } from '../util/address.js'
 import { forgetTranscript, resetTranscript } from './transcripts.js'
 
 const PAGE_SIZE = 50
@@ -48,7 +48,10 @@ export const taskOf = (id) => {
 /** The list as groups of tasks: running ones, waiting ones by their turn, finished ones newest first. */
 export const groups = computed(() => {
   void arrangement.value // read, so that whoever asks hears of changes
-  const shown = [...records.values()].filter((record) => record.isListed).map((record) => record.task.peek()).filter(passesStatus)
+  const shown = [...records.values()]
+    .filter((record) => record.isListed)
+    .map((record) => record.task.peek())
+    .filter(passesStatus)
   return {
     running: shown.filter(isRunning).sort(byStart),
     waiting: shown.filter(isWaiting).sort(byTurn),
@@ -81,13 +84,18 @@ function put(task, { isListed }) {
   }
   record.touched = ++touches
   record.isListed ||= isListed
-  record.task.value = { ...task, speed: isRunning(task) ? before?.speed ?? null : null, receivedAt: Date.now() }
+  record.task.value = { ...task, speed: isRunning(task) ? (before?.speed ?? null) : null, receivedAt: Date.now() }
   records.set(task.id, record)
   arrangement.value += 1
 }
 
 function beganAnew(task, before) {
-  return before !== null && !isFinished(task) && (task.progress === 0 || task.progress < before.progress - 1e-6) && before.progress > 0
+  return (
+    before !== null &&
+    !isFinished(task) &&
+    (task.progress === 0 || task.progress < before.progress - 1e-6) &&
+    before.progress > 0
+  )
 }
 
 /** Whether a task that arrives by itself has its place in what is listed now. */

@@ -1,6 +1,6 @@
 /** Short messages that go away by themselves, unless the pointer or the focus rests on them. */
 import { signal } from '@preact/signals'
-import { errorWords } from '../text/i18n.js'
+import { errorText } from '../text/i18n.js'
 
 const LIFE_MS = { info: 5000, error: 12000 }
 const MOST = 3
@@ -21,7 +21,7 @@ export function toast(text, { tone = 'info', title = null } = {}) {
 /** Says what an ApiError means; other errors are bugs and go on. */
 export function toastError(error, title = null) {
   if (error.name !== 'ApiError') throw error
-  toast(errorWords(error), { tone: 'error', title })
+  toast(errorText(error), { tone: 'error', title })
 }
 
 export function dismiss(key) {
@@ -38,5 +38,8 @@ export function hold(key) {
 /** Let it go away again. */
 export function release(key, tone) {
   hold(key)
-  timers.set(key, setTimeout(() => dismiss(key), LIFE_MS[tone]))
+  timers.set(
+    key,
+    setTimeout(() => dismiss(key), LIFE_MS[tone]),
+  )
 }

@@ -54,7 +54,11 @@ export async function loadTranscript(id) {
     takeWhole(entry, await fetchTranscript(id), seqBefore)
   } catch (error) {
     if (error.name !== 'ApiError') throw error
-    entry.content.value = { ...entry.content.peek(), isLoaded: true, error: { code: error.code, message: error.message } }
+    entry.content.value = {
+      ...entry.content.peek(),
+      isLoaded: true,
+      error: { code: error.code, message: error.message },
+    }
   }
 }
 
@@ -68,7 +72,7 @@ function takeWhole(entry, answer, seqBefore) {
 }
 
 /** The words of the newest segment that has any, for the line below a running task. */
-export function lastWords(content) {
+export function lastLine(content) {
   for (let index = content.segments.length - 1; index >= 0; index -= 1) {
     const text = content.segments[index].text.trim()
     if (text) return text

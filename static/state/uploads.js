@@ -4,7 +4,7 @@
  */
 import { computed, signal } from '@preact/signals'
 import { ApiError, uploadFile } from '../api.js'
-import { errorWords, formatBytes, t } from '../text/i18n.js'
+import { errorText, formatBytes, t } from '../text/i18n.js'
 import { applyTask, system } from './store.js'
 import { toast } from './toasts.js'
 
@@ -41,7 +41,14 @@ export function addFiles(files, fields) {
 }
 
 function newUpload(file, fields) {
-  return { key: ++lastKey, idempotencyKey: randomKey(), file, fields, state: signal({ phase: 'queued', progress: 0 }), attempt: 0 }
+  return {
+    key: ++lastKey,
+    idempotencyKey: randomKey(),
+    file,
+    fields,
+    state: signal({ phase: 'queued', progress: 0 }),
+    attempt: 0,
+  }
 }
 
 /** What the server would say after gigabytes can be said at once. */
@@ -49,7 +56,10 @@ function faultBeforeSending(file) {
   if (file.size === 0) return { code: 'empty_file' }
   const limit = maxUploadBytes()
   if (limit && file.size > limit) {
-    return { code: 'too_large', message: t('error.too_large_limit', { size: formatBytes(file.size), limit: formatBytes(limit) }) }
+    return {
+      code: 'too_large',
+      message: t('error.too_large_limit', { size: formatBytes(file.size), limit: formatBytes(limit) }),
+    }
   }
   return null
 }
@@ -86,12 +96,17 @@ function fail(upload, error) {
   upload.attempt += 1
   const delayS = error.retryAfterS ?? Math.min(LONGEST_WAIT_S, 2 ** upload.attempt) * (0.75 + Math.random() / 2)
   upload.timer = setTimeout(() => sendAgain(upload), delayS * 1000)
-  return move(upload, { phase: 'waiting', progress: 0, error: { code: error.code, message: error.message }, retryAt: Date.now() + delayS * 1000 })
+  return move(upload, {
+    phase: 'waiting',
+    progress: 0,
+    error: { code: error.code, message: error.message },
+    retryAt: Date.now() + delayS * 1000,
+  })
 }
 
 function refuse(upload, error) {
   move(upload, { phase: 'refused', progress: 0, error })
-  toast(errorWords(error), { tone: 'error', title: t('upload.refused', { name: upload.file.name }) })
+  toast(errorText(error), { tone: 'error', title: t('upload.refused', { name: upload.file.name }) })
 }
 
 export function sendAgain(upload) {

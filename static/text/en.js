@@ -6,7 +6,8 @@ export default {
   'app.skip': 'Skip to the content',
   'app.footer': 'Your recordings stay on this server.',
   'app.version': 'Version {version}',
-  'app.public': 'This server can be reached from other machines and has no accounts: everyone who reaches it sees every recording.',
+  'app.public':
+    'This server can be reached from other machines and has no accounts: everyone who reaches it sees every recording.',
   'app.failed': 'The page could not reach the server. It keeps trying.',
 
   'theme.label': 'Appearance',
@@ -47,7 +48,8 @@ export default {
   'mode.exact_hint': 'The text is what openai-whisper itself gives.',
   'mode.vad': 'Fast',
   'mode.vad_hint': 'Cut at pauses, and the parts recognised side by side: the text can differ from openai-whisper’s.',
-  'mode.vad_chosen': 'Fast: a recording is cut at its pauses and the parts are recognised side by side. One long recording is done sooner; several at once are not. No part knows what was said before it, so names and punctuation can change on the way, and the text is not exactly openai-whisper’s.',
+  'mode.vad_chosen':
+    'Fast: a recording is cut at its pauses and the parts are recognised side by side. One long recording is done sooner; several at once are not. No part knows what was said before it, so names and punctuation can change on the way, and the text is not exactly openai-whisper’s.',
   'priority.low': 'Low',
   'priority.normal': 'Normal',
   'priority.high': 'High',
@@ -141,7 +143,10 @@ export default {
   'upload.cancel': 'Stop the upload',
   'upload.dismiss': 'Dismiss',
   'upload.again': 'Send again',
-  'upload.waits': { one: '{reason} Trying again in {count} second.', other: '{reason} Trying again in {count} seconds.' },
+  'upload.waits': {
+    one: '{reason} Trying again in {count} second.',
+    other: '{reason} Trying again in {count} seconds.',
+  },
   'upload.refused': '{name} was refused',
   'upload.dismiss_all': 'Dismiss the refused ones',
 
@@ -189,9 +194,13 @@ export default {
   'waiting.model_missing': 'Model {model} is not here.',
   'waiting.device_starting': '{device} is starting',
   'waiting.device_unknown': 'This server has no device {device}',
-  'waiting.too_big': 'Cannot run here: it needs {needed_bytes} and {device} has {available_bytes}. Choose a smaller model.',
+  'waiting.too_big':
+    'Cannot run here: it needs {needed_bytes} and {device} has {available_bytes}. Choose a smaller model.',
   'waiting.retry_delay': { one: 'Next try in {count} second', other: 'Next try in {count} seconds' },
-  'waiting.memory_delay': { one: 'No memory for it; next try in {count} second', other: 'No memory for it; next try in {count} seconds' },
+  'waiting.memory_delay': {
+    one: 'No memory for it; next try in {count} second',
+    other: 'No memory for it; next try in {count} seconds',
+  },
   'waiting.preparing': 'The recording is being read',
 
   'error.network': 'The server does not answer.',

@@ -1,9 +1,9 @@
 /** Words of the page in the chosen language, and numbers, names and times the way its readers write them. */
 import { computed, effect } from '@preact/signals'
 import { view } from '../util/address.js'
+import { preference } from '../util/preferences.js'
 import en from './en.js'
 import zh from './zh.js'
-import { preference } from '../util/preferences.js'
 
 const DICTIONARIES = { en, zh }
 const LOCALES = { en: 'en', zh: 'zh-Hans' }
@@ -35,17 +35,24 @@ export function followLanguage(productName, root = document.documentElement) {
 export function lookUp(key, values = {}) {
   const entry = DICTIONARIES[language.value][key]
   if (entry === undefined) return undefined
-  const text = typeof entry === 'string' ? entry : entry[pluralOf(values.count)] ?? entry.other
+  const text = typeof entry === 'string' ? entry : (entry[pluralOf(values.count)] ?? entry.other)
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? shown(values[name]) : whole))
 }
 
 export const t = (key, values) => lookUp(key, values) ?? key
 
 /** Codes whose English message says more than the code does: a name, a number, a place. */
-const TELLING_CODES = new Set(['model_unavailable', 'weights_damaged', 'invalid_option', 'bad_request', 'conflict', 'unknown_model'])
+const TELLING_CODES = new Set([
+  'model_unavailable',
+  'weights_damaged',
+  'invalid_option',
+  'bad_request',
+  'conflict',
+  'unknown_model',
+])
 
 /** What to say about an error {code, message}: in English the server's own words, else the translated code. */
-export function errorWords({ code, message }) {
+export function errorText({ code, message }) {
   const ours = lookUp(`error.${code}`)
   const hasMessage = Boolean(message) && message !== code
   if (language.value === 'en' && hasMessage) return message
@@ -54,7 +61,7 @@ export function errorWords({ code, message }) {
 }
 
 /** Why a task waits: {code, data} in the chosen language, else the server's sentence. */
-export function waitingWords(waiting, sentence) {
+export function waitReasonText(waiting, sentence) {
   if (!waiting?.code) return sentence ?? ''
   const values = figures(waiting.data)
   values.count ??= values.seconds
@@ -74,7 +81,7 @@ function figure(name, value) {
 }
 
 /** What only a person can change: {code, text, data} in the chosen language, in English the server's own sentence. */
-export const adviceWords = ({ code, text, data }) => lookUp(`advice.${code}`, figures(data)) ?? text
+export const adviceText = ({ code, text, data }) => lookUp(`advice.${code}`, figures(data)) ?? text
 
 function pluralOf(count) {
   return new Intl.PluralRules(locale.value).select(Number(count) || 0)
@@ -93,7 +100,9 @@ export const formatPercent = (share, digits = 0) =>
 
 /** A share with its sign: +9%. */
 export const formatChange = (share) =>
-  new Intl.NumberFormat(locale.value, { style: 'percent', maximumFractionDigits: 0, signDisplay: 'exceptZero' }).format(share)
+  new Intl.NumberFormat(locale.value, { style: 'percent', maximumFractionDigits: 0, signDisplay: 'exceptZero' }).format(
+    share,
+  )
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte']
 
@@ -103,7 +112,10 @@ export function formatBytes(bytes) {
   const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)))
   const value = bytes / 1000 ** power
   return new Intl.NumberFormat(locale.value, {
-    style: 'unit', unit: UNITS[power], unitDisplay: power ? 'short' : 'long', maximumFractionDigits: value < 10 && power > 1 ? 1 : 0,
+    style: 'unit',
+    unit: UNITS[power],
+    unitDisplay: power ? 'short' : 'long',
+    maximumFractionDigits: value < 10 && power > 1 ? 1 : 0,
   }).format(value)
 }
 
@@ -129,11 +141,21 @@ export function formatSpanRange(least, most) {
 
 function spanFormat(seconds) {
   const [unit, length] = seconds < 90 ? ['second', 1] : seconds < 5400 ? ['minute', 60] : ['hour', 3600]
-  const format = new Intl.NumberFormat(locale.value, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: unit === 'hour' ? 1 : 0 })
+  const format = new Intl.NumberFormat(locale.value, {
+    style: 'unit',
+    unit,
+    unitDisplay: 'short',
+    maximumFractionDigits: unit === 'hour' ? 1 : 0,
+  })
   return { unit, length, format }
 }
 
-const STEPS = [[60, 'second', 1], [3600, 'minute', 60], [86400, 'hour', 3600], [604800, 'day', 86400]]
+const STEPS = [
+  [60, 'second', 1],
+  [3600, 'minute', 60],
+  [86400, 'hour', 3600],
+  [604800, 'day', 86400],
+]
 
 /** "5 minutes ago", and a date for what is older than a week. */
 export function formatAgo(iso, now = Date.now()) {
@@ -148,7 +170,9 @@ export function formatAgo(iso, now = Date.now()) {
 /** The time of day of a moment in milliseconds, with the date when it is not today's. */
 export function formatTime(milliseconds, { now = Date.now(), hasTime = true, hasSeconds = true } = {}) {
   const moment = new Date(milliseconds)
-  const time = hasTime ? { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(hasSeconds && { second: '2-digit' }) } : {}
+  const time = hasTime
+    ? { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(hasSeconds && { second: '2-digit' }) }
+    : {}
   const date = moment.toDateString() === new Date(now).toDateString() ? {} : { month: 'short', day: 'numeric' }
   return new Intl.DateTimeFormat(locale.value, { ...date, ...time }).format(moment)
 }
@@ -161,7 +185,9 @@ const OTHER_CODES = { jw: 'jv' } // Whisper's code for Javanese is the old one
 /** A spoken language's name; `english` is what the server calls it, for codes that the browser does not know. */
 export function languageName(code, english) {
   try {
-    const name = new Intl.DisplayNames([locale.value], { type: 'language', fallback: 'none' }).of(OTHER_CODES[code] ?? code)
+    const name = new Intl.DisplayNames([locale.value], { type: 'language', fallback: 'none' }).of(
+      OTHER_CODES[code] ?? code,
+    )
     if (name) return name
   } catch {
     // Not a code that Intl takes.

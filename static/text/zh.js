@@ -47,7 +47,8 @@ export default {
   'mode.exact_hint': '文本与 openai-whisper 本身的结果完全一致。',
   'mode.vad': '快速',
   'mode.vad_hint': '在停顿处切开，各段同时识别：文本可能与 openai-whisper 的略有不同。',
-  'mode.vad_chosen': '快速：录音会在停顿处切开，各段同时识别。单个长录音能更早完成；同时处理多个文件时并不会更快。每一段都不知道前面说过什么，所以人名和标点可能前后不一，文本也不与 openai-whisper 完全相同。',
+  'mode.vad_chosen':
+    '快速：录音会在停顿处切开，各段同时识别。单个长录音能更早完成；同时处理多个文件时并不会更快。每一段都不知道前面说过什么，所以人名和标点可能前后不一，文本也不与 openai-whisper 完全相同。',
   'priority.low': '低',
   'priority.normal': '普通',
   'priority.high': '高',

@@ -29,7 +29,8 @@ export function peaksOf(buffer, count = PEAKS) {
   const peaks = new Float32Array(Math.min(count, samples.length))
   for (let index = 0; index < peaks.length; index += 1) {
     const end = Math.min(samples.length, Math.floor((index + 1) * stride))
-    for (let at = Math.floor(index * stride); at < end; at += 1) peaks[index] = Math.max(peaks[index], Math.abs(samples[at]))
+    for (let at = Math.floor(index * stride); at < end; at += 1)
+      peaks[index] = Math.max(peaks[index], Math.abs(samples[at]))
   }
   const loudest = peaks.reduce((most, peak) => Math.max(most, peak), 0)
   return loudest ? peaks.map((peak) => peak / loudest) : peaks

@@ -172,7 +172,7 @@ def _tasks(name: str) -> list[dict[str, Any]]:
             "progress": (0.12 + 0.23 * number) % 0.97,
             "audio_seconds": 340.0 + 910 * number,
             "reserved_bytes": int((0.7 + 0.35 * (number % 4)) * GB),
-            "peak_bytes": int((0.62 + 0.3 * (number % 4)) * GB),
+            "peak_bytes": None,
             "work_left_seconds": 200.0 + 300 * number,
             "eta_seconds": 14.0 + 37 * number,
         }
@@ -185,7 +185,7 @@ def system(settings: dict[str, Any], limits: dict[str, int]) -> dict[str, Any]:
     adaptive = {
         "enabled": True,
         **limits,
-        "last_change": {"at": 0.0, "text": _CHANGES[-1]["text"]},
+        "last_change": {"at": "2026-11-26T10:00:00.000Z", "text": _CHANGES[-1]["text"]},
     }
     advice = "Raise MAX_CONCURRENT_TASKS_LIMIT: 9 GB stand free on cuda:0 and 14 tasks wait."
     return {
@@ -210,6 +210,7 @@ def system(settings: dict[str, Any], limits: dict[str, int]) -> dict[str, Any]:
                 "median_error": 0.031 * len(model) / 2,
                 "is_calibrated": model != "tiny.en",
                 "margin": 0.06 if model != "tiny.en" else 0.2,
+                "last": {"predicted": 820_000_000, "reserved": 870_000_000, "measured": 797_000_000},
             }
             for name, models in RESIDENT.items()
             for model in models
@@ -257,6 +258,7 @@ def _event(now: float, number: int) -> dict[str, Any]:
         "why": _WHYS[number % len(_WHYS)],
         "load_model": number % 7 == 0,
         "evict": ["tiny.en"] if number % 14 == 0 else [],
+        "due_in_seconds": 30.0 * (number % 5),
     }
     return {"id": number, "at": at, "kind": kind, "text": f"started {data['task_id']}", "data": data}
 
@@ -284,7 +286,7 @@ def timeline(now: float) -> dict[str, Any]:
     """The body of GET /api/tasks/<id>/timeline of a task that had an eventful life."""
     start = datetime.fromtimestamp(now, UTC) - timedelta(seconds=400)
     steps: tuple[tuple[float, str, dict[str, Any]], ...] = (
-        (0, "uploaded", {}),
+        (0, "uploaded", {"size_bytes": 52_992_000}),
         (1.4, "decoded", {"audio_seconds": 3312.0}),
         (
             48.2,
@@ -294,18 +296,19 @@ def timeline(now: float) -> dict[str, Any]:
                 "model": "large-v3",
                 "attempt": 1,
                 "waited_seconds": 46.8,
-                "reason": "waits: 1.3 GB short on cuda:0",
+                "reason": "shortest",
+                "passed": 2,
             },
         ),
         (95.0, "gave_way", {"to_task": task_id(5), "progress": 0.2}),
-        (121.0, "started", {"device": "cuda:0", "model": "large-v3", "attempt": 1, "waited_seconds": 26.0}),
-        (140.5, "memory", {"step": "batch_shrunk", "from": 8, "to": 4}),
+        (121.0, "started", {"device": "cuda:0", "model": "large-v3", "attempt": 2, "progress": 0.2}),
+        (140.5, "memory", {"step": "batch_shrunk", "windows": 8, "slots": 4}),
         (180.0, "interrupted", {"code": "worker_died"}),
         (181.0, "retrying", {"code": "worker_died", "message": "The worker died.", "delay_seconds": 5}),
         (
             188.0,
             "started",
-            {"device": "cuda:1", "model": "large-v3", "attempt": 2, "waited_seconds": 7.0},
+            {"device": "cuda:1", "model": "large-v3", "attempt": 3, "progress": 0.4},
         ),
         (371.0, "completed", {"seconds": 183.0, "speed": 18.1}),
     )

@@ -1,15 +1,15 @@
 /** The System view's figures: stacked, broken where nothing was measured, coloured, and said in words. */
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { language } from '../../static/text/i18n.js'
 import { bandColour, modelColour, styled, withAlpha } from '../../static/plots/colours.js'
 import { queueCurves, speedCurves, waitCurves } from '../../static/plots/curves.js'
-import { decisionWords, eventWords, merged } from '../../static/text/decision-words.js'
-import { linesFrom } from '../../static/state/journal.js'
 import { devicesIn, memoryBands, memoryNow } from '../../static/plots/memory-bands.js'
-import { slotsOf, withProgress } from '../../static/util/slots.js'
 import { column, extremes, lonely, stacked, withGaps } from '../../static/plots/stacking.js'
-import { tuningFigures, tuningWords } from '../../static/text/tuning-words.js'
+import { slotsOf, withLiveProgress } from '../../static/state/devices.js'
+import { linesFrom } from '../../static/state/event-log.js'
+import { decisionText, eventText, merged } from '../../static/text/event-text.js'
+import { language } from '../../static/text/i18n.js'
+import { tuningFigures, tuningText } from '../../static/text/tuning-text.js'
 
 language.value = 'en'
 afterEach(() => (language.value = 'en'))
@@ -18,15 +18,47 @@ const GAP = { at: 0, isGap: true }
 const sample = (at, more = {}) => ({ at, span_seconds: 30, ...more })
 
 test('each column lies on top of those before it, and a silence stays one', () => {
-  assert.deepEqual(stacked([[1, 2, null], [10, 20, null], [0, 5, null]]), [[1, 2, null], [11, 22, null], [11, 27, null]])
-  assert.deepEqual(stacked([[1, null], [null, 2]]), [[1, 0], [1, 2]])
+  assert.deepEqual(
+    stacked([
+      [1, 2, null],
+      [10, 20, null],
+      [0, 5, null],
+    ]),
+    [
+      [1, 2, null],
+      [11, 22, null],
+      [11, 27, null],
+    ],
+  )
+  assert.deepEqual(
+    stacked([
+      [1, null],
+      [null, 2],
+    ]),
+    [
+      [1, 0],
+      [1, 2],
+    ],
+  )
   assert.deepEqual(stacked([]), [])
 })
 
 test('a silence three times as long as a sample breaks the lines', () => {
   const whole = withGaps([sample(0), sample(30), sample(119), sample(300)])
-  assert.deepEqual(whole.map(({ at, isGap = false }) => [at, isGap]), [[0, false], [30, false], [119, false], [149, true], [300, false]])
-  assert.deepEqual(column([sample(0, { running: 2 }), GAP], (one) => one.running), [2, null])
+  assert.deepEqual(
+    whole.map(({ at, isGap = false }) => [at, isGap]),
+    [
+      [0, false],
+      [30, false],
+      [119, false],
+      [149, true],
+      [300, false],
+    ],
+  )
+  assert.deepEqual(
+    column([sample(0, { running: 2 }), GAP], (one) => one.running),
+    [2, null],
+  )
 })
 
 test('what is said of a column leaves out what was not measured', () => {
@@ -45,27 +77,68 @@ test('memory is other programs, models, tasks, and what is used beyond every pro
   const { bands, total, measured } = memoryBands([sample(0, { devices: { 'cuda:0': memory } }), GAP], 'cuda:0')
   assert.deepEqual(
     bands.map(({ kind, model, bytes }) => [kind, model, bytes]),
-    [['others', undefined, [5, null]], ['model', 'base', [10, null]], ['model', 'small', [20, null]], ['tasks', undefined, [30, null]], ['beyond', undefined, [6, null]]],
+    [
+      ['others', undefined, [5, null]],
+      ['model', 'base', [10, null]],
+      ['model', 'small', [20, null]],
+      ['tasks', undefined, [30, null]],
+      ['beyond', undefined, [6, null]],
+    ],
   )
-  assert.deepEqual([total, measured], [[100, null], [71, null]])
+  assert.deepEqual(
+    [total, measured],
+    [
+      [100, null],
+      [71, null],
+    ],
+  )
 })
 
 test('a band that is empty all the time is left out, and a device that was away is a silence', () => {
-  const samples = [sample(0, { devices: { a: { ...memory, used: 10, others: 0, models: {} } } }), sample(30, { devices: {} })]
+  const samples = [
+    sample(0, { devices: { a: { ...memory, used: 10, others: 0, models: {} } } }),
+    sample(30, { devices: {} }),
+  ]
   assert.deepEqual(devicesIn([...samples, GAP]), ['a'])
   assert.deepEqual(memoryBands(samples, 'a').bands, [{ kind: 'tasks', bytes: [60, null] }])
 })
 
 test('the bands of this moment are those of the plot', () => {
-  const models = [{ name: 'base', reserved_bytes: 10 }, { name: 'small', reserved_bytes: 20 }]
-  const kinds = memoryNow({ others: 5, reserved: 60, used: 66, models }).map(({ kind, model, bytes }) => [kind, model, bytes])
-  assert.deepEqual(kinds, [['others', undefined, 5], ['model', 'base', 10], ['model', 'small', 20], ['tasks', undefined, 30], ['beyond', undefined, 6]])
+  const models = [
+    { name: 'base', reserved_bytes: 10 },
+    { name: 'small', reserved_bytes: 20 },
+  ]
+  const kinds = memoryNow({ others: 5, reserved: 60, used: 66, models }).map(({ kind, model, bytes }) => [
+    kind,
+    model,
+    bytes,
+  ])
+  assert.deepEqual(kinds, [
+    ['others', undefined, 5],
+    ['model', 'base', 10],
+    ['model', 'small', 20],
+    ['tasks', undefined, 30],
+    ['beyond', undefined, 6],
+  ])
 })
 
 test('a wait or a speed that no sample measured is no figure', () => {
-  const samples = [sample(0, { running: 1, waiting: 2, retrying: 0, mean_wait_seconds: null, p95_wait_seconds: null, speeds: {} }), sample(30, { running: 1, waiting: 0, retrying: 0, mean_wait_seconds: 4, p95_wait_seconds: 9, speeds: { 'cuda:0': { base: 90 } } })]
+  const samples = [
+    sample(0, { running: 1, waiting: 2, retrying: 0, mean_wait_seconds: null, p95_wait_seconds: null, speeds: {} }),
+    sample(30, {
+      running: 1,
+      waiting: 0,
+      retrying: 0,
+      mean_wait_seconds: 4,
+      p95_wait_seconds: 9,
+      speeds: { 'cuda:0': { base: 90 } },
+    }),
+  ]
   assert.deepEqual(queueCurves(samples)[1], { key: 'waiting', values: [2, 0] })
-  assert.deepEqual(waitCurves(samples), [{ key: 'p95', values: [null, 9] }, { key: 'mean', values: [null, 4] }])
+  assert.deepEqual(waitCurves(samples), [
+    { key: 'p95', values: [null, 9] },
+    { key: 'mean', values: [null, 4] },
+  ])
   assert.deepEqual(speedCurves(samples), [{ key: 'base cuda:0', model: 'base', device: 'cuda:0', values: [null, 90] }])
 })
 
@@ -78,26 +151,41 @@ test('a model has the colour of its family, and its variant is fainter', () => {
   assert.equal(withAlpha('#112233', 1), '#112233')
 })
 
-const DECISION = { task_id: 'x', device: 'cuda:0', model: 'base', waited_seconds: 120, why: 'shortest', passed: 3, load_model: true, evict: ['small'] }
+const DECISION = {
+  task_id: 'x',
+  device: 'cuda:0',
+  model: 'base',
+  waited_seconds: 120,
+  why: 'shortest',
+  passed: 3,
+  load_model: true,
+  evict: ['small'],
+}
 
 test('a decision says what began where, and why before others', () => {
   assert.equal(
-    decisionWords(DECISION),
+    decisionText(DECISION),
     'started on cuda:0 with base after 2 min: it had the least work left; ahead of 3 that came earlier; base was loaded for it; small had to leave',
   )
-  assert.equal(decisionWords({ ...DECISION, why: 'of_tomorrow', passed: 0, load_model: false, evict: [] }), 'started on cuda:0 with base after 2 min')
-  assert.equal(decisionWords({ task_id: 'x', device: 'cuda:0', for_task: 'y' }, () => 'b.mp3'), 'steps aside on cuda:0 for b.mp3, which is shorter or more urgent')
-  assert.equal(decisionWords({ task_id: 'x' }), null)
+  assert.equal(
+    decisionText({ ...DECISION, why: 'of_tomorrow', passed: 0, load_model: false, evict: [] }),
+    'started on cuda:0 with base after 2 min',
+  )
+  assert.equal(
+    decisionText({ task_id: 'x', device: 'cuda:0', for_task: 'y' }, () => 'b.mp3'),
+    'steps aside on cuda:0 for b.mp3, which is shorter or more urgent',
+  )
+  assert.equal(decisionText({ task_id: 'x' }), null)
   language.value = 'zh'
-  assert.match(decisionWords(DECISION), /^等待 2分钟后在 cuda:0 上用 base 开始：它剩余的工作最少；/)
+  assert.match(decisionText(DECISION), /^等待 2分钟后在 cuda:0 上用 base 开始：它剩余的工作最少；/)
 })
 
-test('events without a translation are the server\'s own sentence', () => {
+test("events without a translation are the server's own sentence", () => {
   const idle = { kind: 'model', text: 'small leaves.', data: { model: 'small', device: 'cuda:0', idle_seconds: 900 } }
-  assert.equal(eventWords(idle), 'small leaves.')
+  assert.equal(eventText(idle), 'small leaves.')
   language.value = 'zh'
-  assert.match(eventWords(idle), /^small 离开 cuda:0.*15分钟/)
-  assert.equal(eventWords({ kind: 'device', text: 'cuda:1 is ready', data: {} }), 'cuda:1 is ready')
+  assert.match(eventText(idle), /^small 离开 cuda:0.*15分钟/)
+  assert.equal(eventText({ kind: 'device', text: 'cuda:1 is ready', data: {} }), 'cuda:1 is ready')
 })
 
 const ids = (events) => events.map(({ id }) => id)
@@ -109,33 +197,52 @@ test('new events come before the known ones, nothing twice and no hole', () => {
   assert.deepEqual(ids(merged(eventsOf(2, 1), eventsOf(9, 8, 7))), [9, 8, 7])
 })
 
-const CHANGE = { text: 'MAX_CONCURRENT_TASKS=11 stays.', data: { setting: 'max_concurrent_tasks', step: 'kept', before: 8, after: 11, throughput_before: 100, throughput_after: 109 } }
+const CHANGE = {
+  text: 'MAX_CONCURRENT_TASKS=11 stays.',
+  data: {
+    setting: 'max_concurrent_tasks',
+    step: 'kept',
+    before: 8,
+    after: 11,
+    throughput_before: 100,
+    throughput_after: 109,
+  },
+}
 
 test('a change says from what to what, and what it brought where that was measured', () => {
   assert.equal(tuningFigures(CHANGE).values, '8 → 11')
   assert.ok(Math.abs(tuningFigures(CHANGE).effect - 0.09) < 1e-9)
   assert.equal(tuningFigures({ data: { ...CHANGE.data, throughput_after: null } }).effect, null)
   assert.equal(tuningFigures({ text: 'something else', data: {} }), null)
-  assert.equal(tuningWords(CHANGE), CHANGE.text)
+  assert.equal(tuningText(CHANGE), CHANGE.text)
   language.value = 'zh'
-  assert.equal(tuningWords(CHANGE), '同时运行的任务数：保留 11，原来是 8')
-  assert.equal(tuningWords({ text: 'something else', data: {} }), 'something else')
+  assert.equal(tuningText(CHANGE), '同时运行的任务数：保留 11，原来是 8')
+  assert.equal(tuningText({ text: 'something else', data: {} }), 'something else')
 })
 
 test('free places are those that no task has, also when there are fewer than tasks', () => {
   assert.equal(slotsOf({ slots: 4, tasks: [{}, {}] }).free, 2)
-  assert.deepEqual(slotsOf({ slots: 1, tasks: [{ id: 'a' }, { id: 'b' }] }), { taken: [{ id: 'a' }, { id: 'b' }], free: 0 })
+  assert.deepEqual(slotsOf({ slots: 1, tasks: [{ id: 'a' }, { id: 'b' }] }), {
+    taken: [{ id: 'a' }, { id: 'b' }],
+    free: 0,
+  })
   assert.deepEqual(slotsOf({}), { taken: [], free: 0 })
 })
 
 test('live progress goes before the last report and its time left runs down', () => {
   const live = { status: 'processing', progress: 0.5, eta_seconds: 20, receivedAt: 1000 }
-  assert.deepEqual(withProgress({ progress: 0.2, eta_seconds: 60 }, live, 6000), { progress: 0.5, eta_seconds: 15 })
-  assert.deepEqual(withProgress({ progress: 0.2, eta_seconds: 60 }, undefined, 6000), { progress: 0.2, eta_seconds: 60 })
+  assert.deepEqual(withLiveProgress({ progress: 0.2, eta_seconds: 60 }, live, 6000), { progress: 0.5, eta_seconds: 15 })
+  assert.deepEqual(withLiveProgress({ progress: 0.2, eta_seconds: 60 }, undefined, 6000), {
+    progress: 0.2,
+    eta_seconds: 60,
+  })
 })
 
 test('log lines of a level and above, newest first', () => {
   const lines = ['INFO', 'ERROR', 'DEBUG', 'WARNING'].map((level, at) => ({ level, at }))
-  assert.deepEqual(linesFrom(lines, 'WARNING').map(({ at }) => at), [3, 1])
+  assert.deepEqual(
+    linesFrom(lines, 'WARNING').map(({ at }) => at),
+    [3, 1],
+  )
   assert.equal(linesFrom(lines, 'DEBUG').length, 4)
 })

@@ -1,8 +1,8 @@
 /** Live text: nothing twice, nothing lost, nothing out of order. Run with `npm test`. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { applySegments, lastLine, resetTranscript, segmentCount, transcriptOf } from '../../static/state/transcripts.js'
 import { segmentAt } from '../../static/util/segment-at.js'
-import { applySegments, lastWords, resetTranscript, segmentCount, transcriptOf } from '../../static/state/transcripts.js'
 
 const segment = (id, text = `segment ${id}`) => ({ id, start: id * 5, end: id * 5 + 5, text })
 const texts = (id) => transcriptOf(id).value.segments.map((one) => one.text)
@@ -34,7 +34,7 @@ test('the answer to watching again overlaps without doubling', () => {
 test('a silent window moves on without text', () => {
   applySegments({ id: 'e', seq: 1, from: 0, segments: [segment(0, 'heard')] })
   assert.equal(applySegments({ id: 'e', seq: 2, from: 1, segments: [] }), true)
-  assert.equal(lastWords(transcriptOf('e').value), 'heard')
+  assert.equal(lastLine(transcriptOf('e').value), 'heard')
 })
 
 test('a task that begins anew forgets its text and its count', () => {

@@ -11,6 +11,8 @@ from flask.testing import FlaskClient
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from config import Settings
+from tests.web.api_description import ADDRESS, ApiDescription
+from tests.web.api_document import PATH, Document
 from tests.web.fake_system import FakeSystem
 from web.application import Application, create_app, live_feed_of
 
@@ -53,6 +55,17 @@ def app(system: FakeSystem, root: Path) -> Application:
 @pytest.fixture
 def client(app: Application) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def description(client: FlaskClient) -> ApiDescription:
+    return ApiDescription(client.get(ADDRESS).get_json())
+
+
+@pytest.fixture(scope="session")
+def document() -> Document:
+    """docs/api.md."""
+    return Document(PATH.read_text())
 
 
 @pytest.fixture

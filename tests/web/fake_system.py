@@ -35,7 +35,7 @@ from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOpti
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from version import __version__
-from whisper_core.models.fetch import MODELS, model_info
+from whisper_core.models.catalogue import MODELS, model_info
 from whisper_core.text.languages import LANGUAGES
 from whisper_core.text.options import Mode
 from whisper_core.text.transcript import Segment, Transcript
@@ -170,6 +170,7 @@ class FakeSystem:
                     "loaded_on": [],
                     "memory_bytes": 2 * model.size_bytes,
                     "fetch": None,
+                    "problem": None,
                 }
                 for model in MODELS.values()
             ],
@@ -183,17 +184,24 @@ class FakeSystem:
         return {
             "version": __version__,
             "path": "optimized",
+            "path_reason": None,
             "devices": [
                 {
                     "name": "cpu",
+                    "kind": "cpu",
                     "title": "a processor",
                     "state": "ready",
-                    "resident_models": [],
-                    "running": [],
-                    "models": [],
-                    "tasks": [],
+                    "total": 1_000_000_000,
+                    "reserved": 0,
+                    "used": 0,
+                    "free": 1_000_000_000,
                     "headroom": 0,
                     "others": 0,
+                    "resident_models": [],
+                    "running": [],
+                    "slots": 16,
+                    "models": [],
+                    "tasks": [],
                 }
             ],
             "occupancy": 0.0,

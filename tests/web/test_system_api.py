@@ -14,7 +14,8 @@ from optimizer.monitoring.event_log import SystemEvent
 from optimizer.monitoring.samples import DeviceSample, Sample
 from tests.web.fake_system import EPOCH, FakeSystem
 from tests.web.requests import error_of
-from web.http.schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer, TimelineAnswer
+from web.http.answer_schemas import TimelineAnswer
+from web.http.system_schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer
 
 NOW = EPOCH.timestamp()
 

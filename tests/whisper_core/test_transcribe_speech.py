@@ -19,8 +19,8 @@ from whisper.timing import dtw_cpu
 from tests.conftest import DATA, MODELS_DIR, ROOT
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, assert_parity, our_windows
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
-from whisper_core.models.fetch import locate
 from whisper_core.models.load import load_model
+from whisper_core.models.weight_files import locate
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.transcribe import ResumePoint
 

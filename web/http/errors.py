@@ -1,4 +1,7 @@
-"""Every exception of a request becomes an answer here: the API's error shape, or a small page for browsers."""
+"""Turns every exception of a request into an answer: an error in the API's JSON, or a small page for a browser.
+
+STATUS_OF gives the HTTP status of each error of the project; one that is not in it is the server's own fault, 500.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,40 @@ from pydantic import ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Response
 
-from errors import BadRequestError, InvalidOptionError, TranscriptionServerError, UnavailableError
+import errors
 from web.http.security import REQUEST_ID, error_body
 
 log = logging.getLogger(__name__)
 
-# Ours, because werkzeug's own descriptions may quote the request.
+# Every error that is meant to reach a request; tests/web/http/test_errors.py fails when one is left out.
+STATUS_OF: dict[type[errors.TranscriptionServerError], HTTPStatus] = {
+    errors.BadRequestError: HTTPStatus.BAD_REQUEST,
+    errors.MissingFileError: HTTPStatus.BAD_REQUEST,
+    errors.EmptyFileError: HTTPStatus.BAD_REQUEST,
+    errors.FileTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedMediaError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.NoAudioStreamError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.AudioTooLongError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.InvalidOptionError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.UnknownModelError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.IdempotencyMismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.IdempotencyInFlightError: HTTPStatus.CONFLICT,
+    errors.ConflictError: HTTPStatus.CONFLICT,
+    errors.AlreadyFinishedError: HTTPStatus.CONFLICT,
+    errors.TranscriptNotReadyError: HTTPStatus.CONFLICT,
+    errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.TaskNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.FileMissingError: HTTPStatus.GONE,
+    errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.QueueFullError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.DiskFullError: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.StoreBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ShuttingDownError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.FfmpegMissingError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TranscriptionServerError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+# Our own words for werkzeug's errors: its descriptions may quote the request.
 _HTTP_ERRORS = {
     400: ("bad_request", "The request cannot be understood."),
     404: ("not_found", "There is nothing at this address."),
@@ -31,35 +62,41 @@ _MACHINE_PATHS = ("/api/", "/healthz", "/readyz", "/openapi")
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{{ status }}</title></head>
 <body><h1>{{ message }}</h1><p><a href="{{ request.script_root }}/">To the start page</a></p><p>{{ request_id }}</p>
 </body></html>"""
-_QUOTABLE_FIELD = 40  # characters of a name that the client chose
+_QUOTABLE_FIELD = 40  # characters at most, because the client chose the name
 
 
 def register_error_answers(app: Flask) -> None:
-    app.register_error_handler(TranscriptionServerError, _own_error)
+    app.register_error_handler(errors.TranscriptionServerError, _own_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(ParseException, _unreadable_body)
     app.register_error_handler(Exception, _unexpected_error)
 
 
-def raise_validation_error(error: ValidationError) -> Response:
-    """flask-openapi3's callback: the first fault in our words; the value that was sent is never repeated.
+def status_of(error_class: type[errors.TranscriptionServerError]) -> HTTPStatus:
+    """The HTTP status of this class of errors."""
+    return STATUS_OF.get(error_class, HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    Raises InvalidOptionError; BadRequestError when it is not about one field.
+
+def raise_validation_error(error: ValidationError) -> Response:
+    """Called by flask-openapi3. Reports the first fault in our own words and never repeats the value that was sent.
+
+    Raises InvalidOptionError, or BadRequestError when the fault is not about one field.
     """
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(str(part) for part in fault["loc"])[:_QUOTABLE_FIELD] or None
     if field is None:
-        raise BadRequestError("The request's body is not the JSON object that is expected here.")
+        raise errors.BadRequestError("The request's body is not the JSON object that is expected here.")
     if fault["type"] == "extra_forbidden":
-        raise InvalidOptionError("There is no field of this name.", field=field)
-    raise InvalidOptionError(f"{fault['msg'].removeprefix('Value error, ')}.", field=field)
+        raise errors.InvalidOptionError("There is no field of this name.", field=field)
+    raise errors.InvalidOptionError(f"{fault['msg'].removeprefix('Value error, ')}.", field=field)
 
 
-def _own_error(error: TranscriptionServerError) -> ResponseReturnValue:
-    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, UnavailableError):
+def _own_error(error: errors.TranscriptionServerError) -> ResponseReturnValue:
+    status = status_of(type(error))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.UnavailableError):
         log.error("request=%s code=%s", _request_id(), error.code, exc_info=error)
-    response = _answer(error.http_status, error.code, error.message, error.field)
-    if isinstance(error, UnavailableError):
+    response = _answer(status, error.code, error.message, error.field)
+    if isinstance(error, errors.UnavailableError):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
@@ -76,14 +113,14 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _unreadable_body(_: Exception) -> ResponseReturnValue:
-    """gunicorn parses a chunked body only while it is read; it closes the connection afterwards."""
+    """gunicorn parses a chunked body while we read it. It closes the connection after this answer."""
     return _http_error(BadRequest())
 
 
 def _unexpected_error(error: Exception) -> ResponseReturnValue:
     log.error("request=%s method=%s event=failed", _request_id(), request.method, exc_info=error)
-    public = TranscriptionServerError()
-    return _answer(public.http_status, public.code, public.message)
+    public = errors.TranscriptionServerError()
+    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, public.code, public.message)
 
 
 def _answer(status: int, code: str, message: str, field: str | None = None) -> Response:

@@ -65,16 +65,16 @@ class Guard:
         request_id = environ[REQUEST_ID] = secrets.token_hex(8)
         start_guarded = _adding_headers(start_response, request_id)
         if not self._allowed_hosts.has(environ.get("HTTP_HOST", "")):
-            return _refuse(
+            return refuse(
+                environ,
                 start_guarded,
-                request_id,
                 "400 Bad Request",
                 "unknown_host",
                 "The server does not answer under this host name. Add it to ALLOWED_HOSTS if it is meant to.",
             )
         if _is_state_changing(environ) and not is_same_origin(environ):
-            return _refuse(
-                start_guarded, request_id, "403 Forbidden", "cross_origin", "Requests from other web sites are refused."
+            return refuse(
+                environ, start_guarded, "403 Forbidden", "cross_origin", "Requests from other web sites are refused."
             )
         return self._application(environ, start_guarded)
 
@@ -127,6 +127,24 @@ def error_body(code: str, message: str, request_id: str, field: str | None = Non
     return {"error": {"code": code, "message": message, "field": field, "request_id": request_id}}
 
 
+def refuse(
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: str,
+    code: str,
+    message: str,
+    *,
+    retry_after_s: int | None = None,
+) -> Iterable[bytes]:
+    """Answers a request with an error, before Flask or Socket.IO has seen it. status: with its phrase, as in WSGI."""
+    body = json.dumps(error_body(code, message, environ.get(REQUEST_ID, ""))).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    if retry_after_s is not None:
+        headers.append(("Retry-After", str(retry_after_s)))
+    start_response(status, headers)
+    return [body]
+
+
 def _is_state_changing(environ: WSGIEnvironment) -> bool:
     """Every request of the live feed counts: a foreign page that opens a socket would read along."""
     return environ["REQUEST_METHOD"] not in SAFE_METHODS or environ.get("PATH_INFO", "").startswith(SOCKET_PATH)
@@ -165,9 +183,3 @@ def _adding_headers(start_response: StartResponse, request_id: str) -> StartResp
         return start_response(status, headers + added, exc_info)
 
     return start
-
-
-def _refuse(start_response: StartResponse, request_id: str, status: str, code: str, message: str) -> Iterable[bytes]:
-    body = json.dumps(error_body(code, message, request_id)).encode()
-    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]

@@ -1,6 +1,9 @@
-"""What a client of the live feed may send: checked by hand, because it comes past Flask and pydantic."""
+"""What a client of the live feed may send. Checked by hand, because it does not pass through Flask and pydantic."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
 
 from errors import InvalidOptionError
 
@@ -8,18 +11,36 @@ MAX_ID_CHARACTERS = 64
 MAX_FIRST = 2**31 - 1
 
 
-def read_watch(payload: tuple[object, ...]) -> tuple[str, int]:
-    """The task's id and how many of its segments the client has. Raises InvalidOptionError."""
+@dataclass(frozen=True)
+class Watch:
+    """A client wants the segments of a task."""
+
+    sid: str  # of the client
+    task_id: str
+    first: int  # how many segments the client has already
+
+
+@dataclass(frozen=True)
+class Unwatch:
+    sid: str
+    task_id: str
+
+
+Command = Union[Watch, Unwatch]
+
+
+def read_watch(sid: str, payload: tuple[object, ...]) -> Watch:
+    """Raises InvalidOptionError."""
     fields = _fields_of(payload)
     first = fields.get("from", 0)
     if isinstance(first, bool) or not isinstance(first, int) or not 0 <= first <= MAX_FIRST:
         raise InvalidOptionError("A number of segments is expected.", field="from")
-    return _task_id_of(fields), first
+    return Watch(sid, _task_id_of(fields), first)
 
 
-def read_unwatch(payload: tuple[object, ...]) -> str:
-    """The task's id. Raises InvalidOptionError."""
-    return _task_id_of(_fields_of(payload))
+def read_unwatch(sid: str, payload: tuple[object, ...]) -> Unwatch:
+    """Raises InvalidOptionError."""
+    return Unwatch(sid, _task_id_of(_fields_of(payload)))
 
 
 def _fields_of(payload: tuple[object, ...]) -> dict[str, object]:

@@ -1,6 +1,6 @@
-"""What the live feed still has to send, thinned out: one state and one progress a task, the system once a second.
+"""What the live feed still has to send, thinned out: each task's state once a round, the system's once a second.
 
-Filled from any thread in no time, emptied by the one thread that emits.
+Any thread adds to it, and none of them waits; only the thread that emits empties it.
 """
 
 from __future__ import annotations
@@ -10,41 +10,22 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Union
 
 from optimizer.tasks.events import Event, TaskChanged, TaskDeleted, WindowFinished
+from web.live.commands import Command
 
 SYSTEM_INTERVAL_S = 1.0
-# More windows of one task than this between two rounds are dropped; watchers see the gap and ask again.
-MAX_WINDOWS = 64
+MAX_WINDOWS = 64  # of one task in a round; the oldest are dropped, and who watches the task sees the gap and asks again
 MAX_COMMANDS = 1000
 
 
 @dataclass(frozen=True)
-class Watch:
-    """sid: of the client that wants the task's segments. first: how many it has."""
-
-    sid: str
-    task_id: str
-    first: int
-
-
-@dataclass(frozen=True)
-class Unwatch:
-    sid: str
-    task_id: str
-
-
-Command = Union[Watch, Unwatch]
-
-
-@dataclass(frozen=True)
 class Batch:
-    """One round's work, to be sent in this order. windows: by task, each task's in order."""
+    """What is sent in one round, in this order."""
 
     commands: tuple[Command, ...]
-    windows: tuple[tuple[WindowFinished, ...], ...]
-    changed: tuple[str, ...]
+    windows: tuple[tuple[WindowFinished, ...], ...]  # one entry for each task, with its windows in order
+    changed: tuple[str, ...]  # ids of tasks
     deleted: tuple[str, ...]
     is_system_due: bool
 
@@ -61,20 +42,20 @@ class Outbox:
         self._is_system_stale = False
         self._system_due_at = 0.0
 
-    def note(self, event: Event) -> None:
-        """A listener of the system's."""
+    def add_event(self, event: Event) -> None:
+        """Called by the system for every event."""
         with self._filled:
             if isinstance(event, WindowFinished):
                 self._windows.setdefault(event.task_id, deque(maxlen=MAX_WINDOWS)).append(event)
             elif isinstance(event, TaskChanged):
                 self._changed[event.task_id] = None
             elif isinstance(event, TaskDeleted):
-                self._note_deleted(event.task_id)
-            self._is_system_stale = True  # whatever happens to a task changes counts or progress too
+                self._add_deleted(event.task_id)
+            self._is_system_stale = True  # every event of a task changes counts or progress as well
             self._filled.notify()
 
-    def try_command(self, command: Command) -> bool:
-        """False when clients ask faster than they are answered."""
+    def try_add_command(self, command: Command) -> bool:
+        """False when commands come faster than they are executed."""
         with self._filled:
             if len(self._commands) >= MAX_COMMANDS:
                 return False
@@ -87,14 +68,14 @@ class Outbox:
             self._is_closed = True
             self._filled.notify()
 
-    def take(self, timeout_s: float) -> Batch | None:
-        """Everything that is due, waiting for the first of it; an empty batch after `timeout_s`; None once closed."""
+    def next_batch(self, timeout_s: float) -> Batch | None:
+        """Waits until something is due and returns all of it: an empty batch after `timeout_s`, None once closed."""
         with self._filled:
             if not (self._is_closed or self._is_due()):
                 self._filled.wait(min(timeout_s, self._seconds_to_system()))
-            return None if self._is_closed else self._empty_out()
+            return None if self._is_closed else self._drain()
 
-    def _note_deleted(self, task_id: str) -> None:
+    def _add_deleted(self, task_id: str) -> None:
         self._windows.pop(task_id, None)
         self._changed.pop(task_id, None)
         self._deleted[task_id] = None
@@ -106,12 +87,12 @@ class Outbox:
         return self._is_system_stale and self._monotonic() >= self._system_due_at
 
     def _seconds_to_system(self) -> float:
-        """At most one interval, so that a clock that is moved by hand is looked at again too."""
+        """At most one interval, so that a test's clock is read again as well."""
         if not self._is_system_stale:
             return float("inf")
         return max(0.0, min(SYSTEM_INTERVAL_S, self._system_due_at - self._monotonic()))
 
-    def _empty_out(self) -> Batch:
+    def _drain(self) -> Batch:
         is_system_due = self._is_system_due()
         if is_system_due:
             self._is_system_stale = False

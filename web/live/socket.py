@@ -1,7 +1,7 @@
-"""One WebSocket of the live feed, with the bounds that simple-websocket and Engine.IO leave open.
+"""The live feed's WebSockets, with the limits that simple-websocket and Engine.IO lack.
 
-Messages from the client are small or refused, nothing is compressed (a context takes 300 KB, and what is compressed can
-swell), a peer that neither reads nor writes is given up, and a socket can be cut from another thread.
+A large message from a client is refused. Nothing is compressed: a compression context takes 300 KB, and a small message
+can decompress into a large one. A peer that neither reads nor writes is disconnected, and any thread can cut a socket.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _RECEIVE_TIMEOUT_S = PING_INTERVAL_S + PING_TIMEOUT_S + 5
 
 
 class OpenSockets:
-    """The sockets that are open, by Engine.IO's session id; also what makes them, in Engine.IO's place. Any thread."""
+    """Makes the sockets that Engine.IO asks for, and knows which are open, by Engine.IO's session id. Any thread."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._by_session: dict[str, LiveSocket] = {}
 
-    def make(self, handler: Callable[..., Any], server: object) -> LiveSocket:
-        """Engine.IO's `async` driver asks for a WebSocket like this. handler: a method of the session."""
+    def make_socket(self, handler: Callable[..., Any], server: object) -> LiveSocket:
+        """Stands in for the WebSocket class of Engine.IO's `async` driver. handler: a method of the session."""
         return LiveSocket(handler, server, self)
 
     def add(self, session_id: str, open_socket: LiveSocket) -> None:
@@ -46,12 +46,12 @@ class OpenSockets:
             self._changed.notify_all()
 
     def wait_until_none(self, timeout_s: float) -> None:
-        """Returns when all are closed, or after `timeout_s`."""
+        """Returns once all are closed, after `timeout_s` at the latest."""
         with self._changed:
             self._changed.wait_for(lambda: not self._by_session, timeout_s)
 
     def cut(self, session_id: str) -> None:
-        """Ends the connection at once, whatever it is doing. Harmless when there is none."""
+        """Ends the session's connection at once, if it has one."""
         open_socket = self._by_session.get(session_id)
         if open_socket is not None:
             open_socket.cut()
@@ -84,14 +84,14 @@ class LiveSocket(SimpleWebSocketWSGI):  # type: ignore[misc]
             try:
                 self._connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                return  # it was closed just now
+                return  # closed in the meantime
 
 
 class _Reader(DaemonThread):  # type: ignore[misc]
-    """Reads the socket for simple-websocket, and says so when it ends.
+    """Reads the socket for simple-websocket and marks the connection as closed when it ends.
 
-    simple-websocket 1.1 refuses a message by waking whoever waits before it marks the connection as closed; who was
-    quick enough then waited again, for ever, and held a server thread.
+    When simple-websocket 1.1 refuses a message, it wakes the waiting thread before it marks the connection as closed. A
+    quick thread then waited again, for ever, and a server thread was lost.
     """
 
     def __init__(self, target: Callable[[], None]) -> None:
@@ -107,7 +107,7 @@ class _Reader(DaemonThread):  # type: ignore[misc]
 
 
 def _bound_waits(connection: socket.socket) -> None:
-    """Time-outs in the kernel: simple-websocket's sends are only whole on a socket that blocks."""
+    """Sets time-outs in the kernel, because simple-websocket sends whole messages only on a blocking socket."""
     connection.setblocking(True)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_RECEIVE_TIMEOUT_S))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(SEND_TIMEOUT_S))

@@ -1,18 +1,14 @@
-"""gunicorn inside `python main.py`: a master that only watches, and one worker process that holds system and web.
+"""gunicorn inside `python main.py`: a master that only watches, and one worker process with the system and the web.
 
-The system starts in the worker after the fork and stops before the worker ends; neither process imports torch.
+The system starts in the worker after the fork and stops before the worker ends. Neither process imports torch.
 """
 
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 import resource
 import socket
-import struct
-import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -23,24 +19,24 @@ from gunicorn.glogging import Logger
 from config import Settings
 from errors import StartError
 from logs import configure_logging
-from web.application import create_app, live_feed_of
+from web.application import Application
 from web.http.system_port import SystemPort
 from web.server.gunicorn_worker import LiveThreadWorker
 from web.server.listener import address_of, listen
+from web.server.restart_policy import RestartPolicy
+from web.server.served_app import ServedApp
 
 log = logging.getLogger(__name__)
 
-UNHEALTHY_EXIT_CODE = 70  # EX_SOFTWARE: a service manager should start the server again
 BOOT_TIMEOUT_S = 120
-WORKER_GRACE_S = 8  # for requests in progress; the system's own stop comes after it
+WORKER_GRACE_S = 8  # for requests in progress; the system stops after them
 MASTER_GRACE_S = 25  # then the worker is killed
 KEEPALIVE_S = 5
-MAX_DEATHS, DEATHS_WINDOW_S = 5, 60.0
 MAX_OPEN_FILES = 65_536
 
 
 def serve(settings: Settings, make_system: Callable[[Settings], SystemPort], warnings: Iterable[str] = ()) -> int:
-    """Serves until a signal says stop; the process's exit code. Main thread only."""
+    """Serves until a signal asks to stop. Returns the process's exit code. Main thread only."""
     configure_logging(settings.log_level)
     for warning in warnings:
         log.warning("%s", warning)
@@ -56,7 +52,7 @@ def serve(settings: Settings, make_system: Callable[[Settings], SystemPort], war
     except StartError as error:
         log.error("%s", error)
         return error.exit_code
-    return _Server(settings, make_system, listener).exit_code_of_run()
+    return _Server(settings, make_system, listener).serve_until_stopped()
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -65,24 +61,20 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def __init__(
         self, settings: Settings, make_system: Callable[[Settings], SystemPort], listener: socket.socket
     ) -> None:
-        self._settings = settings
-        self._make_system = make_system
+        self._threads = settings.web_threads
+        self._served = ServedApp(settings, make_system)
+        self._restarts = RestartPolicy()
         self._address = address_of(listener)
         self._descriptor = listener.detach()  # gunicorn closes it
-        self._start_failure = _SharedExitCode()
-        self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
-        self._system: SystemPort  # from `load` on
-        self._is_started = False
         super().__init__()
 
     def load_config(self) -> None:
-        threads = self._settings.web_threads
         for name, value in {
             "bind": f"fd://{self._descriptor}",
             "workers": 1,
             "worker_class": LiveThreadWorker,
-            "threads": threads,
-            "worker_connections": max(1000, 2 * threads),
+            "threads": self._threads,
+            "worker_connections": max(1000, 2 * self._threads),
             "preload_app": False,
             "max_requests": 0,
             "timeout": BOOT_TIMEOUT_S,
@@ -99,77 +91,68 @@ class _Server(BaseApplication):  # type: ignore[misc]
         }.items():
             self.cfg.set(name, value)
 
-    def exit_code_of_run(self) -> int:
-        """Returns in the master only; the worker leaves in `_worker_exit`."""
+    def serve_until_stopped(self) -> int:
+        """Returns the exit code, in the master only; the worker ends in `_worker_exit`."""
         try:
             _Master(self).run()
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else 0
         return 0
 
-    def load(self) -> Any:
-        """In the worker."""
+    def load(self) -> Application:
+        """Called by gunicorn, in the worker."""
         try:
-            self._system = self._make_system(self._settings)
-            return create_app(self._settings, self._system)
-        except Exception as error:  # noqa: BLE001 — logged there
+            return self._served.build()
+        except Exception as error:  # noqa: BLE001 - logged there
             self._give_up(error)
 
-    def say_goodbye(self) -> None:
-        if self.callable is not None:
-            live_feed_of(self.callable).say_goodbye()
+    def close_live_connections(self) -> None:
+        """Called by LiveThreadWorker when it is asked to stop."""
+        self._served.close_live_connections()
 
     def _post_worker_init(self, worker: LiveThreadWorker) -> None:
         try:
-            self._system.start()
-        except Exception as error:  # noqa: BLE001 — logged there
+            self._served.start()
+        except Exception as error:  # noqa: BLE001 - logged there
             self._give_up(error)
-        live_feed_of(self.callable).start()
-        self._is_started = True
         log.info("listening on %s", self._address)
 
     def _give_up(self, error: Exception) -> NoReturn:
-        """One clear message and no second try: the master ends with this code. Ours is 0: no words of gunicorn's."""
+        """Logs why the server cannot start. The worker ends with 0, so that gunicorn logs nothing of its own."""
         if isinstance(error, StartError):
             log.error("%s", error)
-            self._start_failure.set(error.exit_code)
+            self._restarts.record_failed_start(error.exit_code)
         else:
             log.error("event=start_failed", exc_info=error)
-            self._start_failure.set(StartError.exit_code)
+            self._restarts.record_failed_start(StartError.exit_code)
         raise SystemExit(0)
 
     def _worker_exit(self, _: Arbiter, worker: LiveThreadWorker) -> None:
-        """The worker's last act. It leaves by _exit: sockets' threads that still wait would be joined otherwise."""
+        """The worker's last act. It leaves by _exit, because exit would join threads that still wait on sockets."""
         try:
-            if self._is_started:
-                live_feed_of(self.callable).stop()
-                self._system.stop()
+            self._served.stop()
         except Exception:
             log.exception("event=stop_failed")
         finally:
-            is_asked_to = not worker.alive or self._start_failure.is_set
+            is_asked_to = not worker.alive or self._restarts.has_failed_start
             os._exit(0 if is_asked_to else 1)
 
     def _child_exit(self, _: Arbiter, __: LiveThreadWorker) -> None:
-        """In the master, when the worker ended: start it again, unless that cannot help."""
-        if self._start_failure.is_set:
-            raise SystemExit(self._start_failure.get())
-        now = time.monotonic()
-        self._deaths.append(now)
-        if len(self._deaths) == MAX_DEATHS and now - self._deaths[0] < DEATHS_WINDOW_S:
-            log.error("event=given_up reason='the server process ended %d times in a minute'", MAX_DEATHS)
-            raise SystemExit(UNHEALTHY_EXIT_CODE)
+        """In the master. Without a SystemExit gunicorn starts another worker."""
+        exit_code = self._restarts.exit_code_after_death()
+        if exit_code is not None:
+            raise SystemExit(exit_code)
 
 
 class _Master(Arbiter):  # type: ignore[misc]
-    """Without what would make a second worker: only one may hold the data folder."""
+    """Ignores the signals that would start a second worker: only one process may use the data folder."""
 
     def handle_int(self) -> NoReturn:
-        """Ctrl-C ends as gently as SIGTERM."""
+        """Ctrl-C stops the server as gently as SIGTERM."""
         raise StopIteration
 
     def handle_hup(self) -> NoReturn:
-        """A closed terminal ends the server; settings are read at the start only."""
+        """A closed terminal stops the server. Settings are not read again."""
         raise StopIteration
 
     def _ignore(self) -> None:
@@ -179,7 +162,7 @@ class _Master(Arbiter):  # type: ignore[misc]
 
 
 class _Log(Logger):  # type: ignore[misc]
-    """gunicorn's messages, in our log and from WARNING on: what it does is said by us where it matters."""
+    """Sends gunicorn's warnings and errors to our log. The rest of what it says, we say ourselves where it matters."""
 
     def setup(self, cfg: Any) -> None:
         self.cfg = cfg
@@ -188,30 +171,13 @@ class _Log(Logger):  # type: ignore[misc]
         self.error_log.setLevel(logging.WARNING)
 
 
-class _SharedExitCode:
-    """An exit code that the worker leaves for the master; made before the fork, seen by both."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, struct.calcsize("?i"))
-
-    @property
-    def is_set(self) -> bool:
-        return bool(struct.unpack_from("?i", self._memory)[0])
-
-    def set(self, code: int) -> None:
-        struct.pack_into("?i", self._memory, 0, True, code)
-
-    def get(self) -> int:
-        return int(struct.unpack_from("?i", self._memory)[1])
-
-
 def _post_fork(_: Arbiter, worker: LiveThreadWorker) -> None:
-    """In the worker, whose configuration is its own copy: it must be done before the master loses patience."""
+    """In the worker, which has its own copy of the configuration: it must end before the master kills it."""
     worker.cfg.set("graceful_timeout", WORKER_GRACE_S)
 
 
 def _raise_open_files_limit() -> None:
-    """The soft limit, usually 1024, to the hard one: each open page and each upload takes descriptors."""
+    """Raises the soft limit, usually 1024, towards the hard one: open pages and uploads need file descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

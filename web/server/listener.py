@@ -1,4 +1,4 @@
-"""The listening socket, made by us: so a taken port is one clear message, and port 0 is known before it is told."""
+"""The listening socket. We open it ourselves: a port in use gives one clear message, and PORT=0 is resolved early."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BACKLOG = 512
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Raises StartError with what to do when the address cannot be had."""
+    """Raises StartError, which says what to do, when it cannot listen there."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -33,7 +33,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def address_of(listener: socket.socket) -> str:
-    """As a browser on this machine would write it."""
+    """The address as a browser on this machine would write it."""
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104 — compared, not bound
         return f"http://localhost:{port} and on every address of this machine"

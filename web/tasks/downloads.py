@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import cast
 
 from flask import Response, request, send_file
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
+from pydantic import ConfigDict
 
 from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
 from optimizer.tasks.task import Task, TaskStatus
+from web.http.answer_schemas import TranscriptBody, error_responses
 from web.http.context import current_system
-from web.http.schemas import (
-    MAX_ARCHIVE_IDS,
-    ArchiveQuery,
-    MediaQuery,
-    TaskPath,
-    TranscriptQuery,
-    error_responses,
-)
+from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
 from web.tasks.filenames import transcript_name
 from web.tasks.media_type import media_type_of
 from web.tasks.rendering import MEDIA_TYPES, file_ending, render_transcript
@@ -28,6 +24,16 @@ ARCHIVE_NAME = "transcripts.zip"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _TEXT = {"schema": {"type": "string"}}
 
+
+_OTHER_FORMATS = {media_type: _TEXT for name, media_type in MEDIA_TYPES.items() if name != "json"}
+
+
+class TranscriptAnswer(TranscriptBody):
+    """As json; the other formats are text."""
+
+    model_config = cast(ConfigDict, {"openapi_extra": {"content": _OTHER_FORMATS}})  # flask-openapi3's own key
+
+
 downloads = APIBlueprint(
     "downloads", __name__, url_prefix="/api", abp_tags=[Tag(name="downloads")], abp_responses=error_responses(422, 503)
 )
@@ -35,15 +41,7 @@ downloads = APIBlueprint(
 
 @downloads.get(
     "/tasks/<id>/transcript",
-    responses={
-        "200": {
-            "content": {
-                "application/json": {"schema": {"type": "object"}},
-                **{media_type: _TEXT for name, media_type in MEDIA_TYPES.items() if name != "json"},
-            }
-        },
-        **error_responses(404, 409, 410),
-    },
+    responses={"200": TranscriptAnswer, **error_responses(404, 409, 410)},
 )
 def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
     """The transcript; as json also while the task runs, with `"partial": true`.
@@ -74,6 +72,8 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
     responses={
         "200": {"content": {"audio/*": _BINARY, "video/*": _BINARY, "application/octet-stream": _BINARY}},
         "206": {"content": {"audio/*": _BINARY, "video/*": _BINARY, "application/octet-stream": _BINARY}},
+        "304": None,
+        "412": {"content": {"audio/*": _BINARY, "video/*": _BINARY, "application/octet-stream": _BINARY}},
         **error_responses(404, 410, 416),
     },
 )

@@ -10,28 +10,24 @@ from flask_openapi3.models.tag import Tag
 
 from optimizer.tasks.task import Priority, TaskFilter
 from optimizer.views.task_view import TaskView
-from web.http.context import current_system
-from web.http.schemas import (
+from web.http.answer_schemas import (
     FetchAnswer,
-    ModelPath,
     ModelsAnswer,
-    SystemAnswer,
-    SystemPatch,
     TaskAnswer,
     TaskListAnswer,
-    TaskListQuery,
-    TaskPatch,
-    TaskPath,
     TimelineAnswer,
     error_responses,
 )
+from web.http.context import current_system
+from web.http.request_schemas import ModelPath, SystemPatch, TaskListQuery, TaskPatch, TaskPath
 from web.http.serializers import counts_json, task_event_json, task_json
+from web.http.system_schemas import SystemAnswer
 from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
 from web.tasks.uploads import receive_task
 
 _TASKS, _SYSTEM = Tag(name="tasks"), Tag(name="system")
 
-api = APIBlueprint("api", __name__, url_prefix="/api", abp_responses=error_responses(422, 503))
+api = APIBlueprint("api", __name__, url_prefix="/api", abp_responses=error_responses(503))
 
 _RECEIVE_REQUEST: dict[str, Any] = {
     "requestBody": {
@@ -65,7 +61,7 @@ _RECEIVE_REQUEST: dict[str, Any] = {
 @api.post(
     "/tasks",
     tags=[_TASKS],
-    responses={"202": TaskAnswer, "200": TaskAnswer, **error_responses(400, 403, 409, 413, 415, 429, 507)},
+    responses={"202": TaskAnswer, "200": TaskAnswer, **error_responses(400, 403, 409, 413, 415, 422, 429, 507)},
     openapi_extensions=_RECEIVE_REQUEST,
 )
 def create_task() -> Response:
@@ -79,7 +75,7 @@ def create_task() -> Response:
     return response
 
 
-@api.get("/tasks", tags=[_TASKS], responses={"200": TaskListAnswer})
+@api.get("/tasks", tags=[_TASKS], responses={"200": TaskListAnswer, **error_responses(422)})
 def list_tasks(query: TaskListQuery) -> Response:
     """The tasks, newest first, a page at a time."""
     views, next_cursor, counts = current_system().tasks(
@@ -103,25 +99,25 @@ def get_timeline(path: TaskPath) -> Response:
     return jsonify(events=[task_event_json(event) for event in events])
 
 
-@api.patch("/tasks/<id>", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(400, 404, 409)})
+@api.patch("/tasks/<id>", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(400, 403, 404, 409, 413, 422)})
 def change_task(path: TaskPath, body: TaskPatch) -> Response:
     """Change a waiting task's priority."""
     return _answer(current_system().set_priority(path.id, Priority.of(body.priority)))
 
 
-@api.post("/tasks/<id>/cancel", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(404, 409)})
+@api.post("/tasks/<id>/cancel", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(403, 404, 409)})
 def cancel_task(path: TaskPath) -> Response:
     """Stop a task that is not finished. Harmless when repeated."""
     return _answer(current_system().cancel(path.id))
 
 
-@api.post("/tasks/<id>/retry", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(404, 409, 410)})
+@api.post("/tasks/<id>/retry", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(403, 404, 409, 410)})
 def retry_task(path: TaskPath) -> Response:
     """Begin a failed or cancelled task anew."""
     return _answer(current_system().retry(path.id))
 
 
-@api.delete("/tasks/<id>", tags=[_TASKS], responses={"204": None, **error_responses(404, 409)})
+@api.delete("/tasks/<id>", tags=[_TASKS], responses={"204": None, **error_responses(403, 404, 409)})
 def delete_task(path: TaskPath) -> Response:
     """Remove a task with its recording and its text."""
     current_system().delete(path.id)
@@ -134,7 +130,7 @@ def get_models() -> Response:
     return jsonify(current_system().models())
 
 
-@api.post("/models/<name>/fetch", tags=[_SYSTEM], responses={"202": FetchAnswer, **error_responses(409)})
+@api.post("/models/<name>/fetch", tags=[_SYSTEM], responses={"202": FetchAnswer, **error_responses(403, 422)})
 def fetch_model(path: ModelPath) -> Response:
     """Fetch a model's weights in the background."""
     current_system().fetch_model(path.name)
@@ -149,7 +145,7 @@ def get_system() -> Response:
     return jsonify(current_system().status())
 
 
-@api.patch("/system", tags=[_SYSTEM], responses={"200": SystemAnswer, **error_responses(400)})
+@api.patch("/system", tags=[_SYSTEM], responses={"200": SystemAnswer, **error_responses(400, 403, 413, 422)})
 def change_system(body: SystemPatch) -> Response:
     """Change the limits until the next restart."""
     limits = body.model_dump(exclude_none=True)

@@ -12,7 +12,7 @@ from config import AUTO_LANGUAGE, Settings
 from errors import InvalidOptionError
 from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.tasks.task import Priority, TaskOptions
-from whisper_core.models.fetch import model_info
+from whisper_core.models.catalogue import model_info
 from whisper_core.text.languages import LANGUAGES
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS, Mode, TaskKind
 

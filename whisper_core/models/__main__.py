@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from errors import TranscriptionServerError
+from whisper_core.models.catalogue import ALIASES, MODEL_NAMES
 from whisper_core.models.download import FetchProgress
-from whisper_core.models.fetch import ALIASES, MODEL_NAMES, fetch
+from whisper_core.models.fetch import fetch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,13 +17,8 @@ from pathlib import Path
 from errors import DiskFullError, ModelUnavailableError, ShuttingDownError, WeightsDamagedError
 from whisper_core.common.durable_files import replace_durably
 from whisper_core.models.catalogue import (
-    ALIASES,
-    MODEL_NAMES,
-    MODELS,
     OFFICIAL_ADDRESS,
-    ModelDimensions,
     ModelInfo,
-    PackageSource,
     model_info,
 )
 from whisper_core.models.download import DEFAULT_PATIENCE, Download, FetchFailedError, FetchProgress, Patience
@@ -32,30 +27,17 @@ from whisper_core.models.weight_files import (
     Weights,
     candidates,
     is_right,
-    locate_weights,
     official_weights,
     package_weights,
     sha256_of,
+    unavailable_message,
 )
-
-__all__ = [
-    "ALIASES", "MODELS", "MODEL_NAMES", "FetchProgress", "ModelDimensions", "ModelInfo", "PackageSource", "Patience",
-    "Weights", "fetch", "is_right", "locate", "model_info", "unavailable_message",
-]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[FetchProgress], None]
 ShouldStop = Callable[[], bool]
 LOCK_LOOK_S = 0.2
-
-
-def locate(name: str, models_dir: Path) -> Weights | None:
-    """The file that a model would be loaded from, by its name alone; None when there is none or it was found wrong.
-
-    Cheap: a few stats. Raises UnknownModelError.
-    """
-    return locate_weights(model_info(name), models_dir)
 
 
 def fetch(
@@ -83,13 +65,6 @@ def fetch(
     except OSError as error:
         message = unavailable_message(info, ("MODELS_DIR cannot be read or written",))
         raise ModelUnavailableError(message) from error
-
-
-def unavailable_message(info: ModelInfo, reasons: tuple[str, ...] = ()) -> str:
-    """Which file to put where. No path: the reader may be in a browser."""
-    why = f" ({'; '.join(reasons)})" if reasons else ""
-    what_to_do = f"Put {info.file_name} from {info.url} into MODELS_DIR."
-    return f"The weights of {info.name} are not here and were not fetched{why}. {what_to_do}"
 
 
 class _Fetcher:

@@ -17,16 +17,9 @@ from whisper.model import ModelDimensions as WhisperDimensions
 from whisper.model import Whisper
 
 from errors import ModelUnavailableError, WeightsDamagedError
+from whisper_core.models.catalogue import ModelDimensions, ModelInfo, model_info
 from whisper_core.models.ctranslate2 import StateDict, read_state_dict
-from whisper_core.models.fetch import (
-    ModelDimensions,
-    ModelInfo,
-    Weights,
-    is_right,
-    locate,
-    model_info,
-    unavailable_message,
-)
+from whisper_core.models.weight_files import Weights, is_right, locate, unavailable_message
 
 # By torch's own name for it: the project imports no pickle, and a test sees to it.
 _UnpicklingError = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]

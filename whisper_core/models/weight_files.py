@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from errors import ModelUnavailableError, ShuttingDownError
-from whisper_core.models.catalogue import ModelInfo
+from whisper_core.models.catalogue import ModelInfo, model_info
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,12 @@ _verified: set[tuple[int, int, int, int]] = set()
 _verified_lock = threading.Lock()
 
 
-def locate_weights(info: ModelInfo, models_dir: Path) -> Weights | None:
-    """The first file that is there and was not found wrong before. Looks at names and dates only; reads no weights."""
-    return next((weights for weights in candidates(info, models_dir) if _is_promising(weights)), None)
+def locate(name: str, models_dir: Path) -> Weights | None:
+    """The file that a model would be loaded from: the first that exists and was not found damaged before; else None.
+
+    Cheap: looks at names and dates and reads no weights. Raises UnknownModelError.
+    """
+    return next((weights for weights in candidates(model_info(name), models_dir) if _is_promising(weights)), None)
 
 
 def candidates(info: ModelInfo, models_dir: Path) -> Iterator[Weights]:
@@ -67,6 +70,13 @@ def package_weights(info: ModelInfo, models_dir: Path) -> Weights:
 def openai_whisper_cache() -> Path:
     """The folder that `whisper.load_model` downloads into."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
+
+
+def unavailable_message(info: ModelInfo, reasons: tuple[str, ...] = ()) -> str:
+    """Which file to put where. No path: the reader may be in a browser."""
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    what_to_do = f"Put {info.file_name} from {info.url} into MODELS_DIR."
+    return f"The weights of {info.name} are not here and were not fetched{why}. {what_to_do}"
 
 
 def is_right(weights: Weights, should_stop: Callable[[], bool] = lambda: False) -> bool:

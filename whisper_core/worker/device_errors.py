@@ -1,4 +1,4 @@
-"""torch's exceptions become ours here, and memory that ran out is given back before anybody hears of it."""
+"""Turns torch's exceptions into ours, and frees memory before an error is raised on."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LOST_SIGNS = ("cuda error", "cudnn_status", "cublas_status")
 
 
 def guarded(call: Callable[[], T]) -> T:
-    """What `call` returns. torch's RuntimeError and MemoryError are raised as OutOfMemoryError, DeviceLostError or
-    EngineError, with the original's traceback as a note; other exceptions pass.
+    """Returns what `call` returns. A RuntimeError of torch's or a MemoryError is raised as OutOfMemoryError,
+    DeviceLostError or EngineError, with the original traceback as a note; other exceptions pass.
 
-    The original is dropped before memory is freed: its traceback keeps the tensors of the failed call alive.
+    The original is dropped before memory is freed, because its traceback keeps the failed call's tensors alive.
     """
     try:
         return call()
@@ -40,7 +40,7 @@ def as_task_error(error: RuntimeError | MemoryError) -> TaskError:
 
 
 def free_memory() -> None:
-    """Give memory that nothing uses any more back to the device."""
+    """Returns unused memory to the device and to the machine."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
@@ -48,8 +48,8 @@ def free_memory() -> None:
 
 
 def trim_heap() -> None:
-    """Give the C library's free memory back to the machine. glibc keeps it: 90 MB after loading `base`, 70 MB after a
-    task. Elsewhere nothing happens."""
+    """Returns the C library's free memory to the machine, on Linux. glibc keeps 90 MB after loading `base`, and 70 MB
+    after a task."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""What a device's worker asks of the engine that it hosts, and what the engine tells it of each task."""
+"""What a device's worker needs from the engine that it hosts, and what the engine tells it about each task."""
 
 from __future__ import annotations
 
@@ -10,67 +10,66 @@ from whisper_core.worker.messages import MemoryReport, RunTask
 
 
 class TaskObserver(Protocol):
-    """How an engine tells about one task. Called from the worker's thread only.
+    """Told by an engine about one task. Called from the worker's thread only.
 
-    Every begun task ends by exactly one of `done`, `stopped` and `failed`.
+    For every task that was begun, exactly one of `done`, `stopped` and `failed` is called, last.
     """
 
     def window(self, window: WindowResult) -> None:
-        """A window is finished; what is reported is never done again."""
+        """A window is finished. A reported window is never decoded again."""
 
     def should_stop(self) -> bool:
-        """Whether the task is to end early. Cheap: asked between decoding steps."""
+        """Whether the task should end early. Cheap, because it is asked between decoding steps."""
 
     def should_preempt(self) -> bool:
-        """Whether the task is to end, by `stopped`, where nothing of it is lost: as soon as no window of it is at work.
-        Cheap, as `should_stop`, which goes before it."""
+        """Whether the task should end, with `stopped`, as soon as none of its windows is being worked on, so that no
+        work is lost. As cheap as `should_stop`, which takes precedence."""
 
     def note(self, code: str, data: dict[str, int | float | str]) -> None:
-        """Something that happened to the task, for its timeline; see protocol.TaskNote. It goes on."""
+        """Something that happened to the task, for its timeline; see messages.TaskNote. The task goes on."""
 
     def done(self, transcript: Transcript, peak_bytes: int) -> None:
-        """peak_bytes: the engine's growth beyond its idle use, divided by the most tasks that ran at the same time;
-        0 when it was not measured."""
+        """peak_bytes: the engine's growth beyond its idle use, divided by the largest number of tasks that ran at the
+        same time; 0 when it was not measured."""
 
     def stopped(self) -> None:
-        """Ended because `should_stop` said so, perhaps in the middle of a window, which is then done again later; or
-        because `should_preempt` did."""
+        """Ended because of `should_preempt`, or of `should_stop`: then an unfinished window is decoded again later."""
 
     def failed(self, error: Exception) -> None: ...
 
 
 class Engine(Protocol):
-    """Models on one device, and the transcribing with them.
+    """Loads models on one device and transcribes with them.
 
     Made by a factory called as (device, cpu_threads), with device `cpu` or `cuda:<n>` and 0 threads for one per core.
-    All methods but `memory` are called from one thread. DeviceLostError out of any of them means that the process must
-    end; the tasks were told `failed` before. After any other error the engine can go on.
+    All methods except `memory` are called from one thread. A DeviceLostError from any of them means that the process
+    must end; `failed` has been called for its tasks before. After any other error the engine can continue.
     """
 
     title: str
     """The device's name for people."""
 
     slots: int
-    """Tasks that it can run at the same time; more are not sent to it."""
+    """Tasks that it can run at the same time; it is never given more."""
 
     def load(self, model: str, models_dir: Path) -> int:
-        """Make a model resident; returns its bytes, 0 when it was resident. May be called while tasks run.
+        """Makes a model resident and returns its bytes, 0 when it was resident already. Tasks may be running.
 
-        Raises TaskError's subclasses.
+        Raises subclasses of TaskError.
         """
 
     def unload(self, model: str) -> None:
-        """Give a model's memory back; harmless when it is not resident."""
+        """Frees a model's memory. Does nothing when the model is not resident."""
 
     def begin(self, command: RunTask, watch: TaskObserver) -> None:
-        """Take a task on. Returns soon; the task's own faults go to `watch.failed`."""
+        """Starts a task and returns soon. Faults of the task itself are reported to `watch.failed`."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a task has been begun and has not ended."""
+        """Whether a task that was begun has not ended yet."""
 
     def advance(self) -> None:
-        """A bounded piece of work, well under a second, for the tasks that are here; calls their watches."""
+        """Does a bounded piece of work, well under a second, for the tasks that were begun. Calls their observers."""
 
     def memory(self) -> MemoryReport:
         """Any thread, at any time."""

@@ -1,4 +1,4 @@
-"""What the server has told a worker: commands in order, and, ahead of them, which tasks are to stop."""
+"""What the server tells a worker: commands in order, and which tasks should stop, known ahead of the commands."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Union
 
-from whisper_core.worker import messages as protocol
-from whisper_core.worker.messages import LoadModel, RunTask, Shutdown, StopTask, UnloadModel
+from whisper_core.worker import messages
+from whisper_core.worker.messages import Command, LoadModel, Report, RunTask, Shutdown, StopTask, UnloadModel
 
 log = logging.getLogger(__name__)
 
 WorkCommand = Union[LoadModel, UnloadModel, RunTask]
 
-_LOOK_S = 0.5  # how often the reading thread looks whether it shall end; what arrives wakes it at once
+_POLL_S = 0.5  # how often the reading thread checks whether it should end; a message wakes it at once
 
 
 class WorkerInbox:
-    """Reads the pipe in a thread of its own. After a Shutdown or the pipe's end every task is to stop.
+    """Reads the pipe in a thread of its own. After a Shutdown or the end of the pipe every task should stop.
 
-    on_server_gone: called in the reading thread at the pipe's end.
+    on_server_gone: called in the reading thread at the end of the pipe.
     """
 
     def __init__(self, connection: Connection, on_server_gone: Callable[[], None]) -> None:
@@ -30,89 +30,89 @@ class WorkerInbox:
         self._on_server_gone = on_server_gone
         self._commands: queue.SimpleQueue[WorkCommand | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._tasks: dict[str, str] = {}  # lease token -> task id, of the tasks that are here
-        self._stopped: set[str] = set()  # lease tokens, of those too
-        self._stepping_aside: set[str] = set()
+        self._task_ids: dict[str, str] = {}  # by attempt id: the tasks that have not been answered yet
+        self._stopped: set[str] = set()  # attempt ids, some of those in _task_ids
+        self._preempted: set[str] = set()  # likewise
         self._is_closing = threading.Event()
-        self._is_over = False
+        self._is_exhausted = False
         self._thread = threading.Thread(target=self._read, name="commands", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the reading thread; the pipe can then be closed."""
+        """Ends the reading thread; the pipe can be closed afterwards."""
         self._is_closing.set()
         self._thread.join()
 
     @property
-    def is_over(self) -> bool:
-        """Whether the last command has been given out. Of the thread that takes them."""
-        return self._is_over
+    def is_exhausted(self) -> bool:
+        """Whether the last command has been returned. Only for the thread that calls `next_command`."""
+        return self._is_exhausted
 
     def next_command(self, *, waits: bool) -> WorkCommand | None:
-        """The next command; None when none comes any more, or, without waiting, when none is here now.
+        """The next command. None after the last one and, with waits=False, when none has arrived.
 
-        Tasks that were to run before a Shutdown still come, so that each is answered; they are to stop.
+        Tasks that arrived before a Shutdown are still returned, with `should_stop` true, so that each is answered.
         """
-        while not self._is_over:
+        while not self._is_exhausted:
             try:
                 command = self._commands.get(block=waits)
             except queue.Empty:
                 return None
-            self._is_over = command is None
+            self._is_exhausted = command is None
             if not self._is_closing.is_set() or isinstance(command, RunTask):
                 return command
         return None
 
-    def should_stop(self, lease_token: str) -> bool:
+    def should_stop(self, attempt_id: str) -> bool:
         if self._is_closing.is_set():
             return True
         with self._lock:
-            return lease_token in self._stopped
+            return attempt_id in self._stopped
 
-    def should_preempt(self, lease_token: str) -> bool:
+    def should_preempt(self, attempt_id: str) -> bool:
         with self._lock:
-            return lease_token in self._stepping_aside
+            return attempt_id in self._preempted
 
-    def forget(self, lease_token: str) -> None:
-        """The task has been answered."""
+    def remove_task(self, attempt_id: str) -> None:
+        """Called when the task has been answered."""
         with self._lock:
-            self._tasks.pop(lease_token, None)
-            self._stopped.discard(lease_token)
-            self._stepping_aside.discard(lease_token)
+            self._task_ids.pop(attempt_id, None)
+            self._stopped.discard(attempt_id)
+            self._preempted.discard(attempt_id)
 
     def task_ids(self) -> tuple[str, ...]:
-        """The tasks that are here: not begun yet, or running."""
+        """The tasks that are waiting or running here."""
         with self._lock:
-            return tuple(self._tasks.values())
+            return tuple(self._task_ids.values())
 
     def _read(self) -> None:
         try:
             while not self._is_closing.is_set():
-                if self._connection.poll(_LOOK_S):
-                    self._take(protocol.decode(self._connection.recv_bytes()))
+                if self._connection.poll(_POLL_S):
+                    self._receive(messages.decode(self._connection.recv_bytes()))
         except (EOFError, OSError):
             log.info("event=server_gone")
             self._on_server_gone()
         except (KeyError, TypeError, ValueError):
-            log.exception("event=unreadable_command")  # the two sides do not agree: end, and be started anew
+            log.exception("event=unreadable_command")  # the two sides differ in version: end, and be started again
             self._on_server_gone()
         finally:
             self._is_closing.set()
             self._commands.put(None)
 
-    def _take(self, message: protocol.Command | protocol.Report) -> None:
+    def _receive(self, message: Command | Report) -> None:
         match message:
             case Shutdown():
                 self._is_closing.set()
             case StopTask():
                 with self._lock:
-                    if message.lease_token in self._tasks:  # else it was answered already
-                        (self._stepping_aside if message.at_window else self._stopped).add(message.lease_token)
+                    if message.lease_token in self._task_ids:  # otherwise it has been answered already
+                        (self._preempted if message.at_window else self._stopped).add(message.lease_token)
             case RunTask():
                 with self._lock:
-                    self._tasks[message.lease_token] = message.task_id
+                    self._task_ids[message.lease_token] = message.task_id
                 self._commands.put(message)
             case LoadModel() | UnloadModel():
                 self._commands.put(message)

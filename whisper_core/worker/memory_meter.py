@@ -1,7 +1,7 @@
-"""How much memory an engine uses on its device, and the highest use since a mark was set.
+"""How much memory an engine uses on its device, and its peak since a mark was set.
 
-On the CPU that is the process's resident memory, so it counts everything in the process; on a GPU it is what torch's
-allocator holds, plus what the CUDA context took when it was made.
+On the CPU this is the process's resident memory, so everything in the process counts. On a GPU it is what torch's
+allocator holds, plus what the CUDA context took when it was created.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ log = logging.getLogger(__name__)
 
 class MemoryMeter(Protocol):
     def mark(self) -> None:
-        """Begin anew: the peak is the present use."""
+        """Resets the peak to the present use."""
 
     def report(self) -> MemoryReport:
-        """Use now and peak since the mark. Any thread."""
+        """The present use and the peak since the mark. Any thread."""
 
     def peak_since_mark(self) -> int:
-        """Bytes by which the peak is above the use at the mark."""
+        """By how many bytes the peak exceeds the use at the mark."""
 
 
 class CpuMeter:
-    """Linux counts the peak itself and lets it be reset; elsewhere the peak is the process's highest ever."""
+    """Linux records the peak and lets a process reset it. Elsewhere it is the highest use in the process's life."""
 
     _RESET_PEAK = "5"  # see proc(5), clear_refs
 
@@ -44,7 +44,7 @@ class CpuMeter:
 
     def mark(self) -> None:
         if sys.platform == "linux":
-            # A container may forbid it; the peak is then too old, but never too low.
+            # A container may forbid it; then the peak includes what was before the mark, so it is never too low.
             with contextlib.suppress(OSError):
                 Path("/proc/self/clear_refs").write_text(self._RESET_PEAK)
         self._used_at_mark = self._used()
@@ -73,7 +73,7 @@ class CpuMeter:
 
 
 class CudaMeter:
-    """Makes the CUDA context when it is constructed, and measures it (with what other processes take meanwhile)."""
+    """Creates the CUDA context and measures it, together with what other processes allocate in that moment."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -82,7 +82,7 @@ class CudaMeter:
         self.mark()
 
     def mark(self) -> None:
-        """Also returns cached memory to the device, so that the next peak is not hidden in what the last task left."""
+        """Also returns cached memory to the device, because a cache left by the last task would hide the next peak."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self._device)
         self._reserved_at_mark = torch.cuda.memory_reserved(self._device)
@@ -96,8 +96,11 @@ class CudaMeter:
         return max(0, torch.cuda.max_memory_reserved(self._device) - self._reserved_at_mark)
 
     def _measure_context(self) -> int:
-        """What the device lost besides torch's own allocations. By NVML before and after: it sees the device before
-        this process touches it, and counts the driver's own memory as used, which `mem_get_info` does not."""
+        """By how much the device's memory in use grew, without torch's own allocations.
+
+        Read through NVML, which can look at the device before this process touches it, and which counts the driver's
+        own memory as used; `mem_get_info` does neither.
+        """
         before = _used_on(self._device)
         torch.zeros(1, device=self._device)
         after = _used_on(self._device)
@@ -107,7 +110,7 @@ class CudaMeter:
 
 
 def _used_on(device: torch.device) -> int | None:
-    """Bytes in use on a device by all, without making a CUDA context; None where NVML cannot say."""
+    """Bytes of the device that all processes use; creates no CUDA context. None where NVML cannot tell."""
     try:
         return int(torch.cuda.device_memory_used(device))
     except (ModuleNotFoundError, RuntimeError, pynvml.NVMLError) as error:

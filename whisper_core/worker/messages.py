@@ -1,14 +1,14 @@
-"""What the server and a device's worker process say to each other: commands one way, reports the other.
+"""What the server and a device's worker process send each other: commands one way, reports the other.
 
-Every message is a frozen dataclass that travels as one JSON object, so a worker may be a process, a thread or, later,
-another machine; no tensors and no pickles pass. `lease_token` comes back in every report about a task: a report whose
-token is no longer the task's own changes nothing.
+Each message is a frozen dataclass that travels as one JSON object, without tensors and pickles, so a worker can be a
+process, a thread or, later, another machine. `lease_token` names one attempt at a task; it comes back in every report
+about it, so the server can ignore the reports of an attempt that is no longer the current one.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Union
 
 from whisper_core.text.options import TranscribeOptions
@@ -17,10 +17,10 @@ from whisper_core.text.transcript import Checkpoint, Segment, Transcript, Window
 
 @dataclass(frozen=True)
 class LoadModel:
-    """Make `model` resident, from the weights in `models_dir` or openai-whisper's own cache."""
+    """Make a model resident."""
 
     model: str
-    models_dir: str
+    models_dir: str  # where its weights are, unless they are in openai-whisper's own cache
 
 
 @dataclass(frozen=True)
@@ -30,32 +30,26 @@ class UnloadModel:
 
 @dataclass(frozen=True)
 class RunTask:
-    """Transcribe the 16 kHz mono s16le samples in `audio_path` with a resident model.
-
-    resume, segments: go on from this checkpoint, after these segments; None and () to begin.
-    first_window: the index that the next window gets.
-    seed: makes sampling at temperature > 0 repeatable for the task.
-    windows_at_once: how many windows of a chunked task may be at work, for want of memory; None for as many as can.
-    """
+    """Transcribe a recording with a resident model."""
 
     task_id: str
     lease_token: str
     model: str
-    audio_path: str
+    audio_path: str  # 16 kHz mono s16le samples
     options: TranscribeOptions
-    resume: Checkpoint | None = None
-    segments: tuple[Segment, ...] = ()
-    first_window: int = 0
-    seed: int = 0
-    windows_at_once: int | None = None
+    resume: Checkpoint | None = None  # continue from here; None: from the start
+    segments: tuple[Segment, ...] = ()  # those before `resume`
+    first_window: int = 0  # the index that the next window gets
+    seed: int = 0  # makes sampling at temperature > 0 repeatable for the task
+    windows_at_once: int | None = None  # of a chunked task, as memory allows; None: no limit
 
 
 @dataclass(frozen=True)
 class StopTask:
-    """End the task as soon as the engine can. Answered by TaskStopped (or TaskDone when that came first).
+    """End the task as soon as the engine can. Answered by TaskStopped, or by TaskDone when that came first.
 
-    at_window: end it where nothing of it is lost: at once when it stands between two windows, else when the one at work
-    has been reported. A StopTask without it may follow and goes before it.
+    at_window: end it where no work is lost: at once between two windows, otherwise when the current window has been
+    reported. A StopTask without it may follow and takes precedence.
     """
 
     task_id: str
@@ -73,32 +67,27 @@ Command = Union[LoadModel, UnloadModel, RunTask, StopTask, Shutdown]
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """Bytes of the device, as its worker sees them: used by it now, and the most that it used lately."""
+    """Bytes of the device, as its worker sees them."""
 
-    used: int
-    peak: int
+    used: int  # by the worker, now
+    peak: int  # the most that it used since its meter was last reset
 
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """The first report: the device answers.
+    """The first report: the device is ready."""
 
-    title: the device's name for people. slots: tasks that it can run at the same time.
-    """
-
-    device: str
-    title: str
+    device: str  # `cpu` or `cuda:<n>`
+    title: str  # the device's name for people
     pid: int
     memory: MemoryReport
-    slots: int
+    slots: int  # tasks that it can run at the same time
 
 
 @dataclass(frozen=True)
 class ModelLoaded:
-    """weights_bytes: what the device's memory grew by."""
-
     model: str
-    weights_bytes: int
+    weights_bytes: int  # by which the device's memory grew
     seconds: float
 
 
@@ -109,11 +98,9 @@ class ModelUnloaded:
 
 @dataclass(frozen=True)
 class ModelLoadFailed:
-    """code, message: of an `errors` class; the message is public."""
-
     model: str
-    code: str
-    message: str
+    code: str  # of a class in `errors`
+    message: str  # public
 
 
 @dataclass(frozen=True)
@@ -125,19 +112,16 @@ class WindowDone:
 
 @dataclass(frozen=True)
 class TaskDone:
-    """peak_bytes: the engine's growth beyond its idle use, divided by the most tasks that ran at the same time; 0 when
-    it was not measured. seconds: from its beginning to its end."""
-
     task_id: str
     lease_token: str
     transcript: Transcript
-    peak_bytes: int
-    seconds: float
+    peak_bytes: int  # the engine's growth beyond its idle use per task, see TaskObserver.done; 0: not measured
+    seconds: float  # from the attempt's start to its end
 
 
 @dataclass(frozen=True)
 class TaskStopped:
-    """The task ended because it was told to; a window that was not finished is done again later."""
+    """The task ended because of a StopTask. A window that was not finished is decoded again later."""
 
     task_id: str
     lease_token: str
@@ -145,10 +129,10 @@ class TaskStopped:
 
 @dataclass(frozen=True)
 class TaskNote:
-    """Something that happened to a running task and belongs into its timeline; the task goes on.
+    """Something that happened to a running task and belongs in its timeline; the task goes on.
 
-    code, data: as the timeline has them. `memory`: {"step": "batch_shrunk", "windows": decoded at the same time when
-    memory ran out, "slots": from now on}.
+    code, data: as in the timeline. With `memory`: {"step": "batch_shrunk", "windows": decoded together when memory ran
+    out, "slots": from now on}.
     """
 
     task_id: str
@@ -159,24 +143,21 @@ class TaskNote:
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """code, message: of an `errors` class; the message is public, `detail` is for the log only.
-
-    With the code `device_lost` every task fails that the worker has, and the worker's end follows.
-    """
+    """With the code `device_lost` every task of the worker fails, and then the worker ends."""
 
     task_id: str
     lease_token: str
-    code: str
-    message: str
-    detail: str = ""
+    code: str  # of a class in `errors`
+    message: str  # public
+    detail: str = ""  # a traceback, for the log only
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Sent every few seconds. running: the ids of the tasks that the worker has."""
+    """Sent every few seconds."""
 
     memory: MemoryReport
-    running: tuple[str, ...] = field(default_factory=tuple)
+    running: tuple[str, ...] = ()  # ids of the tasks that are waiting or running in the worker
 
 
 Report = Union[
@@ -213,16 +194,16 @@ _READERS: dict[str, Any] = {
 
 
 def encode(message: Command | Report) -> bytes:
-    """One message as UTF-8 JSON: its fields and, under `type`, its class."""
+    """A message as JSON in UTF-8: its fields and, as `type`, the name of its class."""
     return json.dumps({"type": type(message).__name__, **asdict(message)}).encode()
 
 
 def decode(data: bytes) -> Command | Report:
-    """The message that `encode` wrote. Raises KeyError, TypeError or ValueError when it is none."""
+    """The message that `encode` wrote. Raises KeyError, TypeError or ValueError for anything else."""
     fields = json.loads(data)
     cls = _MESSAGES[fields.pop("type")]
-    return cls(**{name: _READERS.get(name, _as_it_is)(value) for name, value in fields.items()})  # type: ignore[no-any-return]
+    return cls(**{name: _READERS.get(name, _unchanged)(value) for name, value in fields.items()})  # type: ignore[no-any-return]
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value

@@ -1,8 +1,8 @@
 /** Four figures that say how things stand. */
 import { html } from 'htm/preact'
-import { formatNumber, formatPercent, formatSpan, t } from '../../text/i18n.js'
-import { counts, system } from '../../state/store.js'
 import { history } from '../../state/history.js'
+import { counts, system } from '../../state/store.js'
+import { formatNumber, formatPercent, formatSpan, t } from '../../text/i18n.js'
 
 export function Figures() {
   const state = system.value

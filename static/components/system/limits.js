@@ -2,10 +2,10 @@
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { setLimits } from '../../api.js'
-import { errorWords, formatChange, formatTime, t } from '../../text/i18n.js'
-import { applySystem, system } from '../../state/store.js'
 import { history } from '../../state/history.js'
-import { tuningFigures, tuningWords } from '../../text/tuning-words.js'
+import { applySystem, system } from '../../state/store.js'
+import { errorText, formatChange, formatTime, t } from '../../text/i18n.js'
+import { tuningFigures, tuningText } from '../../text/tuning-text.js'
 
 /** Each limit with the settings that bound it. */
 const LIMITS = {
@@ -69,7 +69,7 @@ function Stepper({ name, value, bounds: { least, most } }) {
       <${Value} id="limit-${name}" value=${shown} onWish=${wishFor} />
       <button type="button" class="quiet round" aria-label=${t('limits.more', { name: label })} disabled=${shown >= most} data-testid="more" onClick=${() => wishFor(shown + 1)}>+</button>
     </div>
-    <p class="problem" role="alert" data-testid="limit-error">${error && errorWords(error)}</p>
+    <p class="problem" role="alert" data-testid="limit-error">${error && errorText(error)}</p>
   </div>`
 }
 
@@ -94,7 +94,7 @@ function Changes() {
   const changes = [...(history.value?.changes ?? [])].reverse()
   if (changes.length === 0) return html`<p class="faint">${t('limits.no_changes')}</p>`
   return html`<ol class="event-list is-short" data-testid="changes">
-    ${changes.map((change) => html`<li key=${change.at}><time>${formatTime(change.at * 1000)}</time><span>${tuningWords(change)}<${Effect} change=${change} /></span></li>`)}
+    ${changes.map((change) => html`<li key=${change.at}><time>${formatTime(change.at * 1000)}</time><span>${tuningText(change)}<${Effect} change=${change} /></span></li>`)}
   </ol>`
 }
 

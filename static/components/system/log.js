@@ -1,8 +1,8 @@
 /** The server's latest log lines. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
+import { linesFrom, logLines } from '../../state/event-log.js'
 import { formatTime, t } from '../../text/i18n.js'
-import { linesFrom, logLines } from '../../state/journal.js'
 
 const OFFERED = ['DEBUG', 'INFO', 'WARNING', 'ERROR']
 
@@ -17,12 +17,16 @@ export function Log() {
         ${OFFERED.map((name) => html`<option value=${name} selected=${name === level.value}>${t(`log.${name}`)}</option>`)}
       </select>
     </div>
-    ${lines.length === 0
-      ? html`<p class="faint">${t('log.empty')}</p>`
-      : html`<ol class="log-lines" tabindex="0" aria-label=${t('log.label')} data-testid="log-lines">
-        ${lines.map((line) => html`<li class="is-${line.level.toLowerCase()}" data-testid="log-line">
+    ${
+      lines.length === 0
+        ? html`<p class="faint">${t('log.empty')}</p>`
+        : html`<ol class="log-lines" tabindex="0" aria-label=${t('log.label')} data-testid="log-lines">
+        ${lines.map(
+          (line) => html`<li class="is-${line.level.toLowerCase()}" data-testid="log-line">
           <time>${formatTime(line.at * 1000)}</time> <b>${line.level}</b> <span class="log-logger">${line.logger}</span> <span class="log-message">${line.message}</span>
-        </li>`)}
-      </ol>`}
+        </li>`,
+        )}
+      </ol>`
+    }
   </section>`
 }

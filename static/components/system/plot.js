@@ -6,10 +6,10 @@
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { formatAgo, formatTime, t } from '../../text/i18n.js'
 import { drawn, styled } from '../../plots/colours.js'
 import { plotOptions } from '../../plots/plot-options.js'
 import { extremes } from '../../plots/stacking.js'
+import { formatAgo, formatTime, t } from '../../text/i18n.js'
 
 /** The index of the moment that is pointed at, in all plots, or null. */
 export const pointed = signal(null)
@@ -32,7 +32,12 @@ export function Plot({ title, testid, moments, curves, changes, format, steps, h
   const columns = [moments, ...curves.map((curve) => curve.drawnValues ?? curve.values)]
   const latest = useRef(columns)
   latest.current = columns
-  const makeup = JSON.stringify([curves.map(({ key, kind, colour }) => [key, kind, colour]), rangeSeconds, height, title])
+  const makeup = JSON.stringify([
+    curves.map(({ key, kind, colour }) => [key, kind, colour]),
+    rangeSeconds,
+    height,
+    title,
+  ])
 
   useEffect(() => {
     const stop = draw(box.current, { curves, format, steps, height, rangeSeconds, latest, marks, setTip, plot })
@@ -62,10 +67,12 @@ function Legend({ curves, format }) {
   const index = pointed.value
   if (curves.length === 0) return html`<p class="faint">${t('plot.none')}</p>`
   return html`<ul class="plot-legend">
-    ${curves.map((curve) => html`<li key=${curve.key}>
+    ${curves.map(
+      (curve) => html`<li key=${curve.key}>
       <i class="swatch ${curve.kind === 'line' ? 'is-line' : ''} ${curve.dash ? 'is-dashed' : ''}" style=${{ color: styled(curve.colour) }}></i>
       <span>${curve.label}</span> <b>${figure(index === null ? extremes(curve.values)?.last : curve.values[index], format)}</b>
-    </li>`)}
+    </li>`,
+    )}
   </ul>`
 }
 
@@ -86,7 +93,10 @@ function summaryOf({ title, moments, curves, format }) {
   const to = formatTime(moments.at(-1) * 1000)
   const parts = curves.map(({ label, values }) => {
     const known = extremes(values)
-    return known && t('plot.summary_part', { label, last: format(known.last), least: format(known.least), most: format(known.most) })
+    return (
+      known &&
+      t('plot.summary_part', { label, last: format(known.last), least: format(known.least), most: format(known.most) })
+    )
   })
   return [t('plot.summary', { title, from, to }), ...parts.filter(Boolean)].join(' ')
 }
@@ -99,7 +109,14 @@ function spokenAt(index, moments, curves, format) {
 /** Where a key moves the pointed moment to, or null for other keys. */
 function movedIndex(key, index, count) {
   const from = index ?? count
-  const target = { ArrowLeft: from - 1, ArrowRight: from + 1, PageUp: from - 10, PageDown: from + 10, Home: 0, End: count - 1 }[key]
+  const target = {
+    ArrowLeft: from - 1,
+    ArrowRight: from + 1,
+    PageUp: from - 10,
+    PageDown: from + 10,
+    Home: 0,
+    End: count - 1,
+  }[key]
   return target === undefined ? null : Math.max(0, Math.min(count - 1, target))
 }
 
@@ -108,14 +125,23 @@ function draw(box, { curves, format, steps, height, rangeSeconds, latest, marks,
   let isGone = false
   const onDraw = (uplot) => drawMarks(uplot, marks.current)
   const onCursor = (uplot) => {
-    pointed.value = uplot.cursor.left < 0 ? null : uplot.cursor.idx ?? null
+    pointed.value = uplot.cursor.left < 0 ? null : (uplot.cursor.idx ?? null)
     setTip(uplot.over.matches(':hover') || box.matches(':focus-visible') ? tipOf(uplot, marks.current) : null)
   }
   const watching = []
   import('uplot').then(({ default: UPlot }) => {
     if (isGone) return
-    const options = plotOptions({ width: box.clientWidth, height, curves, format, steps, rangeSeconds, hooks: { onDraw, onCursor } })
-    const uplot = (plot.current = new UPlot(options, latest.current, box))
+    const options = plotOptions({
+      width: box.clientWidth,
+      height,
+      curves,
+      format,
+      steps,
+      rangeSeconds,
+      hooks: { onDraw, onCursor },
+    })
+    const uplot = new UPlot(options, latest.current, box)
+    plot.current = uplot
     const sizes = new ResizeObserver(() => box.clientWidth > 0 && uplot.setSize({ width: box.clientWidth, height }))
     sizes.observe(box)
     const themes = new MutationObserver(() => uplot.redraw(false, true))
@@ -135,7 +161,12 @@ function tipOf(uplot, changes) {
   const { left, idx } = uplot.cursor
   if (left < 0 || idx == null) return null
   const near = changes.filter(({ at }) => Math.abs(uplot.valToPos(at, 'x') - left) <= MARK_REACH_PX)
-  return { index: idx, left: left + uplot.over.offsetLeft, side: sideOf(left / uplot.over.clientWidth), change: near.at(-1) ?? null }
+  return {
+    index: idx,
+    left: left + uplot.over.offsetLeft,
+    side: sideOf(left / uplot.over.clientWidth),
+    change: near.at(-1) ?? null,
+  }
 }
 
 /** Which way the words reach from the pointed moment, so that they stay inside. */

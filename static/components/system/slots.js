@@ -1,11 +1,11 @@
 /** Every device with its memory, its models and its places for tasks, taken or free. */
 import { html } from 'htm/preact'
-import { taskAddress } from '../../util/address.js'
-import { formatBytes, formatPercent, formatSpan, t } from '../../text/i18n.js'
-import { system, taskOf } from '../../state/store.js'
 import { bandColour, modelColour, styled } from '../../plots/colours.js'
 import { memoryNow } from '../../plots/memory-bands.js'
-import { slotsOf, withProgress } from '../../util/slots.js'
+import { slotsOf, withLiveProgress } from '../../state/devices.js'
+import { system, taskOf } from '../../state/store.js'
+import { formatBytes, formatPercent, formatSpan, t } from '../../text/i18n.js'
+import { taskAddress } from '../../util/address.js'
 import { eachSecond } from '../../util/ticker.js'
 
 /** So many free places are drawn as large as taken ones; more would only push everything else away. */
@@ -39,9 +39,16 @@ function Device({ device }) {
 
 function Memory({ device }) {
   const bands = memoryNow(device)
-  const parts = bands.map(({ kind, model, bytes }) => t('slots.memory', { label: model ?? t(`plot.${kind}`), size: formatBytes(bytes) }))
+  const parts = bands.map(({ kind, model, bytes }) =>
+    t('slots.memory', { label: model ?? t(`plot.${kind}`), size: formatBytes(bytes) }),
+  )
   const free = t('slots.free_memory', { size: formatBytes(device.free) })
-  const label = t('devices.memory', { device: device.name, used: formatBytes(device.used), reserved: formatBytes(device.reserved), total: formatBytes(device.total) })
+  const label = t('devices.memory', {
+    device: device.name,
+    used: formatBytes(device.used),
+    reserved: formatBytes(device.reserved),
+    total: formatBytes(device.total),
+  })
   return html`<div class="memory-now" role="img" aria-label=${label} title=${[...parts, free].join('\n')}>
       ${bands.map((band) => html`<span style=${{ width: `${device.total ? (100 * band.bytes) / device.total : 0}%`, background: styled(bandColour(band)) }}></span>`)}
       <span class="memory-headroom" style=${{ width: `${device.total ? (100 * (device.headroom ?? 0)) / device.total : 0}%` }} title=${t('slots.headroom', { size: formatBytes(device.headroom) })}></span>
@@ -54,15 +61,22 @@ const STATES = { loading: 'slots.loading', evicting: 'slots.evicting' }
 function Models({ models }) {
   if (models.length === 0) return html`<p class="faint slots-models">${t('devices.no_models')}</p>`
   return html`<ul class="slots-models" aria-label=${t('slots.models')}>
-    ${models.map(({ name, reserved_bytes: bytes, state, is_used: isUsed }) => html`<li key=${name} class="model-chip is-${state}" data-testid="model-chip">
+    ${models.map(
+      ({
+        name,
+        reserved_bytes: bytes,
+        state,
+        is_used: isUsed,
+      }) => html`<li key=${name} class="model-chip is-${state}" data-testid="model-chip">
       <i class="swatch" style=${{ color: styled(modelColour(name)) }}></i><b>${name}</b> <span>${formatBytes(bytes)}</span>
       ${(STATES[state] || isUsed) && html`<em>${t(STATES[state] ?? 'slots.in_use')}</em>`}
-    </li>`)}
+    </li>`,
+    )}
   </ul>`
 }
 
 function Taken({ task: reported }) {
-  const task = withProgress(reported, taskOf(reported.id)?.value, eachSecond.value)
+  const task = withLiveProgress(reported, taskOf(reported.id)?.value, eachSecond.value)
   const progress = task.progress ?? 0
   return html`<li class="slot" data-testid="slot" data-task-id=${task.id}>
     <a class="slot-name" href=${taskAddress(task.id)} title=${task.filename} dir="auto">${task.filename}</a>

@@ -1,15 +1,15 @@
 /** The System view: what the machine does now, what it did, and why. */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { adviceWords, errorWords, lookUp, t } from '../../text/i18n.js'
+import { usePolling } from '../../hooks/use-polling.js'
+import { eventLogError, readEvents, readLog } from '../../state/event-log.js'
+import { history, historyError, hours, RANGES, readHistory, refreshSeconds } from '../../state/history.js'
 import { system } from '../../state/store.js'
-import { RANGES, history, historyError, hours, readHistory, refreshSeconds } from '../../state/history.js'
-import { journalError, readEvents, readLog } from '../../state/journal.js'
-import { useRepeated } from '../../hooks/use-repeated.js'
+import { adviceText, errorText, lookUp, t } from '../../text/i18n.js'
 import { Icon } from '../icons.js'
 import { Accuracy } from './accuracy.js'
+import { EventLog } from './event-log.js'
 import { Figures } from './figures.js'
-import { Journal } from './journal.js'
 import { Limits } from './limits.js'
 import { Log } from './log.js'
 import { Plots } from './plots.js'
@@ -21,23 +21,23 @@ const EVENTS_PAUSE_MS = 2000
 export function SystemView() {
   const title = useRef(null)
   useEffect(() => title.current.focus({ preventScroll: true }), [])
-  useRepeated(readHistory, refreshSeconds.value, [hours.value])
-  useRepeated(readLog, LOG_EVERY_S)
-  useRepeated(readEvents, LOG_EVERY_S)
+  usePolling(readHistory, refreshSeconds.value, [hours.value])
+  usePolling(readLog, LOG_EVERY_S)
+  usePolling(readEvents, LOG_EVERY_S)
   useEventsAfterChanges()
-  const error = historyError.value ?? journalError.value
+  const error = historyError.value ?? eventLogError.value
   return html`<section class="system" aria-labelledby="system-title" data-testid="system">
     <div class="system-head">
       <h2 id="system-title" ref=${title} tabindex="-1">${t('system.title')}</h2>
       <${ChangesKey} /><${Range} />
     </div>
-    ${error && html`<p class="notice" role="status" data-testid="system-error">${t('system.failed', { reason: errorWords(error) })}</p>`}
+    ${error && html`<p class="notice" role="status" data-testid="system-error">${t('system.failed', { reason: errorText(error) })}</p>`}
     <${Advice} />
     <${Figures} />
     <${Plots} />
     <${Slots} />
     <div class="system-pair"><${Limits} /><${Accuracy} /></div>
-    <div class="system-pair"><${Journal} /><${Log} /></div>
+    <div class="system-pair"><${EventLog} /><${Log} /></div>
   </section>`
 }
 
@@ -57,10 +57,12 @@ function useEventsAfterChanges() {
 function Range() {
   return html`<fieldset class="segmented" data-testid="range">
     <legend>${t('system.range')}</legend>
-    ${RANGES.map((value) => html`<label key=${value}>
+    ${RANGES.map(
+      (value) => html`<label key=${value}>
       <input type="radio" name="range" value=${value} checked=${hours.value === value} data-testid="range-${value}" onChange=${() => (hours.value = value)} />
       <span>${lookUp(`system.range_${value}`) ?? t('system.range_minutes')}</span>
-    </label>`)}
+    </label>`,
+    )}
   </fieldset>`
 }
 
@@ -74,6 +76,6 @@ function Advice() {
   const items = system.value?.advice_items ?? []
   if (items.length === 0) return null
   return html`<ul class="advices" aria-label=${t('system.advice')} data-testid="advice">
-    ${items.map((item) => html`<li key=${item.text}><${Icon} name="bulb" /><span>${adviceWords(item)}</span></li>`)}
+    ${items.map((item) => html`<li key=${item.text}><${Icon} name="bulb" /><span>${adviceText(item)}</span></li>`)}
   </ul>`
 }

@@ -20,7 +20,7 @@ from optimizer.memory.regression import FEW_MEASUREMENTS, Batch
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
-from whisper_core.models.fetch import MODEL_NAMES, model_info
+from whisper_core.models.catalogue import MODEL_NAMES, model_info
 
 MIB = 2**20
 GB = 1_000_000_000

@@ -1,12 +1,12 @@
-"""What an interval comes to: levels averaged over time, sound done, waits, and memory as it stands."""
+"""What an interval comes to: utilization averaged over time, sound done, waits, and memory as it stands."""
 
 from __future__ import annotations
 
 import pytest
 
 from optimizer.memory.ledger import GPUMemoryPool, model_owner
-from optimizer.monitoring.levels import Level, LevelMeter
 from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.utilization import Utilization, UtilizationMeter
 from tests.optimizer.fakes import FakeClock
 
 
@@ -20,36 +20,36 @@ def monitor(clock: FakeClock) -> PerformanceMonitor:
     return PerformanceMonitor(clock, interval_s=30, on_sample=lambda: None)
 
 
-def test_levels_are_averaged_over_the_time_that_they_lasted() -> None:
-    meter = LevelMeter(now=0.0)
-    meter.set(Level(running=4, waiting=2, retrying=1, allowed=4, limit=4), now=10.0)
-    meter.set(Level(running=2, waiting=0, allowed=4, limit=4), now=30.0)
-    mean = meter.take(now=40.0)
+def test_utilization_is_averaged_over_the_time_that_it_lasted() -> None:
+    meter = UtilizationMeter(now=0.0)
+    meter.set(Utilization(running=4, waiting=2, retrying=1, allowed=4, limit=4), now=10.0)
+    meter.set(Utilization(running=2, waiting=0, allowed=4, limit=4), now=30.0)
+    mean = meter.restart(now=40.0)
     assert (mean.span_seconds, mean.running, mean.waiting, mean.retrying) == (40.0, 2.5, 1.0, 0.5)
     assert (mean.occupancy, mean.bound_fraction) == (0.625, 0.5)
-    assert meter.take(now=50.0).running == 2.0
+    assert meter.restart(now=50.0).running == 2.0
 
 
-def test_an_interval_without_length_has_the_level_of_now() -> None:
-    meter = LevelMeter(now=0.0)
-    meter.set(Level(running=3, allowed=4, limit=4), now=0.0)
-    assert (meter.take(now=0.0).running, meter.take(now=0.0).span_seconds) == (3.0, 0.0)
+def test_an_interval_of_no_length_has_the_present_utilization() -> None:
+    meter = UtilizationMeter(now=0.0)
+    meter.set(Utilization(running=3, allowed=4, limit=4), now=0.0)
+    assert (meter.restart(now=0.0).running, meter.restart(now=0.0).span_seconds) == (3.0, 0.0)
 
 
 @pytest.mark.parametrize(
-    ("level", "occupancy", "is_bound"),
+    ("utilization", "occupancy", "is_bound"),
     [
-        (Level(running=2, waiting=3, allowed=4, limit=8), 0.5, False),  # slots or memory hold them back
-        (Level(running=8, waiting=3, allowed=8, limit=8), 1.0, True),
-        (Level(running=8, waiting=0, allowed=8, limit=8), 1.0, False),
-        (Level(running=9, waiting=1, allowed=8, limit=8), 1.0, True),  # the limit was lowered meanwhile
-        (Level(running=0, waiting=1, allowed=0, limit=8), 0.0, False),  # no device is there yet
+        (Utilization(running=2, waiting=3, allowed=4, limit=8), 0.5, False),  # slots or memory hold them back
+        (Utilization(running=8, waiting=3, allowed=8, limit=8), 1.0, True),
+        (Utilization(running=8, waiting=0, allowed=8, limit=8), 1.0, False),
+        (Utilization(running=9, waiting=1, allowed=8, limit=8), 1.0, True),  # the limit was lowered meanwhile
+        (Utilization(running=0, waiting=1, allowed=0, limit=8), 0.0, False),  # no device is there yet
     ],
 )
-def test_a_level_says_how_full_the_devices_are_and_what_holds_tasks_back(
-    level: Level, occupancy: float, is_bound: bool
+def test_utilization_says_how_full_the_devices_are_and_what_holds_tasks_back(
+    utilization: Utilization, occupancy: float, is_bound: bool
 ) -> None:
-    assert (level.occupancy, level.is_bound) == (occupancy, is_bound)
+    assert (utilization.occupancy, utilization.is_bound) == (occupancy, is_bound)
 
 
 def test_an_interval_is_what_happened_since_the_last_one(monitor: PerformanceMonitor, clock: FakeClock) -> None:
@@ -59,13 +59,13 @@ def test_an_interval_is_what_happened_since_the_last_one(monitor: PerformanceMon
     pool.observe(250, others_bytes=20)
     monitor.speeds.record("base", "cuda:0", 60.0, 3.0)
     monitor.speeds.record("tiny", "cuda:0", 60.0, 1.0)
-    monitor.set_level(Level(running=2, waiting=1, allowed=4, limit=2))
+    monitor.set_utilization(Utilization(running=2, waiting=1, allowed=4, limit=2))
     for wait_s in [*range(1, 20), 100]:
         monitor.task_started(wait_s)
     clock.advance(20)
     monitor.add_audio(300.0, "base", "cuda:0")
     monitor.model_loaded()
-    measured = monitor.take(Level(running=2, allowed=4, limit=2), [pool.snapshot()], ended=(3, 1))
+    measured = monitor.finish_interval(Utilization(running=2, allowed=4, limit=2), [pool.snapshot()], ended=(3, 1))
     sample = measured.sample
     assert (sample.at, sample.span_seconds, sample.throughput) == (clock.now().timestamp(), 20.0, 15.0)
     assert (sample.running, sample.waiting, sample.occupancy) == (2.0, 1.0, 0.5)
@@ -78,7 +78,7 @@ def test_an_interval_is_what_happened_since_the_last_one(monitor: PerformanceMon
     assert (measured.audio, measured.bound_fraction, measured.models_loaded) == ({"base": 300.0}, 1.0, 1)
 
     clock.advance(10)
-    quiet = monitor.take(Level(), [], ended=(4, 1))
+    quiet = monitor.finish_interval(Utilization(), [], ended=(4, 1))
     assert (quiet.sample.started, quiet.sample.completed, quiet.sample.failed) == (0, 1, 0)
     assert (quiet.sample.throughput, quiet.sample.mean_wait_seconds, quiet.sample.speeds) == (0.0, None, {})
     assert (quiet.audio, quiet.models_loaded) == ({}, 0)

@@ -17,8 +17,9 @@ from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.monitoring.samples import SampleStore
+from optimizer.monitoring.search_directions import PAUSE_SAMPLES
 from optimizer.monitoring.tick import MonitorHooks, Monitoring
-from optimizer.monitoring.tuner import BASE_SAMPLES, PAUSE_SAMPLES
+from optimizer.monitoring.tuner import BASE_SAMPLES
 from optimizer.planning.plan import PlanLimits
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore

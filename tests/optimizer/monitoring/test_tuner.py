@@ -8,16 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from optimizer.monitoring.tuner import (
-    BASE_SAMPLES,
-    GIVE_UP_SAMPLES,
-    PAUSE_SAMPLES,
-    Bounds,
-    Change,
-    Observation,
-    Setting,
-    Tuner,
-)
+from optimizer.monitoring.search_directions import PAUSE_SAMPLES
+from optimizer.monitoring.tuner import BASE_SAMPLES, GIVE_UP_SAMPLES, Tuner
+from optimizer.monitoring.tuning import Bounds, Change, Observation, Point, Setting
 
 SAMPLES = 200
 MOST_MOVES = 30  # of the settings in SAMPLES: there and back for fifteen trials
@@ -72,13 +65,12 @@ class Device:
         return [change for change in self.changes if change.step != "kept"]
 
 
-def settled(tuner: Tuner, device: Device) -> tuple[int, int]:
-    """What is in force when no trial is under way."""
+def settled(tuner: Tuner, device: Device) -> Point:
+    """The point in force, or the one before it while a trial is under way."""
     last = device.changes[-1] if device.changes else None
     if last is None or last.step != "tried":
         return tuner.point
-    at = 0 if last.setting is Setting.CONCURRENT else 1
-    return (last.before, tuner.point[1]) if at == 0 else (tuner.point[0], last.before)
+    return tuner.point.with_value(last.setting, last.before)
 
 
 def fraction_of_best(curve: Curve, concurrent: int, highest: int) -> float:
@@ -92,7 +84,7 @@ def fraction_of_best(curve: Curve, concurrent: int, highest: int) -> float:
 def test_from_the_configured_maximum_it_comes_within_5_percent_of_the_best_and_settles(
     name: str, highest: int, noise: float, seed: int
 ) -> None:
-    tuner = Tuner((highest, 4), Bounds((1, highest), (1, 4)))
+    tuner = Tuner(Point(highest, 4), Bounds((1, highest), (1, 4)))
     device = Device(CURVES[name], noise, seed)
     device.drive(tuner, SAMPLES)
     assert fraction_of_best(device.curve, settled(tuner, device)[0], highest) >= 0.95
@@ -102,7 +94,7 @@ def test_from_the_configured_maximum_it_comes_within_5_percent_of_the_best_and_s
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", CURVES)
 def test_from_a_low_value_it_climbs(name: str, seed: int) -> None:
-    tuner = Tuner((2, 4), Bounds((1, 16), (1, 4)))
+    tuner = Tuner(Point(2, 4), Bounds((1, 16), (1, 4)))
     device = Device(CURVES[name], 0.05, seed)
     device.drive(tuner, SAMPLES)
     assert fraction_of_best(device.curve, settled(tuner, device)[0], 16) >= 0.95
@@ -110,7 +102,7 @@ def test_from_a_low_value_it_climbs(name: str, seed: int) -> None:
 
 
 def test_it_asks_ever_more_rarely() -> None:
-    tuner = Tuner((8, 4), Bounds((1, 8), (1, 4)))
+    tuner = Tuner(Point(8, 4), Bounds((1, 8), (1, 4)))
     device = Device(CURVES["grows"], 0.05, seed=0)
     device.drive(tuner, 5 * SAMPLES)
     early = len(device.moves)
@@ -119,14 +111,14 @@ def test_it_asks_ever_more_rarely() -> None:
 
 
 def test_fewer_tasks_at_a_time_are_preferred_when_they_get_as_much_done() -> None:
-    tuner = Tuner((8, 4), Bounds((1, 8), (1, 4)))
+    tuner = Tuner(Point(8, 4), Bounds((1, 8), (1, 4)))
     device = Device(CURVES["has four slots"], 0.03, seed=1)
     device.drive(tuner, SAMPLES)
     assert settled(tuner, device)[0] == 4
 
 
 def test_it_never_leaves_the_bounds() -> None:
-    for start, bounds in (((3, 2), Bounds((3, 6), (2, 3))), ((6, 3), Bounds((3, 6), (2, 3)))):
+    for start, bounds in ((Point(3, 2), Bounds((3, 6), (2, 3))), (Point(6, 3), Bounds((3, 6), (2, 3)))):
         for seed in range(5):
             tuner, device = Tuner(start, bounds), Device(CURVES["is flat"], 0.3, seed)
             for _ in range(SAMPLES):
@@ -136,12 +128,12 @@ def test_it_never_leaves_the_bounds() -> None:
 
 
 def test_a_round_of_another_size_stays_only_when_it_gets_more_done() -> None:
-    tuner = Tuner((2, 4), Bounds((2, 2), (1, 4)))
+    tuner = Tuner(Point(2, 4), Bounds((2, 2), (1, 4)))
     device = Device(CURVES["is flat"], 0.03, seed=3, batch=lambda tasks: 1.2 if tasks == 3 else 1.0)
     device.drive(tuner, SAMPLES)
     assert settled(tuner, device) == (2, 3)
     same = Device(CURVES["is flat"], 0.03, seed=3)
-    unmoved = Tuner((2, 4), Bounds((2, 2), (1, 4)))
+    unmoved = Tuner(Point(2, 4), Bounds((2, 2), (1, 4)))
     same.drive(unmoved, SAMPLES)
     assert settled(unmoved, same) == (2, 4)
 
@@ -152,14 +144,14 @@ def test_a_round_of_another_size_stays_only_when_it_gets_more_done() -> None:
     ids=["too little waits or memory binds", "a model is loaded", "nothing is done", "more still run than allowed"],
 )
 def test_nothing_is_tried_while_it_could_not_be_told(changes: dict[str, object]) -> None:
-    tuner = Tuner((4, 4), Bounds((1, 8), (1, 4)))
+    tuner = Tuner(Point(4, 4), Bounds((1, 8), (1, 4)))
     device = Device(CURVES["grows"], 0.05, seed=0)
     device.drive(tuner, SAMPLES, **changes)
     assert device.changes == []
 
 
 def test_a_trial_that_cannot_be_measured_is_taken_back() -> None:
-    tuner = Tuner((8, 4), Bounds((1, 8), (1, 4)))
+    tuner = Tuner(Point(8, 4), Bounds((1, 8), (1, 4)))
     device = Device(CURVES["grows"], 0.0, seed=0)
     device.drive(tuner, BASE_SAMPLES + 1)
     assert [change.step for change in device.changes] == ["tried"]
@@ -170,7 +162,7 @@ def test_a_trial_that_cannot_be_measured_is_taken_back() -> None:
 
 def test_other_models_are_not_taken_for_an_effect() -> None:
     """After the change a larger model runs, and everything is slower."""
-    tuner = Tuner((8, 4), Bounds((1, 8), (1, 4)))
+    tuner = Tuner(Point(8, 4), Bounds((1, 8), (1, 4)))
     device = Device(CURVES["is flat"], 0.0, seed=0)
     device.drive(tuner, BASE_SAMPLES + 1)
     device.mix = "large-v3"
@@ -179,7 +171,7 @@ def test_other_models_are_not_taken_for_an_effect() -> None:
 
 
 def test_a_change_is_told_with_its_reason_and_then_with_its_effect() -> None:
-    tuner = Tuner((2, 4), Bounds((1, 4), (4, 4)))
+    tuner = Tuner(Point(2, 4), Bounds((1, 4), (4, 4)))
     device = Device(CURVES["grows"], 0.0, seed=0)
     device.drive(tuner, BASE_SAMPLES + 10)
     tried, kept = device.changes[:2]
@@ -192,7 +184,7 @@ def test_a_change_is_told_with_its_reason_and_then_with_its_effect() -> None:
 
 
 def test_a_value_set_by_hand_holds_for_a_while_and_tuning_goes_on_from_there() -> None:
-    tuner = Tuner((8, 4), Bounds((1, 8), (4, 4)))
+    tuner = Tuner(Point(8, 4), Bounds((1, 8), (4, 4)))
     device = Device(CURVES["grows"], 0.02, seed=0)
     device.drive(tuner, BASE_SAMPLES + 2)
     change = tuner.set_by_hand(Setting.CONCURRENT, 3)
@@ -206,7 +198,7 @@ def test_a_value_set_by_hand_holds_for_a_while_and_tuning_goes_on_from_there() -
 
 
 def test_a_sudden_change_of_the_device_is_followed() -> None:
-    tuner = Tuner((8, 4), Bounds((1, 8), (4, 4)))
+    tuner = Tuner(Point(8, 4), Bounds((1, 8), (4, 4)))
     device = Device(CURVES["has four slots"], 0.03, seed=2)
     device.drive(tuner, SAMPLES)
     assert settled(tuner, device)[0] == 4

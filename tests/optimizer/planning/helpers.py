@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optimizer.common.kinds import DeviceKind
-from optimizer.planning.device_plan import DeviceView, ModelView, RunningView
+from optimizer.planning.inputs import DeviceView, ModelView, RunningView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ordering import DueTimes

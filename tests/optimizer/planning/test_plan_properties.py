@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from optimizer.planning.device_plan import Assignment, DeviceView, ModelView, StartReason
+from optimizer.planning.assignment import Assignment, StartReason
 from optimizer.planning.fifo import plan_in_order
+from optimizer.planning.inputs import DeviceView, ModelView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ordering import TARGET_SLOWDOWN

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from optimizer.common.text import in_gigabytes
-from optimizer.planning.device_plan import DeviceView, ModelView, StartReason
+from optimizer.planning.assignment import StartReason
 from optimizer.planning.fifo import plan_in_order
+from optimizer.planning.inputs import DeviceView, ModelView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from optimizer.planning.device_plan import RunningView
+from optimizer.planning.inputs import RunningView
 from optimizer.planning.preemption import Preemption
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.tasks.task import Priority

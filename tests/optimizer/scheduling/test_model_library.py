@@ -10,6 +10,7 @@ import pytest
 from optimizer.scheduling.model_library import PROGRESS_EVERY_S, ModelLibrary
 from tests.optimizer.fakes import FakeClock
 from whisper_core.models import fetch as models
+from whisper_core.models.download import FetchProgress
 
 
 def test_progress_is_told_at_a_bounded_rate_and_the_end_always(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +18,7 @@ def test_progress_is_told_at_a_bounded_rate_and_the_end_always(tmp_path: Path, m
 
     def fetch(name: str, models_dir: Path, *, on_progress: models.OnProgress, **_: object) -> None:
         for done in range(1000):
-            on_progress(models.FetchProgress("official", done, 1000))
+            on_progress(FetchProgress("official", done, 1000))
             clock.advance(PROGRESS_EVERY_S / 100)
 
     def on_change() -> None:
@@ -26,7 +27,7 @@ def test_progress_is_told_at_a_bounded_rate_and_the_end_always(tmp_path: Path, m
             is_over.set()
 
     monkeypatch.setattr(models, "fetch", fetch)
-    monkeypatch.setattr(models, "locate", lambda *_: None)
+    monkeypatch.setattr("optimizer.scheduling.model_library.locate", lambda *_: None)
     library = ModelLibrary(tmp_path, "all", clock, on_change)
     library.ensure("tiny.en")
     assert is_over.wait(10)

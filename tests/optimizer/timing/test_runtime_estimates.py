@@ -6,7 +6,7 @@ import pytest
 
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
-from whisper_core.models.fetch import model_info
+from whisper_core.models.catalogue import model_info
 
 
 def test_work_goes_by_the_fastest_device_that_was_measured() -> None:

@@ -17,7 +17,8 @@ from tests.properties import budget
 from tests.web.fake_system import FakeSystem, segment
 from tests.web.live_client import LiveClient, wait_until_closed
 from web.application import Application, live_feed_of
-from web.live import feed as live
+from web.live.broadcaster import MAX_WATCHED
+from web.live.clients import MAX_QUEUED_PACKETS
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=80),
@@ -153,17 +154,17 @@ def test_rooms_are_named_by_the_server(listener: LiveClient, system: FakeSystem)
 
 
 def test_client_watches_a_bounded_number(listener: LiveClient, system: FakeSystem, app: Application) -> None:
-    ids = [system.add().id for _ in range(live.MAX_WATCHED + 3)]
+    ids = [system.add().id for _ in range(MAX_WATCHED + 3)]
     for task_id in ids:
         assert listener.ask("watch", {"id": task_id}) == {"ok": True}
-    assert [listener.next("segments")["id"] for _ in range(live.MAX_WATCHED)] == ids[: live.MAX_WATCHED]
+    assert [listener.next("segments")["id"] for _ in range(MAX_WATCHED)] == ids[:MAX_WATCHED]
     system.finish_window(ids[-1], " x")
     listener.next("progress")
-    assert listener.heard_so_far.count("segments") == live.MAX_WATCHED
+    assert listener.heard_so_far.count("segments") == MAX_WATCHED
 
 
 def test_client_that_watches_as_many_as_it_may_asks_again_after_a_gap(listener: LiveClient, system: FakeSystem) -> None:
-    ids = [system.add().id for _ in range(live.MAX_WATCHED)]
+    ids = [system.add().id for _ in range(MAX_WATCHED)]
     for task_id in ids:
         listener.ask("watch", {"id": task_id})
         listener.next("segments")
@@ -187,7 +188,7 @@ def test_client_that_does_not_read_is_dropped(
     """Its queue never grows without bound; the others hear everything."""
     with LiveClient(live_port) as stuck:
         (session,) = live_feed_of(app).socketio.server.eio.sockets.values()
-        monkeypatch.setattr(session.queue, "qsize", lambda: live.MAX_QUEUED_PACKETS + 1)
+        monkeypatch.setattr(session.queue, "qsize", lambda: MAX_QUEUED_PACKETS + 1)
         with LiveClient(live_port) as other:
             task = system.add()
             stuck.wait_until_closed()
@@ -197,8 +198,9 @@ def test_client_that_does_not_read_is_dropped(
 def test_connection_that_never_says_what_it_wants_is_dropped(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(live, "CONNECT_DEADLINE_S", -1)
-    monkeypatch.setattr(live, "SWEEP_INTERVAL_S", 0.05)
+    monkeypatch.setattr("web.live.clients.CONNECT_DEADLINE_S", -1)
+    monkeypatch.setattr("web.live.clients.SWEEP_INTERVAL_S", 0.05)
+    monkeypatch.setattr("web.live.broadcaster.IDLE_ROUND_S", 0.05)
     live_port = request.getfixturevalue("live_port")  # not earlier: the feed reads the interval when it starts
     silent = websocket.create_connection(
         f"ws://127.0.0.1:{live_port}/socket.io/?EIO=4&transport=websocket", timeout=LiveClient.LIMIT_S

@@ -8,7 +8,8 @@ import pytest
 
 from optimizer.tasks.events import SystemChanged, TaskChanged, TaskDeleted, WindowFinished
 from tests.web.fake_system import segment
-from web.live.outbox import MAX_COMMANDS, MAX_WINDOWS, SYSTEM_INTERVAL_S, Batch, Outbox, Unwatch, Watch
+from web.live.commands import Unwatch, Watch
+from web.live.outbox import MAX_COMMANDS, MAX_WINDOWS, SYSTEM_INTERVAL_S, Batch, Outbox
 
 EMPTY = Batch((), (), (), (), False)
 
@@ -30,8 +31,8 @@ def outbox(time: Time) -> Outbox:
     return Outbox(time)
 
 
-def take(outbox: Outbox) -> Batch:
-    batch = outbox.take(0)
+def next_batch(outbox: Outbox) -> Batch:
+    batch = outbox.next_batch(0)
     assert batch is not None
     return batch
 
@@ -42,56 +43,56 @@ def window(task_id: str, seq: int) -> WindowFinished:
 
 def test_many_changes_of_a_task_are_one(outbox: Outbox) -> None:
     for _ in range(5):
-        outbox.note(TaskChanged("a"))
-    outbox.note(TaskChanged("b"))
-    assert take(outbox).changed == ("a", "b")
-    assert take(outbox) == EMPTY
+        outbox.add_event(TaskChanged("a"))
+    outbox.add_event(TaskChanged("b"))
+    assert next_batch(outbox).changed == ("a", "b")
+    assert next_batch(outbox) == EMPTY
 
 
 def test_system_is_due_once_a_second_while_it_changes(outbox: Outbox, time: Time) -> None:
-    outbox.note(SystemChanged())
-    assert take(outbox).is_system_due
-    outbox.note(SystemChanged())
-    assert not take(outbox).is_system_due
+    outbox.add_event(SystemChanged())
+    assert next_batch(outbox).is_system_due
+    outbox.add_event(SystemChanged())
+    assert not next_batch(outbox).is_system_due
     time.now += SYSTEM_INTERVAL_S
-    assert take(outbox).is_system_due
+    assert next_batch(outbox).is_system_due
     time.now += 10
-    assert take(outbox) == EMPTY
+    assert next_batch(outbox) == EMPTY
 
 
 def test_windows_of_a_task_stay_in_order(outbox: Outbox) -> None:
     windows = [window("a", 1), window("b", 1), window("a", 2)]
     for finished in windows:
-        outbox.note(finished)
-    assert take(outbox).windows == ((windows[0], windows[2]), (windows[1],))
+        outbox.add_event(finished)
+    assert next_batch(outbox).windows == ((windows[0], windows[2]), (windows[1],))
 
 
 def test_windows_that_nobody_collects_are_dropped_from_the_front(outbox: Outbox) -> None:
     for seq in range(1, MAX_WINDOWS + 11):
-        outbox.note(window("a", seq))
-    (kept,) = take(outbox).windows
+        outbox.add_event(window("a", seq))
+    (kept,) = next_batch(outbox).windows
     assert (len(kept), kept[0].seq) == (MAX_WINDOWS, 11)
 
 
 def test_deleted_task_has_no_other_news(outbox: Outbox) -> None:
-    outbox.note(TaskChanged("a"))
-    outbox.note(window("a", 1))
-    outbox.note(TaskDeleted("a"))
-    batch = take(outbox)
+    outbox.add_event(TaskChanged("a"))
+    outbox.add_event(window("a", 1))
+    outbox.add_event(TaskDeleted("a"))
+    batch = next_batch(outbox)
     assert (batch.changed, batch.windows, batch.deleted) == ((), (), ("a",))
 
 
 def test_commands_keep_their_order_and_are_bounded(outbox: Outbox) -> None:
     commands = [Watch("s", "a", 0), Unwatch("s", "a"), Watch("s", "a", 3)]
-    assert all(outbox.try_command(command) for command in commands)
-    assert take(outbox).commands == tuple(commands)
-    assert sum(outbox.try_command(Unwatch("s", "a")) for _ in range(MAX_COMMANDS + 5)) == MAX_COMMANDS
+    assert all(outbox.try_add_command(command) for command in commands)
+    assert next_batch(outbox).commands == tuple(commands)
+    assert sum(outbox.try_add_command(Unwatch("s", "a")) for _ in range(MAX_COMMANDS + 5)) == MAX_COMMANDS
 
 
 def test_closing_wakes_who_waits() -> None:
     outbox = Outbox()
     taken: list[Batch | None] = []
-    thread = threading.Thread(target=lambda: taken.append(outbox.take(60)))
+    thread = threading.Thread(target=lambda: taken.append(outbox.next_batch(60)))
     thread.start()
     outbox.close()
     thread.join(10)

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from tests.web.fake_system import FakeSystem
 from tests.web.requests import error_of
-from web.http.schemas import TaskAnswer
+from web.http.answer_schemas import TaskAnswer
 
 
 def test_task_is_told_in_the_documented_words(client: FlaskClient, system: FakeSystem) -> None:

@@ -29,8 +29,8 @@ from tests.whisper_core.engine.driving import (
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
-from whisper_core.models.fetch import locate
 from whisper_core.models.load import load_model
+from whisper_core.models.weight_files import locate
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
 

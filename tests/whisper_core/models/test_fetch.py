@@ -20,8 +20,10 @@ import pytest
 from errors import DiskFullError, ModelUnavailableError, ShuttingDownError, UnknownModelError, WeightsDamagedError
 from whisper_core.models import __main__ as fetch_command
 from whisper_core.models import download as fetching
-from whisper_core.models.catalogue import ModelInfo, PackageSource
-from whisper_core.models.fetch import MODEL_NAMES, MODELS, FetchProgress, Patience, fetch, locate, model_info
+from whisper_core.models.catalogue import MODEL_NAMES, MODELS, ModelInfo, PackageSource, model_info
+from whisper_core.models.download import FetchProgress, Patience
+from whisper_core.models.fetch import fetch
+from whisper_core.models.weight_files import locate
 
 CONTENT = random.Random(7).randbytes(3_000_000)
 QUICK = Patience(connect_s=2, stall_s=0.3, tries=3, pause_s=0.01, progress_bytes=1000)

@@ -20,9 +20,8 @@ from whisper.normalizers import EnglishTextNormalizer
 from errors import ModelUnavailableError, UnknownModelError, WeightsDamagedError
 from tests.whisper_core.toy_model import toy_dimensions, toy_model
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
-from whisper_core.models.catalogue import PackageSource
+from whisper_core.models.catalogue import MODELS, PackageSource
 from whisper_core.models.ctranslate2 import expected_variables, read_state_dict
-from whisper_core.models.fetch import MODELS
 from whisper_core.models.load import build_model, load_model
 
 DIMS = toy_dimensions()

@@ -1,0 +1,74 @@
+"""Which tasks start together: one round of a device has one model."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from optimizer.planning.assignment import StartReason
+from optimizer.planning.device_plan import DevicePlan, Fit
+from optimizer.planning.draft import Draft
+from optimizer.planning.fairness import Fairness
+from optimizer.planning.plan import PlanLimits
+from optimizer.planning.ranking import Ranking
+from optimizer.queue.ready_queue import WaitingTask, in_order
+
+LOOK_AHEAD = 256  # tasks that a decision looks at when the first ones do not fit
+
+
+class ShortestMiss:
+    """Remembers the shortest recording that did not fit, since no longer one of the same model will fit either."""
+
+    def __init__(self) -> None:
+        self._audio_seconds: dict[bool, float] = {}
+
+    def rules_out(self, task: WaitingTask) -> bool:
+        return task.audio_seconds >= self._audio_seconds.get(task.word_timestamps, float("inf"))
+
+    def add(self, task: WaitingTask) -> None:
+        self._audio_seconds[task.word_timestamps] = task.audio_seconds
+
+
+class Batches:
+    """Forms the rounds of one decision. now: monotonic seconds."""
+
+    def __init__(self, draft: Draft, ranking: Ranking, fairness: Fairness, limits: PlanLimits, now: float) -> None:
+        self._draft = draft
+        self._ranking = ranking
+        self._fairness = fairness
+        self._limits = limits
+        self._now = now
+
+    def start(self, device: DevicePlan, first: WaitingTask, fit: Fit, why: StartReason) -> None:
+        """Starts `first` and, with it, the next tasks of its model that fit; then the device's round is over."""
+        self._draft.start(device, first, fit, why)
+        misses = ShortestMiss()
+        others = in_order(self._ranking.groups_of_model(device, first.model))
+        candidates = ((task, group) for task, group in others if self._ranking.is_candidate(device, task))
+        for task, group in islice(candidates, LOOK_AHEAD):
+            if device.started >= self._limits.max_batch or self._draft.room <= 0 or device.slots_left <= 0:
+                break
+            if misses.rules_out(task):
+                continue
+            fit = device.fit(task)
+            if fit.missing_bytes > 0:
+                misses.add(task)
+            elif self._fairness.is_held_back(device, task, group):
+                break  # so would be those behind it
+            else:
+                self._draft.start(device, task, fit, StartReason.TOGETHER)
+        device.is_closed = True
+
+    def is_worth_waiting_for(self, device: DevicePlan, first: WaitingTask) -> bool:
+        """Whether a busy device should wait for more free slots, so that min_batch tasks of the model start together.
+
+        Not for ever: meanwhile tasks of other models take the slots that become free.
+        """
+        limits = self._limits
+        if device.is_idle or self._draft.is_below_minimum or self._now - first.due >= limits.starvation_s:
+            return False
+        wanted = min(limits.min_batch, limits.max_batch, self._draft.most_running, device.view.slots)
+        startable = min(device.slots_left, self._draft.room)
+        if startable >= wanted:
+            return False
+        tasks = (task for _, group in self._ranking.groups_of_model(device, first.model) for task in group.tasks)
+        return sum(1 for _ in islice(self._ranking.candidates(device, tasks), wanted)) >= wanted

@@ -1,0 +1,48 @@
+"""The plan while a decision makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.planning.assignment import Assignment, StartReason
+from optimizer.planning.device_plan import DevicePlan, Fit
+from optimizer.planning.plan import PlanLimits
+from optimizer.queue.ready_queue import WaitingTask, WaitingView
+
+
+class Draft:
+    """What one decision has settled so far. Not thread-safe."""
+
+    def __init__(self, waiting: WaitingView, devices: Sequence[DevicePlan], limits: PlanLimits) -> None:
+        self.devices = devices
+        self.most_running = limits.most_running(device.view.slots for device in devices)
+        self.assignments: list[Assignment] = []
+        self.taken: set[str] = set()  # ids of tasks that are started, or that one device already makes room for
+        self._waiting = waiting
+        self._min_concurrent = limits.min_concurrent
+        self._running = sum(len(device.view.running) for device in devices)
+
+    @property
+    def room(self) -> int:
+        """How many more tasks may start over all devices."""
+        return self.most_running - self._running - len(self.assignments)
+
+    @property
+    def is_below_minimum(self) -> bool:
+        """Whether so few tasks run that one may start even in memory that other programs use."""
+        return self._running + len(self.assignments) < self._min_concurrent
+
+    def start(self, device: DevicePlan, task: WaitingTask, fit: Fit, why: StartReason) -> None:
+        self.assignments.append(device.accept(task, fit, why, self.count_passed(task)))
+        self.taken.add(task.id)
+
+    def count_passed(self, task: WaitingTask) -> int:
+        """How many tasks of its priority arrived before it and are not started either."""
+        started_before = sum(
+            1
+            for assignment in self.assignments
+            if (other := self._waiting.find(assignment.task_id)) is not None
+            and other.priority == task.priority
+            and other.seq < task.seq
+        )
+        return max(0, self._waiting.count_arrived_before(task.priority, task.seq) - started_before)

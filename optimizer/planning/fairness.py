@@ -1,0 +1,57 @@
+"""The two rules against starvation: who may not be overtaken any longer, and whose turn it is after all.
+
+Want of memory or of a loaded model must not keep a task waiting for ever: nothing of at most its priority that is due
+more than `overtake_limit_s` later may start before it. The device nearest to having the memory drains for it.
+
+And every second round of a device belongs to the task that is due first of all, whatever its priority and owner, once
+what would run instead is due at least `starvation_s` later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.planning.device_plan import DevicePlan
+from optimizer.planning.plan import PlanLimits
+from optimizer.planning.ranking import Ranking
+from optimizer.queue.ready_queue import WaitingGroup, WaitingTask
+
+STARVING_TURN = 2  # one round in so many belongs to the task that is due first of all
+
+
+class Fairness:
+    """Reads the ranking and the devices as the decision has left them so far. now: monotonic seconds."""
+
+    def __init__(self, ranking: Ranking, devices: Sequence[DevicePlan], limits: PlanLimits, now: float) -> None:
+        self._ranking = ranking
+        self._devices = devices
+        self._limits = limits
+        self._now = now
+
+    def is_starving_turn(self, device: DevicePlan) -> bool:
+        return device.view.rounds % STARVING_TURN == 0
+
+    def is_starving(self, device: DevicePlan, due_first: WaitingTask) -> bool:
+        """Whether what would run on the device instead is due too much later. due_first: as the ranking has it."""
+        return self._ranking.first_with_load(device).due - due_first.due >= self._limits.starvation_s
+
+    def has_waited_too_long(self, task: WaitingTask) -> bool:
+        return self._now - task.waiting_since >= self._limits.starvation_s
+
+    def is_held_back(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> bool:
+        """Whether `task`, of this group, would overtake one that the device should rather drain for."""
+        due = task.due + group.penalty - self._limits.overtake_limit_s
+        priority = -group.key.priority
+        for (other_priority, other_due, _), other in self._ranking.groups(device):
+            if other_priority > priority:
+                return False
+            if other_due < due:
+                head = self._ranking.head(device, other)
+                if head is not None and head.due + other.penalty < due and self._drains_for(head) is device:
+                    return True
+        return False
+
+    def _drains_for(self, task: WaitingTask) -> DevicePlan | None:
+        """Of the devices that could run the task once they are empty, the one that lacks the least memory for it."""
+        able = [device for device in self._devices if device.view.is_wanted_by(task.device) and device.fits_empty(task)]
+        return min(able, key=lambda device: device.missing_bytes(task), default=None)

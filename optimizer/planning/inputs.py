@@ -1,0 +1,79 @@
+"""What a decision looks at besides the waiting tasks: devices, models, estimates of memory and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
+from optimizer.tasks.task import Priority
+
+
+class Estimates(Protocol):
+    """What a decision needs of MemoryEstimationPool. Bytes never shrink as audio_seconds grow."""
+
+    def weights_bytes(self, model: str, kind: DeviceKind) -> int: ...
+
+    def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int: ...
+
+
+class Times(Protocol):
+    """What a decision needs of RuntimeEstimates."""
+
+    def work_seconds(self, model: str, audio_seconds: float) -> float: ...
+
+    def load_seconds(self, model: str) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningView:
+    """A task that runs on a device."""
+
+    id: str
+    model: str
+    priority: Priority
+    audio_left_seconds: float
+    due: float  # when the work that is left would be due if the task were waiting
+    task_bytes: int  # reserved for it
+    may_leave: bool  # it finished a window in this attempt, so it could be preempted without losing its work
+    is_leaving: bool = False  # it has been told to end
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceView:
+    """One device as it stands when a decision is made."""
+
+    name: str
+    kind: DeviceKind
+    capacity_bytes: int  # what models and tasks may reserve on the empty device
+    free_bytes: int  # what they may reserve now
+    slots: int = 1  # tasks that may run on it at once
+    rounds: int = 0  # how often it was handed tasks; see `fairness`
+    is_ready: bool = True
+    accepts_auto: bool = True  # False: only tasks that ask for this device by name
+    resident: Mapping[str, int] = field(default_factory=dict)  # reserved bytes of each model loaded or being loaded
+    running: tuple[RunningView, ...] = ()
+
+    @property
+    def running_models(self) -> frozenset[str]:
+        """Models in use, which are never evicted."""
+        return frozenset(task.model for task in self.running)
+
+    def is_wanted_by(self, device: str) -> bool:
+        """device: the one a task asked for, or `auto`."""
+        return device == self.name or (device == AUTO_DEVICE and self.accepts_auto)
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """Whether a model's weights are on this machine."""
+
+    is_available: bool
+    fetch_fraction: float | None = None  # 0 to 1 while they are being fetched
+    failed_message: str | None = None  # why the last attempt to fetch them failed, in public words
+
+
+def is_available(models: Mapping[str, ModelView], model: str) -> bool:
+    view = models.get(model)
+    return view is not None and view.is_available

@@ -1,0 +1,120 @@
+/** Both dictionaries, and numbers and times as readers of each language write them. Run with `npm test`. */
+import assert from 'node:assert/strict'
+import { readdir, readFile } from 'node:fs/promises'
+import { test } from 'node:test'
+import { secondsOf } from '../../static/api.js'
+import en from '../../static/text/en.js'
+import {
+  adviceText,
+  errorText,
+  firstLanguage,
+  formatAgo,
+  formatClock,
+  language,
+  t,
+  waitReasonText,
+} from '../../static/text/i18n.js'
+import zh from '../../static/text/zh.js'
+import { peaksOf } from '../../static/util/waveform.js'
+
+const STATIC = new URL('../../static/', import.meta.url)
+
+test('every English word has a Chinese one', () => {
+  assert.deepEqual(
+    Object.keys(en).filter((key) => !(key in zh)),
+    [],
+  )
+})
+
+test("Chinese only adds words for codes whose English sentence is the server's: errors and advice", () => {
+  assert.deepEqual(
+    Object.keys(zh).filter((key) => !(key in en) && !/^(error|advice)\./.test(key)),
+    [],
+  )
+})
+
+test('both fill in the same values', () => {
+  const names = (entry) => [...new Set(JSON.stringify(entry).match(/\{\w+\}/g) ?? [])].sort()
+  for (const key of Object.keys(en)) {
+    const allowed = names(en[key]).concat('{count}')
+    assert.ok(
+      names(zh[key]).every((name) => allowed.includes(name)),
+      key,
+    )
+  }
+})
+
+test('every word that the modules ask for by its full name exists', async () => {
+  for (const file of await modules()) {
+    const text = await readFile(file, 'utf8')
+    for (const [, key] of text.matchAll(/\bt\('([\w.]+)'/g)) assert.ok(key in en, `${key} in ${file.pathname}`)
+  }
+})
+
+test('no module writes markup or styles that the content policy would have to allow', async () => {
+  for (const file of await modules())
+    assert.doesNotMatch(await readFile(file, 'utf8'), /innerHTML|outerHTML|insertAdjacentHTML|\beval\(/, file.pathname)
+})
+
+test("the first of the browser's languages that is known wins", () => {
+  assert.equal(firstLanguage(['fr-FR', 'zh-TW', 'en']), 'zh')
+  assert.equal(firstLanguage(['fr']), 'en')
+})
+
+test('lengths, moments and numbers read well', () => {
+  language.value = 'en'
+  assert.equal(formatClock(65), '1:05')
+  assert.equal(formatClock(3723.9), '1:02:03')
+  assert.equal(t('devices.running', { count: 1 }), '1 task running')
+  assert.equal(t('devices.running', { count: 2000 }), '2,000 tasks running')
+  assert.equal(formatAgo('2026-01-01T00:00:00Z', Date.parse('2026-01-01T00:05:00Z')), '5 minutes ago')
+  assert.equal(secondsOf('7'), 7)
+  assert.equal(secondsOf('Thu, 01 Jan 2026 00:00:10 GMT', Date.parse('2026-01-01T00:00:00Z')), 10)
+})
+
+test("a reason to wait is said in the reader's language, or in the server's words", () => {
+  language.value = 'zh'
+  assert.match(
+    waitReasonText({ code: 'memory_short', data: { missing_bytes: 1.3e9, device: 'cuda:0' } }, ''),
+    /cuda:0.*1\.3/,
+  )
+  assert.equal(waitReasonText({ code: 'of_tomorrow', data: {} }, 'waits: something new'), 'waits: something new')
+  language.value = 'en'
+  assert.equal(waitReasonText({ code: 'tasks_ahead', data: { count: 1 } }, ''), '1 task ahead')
+})
+
+test("an error is the server's sentence in English and the translated code in Chinese", () => {
+  const error = { code: 'empty_file', message: 'The file is empty.' }
+  language.value = 'en'
+  assert.equal(errorText(error), 'The file is empty.')
+  language.value = 'zh'
+  assert.equal(errorText(error), '文件是空的。')
+  assert.equal(errorText({ code: 'of_tomorrow', message: 'New.' }), 'New.')
+  language.value = 'en'
+})
+
+test("advice is the server's sentence in English and has its figures in Chinese", () => {
+  const advice = {
+    code: 'raise_concurrency',
+    text: 'Raise it.',
+    data: { device: 'cuda:0', free_bytes: 9e9, waiting: 14 },
+  }
+  assert.equal(adviceText(advice), 'Raise it.')
+  language.value = 'zh'
+  assert.match(adviceText(advice), /cuda:0 上有 9 GB 空闲，而 14 个任务/)
+  assert.equal(adviceText({ code: 'of_tomorrow', text: 'New.', data: {} }), 'New.')
+  language.value = 'en'
+})
+
+test('peaks are scaled to the loudest sample', () => {
+  const samples = Float32Array.from([0, 0.1, -0.5, 0.2, 0.25, 0])
+  assert.deepEqual(
+    [...peaksOf({ getChannelData: () => samples }, 3)].map((peak) => Math.round(peak * 100)),
+    [20, 100, 50],
+  )
+})
+
+async function modules() {
+  const names = await readdir(STATIC, { recursive: true })
+  return names.filter((name) => name.endsWith('.js') && !name.startsWith('vendor')).map((name) => new URL(name, STATIC))
+}

@@ -1,0 +1,91 @@
+"""What requests to the API may contain, as pydantic models. They check each request and describe it in OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from optimizer.monitoring.event_log import EventKind
+from optimizer.tasks.task import TaskStatus
+
+Status = Literal["pending", "processing", "completed", "failed", "retrying", "cancelled"]
+PriorityWord = Literal["low", "normal", "high"]
+TranscriptFormat = Literal["json", "txt", "srt", "vtt", "tsv"]
+ArchiveFormat = Literal["txt", "srt", "vtt", "tsv", "json"]
+MAX_ARCHIVE_IDS = 1000
+
+
+class Request(BaseModel):
+    """Unknown fields are refused, so that a misspelt one is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class TaskPath(BaseModel):
+    id: str = Field(description="the task's id")
+
+
+class ModelPath(BaseModel):
+    name: str = Field(description="the model's name")
+
+
+class TaskListQuery(Request):
+    status: Status | None = Field(None, description="only tasks in this state")
+    model: str | None = Field(None, max_length=64, description="only tasks of this model")
+    q: str | None = Field(None, max_length=200, description="part of a file name or of a text")
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=200, description="a page's next_cursor")
+
+    def state(self) -> TaskStatus | None:
+        return None if self.status is None else TaskStatus(self.status)
+
+
+class TranscriptQuery(Request):
+    format: TranscriptFormat = "json"
+    download: bool = Field(False, description="true: as a file to save")
+
+
+class MediaQuery(Request):
+    download: bool = Field(False, description="true: as a file to save")
+
+
+class ArchiveQuery(Request):
+    ids: list[Annotated[str, StringConstraints(max_length=65 * MAX_ARCHIVE_IDS)]] = Field(
+        default_factory=list, description="tasks, separated by commas or repeated; none: every completed task"
+    )
+    format: ArchiveFormat = "txt"
+
+    def task_ids(self) -> list[str]:
+        """Each id once, in the order given."""
+        ids = [part.strip() for entry in self.ids for part in entry.split(",")]
+        return list(dict.fromkeys(task_id for task_id in ids if task_id))
+
+
+class TaskPatch(Request):
+    priority: PriorityWord
+
+
+class SystemPatch(Request):
+    max_concurrent_tasks: int | None = Field(None, ge=1, le=256, strict=True)  # lax would take `true` for 1
+    max_batch_size: int | None = Field(None, ge=1, le=64, strict=True)
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> SystemPatch:
+        if self.max_concurrent_tasks is None and self.max_batch_size is None:
+            raise ValueError("max_concurrent_tasks or max_batch_size is wanted")
+        return self
+
+
+class HistoryQuery(Request):
+    hours: float = Field(1, ge=0.1, le=168, description="how far back")
+
+
+class SystemEventsQuery(Request):
+    kind: EventKind | None = Field(None, description="only events of this kind")
+    limit: int = Field(100, ge=1, le=500)
+    before: int | None = Field(None, ge=1, le=2**53, description="only events older than the one with this id")
+
+
+class LogQuery(Request):
+    limit: int = Field(200, ge=1, le=1000)

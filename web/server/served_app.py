@@ -1,0 +1,43 @@
+"""The system and the web application around it, from the start of the worker process to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from config import Settings
+from web.application import Application, create_app, live_feed_of
+from web.http.system_port import SystemPort
+
+
+class ServedApp:
+    """Made in the master, used in the worker only."""
+
+    def __init__(self, settings: Settings, make_system: Callable[[Settings], SystemPort]) -> None:
+        self._settings = settings
+        self._make_system = make_system
+        self._system: SystemPort  # set by `build`
+        self._app: Application | None = None
+        self._is_started = False
+
+    def build(self) -> Application:
+        """The WSGI application; nothing is started yet."""
+        self._system = self._make_system(self._settings)
+        self._app = create_app(self._settings, self._system)
+        return self._app
+
+    def start(self) -> None:
+        """The system first, then the live feed, which listens to it."""
+        self._system.start()
+        live_feed_of(self._app).start()
+        self._is_started = True
+
+    def stop(self) -> None:
+        """Does nothing when the start has failed."""
+        if self._is_started:
+            live_feed_of(self._app).stop()
+            self._system.stop()
+
+    def close_live_connections(self) -> None:
+        """Any thread, at any time."""
+        if self._app is not None:
+            live_feed_of(self._app).close_connections()
