@@ -163,7 +163,7 @@ class Simulation:
         self._change(None, task)
 
     def _change(self, before: TaskStatus | None, task: Task) -> None:
-        """What the database does in the server: the task's new state, and memory follows."""
+        """What the database does in the server: the task's new state, and the index follows."""
         self._tasks[task.id] = task
         self._waiting += (task.status is TaskStatus.PENDING) - (before is TaskStatus.PENDING)
         arrived = self._outcomes[task.id].arrived

@@ -1,7 +1,7 @@
 """Which tasks run next, together, and where: pure functions of what waits, what is there and what time it is.
 
-The order: higher priority first; then the task that is due first (see `due_times`: short ones first, but not for ever),
-with its owner's penalty added (see `owner_shares`) and, on a device without its model, what loading that costs. So a
+The order: higher priority first; then the task that is due first (see `ordering`: short ones first, but not for ever),
+with its owner's penalty added and, on a device without its model, what loading that costs. So a
 loaded model is preferred, a small one to a large one, and a load is paid for when a task is due that much earlier.
 
 A decision has three steps:
