@@ -21,7 +21,7 @@ _boots = itertools.count()
 
 
 class Queue:
-    """One run of the server's queue; `changed` collects what it announced."""
+    """The queue of one run of the server. `changed` collects the ids that it announced."""
 
     def __init__(
         self, data_dir: Path, clock: FakeClock, max_queued: int = 1000, due_times: DueTimes = FIRST_COME

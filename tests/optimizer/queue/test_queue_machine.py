@@ -1,4 +1,4 @@
-"""The queue against a model of it: whatever happens in whatever order, the database, memory and the model agree."""
+"""The queue against a model of it: whatever happens in whatever order, the database, the index and the model agree."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ P, R, W = TaskStatus.PROCESSING, TaskStatus.RETRYING, TaskStatus.PENDING
 
 @dataclass
 class Expected:
-    """What the model knows of a task. order: its place, lower first. due: wall-independent seconds."""
+    """A task in the model."""
 
-    order: int
+    order: int  # its place, lower first
     priority: Priority
     status: TaskStatus = W
     charged: int = 0
     interrupts: int = 0
     token: str | None = None
-    due: float = 0.0
+    delay_end: float = 0.0  # monotonic seconds
     windows: int = 0
     errors: list[str] = field(default_factory=list)
     is_prepared: bool = True
@@ -137,7 +137,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(target=tokens, index=st.integers(0, 5))
     def claim(self, index: int) -> tuple[str, str]:
-        """Any of those that may run, or one that may not."""
+        """Any task that may run; when there is none, an unknown one."""
         order = self._ready_order()
         task_id = order[index % len(order)] if order else "nobody"
         task = self.queue.manager.claim(task_id, "cpu", 1)
@@ -153,7 +153,7 @@ class QueueMachine(RuleBasedStateMachine):
         return (task_id, task.lease_token or "")
 
     @rule(task_id=ids)
-    def claim_what_may_not_run(self, task_id: str) -> None:
+    def claim_a_task_that_may_not_run(self, task_id: str) -> None:
         if task_id not in self._ready_order():
             assert self.queue.manager.claim(task_id, "cpu", 1) is None
 
@@ -186,7 +186,7 @@ class QueueMachine(RuleBasedStateMachine):
         expected.errors.append(OOM.code)
         if is_retryable and expected.charged < MAX_ATTEMPTS:
             expected.status, expected.order = R, self._next()
-            expected.due = self.clock.monotonic() + RETRY_DELAY_S * expected.charged
+            expected.delay_end = self.clock.monotonic() + RETRY_DELAY_S * expected.charged
         else:
             expected.status = TaskStatus.FAILED
 
@@ -197,7 +197,7 @@ class QueueMachine(RuleBasedStateMachine):
         back = self.queue.manager.requeue(*lease, error, is_interrupt=is_interrupt)
         assert (back is not None) == (expected is not None)
         if expected is not None:
-            self._expect_given_back(expected, "worker_died", is_interrupt=is_interrupt)
+            self._expect_requeued(expected, "worker_died", is_interrupt=is_interrupt)
 
     # What the world does
 
@@ -212,7 +212,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def promote(self) -> None:
-        due = [task for task in self.model.values() if task.status is R and task.due <= self.clock.monotonic()]
+        due = [task for task in self.model.values() if task.status is R and task.delay_end <= self.clock.monotonic()]
         assert self.queue.manager.promote_due() == len(due)
         for task in due:
             task.status = W
@@ -223,11 +223,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue = Queue(self.folder, self.clock)
         for expected in self.model.values():
             if expected.status is P:
-                self._expect_given_back(expected, "interrupted", is_interrupt=True)
+                self._expect_requeued(expected, "interrupted", is_interrupt=True)
 
     @rule(task_id=ids, where=st.sampled_from(["store.begin", "store.before_commit"]))
     def a_commit_fails(self, task_id: str, where: str) -> None:
-        """Nothing may have happened: the invariants compare everything with the unchanged model."""
+        """Nothing must have happened: the invariants compare everything with the unchanged model."""
         if task_id not in self.model:
             return
 
@@ -250,23 +250,23 @@ class QueueMachine(RuleBasedStateMachine):
             self._check(tasks[task_id], expected)
 
     @invariant()
-    def memory_and_database_agree(self) -> None:
+    def index_and_database_agree(self) -> None:
         counts = self.queue.manager.counts()
         with self.queue.store.reading() as rows:
             assert counts == rows.counts()
         assert {status: count for status, count in counts.items() if count} == self._model_counts()
 
     @invariant()
-    def those_that_wait_are_in_order(self) -> None:
+    def waiting_tasks_are_in_order(self) -> None:
         ready = sorted(self.queue.manager.waiting(), key=lambda task: (-task.priority, task.seq))
         assert [task.id for task in ready] == self._ready_order()
         line = sorted((t for t in self.model if self.model[t].is_waiting), key=self._place)
         assert [self.queue.manager.position(task_id) for task_id in line] == list(range(1, len(line) + 1))
 
     @invariant()
-    def a_retrying_task_waits_for_its_time(self) -> None:
-        dues = [task.due for task in self.model.values() if task.status is R]
-        expected = max(0.0, min(dues) - self.clock.monotonic()) if dues else None
+    def a_retrying_task_waits_until_its_delay_ends(self) -> None:
+        delay_ends = [task.delay_end for task in self.model.values() if task.status is R]
+        expected = max(0.0, min(delay_ends) - self.clock.monotonic()) if delay_ends else None
         assert self.queue.manager.next_due_in() == (None if expected is None else pytest.approx(expected))
 
     def _check(self, task: Task, expected: Expected) -> None:
@@ -280,7 +280,7 @@ class QueueMachine(RuleBasedStateMachine):
         if task.status is not TaskStatus.COMPLETED:
             assert task.windows_done == expected.windows
 
-    def _expect_given_back(self, expected: Expected, code: str, *, is_interrupt: bool) -> None:
+    def _expect_requeued(self, expected: Expected, code: str, *, is_interrupt: bool) -> None:
         expected.status, expected.token = W, None
         expected.charged -= 1
         expected.errors.append(code)

@@ -1,4 +1,4 @@
-"""The queue: what happens to a task, in which order, and who may say so."""
+"""The queue: what happens to a task, in which order, and whose reports count."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ready_ids(queue: Queue) -> list[str]:
 
 
 def at_once(*actions: Callable[[], object]) -> list[object]:
-    """Runs each on its own thread, all let go at the same moment; their results, or the errors they raised."""
+    """Runs each on a thread of its own, all released at the same moment. Returns their results or errors."""
     barrier = threading.Barrier(len(actions), timeout=10)
     results: list[object] = [None] * len(actions)
 
@@ -55,7 +55,7 @@ def at_once(*actions: Callable[[], object]) -> list[object]:
     return results
 
 
-# Coming in
+# Submission and preparation
 
 
 def test_a_submitted_task_waits_in_order_of_priority_and_then_arrival(queue: Queue) -> None:
@@ -336,7 +336,7 @@ def test_a_delay_is_not_moved_by_a_jump_of_the_wall_clock(queue: Queue, jump_s: 
     assert queue.manager.promote_due() == 0
 
 
-def test_a_delay_in_the_far_future_is_cut_after_a_restart(tmp_path: Path, clock: FakeClock) -> None:
+def test_after_a_restart_a_delay_in_the_far_future_is_shortened(tmp_path: Path, clock: FakeClock) -> None:
     with running_queue(tmp_path, clock) as queue:
         queue.submit("a")
         queue.fail(queue.claim("a"))
@@ -362,7 +362,7 @@ def test_a_start_loads_every_waiting_task_however_many_rows_are_read_at_once(
         assert queue.manager.next_due_in() == RETRY_DELAY_S
 
 
-def test_a_task_that_is_given_back_keeps_its_place_and_its_attempts(queue: Queue) -> None:
+def test_a_requeued_task_keeps_its_place_and_its_attempts(queue: Queue) -> None:
     queue.submit("a", max_attempts=1)
     queue.submit("b")
     task = queue.claim("a")
@@ -385,7 +385,7 @@ def test_the_third_interrupt_makes_a_task_poison(queue: Queue) -> None:
     assert [error.code for error in back.errors] == ["out_of_memory"] * 3 + ["poison"]
 
 
-def test_interrupts_of_a_task_that_gets_on_in_between_do_not_add_up(queue: Queue) -> None:
+def test_interrupts_of_a_task_that_makes_progress_in_between_do_not_add_up(queue: Queue) -> None:
     queue.submit("a")
     for index in range(4):
         task = queue.claim("a")
@@ -395,10 +395,10 @@ def test_interrupts_of_a_task_that_gets_on_in_between_do_not_add_up(queue: Queue
         assert (back.status, back.interrupts) == (TaskStatus.PENDING, 1)
 
 
-# By hand
+# What people ask for
 
 
-def test_cancel_is_final_from_every_state_that_is_not(queue: Queue) -> None:
+def test_every_task_that_has_not_ended_can_be_cancelled_for_good(queue: Queue) -> None:
     for task_id in "abc":
         queue.submit(task_id)
     queue.fail(queue.claim("b"))
@@ -436,7 +436,7 @@ def test_of_cancel_and_complete_the_first_commit_wins(queue: Queue) -> None:
             assert isinstance(cancelled, ConflictError)
 
 
-def test_a_retry_by_hand_starts_over_at_the_back_and_keeps_the_errors(queue: Queue) -> None:
+def test_a_retry_that_a_person_asks_for_starts_over_at_the_back_and_keeps_the_errors(queue: Queue) -> None:
     queue.submit("a")
     task = queue.claim("a")
     queue.manager.save_window("a", task.lease_token or "", window(0))
@@ -524,7 +524,7 @@ def test_a_restart_puts_a_running_task_back_and_charges_nothing(tmp_path: Path, 
         assert queue.claim("a").attempt == 2
 
 
-def test_the_third_restart_under_a_task_gives_it_up(tmp_path: Path, clock: FakeClock) -> None:
+def test_a_task_that_was_running_at_three_stops_fails_at_the_next_start(tmp_path: Path, clock: FakeClock) -> None:
     for _ in range(3):
         with running_queue(tmp_path, clock) as queue:
             if not queue.manager.counts()[TaskStatus.PENDING]:
@@ -556,7 +556,7 @@ def test_what_waits_waits_again_after_a_restart(tmp_path: Path, clock: FakeClock
 # Faults
 
 
-def test_a_refused_write_changes_neither_database_nor_memory(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_write_changes_neither_database_nor_index(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     queue.submit("a")
     queue.changed.clear()
 
@@ -573,25 +573,25 @@ def test_a_refused_write_changes_neither_database_nor_memory(queue: Queue, monke
     assert queue.manager.get("a").status is TaskStatus.PENDING
 
 
-def test_memory_keeps_the_later_of_two_changes_that_come_in_the_wrong_order(queue: Queue) -> None:
-    """Thread one cancels, thread two retries; then one is slow to tell memory."""
+def test_the_index_keeps_the_later_of_two_changes_that_arrive_in_the_wrong_order(queue: Queue) -> None:
+    """Thread one cancels, thread two retries; but thread two is the first to tell the index."""
     pending = queue.submit("a")
     cancelled = queue.manager.cancel("a")
     retried = queue.manager.retry("a")
-    memory = QueueIndex()
+    index = QueueIndex()
 
-    with memory.changing("a"):
-        memory.follow(pending, before=None, now=0.0, arrived=0.0, delay_end=None)
-        with memory.changing("a"):
-            memory.follow(retried, before=TaskStatus.CANCELLED, now=0.0, arrived=0.0, delay_end=None)
-            memory.follow(cancelled, before=TaskStatus.PENDING, now=0.0, arrived=0.0, delay_end=None)
+    with index.changing("a"):
+        index.follow(pending, before=None, now=0.0, arrived=0.0, delay_end=None)
+        with index.changing("a"):
+            index.follow(retried, before=TaskStatus.CANCELLED, now=0.0, arrived=0.0, delay_end=None)
+            index.follow(cancelled, before=TaskStatus.PENDING, now=0.0, arrived=0.0, delay_end=None)
 
-    assert memory.position("a", now=0.0) == 1
-    assert memory.counts()[TaskStatus.PENDING] == 1
-    assert memory.counts()[TaskStatus.CANCELLED] == 0
+    assert index.position("a", now=0.0) == 1
+    assert index.counts()[TaskStatus.PENDING] == 1
+    assert index.counts()[TaskStatus.CANCELLED] == 0
 
 
-def test_a_hammered_task_ends_the_same_in_memory_and_database(queue: Queue) -> None:
+def test_after_many_racing_changes_index_and_database_agree(queue: Queue) -> None:
     queue.submit("a")
 
     def turn(*methods: Callable[[str], object]) -> Callable[[], object]:

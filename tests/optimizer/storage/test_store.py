@@ -56,7 +56,7 @@ def opened(data_dir: Path) -> TaskStore:
 
 
 def edit(data_dir: Path, statement: str, *values: object) -> None:
-    """Changes the database behind the server's back."""
+    """Changes the database without the server knowing."""
     with closing(sqlite3.connect(data_dir / "tasks.db")) as connection:
         connection.execute(statement, values)
         connection.commit()
@@ -124,7 +124,7 @@ def test_migrations_lead_to_the_tables_that_new_databases_get(tmp_path: Path) ->
 
 
 def with_empty_base(data_dir: Path, scripts: Path) -> None:
-    """The real migrations behind a first one that makes nothing, and a database that stands there."""
+    """The real migrations after a first one that makes nothing, and a database at that first revision."""
     shutil.copytree(MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "0000_nothing.py").write_text(
         "revision = '0000'\ndown_revision = None\ndef upgrade() -> None:\n    pass\n"
@@ -139,7 +139,7 @@ def with_empty_base(data_dir: Path, scripts: Path) -> None:
 
 @pytest.fixture
 def next_release(tmp_path: Path) -> Path:
-    """Migrations of a release after this one, which rebuilds `tasks` and fills a new column."""
+    """The migrations of an imaginary next release, which rebuilds `tasks` and fills a new column."""
     scripts = tmp_path / "next" / "migrations"
     shutil.copytree(MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "9999_note.py").write_text(
@@ -284,7 +284,7 @@ def test_a_database_of_an_interrupted_first_start_is_made_anew(tmp_path: Path) -
 
 
 def test_a_torn_log_loses_no_acknowledged_task(tmp_path: Path) -> None:
-    """The log is cut at each of its last frames and a byte beside: tasks before the cut are whole, none is half."""
+    """The log is cut at its last frames and a byte to either side: tasks before the cut are complete."""
     base = tmp_path / "base"
     base.mkdir()
     with running_queue(base, FakeClock()) as queue:
@@ -364,7 +364,7 @@ def test_no_transaction_stays_open_after_an_error(queue: Queue, tmp_path: Path) 
     assert queue.store.erase_deleted()
 
 
-def test_readers_see_one_moment_while_a_writer_commits(queue: Queue) -> None:
+def test_a_reader_keeps_its_view_while_a_writer_commits(queue: Queue) -> None:
     queue.submit("a")
     with queue.store.reading() as rows:
         assert rows.get("a").status is TaskStatus.PENDING
@@ -378,7 +378,7 @@ def test_readers_see_one_moment_while_a_writer_commits(queue: Queue) -> None:
 # Pages
 
 
-def test_pages_go_from_new_to_old_and_meet_every_task_once(queue: Queue) -> None:
+def test_pages_go_from_new_to_old_and_show_every_task_once(queue: Queue) -> None:
     for number in range(7):
         queue.submit(f"t{number}")
     seen, cursor = [], None
@@ -420,7 +420,7 @@ def test_search_takes_its_text_literally(queue: Queue, query: str) -> None:
     assert ids(queue, query=query) == []
 
 
-def test_search_finds_the_signs_that_sql_would_read(queue: Queue) -> None:
+def test_search_finds_characters_that_mean_something_in_sql(queue: Queue) -> None:
     queue.submit("a", filename="100% of_it's/here")
     queue.submit("b", filename="100x ofxit")
     for query in ("100%", "of_it", "it's", "/here"):
@@ -472,7 +472,7 @@ def test_a_row_that_cannot_be_read_fails_alone(queue: Queue, tmp_path: Path, col
     assert queue.manager.claim("b", "cpu", 1) is None
     assert [task.id for task in queue.manager.waiting()] == ["a", "c"]
     assert queue.manager.counts()[TaskStatus.FAILED] == 1
-    if column != "status":  # marking it has mended that one
+    if column != "status":  # the quarantine has overwritten that one
         with pytest.raises(ConflictError):
             queue.manager.retry("b")
     queue.manager.delete("b")
@@ -506,7 +506,7 @@ def test_an_unknown_state_is_kept_in_the_error(tmp_path: Path) -> None:
 # Deleting
 
 
-def test_nothing_of_a_deleted_task_stays_in_the_data_folder(tmp_path: Path) -> None:
+def test_nothing_of_a_deleted_task_stays_in_the_database_files(tmp_path: Path) -> None:
     marker = "Zanzibar-4711"
     with running_queue(tmp_path, FakeClock()) as queue:
         queue.submit("keep")

@@ -131,7 +131,7 @@ def test_too_many_bytes_are_refused_and_nothing_is_kept(files: TaskFiles) -> Non
     assert names(files.root) == []
 
 
-def test_an_upload_that_would_pass_the_disks_floor_is_refused_before_it_begins(tmp_path: Path) -> None:
+def test_an_upload_that_would_leave_too_little_free_space_is_refused_before_it_begins(tmp_path: Path) -> None:
     files = TaskFiles(tmp_path, min_free_bytes=10**18)
     files.make_folders()
     with pytest.raises(DiskFullError):
@@ -143,7 +143,7 @@ def test_an_upload_that_would_pass_the_disks_floor_is_refused_before_it_begins(t
     assert names(tmp_path) == []
 
 
-def test_an_upload_that_reaches_the_disks_floor_on_its_way_is_refused(
+def test_an_upload_that_leaves_too_little_free_space_while_it_arrives_is_refused(
     files: TaskFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = files.begin_upload(ID)
@@ -166,14 +166,14 @@ def test_a_full_disk_keeps_nothing_of_the_upload(
     upload = files.begin_upload(ID)
     upload.write(b"first")
     monkeypatch.setattr(atomic_files.os, call, full)
-    with pytest.raises(DiskFullError):  # noqa: PT012 - whichever of the two comes to the call
+    with pytest.raises(DiskFullError):  # noqa: PT012 - `call` decides which of the two raises
         upload.write(b"second")
         upload.commit()
     monkeypatch.undo()
     assert names(files.root) == []
 
 
-def test_the_systems_own_limit_on_a_files_size_is_a_full_disk(tmp_path: Path) -> None:
+def test_the_operating_systems_limit_on_a_files_size_is_a_full_disk(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys; from pathlib import Path; from optimizer.storage.task_files import TaskFiles\n"
         "from errors import DiskFullError\n"
@@ -300,7 +300,7 @@ def test_a_folder_that_is_a_link_stops_the_start(tmp_path: Path, tmp_path_factor
 
 
 @pytest.mark.parametrize("task_id", ["", ".", "..", "../a", "a/b", "a\x00b", "a b", "x" * 65, "é"])
-def test_an_id_that_is_no_file_name_has_no_files(files: TaskFiles, task_id: str) -> None:
+def test_an_id_that_is_not_safe_as_a_file_name_has_no_files(files: TaskFiles, task_id: str) -> None:
     for use in (files.media_path, files.audio_path, files.find_media, files.read_transcript, files.delete):
         with pytest.raises(FileMissingError):
             use(task_id)

@@ -1,4 +1,4 @@
-"""A task's timeline: written with what happens, told in words, gone with the task."""
+"""A task's timeline: written together with each change, readable as sentences, gone with the task."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def busy() -> None:
     raise StoreBusyError()
 
 
-def told(queue: Queue, task_id: str) -> list[tuple[str, dict[str, Any]]]:
+def events(queue: Queue, task_id: str) -> list[tuple[str, dict[str, Any]]]:
     return [(event.code, dict(event.data)) for event in queue.manager.timeline(task_id)]
 
 
 def codes(queue: Queue, task_id: str) -> list[str]:
-    return [code for code, _ in told(queue, task_id)]
+    return [code for code, _ in events(queue, task_id)]
 
 
-def test_a_whole_life_is_told_with_its_figures(queue: Queue, clock: FakeClock) -> None:
+def test_a_whole_life_is_in_the_timeline_with_its_figures(queue: Queue, clock: FakeClock) -> None:
     queue.submit("A", audio_seconds=None, size_bytes=2_500_000)
     clock.advance(3)
     queue.manager.mark_prepared("A", 60.0)
@@ -62,7 +62,7 @@ def test_a_whole_life_is_told_with_its_figures(queue: Queue, clock: FakeClock) -
     assert task is not None
     clock.advance(5)
     queue.complete(task)
-    assert told(queue, "A") == [
+    assert events(queue, "A") == [
         ("uploaded", {"size_bytes": 2_500_000}),
         ("decoded", {"audio_seconds": 60.0}),
         ("prioritised", {"priority": "high"}),
@@ -96,14 +96,14 @@ def test_a_task_that_gave_way_goes_on_and_its_speed_is_that_of_the_rest(queue: Q
     second = queue.claim("A")
     clock.advance(9)
     queue.complete(second)
-    assert told(queue, "A")[3:] == [
+    assert events(queue, "A")[3:] == [
         ("gave_way", {"to_task": "B", "progress": 0.25}),
         ("started", {"device": "cpu", "model": "base", "attempt": 2, "progress": 0.25}),
         ("completed", {"seconds": 9.0, "speed": 5.0}),
     ]
 
 
-def test_failures_retries_and_hands_on_it_are_told(queue: Queue, clock: FakeClock) -> None:
+def test_failures_retries_and_what_people_asked_for_are_in_the_timeline(queue: Queue, clock: FakeClock) -> None:
     queue.submit("A", max_attempts=2)
     queue.fail(queue.claim("A"))
     clock.advance(10)
@@ -113,7 +113,7 @@ def test_failures_retries_and_hands_on_it_are_told(queue: Queue, clock: FakeCloc
     queue.manager.cancel("A")
     queue.manager.cancel("A")  # harmless, and told once
     error = {"code": "out_of_memory", "message": "The device ran out of memory."}
-    assert told(queue, "A")[2:] == [
+    assert events(queue, "A")[2:] == [
         ("started", {"device": "cpu", "model": "base", "attempt": 1, "waited_seconds": 0.0}),
         ("retrying", {**error, "delay_seconds": 10.0}),
         ("started", {"device": "cpu", "model": "base", "attempt": 2}),
@@ -123,7 +123,7 @@ def test_failures_retries_and_hands_on_it_are_told(queue: Queue, clock: FakeCloc
     ]
 
 
-def test_interrupts_are_told_after_a_restart_and_the_third_one_as_the_failure_that_it_is(
+def test_interrupts_are_in_the_timeline_after_a_restart_and_the_third_one_is_a_failure(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     for _ in range(3):
@@ -132,20 +132,20 @@ def test_interrupts_are_told_after_a_restart_and_the_third_one_as_the_failure_th
                 queue.submit("A")
             queue.claim("A")
     with running_queue(tmp_path, clock) as queue:
-        ends = [event for event in told(queue, "A") if event[0] in ("interrupted", "failed")]
+        ends = [event for event in events(queue, "A") if event[0] in ("interrupted", "failed")]
         assert [(code, data["code"]) for code, data in ends] == [
             ("interrupted", "interrupted"), ("interrupted", "interrupted"), ("failed", "poison"),
         ]  # fmt: skip
 
 
-def test_a_file_that_cannot_be_used_is_told_as_failed(queue: Queue) -> None:
+def test_a_file_that_cannot_be_used_is_a_failure_in_the_timeline(queue: Queue) -> None:
     queue.submit("A", audio_seconds=None)
     queue.manager.fail_preparation("A", ErrorInfo("no_audio", "There is no sound in it"))
-    assert told(queue, "A")[-1] == ("failed", {"code": "no_audio", "message": "There is no sound in it"})
+    assert events(queue, "A")[-1] == ("failed", {"code": "no_audio", "message": "There is no sound in it"})
     assert queue.manager.timeline("A")[-1].text == "Failed: There is no sound in it."
 
 
-def test_what_is_not_committed_is_not_told(queue: Queue) -> None:
+def test_what_is_not_committed_is_not_in_the_timeline(queue: Queue) -> None:
     queue.submit("A")
     failpoints.arm({"store.before_commit": busy})
     with pytest.raises(StoreBusyError):
@@ -154,7 +154,7 @@ def test_what_is_not_committed_is_not_told(queue: Queue) -> None:
     assert codes(queue, "A") == ["uploaded", "decoded"]
 
 
-def test_a_late_report_is_not_told(queue: Queue) -> None:
+def test_a_late_report_is_not_in_the_timeline(queue: Queue) -> None:
     queue.submit("A")
     old = queue.claim("A")
     queue.manager.requeue("A", old.lease_token or "")
@@ -162,7 +162,7 @@ def test_a_late_report_is_not_told(queue: Queue) -> None:
     assert codes(queue, "A") == ["uploaded", "decoded", "started", "interrupted"]
 
 
-def test_windows_are_not_told_one_by_one(queue: Queue) -> None:
+def test_windows_are_not_in_the_timeline(queue: Queue) -> None:
     queue.submit("A")
     task = queue.claim("A")
     for index in range(4):
@@ -183,10 +183,10 @@ def test_a_deleted_tasks_timeline_is_gone(queue: Queue) -> None:
 def test_an_event_without_a_change_of_state_is_added(queue: Queue) -> None:
     queue.submit("A")
     queue.manager.add_event("A", timeline.MEMORY, step="batch_shrunk", slots=4)
-    assert told(queue, "A")[-1] == ("memory", {"step": "batch_shrunk", "slots": 4})
+    assert events(queue, "A")[-1] == ("memory", {"step": "batch_shrunk", "slots": 4})
 
 
-def test_a_task_older_than_its_timeline_is_told_from_its_row(queue: Queue, clock: FakeClock) -> None:
+def test_a_task_without_events_gets_a_timeline_from_its_row(queue: Queue, clock: FakeClock) -> None:
     queue.submit("done", audio_seconds=60.0)
     queue.submit("failed", max_attempts=1)
     queue.submit("waits")
@@ -197,24 +197,24 @@ def test_a_task_older_than_its_timeline_is_told_from_its_row(queue: Queue, clock
     queue.fail(failed, is_retryable=False)
     with queue.store.database.writing() as connection:
         connection.execute(task_events.delete())
-    assert told(queue, "done") == [
+    assert events(queue, "done") == [
         ("uploaded", {"size_bytes": 1000}),
         ("started", {"device": "cpu", "model": "base", "attempt": 1, "waited_seconds": 4.0}),
         ("completed", {"seconds": 6.0, "speed": 10.0}),
     ]
-    assert told(queue, "failed")[-1] == ("failed", {"code": OOM.code, "message": OOM.message})
+    assert events(queue, "failed")[-1] == ("failed", {"code": OOM.code, "message": OOM.message})
     assert codes(queue, "waits") == ["uploaded"]
 
 
-def test_of_a_very_long_timeline_the_latest_part_is_told(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_very_long_timeline_the_latest_part_is_read(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository, "MAX_EVENTS", 3)
     queue.submit("A")
     for slots in range(5):
         queue.manager.add_event("A", timeline.MEMORY, step="batch_shrunk", slots=slots)
-    assert [data["slots"] for _, data in told(queue, "A")] == [2, 3, 4]
+    assert [data["slots"] for _, data in events(queue, "A")] == [2, 3, 4]
 
 
-def test_a_damaged_entry_costs_itself_only(queue: Queue) -> None:
+def test_a_damaged_entry_costs_no_other_entry(queue: Queue) -> None:
     queue.submit("A")
     with queue.store.database.writing() as connection:
         connection.execute(task_events.update().where(task_events.c.code == "decoded").values(data="{"))
@@ -265,13 +265,13 @@ def test_every_event_reads_as_a_sentence(code: str, data: dict[str, Any], text: 
     ("seconds", "text"),
     [(0.04, "0.0 s"), (12.4, "12 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
 )
-def test_lengths_of_time_read_as_people_say_them(seconds: float, text: str) -> None:
+def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_a_set_aside_row_is_told_as_failed(queue: Queue, tmp_path: Path, clock: FakeClock) -> None:
+def test_a_quarantined_task_is_a_failure_in_the_timeline(queue: Queue, tmp_path: Path, clock: FakeClock) -> None:
     task: Task = queue.submit("A")
     with queue.store.database.writing() as connection:
         connection.exec_driver_sql("UPDATE tasks SET options = '{' WHERE id = 'A'")
     assert queue.manager.claim("A", "cpu", 1) is None
-    assert told(queue, task.id)[-1][1]["code"] == "bad_record"
+    assert events(queue, task.id)[-1][1]["code"] == "bad_record"
