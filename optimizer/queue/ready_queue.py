@@ -86,11 +86,6 @@ class WaitingView:
     # How many tasks of a priority arrived before a `seq`.
     count_arrived_before: Callable[[Priority, int], int] = field(repr=False, compare=False)
 
-    @classmethod
-    def of(cls, tasks: Iterable[WaitingTask], penalties: Mapping[str, float] | None = None) -> WaitingView:
-        """Groups tasks given in any order. It reads all of them, so a long queue is better kept in a WaitingIndex."""
-        return WaitingIndex.of(tasks).view(penalties)
-
     def __iter__(self) -> Iterator[WaitingTask]:
         return (task for group in self.groups for task in group.tasks)
 
@@ -183,9 +178,6 @@ class WaitingIndex:
 
     def __len__(self) -> int:
         return len(self._by_id)
-
-    def __contains__(self, task_id: object) -> bool:
-        return task_id in self._by_id
 
     def get(self, task_id: str) -> WaitingTask | None:
         return self._by_id.get(task_id)

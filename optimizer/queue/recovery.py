@@ -54,20 +54,20 @@ def recover(
     requeue = Requeue(INTERRUPTED, is_interrupt=True)
     requeued = {task_id: transactions.try_change(task_id, requeue) for task_id in interrupted}
     unreadable += [task_id for task_id, task in requeued.items() if task is None]
-    unreadable += load_waiting(store, index, transactions, clock, due_times)
+    unreadable_waiting = load_waiting(store, index, clock, due_times)
+    for task_id in unreadable_waiting:
+        transactions.quarantine(task_id)
     counts = index.counts()
     return RecoveryReport(
         interrupted=tuple(interrupted),
         poisoned=tuple(task.id for task in requeued.values() if task and task.status is TaskStatus.FAILED),
-        bad_records=tuple(unreadable),
+        bad_records=(*unreadable, *unreadable_waiting),
         waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
     )
 
 
-def load_waiting(
-    store: TaskStore, index: QueueIndex, transactions: TaskTransactions, clock: Clock, due_times: DueTimes
-) -> list[str]:
-    """Fills the index. Returns the ids of tasks whose rows cannot be read; these are quarantined."""
+def load_waiting(store: TaskStore, index: QueueIndex, clock: Clock, due_times: DueTimes) -> list[str]:
+    """Fills the index. Returns the ids of tasks that it left out, because their rows cannot be read."""
     unreadable = []
     waiting = LoadedTasks()
     arrival_of = monotonic_times.arrival_reader(clock)
@@ -81,8 +81,6 @@ def load_waiting(
             except BadRecordError:
                 unreadable.append(row.id)
         index.load(waiting, rows.counts())
-    for task_id in unreadable:
-        transactions.quarantine(task_id)
     return unreadable
 
 

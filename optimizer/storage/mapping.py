@@ -33,7 +33,7 @@ UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # what reading a
 def task_from_row(row: Row) -> Task:
     """The task of a whole row of `tasks`. Raises BadRecordError."""
     try:
-        return Task(**{name: _read(name, getattr(row, name)) for name in _TASK_FIELDS})
+        return Task(**{name: _field_from_column(name, getattr(row, name)) for name in _TASK_FIELDS})
     except UNREADABLE as error:
         raise BadRecordError() from error
 
@@ -54,7 +54,7 @@ def new_task(new: NewTask, seq: int, now: datetime) -> Task:
 
 def task_to_row(task: Task) -> dict[str, Any]:
     """Every column of `tasks`."""
-    return {name: _written(getattr(task, name)) for name in _TASK_FIELDS} | {"model": task.options.model}
+    return {name: _field_to_column(getattr(task, name)) for name in _TASK_FIELDS} | {"model": task.options.model}
 
 
 def changed_columns(before: Task, after: Task) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def window_from_row(row: Row) -> WindowResult:
 
 
 def event_to_row(task_id: str, code: str, data: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    return {"task_id": task_id, "at": _written(at), "code": code, "data": _to_json(dict(data))}
+    return {"task_id": task_id, "at": _field_to_column(at), "code": code, "data": _to_json(dict(data))}
 
 
 def event_from_row(row: Row) -> TaskEvent | None:
@@ -148,7 +148,7 @@ def errors_from_json(text: Any) -> tuple[ErrorInfo, ...]:
 
 
 def errors_to_json(errors: tuple[ErrorInfo, ...]) -> str:
-    return _to_json([{**asdict(error), "at": _written(error.at)} for error in errors])
+    return _to_json([{**asdict(error), "at": _field_to_column(error.at)} for error in errors])
 
 
 def folded(text: str) -> str:
@@ -195,7 +195,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def _read(name: str, value: Any) -> Any:
+def _field_from_column(name: str, value: Any) -> Any:
     """The value of a task's field. Raises one of UNREADABLE."""
     if name in _READERS:
         return _READERS[name](value)
@@ -204,7 +204,7 @@ def _read(name: str, value: Any) -> Any:
     return value
 
 
-def _written(value: Any) -> Any:
+def _field_to_column(value: Any) -> Any:
     """A task's field as the database keeps it."""
     match value:
         case TaskStatus():

@@ -14,7 +14,7 @@ from optimizer.devices.status import DeviceState, DeviceStatus
 from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.advice import Situation, advise, reasons_by_model
 from optimizer.planning.plan import PlanLimits
-from optimizer.queue.ready_queue import WaitingTask, WaitingView
+from optimizer.queue.ready_queue import WaitingIndex, WaitingTask
 from optimizer.tasks import wait_reasons as reasons
 from optimizer.tasks.task import Priority
 
@@ -152,6 +152,6 @@ def test_reasons_are_gathered_by_model_from_the_first_of_each_group() -> None:
             [("base", Priority.NORMAL), ("base", Priority.NORMAL), ("base", Priority.HIGH), ("tiny", Priority.LOW)]
         )
     ]  # fmt: skip
-    view = WaitingView.of(tasks)
+    view = WaitingIndex.of(tasks).view()
     found = reasons_by_model(view, lambda task_id: None if task_id == "3" else reasons.tasks_ahead(int(task_id) + 1))
     assert [(model, count) for model, count, _ in found] == [("base", 3)]

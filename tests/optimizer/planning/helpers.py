@@ -10,7 +10,7 @@ from optimizer.planning.inputs import DeviceView, ModelView, RunningView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ordering import DueTimes
-from optimizer.queue.ready_queue import WaitingTask, WaitingView
+from optimizer.queue.ready_queue import WaitingIndex, WaitingTask
 from optimizer.tasks.task import Priority
 
 GB = 1_000_000_000
@@ -86,7 +86,7 @@ def decide(
     **limits: Any,
 ) -> Plan:
     """lags: seconds by which owners' tasks are set back."""
-    view = WaitingView.of(tasks, penalties)
+    view = WaitingIndex.of(tasks).view(penalties)
     return plan(view, devices, RoundEstimates(), TIMES, models, PlanLimits(**limits), now)
 
 

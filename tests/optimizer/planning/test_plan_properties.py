@@ -14,7 +14,7 @@ from optimizer.planning.inputs import DeviceView, ModelView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ordering import TARGET_SLOWDOWN
-from optimizer.queue.ready_queue import WaitingTask, WaitingView
+from optimizer.queue.ready_queue import WaitingIndex, WaitingTask
 from optimizer.tasks.task import Priority
 from optimizer.tasks.wait_reasons import WaitCode
 from tests.optimizer.planning.helpers import (
@@ -109,7 +109,7 @@ EXAMPLES = budget(80, suppress_health_check=[HealthCheck.too_slow])
 def decision_of(
     tasks: Sequence[WaitingTask], devices: Sequence[DeviceView], models: dict[str, ModelView], limits: PlanLimits
 ) -> Plan:
-    return plan(WaitingView.of(tasks, {"a": 40.0}), devices, ESTIMATES, TIMES, models, limits, NOW)
+    return plan(WaitingIndex.of(tasks).view({"a": 40.0}), devices, ESTIMATES, TIMES, models, limits, NOW)
 
 
 def assigned_to(decision: Plan, view: DeviceView) -> list[Assignment]:
@@ -270,7 +270,7 @@ def test_of_one_priority_on_one_idle_device_the_first_is_due_first_with_its_load
 def test_the_plain_path_starts_at_most_one_task_and_only_when_nothing_runs(
     tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView]
 ) -> None:
-    decision = plan_in_order(WaitingView.of(tasks), devices, ESTIMATES, models)
+    decision = plan_in_order(WaitingIndex.of(tasks).view(), devices, ESTIMATES, models)
     assert len(decision.assignments) <= (0 if any(view.running for view in devices) else 1)
     assert set(decision.reasons) == {each.id for each in tasks} - decision.assigned
 
@@ -303,7 +303,7 @@ class Simulation:
             rounds=self.rounds,
         )
         decision = plan(
-            WaitingView.of(self.waiting), [view], ESTIMATES, TIMES, EVERY_MODEL, self.limits, float(self.now)
+            WaitingIndex.of(self.waiting).view(), [view], ESTIMATES, TIMES, EVERY_MODEL, self.limits, float(self.now)
         )
         self.rounds += bool(decision.assignments)
         for assignment in decision.assignments:

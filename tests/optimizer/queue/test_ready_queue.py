@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView
+from optimizer.queue.ready_queue import WaitingIndex, WaitingTask
 from optimizer.tasks.task import Priority
 from tests.optimizer.planning.helpers import task
 
@@ -33,7 +33,7 @@ def rank(each: WaitingTask) -> tuple[int, float, int]:
 
 @given(several_tasks())
 def test_the_order_is_priority_then_due_time_with_the_owners_penalty_then_arrival(tasks: list[WaitingTask]) -> None:
-    view = WaitingView.of(tasks, PENALTIES)
+    view = WaitingIndex.of(tasks).view(PENALTIES)
     ordered = sorted(tasks, key=rank)
     assert list(view.in_order()) == ordered
     assert [view.count_ahead_of(each, PENALTIES[each.owner]) for each in ordered] == list(range(len(tasks)))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from optimizer.devices.status import RunningTask
-from optimizer.queue.ready_queue import WaitingView
+from optimizer.queue.ready_queue import WaitingIndex
 from optimizer.scheduling.crash_attribution import CrashAttribution
 from tests.optimizer.planning.helpers import task
 
@@ -24,7 +24,7 @@ def attribute_crash(suspects: CrashAttribution, tasks: dict[str, RunningTask]) -
     return suspects.attribute_crash(tasks.values())
 
 
-WAITING = WaitingView.of([task(1), task(2), task(3)])
+WAITING = WaitingIndex.of([task(1), task(2), task(3)]).view()
 
 
 def test_the_only_task_that_had_not_got_on_is_charged() -> None:
@@ -49,7 +49,7 @@ def test_of_several_nobody_is_charged_and_they_are_begun_one_by_one() -> None:
 def test_a_suspect_that_runs_gets_no_company_before_its_first_window() -> None:
     suspects = CrashAttribution()
     attribute_crash(suspects, running("t1", "t2"))
-    nobody = WaitingView.of([])
+    nobody = WaitingIndex.of([]).view()
     assert suspects.slots(8, running("t1", "t9", progressed=("t9",)), nobody) == 2
     assert suspects.slots(8, running("t9"), nobody) == 8
 

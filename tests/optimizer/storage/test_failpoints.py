@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from optimizer.common import failpoints
-from optimizer.common.failpoints import FAILPOINTS, NthHit, failpoint
+from optimizer.common.failpoints import FAILPOINTS, failpoint
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskStatus
 from tests.optimizer.fakes import FakeClock
+from tests.optimizer.faults import NthHit, kill_process
 from tests.optimizer.queue.helpers import new_task, running_queue, window
 from whisper_core.text.transcript import Transcript
 
@@ -148,7 +149,7 @@ def test_every_failpoint_in_the_code_can_be_armed() -> None:
 
 def test_an_unknown_name_cannot_be_armed() -> None:
     with pytest.raises(ValueError, match=r"no such failpoints: nowhere"):
-        failpoints.arm({"nowhere": failpoints.kill_process})
+        failpoints.arm({"nowhere": kill_process})
 
 
 def test_nothing_happens_where_nothing_is_armed() -> None:
@@ -169,5 +170,5 @@ class _Spoken(list[str]):
 
 
 if __name__ == "__main__":
-    failpoints.arm(NthHit(int(sys.argv[2]), failpoints.kill_process).everywhere())
+    failpoints.arm(NthHit(int(sys.argv[2]), kill_process).everywhere())
     serve_one_task(Path(sys.argv[1]), _Spoken())

@@ -34,6 +34,7 @@ from optimizer.storage.schema import SCHEMA_REVISION, metadata
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from tests.optimizer.fakes import FakeClock
+from tests.optimizer.faults import NthHit
 from tests.optimizer.queue.helpers import Queue, new_task, running_queue, window
 
 
@@ -196,7 +197,7 @@ def test_a_migration_that_is_interrupted_anywhere_leaves_the_old_tables_or_the_n
 
     for step in itertools.count(1):
         data_dir = filled(tmp_path / f"data-{step}")
-        hit = failpoints.NthHit(step, cut)
+        hit = NthHit(step, cut)
         failpoints.arm(hit.everywhere())
         with suppress(PowerCutError):
             migrate_to_next(data_dir, next_release)
