@@ -1,4 +1,4 @@
-"""What can be read and written inside one transaction."""
+"""What can be read and written in one transaction: queries in, the nouns of the queue out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_EVENTS = 500
 
 
 class TaskReader:
-    """One consistent view of the store, valid until its transaction ends. One thread."""
+    """What can be read in a transaction: one consistent view of the store, valid until it ends. One thread."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -77,8 +77,8 @@ class TaskReader:
     def waiting_rows(self) -> Iterator[WaitingRow]:
         """The rows of all waiting tasks, state by state, those of one state in order of arrival.
 
-        That is the index's order; another one would take a third longer. They are read a thousand at a time, because
-        SQLAlchemy takes half as long again to hand out single rows.
+        The database's index has them in that order; sorting them would take a third longer. They are read a thousand at
+        a time, because SQLAlchemy takes half as long again to hand out single rows.
         """
         wanted = (tasks.c[name] for name in WaitingRow._fields)
         query = select(*wanted).where(tasks.c.status.in_(_WAITING)).order_by(tasks.c.status, tasks.c.seq)
@@ -108,7 +108,7 @@ class TaskReader:
 
 
 class TaskWriter(TaskReader):
-    """The one writer at this moment. What it reads cannot change until its transaction ends."""
+    """What can be written in a transaction, by the one writer at this moment. What it reads cannot change meanwhile."""
 
     def lock(self, task_id: str) -> Task:
         """The task; nobody else can change it until this transaction ends. Raises TaskNotFoundError, BadRecordError."""
