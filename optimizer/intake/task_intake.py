@@ -86,7 +86,7 @@ class TaskIntake:
                 raise
 
     def prepare_waiting(self) -> None:
-        """Prepares every task that still needs it: after a restart, a retry by hand, or once ffmpeg was found."""
+        """Prepares every task that still needs it: after a restart, after a retry, or once ffmpeg was found."""
         for task_id in self._queue.unprepared():
             self.prepare(task_id)
 

@@ -26,9 +26,6 @@ from whisper_core.text.transcript import WindowResult
 
 MOVES_TO_CPU_AFTER = 2  # attempts in a row for which a GPU had no memory
 
-RetryDelays = Callable[[int], float]
-"""Seconds to wait after the attempt of this number, from 1."""
-
 
 class Change(Protocol):
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None: ...
@@ -164,14 +161,14 @@ class Complete:
 class Fail:
     error: ErrorInfo
     is_retryable: bool
-    retry_delays: RetryDelays
+    retry_delay_s: Callable[[int], float]  # to wait after the attempt of this number, from 1
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         data = timeline.error_data(self.error)
         if not (self.is_retryable and task.has_attempts_left):
             rows.add_event(task.id, timeline.FAILED, data, now)
             return rows.save(task, transitions.failed(task, self.error, now))
-        delay_s = self.retry_delays(task.attempt - task.free_attempts)
+        delay_s = self.retry_delay_s(task.attempt - task.free_attempts)
         rows.add_event(task.id, timeline.RETRYING, {**data, "delay_seconds": delay_s}, now)
         retrying = transitions.sent_to_the_back(task, self.error, seq=rows.next_seq(), delay_s=delay_s, now=now)
         return rows.save(task, retrying)
@@ -195,14 +192,14 @@ class Requeue:
 class WaitForMemory:
     error: ErrorInfo
     may_move_to_cpu: bool
-    retry_delays: RetryDelays
+    retry_delay_s: Callable[[int], float]  # to wait after the attempt of this number, from 1
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         times = transitions.times_short_of_memory(task)
         if self.may_move_to_cpu and times >= MOVES_TO_CPU_AFTER and task.requested_device == AUTO_DEVICE:
             rows.add_event(task.id, timeline.MEMORY, {"step": "moved_to_cpu"}, now)
             return rows.save(task, transitions.moved_to_cpu(task, self.error, now))
-        delay_s = self.retry_delays(times)
+        delay_s = self.retry_delay_s(times)
         data = {"step": "waits", "device": task.device, "delay_seconds": round(delay_s, 3)}
         rows.add_event(task.id, timeline.MEMORY, data, now)
         return rows.save(task, transitions.waits_for_memory(task, self.error, delay_s=delay_s, now=now))

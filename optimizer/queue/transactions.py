@@ -1,5 +1,5 @@
-"""A task's write transaction, from its first step to its last: lock the row, apply the change, commit; then the index
-follows, and then the listener is told. Nothing else writes a task's row.
+"""A task's write transaction: lock the row, apply the change, commit; then update the index; then tell the
+listener. Nothing else writes a task's row.
 """
 
 from __future__ import annotations
