@@ -5,7 +5,7 @@
  * it, `drawnValues` where its line runs (on top of others). kind: 'line', 'area' (lightly filled to the ground) or 'band'
  * (filled; isOver: down to the curve before it, else to the ground).
  */
-import { formatTime } from '../text/i18n.js'
+import { formatTime } from '../text/format.js'
 import { drawn } from './colours.js'
 import { lonely } from './stacking.js'
 

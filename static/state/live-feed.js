@@ -6,6 +6,7 @@ import { computed, effect, signal } from '@preact/signals'
 import { io } from 'socket.io-client'
 import { openId } from '../util/address.js'
 import * as store from './store.js'
+import { isFinished } from './task.js'
 import { applySegments, segmentCount } from './transcripts.js'
 
 const POLL_MS = 5000
@@ -30,7 +31,7 @@ const watched = new Set()
 const wanted = computed(() => {
   const ids = new Set(store.groups.value.running.slice(0, MOST_WATCHED).map((task) => task.id))
   const open = openId.value && store.taskOf(openId.value)
-  if (open && !store.isFinished(open.value)) ids.add(open.value.id)
+  if (open && !isFinished(open.value)) ids.add(open.value.id)
   return ids
 })
 

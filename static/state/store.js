@@ -7,18 +7,11 @@
 import { batch, computed, signal } from '@preact/signals'
 import * as api from '../api.js'
 import { openId } from '../util/address.js'
+import { isFinished, isRunning, isWaiting, RUNNING } from './task.js'
 import { forgetTranscript, resetTranscript } from './transcripts.js'
 
 const PAGE_SIZE = 50
 const LARGEST_PAGE = 200
-
-export const RUNNING = 'processing'
-export const WAITING = ['pending', 'retrying']
-export const STATUSES = ['processing', 'pending', 'retrying', 'completed', 'failed', 'cancelled']
-
-export const isRunning = (task) => task.status === RUNNING
-export const isWaiting = (task) => WAITING.includes(task.status)
-export const isFinished = (task) => !isRunning(task) && !isWaiting(task)
 
 /** id -> {task: Signal, touched, seq}; all tasks that the page shows. */
 const records = new Map()
@@ -210,12 +203,12 @@ export async function loadMore() {
 const filterNow = () => ({ status: statusFilter.value, q: query.value })
 const listedCount = () => [...records.values()].filter((record) => record.isListed).length
 
-/** Show only one state (null: all) and only what matches `words`. */
-export function setFilter({ status = statusFilter.value, words = query.value }) {
-  if (status === statusFilter.value && words === query.value) return undefined
+/** Show only one state (null: all) and only what matches `text`. */
+export function setFilter({ status = statusFilter.value, text = query.value }) {
+  if (status === statusFilter.value && text === query.value) return undefined
   batch(() => {
     statusFilter.value = status
-    query.value = words
+    query.value = text
     for (const record of records.values()) record.isListed &&= belongs(record.task.peek())
     nextCursor.value = null
     arrangement.value += 1

@@ -1,6 +1,6 @@
 /** Short messages that go away by themselves, unless the pointer or the focus rests on them. */
 import { signal } from '@preact/signals'
-import { errorText } from '../text/i18n.js'
+import { errorText } from '../text/messages.js'
 
 const LIFE_MS = { info: 5000, error: 12000 }
 const MOST = 3

@@ -71,11 +71,19 @@ function takeWhole(entry, answer, seqBefore) {
   entry.content.value = { segments, text: answer.text, language: answer.language, isFinal, isLoaded: true, error: null }
 }
 
-/** The words of the newest segment that has any, for the line below a running task. */
+/** The text of the newest segment that has any, for the line below a running task. */
 export function lastLine(content) {
-  for (let index = content.segments.length - 1; index >= 0; index -= 1) {
-    const text = content.segments[index].text.trim()
-    if (text) return text
+  const segment = content.segments.findLast(({ text }) => text.trim() !== '')
+  return segment?.text.trim() ?? ''
+}
+
+/** The last segment that begins at or before `seconds`; null before the first. */
+export function segmentAt(segments, seconds) {
+  let [low, high] = [0, segments.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (segments[middle].start <= seconds + 0.01) low = middle + 1
+    else high = middle
   }
-  return ''
+  return segments[low - 1] ?? null
 }

@@ -4,7 +4,9 @@
  */
 import { computed, signal } from '@preact/signals'
 import { ApiError, uploadFile } from '../api.js'
-import { errorText, formatBytes, t } from '../text/i18n.js'
+import { formatBytes } from '../text/format.js'
+import { t } from '../text/i18n.js'
+import { errorText } from '../text/messages.js'
 import { applyTask, system } from './store.js'
 import { toast } from './toasts.js'
 
@@ -81,7 +83,7 @@ async function send(upload) {
   try {
     const { task } = await done
     applyTask(task)
-    remove(upload)
+    removeUpload(upload)
     if (arrival.peek()?.key === upload.key) arrival.value = { key: upload.key, taskId: task.id }
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
@@ -116,7 +118,7 @@ export function sendAgain(upload) {
 }
 
 /** Stops the upload when it is under way and takes it off the page. */
-export function remove(upload) {
+export function removeUpload(upload) {
   clearTimeout(upload.timer)
   uploads.value = uploads.value.filter((other) => other !== upload)
   upload.abort?.()

@@ -100,10 +100,12 @@ export default {
   'events.empty': 'Nothing of the kind yet.',
   'events.older': 'Older',
 
+  'punctuation.colon': ': ',
+  'punctuation.semicolon': '; ',
+  'punctuation.comma': ', ',
+
   'decision.started': 'started on {device} with {model}',
   'decision.started_after': 'started on {device} with {model} after {span}',
-  'decision.colon': ': ',
-  'decision.comma': '; ',
   'decision.passed': { one: 'ahead of {count} that came earlier', other: 'ahead of {count} that came earlier' },
   'decision.loads': '{model} was loaded for it',
   'decision.evicts': '{models} had to leave',
@@ -158,7 +160,6 @@ export default {
   'timeline.uploaded_size': 'Uploaded, {size}',
   'timeline.decoded': 'Its sound was read: {span}',
   'timeline.started': 'Started on {device} with {model}',
-  'timeline.comma': ', ',
   'timeline.attempt': 'attempt {attempt}',
   'timeline.from': 'from {percent} on',
   'timeline.waited': 'after waiting {span}',

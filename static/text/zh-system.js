@@ -118,10 +118,12 @@ export default {
   'events.empty': '还没有这类事件。',
   'events.older': '更早的',
 
+  'punctuation.colon': '：',
+  'punctuation.semicolon': '；',
+  'punctuation.comma': '，',
+
   'decision.started': '在 {device} 上用 {model} 开始',
   'decision.started_after': '等待 {span}后在 {device} 上用 {model} 开始',
-  'decision.colon': '：',
-  'decision.comma': '；',
   'decision.passed': { other: '排到先来的 {count} 个任务之前' },
   'decision.loads': '为它加载了 {model}',
   'decision.evicts': '移出了 {models}',
@@ -172,7 +174,6 @@ export default {
   'timeline.uploaded_size': '已上传，{size}',
   'timeline.decoded': '已读取声音：{span}',
   'timeline.started': '在 {device} 上用 {model} 开始',
-  'timeline.comma': '，',
   'timeline.attempt': '第 {attempt} 次',
   'timeline.from': '从 {percent} 处继续',
   'timeline.waited': '等待了 {span}',

@@ -27,6 +27,9 @@ export function preference(name, fallback) {
   return choice
 }
 
+/** How to scroll by script: smoothly, unless the person wants less motion. */
+export const scrollBehavior = () => (matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth')
+
 export const THEMES = ['auto', 'light', 'dark']
 export const theme = preference('theme', 'auto')
 

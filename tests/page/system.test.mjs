@@ -6,10 +6,9 @@ import { queueCurves, speedCurves, waitCurves } from '../../static/plots/curves.
 import { devicesIn, memoryBands, memoryNow } from '../../static/plots/memory-bands.js'
 import { column, extremes, lonely, stacked, withGaps } from '../../static/plots/stacking.js'
 import { slotsOf, withLiveProgress } from '../../static/state/devices.js'
-import { linesFrom } from '../../static/state/event-log.js'
-import { decisionText, eventText, merged } from '../../static/text/event-text.js'
-import { language } from '../../static/text/i18n.js'
-import { tuningFigures, tuningText } from '../../static/text/tuning-text.js'
+import { linesFrom, mergeEvents } from '../../static/state/event-log.js'
+import { decisionText, eventText, tuningFigures, tuningText } from '../../static/text/event-text.js'
+import { language } from '../../static/text/language.js'
 
 language.value = 'en'
 afterEach(() => (language.value = 'en'))
@@ -192,9 +191,9 @@ const ids = (events) => events.map(({ id }) => id)
 const eventsOf = (...wanted) => wanted.map((id) => ({ id }))
 
 test('new events come before the known ones, nothing twice and no hole', () => {
-  assert.deepEqual(ids(merged(eventsOf(4, 3, 2, 1), eventsOf(6, 5, 4, 3))), [6, 5, 4, 3, 2, 1])
-  assert.deepEqual(ids(merged([], eventsOf(2, 1))), [2, 1])
-  assert.deepEqual(ids(merged(eventsOf(2, 1), eventsOf(9, 8, 7))), [9, 8, 7])
+  assert.deepEqual(ids(mergeEvents(eventsOf(4, 3, 2, 1), eventsOf(6, 5, 4, 3))), [6, 5, 4, 3, 2, 1])
+  assert.deepEqual(ids(mergeEvents([], eventsOf(2, 1))), [2, 1])
+  assert.deepEqual(ids(mergeEvents(eventsOf(2, 1), eventsOf(9, 8, 7))), [9, 8, 7])
 })
 
 const CHANGE = {

@@ -4,16 +4,10 @@ import { readdir, readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { secondsOf } from '../../static/api.js'
 import en from '../../static/text/en.js'
-import {
-  adviceText,
-  errorText,
-  firstLanguage,
-  formatAgo,
-  formatClock,
-  language,
-  t,
-  waitReasonText,
-} from '../../static/text/i18n.js'
+import { formatClock } from '../../static/text/format.js'
+import { t } from '../../static/text/i18n.js'
+import { firstLanguage, language } from '../../static/text/language.js'
+import { adviceText, errorText, formatAgo, waitReasonText } from '../../static/text/messages.js'
 import zh from '../../static/text/zh.js'
 import { peaksOf } from '../../static/util/waveform.js'
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { expectedText } from '../../static/text/expected-text.js'
-import { language } from '../../static/text/i18n.js'
+import { language } from '../../static/text/language.js'
 import { timelineRows, timelineText } from '../../static/text/timeline-text.js'
 
 language.value = 'en'

@@ -1,8 +1,14 @@
 /** Live text: nothing twice, nothing lost, nothing out of order. Run with `npm test`. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { applySegments, lastLine, resetTranscript, segmentCount, transcriptOf } from '../../static/state/transcripts.js'
-import { segmentAt } from '../../static/util/segment-at.js'
+import {
+  applySegments,
+  lastLine,
+  resetTranscript,
+  segmentAt,
+  segmentCount,
+  transcriptOf,
+} from '../../static/state/transcripts.js'
 
 const segment = (id, text = `segment ${id}`) => ({ id, start: id * 5, end: id * 5 + 5, text })
 const texts = (id) => transcriptOf(id).value.segments.map((one) => one.text)
