@@ -164,7 +164,7 @@ const DECISION = {
 test('a decision says what began where, and why before others', () => {
   assert.equal(
     decisionText(DECISION),
-    'started on cuda:0 with base after 2 min: it had the least work left; ahead of 3 that came earlier; base was loaded for it; small had to leave',
+    'started on cuda:0 with base after 2 min: it had the least work left; ahead of 3 earlier tasks; base was loaded for it; small unloaded to make room',
   )
   assert.equal(
     decisionText({ ...DECISION, why: 'of_tomorrow', passed: 0, load_model: false, evict: [] }),
@@ -176,14 +176,14 @@ test('a decision says what began where, and why before others', () => {
   )
   assert.equal(decisionText({ task_id: 'x' }), null)
   language.value = 'zh'
-  assert.match(decisionText(DECISION), /^等待 2分钟后在 cuda:0 上用 base 开始：它剩余的工作最少；/)
+  assert.match(decisionText(DECISION), /^等待 2分钟后在 cuda:0 上用 base 开始运行：它剩余的工作量最小；/)
 })
 
 test("events without a translation are the server's own sentence", () => {
   const idle = { kind: 'model', text: 'small leaves.', data: { model: 'small', device: 'cuda:0', idle_seconds: 900 } }
   assert.equal(eventText(idle), 'small leaves.')
   language.value = 'zh'
-  assert.match(eventText(idle), /^small 离开 cuda:0.*15分钟/)
+  assert.match(eventText(idle), /^small 已从 cuda:0 卸载.*15分钟/)
   assert.equal(eventText({ kind: 'device', text: 'cuda:1 is ready', data: {} }), 'cuda:1 is ready')
 })
 
@@ -215,7 +215,7 @@ test('a change says from what to what, and what it brought where that was measur
   assert.equal(tuningFigures({ text: 'something else', data: {} }), null)
   assert.equal(tuningText(CHANGE), CHANGE.text)
   language.value = 'zh'
-  assert.equal(tuningText(CHANGE), '同时运行的任务数：保留 11，原来是 8')
+  assert.equal(tuningText(CHANGE), '同时运行的任务数：保留 11，原为 8')
   assert.equal(tuningText({ text: 'something else', data: {} }), 'something else')
 })
 

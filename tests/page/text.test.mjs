@@ -95,7 +95,7 @@ test("advice is the server's sentence in English and has its figures in Chinese"
   }
   assert.equal(adviceText(advice), 'Raise it.')
   language.value = 'zh'
-  assert.match(adviceText(advice), /cuda:0 上有 9 GB 空闲，而 14 个任务/)
+  assert.match(adviceText(advice), /cuda:0 有 9 GB 空闲，而 14 个任务/)
   assert.equal(adviceText({ code: 'of_tomorrow', text: 'New.', data: {} }), 'New.')
   language.value = 'en'
 })

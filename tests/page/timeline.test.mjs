@@ -26,13 +26,13 @@ test("every step is a sentence in the reader's language", () => {
   })
   assert.equal(
     timelineText(started),
-    'Started on cuda:0 with base, attempt 2, from 25% on, after waiting 47 sec: it had the least work left',
+    'Started on cuda:0 with base, attempt 2, continuing at 25%, after waiting 47 sec: it had the least work left',
   )
-  assert.equal(timelineText(event('decoded', { audio_seconds: 3312 })), 'Its sound was read: 55 min')
+  assert.equal(timelineText(event('decoded', { audio_seconds: 3312 })), 'Audio decoded, 55 min')
   assert.equal(timelineText(event('completed', { seconds: 183, speed: 18.1 })), 'Done after 3 min · 18.1× real time')
   assert.equal(
     timelineText(event('memory', { step: 'batch_shrunk' })),
-    'Memory ran out: fewer windows at the same time',
+    'Out of memory: fewer windows at a time from here on',
   )
   language.value = 'zh'
   assert.equal(timelineText(event('prioritised', { priority: 'high' })), '优先级改为高')
@@ -49,7 +49,7 @@ test("a sentence of the server's as the reason is not put into Chinese", () => {
   const started = event('started', { device: 'cpu', model: 'base', reason: 'waits: 1.3 GB short on cpu' })
   assert.match(timelineText(started), /: waits: 1.3 GB short on cpu$/)
   language.value = 'zh'
-  assert.equal(timelineText(started), '在 cpu 上用 base 开始')
+  assert.equal(timelineText(started), '在 cpu 上用 base 开始运行')
 })
 
 test('each step says how long after the one before it it came', () => {
