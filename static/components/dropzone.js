@@ -7,7 +7,7 @@ import { system } from '../state/store.js'
 import { chosenFields } from '../state/upload-options.js'
 import { addFiles, maxUploadBytes } from '../state/uploads.js'
 import { formatBytes, formatNumber } from '../text/format.js'
-import { t } from '../text/i18n.js'
+import { sentences, t } from '../text/i18n.js'
 import { showQueue } from '../util/address.js'
 import { filesOf, hasFiles } from '../util/dropped-files.js'
 import { listen } from '../util/listen.js'
@@ -38,14 +38,14 @@ function Target() {
   return html`<div class="drop ${isOver.value ? 'is-over' : ''}" data-testid="drop-zone" onClick=${open}>
     <span class="drop-icon"><${Icon} name="upload" /></span>
     <p class="drop-title">${isOver.value ? t('drop.now') : t('drop.title')}</p>
-    <p class="drop-hint">${t('drop.hint')} <${Limits} /></p>
+    <p class="drop-hint">${sentences(t('drop.hint'), limitsText())}</p>
     <button type="button" class="primary" data-testid="choose-files" onClick=${openOnce}>${t('drop.choose')}</button>
     <input ref=${input} type="file" multiple hidden data-testid="file-input" aria-hidden="true" tabindex="-1"
       onClick=${(event) => event.stopPropagation()} onChange=${onChoice} />
   </div>`
 }
 
-function Limits() {
+function limitsText() {
   const hours = system.value?.settings?.MAX_AUDIO_HOURS
   if (!hours || !maxUploadBytes()) return null
   return t('drop.limits', { size: formatBytes(maxUploadBytes()), hours: formatNumber(hours, 1) })

@@ -8,7 +8,7 @@ import { models, refreshModels } from '../state/store.js'
 import { toast, toastError } from '../state/toasts.js'
 import { AUTO, choices, chosenFields, chosenMode, chosenModel, TRANSLATE } from '../state/upload-options.js'
 import { formatBytes, languageName } from '../text/format.js'
-import { t } from '../text/i18n.js'
+import { sentences, t } from '../text/i18n.js'
 import { openId } from '../util/address.js'
 import { Icon } from './icons.js'
 import {
@@ -84,7 +84,7 @@ function Hint() {
   const hints = hintsFor(model, isMissing)
   if (hints.length === 0) return null
   return html`<p class="hint" data-testid="model-hint" role="status">
-    <span>${hints.join(' ')}</span>
+    <span>${sentences(...hints)}</span>
     ${
       isMissing &&
       html`<button type="button" class="quiet small" data-testid="model-fetch" onClick=${() => fetchNow(model.name)}>

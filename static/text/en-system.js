@@ -102,6 +102,7 @@ export default {
   'punctuation.colon': ': ',
   'punctuation.semicolon': '; ',
   'punctuation.comma': ', ',
+  'punctuation.space': ' ',
 
   'decision.started': 'started on {device} with {model}',
   'decision.started_after': 'started on {device} with {model} after {span}',

@@ -32,6 +32,9 @@ function display(value) {
 /** The parts that are there, one after the other. separator: a key. */
 export const joined = (parts, separator) => parts.filter(Boolean).join(t(separator))
 
+/** Sentences one after the other; Chinese has no space between them. */
+export const sentences = (...parts) => joined(parts, 'punctuation.space')
+
 /** "Started on cpu: it was next", or the sentence alone where there is no reason. */
 export const withReason = (sentence, reason) => (reason ? sentence + t('punctuation.colon') + reason : sentence)
 

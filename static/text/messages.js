@@ -5,7 +5,7 @@
  * shown as that sentence.
  */
 import { formatBytes, formatPercent } from './format.js'
-import { lookUp, t } from './i18n.js'
+import { lookUp, sentences, t } from './i18n.js'
 import { isEnglish, locale } from './language.js'
 
 /** Codes whose English message holds a detail that the translation lacks: a name, a number, a place. */
@@ -34,7 +34,7 @@ export function waitReasonText(waiting, sentence) {
   values.count ??= values.seconds
   const text = lookUp(`waiting.${waiting.code}`, values)
   if (text === undefined) return sentence ?? ''
-  return values.message ? `${text} ${values.message}` : text
+  return sentences(text, values.message)
 }
 
 /** A piece of advice {code, text, data}; the dictionaries translate it, and in English it is the server's sentence. */

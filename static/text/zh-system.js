@@ -120,6 +120,7 @@ export default {
   'punctuation.colon': '：',
   'punctuation.semicolon': '；',
   'punctuation.comma': '，',
+  'punctuation.space': '',
 
   'decision.started': '在 {device} 上用 {model} 开始运行',
   'decision.started_after': '等待 {span}后在 {device} 上用 {model} 开始运行',
@@ -186,7 +187,7 @@ export default {
   'timeline.memory_waits': '内存不足：等待更多内存',
   'timeline.given_back': '中途停止，将从最后完成的窗口之后继续',
   'timeline.interrupted': '被中断：{reason}',
-  'timeline.retrying': '本次尝试失败：{reason} {span}后重试',
+  'timeline.retrying': '本次尝试失败：{reason}{span}后重试',
   'timeline.prioritised': '优先级改为{priority}',
   'timeline.completed': '完成',
   'timeline.completed_after': '用时 {span}完成',

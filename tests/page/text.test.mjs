@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { secondsOf } from '../../static/api.js'
 import en from '../../static/text/en.js'
 import { formatClock } from '../../static/text/format.js'
-import { t } from '../../static/text/i18n.js'
+import { sentences, t } from '../../static/text/i18n.js'
 import { firstLanguage, language } from '../../static/text/language.js'
 import { adviceText, errorText, formatAgo, waitReasonText } from '../../static/text/messages.js'
 import zh from '../../static/text/zh.js'
@@ -116,6 +116,14 @@ test("advice is shown in the server's words in English and translated with its f
   language.value = 'zh'
   assert.match(adviceText(advice), /cuda:0 有 9 GB 空闲，而 14 个任务/)
   assert.equal(adviceText({ code: 'of_tomorrow', text: 'New.', data: {} }), 'New.')
+  language.value = 'en'
+})
+
+test('sentences are joined as the language does it, and missing ones are left out', () => {
+  language.value = 'en'
+  assert.equal(sentences('One.', null, 'Two.'), 'One. Two.')
+  language.value = 'zh'
+  assert.equal(sentences('一。', null, '二。'), '一。二。')
   language.value = 'en'
 })
 

@@ -6,7 +6,7 @@ import { history } from '../../state/history.js'
 import { system } from '../../state/store.js'
 import { tuningFigures, tuningText } from '../../text/event-text.js'
 import { formatChange, formatTime } from '../../text/format.js'
-import { t } from '../../text/i18n.js'
+import { sentences, t } from '../../text/i18n.js'
 import { errorText } from '../../text/messages.js'
 
 /** Each limit with the settings that bound it. */
@@ -18,13 +18,14 @@ const LIMITS = {
 export function Limits() {
   const { limits, adaptive } = system.value ?? {}
   if (!limits) return null
+  const adaptiveText = t(adaptive?.enabled ? 'limits.adaptive_on' : 'limits.adaptive_off')
   return html`<section class="panel-card" aria-labelledby="limits-title" data-testid="limits">
     <h3 id="limits-title">${t('limits.title')}</h3>
     ${Object.entries(LIMITS).map(
       ([name, settings]) =>
         html`<${Stepper} key=${name} name=${name} value=${limits[name]} bounds=${boundsOf(settings)} />`,
     )}
-    <p class="faint">${t('limits.hint')} ${t(adaptive?.enabled ? 'limits.adaptive_on' : 'limits.adaptive_off')}</p>
+    <p class="faint">${sentences(t('limits.hint'), adaptiveText)}</p>
     <h4>${t('limits.changes')}</h4>
     <${Changes} />
   </section>`

@@ -8,7 +8,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { styled } from '../../plots/colours.js'
 import { extremes } from '../../plots/stacking.js'
 import { formatTime } from '../../text/format.js'
-import { t } from '../../text/i18n.js'
+import { sentences, t } from '../../text/i18n.js'
 import { formatAgo } from '../../text/messages.js'
 import { mountPlot, pointed } from './plot-canvas.js'
 
@@ -41,7 +41,7 @@ export function Plot({ title, testid, moments, curves, changes, format, steps, h
     setSpoken(figuresAt(index, moments, curves, format))
   }
   const onBlur = () => plot.current?.setCursor({ left: -10, top: -10 }, true, true)
-  const label = `${summaryOf({ title, moments, curves, format })} ${t('plot.keys')}`
+  const label = summaryOf({ title, moments, curves, format })
   return html`<figure class="plot" data-testid=${testid}>
     <figcaption><h3>${title}</h3><${Legend} curves=${curves} format=${format} /></figcaption>
     <div class="plot-canvas" ref=${box} role="img" tabindex="0" aria-label=${label} onKeyDown=${onKey} onBlur=${onBlur}>
@@ -86,7 +86,7 @@ function Tip({ tip, moments }) {
   </div>`
 }
 
-/** The whole plot in words: its time range, and the last, least and largest figure of every curve. */
+/** The whole plot in words: its time range, the last, least and largest figure of every curve, and how to move in it. */
 function summaryOf({ title, moments, curves, format }) {
   const from = formatTime(moments[0] * 1000)
   const to = formatTime(moments.at(-1) * 1000)
@@ -96,7 +96,7 @@ function summaryOf({ title, moments, curves, format }) {
     const { last, least, most } = known
     return t('plot.summary_part', { label, last: format(last), least: format(least), most: format(most) })
   })
-  return [t('plot.summary', { title, from, to }), ...parts.filter(Boolean)].join(' ')
+  return sentences(t('plot.summary', { title, from, to }), ...parts, t('plot.keys'))
 }
 
 function figuresAt(index, moments, curves, format) {
