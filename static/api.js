@@ -1,11 +1,11 @@
 /**
- * The server's REST API, as docs/api.md tells it. Addresses are relative to the page, so it also works below a path.
+ * The server's REST API; docs/api.md describes it. Addresses are relative, so the page also works below a path.
  *
- * Every call resolves with the answer's body or throws an ApiError, which carries the server's code and words.
+ * Every call resolves to the body of the answer or throws an ApiError with the server's code and message.
  */
 
 export class ApiError extends Error {
-  /** status: 0 when no answer came. retryAfterS: seconds to wait before trying again, or null. */
+  /** status: 0 when there was no answer. field: the form field at fault, or null. retryAfterS: seconds, or null. */
   constructor({ code, message, status, field = null, retryAfterS = null }) {
     super(message || code)
     this.name = 'ApiError'
@@ -15,7 +15,7 @@ export class ApiError extends Error {
     this.retryAfterS = retryAfterS
   }
 
-  /** Whether the same request may well succeed a little later. */
+  /** Whether the same request may succeed a little later. */
   get isRetryable() {
     return [0, 429, 502, 503, 504].includes(this.status) || this.code === 'idempotency_in_flight'
   }
@@ -28,7 +28,7 @@ export const transcriptUrl = (id, format) => `${taskUrl(id)}/transcript?format=$
 
 export const downloadUrl = (id, format) => `${transcriptUrl(id, format)}&download=true`
 
-/** Transcripts in one archive; no ids: those of every finished task. */
+/** Transcripts in one archive: those of the tasks `ids`, or of every completed task. */
 export function archiveUrl(format, ids = []) {
   const query = new URLSearchParams({ format })
   if (ids.length) query.set('ids', ids.join(','))
@@ -41,7 +41,7 @@ export const fetchTimeline = (id) => get(`${taskUrl(id)}/timeline`)
 export const fetchTranscript = (id) => get(transcriptUrl(id, 'json'))
 export const fetchModels = () => get('api/models')
 export const fetchSystem = () => get('api/system')
-/** limits: {max_concurrent_tasks?, max_batch_size?}; answers with the system's state. */
+/** limits: {max_concurrent_tasks?, max_batch_size?}. Resolves to the state of the system. */
 export const setLimits = (limits) => call('PATCH', 'api/system', limits)
 export const fetchHistory = (hours) => get(`api/system/history?${queryOf({ hours })}`)
 /** filter: {kind?, limit?, before?}. */
@@ -56,8 +56,8 @@ export const setPriority = (id, priority) => call('PATCH', taskUrl(id), { priori
 const taskIn = (answer) => answer.task ?? answer
 
 /**
- * Send one file. fields: option name -> value, empty ones are left out. onProgress: called with 0 to 1.
- * Returns {done: Promise<{task}>, abort()}; after abort() `done` rejects with code `aborted`.
+ * Sends one file. fields: option name -> value; empty ones are left out. onProgress: called with 0 to 1.
+ * Returns {done, abort()}: `done` resolves to {task}; after abort() it rejects with the code `aborted`.
  */
 export function uploadFile(file, fields, idempotencyKey, onProgress) {
   const request = new XMLHttpRequest()
@@ -78,7 +78,7 @@ function formOf(file, fields) {
   for (const [name, value] of Object.entries(fields)) {
     if (value !== '' && value !== null && value !== undefined) form.append(name, String(value))
   }
-  form.append('file', file, file.name) // last, so that the server knows the options before the bytes
+  form.append('file', file, file.name) // Last, so that the server knows the options before the bytes arrive.
   return form
 }
 

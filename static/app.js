@@ -1,4 +1,4 @@
-/** The page: builds its parts and starts what runs beside them. */
+/** The entry module: draws the page and starts what runs in the background. */
 import { effect, signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { render } from 'preact'
@@ -19,7 +19,7 @@ import { followAddress, openId, view } from './util/address.js'
 import { followTheme } from './util/preferences.js'
 import { startTicker } from './util/ticker.js'
 
-/** Wide enough for the queue and a transcript beside it. */
+/** Wide enough for the queue with a transcript beside it. */
 const wide = matchMedia('(min-width: 1100px)')
 const isWide = signal(wide.matches)
 
@@ -29,7 +29,7 @@ function App({ name, version }) {
   return html`<div class="page ${open ? 'has-panel' : ''} is-${view.value}">
     <div class="main" inert=${isModal}>
       <${Header} name=${name} />
-      <${LostNotice} />
+      <${ConnectionNotice} />
       <main>
         <div class="view" hidden=${view.value !== 'queue'}><${DropZone} /><${Devices} /><${Queue} /></div>
         ${view.value === 'system' && html`<${SystemView} />`}
@@ -42,7 +42,7 @@ function App({ name, version }) {
   </div>`
 }
 
-function LostNotice() {
+function ConnectionNotice() {
   return html`<div role="status">${connection.value === 'lost' && html`<p class="notice" data-testid="lost">${t('live.lost')}</p>`}</div>`
 }
 
@@ -53,7 +53,7 @@ function Footer({ version }) {
   </footer>`
 }
 
-/** The queue stays built behind the other view (files can be dropped on both), so only the scrolling has to be undone. */
+/** The queue stays drawn behind the System view, so that files can be dropped on both; only the scrolling is reset. */
 function startViewsAtTheTop() {
   let before = view.peek()
   effect(() => {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,8 @@ FOLDERS = [
     "web.server",
 ]
 LEVEL = {folder: level for level, line in enumerate(FOLDERS) for folder in line.split()}
+# The same for the page's modules; a name that ends in .js is a module that stands in static/ itself.
+PAGE_ORDER = ["util", "text", "plots", "api.js", "state", "hooks", "components", "components/system", "app.js"]
 ROOMS = set(MAY_IMPORT) | SHARED | {"main", "tests", "benchmarks", "tools"}
 TORCH_FREE = [
     "whisper_core.models.fetch",
@@ -111,6 +115,38 @@ def test_a_folder_imports_only_from_folders_before_it() -> None:
         if folder.split(".")[0] == room and LEVEL[folder] >= LEVEL[folder_of(path)]
     }
     assert wrong == set()
+
+
+def page_imports() -> dict[Path, set[Path]]:
+    """Each module of the page with the modules of the page that it imports."""
+    page = ROOT / "static"
+    found = {}
+    for path in sorted(page.rglob("*.js")):
+        if "vendor" not in path.parts:
+            names = re.findall(r"""\b(?:from|import)[ (]*['"](\.[^'"]+)['"]""", path.read_text())
+            found[path.relative_to(page)] = {(path.parent / name).resolve().relative_to(page) for name in names}
+    return found
+
+
+def page_level(module: Path) -> int:
+    folder = module.parent.as_posix()
+    return PAGE_ORDER.index(module.name if folder == "." else folder)
+
+
+def test_a_folder_of_the_page_imports_only_from_folders_before_it() -> None:
+    imports = page_imports()
+    assert imports.pop(Path("first-paint.js")) == set()
+    wrong = {
+        f"{module} -> {imported}"
+        for module, all_imported in imports.items()
+        for imported in all_imported
+        if module.parent != imported.parent and page_level(imported) >= page_level(module)
+    }
+    assert wrong == set()
+
+
+def test_the_page_s_modules_do_not_import_each_other_in_a_circle() -> None:
+    tuple(TopologicalSorter(page_imports()).static_order())
 
 
 @pytest.mark.parametrize("room", sorted(MAY_IMPORT))

@@ -1,4 +1,4 @@
-/** A task's state as a coloured word. */
+/** The status of a task or an upload as a coloured label. */
 import { html } from 'htm/preact'
 import { t } from '../text/i18n.js'
 

@@ -1,22 +1,22 @@
-/** Menus that offer every format: of one task, of a selection, of everything. */
+/** Menus that offer every format of a transcript: of one task, of several, of all. */
 import { html } from 'htm/preact'
 import { archiveUrl, downloadUrl } from '../api.js'
 import { IDS_PER_ARCHIVE } from '../state/selection.js'
 import { Menu } from './menu.js'
 
-export const FORMATS = ['txt', 'srt', 'vtt', 'tsv', 'json']
+const FORMATS = ['txt', 'srt', 'vtt', 'tsv', 'json']
 
 export function DownloadMenu({ task, label, text, kind }) {
   const entries = FORMATS.map((format) => ({
     text: format,
     href: downloadUrl(task.id, format),
-    download: `${stemOf(task.filename)}.${endingOf(task, format)}`,
+    download: `${stemOf(task.filename)}.${suffixOf(task, format)}`,
     testid: `download-${format}`,
   }))
   return html`<${Menu} icon="download" text=${text} label=${label} kind=${kind} entries=${entries} testid="download" />`
 }
 
-/** ids: empty for every finished task. */
+/** ids: empty for every completed task. */
 export function ArchiveMenu({ ids, text, testid, kind }) {
   const entries = FORMATS.map((format) => ({
     text: format,
@@ -27,12 +27,12 @@ export function ArchiveMenu({ ids, text, testid, kind }) {
   return html`<${Menu} icon="download" text=${text} label=${text} kind=${kind} entries=${entries} testid=${testid} />`
 }
 
-/** More tasks than one address can name come as several archives. */
+/** An address holds a limited number of ids, so a large selection comes as several archives. */
 function saveArchives(format, ids) {
-  if (ids.length === 0) return save(archiveUrl(format))
-  for (let first = 0; first < ids.length; first += IDS_PER_ARCHIVE)
+  if (ids.length === 0) save(archiveUrl(format))
+  for (let first = 0; first < ids.length; first += IDS_PER_ARCHIVE) {
     save(archiveUrl(format, ids.slice(first, first + IDS_PER_ARCHIVE)))
-  return undefined
+  }
 }
 
 function save(href) {
@@ -42,7 +42,7 @@ function save(href) {
   link.click()
 }
 
-/** As the server names the file: a text that is not openai-whisper's own says so. */
-const endingOf = (task, format) => (task.options.mode === 'exact' ? format : `${task.options.mode}.${format}`)
+/** Named as the server does it: a text that may differ from openai-whisper's says so in its file name. */
+const suffixOf = (task, format) => (task.options.mode === 'exact' ? format : `${task.options.mode}.${format}`)
 
 const stemOf = (filename) => filename.replace(/\.[^.]{1,8}$/, '') || filename

@@ -1,15 +1,18 @@
-/** Where files come in: dropped anywhere on the page, or chosen with a button. A slim strip once there is a queue to see. */
+/** Where files come in: dropped anywhere on the page, or chosen with a button. Compact once there is a queue to see. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { isIntakeCompact } from '../state/compact-intake.js'
 import { system } from '../state/store.js'
+import { chosenFields } from '../state/upload-options.js'
 import { addFiles, maxUploadBytes } from '../state/uploads.js'
-import { formatBytes, formatNumber, t } from '../text/i18n.js'
+import { formatBytes, formatNumber } from '../text/format.js'
+import { sentences, t } from '../text/i18n.js'
 import { showQueue } from '../util/address.js'
 import { filesOf, hasFiles } from '../util/dropped-files.js'
+import { listen } from '../util/listen.js'
 import { Icon } from './icons.js'
-import { chosenFields, Options } from './upload-options.js'
+import { Options } from './upload-options.js'
 
 const isOver = signal(false)
 
@@ -23,26 +26,26 @@ export function DropZone() {
 
 function Target() {
   const input = useRef(null)
-  const takeChosen = () => {
-    addFiles(input.current.files, chosenFields())
-    input.current.value = '' // so that the same file can be chosen again
+  const open = () => input.current.click()
+  const openOnce = (event) => {
+    event.stopPropagation() // The whole target opens the dialog too.
+    open()
   }
-  return html`<div class="drop ${isOver.value ? 'is-over' : ''}" data-testid="drop-zone" onClick=${() => input.current.click()}>
+  const onChoice = () => {
+    addFiles(input.current.files, chosenFields())
+    input.current.value = '' // So that the same file can be chosen again.
+  }
+  return html`<div class="drop ${isOver.value ? 'is-over' : ''}" data-testid="drop-zone" onClick=${open}>
     <span class="drop-icon"><${Icon} name="upload" /></span>
     <p class="drop-title">${isOver.value ? t('drop.now') : t('drop.title')}</p>
-    <p class="drop-hint">${t('drop.hint')} <${Limits} /></p>
-    <button type="button" class="primary" data-testid="choose-files" onClick=${(event) => {
-      event.stopPropagation()
-      input.current.click()
-    }}>
-      ${t('drop.choose')}
-    </button>
+    <p class="drop-hint">${sentences(t('drop.hint'), limitsText())}</p>
+    <button type="button" class="primary" data-testid="choose-files" onClick=${openOnce}>${t('drop.choose')}</button>
     <input ref=${input} type="file" multiple hidden data-testid="file-input" aria-hidden="true" tabindex="-1"
-      onClick=${(event) => event.stopPropagation()} onChange=${takeChosen} />
+      onClick=${(event) => event.stopPropagation()} onChange=${onChoice} />
   </div>`
 }
 
-function Limits() {
+function limitsText() {
   const hours = system.value?.settings?.MAX_AUDIO_HOURS
   if (!hours || !maxUploadBytes()) return null
   return t('drop.limits', { size: formatBytes(maxUploadBytes()), hours: formatNumber(hours, 1) })
@@ -50,14 +53,14 @@ function Limits() {
 
 function listenForDrops() {
   let leaveTimer = null
-  const over = (event) => {
+  const dragover = (event) => {
     if (!hasFiles(event)) return
     event.preventDefault()
     clearTimeout(leaveTimer)
     isOver.value = true
   }
-  // dragleave fires at every inner border; only silence afterwards means that the files are gone.
-  const leave = () => {
+  // dragleave fires at the border of every element; only when no dragover follows have the files left the page.
+  const dragleave = () => {
     clearTimeout(leaveTimer)
     leaveTimer = setTimeout(() => (isOver.value = false), 120)
   }
@@ -69,9 +72,5 @@ function listenForDrops() {
     const fields = chosenFields()
     addFiles(await filesOf(event.dataTransfer), fields)
   }
-  const listeners = { dragover: over, dragleave: leave, drop }
-  for (const [name, listener] of Object.entries(listeners)) addEventListener(name, listener)
-  return () => {
-    for (const [name, listener] of Object.entries(listeners)) removeEventListener(name, listener)
-  }
+  return listen(globalThis, { dragover, dragleave, drop })
 }

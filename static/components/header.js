@@ -1,7 +1,8 @@
-/** The top of the page: its name, its views, whether it is live, and the two switches. */
+/** The top of the page: the product's name, the views, the state of the connection, and two switches. */
 import { html } from 'htm/preact'
 import { connection } from '../state/live-feed.js'
-import { LANGUAGE_TITLES, language, t } from '../text/i18n.js'
+import { t } from '../text/i18n.js'
+import { LANGUAGE_TITLES, language } from '../text/language.js'
 import { VIEWS, view } from '../util/address.js'
 import { THEMES, theme } from '../util/preferences.js'
 import { Icon, Mark } from './icons.js'
@@ -15,49 +16,62 @@ export function Header({ name }) {
     <div class="brand"><${Mark} /><h1>${name}</h1></div>
     <${Views} />
     <${Connection} />
-    <div class="switches">
-      <fieldset class="segmented" data-testid="theme">
-        <legend>${t('theme.label')}</legend>
-        ${THEMES.map(
-          (name) => html`<${Choice} group="theme" value=${name} choice=${theme} label=${t(`theme.${name}`)}
-          content=${html`<${Icon} name=${THEME_ICONS[name]} />`} />`,
-        )}
-      </fieldset>
-      <fieldset class="segmented" data-testid="language">
-        <legend>${t('language.label')}</legend>
-        ${Object.entries(LANGUAGE_TITLES).map(
-          ([code, title]) => html`<${Choice} group="language" value=${code} choice=${language}
-          label=${title} content=${html`<span lang=${code}>${SHORT_TITLES[code]}</span>`} />`,
-        )}
-      </fieldset>
-    </div>
+    <div class="switches"><${ThemeSwitch} /><${LanguageSwitch} /></div>
   </header>`
 }
 
 function Views() {
   return html`<nav class="segmented views" aria-label=${t('views.label')}>
-    ${VIEWS.map((name) => html`<a href="#${name}" aria-current=${view.value === name ? 'page' : undefined} data-testid="view-${name}">${t(`views.${name}`)}</a>`)}
+    ${VIEWS.map(
+      (
+        name,
+      ) => html`<a href="#${name}" aria-current=${view.value === name ? 'page' : undefined} data-testid="view-${name}">
+        ${t(`views.${name}`)}
+      </a>`,
+    )}
   </nav>`
 }
 
-function Choice({ group, value, choice, label, content }) {
-  return html`<label title=${label}>
-    <input type="radio" name=${group} value=${value} checked=${choice.value === value} aria-label=${label}
-      data-testid="${group}-${value}" onChange=${() => (choice.value = value)} />
-    ${content}
-  </label>`
-}
-
 function Connection() {
-  const words = { connected: t('live.connected'), connecting: t('live.connecting'), lost: t('live.connecting') }[
-    connection.value
-  ]
-  return html`<p class="connection is-${connection.value}" data-testid="connection" data-state=${connection.value}>
-    <span class="dot"></span><span class="connection-words">${words}</span>
+  const state = connection.value
+  return html`<p class="connection is-${state}" data-testid="connection" data-state=${state}>
+    <span class="dot"></span>
+    <span class="connection-words">${t(state === 'connected' ? 'live.connected' : 'live.connecting')}</span>
   </p>`
 }
 
-/** The address holds the open task, so the link moves the focus itself. */
+function ThemeSwitch() {
+  return html`<fieldset class="segmented" data-testid="theme">
+    <legend>${t('theme.label')}</legend>
+    ${THEMES.map(
+      (name) => html`<${Choice} group="theme" value=${name} choice=${theme} label=${t(`theme.${name}`)}>
+        <${Icon} name=${THEME_ICONS[name]} />
+      <//>`,
+    )}
+  </fieldset>`
+}
+
+function LanguageSwitch() {
+  return html`<fieldset class="segmented" data-testid="language">
+    <legend>${t('language.label')}</legend>
+    ${Object.entries(LANGUAGE_TITLES).map(
+      ([code, title]) => html`<${Choice} group="language" value=${code} choice=${language} label=${title}>
+        <span lang=${code}>${SHORT_TITLES[code]}</span>
+      <//>`,
+    )}
+  </fieldset>`
+}
+
+/** choice: the signal that holds the chosen value. */
+function Choice({ group, value, choice, label, children }) {
+  return html`<label title=${label}>
+    <input type="radio" name=${group} value=${value} checked=${choice.value === value} aria-label=${label}
+      data-testid="${group}-${value}" onChange=${() => (choice.value = value)} />
+    ${children}
+  </label>`
+}
+
+/** Following the link would replace the open task in the address, so only the focus is moved. */
 function skipToContent(event) {
   event.preventDefault()
   document.getElementById(view.value === 'queue' ? 'queue' : 'system-title').focus()

@@ -8,15 +8,12 @@ const PATHS = {
   retry: 'M20 11a8 8 0 1 0-2.3 5.7M20 4v7h-7',
   trash: 'M4 7h16M10 11v6M14 11v6M6 7l1 12a2 2 0 0 0 2 2h6a2 2 0 0 0 2-2l1-12M9 7V5a1 1 0 0 1 1-1h4a1 1 0 0 1 1 1v2',
   stop: 'M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18ZM9.5 9.5h5v5h-5z',
-  text: 'M5 6h14M5 10h14M5 14h9M5 18h6',
   search: 'M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14ZM20 20l-4-4',
   sun: 'M12 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8ZM12 2v2M12 20v2M4.9 4.9l1.4 1.4M17.7 17.7l1.4 1.4M2 12h2M20 12h2M4.9 19.1l1.4-1.4M17.7 6.3l1.4-1.4',
   moon: 'M20 14.5A8 8 0 0 1 9.5 4a8 8 0 1 0 10.5 10.5Z',
   contrast: 'M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18Zm0 0V3m0 3h5.5M12 10h8.6M12 14h8.6M12 18h5.5',
   play: 'M8 5.5v13l10.5-6.5z',
   pause: 'M8 5.5v13M16 5.5v13',
-  back: 'M4 5v5h5M5 10a8 8 0 1 1-.6 5',
-  forward: 'M20 5v5h-5M19 10a8 8 0 1 0 .6 5',
   copy: 'M9 9h9a2 2 0 0 1 2 2v7a2 2 0 0 1-2 2h-7a2 2 0 0 1-2-2zM15 9V6a2 2 0 0 0-2-2H6a2 2 0 0 0-2 2v7a2 2 0 0 0 2 2h3',
   alert: 'M12 8v5m0 3.5v.01M12 3 2.5 20h19z',
   check: 'M5 12.5 10 17.5 19 7',
@@ -30,7 +27,7 @@ export function Icon({ name }) {
     stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false"><path d=${PATHS[name]} /></svg>`
 }
 
-/** The product's mark: a voice that becomes a line of text. */
+/** The product's mark: a sound wave that turns into a line. */
 export function Mark() {
   return html`<svg class="mark" viewBox="0 0 32 32" width="32" height="32" aria-hidden="true" focusable="false">
     <rect width="32" height="32" rx="9" class="mark-ground" />

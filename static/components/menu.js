@@ -1,9 +1,10 @@
-/** A button that opens a small list of links or actions: arrows move, Escape closes, a click elsewhere too. */
+/** A button that opens a short list of links or actions. Arrow keys move, Escape or a click elsewhere closes. */
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { listen } from '../util/listen.js'
 import { Icon } from './icons.js'
 
-/** entries: [{text, href?, download?, onSelect?, testid?}]. label: what the button is called when it shows an icon only. */
+/** entries: [{text, href?, download?, onSelect?, testid?}]. label: what a screen reader calls the button. */
 export function Menu({ icon, text, label, entries, testid, kind = 'quiet' }) {
   const [isOpen, setOpen] = useState(false)
   const root = useRef(null)
@@ -41,14 +42,10 @@ function Entry({ text, hint, href, download, onSelect, testid, onDone }) {
   return html`<button type="button" role="menuitem" tabindex="-1" data-testid=${testid} onClick=${choose}>${content}</button>`
 }
 
+/** Calls `close` when the pointer or the focus goes elsewhere. Returns how to stop. */
 function closeOutside(element, close) {
-  const onPointer = (event) => !element.contains(event.target) && close()
-  document.addEventListener('pointerdown', onPointer)
-  document.addEventListener('focusin', onPointer)
-  return () => {
-    document.removeEventListener('pointerdown', onPointer)
-    document.removeEventListener('focusin', onPointer)
-  }
+  const onLeave = (event) => !element.contains(event.target) && close()
+  return listen(document, { pointerdown: onLeave, focusin: onLeave })
 }
 
 function onKey(event, root, close) {

@@ -1,11 +1,14 @@
-/** The queue: what is being uploaded, what runs, what waits, what is finished; filtered by state and by words. */
+/** The queue: uploads, running, waiting and finished tasks, filtered by status and by a search. */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { useKeptFocus } from '../hooks/use-kept-focus.js'
 import * as store from '../state/store.js'
+import { STATUSES } from '../state/task.js'
 import { toastError } from '../state/toasts.js'
 import { activeCount, refusedCount, removeRefused, uploads } from '../state/uploads.js'
-import { errorText, formatNumber, t } from '../text/i18n.js'
+import { formatNumber } from '../text/format.js'
+import { t } from '../text/i18n.js'
+import { errorText } from '../text/messages.js'
 import { ArchiveMenu } from './download.js'
 import { Icon } from './icons.js'
 import { TaskRow } from './task-row.js'
@@ -17,11 +20,12 @@ const ALWAYS_OFFERED = new Set(['pending', 'processing', 'completed', 'failed'])
 
 export function Queue() {
   const hasTasks = store.totalCount.value > 0 || store.query.value !== '' || store.statusFilter.value !== null
+  const hasTranscripts = store.counts.value.completed > 0
   return html`<section class="queue" aria-labelledby="queue">
     <div class="queue-head">
       <h2 id="queue" tabindex="-1">${t('queue.title')}</h2>
       ${hasTasks && html`<${Search} />`}
-      ${store.counts.value.completed > 0 && html`<${ArchiveMenu} ids=${[]} text=${t('queue.download_all')} testid="download-all" kind="quiet" />`}
+      ${hasTranscripts && html`<${ArchiveMenu} ids=${[]} text=${t('queue.download_all')} testid="download-all" kind="quiet" />`}
       ${hasTasks && html`<${StatusTabs} />`}
     </div>
     <${SelectionBar} />
@@ -31,28 +35,28 @@ export function Queue() {
 
 function StatusTabs() {
   const counts = store.counts.value
-  const offered = store.STATUSES.filter(
-    (status) => ALWAYS_OFFERED.has(status) || counts[status] > 0 || store.statusFilter.value === status,
-  )
+  const isOffered = (status) => ALWAYS_OFFERED.has(status) || counts[status] > 0 || store.statusFilter.value === status
   return html`<section class="tabs" aria-label=${t('queue.filter')}>
-    <${Tab} status=${null} words=${t('queue.all')} count=${store.totalCount.value} />
-    ${offered.map((status) => html`<${Tab} key=${status} status=${status} words=${t(`status.${status}`)} count=${counts[status] ?? 0} />`)}
+    <${Tab} status=${null} label=${t('queue.all')} count=${store.totalCount.value} />
+    ${STATUSES.filter(isOffered).map(
+      (status) =>
+        html`<${Tab} key=${status} status=${status} label=${t(`status.${status}`)} count=${counts[status] ?? 0} />`,
+    )}
   </section>`
 }
 
-function Tab({ status, words, count }) {
+function Tab({ status, label, count }) {
   const isChosen = store.statusFilter.value === status
-  return html`<button type="button" class="tab" aria-pressed=${isChosen} data-testid="filter-${status ?? 'all'}" onClick=${() => store.setFilter({ status })}>
-    ${words} <span class="count">${formatNumber(count)}</span>
-  </button>`
+  return html`<button type="button" class="tab" aria-pressed=${isChosen} data-testid="filter-${status ?? 'all'}"
+    onClick=${() => store.setFilter({ status })}>${label} <span class="count">${formatNumber(count)}</span></button>`
 }
 
 function Search() {
   const timer = useRef(null)
   const input = useRef(null)
-  const search = (words, delay) => {
+  const search = (text, delay) => {
     clearTimeout(timer.current)
-    timer.current = setTimeout(() => store.setFilter({ words: words.trim() }), delay)
+    timer.current = setTimeout(() => store.setFilter({ text: text.trim() }), delay)
   }
   useEffect(() => {
     if (store.query.value === '' && input.current.value.trim() !== '') input.current.value = ''
@@ -60,7 +64,8 @@ function Search() {
   return html`<label class="search">
     <${Icon} name="search" />
     <input ref=${input} type="search" placeholder=${t('queue.search')} aria-label=${t('queue.search')} data-testid="search"
-      onInput=${(event) => search(event.target.value, TYPING_PAUSE_MS)} onKeyDown=${(event) => event.key === 'Enter' && search(event.target.value, 0)} />
+      onInput=${(event) => search(event.target.value, TYPING_PAUSE_MS)}
+      onKeyDown=${(event) => event.key === 'Enter' && search(event.target.value, 0)} />
   </label>`
 }
 
@@ -70,34 +75,22 @@ function Groups() {
   const isEmpty = running.length + waiting.length + finished.length + uploads.value.length === 0
   if (isEmpty) return html`<${Emptiness} />`
   return html`<div class="groups" aria-busy=${store.isLoading.value}>
-    <${Uploading} />
+    <${Uploads} />
     <${Group} name="running" tasks=${running} />
     <${Group} name="waiting" tasks=${waiting} />
     <${Group} name="finished" tasks=${finished} />
-    ${
-      store.nextCursor.value !== null &&
-      html`<button type="button" class="quiet wide" data-testid="load-more" aria-disabled=${store.isLoading.value} onClick=${loadMore}>
-      ${store.isLoading.value ? t('queue.loading') : t('queue.more')}</button>`
-    }
+    ${store.nextCursor.value !== null && html`<${LoadMore} />`}
   </div>`
 }
 
-/** After the last page the button is gone; whoever pressed it goes on at the first new row. */
-async function loadMore({ currentTarget: button }) {
-  const before = new Set(store.shownIds.peek())
-  await store.loadMore().catch(toastError)
-  requestAnimationFrame(() => {
-    if (button.isConnected || document.activeElement !== document.body) return
-    const first = store.shownIds.peek().find((id) => !before.has(id))
-    document.querySelector(`.task[data-task-id="${first}"] [data-testid="open"]`)?.focus({ preventScroll: true })
-  })
-}
-
-function Uploading() {
+function Uploads() {
   if (uploads.value.length === 0) return null
   return html`<section class="group" data-testid="uploads">
     <h3>${activeCount.value ? t('queue.group_uploading') : t('status.refused')}
-      ${refusedCount.value > 1 && html`<button type="button" class="quiet small" onClick=${removeRefused}>${t('upload.dismiss_all')}</button>`}</h3>
+      ${
+        refusedCount.value > 1 &&
+        html`<button type="button" class="quiet small" onClick=${removeRefused}>${t('upload.dismiss_all')}</button>`
+      }</h3>
     <ul class="tasks">${uploads.value.map((upload) => html`<${UploadRow} key=${upload.key} upload=${upload} />`)}</ul>
   </section>`
 }
@@ -110,14 +103,35 @@ function Group({ name, tasks }) {
   </section>`
 }
 
+function LoadMore() {
+  const isLoading = store.isLoading.value
+  return html`<button type="button" class="quiet wide" data-testid="load-more" aria-disabled=${isLoading} onClick=${loadMore}>
+    ${isLoading ? t('queue.loading') : t('queue.more')}
+  </button>`
+}
+
+/** The button disappears with the last page; the focus then moves to the first new row. */
+async function loadMore({ currentTarget: button }) {
+  const before = new Set(store.shownIds.peek())
+  await store.loadMore().catch(toastError)
+  requestAnimationFrame(() => {
+    if (button.isConnected || document.activeElement !== document.body) return
+    const first = store.shownIds.peek().find((id) => !before.has(id))
+    document.querySelector(`.task[data-task-id="${first}"] [data-testid="open"]`)?.focus({ preventScroll: true })
+  })
+}
+
+/** What stands in place of the list: an error, a list being loaded, a search without a match, or an invitation. */
 function Emptiness() {
-  if (store.loadError.value)
-    return html`<${Blank} testid="load-error" title=${errorText(store.loadError.value)} text=${t('app.failed')} />`
-  if (store.isLoading.value)
+  const error = store.loadError.value
+  if (error) return html`<${Blank} testid="load-error" title=${errorText(error)} text=${t('app.failed')} />`
+  if (store.isLoading.value) {
     return html`<div class="tasks-blank" aria-busy="true" aria-label=${t('queue.loading')}><span></span><span></span><span></span></div>`
+  }
   if (store.query.value || store.statusFilter.value) {
+    const showAll = () => store.setFilter({ status: null, text: '' })
     return html`<${Blank} testid="no-match" title=${t('queue.no_match')} text=${t('queue.no_match_hint')}>
-      <button type="button" class="quiet" data-testid="show-all" onClick=${() => store.setFilter({ status: null, words: '' })}>${t('queue.show_all')}</button>
+      <button type="button" class="quiet" data-testid="show-all" onClick=${showAll}>${t('queue.show_all')}</button>
     <//>`
   }
   return html`<${Blank} testid="empty" title=${t('queue.empty')} text=${t('queue.empty_hint')} />`

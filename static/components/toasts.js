@@ -1,7 +1,8 @@
-/** Shows the messages of toasts.js and has them read aloud. */
+/** Shows the short messages of the page and has screen readers read them aloud. */
 import { html } from 'htm/preact'
 import { dismiss, hold, release, toasts } from '../state/toasts.js'
 import { t } from '../text/i18n.js'
+import { IconButton } from './icon-button.js'
 import { Icon } from './icons.js'
 
 export function Toasts() {
@@ -10,12 +11,13 @@ export function Toasts() {
   </div>`
 }
 
-function Toast({ entry }) {
-  const keep = () => hold(entry.key)
-  const letGo = () => release(entry.key, entry.tone)
-  return html`<div class="toast is-${entry.tone}" data-testid="toast" onPointerEnter=${keep} onPointerLeave=${letGo} onFocusIn=${keep} onFocusOut=${letGo}>
-    <${Icon} name=${entry.tone === 'error' ? 'alert' : 'check'} />
-    <p>${entry.title && html`<b dir="auto">${entry.title}</b>`}<span>${entry.text}</span></p>
-    <button type="button" class="round" aria-label=${t('toast.close')} onClick=${() => dismiss(entry.key)}><${Icon} name="close" /></button>
+function Toast({ entry: { key, tone, title, text } }) {
+  const onRest = () => hold(key)
+  const onLeave = () => release(key, tone)
+  return html`<div class="toast is-${tone}" data-testid="toast"
+    onPointerEnter=${onRest} onPointerLeave=${onLeave} onFocusIn=${onRest} onFocusOut=${onLeave}>
+    <${Icon} name=${tone === 'error' ? 'alert' : 'check'} />
+    <p>${title && html`<b dir="auto">${title}</b>`}<span>${text}</span></p>
+    <${IconButton} icon="close" label=${t('toast.close')} onClick=${() => dismiss(key)} />
   </div>`
 }

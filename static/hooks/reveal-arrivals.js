@@ -1,8 +1,12 @@
-/** Brings what just arrived into view, calmly: never the focus, and not after the person has begun to move about. */
+/** Scrolls what has just arrived into view. Never moves the focus, and stops once the person moves about themselves. */
 import { effect } from '@preact/signals'
 import { arrival } from '../state/uploads.js'
+import { listen } from '../util/listen.js'
+import { scrollBehavior } from '../util/preferences.js'
 
-const MOVES = ['wheel', 'touchmove', 'keydown', 'pointerdown']
+/** When to scroll to an upload, and to the task it became: its place is settled once the rest of the drop is in too. */
+const UPLOAD_DELAY_MS = 50
+const TASK_DELAY_MS = 800
 
 let hasMoved = false
 
@@ -10,18 +14,20 @@ let hasMoved = false
 export function revealArrivals() {
   let lastKey = null
   const onMove = () => (hasMoved = true)
-  for (const name of MOVES) addEventListener(name, onMove, { passive: true })
-  const stop = effect(() => {
+  const moves = { wheel: onMove, touchmove: onMove, keydown: onMove, pointerdown: onMove }
+  const stopListening = listen(globalThis, moves, { passive: true })
+  const stopEffect = effect(() => {
     const arrived = arrival.value
     if (arrived === null) return
     if (arrived.key !== lastKey) hasMoved = false
     lastKey = arrived.key
-    // Its row is drawn after this; a task's place is settled once the other files of the drop are in as well.
-    setTimeout(() => !hasMoved && reveal(rowOf(arrived)), arrived.taskId === null ? 50 : 800)
+    // The row is drawn only after this.
+    const delay = arrived.taskId === null ? UPLOAD_DELAY_MS : TASK_DELAY_MS
+    setTimeout(() => !hasMoved && reveal(rowOf(arrived)), delay)
   })
   return () => {
-    stop()
-    for (const name of MOVES) removeEventListener(name, onMove)
+    stopEffect()
+    stopListening()
   }
 }
 
@@ -30,9 +36,8 @@ const rowOf = ({ key, taskId }) =>
 
 function reveal(row) {
   if (!row || isInView(row.getBoundingClientRect(), innerHeight)) return
-  const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches
-  row.scrollIntoView({ block: 'nearest', behavior: isCalm ? 'auto' : 'smooth' })
+  row.scrollIntoView({ block: 'nearest', behavior: scrollBehavior() })
 }
 
-/** A row that shows its upper part is seen. */
-export const isInView = ({ top, height }, windowHeight) => top >= 0 && top + Math.min(height, 80) <= windowHeight
+/** The upper part of a row is enough. */
+const isInView = ({ top, height }, windowHeight) => top >= 0 && top + Math.min(height, 80) <= windowHeight

@@ -1,10 +1,11 @@
-/** The state of a media element as signals, and the few things that one does to it. */
+/** The state of a media element as signals, and what can be done to it. */
 import { useSignal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
+import { listen } from '../util/listen.js'
 
 export const STEP_S = 5
 
-/** position and duration in seconds. `position` follows every frame while playing, so that words light up in time. */
+/** position and duration: in seconds. position follows every frame while playing, so that the text keeps in step. */
 export function usePlayer(id) {
   const media = useRef(null)
   const position = useSignal(0)
@@ -29,35 +30,35 @@ export function usePlayer(id) {
   return { media, position, duration, isPlaying, seek, toggle, step }
 }
 
-/** A browser may refuse to play (no codec, no permission); the element's own error event says so. */
+/** A browser may refuse to play: no permission, or no codec, which the element's own error event reports. */
 function play(element) {
   element.play().catch((error) => {
     if (!['NotAllowedError', 'AbortError', 'NotSupportedError'].includes(error.name)) throw error
   })
 }
 
+/** Keeps the signals up to date with the element. Returns how to stop. */
 function follow(element, { position, duration, isPlaying }) {
   let frame = 0
   const read = () => (position.value = element.currentTime)
-  const eachFrame = () => {
+  const onFrame = () => {
     read()
-    frame = element.paused ? 0 : requestAnimationFrame(eachFrame)
+    frame = element.paused ? 0 : requestAnimationFrame(onFrame)
   }
-  const listeners = {
+  const stopListening = listen(element, {
     timeupdate: read,
     seeked: read,
     durationchange: () => (duration.value = Number.isFinite(element.duration) ? element.duration : 0),
     play: () => {
       isPlaying.value = true
-      if (!frame) eachFrame()
+      if (!frame) onFrame()
     },
     pause: () => (isPlaying.value = false),
     ended: () => (isPlaying.value = false),
-  }
-  for (const [name, listener] of Object.entries(listeners)) element.addEventListener(name, listener)
+  })
   return () => {
     cancelAnimationFrame(frame)
     element.pause()
-    for (const [name, listener] of Object.entries(listeners)) element.removeEventListener(name, listener)
+    stopListening()
   }
 }

@@ -1,9 +1,9 @@
-/** The plots' colours, read from the style sheet when they are drawn, so that they are those of the theme. */
+/** The colours of the plots. They are read from the style sheet at every drawing, so that they follow the theme. */
 
 const FAMILIES = ['tiny', 'base', 'small', 'medium', 'large', 'turbo']
 const FAINT = 0.65
 
-/** A model's colour by its family; its variants (tiny.en, large-v1) are fainter, its newest is not. */
+/** Every family of models has a colour; variants (tiny.en, large-v1) are fainter than the newest of their family. */
 export function modelColour(model) {
   const family = FAMILIES.find((name) => model.startsWith(name)) ?? 'base'
   const isVariant = model.endsWith('.en') || /-v[12]$/.test(model)
@@ -12,11 +12,11 @@ export function modelColour(model) {
 
 const MEMORY_TOKENS = { others: '--plot-others', tasks: '--plot-tasks', beyond: '--plot-beyond' }
 
-/** band: {kind, model?} of memorybands.js. */
+/** band: {kind, model?} of memory-bands.js. */
 export const bandColour = ({ kind, model }) =>
   kind === 'model' ? modelColour(model) : { token: MEMORY_TOKENS[kind], alpha: 1 }
 
-/** #rrggbb with the opacity as two more digits. */
+/** hex: #rrggbb. The opacity is appended as two more digits. */
 export const withAlpha = (hex, alpha) =>
   alpha >= 1
     ? hex
@@ -24,11 +24,11 @@ export const withAlpha = (hex, alpha) =>
         .toString(16)
         .padStart(2, '0')}`
 
-/** The colour as a canvas takes it. */
+/** The colour for a canvas. */
 export function drawn({ token, alpha }, strength = 1) {
   return withAlpha(getComputedStyle(document.documentElement).getPropertyValue(token).trim(), alpha * strength)
 }
 
-/** The colour as a style takes it. */
+/** The colour for a CSS property. */
 export const styled = ({ token, alpha }) =>
   alpha >= 1 ? `var(${token})` : `color-mix(in srgb, var(${token}) ${Math.round(alpha * 100)}%, transparent)`

@@ -1,4 +1,4 @@
-/** The columns of the other plots: [{key, values}], and speeds with their model and device. */
+/** The curves of all plots but memory: [{key, values}]. */
 import { column } from './stacking.js'
 
 export const queueCurves = (samples) =>
@@ -9,11 +9,11 @@ export const throughputCurve = (samples) => ({
   values: column(samples, (sample) => sample.throughput),
 })
 
-/** A sample in which no task began knows no wait. */
+/** Null for samples in which no task started. */
 export const waitCurves = (samples) =>
   ['p95', 'mean'].map((key) => ({ key, values: column(samples, (sample) => sample[`${key}_wait_seconds`] ?? null) }))
 
-/** A sample in which a model did nothing knows no speed of it. */
+/** One curve per model and device: [{key, model, device, values}]. Null for samples in which the model was idle. */
 export function speedCurves(samples) {
   const pairs = new Map()
   for (const { speeds = {} } of samples) {

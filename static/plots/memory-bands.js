@@ -1,14 +1,14 @@
-/** A device's memory over time, as bands that lie on top of each other. */
+/** How a device's memory is used, as bands stacked on each other. */
 import { column } from './stacking.js'
 
-/** The devices of all samples, by name. */
+/** The names of all devices in the samples, sorted. */
 export const devicesIn = (samples) =>
   [...new Set(samples.flatMap((sample) => Object.keys(sample.devices ?? {})))].sort()
 
 /**
- * Bands from the bottom: other programs, each model, what is promised to tasks, what is used beyond every promise.
- * Returns {bands: [{kind: 'others' | 'model' | 'tasks' | 'beyond', model?, bytes}], total, measured}, all columns of bytes.
- * A band that is empty all the time is left out.
+ * Returns {bands, total, measured}. bands: [{kind, model?, bytes}] from the bottom: 'others' (other programs), a 'model'
+ * each, 'tasks' (reserved for tasks and the worker process), 'beyond' (used in excess of all reservations). A band that
+ * is always empty is left out. bytes, total and measured are columns with one value per sample.
  */
 export function memoryBands(samples, device) {
   const read = (figure) => column(samples, (sample) => (sample.devices[device] ? figure(sample.devices[device]) : null))
@@ -28,7 +28,7 @@ export function memoryBands(samples, device) {
 
 const modelBytes = ({ models }) => Object.values(models).reduce((sum, bytes) => sum + bytes, 0)
 
-/** The same bands at this moment, of an entry of GET /api/system's devices: [{kind, model?, bytes}]. */
+/** The bands of a device of GET /api/system at this moment, empty ones left out: [{kind, model?, bytes}]. */
 export function memoryNow({ others = 0, reserved = 0, used = 0, models = [] }) {
   const ofModels = models.map(({ name, reserved_bytes: bytes }) => ({ kind: 'model', model: name, bytes }))
   const promised = ofModels.reduce((sum, { bytes }) => sum + bytes, 0)

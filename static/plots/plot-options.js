@@ -1,31 +1,33 @@
 /**
  * uPlot's options for one plot of the System view. Colours are functions, which uPlot calls whenever it draws.
  *
- * A curve is {key, label, colour: {token, alpha}, values, drawnValues?, kind, isOver?, dash?}. `values` are what is said of
- * it, `drawnValues` where its line runs (on top of others). kind: 'line', 'area' (lightly filled to the ground) or 'band'
- * (filled; isOver: down to the curve before it, else to the ground).
+ * A curve is {key, label, colour: {token, alpha}, values, drawnValues?, kind, isOver?, dash?}:
+ *   values       the figures that the legend shows
+ *   drawnValues  where the line runs when it is stacked on others
+ *   kind         'line', 'area' (lightly filled down to zero) or 'band' (filled)
+ *   isOver       whether a band is filled down to the curve before it rather than to zero
  */
-import { formatTime } from '../text/i18n.js'
+import { formatTime } from '../text/format.js'
 import { drawn } from './colours.js'
-import { lonely } from './stacking.js'
+import { isolated } from './stacking.js'
 
 export const SYNC_KEY = 'system'
 const DAY_S = 86400
-/** Seconds that are shown at least, so that the first samples of a server are not stretched over the whole width. */
+/** The x axis spans at least this long, so that the first few samples are not stretched over the whole width. */
 const SHORTEST_S = 120
 const FILL_STRENGTH = { area: 0.16, band: 0.85 }
 const Y_AXIS_WIDTH = 62
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 
-/** Steps of an axis of seconds that read as round lengths of time. */
+/** Grid steps for an axis in seconds: round lengths of time. */
 export const SPAN_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]
 
-/** Steps of an axis of whole things. */
+/** Grid steps for an axis of whole numbers. */
 export const COUNT_STEPS = [1, 2, 5]
   .flatMap((first) => [1, 10, 100, 1e3, 1e4, 1e5].map((power) => first * power))
   .sort((a, b) => a - b)
 
-/** steps: the distances of lines across that may be chosen, or undefined. hooks: {onDraw(uplot), onCursor(uplot)}. */
+/** steps: the distances between grid lines that uPlot may choose from, or undefined. hooks: {onDraw, onCursor}(uplot). */
 export function plotOptions({ width, height, curves, format, steps, rangeSeconds, hooks }) {
   return {
     width,
@@ -64,7 +66,7 @@ function seriesOf({ colour, kind, dash, isOver }) {
     dash,
     points: {
       show: false,
-      filter: (plot, index) => lonely(plot.data[index]),
+      filter: (plot, index) => isolated(plot.data[index]),
       size: 5,
       width: 0,
       fill: () => drawn(colour),
@@ -73,13 +75,13 @@ function seriesOf({ colour, kind, dash, isOver }) {
   }
 }
 
-/** From the first to the last moment; uPlot itself would show a whole day where there is but one. */
+/** From the first to the last moment. By itself uPlot would show a whole day when there is only one moment. */
 function timeRange(moments) {
   const last = moments.at(-1) ?? 0
   return [Math.min(moments[0] ?? 0, last - SHORTEST_S), last]
 }
 
-/** A little air above the highest figure; an empty plot keeps a scale to draw. */
+/** A little space above the highest figure, and a scale for a plot without any. */
 const niceTop = (most) => (most > 0 ? most * 1.08 : 1)
 
 const line = (token, width = 1) => ({ stroke: () => drawn({ token, alpha: 1 }), width })
@@ -97,7 +99,7 @@ function xAxis(rangeSeconds) {
   }
 }
 
-/** Within a day the time is enough, to the minute; at midnight, and over a week, the date says more. */
+/** The time for ranges up to a day; the date as well for longer ones, and the date alone at midnight. */
 function xLabel(seconds, rangeSeconds) {
   if (seconds % 60 !== 0) return ''
   const moment = new Date(seconds * 1000)

@@ -1,17 +1,23 @@
-/** A device's places for tasks, taken and free. */
+/** The devices of GET /api/system: their titles, their slots and the tasks in them. */
+import { secondsLeft } from '../util/countdown.js'
+
+/** A device's title where it says more than the name. */
+export const titleOf = ({ name, title }) => (title && title !== name ? title : null)
 
 /**
- * device: an entry of GET /api/system's devices. Returns {taken: [task], free: number}; a task that runs although there
- * are fewer slots now (they were just lowered) is shown all the same.
+ * {taken: [task], free: number}. When the limit has just been lowered, more tasks run than there are slots; all of them
+ * are taken.
  */
 export function slotsOf({ slots = 0, tasks = [] }) {
   return { taken: tasks, free: Math.max(0, slots - tasks.length) }
 }
 
-/** Live figures over those of the last report: progress comes window by window, reports come seldom. */
+/**
+ * A device's task with the newer figures of the live feed: progress comes after every window, reports of the system come
+ * less often. live: the task as the list has it, or undefined. now: milliseconds.
+ */
 export function withLiveProgress(task, live, now) {
   if (live?.status !== 'processing') return task
-  const passed = Math.max(0, (now - live.receivedAt) / 1000)
-  const left = live.eta_seconds == null ? task.eta_seconds : Math.max(1, live.eta_seconds - passed)
+  const left = live.eta_seconds == null ? task.eta_seconds : secondsLeft(live.eta_seconds, live.receivedAt, now)
   return { ...task, progress: Math.max(task.progress ?? 0, live.progress), eta_seconds: left }
 }

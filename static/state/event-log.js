@@ -1,7 +1,6 @@
 /** The system's events of the chosen kind, newest first, and its latest log lines. */
 import { signal } from '@preact/signals'
 import { fetchEvents, fetchLog } from '../api.js'
-import { merged } from '../text/event-text.js'
 
 export const KINDS = ['decision', 'tuning', 'memory', 'model', 'device']
 const PAGE_SIZE = 50
@@ -12,8 +11,9 @@ export const kind = signal('decision')
 /** [{id, at, kind, text, data}], or null before the first answer. */
 export const events = signal(null)
 export const hasOlder = signal(false)
-/** [{at, level, logger, message}] newest last, or null before the first answer. */
+/** [{at, level, logger, message}], newest last, or null before the first answer. */
 export const logLines = signal(null)
+/** Why the latest request failed, or null. */
 export const eventLogError = signal(null)
 
 export function chooseKind(chosen) {
@@ -23,32 +23,51 @@ export function chooseKind(chosen) {
 }
 
 export async function readEvents() {
-  const wanted = kind.peek()
-  const page = await quietly(fetchEvents({ kind: wanted, limit: PAGE_SIZE }))
-  if (page === null || wanted !== kind.peek()) return
-  const list = merged(events.peek() ?? [], page.events)
-  if (list === page.events) hasOlder.value = page.events.length === PAGE_SIZE
+  const page = await readPage()
+  if (page === null) return
+  const list = mergeEvents(events.peek() ?? [], page)
+  if (list === page) hasOlder.value = isFull(page)
   events.value = list
 }
 
-export async function readOlder() {
-  const wanted = kind.peek()
-  const page = await quietly(fetchEvents({ kind: wanted, limit: PAGE_SIZE, before: events.peek()?.at(-1)?.id }))
-  if (page === null || wanted !== kind.peek()) return
-  hasOlder.value = page.events.length === PAGE_SIZE
-  events.value = [...events.peek(), ...page.events]
+export async function readOlderEvents() {
+  const page = await readPage({ before: events.peek()?.at(-1)?.id })
+  if (page === null) return
+  hasOlder.value = isFull(page)
+  events.value = [...events.peek(), ...page]
+}
+
+/** Null when the request failed, or when another kind was chosen meanwhile. */
+async function readPage(position = {}) {
+  const asked = kind.peek()
+  const answer = await orNull(fetchEvents({ kind: asked, limit: PAGE_SIZE, ...position }))
+  return asked === kind.peek() ? (answer?.events ?? null) : null
+}
+
+const isFull = (page) => page.length === PAGE_SIZE
+
+/**
+ * The newest page followed by the older events that are known, without duplicates. When the two do not meet, because
+ * more happened than fits a page, only the page is kept: a list with a gap would mislead.
+ */
+export function mergeEvents(known, page) {
+  const oldest = page.at(-1)?.id
+  const doMeet = known.some((event) => event.id >= oldest)
+  if (!doMeet) return page
+  return [...page, ...known.filter((event) => event.id < oldest)]
 }
 
 export async function readLog() {
-  const answer = await quietly(fetchLog(LOG_LINES))
+  const answer = await orNull(fetchLog(LOG_LINES))
   if (answer !== null) logLines.value = answer.lines
 }
 
-async function quietly(answer) {
+/** The answer, or null after an ApiError, which is kept in `eventLogError`. */
+async function orNull(request) {
   try {
-    const body = await answer
+    const answer = await request
     eventLogError.value = null
-    return body
+    return answer
   } catch (error) {
     if (error.name !== 'ApiError') throw error
     eventLogError.value = error

@@ -1,4 +1,4 @@
-/** The samples of the chosen time range, read again and again while somebody looks. */
+/** The samples of the chosen time range. The System view reads them again and again while it is shown. */
 import { computed, signal } from '@preact/signals'
 import { fetchHistory } from '../api.js'
 import { withGaps } from '../plots/stacking.js'
@@ -11,11 +11,11 @@ const USUAL_INTERVAL_S = 30
 
 export const hours = signal(1)
 
-/** {samples (with gaps), changes, hours} as read last, or null. */
+/** {samples, changes, hours} of the latest answer, or null; withGaps has marked the pauses between samples. */
 export const history = signal(null)
 export const historyError = signal(null)
 
-/** Seconds until the samples are worth reading again: a new one comes every interval, but in a week it is not seen. */
+/** Seconds between two readings. A sample comes every interval, but in a plot of a week a single one does not show. */
 export const refreshSeconds = computed(() => {
   const interval = system.value?.settings?.PERFORMANCE_MONITOR_INTERVAL ?? USUAL_INTERVAL_S
   return Math.max(interval, Math.min(SLOWEST_S, hours.value * 5))
@@ -23,7 +23,7 @@ export const refreshSeconds = computed(() => {
 
 let readings = 0
 
-/** Only the newest call has an effect. */
+/** When calls overlap, only the newest has an effect. */
 export async function readHistory() {
   const turn = ++readings
   const wanted = hours.peek()

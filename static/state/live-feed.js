@@ -1,18 +1,19 @@
 /**
- * The live feed: tasks, progress and text as they come. After every connect the lists are read again and watched tasks
- * are asked for from where they stood, so nothing is missed; while there is no connection the lists are polled.
+ * The live feed of tasks, progress and text. After every connect the lists are read again and the watched tasks resume
+ * where they were, so nothing is missed. While there is no connection the lists are polled.
  */
 import { computed, effect, signal } from '@preact/signals'
 import { io } from 'socket.io-client'
 import { openId } from '../util/address.js'
 import * as store from './store.js'
+import { isFinished } from './task.js'
 import { applySegments, segmentCount } from './transcripts.js'
 
 const POLL_MS = 5000
 const MOST_WATCHED = 24
 const POSITIONS_MS = 3000
 
-/** connecting, connected or lost. */
+/** 'connecting', 'connected' or 'lost'. */
 export const connection = signal('connecting')
 
 const socket = io({
@@ -26,11 +27,11 @@ const socket = io({
 
 const watched = new Set()
 
-/** Running tasks of the list, for their line of text, and the open one. */
+/** Ids of the tasks whose text is needed: running ones, for their line in the queue, and the open one. */
 const wanted = computed(() => {
   const ids = new Set(store.groups.value.running.slice(0, MOST_WATCHED).map((task) => task.id))
   const open = openId.value && store.taskOf(openId.value)
-  if (open && !store.isFinished(open.value)) ids.add(open.value.id)
+  if (open && !isFinished(open.value)) ids.add(open.value.id)
   return ids
 })
 
@@ -38,7 +39,7 @@ export function startLive() {
   socket.on('connect', onConnect)
   socket.on('disconnect', (reason) => {
     connection.value = 'lost'
-    // The server's own goodbye is final for the client library; the page wants it back.
+    // The client library does not reconnect by itself after the server has closed the connection.
     if (reason === 'io server disconnect') setTimeout(() => socket.connect(), 1000)
   })
   socket.on('connect_error', () => {
@@ -50,7 +51,7 @@ export function startLive() {
   socket.on('segments', onSegments)
   socket.on('system', onSystem)
   socket.on('deleted', ({ id }) => store.applyDeleted(id))
-  effect(followWanted)
+  effect(watchWanted)
   setInterval(() => connection.value === 'lost' && catchUp(), POLL_MS)
   for (const name of ['online', 'offline', 'pageshow']) addEventListener(name, probe)
   document.addEventListener('visibilitychange', () => !document.hidden && probe())
@@ -58,15 +59,15 @@ export function startLive() {
 }
 
 /**
- * After a change of network or a sleep the socket may be dead without knowing it: ask for something, and when that fails
- * (a server on this machine also answers offline) let it connect anew instead of waiting for its own time-out.
+ * After a change of network or a sleep the socket may be dead without noticing. If a request fails too (a server on this
+ * machine also answers offline), the socket is closed so that it reconnects at once instead of after its own time-out.
  */
 async function probe() {
   if (!socket.connected) return socket.connect()
   try {
     await store.refreshSystem()
   } catch (error) {
-    ignoreNoAnswer(error)
+    ignoreApiError(error)
     socket.io.engine?.close()
   }
   return undefined
@@ -75,7 +76,7 @@ async function probe() {
 async function onConnect() {
   connection.value = 'connected'
   watched.clear()
-  followWanted()
+  watchWanted()
   await catchUp()
 }
 
@@ -87,7 +88,7 @@ async function catchUp() {
   }
 }
 
-function followWanted() {
+function watchWanted() {
   const ids = wanted.value
   if (connection.value !== 'connected') return
   for (const id of ids) if (!watched.has(id)) watch(id)
@@ -116,10 +117,10 @@ function onSegments(event) {
 function onSystem(state) {
   const before = store.system.peek()
   store.applySystem(state)
-  if (modelsOf(before) !== modelsOf(state)) store.refreshModels().catch(ignoreNoAnswer)
+  if (modelsOf(before) !== modelsOf(state)) store.refreshModels().catch(ignoreApiError)
 }
 
-/** What makes the list of models worth reading again: what is loaded, and which ones are being fetched. */
+/** The models that are loaded or being downloaded; when these change, the list of models is read again. */
 function modelsOf(state) {
   return JSON.stringify([
     state?.devices?.map((device) => device.resident_models),
@@ -129,7 +130,7 @@ function modelsOf(state) {
 
 let positionsTimer = null
 
-/** Every start moves up all who wait, and they get no event of their own: read the list again, but seldom. */
+/** Every start moves up all waiting tasks without an event for each, so the list is read again, but not too often. */
 function readPositionsSoon() {
   if (positionsTimer !== null || store.groups.peek().waiting.length === 0) return
   positionsTimer = setTimeout(() => {
@@ -138,6 +139,6 @@ function readPositionsSoon() {
   }, POSITIONS_MS)
 }
 
-function ignoreNoAnswer(error) {
+function ignoreApiError(error) {
   if (error.name !== 'ApiError') throw error
 }

@@ -1,4 +1,4 @@
-/** The chosen tasks, and what can be done with several at once. */
+/** The selected tasks, and actions on one or several tasks. */
 import { computed, signal } from '@preact/signals'
 import * as api from '../api.js'
 import { closeTask, openId } from '../util/address.js'
@@ -6,12 +6,12 @@ import * as store from './store.js'
 import { toastError } from './toasts.js'
 
 const AT_ONCE = 4
-/** Addresses must stay short: more ids than this go into a second archive. */
+/** Keeps addresses short; further ids go into another archive. */
 export const IDS_PER_ARCHIVE = 100
 
 const chosen = signal(new Set())
 
-/** Chosen tasks that are still listed, in the list's order. */
+/** Selected tasks that are still listed, in the order of the list. */
 export const selectedIds = computed(() => store.shownIds.value.filter((id) => chosen.value.has(id)))
 export const isSelected = (id) => chosen.value.has(id)
 
@@ -24,10 +24,10 @@ export function toggle(id) {
 export const selectAll = () => (chosen.value = new Set(store.shownIds.value))
 export const clearSelection = () => (chosen.value = new Set())
 
-/** Chosen tasks that pass `test`. */
+/** The ids of selected tasks that pass `test`. */
 export const selectedWhere = (test) => selectedIds.value.filter((id) => test(store.taskOf(id).value))
 
-/** Runs `action` (id -> Promise) over the ids, a few at a time; says only the first error. Returns how many went well. */
+/** Runs `action` (id -> Promise) for every id, a few at a time. Shows only the first error. Resolves to the successes. */
 export async function forEach(ids, action) {
   const left = [...ids]
   const errors = []

@@ -1,36 +1,29 @@
 /**
- * What the page knows: the tasks of the list, the system and the models, as signals.
+ * What the page knows of the server: the tasks of the list, the system and the models, as signals.
  *
- * The server is the truth. Answers and events may overtake each other, so every record remembers when it was last
- * touched, and an answer does not overwrite what arrived after it was asked for.
+ * Answers and events may overtake each other. Every record therefore remembers when it was last touched, and an answer
+ * does not overwrite what arrived after its request was sent.
  */
 import { batch, computed, signal } from '@preact/signals'
 import * as api from '../api.js'
 import { openId } from '../util/address.js'
+import { isFinished, isRunning, isWaiting, RUNNING } from './task.js'
 import { forgetTranscript, resetTranscript } from './transcripts.js'
 
 const PAGE_SIZE = 50
 const LARGEST_PAGE = 200
 
-export const RUNNING = 'processing'
-export const WAITING = ['pending', 'retrying']
-export const STATUSES = ['processing', 'pending', 'retrying', 'completed', 'failed', 'cancelled']
-
-export const isRunning = (task) => task.status === RUNNING
-export const isWaiting = (task) => WAITING.includes(task.status)
-export const isFinished = (task) => !isRunning(task) && !isWaiting(task)
-
-/** id -> {task: Signal, touched, seq}; all tasks that the page shows. */
+/** id -> {task, touched, seq, isListed} of every task on the page, where `task` is a signal. */
 const records = new Map()
-/** Grows when the list's members or their order may have changed. */
+/** Grows when the members of the list or their order may have changed. */
 const arrangement = signal(0)
 let touches = 0
-/** An answer that was under way when its task was deleted must not bring it back. */
+/** An answer that was under way when its task was deleted must not bring the task back. */
 const deletedIds = new Set()
 
 export const statusFilter = signal(null)
 export const query = signal('')
-/** Tasks by state, of the whole server. */
+/** How many tasks of each status the whole server has. */
 export const counts = signal({})
 export const totalCount = computed(() => Object.values(counts.value).reduce((sum, count) => sum + count, 0))
 export const nextCursor = signal(null)
@@ -39,15 +32,15 @@ export const loadError = signal(null)
 export const system = signal(null)
 export const models = signal(null)
 
-/** The task's signal, or undefined when the page does not have it. */
+/** The signal of a task, or undefined when the page does not have it. */
 export const taskOf = (id) => {
-  void arrangement.value // read, so that whoever asks hears of changes
+  void arrangement.value // Read, so that dependents are updated.
   return records.get(id)?.task
 }
 
-/** The list as groups of tasks: running ones, waiting ones by their turn, finished ones newest first. */
+/** The tasks of the list: running ones by start, waiting ones by position, finished ones newest first. */
 export const groups = computed(() => {
-  void arrangement.value // read, so that whoever asks hears of changes
+  void arrangement.value // Read, so that dependents are updated.
   const shown = [...records.values()]
     .filter((record) => record.isListed)
     .map((record) => record.task.peek())
@@ -69,7 +62,7 @@ const byStart = (a, b) => ((a.started_at ?? '') < (b.started_at ?? '') ? -1 : 1)
 const byTurn = (a, b) => (a.position ?? Infinity) - (b.position ?? Infinity) || byAge(b, a)
 const passesStatus = (task) => statusFilter.value === null || task.status === statusFilter.value
 
-/** Takes a task from an event or from an answer to something that the person did. */
+/** Applies a task from an event, or from the answer to an action of the person. */
 export function applyTask(task) {
   batch(() => put(task, { isListed: belongs(task) }))
 }
@@ -78,7 +71,7 @@ function put(task, { isListed }) {
   if (deletedIds.has(task.id)) return
   const record = records.get(task.id) ?? { task: signal(null), seq: 0, isListed: false }
   const before = record.task.peek()
-  if (beganAnew(task, before)) {
+  if (isRestarted(task, before)) {
     record.seq = 0
     resetTranscript(task.id)
   }
@@ -89,7 +82,7 @@ function put(task, { isListed }) {
   arrangement.value += 1
 }
 
-function beganAnew(task, before) {
+function isRestarted(task, before) {
   return (
     before !== null &&
     !isFinished(task) &&
@@ -98,7 +91,7 @@ function beganAnew(task, before) {
   )
 }
 
-/** Whether a task that arrives by itself has its place in what is listed now. */
+/** Whether a task that arrives by itself belongs in the list as it is filtered and loaded now. */
 function belongs(task) {
   if (!passesStatus(task)) return false
   if (query.value && !task.filename.toLowerCase().includes(query.value.toLowerCase())) return false
@@ -107,7 +100,7 @@ function belongs(task) {
   return listed.length === 0 || listed.some((record) => record.task.peek().created_at <= task.created_at)
 }
 
-/** Takes {id, seq, progress, audio_done_seconds, speed, eta_seconds}. */
+/** Applies {id, seq, progress, speed, eta_seconds} to a running task. */
 export function applyProgress({ id, seq, progress, speed, eta_seconds }) {
   const record = records.get(id)
   if (!record || seq < record.seq || !isRunning(record.task.peek())) return
@@ -131,7 +124,7 @@ export function applySystem(state) {
 
 let refreshes = 0
 
-/** Reads the list again as far as it was loaded, and everything that runs. Only the newest call has an effect. */
+/** Reads the list again as far as it was loaded, and all running tasks. Of overlapping calls only the newest counts. */
 export async function refresh({ isNewFilter = false } = {}) {
   const turn = ++refreshes
   const asked = touches
@@ -161,7 +154,7 @@ async function readPages(wanted) {
   return { tasks, next_cursor: page.next_cursor, counts: page.counts }
 }
 
-/** In a long queue the running tasks may lie far behind the first page; they are always shown. */
+/** Running tasks are always shown, though in a long queue they may be far behind the first page. */
 async function readRunning() {
   if (query.value || statusFilter.value) return []
   return (await api.listTasks({ status: RUNNING, limit: LARGEST_PAGE })).tasks
@@ -175,15 +168,20 @@ function replaceList(tasks, asked, page) {
       if (id === openId.value) record.isListed = false
       else records.delete(id)
     }
-    for (const task of tasks) {
-      const record = records.get(task.id)
-      if (record && record.touched > asked) record.isListed = true
-      else put(task, { isListed: true })
-    }
+    putListed(tasks, asked)
     nextCursor.value = page.next_cursor
     if (page.counts) counts.value = page.counts
     arrangement.value += 1
   })
+}
+
+/** Applies the tasks of an answer, except where something newer than its request has arrived. */
+function putListed(tasks, asked) {
+  for (const task of tasks) {
+    const record = records.get(task.id)
+    if (record && record.touched > asked) record.isListed = true
+    else put(task, { isListed: true })
+  }
 }
 
 export async function loadMore() {
@@ -195,11 +193,7 @@ export async function loadMore() {
     const page = await api.listTasks({ ...filterNow(), limit: PAGE_SIZE, cursor: nextCursor.value })
     if (turn !== refreshes) return
     batch(() => {
-      for (const task of page.tasks) {
-        const record = records.get(task.id)
-        if (record && record.touched > asked) record.isListed = true
-        else put(task, { isListed: true })
-      }
+      putListed(page.tasks, asked)
       nextCursor.value = page.next_cursor
     })
   } finally {
@@ -210,12 +204,12 @@ export async function loadMore() {
 const filterNow = () => ({ status: statusFilter.value, q: query.value })
 const listedCount = () => [...records.values()].filter((record) => record.isListed).length
 
-/** Show only one state (null: all) and only what matches `words`. */
-export function setFilter({ status = statusFilter.value, words = query.value }) {
-  if (status === statusFilter.value && words === query.value) return undefined
+/** Shows only tasks of one status (null: all) that match `text`. */
+export function setFilter({ status = statusFilter.value, text = query.value }) {
+  if (status === statusFilter.value && text === query.value) return undefined
   batch(() => {
     statusFilter.value = status
-    query.value = words
+    query.value = text
     for (const record of records.values()) record.isListed &&= belongs(record.task.peek())
     nextCursor.value = null
     arrangement.value += 1
@@ -231,7 +225,7 @@ export async function refreshSystem() {
   applySystem(await api.fetchSystem())
 }
 
-/** Fetches a task that the list does not hold. Throws ApiError. */
+/** Loads a task that is not in the list. Throws ApiError. */
 export async function loadTask(id) {
   const task = await api.fetchTask(id)
   batch(() => put(task, { isListed: belongs(task) }))

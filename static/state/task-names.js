@@ -1,9 +1,9 @@
-/** The file names of tasks that only their id is known of: from the list, else from what runs, else from before. */
+/** File names of tasks that are mentioned only by id: from the list, from what runs on a device, or seen earlier. */
 import { system, taskOf } from './store.js'
 
 const seen = new Map()
 
-/** The file name, or the end of the id where it is not known. */
+/** The file name, or the end of the id when the name is not known. */
 export function nameOf(id) {
   const name = taskOf(id)?.value.filename ?? runningName(id)
   if (name) seen.set(id, name)

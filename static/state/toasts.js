@@ -1,6 +1,6 @@
-/** Short messages that go away by themselves, unless the pointer or the focus rests on them. */
+/** Short messages that disappear by themselves, unless the pointer or the focus rests on them. */
 import { signal } from '@preact/signals'
-import { errorText } from '../text/i18n.js'
+import { errorText } from '../text/messages.js'
 
 const LIFE_MS = { info: 5000, error: 12000 }
 const MOST = 3
@@ -18,7 +18,7 @@ export function toast(text, { tone = 'info', title = null } = {}) {
   return key
 }
 
-/** Says what an ApiError means; other errors are bugs and go on. */
+/** Shows an ApiError. Any other error is a bug and is thrown on. */
 export function toastError(error, title = null) {
   if (error.name !== 'ApiError') throw error
   toast(errorText(error), { tone: 'error', title })
@@ -29,13 +29,13 @@ export function dismiss(key) {
   toasts.value = toasts.value.filter((entry) => entry.key !== key)
 }
 
-/** Keep a message for now. */
+/** Keeps a message on the page for now. */
 export function hold(key) {
   clearTimeout(timers.get(key))
   timers.delete(key)
 }
 
-/** Let it go away again. */
+/** Lets the message disappear after its time. */
 export function release(key, tone) {
   hold(key)
   timers.set(

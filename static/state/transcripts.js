@@ -1,8 +1,8 @@
 /**
- * The segments known of each task: streamed while it runs, whole when it is finished.
+ * The segments of each task: streamed while it runs, complete when it is finished.
  *
- * The live feed says for every delivery how many segments came before it, so a delivery either fits, is stale, or shows
- * that something was missed; the caller then asks again.
+ * Every delivery of the live feed says how many segments come before it. So it either fits, or is stale, or shows that
+ * something was missed, and the caller asks again.
  */
 import { signal } from '@preact/signals'
 import { fetchTranscript } from '../api.js'
@@ -23,8 +23,8 @@ export const transcriptOf = (id) => entryOf(id).content
 export const segmentCount = (id) => entryOf(id).content.peek().segments.length
 
 /**
- * Takes one delivery {id, seq, from, segments}. Returns false when earlier segments are missing, so that the caller
- * watches again from `segmentCount`; true otherwise, also for a stale delivery, which changes nothing.
+ * Applies one delivery {id, seq, from, segments}. Returns false when earlier segments are missing; the caller then
+ * watches again from `segmentCount`. A stale delivery changes nothing and returns true.
  */
 export function applySegments({ id, seq, from, segments }) {
   const entry = entryOf(id)
@@ -36,7 +36,7 @@ export function applySegments({ id, seq, from, segments }) {
   return true
 }
 
-/** The task begins anew: what was heard before no longer counts. */
+/** Drops the text of a task that starts over. */
 export function resetTranscript(id) {
   const entry = known.get(id)
   if (!entry || (entry.seq === 0 && entry.content.peek() === NOTHING)) return
@@ -46,12 +46,12 @@ export function resetTranscript(id) {
 
 export const forgetTranscript = (id) => known.delete(id)
 
-/** Asks the server for what there is; keeps what came live when that is more. */
+/** Reads the text from the server, unless the live feed has delivered more meanwhile. */
 export async function loadTranscript(id) {
   const entry = entryOf(id)
   const seqBefore = entry.seq
   try {
-    takeWhole(entry, await fetchTranscript(id), seqBefore)
+    applyAnswer(entry, await fetchTranscript(id), seqBefore)
   } catch (error) {
     if (error.name !== 'ApiError') throw error
     entry.content.value = {
@@ -62,20 +62,28 @@ export async function loadTranscript(id) {
   }
 }
 
-function takeWhole(entry, answer, seqBefore) {
+function applyAnswer(entry, answer, seqBefore) {
   const content = entry.content.peek()
   const isFinal = answer.partial !== true
   if (content.isFinal && !isFinal) return
-  const isOvertaken = !isFinal && entry.seq > seqBefore && content.segments.length > answer.segments.length
-  const segments = isOvertaken ? content.segments : answer.segments
+  const isOutdated = !isFinal && entry.seq > seqBefore && content.segments.length > answer.segments.length
+  const segments = isOutdated ? content.segments : answer.segments
   entry.content.value = { segments, text: answer.text, language: answer.language, isFinal, isLoaded: true, error: null }
 }
 
-/** The words of the newest segment that has any, for the line below a running task. */
+/** The text of the newest segment that has any, for the line below a running task. */
 export function lastLine(content) {
-  for (let index = content.segments.length - 1; index >= 0; index -= 1) {
-    const text = content.segments[index].text.trim()
-    if (text) return text
+  const segment = content.segments.findLast(({ text }) => text.trim() !== '')
+  return segment?.text.trim() ?? ''
+}
+
+/** The last segment that begins at or before `seconds`; null before the first. */
+export function segmentAt(segments, seconds) {
+  let [low, high] = [0, segments.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (segments[middle].start <= seconds + 0.01) low = middle + 1
+    else high = middle
   }
-  return ''
+  return segments[low - 1] ?? null
 }

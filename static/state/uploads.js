@@ -1,43 +1,50 @@
 /**
- * Files on their way to the server: a few at a time, each under one Idempotency-Key, so that a lost answer never makes a
- * second task. A busy server and a lost network are waited for; a refusal stays on the page with its reason.
+ * Files on their way to the server, a few at a time. Each keeps one Idempotency-Key, so that a lost answer does not lead
+ * to a second task. When the server is busy or the network is gone, an upload waits and is sent again; a rejected one
+ * stays on the page with the reason.
  */
 import { computed, signal } from '@preact/signals'
 import { ApiError, uploadFile } from '../api.js'
-import { errorText, formatBytes, t } from '../text/i18n.js'
+import { formatBytes } from '../text/format.js'
+import { t } from '../text/i18n.js'
+import { errorText } from '../text/messages.js'
 import { applyTask, system } from './store.js'
 import { toast } from './toasts.js'
 
 const MOST_AT_ONCE = 3
 const LONGEST_WAIT_S = 60
 
-/** [{key, file, fields, state: Signal}]; state: {phase, progress, error, retryAt}.
- *  phase: queued -> uploading -> checking -> (gone); waiting: will be sent again at retryAt; refused: for good. */
+/**
+ * [{key, file, fields, state}], where `state` is a signal of {phase, progress, error, retryAt}.
+ *
+ * phase: queued, uploading, checking, and then the upload is removed and its task appears; or waiting until it is sent
+ * again at retryAt; or refused.
+ */
 export const uploads = signal([])
-/** Grows with every change of phase. */
+/** Grows whenever an upload enters another phase. */
 const phases = signal(0)
 
 export const activeCount = computed(() => {
-  void phases.value // read, so that whoever asks hears of changes
+  void phases.value // Read, so that dependents are updated.
   return uploads.value.filter((upload) => upload.state.peek().phase !== 'refused').length
 })
 export const refusedCount = computed(() => uploads.value.length - activeCount.value)
 
-/** The first file of the last drop: {key, taskId}; taskId is null until the server has taken it. The queue brings it into view. */
+/** The first file of the latest drop, to be scrolled into view: {key, taskId}. taskId is null until there is a task. */
 export const arrival = signal(null)
 
 let lastKey = 0
 
-/** Take files with the options of this moment. */
+/** fields: the form fields that every file is sent with. */
 export function addFiles(files, fields) {
   const added = [...files].map((file) => newUpload(file, fields))
   uploads.value = [...uploads.value, ...added]
   if (added.length) arrival.value = { key: added[0].key, taskId: null }
   for (const upload of added) {
-    const fault = faultBeforeSending(upload.file)
-    if (fault) refuse(upload, fault)
+    const error = errorBeforeSending(upload.file)
+    if (error) refuse(upload, error)
   }
-  pump()
+  sendNext()
 }
 
 function newUpload(file, fields) {
@@ -51,8 +58,8 @@ function newUpload(file, fields) {
   }
 }
 
-/** What the server would say after gigabytes can be said at once. */
-function faultBeforeSending(file) {
+/** What the server would only reject after all bytes had been sent. */
+function errorBeforeSending(file) {
   if (file.size === 0) return { code: 'empty_file' }
   const limit = maxUploadBytes()
   if (limit && file.size > limit) {
@@ -66,28 +73,28 @@ function faultBeforeSending(file) {
 
 export const maxUploadBytes = () => (system.value?.settings?.MAX_UPLOAD_MB ?? 0) * 1e6
 
-function pump() {
+function sendNext() {
   const inPhase = (...names) => uploads.value.filter((upload) => names.includes(upload.state.peek().phase))
   const room = MOST_AT_ONCE - inPhase('uploading', 'checking').length
   for (const upload of inPhase('queued').slice(0, Math.max(0, room))) send(upload)
 }
 
 async function send(upload) {
-  move(upload, { phase: 'uploading', progress: 0 })
+  setState(upload, { phase: 'uploading', progress: 0 })
   const { done, abort } = uploadFile(upload.file, upload.fields, upload.idempotencyKey, (share) =>
-    move(upload, { phase: share >= 1 ? 'checking' : 'uploading', progress: share }),
+    setState(upload, { phase: share >= 1 ? 'checking' : 'uploading', progress: share }),
   )
   upload.abort = abort
   try {
     const { task } = await done
     applyTask(task)
-    remove(upload)
+    removeUpload(upload)
     if (arrival.peek()?.key === upload.key) arrival.value = { key: upload.key, taskId: task.id }
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
     if (error.code !== 'aborted') fail(upload, error)
   } finally {
-    pump()
+    sendNext()
   }
 }
 
@@ -96,7 +103,7 @@ function fail(upload, error) {
   upload.attempt += 1
   const delayS = error.retryAfterS ?? Math.min(LONGEST_WAIT_S, 2 ** upload.attempt) * (0.75 + Math.random() / 2)
   upload.timer = setTimeout(() => sendAgain(upload), delayS * 1000)
-  return move(upload, {
+  return setState(upload, {
     phase: 'waiting',
     progress: 0,
     error: { code: error.code, message: error.message },
@@ -105,35 +112,35 @@ function fail(upload, error) {
 }
 
 function refuse(upload, error) {
-  move(upload, { phase: 'refused', progress: 0, error })
+  setState(upload, { phase: 'refused', progress: 0, error })
   toast(errorText(error), { tone: 'error', title: t('upload.refused', { name: upload.file.name }) })
 }
 
 export function sendAgain(upload) {
   clearTimeout(upload.timer)
-  move(upload, { phase: 'queued', progress: 0 })
-  pump()
+  setState(upload, { phase: 'queued', progress: 0 })
+  sendNext()
 }
 
-/** Stops the upload when it is under way and takes it off the page. */
-export function remove(upload) {
+/** Removes an upload from the page, and aborts it if it is under way. */
+export function removeUpload(upload) {
   clearTimeout(upload.timer)
   uploads.value = uploads.value.filter((other) => other !== upload)
   upload.abort?.()
-  pump()
+  sendNext()
 }
 
 export function removeRefused() {
   uploads.value = uploads.value.filter((upload) => upload.state.peek().phase !== 'refused')
 }
 
-function move(upload, state) {
+function setState(upload, state) {
   const isNewPhase = upload.state.peek().phase !== state.phase
   upload.state.value = state
   if (isNewPhase) phases.value += 1
 }
 
-/** Leaving while files are on their way asks first; a network that comes back sends at once. */
+/** Asks before the page is left during an upload, and sends waiting files as soon as the network is back. */
 export function guardUploads() {
   addEventListener('beforeunload', (event) => activeCount.value > 0 && event.preventDefault())
   addEventListener('online', () => {
@@ -141,7 +148,7 @@ export function guardUploads() {
   })
 }
 
-/** crypto.randomUUID is missing on pages that come by plain http from another machine. */
+/** crypto.randomUUID exists only on https and localhost. */
 function randomKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -1,55 +1,62 @@
-/** What the scheduler decided, as sentences in the reader's language. */
-import { formatSpan, language, lookUp, t } from './i18n.js'
+/** The system's events as sentences: what the scheduler decided, what was tuned, which models left memory. */
+import { formatNumber, formatSpan } from './format.js'
+import { joined, lookUp, t, withReason } from './i18n.js'
+import { isEnglish } from './language.js'
 
 /**
- * What follows a task's name: "started on cuda:0 with base after 2 min: its model was loaded". Null for a decision whose
- * figures are not known, which the server's own sentence tells. nameOf: a task's id -> its file name.
+ * What follows the task's name: "started on cuda:0 with base after 2 min: its model was loaded". Null for a decision
+ * that lacks the figures; its own text then says it. nameOf: task id -> file name.
  */
 export function decisionText(data, nameOf) {
-  if (data.for_task && data.device)
+  if (data.for_task && data.device) {
     return t('decision.steps_aside', { device: data.device, name: nameOf(data.for_task) })
-  return data.device && data.model ? startWords(data) : null
+  }
+  return data.device && data.model ? startText(data) : null
 }
 
-function startWords({
-  device,
-  model,
-  waited_seconds: waited,
-  why,
-  passed = 0,
-  load_model: isLoad,
-  evict = [],
-  gave_way: gaveWay = [],
-}) {
-  const begun =
+function startText(data) {
+  const { device, model, waited_seconds: waited, why, passed = 0, evict = [], gave_way: preempted = [] } = data
+  const start =
     waited == null
       ? t('decision.started', { device, model })
       : t('decision.started_after', { device, model, span: formatSpan(waited) })
   const reasons = [
     lookUp(`why.${why}`),
     passed > 0 && t('decision.passed', { count: passed }),
-    isLoad && t('decision.loads', { model }),
+    data.load_model && t('decision.loads', { model }),
     evict.length > 0 && t('decision.evicts', { models: evict.join(', ') }),
-    gaveWay.length > 0 && t('decision.gave_way', { count: gaveWay.length }),
+    preempted.length > 0 && t('decision.gave_way', { count: preempted.length }),
   ]
-  const told = reasons.filter(Boolean).join(t('decision.comma'))
-  return told ? begun + t('decision.colon') + told : begun
+  return withReason(start, joined(reasons, 'punctuation.semicolon'))
 }
 
-/** An event that is not about a task; in English the server's own sentence. */
+/** An event that is about no task. In English it is the server's own sentence. */
 export function eventText({ kind, text, data }) {
   const isIdleModel = kind === 'model' && data?.idle_seconds != null
-  if (language.value === 'en' || !isIdleModel) return text
+  if (isEnglish() || !isIdleModel) return text
   return t('decision.idle_model', { model: data.model, device: data.device, span: formatSpan(data.idle_seconds) })
 }
 
 /**
- * The newest page in front of what is known, newest first, nothing twice. Where so much happened meanwhile that the two
- * do not meet, only the page is kept: a list with a hole would lie.
+ * A change of a limit: {text, data: {setting, step, before, after, throughput_before?, throughput_after?}}. In English it
+ * is the server's own sentence, which says more than the figures do.
  */
-export function merged(known, page) {
-  const oldest = page.at(-1)?.id
-  const doMeet = known.some((event) => event.id >= oldest)
-  if (!doMeet) return page
-  return [...page, ...known.filter((event) => event.id < oldest)]
+export function tuningText({ text, data }) {
+  if (isEnglish() || data?.before == null) return text
+  const name = lookUp(`limits.${data.setting}`)
+  return (name && lookUp(`tuning.${data.step}`, { name, before: data.before, after: data.after })) ?? text
+}
+
+/**
+ * {values: "8 → 10", effect} of a change, or null where it has no figures. effect: the relative change in throughput
+ * (0.09 is 9 % more), or null where it was not measured.
+ */
+export function tuningFigures({ data }) {
+  if (data?.before == null || data.after == null) return null
+  const { before, after, throughput_before: slow, throughput_after: fast } = data
+  const isMeasured = slow > 0 && fast != null
+  return {
+    values: t('tuning.values', { before: formatNumber(before), after: formatNumber(after) }),
+    effect: isMeasured ? fast / slow - 1 : null,
+  }
 }

@@ -1,7 +1,10 @@
-/** A task's own timeline in the reader's language. */
-import { errorText, formatBytes, formatNumber, formatPercent, formatSpan, language, lookUp, t } from './i18n.js'
+/** The steps of a task's timeline as sentences. */
+import { formatBytes, formatNumber, formatPercent, formatSpan } from './format.js'
+import { joined, lookUp, t, withReason } from './i18n.js'
+import { isEnglish } from './language.js'
+import { errorText } from './messages.js'
 
-const PHRASES = {
+const SENTENCES = {
   uploaded: ({ size_bytes: size }) =>
     size == null ? t('timeline.uploaded') : t('timeline.uploaded_size', { size: formatBytes(size) }),
   decoded: ({ audio_seconds: seconds }) => t('timeline.decoded', { span: formatSpan(seconds) }),
@@ -13,22 +16,14 @@ const PHRASES = {
   retrying: ({ code, message, delay_seconds: delay }) =>
     t('timeline.retrying', { reason: errorText({ code, message }), span: formatSpan(delay) }),
   prioritised: ({ priority }) => t('timeline.prioritised', { priority: t(`priority.${priority}`) }),
-  completed: ({ seconds, speed }) =>
-    seconds == null
-      ? t('timeline.completed')
-      : [
-          t('timeline.completed_after', { span: formatSpan(seconds) }),
-          speed && t('task.speed', { speed: formatNumber(speed, 1) }),
-        ]
-          .filter(Boolean)
-          .join(' · '),
+  completed,
   failed: ({ code, message }) => t('timeline.failed', { reason: errorText({ code, message }) }),
   cancelled: () => t('timeline.cancelled'),
   restarted: () => t('timeline.restarted'),
 }
 
-/** The sentence of an event {code, text, data}; the server's own where the code is not known here. */
-export const timelineText = ({ code, text, data }) => PHRASES[code]?.(data ?? {}) ?? text
+/** An event {code, text, data} as a sentence; the server's own for a code that the page does not know. */
+export const timelineText = ({ code, text, data }) => SENTENCES[code]?.(data ?? {}) ?? text
 
 function started({ device, model, attempt = 1, waited_seconds: waited, reason, progress }) {
   const parts = [
@@ -37,16 +32,24 @@ function started({ device, model, attempt = 1, waited_seconds: waited, reason, p
     progress > 0 && t('timeline.from', { percent: formatPercent(progress) }),
     waited != null && t('timeline.waited', { span: formatSpan(waited) }),
   ]
-  // A reason that is a sentence of the server's is English.
-  const why = reason && (lookUp(`why.${reason}`) ?? (language.value === 'en' ? reason : null))
-  const begun = parts.filter(Boolean).join(t('timeline.comma'))
-  return why ? begun + t('decision.colon') + why : begun
+  // A reason that is not a known code is an English sentence of the server.
+  const why = reason && (lookUp(`why.${reason}`) ?? (isEnglish() ? reason : null))
+  return withReason(joined(parts, 'punctuation.comma'), why)
 }
 
-/** The figures hold no message; English words of an error are the server's, and so then is the whole sentence. */
+function completed({ seconds, speed }) {
+  if (seconds == null) return t('timeline.completed')
+  const parts = [
+    t('timeline.completed_after', { span: formatSpan(seconds) }),
+    speed && t('task.speed', { speed: formatNumber(speed, 1) }),
+  ]
+  return parts.filter(Boolean).join(' · ')
+}
+
+/** The event carries only the error's code. In English the server's sentence, which has the full message, is better. */
 function interrupted({ code }) {
   if (code === 'given_back') return t('timeline.given_back')
-  return language.value === 'en' ? undefined : t('timeline.interrupted', { reason: errorText({ code }) })
+  return isEnglish() ? undefined : t('timeline.interrupted', { reason: errorText({ code }) })
 }
 
 const TONES = {
@@ -58,15 +61,12 @@ const TONES = {
   started: 'accent',
 }
 
-/**
- * The events with what is drawn beside them: [{at, code, words, tone, gapSeconds}], gapSeconds since the event before
- * (null for the first).
- */
+/** One row per event: [{at, code, text, tone, gapSeconds}]. gapSeconds: since the event before, null for the first. */
 export function timelineRows(events) {
   return events.map((event, index) => ({
     at: event.at,
     code: event.code,
-    words: timelineText(event),
+    text: timelineText(event),
     tone: TONES[event.code] ?? 'plain',
     gapSeconds: index === 0 ? null : Math.max(0, (Date.parse(event.at) - Date.parse(events[index - 1].at)) / 1000),
   }))

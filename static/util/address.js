@@ -1,4 +1,4 @@
-/** What the address says: which view is shown and which task is open, so that a reload, a link and "back" show the same. */
+/** The view and the open task are kept in the address, so that a reload, a link and the back button show the same. */
 import { computed, signal } from '@preact/signals'
 
 const SYSTEM = 'system'
@@ -18,7 +18,7 @@ export const view = computed(() => (parts.value.has(SYSTEM) ? SYSTEM : 'queue'))
 /** The task whose transcript is open, or null. */
 export const openId = computed(() => parts.value.get('task'))
 
-/** The address of a task, in the view that is shown now. */
+/** The address that opens a task in the current view. */
 export const taskAddress = (id) => `#${view.value === SYSTEM ? `${SYSTEM}&` : ''}task=${encodeURIComponent(id)}`
 
 export function followAddress() {
@@ -42,7 +42,7 @@ export function showQueue() {
   if (view.peek() !== 'queue') go('')
 }
 
-/** pushState, for an empty hash would leave a bare # in the address and jump to the top. */
+/** Uses pushState, because assigning an empty hash leaves a bare # in the address and scrolls to the top. */
 function go(newHash) {
   history.pushState(null, '', location.pathname + location.search + newHash)
   read()

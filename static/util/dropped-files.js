@@ -1,6 +1,6 @@
-/** The files of a drop: those let go on the page, and those inside dropped folders. */
+/** The files of a drop, with those inside dropped folders. */
 
-/** dataTransfer must be read while the event is handled, so the entries are taken before the first await. */
+/** dataTransfer is emptied once the event has been handled, so its entries are read before the first await. */
 export async function filesOf(dataTransfer) {
   const entries = [...dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean)
   if (!entries.some((entry) => entry.isDirectory)) return [...dataTransfer.files]
@@ -11,9 +11,9 @@ async function filesBelow(entry) {
   if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))]
   const reader = entry.createReader()
   const files = []
-  // A reader gives its entries in portions and an empty one at the end.
-  for (let portion = await read(reader); portion.length; portion = await read(reader)) {
-    files.push(...(await Promise.all(portion.filter((inner) => !inner.name.startsWith('.')).map(filesBelow))).flat())
+  // A reader returns its entries in batches, and an empty batch at the end.
+  for (let batch = await read(reader); batch.length; batch = await read(reader)) {
+    files.push(...(await Promise.all(batch.filter((inner) => !inner.name.startsWith('.')).map(filesBelow))).flat())
   }
   return files
 }

@@ -1,4 +1,4 @@
-/** What a person chose on this device, kept in the browser; a browser that keeps nothing is fine too. */
+/** What the person chose, kept in the browser. Where nothing can be kept, a choice lasts until the page is closed. */
 import { effect, signal } from '@preact/signals'
 
 const PREFIX = 'whisper.'
@@ -15,11 +15,11 @@ function write(name, value) {
   try {
     localStorage.setItem(PREFIX + name, JSON.stringify(value))
   } catch {
-    // Private windows and full stores: the choice lasts until the page is closed.
+    // A private window, or no space left.
   }
 }
 
-/** A signal that starts with what was kept (or `fallback`) and keeps every change. */
+/** A signal that starts with the kept value, or `fallback`, and keeps every change. */
 export function preference(name, fallback) {
   const kept = read(name)
   const choice = signal(kept === null ? fallback : kept)
@@ -27,10 +27,13 @@ export function preference(name, fallback) {
   return choice
 }
 
+/** How to scroll by script: smoothly, unless the person wants less motion. */
+export const scrollBehavior = () => (matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth')
+
 export const THEMES = ['auto', 'light', 'dark']
 export const theme = preference('theme', 'auto')
 
-/** Applies the theme now and at every change; `auto` follows the system. */
+/** Applies the theme now and at every change. `auto` follows the system. */
 export function followTheme(root = document.documentElement) {
   const darkSystem = matchMedia('(prefers-color-scheme: dark)')
   const apply = () => {

@@ -1,4 +1,4 @@
-/** The current moment as signals, for words that change by themselves. Hidden pages do not tick. */
+/** The current time in milliseconds as signals, for text that changes with it. A hidden page does not tick. */
 import { signal } from '@preact/signals'
 
 const SLOW_EVERY = 30

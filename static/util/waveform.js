@@ -1,6 +1,6 @@
 /**
- * The shape of a recording for the player. Decoding in the browser takes the whole sound into memory, so only small files
- * are decoded, and of those only the peaks are kept; longer ones get the plain position slider.
+ * The waveform of a recording. The browser decodes a whole file into memory, so only small files get one, and only their
+ * peaks are kept; larger ones have the plain slider.
  */
 const MOST_BYTES = 50e6
 const MOST_SECONDS = 30 * 60
@@ -9,7 +9,7 @@ const PEAKS = 1200
 
 export const isDrawable = (task) => task.size_bytes < MOST_BYTES && (task.audio_seconds ?? Infinity) < MOST_SECONDS
 
-/** Peaks in [0, 1], PEAKS of them, or null when the browser cannot decode the file. signal: an AbortSignal. */
+/** PEAKS values from 0 to 1, or null when the browser cannot decode the file. signal: an AbortSignal. */
 export async function fetchPeaks(url, signal) {
   try {
     const response = await fetch(url, { signal })
@@ -22,7 +22,7 @@ export async function fetchPeaks(url, signal) {
   }
 }
 
-/** The loudest sample of each of PEAKS equal stretches, scaled so that the loudest of all is 1. */
+/** The loudest sample in each of `count` equal parts, scaled so that the loudest of all is 1. */
 export function peaksOf(buffer, count = PEAKS) {
   const samples = buffer.getChannelData(0)
   const stride = Math.max(1, samples.length / count)

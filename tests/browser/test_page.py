@@ -125,7 +125,7 @@ def test_a_refused_file_says_why_and_the_others_go_on(page: Page) -> None:
     expect(refused).to_have_attribute("data-phase", "refused", timeout=30_000)
     expect(refused.get_by_test_id("refusal")).to_contain_text("not an audio or video file")
     expect(page.locator('[data-filename="empty.mp3"]').get_by_test_id("refusal")).to_have_text("The file is empty.")
-    expect(page.get_by_test_id("toast").first).to_contain_text("was refused")
+    expect(page.get_by_test_id("toast").first).to_contain_text("was rejected")
     expect_status(page, "beside.flac", "completed")
 
     refused.get_by_test_id("upload-remove").click()

@@ -160,7 +160,7 @@ def test_arrow_keys_move_through_time_and_are_read_aloud(page: Page) -> None:
     plot.get_by_role("img").press("ArrowLeft")
     plot.get_by_role("img").press("ArrowLeft")
     expect(plot.get_by_role("status")).to_have_text(
-        re.compile(r"^\d\d:\d\d:\d\d, Running \d+, Waiting \d+, Trying again \d$")
+        re.compile(r"^\d\d:\d\d:\d\d, Running \d+, Waiting \d+, Retrying \d$")
     )
     expect(plot.get_by_role("img")).to_have_attribute(
         "aria-label", re.compile(r"Running: now \d+, between \d+ and \d+\.")

@@ -1,15 +1,14 @@
-/** The System view's figures: stacked, broken where nothing was measured, coloured, and said in words. */
+/** The figures, curves and sentences of the System view. */
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { bandColour, modelColour, styled, withAlpha } from '../../static/plots/colours.js'
 import { queueCurves, speedCurves, waitCurves } from '../../static/plots/curves.js'
 import { devicesIn, memoryBands, memoryNow } from '../../static/plots/memory-bands.js'
-import { column, extremes, lonely, stacked, withGaps } from '../../static/plots/stacking.js'
+import { column, extremes, isolated, stacked, withGaps } from '../../static/plots/stacking.js'
 import { slotsOf, withLiveProgress } from '../../static/state/devices.js'
-import { linesFrom } from '../../static/state/event-log.js'
-import { decisionText, eventText, merged } from '../../static/text/event-text.js'
-import { language } from '../../static/text/i18n.js'
-import { tuningFigures, tuningText } from '../../static/text/tuning-text.js'
+import { linesFrom, mergeEvents } from '../../static/state/event-log.js'
+import { decisionText, eventText, tuningFigures, tuningText } from '../../static/text/event-text.js'
+import { language } from '../../static/text/language.js'
 
 language.value = 'en'
 afterEach(() => (language.value = 'en'))
@@ -17,7 +16,7 @@ afterEach(() => (language.value = 'en'))
 const GAP = { at: 0, isGap: true }
 const sample = (at, more = {}) => ({ at, span_seconds: 30, ...more })
 
-test('each column lies on top of those before it, and a silence stays one', () => {
+test('columns are stacked, and a moment without any figure stays empty', () => {
   assert.deepEqual(
     stacked([
       [1, 2, null],
@@ -43,7 +42,7 @@ test('each column lies on top of those before it, and a silence stays one', () =
   assert.deepEqual(stacked([]), [])
 })
 
-test('a silence three times as long as a sample breaks the lines', () => {
+test('a pause longer than three samples breaks the lines', () => {
   const whole = withGaps([sample(0), sample(30), sample(119), sample(300)])
   assert.deepEqual(
     whole.map(({ at, isGap = false }) => [at, isGap]),
@@ -61,19 +60,19 @@ test('a silence three times as long as a sample breaks the lines', () => {
   )
 })
 
-test('what is said of a column leaves out what was not measured', () => {
+test('the extremes of a column leave out what was not measured', () => {
   assert.deepEqual(extremes([3, null, 1, 2, null]), { least: 1, most: 3, last: 2 })
   assert.equal(extremes([null, null]), null)
   assert.equal(extremes([]), null)
 })
 
-test('figures alone between two silences are found, so that they are drawn as points', () => {
-  assert.deepEqual(lonely([1, null, 2, 3, null, null, 4]), [0, 6])
+test('figures without a neighbour are found, so that they can be drawn as points', () => {
+  assert.deepEqual(isolated([1, null, 2, 3, null, null, 4]), [0, 6])
 })
 
 const memory = { total: 100, headroom: 6, reserved: 60, used: 66, others: 5, models: { small: 20, base: 10 } }
 
-test('memory is other programs, models, tasks, and what is used beyond every promise', () => {
+test('memory is stacked as other programs, models, tasks, and use beyond all reservations', () => {
   const { bands, total, measured } = memoryBands([sample(0, { devices: { 'cuda:0': memory } }), GAP], 'cuda:0')
   assert.deepEqual(
     bands.map(({ kind, model, bytes }) => [kind, model, bytes]),
@@ -94,7 +93,7 @@ test('memory is other programs, models, tasks, and what is used beyond every pro
   )
 })
 
-test('a band that is empty all the time is left out, and a device that was away is a silence', () => {
+test('a band that is always empty is left out, and a missing device leaves a gap', () => {
   const samples = [
     sample(0, { devices: { a: { ...memory, used: 10, others: 0, models: {} } } }),
     sample(30, { devices: {} }),
@@ -103,7 +102,7 @@ test('a band that is empty all the time is left out, and a device that was away 
   assert.deepEqual(memoryBands(samples, 'a').bands, [{ kind: 'tasks', bytes: [60, null] }])
 })
 
-test('the bands of this moment are those of the plot', () => {
+test('the bands of this moment are computed like those of the plot', () => {
   const models = [
     { name: 'base', reserved_bytes: 10 },
     { name: 'small', reserved_bytes: 20 },
@@ -122,7 +121,7 @@ test('the bands of this moment are those of the plot', () => {
   ])
 })
 
-test('a wait or a speed that no sample measured is no figure', () => {
+test('a wait or a speed that was not measured is null', () => {
   const samples = [
     sample(0, { running: 1, waiting: 2, retrying: 0, mean_wait_seconds: null, p95_wait_seconds: null, speeds: {} }),
     sample(30, {
@@ -142,7 +141,7 @@ test('a wait or a speed that no sample measured is no figure', () => {
   assert.deepEqual(speedCurves(samples), [{ key: 'base cuda:0', model: 'base', device: 'cuda:0', values: [null, 90] }])
 })
 
-test('a model has the colour of its family, and its variant is fainter', () => {
+test('a model has the colour of its family, and a variant is fainter', () => {
   assert.equal(modelColour('large-v3').token, '--plot-large')
   assert.equal(modelColour('tiny.en').token, modelColour('tiny').token)
   assert.ok(modelColour('tiny.en').alpha < modelColour('tiny').alpha)
@@ -162,10 +161,10 @@ const DECISION = {
   evict: ['small'],
 }
 
-test('a decision says what began where, and why before others', () => {
+test('a decision says what started where, and why', () => {
   assert.equal(
     decisionText(DECISION),
-    'started on cuda:0 with base after 2 min: it had the least work left; ahead of 3 that came earlier; base was loaded for it; small had to leave',
+    'started on cuda:0 with base after 2 min: it had the least work left; ahead of 3 earlier tasks; base was loaded for it; small unloaded to make room',
   )
   assert.equal(
     decisionText({ ...DECISION, why: 'of_tomorrow', passed: 0, load_model: false, evict: [] }),
@@ -177,24 +176,24 @@ test('a decision says what began where, and why before others', () => {
   )
   assert.equal(decisionText({ task_id: 'x' }), null)
   language.value = 'zh'
-  assert.match(decisionText(DECISION), /^等待 2分钟后在 cuda:0 上用 base 开始：它剩余的工作最少；/)
+  assert.match(decisionText(DECISION), /^等待 2分钟后在 cuda:0 上用 base 开始运行：它剩余的工作量最小；/)
 })
 
-test("events without a translation are the server's own sentence", () => {
+test("an event without a translation is shown in the server's words", () => {
   const idle = { kind: 'model', text: 'small leaves.', data: { model: 'small', device: 'cuda:0', idle_seconds: 900 } }
   assert.equal(eventText(idle), 'small leaves.')
   language.value = 'zh'
-  assert.match(eventText(idle), /^small 离开 cuda:0.*15分钟/)
+  assert.match(eventText(idle), /^small 已从 cuda:0 卸载.*15分钟/)
   assert.equal(eventText({ kind: 'device', text: 'cuda:1 is ready', data: {} }), 'cuda:1 is ready')
 })
 
 const ids = (events) => events.map(({ id }) => id)
 const eventsOf = (...wanted) => wanted.map((id) => ({ id }))
 
-test('new events come before the known ones, nothing twice and no hole', () => {
-  assert.deepEqual(ids(merged(eventsOf(4, 3, 2, 1), eventsOf(6, 5, 4, 3))), [6, 5, 4, 3, 2, 1])
-  assert.deepEqual(ids(merged([], eventsOf(2, 1))), [2, 1])
-  assert.deepEqual(ids(merged(eventsOf(2, 1), eventsOf(9, 8, 7))), [9, 8, 7])
+test('new events come before the known ones, without duplicates or a gap', () => {
+  assert.deepEqual(ids(mergeEvents(eventsOf(4, 3, 2, 1), eventsOf(6, 5, 4, 3))), [6, 5, 4, 3, 2, 1])
+  assert.deepEqual(ids(mergeEvents([], eventsOf(2, 1))), [2, 1])
+  assert.deepEqual(ids(mergeEvents(eventsOf(2, 1), eventsOf(9, 8, 7))), [9, 8, 7])
 })
 
 const CHANGE = {
@@ -209,18 +208,18 @@ const CHANGE = {
   },
 }
 
-test('a change says from what to what, and what it brought where that was measured', () => {
+test('a change shows both values, and its effect where that was measured', () => {
   assert.equal(tuningFigures(CHANGE).values, '8 → 11')
   assert.ok(Math.abs(tuningFigures(CHANGE).effect - 0.09) < 1e-9)
   assert.equal(tuningFigures({ data: { ...CHANGE.data, throughput_after: null } }).effect, null)
   assert.equal(tuningFigures({ text: 'something else', data: {} }), null)
   assert.equal(tuningText(CHANGE), CHANGE.text)
   language.value = 'zh'
-  assert.equal(tuningText(CHANGE), '同时运行的任务数：保留 11，原来是 8')
+  assert.equal(tuningText(CHANGE), '同时运行的任务数：保留 11，原为 8')
   assert.equal(tuningText({ text: 'something else', data: {} }), 'something else')
 })
 
-test('free places are those that no task has, also when there are fewer than tasks', () => {
+test('slots without a task are free, and none are when more tasks run than there are slots', () => {
   assert.equal(slotsOf({ slots: 4, tasks: [{}, {}] }).free, 2)
   assert.deepEqual(slotsOf({ slots: 1, tasks: [{ id: 'a' }, { id: 'b' }] }), {
     taken: [{ id: 'a' }, { id: 'b' }],
@@ -229,7 +228,7 @@ test('free places are those that no task has, also when there are fewer than tas
   assert.deepEqual(slotsOf({}), { taken: [], free: 0 })
 })
 
-test('live progress goes before the last report and its time left runs down', () => {
+test('live progress replaces that of the last report, and the time left counts down', () => {
   const live = { status: 'processing', progress: 0.5, eta_seconds: 20, receivedAt: 1000 }
   assert.deepEqual(withLiveProgress({ progress: 0.2, eta_seconds: 60 }, live, 6000), { progress: 0.5, eta_seconds: 15 })
   assert.deepEqual(withLiveProgress({ progress: 0.2, eta_seconds: 60 }, undefined, 6000), {
@@ -238,7 +237,7 @@ test('live progress goes before the last report and its time left runs down', ()
   })
 })
 
-test('log lines of a level and above, newest first', () => {
+test('log lines are filtered by level, newest first', () => {
   const lines = ['INFO', 'ERROR', 'DEBUG', 'WARNING'].map((level, at) => ({ level, at }))
   assert.deepEqual(
     linesFrom(lines, 'WARNING').map(({ at }) => at),

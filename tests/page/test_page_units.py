@@ -1,4 +1,4 @@
-"""The page's own modules under Node's test runner, as `npm test` runs them."""
+"""Runs the tests of the page's JavaScript modules (`npm test`)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def find_node() -> str | None:
-    """The machine's, or the one that set-up put into the environment where there was none."""
+    """The one on PATH, or the one that set-up installed beside Python because there was none."""
     return shutil.which("node") or shutil.which("node", path=str(Path(sys.executable).parent))
 
 
 def test_the_page_s_modules() -> None:
     node = find_node()
     if node is None:
-        pytest.skip("there is no Node on this machine")
+        pytest.skip("Node is not installed")
     files = sorted(str(path) for path in (ROOT / "tests" / "page").glob("*.test.mjs"))
     assert files
     done = subprocess.run([node, "--test", *files], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)

@@ -1,39 +1,33 @@
-/** Both dictionaries, and numbers and times as readers of each language write them. Run with `npm test`. */
+/** The texts in both languages, and the formats of numbers and times. */
 import assert from 'node:assert/strict'
 import { readdir, readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { secondsOf } from '../../static/api.js'
 import en from '../../static/text/en.js'
-import {
-  adviceText,
-  errorText,
-  firstLanguage,
-  formatAgo,
-  formatClock,
-  language,
-  t,
-  waitReasonText,
-} from '../../static/text/i18n.js'
+import { formatClock } from '../../static/text/format.js'
+import { sentences, t } from '../../static/text/i18n.js'
+import { firstLanguage, language } from '../../static/text/language.js'
+import { adviceText, errorText, formatAgo, waitReasonText } from '../../static/text/messages.js'
 import zh from '../../static/text/zh.js'
 import { peaksOf } from '../../static/util/waveform.js'
 
 const STATIC = new URL('../../static/', import.meta.url)
 
-test('every English word has a Chinese one', () => {
+test('every English text has a Chinese one', () => {
   assert.deepEqual(
     Object.keys(en).filter((key) => !(key in zh)),
     [],
   )
 })
 
-test("Chinese only adds words for codes whose English sentence is the server's: errors and advice", () => {
+test('only Chinese has texts for errors and advice, which the server words in English', () => {
   assert.deepEqual(
     Object.keys(zh).filter((key) => !(key in en) && !/^(error|advice)\./.test(key)),
     [],
   )
 })
 
-test('both fill in the same values', () => {
+test('both languages fill in the same values', () => {
   const names = (entry) => [...new Set(JSON.stringify(entry).match(/\{\w+\}/g) ?? [])].sort()
   for (const key of Object.keys(en)) {
     const allowed = names(en[key]).concat('{count}')
@@ -44,24 +38,43 @@ test('both fill in the same values', () => {
   }
 })
 
-test('every word that the modules ask for by its full name exists', async () => {
+test('every text that a module names exists', async () => {
+  const groups = new Set(Object.keys(en).map((key) => key.split('.')[0]))
   for (const file of await modules()) {
     const text = await readFile(file, 'utf8')
-    for (const [, key] of text.matchAll(/\bt\('([\w.]+)'/g)) assert.ok(key in en, `${key} in ${file.pathname}`)
+    for (const [, key, group] of text.matchAll(/'((\w+)\.\w+)'/g)) {
+      if (groups.has(group) && !isDictionary(file)) assert.ok(key in en, `${key} in ${file.pathname}`)
+    }
   }
 })
 
-test('no module writes markup or styles that the content policy would have to allow', async () => {
+test('every text is used', async () => {
+  const keys = new Set()
+  const prefixes = new Set()
+  for (const file of await modules()) {
+    if (isDictionary(file)) continue
+    const text = await readFile(file, 'utf8')
+    for (const [, key] of text.matchAll(/'(\w+\.\w+)'/g)) keys.add(key)
+    for (const [, prefix] of text.matchAll(/`(\w+\.\w*)\$\{/g)) prefixes.add(prefix)
+  }
+  const isUsed = (key) => keys.has(key) || [...prefixes].some((prefix) => key.startsWith(prefix))
+  assert.deepEqual(
+    Object.keys(en).filter((key) => !isUsed(key)),
+    [],
+  )
+})
+
+test('no module writes markup or evaluates code', async () => {
   for (const file of await modules())
     assert.doesNotMatch(await readFile(file, 'utf8'), /innerHTML|outerHTML|insertAdjacentHTML|\beval\(/, file.pathname)
 })
 
-test("the first of the browser's languages that is known wins", () => {
+test("the first of the browser's languages that the page knows wins", () => {
   assert.equal(firstLanguage(['fr-FR', 'zh-TW', 'en']), 'zh')
   assert.equal(firstLanguage(['fr']), 'en')
 })
 
-test('lengths, moments and numbers read well', () => {
+test('lengths, ages and numbers are formatted for readers', () => {
   language.value = 'en'
   assert.equal(formatClock(65), '1:05')
   assert.equal(formatClock(3723.9), '1:02:03')
@@ -72,7 +85,7 @@ test('lengths, moments and numbers read well', () => {
   assert.equal(secondsOf('Thu, 01 Jan 2026 00:00:10 GMT', Date.parse('2026-01-01T00:00:00Z')), 10)
 })
 
-test("a reason to wait is said in the reader's language, or in the server's words", () => {
+test("a reason to wait is shown in the chosen language, or in the server's words", () => {
   language.value = 'zh'
   assert.match(
     waitReasonText({ code: 'memory_short', data: { missing_bytes: 1.3e9, device: 'cuda:0' } }, ''),
@@ -83,7 +96,7 @@ test("a reason to wait is said in the reader's language, or in the server's word
   assert.equal(waitReasonText({ code: 'tasks_ahead', data: { count: 1 } }, ''), '1 task ahead')
 })
 
-test("an error is the server's sentence in English and the translated code in Chinese", () => {
+test("an error is shown in the server's words in English and translated in Chinese", () => {
   const error = { code: 'empty_file', message: 'The file is empty.' }
   language.value = 'en'
   assert.equal(errorText(error), 'The file is empty.')
@@ -93,7 +106,7 @@ test("an error is the server's sentence in English and the translated code in Ch
   language.value = 'en'
 })
 
-test("advice is the server's sentence in English and has its figures in Chinese", () => {
+test("advice is shown in the server's words in English and translated with its figures in Chinese", () => {
   const advice = {
     code: 'raise_concurrency',
     text: 'Raise it.',
@@ -101,8 +114,16 @@ test("advice is the server's sentence in English and has its figures in Chinese"
   }
   assert.equal(adviceText(advice), 'Raise it.')
   language.value = 'zh'
-  assert.match(adviceText(advice), /cuda:0 上有 9 GB 空闲，而 14 个任务/)
+  assert.match(adviceText(advice), /cuda:0 有 9 GB 空闲，而 14 个任务/)
   assert.equal(adviceText({ code: 'of_tomorrow', text: 'New.', data: {} }), 'New.')
+  language.value = 'en'
+})
+
+test('sentences are joined as the language does it, and missing ones are left out', () => {
+  language.value = 'en'
+  assert.equal(sentences('One.', null, 'Two.'), 'One. Two.')
+  language.value = 'zh'
+  assert.equal(sentences('一。', null, '二。'), '一。二。')
   language.value = 'en'
 })
 
@@ -113,6 +134,8 @@ test('peaks are scaled to the loudest sample', () => {
     [20, 100, 50],
   )
 })
+
+const isDictionary = (file) => /\/text\/(en|zh)/.test(file.pathname)
 
 async function modules() {
   const names = await readdir(STATIC, { recursive: true })

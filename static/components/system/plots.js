@@ -1,4 +1,4 @@
-/** The plots of the System view, all over the same time. */
+/** The plots of the System view, all over the same time range. */
 import { html } from 'htm/preact'
 import { useMemo } from 'preact/hooks'
 import { bandColour, modelColour } from '../../plots/colours.js'
@@ -7,32 +7,36 @@ import { devicesIn, memoryBands } from '../../plots/memory-bands.js'
 import { COUNT_STEPS, SPAN_STEPS } from '../../plots/plot-options.js'
 import { stacked } from '../../plots/stacking.js'
 import { history, refreshSeconds } from '../../state/history.js'
-import { formatBytes, formatNumber, formatSpan, language, t } from '../../text/i18n.js'
-import { tuningText } from '../../text/tuning-text.js'
+import { tuningText } from '../../text/event-text.js'
+import { formatBytes, formatRounded, formatSpan } from '../../text/format.js'
+import { t } from '../../text/i18n.js'
+import { language } from '../../text/language.js'
 import { Plot } from './plot.js'
 
 const colour = (token, alpha = 1) => ({ token, alpha })
 const DASH = [6, 4]
-const inTasks = (value) => formatNumber(value, value < 10 ? 1 : 0)
-const inTimes = (value) => t('plot.times', { speed: formatNumber(value, value < 10 ? 1 : 0) })
+const QUEUE_COLOURS = { running: '--plot-running', waiting: '--plot-waiting', retrying: '--plot-retrying' }
+const formatTimes = (value) => t('plot.times', { speed: formatRounded(value) })
 
 export function Plots() {
-  const read = history.value
-  const words = language.value
-  // Sorted into columns once per answer, not at every movement of the pointer.
-  const specs = useMemo(() => (read ? specsOf(read.samples) : []), [read, words])
-  if (read === null) return html`<p class="blank" aria-busy="true">${t('plot.loading')}</p>`
-  const changes = read.changes.map((change) => ({ at: change.at, text: tuningText(change) }))
-  if (read.samples.length === 0) {
+  const answer = history.value
+  const labelLanguage = language.value
+  // Once per answer, not at every movement of the pointer.
+  const specs = useMemo(() => (answer ? specsOf(answer.samples) : []), [answer, labelLanguage])
+  if (answer === null) return html`<p class="blank" aria-busy="true">${t('plot.loading')}</p>`
+  if (answer.samples.length === 0) {
     return html`<p class="blank" data-testid="no-samples">${t('plot.empty', { span: formatSpan(refreshSeconds.value) })}</p>`
   }
-  const moments = specs.moments
-  return html`<div class="plots" data-testid="plots" data-hours=${read.hours}>
-    ${specs.map((spec) => html`<${Plot} key=${spec.testid} ...${spec} moments=${moments} changes=${changes} rangeSeconds=${read.hours * 3600} />`)}
+  const changes = answer.changes.map((change) => ({ at: change.at, text: tuningText(change) }))
+  const rangeSeconds = answer.hours * 3600
+  return html`<div class="plots" data-testid="plots" data-hours=${answer.hours}>
+    ${specs.map((spec) => html`<${Plot} key=${spec.testid} ...${spec} changes=${changes} rangeSeconds=${rangeSeconds} />`)}
   </div>`
 }
 
+/** The properties of every plot that follow from the samples. */
 function specsOf(samples) {
+  const moments = samples.map(({ at }) => at)
   const specs = [
     ...devicesIn(samples).map((device) => memorySpec(samples, device)),
     queueSpec(samples),
@@ -40,31 +44,25 @@ function specsOf(samples) {
     waitSpec(samples),
     speedSpec(samples),
   ]
-  specs.moments = samples.map(({ at }) => at)
-  return specs
+  return specs.map((spec) => ({ ...spec, moments }))
 }
 
 function memorySpec(samples, device) {
   const { bands, total, measured } = memoryBands(samples, device)
-  const heights = stacked(bands.map(({ bytes }) => bytes))
+  const tops = stacked(bands.map(({ bytes }) => bytes))
   const curves = bands.map((band, index) => ({
     key: band.model ?? band.kind,
     label: band.model ?? t(`plot.${band.kind}`),
     colour: bandColour(band),
     values: band.bytes,
-    drawnValues: heights[index],
+    drawnValues: tops[index],
     kind: 'band',
     isOver: index > 0,
   }))
-  curves.push({
-    key: 'measured',
-    label: t('plot.measured'),
-    colour: colour('--ink'),
-    values: measured,
-    kind: 'line',
-    dash: DASH,
-  })
-  curves.push({ key: 'total', label: t('plot.total'), colour: colour('--ink-2'), values: total, kind: 'line' })
+  curves.push(
+    { key: 'measured', label: t('plot.measured'), colour: colour('--ink'), values: measured, kind: 'line', dash: DASH },
+    { key: 'total', label: t('plot.total'), colour: colour('--ink-2'), values: total, kind: 'line' },
+  )
   return {
     title: t('plot.memory', { device }),
     testid: `plot-memory-${device}`,
@@ -74,8 +72,6 @@ function memorySpec(samples, device) {
   }
 }
 
-const QUEUE_COLOURS = { running: '--plot-running', waiting: '--plot-waiting', retrying: '--plot-retrying' }
-
 function queueSpec(samples) {
   const curves = queueCurves(samples).map(({ key, values }) => ({
     key,
@@ -84,7 +80,7 @@ function queueSpec(samples) {
     values,
     kind: key === 'retrying' ? 'line' : 'area',
   }))
-  return { title: t('plot.queue'), testid: 'plot-queue', curves, format: inTasks, steps: COUNT_STEPS }
+  return { title: t('plot.queue'), testid: 'plot-queue', curves, format: formatRounded, steps: COUNT_STEPS }
 }
 
 function throughputSpec(samples) {
@@ -94,25 +90,29 @@ function throughputSpec(samples) {
     colour: colour('--plot-throughput'),
     kind: 'area',
   }
-  return { title: t('plot.throughput'), testid: 'plot-throughput', curves: [curve], format: inTimes }
+  return { title: t('plot.throughput'), testid: 'plot-throughput', curves: [curve], format: formatTimes }
 }
 
 function waitSpec(samples) {
-  const curves = waitCurves(samples).map(({ key, values }) => ({
-    key,
-    label: t(`plot.${key}`),
-    colour: colour('--plot-wait', key === 'mean' ? 1 : 0.75),
-    values,
-    kind: key === 'mean' ? 'area' : 'line',
-    dash: key === 'mean' ? undefined : DASH,
-  }))
+  const curves = waitCurves(samples).map(({ key, values }) => {
+    const isMean = key === 'mean'
+    return {
+      key,
+      label: t(`plot.${key}`),
+      colour: colour('--plot-wait', isMean ? 1 : 0.75),
+      values,
+      kind: isMean ? 'area' : 'line',
+      dash: isMean ? undefined : DASH,
+    }
+  })
   return { title: t('plot.waits'), testid: 'plot-waits', curves, format: formatSpan, steps: SPAN_STEPS }
 }
 
+/** One line per model; with several devices also one per device, dashed for all but the first. */
 function speedSpec(samples) {
-  const found = speedCurves(samples)
-  const devices = [...new Set(found.map(({ device }) => device))]
-  const curves = found.map(({ key, model, device, values }) => ({
+  const speeds = speedCurves(samples)
+  const devices = [...new Set(speeds.map(({ device }) => device))]
+  const curves = speeds.map(({ key, model, device, values }) => ({
     key,
     label: devices.length > 1 ? `${model} · ${device}` : model,
     colour: modelColour(model),
@@ -120,5 +120,5 @@ function speedSpec(samples) {
     kind: 'line',
     dash: devices.indexOf(device) > 0 ? DASH : undefined,
   }))
-  return { title: t('plot.speeds'), testid: 'plot-speeds', curves, format: inTimes }
+  return { title: t('plot.speeds'), testid: 'plot-speeds', curves, format: formatTimes }
 }

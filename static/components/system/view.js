@@ -1,11 +1,12 @@
-/** The System view: what the machine does now, what it did, and why. */
+/** The System view: what the system does now, what it has done, and why. */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { usePolling } from '../../hooks/use-polling.js'
 import { eventLogError, readEvents, readLog } from '../../state/event-log.js'
 import { history, historyError, hours, RANGES, readHistory, refreshSeconds } from '../../state/history.js'
 import { system } from '../../state/store.js'
-import { adviceText, errorText, lookUp, t } from '../../text/i18n.js'
+import { t } from '../../text/i18n.js'
+import { adviceText, errorText } from '../../text/messages.js'
 import { Icon } from '../icons.js'
 import { Accuracy } from './accuracy.js'
 import { EventLog } from './event-log.js'
@@ -31,7 +32,7 @@ export function SystemView() {
       <h2 id="system-title" ref=${title} tabindex="-1">${t('system.title')}</h2>
       <${ChangesKey} /><${Range} />
     </div>
-    ${error && html`<p class="notice" role="status" data-testid="system-error">${t('system.failed', { reason: errorText(error) })}</p>`}
+    ${error && html`<${ReadError} error=${error} />`}
     <${Advice} />
     <${Figures} />
     <${Plots} />
@@ -41,7 +42,7 @@ export function SystemView() {
   </section>`
 }
 
-/** What the live feed tells was decided somewhere: the journal is read then too, but not at every message. */
+/** A report of the live feed often follows an event, so events are read again after one, but not after every one. */
 function useEventsAfterChanges() {
   const timer = useRef(null)
   useEffect(() => {
@@ -54,18 +55,26 @@ function useEventsAfterChanges() {
   useEffect(() => () => clearTimeout(timer.current), [])
 }
 
+function ReadError({ error }) {
+  return html`<p class="notice" role="status" data-testid="system-error">${t('system.failed', { reason: errorText(error) })}</p>`
+}
+
 function Range() {
   return html`<fieldset class="segmented" data-testid="range">
     <legend>${t('system.range')}</legend>
-    ${RANGES.map(
-      (value) => html`<label key=${value}>
-      <input type="radio" name="range" value=${value} checked=${hours.value === value} data-testid="range-${value}" onChange=${() => (hours.value = value)} />
-      <span>${lookUp(`system.range_${value}`) ?? t('system.range_minutes')}</span>
-    </label>`,
-    )}
+    ${RANGES.map((value) => html`<${RangeChoice} key=${value} value=${value} />`)}
   </fieldset>`
 }
 
+function RangeChoice({ value }) {
+  return html`<label>
+    <input type="radio" name="range" value=${value} checked=${hours.value === value} data-testid="range-${value}"
+      onChange=${() => (hours.value = value)} />
+    <span>${t(value < 1 ? 'system.range_minutes' : `system.range_${value}`)}</span>
+  </label>`
+}
+
+/** What the marks in the plots mean. */
 function ChangesKey() {
   const count = history.value?.changes.length ?? 0
   if (count === 0) return null

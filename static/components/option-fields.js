@@ -1,0 +1,100 @@
+/** One field for each option of an upload. */
+import { computed } from '@preact/signals'
+import { html } from 'htm/preact'
+import { titleOf } from '../state/devices.js'
+import { fetchedShare, fetchOf } from '../state/model-fetches.js'
+import { models, system } from '../state/store.js'
+import { PRIORITIES } from '../state/task.js'
+import {
+  AUTO,
+  choices,
+  choose,
+  chosenDevice,
+  chosenLanguage,
+  chosenMode,
+  chosenModel,
+  chosenTask,
+  isMultilingual,
+  MODES,
+  prompt,
+  TRANSCRIBE,
+  TRANSLATE,
+} from '../state/upload-options.js'
+import { formatBytes, formatPercent, languageName } from '../text/format.js'
+import { t } from '../text/i18n.js'
+import { locale } from '../text/language.js'
+
+/** entries: [[value, text]]. */
+function SelectField({ name, value, entries, disabled }) {
+  return html`<label class="option option-${name}">
+    <span>${t(`option.${name}`)}</span>
+    <select data-testid="option-${name}" value=${value} disabled=${disabled} onChange=${(event) => choose(name, event.target.value)}>
+      ${entries.map(([key, text]) => html`<option value=${key} selected=${key === value}>${text}</option>`)}
+    </select>
+  </label>`
+}
+
+export function ModelField() {
+  const entries = (models.value?.models ?? []).map((model) => [model.name, modelLine(model)])
+  const isUnknown = models.value === null
+  return html`<${SelectField} name="model" value=${chosenModel.value?.name ?? ''} entries=${entries} disabled=${isUnknown} />`
+}
+
+function modelLine(model) {
+  return `${model.name} · ${formatBytes(model.size_bytes)} · ${availability(model)}`
+}
+
+function availability(model) {
+  const fetching = fetchOf(model.name)
+  if (fetching) return t('model.fetching', { percent: formatPercent(fetchedShare(fetching)) })
+  return model.is_available ? t('model.here') : t('model.not_here')
+}
+
+/** [[code, name]], sorted the way the page's language sorts. */
+const spokenLanguages = computed(() => {
+  const codes = Object.entries(models.value?.languages ?? {})
+  const named = codes.map(([code, english]) => [code, languageName(code, english)])
+  return named.sort(([, a], [, b]) => a.localeCompare(b, locale.value))
+})
+
+export function LanguageField() {
+  const entries = [[AUTO, t('option.detect')], ...spokenLanguages.value]
+  return html`<${SelectField} name="language" value=${chosenLanguage.value ?? AUTO} entries=${entries} disabled=${!isMultilingual.value} />`
+}
+
+export function TaskField() {
+  const entries = [TRANSCRIBE, TRANSLATE].map((task) => [task, t(`option.${task}`)])
+  return html`<${SelectField} name="task" value=${chosenTask.value} entries=${entries} disabled=${!isMultilingual.value} />`
+}
+
+export function PriorityField() {
+  const entries = PRIORITIES.map((priority) => [priority, t(`priority.${priority}`)])
+  return html`<${SelectField} name="priority" value=${choices.value.priority} entries=${entries} />`
+}
+
+export function DeviceField() {
+  const devices = system.value?.devices ?? []
+  const entries = devices.map((device) => [device.name, [device.name, titleOf(device)].filter(Boolean).join(' · ')])
+  return html`<${SelectField} name="device" value=${chosenDevice.value} entries=${[[AUTO, t('option.auto_device')], ...entries]} />`
+}
+
+export function ModeField() {
+  const entries = MODES.map((mode) => [mode, t(`option.mode_${mode}`)])
+  return html`<${SelectField} name="mode" value=${chosenMode.value} entries=${entries} />`
+}
+
+export function PromptField() {
+  return html`<label class="option">
+    <span>${t('option.prompt')}</span>
+    <input type="text" data-testid="option-prompt" maxlength="2000" value=${prompt.value} placeholder=${t('option.prompt_hint')}
+      onInput=${(event) => (prompt.value = event.target.value)} />
+  </label>`
+}
+
+export function WordTimesField() {
+  return html`<label class="check">
+    <input type="checkbox" data-testid="option-words" checked=${choices.value.words}
+      onChange=${(event) => choose('words', event.target.checked)} />
+    <span>${t('option.words')}<small>${t('option.words_hint')}</small></span>
+  </label>`
+}

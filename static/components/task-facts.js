@@ -1,0 +1,44 @@
+/** What a task is, and how long it still takes: lines that the queue and the open task share. */
+import { html } from 'htm/preact'
+import { models } from '../state/store.js'
+import { isCompleted, isRunning } from '../state/task.js'
+import { formatBytes, formatClock, formatMoment, formatRounded, formatSpan, languageName } from '../text/format.js'
+import { t } from '../text/i18n.js'
+import { formatAgo } from '../text/messages.js'
+import { secondsLeft } from '../util/countdown.js'
+import { eachHalfMinute, eachSecond } from '../util/ticker.js'
+
+/** Model, language, mode, length and size, where it runs or how long it took, and its age. */
+export function TaskFacts({ task }) {
+  const { options, language } = task
+  return html`<p class="task-meta">
+    <span>${options.model}</span>
+    ${language && html`<span>${languageName(language, models.value?.languages?.[language])}</span>`}
+    ${options.task === 'translate' && html`<span>${t('task.translate_to')}</span>`}
+    <span title=${t(`mode.${options.mode}_hint`)} data-testid="task-mode">${t(`mode.${options.mode}`)}</span>
+    ${task.audio_seconds != null && html`<span>${formatClock(task.audio_seconds)}</span>`}
+    <span>${formatBytes(task.size_bytes)}</span>
+    ${isRunning(task) && task.device && html`<span>${task.device}</span>`}
+    ${isCompleted(task) && task.started_at && html`<span>${t('task.took', { span: formatSpan(runSeconds(task)) })}</span>`}
+    <${Age} iso=${task.created_at} />
+  </p>`
+}
+
+const runSeconds = (task) => (Date.parse(task.finished_at) - Date.parse(task.started_at)) / 1000
+
+function Age({ iso }) {
+  // Right after an upload the page's clock may be behind the server's.
+  const now = Math.max(eachHalfMinute.value, Date.parse(iso))
+  return html`<time dateTime=${iso} title=${t('task.uploaded', { moment: formatMoment(iso) })}>${formatAgo(iso, now)}</time>`
+}
+
+/** The time left, which counts down between two reports, the speed, and the attempt unless it is the first. */
+export function TimeLeft({ task }) {
+  const { eta_seconds: eta, speed, attempts } = task
+  const parts = [
+    eta != null && t('task.left', { span: formatSpan(secondsLeft(eta, task.receivedAt, eachSecond.value)) }),
+    speed && t('task.speed', { speed: formatRounded(speed) }),
+    attempts > 1 && t('task.attempt', { attempt: attempts, max: task.max_attempts }),
+  ]
+  return html`<span class="time-left" data-testid="eta">${parts.filter(Boolean).map((part) => html`<span>${part}</span>`)}</span>`
+}

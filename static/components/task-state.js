@@ -1,0 +1,72 @@
+/** How a task of the queue stands: its progress and newest text, why it waits, or why it failed. */
+import { html } from 'htm/preact'
+import * as selection from '../state/selection.js'
+import { system } from '../state/store.js'
+import { isRunning, isWaiting, PRIORITIES } from '../state/task.js'
+import { lastLine, transcriptOf } from '../state/transcripts.js'
+import { waitReasonNow } from '../state/wait-reason.js'
+import { expectedText } from '../text/expected-text.js'
+import { t } from '../text/i18n.js'
+import { errorText, waitReasonText } from '../text/messages.js'
+import { eachSecond } from '../util/ticker.js'
+import { Problem } from './problem.js'
+import { ProgressBar } from './progress-bar.js'
+import { TimeLeft } from './task-facts.js'
+
+export function TaskState({ task }) {
+  if (isRunning(task)) return html`<${Running} task=${task} />`
+  if (isWaiting(task)) return html`<${Waiting} task=${task} />`
+  if (task.status === 'failed' && task.error) return html`<${Problem} error=${task.error} testid="task-error" />`
+  return null
+}
+
+function Running({ task }) {
+  return html`<${ProgressBar} value=${task.progress} label=${t('task.progress', { name: task.filename })} testid="progress">
+      <${TimeLeft} task=${task} />
+    <//>
+    <${LiveLine} id=${task.id} />`
+}
+
+function LiveLine({ id }) {
+  const line = lastLine(transcriptOf(id).value)
+  return html`<p class="live-line ${line ? '' : 'is-empty'}" dir="auto" data-testid="live-text">${line || t('task.listening')}</p>`
+}
+
+function Waiting({ task }) {
+  const waiting = waitReasonNow(task, system.value?.fetches, eachSecond.value)
+  const place = placeText(task, waiting)
+  const reason = reasonText(task, waiting)
+  const expected = expectedText(task, eachSecond.value)
+  const attempt =
+    task.status === 'retrying' && t('task.attempt', { attempt: task.attempts + 1, max: task.max_attempts })
+  return html`<div class="waiting">
+    ${place && html`<span class="place" data-testid="position">${place}</span>`}
+    ${reason && html`<span class="reason" data-testid="waiting-reason">${reason}</span>`}
+    ${expected && html`<span class="expected" title=${expected.start} data-testid="expected">${expected.end}</span>`}
+    ${task.error && html`<span class="problem-note">${errorText(task.error)}</span>`}
+    ${attempt && html`<span>${attempt}</span>`}
+    <${PrioritySelect} task=${task} />
+  </div>`
+}
+
+/** The place in line; a task that waits for a delay has none that matters. */
+function placeText({ position }, waiting) {
+  if (!position || waiting?.data?.seconds !== undefined) return null
+  return position === 1 ? t('task.next') : t('task.position', { position })
+}
+
+/** Nothing where the place says it already: the third in line has two tasks ahead. */
+function reasonText({ position, waiting_reason: sentence }, waiting) {
+  return position && waiting?.code === 'tasks_ahead' ? null : waitReasonText(waiting, sentence)
+}
+
+function PrioritySelect({ task }) {
+  return html`<select class="mini" aria-label=${t('task.priority_of', { name: task.filename })} title=${t('option.priority')}
+    value=${task.priority} data-testid="task-priority" onChange=${(event) => selection.changePriority(task.id, event.target.value)}>
+    ${PRIORITIES.map(
+      (priority) => html`<option value=${priority} selected=${priority === task.priority}>
+        ${t('task.priority_is', { priority: t(`priority.${priority}`) })}
+      </option>`,
+    )}
+  </select>`
+}

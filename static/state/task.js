@@ -1,0 +1,12 @@
+/** The states and priorities of a task. */
+
+export const RUNNING = 'processing'
+const WAITING = ['pending', 'retrying']
+export const STATUSES = [RUNNING, ...WAITING, 'completed', 'failed', 'cancelled']
+export const PRIORITIES = ['low', 'normal', 'high']
+
+export const isRunning = (task) => task.status === RUNNING
+export const isWaiting = (task) => WAITING.includes(task.status)
+export const isFinished = (task) => !isRunning(task) && !isWaiting(task)
+export const isCompleted = (task) => task.status === 'completed'
+export const canRetry = (task) => task.status === 'failed' || task.status === 'cancelled'
