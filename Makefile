@@ -11,10 +11,11 @@ BIOME  := node_modules/.bin/biome
 FACTOR ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup page weights test test-full fuzz lint lock wer bench bench-scheduler bench-cuda chromium clean
+.PHONY: help run setup page weights test test-full fuzz lint lock prove-container prove-service wer bench bench-scheduler \
+	bench-cuda chromium clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
 
 run: setup ## set up what is missing, then start the server
 	@exec $(PY) main.py
@@ -65,10 +66,17 @@ node_modules/.installed-dev: package-lock.json | $(VENV)/.installed
 	@touch $@
 
 lint: $(VENV)/.installed-dev node_modules/.installed-dev ## style and types
+	$(VENV)/bin/hadolint Dockerfile
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	@PATH="$$PATH:$(CURDIR)/$(VENV)/bin" $(BIOME) check --error-on-warnings
+
+prove-container: $(VENV)/.installed-dev ## build the Dockerfile and run it as compose.yaml says, without Docker (root, Debian); PROVE_ARGS=
+	$(PY) -m tools.deployment_proof container $(PROVE_ARGS)
+
+prove-service: $(VENV)/.installed-dev ## boot a bare Debian with the systemd unit (root, Debian); PROVE_ARGS=
+	$(PY) -m tools.deployment_proof service $(PROVE_ARGS)
 
 wer: $(VENV)/.installed-dev ## word error rate beside openai-whisper's own; FILES=folder with a manifest.json
 	$(PY) -m benchmarks.word_error_rate $(if $(FILES),--recordings $(FILES))

