@@ -15,10 +15,10 @@ from benchmarks.scheduling.outcome import Outcome, TaskOutcome
 from benchmarks.scheduling.traces import Arrival
 from benchmarks.scheduling.virtual_device import WINDOW_AUDIO_SECONDS, Gain, Running, VirtualDevice
 from optimizer.common.kinds import AUTO_DEVICE
+from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
-from optimizer.memory.regression import Batch
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.inputs import DeviceView, ModelView, RunningView
 from optimizer.planning.plan import Plan, PlanLimits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.memory.busy_periods import BusyPeriods, TaskKind
-from optimizer.memory.regression import Batch
+from optimizer.memory.costs import Batch
 
 PLAIN: TaskKind = ("base", False, "exact")
 WORDS: TaskKind = ("base", True, "exact")

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from errors import DiskFullError, UnknownModelError
 from optimizer.common.kinds import DeviceKind
+from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, slot_bytes, weights_formula, workspace_formula
-from optimizer.memory.regression import FEW_MEASUREMENTS, Batch
+from optimizer.memory.regression import FEW_MEASUREMENTS
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock

@@ -175,8 +175,8 @@ def test_negative_bytes_are_refused(pool: GPUMemoryPool) -> None:
 
 def test_a_ledger_that_does_not_add_up_says_so_with_the_numbers(pool: GPUMemoryPool) -> None:
     reserve(pool, "task-1", GB)
-    pool._unpromised += 7
-    with pytest.raises(RuntimeError, match=r"cuda:0.*reserved 1000000000.*unpromised 8000000007.*task-1"):
+    pool._unreserved += 7
+    with pytest.raises(RuntimeError, match=r"cuda:0.*reserved 1000000000.*unreserved 8000000007.*task-1"):
         pool.check()
 
 

@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.ledger_sync import LedgerSync
+from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
 from optimizer.memory.probes import MemoryReading
-from optimizer.memory.regression import Batch
 from tests.properties import budget
 
 MB = 1_000_000

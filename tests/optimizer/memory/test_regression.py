@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.common.kinds import DeviceKind
+from optimizer.memory.costs import Batch, Costs
 from optimizer.memory.formula import costs_formula
-from optimizer.memory.regression import FEW_MEASUREMENTS, HALF_LIFE, KEPT_PER_SIZE, Batch, Calibration, Costs
+from optimizer.memory.regression import FEW_MEASUREMENTS, HALF_LIFE, KEPT_PER_SIZE, Calibration
 
 PRIOR = costs_formula("base", "cpu")
 ONE = Batch.of([60.0])
