@@ -19,8 +19,8 @@ from whisper_core.text.transcript import WINDOW_SECONDS
 
 _NEWEST_WEIGHT = 0.3  # of a measurement of a full window: about the last three decide, and no single outlier
 
-# What a window with hardly any sound in it takes, as a fraction of a full one: its encoding, its prompt, and in a task's
-# first window the language. On 2 cores of an EPYC (AVX2), which others used too, a recording of 3 s took 0.4 of a
+# What a window with hardly any sound in it takes, as a fraction of a full one: for its encoding, its prompt, and in a
+# task's first one the language. On 2 cores of an EPYC (AVX2), which others used too, a recording of 3 s took 0.4 of a
 # window's time with tiny.en and 0.8 with base; a half is within a factor of two of both.
 _EMPTY_WINDOW_SHARE = 0.5
 
