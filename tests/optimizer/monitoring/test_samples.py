@@ -97,7 +97,7 @@ def test_thinning_step_by_step_gives_what_thinning_at_once_gives(week: list[Samp
         assert one.devices == other.devices
 
 
-def test_merged_levels_are_means_over_time_counts_are_sums_and_memory_is_the_peak() -> None:
+def test_merged_rates_are_means_over_time_counts_are_sums_and_memory_is_the_peak() -> None:
     together = merged(
         [
             sample(30, 30, throughput=30.0, started=1, mean_wait_seconds=2.0, p95_wait_seconds=2.0),
