@@ -23,7 +23,7 @@ FEW_MEASUREMENTS = 5
 _PRIOR_DEVIATION = 1.0
 _NOISE = 0.1
 _PRIOR_WEIGHT = (_NOISE / _PRIOR_DEVIATION) ** 2
-_SECONDS_TO_DOUBLE = 600.0  # of sound, that may double a task's own part even where the formula says that it adds less
+_SECONDS_TO_DOUBLE = 600.0  # of sound that may double a task's own part, even where by the formula it adds less
 _REWEIGHTINGS = 4
 _SWEEPS = 40
 

@@ -28,8 +28,8 @@ class Interval:
 
     start: float
     end: float
-    earliest_end: float  # in four of five cases the end is between this
-    latest_end: float  # and this
+    earliest_end: float  # in four of five cases a task ends between these two
+    latest_end: float
 
 
 @dataclass(frozen=True)
