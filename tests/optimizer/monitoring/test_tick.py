@@ -16,7 +16,7 @@ from optimizer.devices.status import DeviceState, DeviceStatus
 from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.metrics import PerformanceMonitor
-from optimizer.monitoring.samples import SampleStore
+from optimizer.monitoring.sample_store import SampleStore
 from optimizer.monitoring.search_directions import PAUSE_SAMPLES
 from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.monitoring.tuner import BASE_SAMPLES
