@@ -34,7 +34,7 @@ from optimizer.memory.probes import MemoryProbe
 from optimizer.monitoring.advice import Situation, advise, reasons_by_model
 from optimizer.monitoring.event_log import EventKind, EventLog, SystemEvent
 from optimizer.monitoring.metrics import PerformanceMonitor
-from optimizer.monitoring.samples import SampleStore
+from optimizer.monitoring.sample_store import SampleStore
 from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.backoff import RetryDelay

@@ -31,9 +31,9 @@ class _Times:
 
 
 def decision_seconds(service: Service, waiting: int, decisions: int = 500, seed: int = 1) -> list[float]:
-    """Wall-clock seconds of each decision, the copying of what changed in the queue included.
+    """Wall-clock seconds of each decision, including the copy of what changed in the queue.
 
-    Between two decisions what was chosen leaves the queue, and as many others come.
+    Between two decisions the chosen tasks leave the queue and as many others arrive.
     """
     rng = random.Random(seed)
     due_times = DueTimes(service.work_seconds)
@@ -61,7 +61,7 @@ def decision_seconds(service: Service, waiting: int, decisions: int = 500, seed:
 
 
 def _devices(service: Service, number: int) -> Iterator[DeviceView]:
-    """Two with free places, one of which may have to load a model."""
+    """Two with free slots, one of which may have to load a model."""
     for name, models in (("cuda:0", list(service.speeds)), ("cuda:1", list(service.speeds)[:1])):
         yield DeviceView(
             name=name, kind=KIND, capacity_bytes=20_000_000_000, free_bytes=10_000_000_000, slots=SLOTS, rounds=number,

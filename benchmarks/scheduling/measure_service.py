@@ -1,5 +1,5 @@
-"""Measures what the simulation is fed with: speeds, the gain of several tasks at once, loading times, openai-whisper in
-several processes.
+"""Measures the simulation's input: speeds, the gain of several tasks at once, loading times, openai-whisper in several
+processes.
 
     python -m benchmarks.scheduling.measure_service --recordings FOLDER
 
@@ -29,12 +29,12 @@ from whisper_core.text.options import TranscribeOptions
 FILE = Path(__file__).with_name("service.json")
 COUNTS = (1, 2, 4, 8, 16)
 MODELS = ("tiny.en", "base")
-LEAST_RECORDINGS = 4  # of a measurement, so that one odd recording does not decide it
+LEAST_RECORDINGS = 4  # in a measurement, so that no single recording decides it
 UPSTREAM_PROCESSES = (1, 2)
 
 
 def measure_model(model: str, models_dir: Path, minutes: Sequence[Recording]) -> dict[str, Any]:
-    """speed: of one task at a time; gain: by tasks at once, over that."""
+    """speed: with one task at a time. gain: pairs of tasks at once and the speed then, relative to that."""
     engine = make_engine(BATCH_ENGINE, "cpu")
     began = time.perf_counter()
     engine.load(model, models_dir)
@@ -50,7 +50,7 @@ def measure_model(model: str, models_dir: Path, minutes: Sequence[Recording]) ->
 
 
 def _speed(engine: Any, model: str, minutes: Sequence[Recording], count: int) -> float:
-    """Seconds of sound in a second, with `count` tasks at once."""
+    """Seconds of sound per second with `count` tasks at once."""
     seconds = audio = 0.0
     for begin in range(0, max(LEAST_RECORDINGS, count), count):
         chosen = minutes[begin : begin + count]
@@ -64,8 +64,10 @@ def _sound(recording: Recording) -> Sound:
 
 
 def measure_upstream(model: str, models_dir: Path, minutes: Sequence[Recording], processes: int) -> float:
-    """Seconds of sound in a second of so many processes of openai-whisper side by side, each with its part of the
-    cores; the slowest counts."""
+    """Seconds of sound per second of several processes of openai-whisper, each with its part of the cores.
+
+    The slowest one counts.
+    """
     share = LEAST_RECORDINGS // processes
     children = [
         subprocess.Popen(
@@ -80,7 +82,7 @@ def measure_upstream(model: str, models_dir: Path, minutes: Sequence[Recording],
 
 
 def upstream_child(arguments: Sequence[str]) -> None:
-    """Prints the seconds that whisper.transcribe took for the recordings, the model being loaded and warm."""
+    """Prints the seconds that whisper.transcribe took for the recordings once the model was loaded and warm."""
     import torch
     import whisper
 

@@ -1,4 +1,4 @@
-"""What came of one run of the simulation."""
+"""The result of one run of the simulation."""
 
 from __future__ import annotations
 
@@ -11,33 +11,31 @@ from benchmarks.scheduling.virtual_device import VirtualDevice
 
 @dataclass
 class TaskOutcome:
-    """Virtual seconds. work: of the task alone on a device."""
+    """Virtual seconds."""
 
     arrived: float
-    work: float
+    work: float  # what the task would take alone on a device
     started: float | None = None
 
 
 @dataclass
 class Outcome:
-    """waits: from arrival to the first start; responses: to the end. passed_most: by how much later a task had come
-    that started before one of the same owner that waited on. over_memory: starts after which more was used than a
-    device has. decisions: seconds of a core that each really took."""
+    """Virtual seconds, unless a remark says otherwise."""
 
     scheme: str
-    waits: list[float] = field(default_factory=list)
-    responses: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)  # from arrival to the first start
+    responses: list[float] = field(default_factory=list)  # from arrival to the end
     work_done: float = 0.0
-    passed_most: float = 0.0
-    over_memory: int = 0
-    measured: int = 0
-    stepped_aside: int = 0
-    decisions: list[float] = field(default_factory=list)
+    passed_most: float = 0.0  # how much later than a waiting task of the same owner one that started had arrived
+    over_memory: int = 0  # starts after which more memory was used than the device has
+    measured: int = 0  # tasks whose memory was measured
+    stepped_aside: int = 0  # preemptions
+    decisions: list[float] = field(default_factory=list)  # real CPU seconds of each
     seconds: float = 0.0
-    loads: int = 0
-    busy: float = 0.0
+    loads: int = 0  # of models
+    busy: float = 0.0  # share of the time in which a device ran something, 0 to 1
     used_byte_seconds: float = 0.0
-    promised_byte_seconds: float = 0.0
+    reserved_byte_seconds: float = 0.0
 
     def started(self, task: TaskOutcome, now: float, is_over_memory: bool, passed_seconds: float) -> None:
         if task.started is None:
@@ -50,9 +48,9 @@ class Outcome:
         self.responses.append(now - task.arrived)
         self.work_done += task.work
 
-    def count_memory(self, seconds: float, used: int, promised: int) -> None:
+    def count_memory(self, seconds: float, used: int, reserved: int) -> None:
         self.used_byte_seconds += used * seconds
-        self.promised_byte_seconds += promised * seconds
+        self.reserved_byte_seconds += reserved * seconds
 
     def finish(self, now: float, devices: Sequence[VirtualDevice]) -> None:
         self.seconds = now
@@ -61,7 +59,7 @@ class Outcome:
 
     @property
     def throughput(self) -> float:
-        """Seconds of work, of a task alone, done in a second."""
+        """Seconds of work done per second."""
         return self.work_done / self.seconds
 
     @property
@@ -74,8 +72,8 @@ class Outcome:
 
     @property
     def memory_in_use(self) -> float:
-        """Used of promised, averaged over time; 0 where nothing is promised."""
-        return self.used_byte_seconds / self.promised_byte_seconds if self.promised_byte_seconds else 0.0
+        """Used as a fraction of what is reserved, averaged over time; 0 where nothing is reserved."""
+        return self.used_byte_seconds / self.reserved_byte_seconds if self.reserved_byte_seconds else 0.0
 
     def wait_quantile(self, quantile: float) -> float:
         ordered = sorted(self.waits)

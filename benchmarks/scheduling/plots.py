@@ -1,4 +1,4 @@
-"""The pictures of docs/scheduling.md, from what the benchmark kept. Runs where matplotlib is.
+"""The pictures of docs/scheduling.md, from the results that the benchmark stored. Needs matplotlib.
 
 python benchmarks/scheduling/plots.py docs/scheduling
 """

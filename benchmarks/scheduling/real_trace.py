@@ -1,7 +1,7 @@
 """The same trace of recordings through a real server, once on the plain path and once on the optimised one.
 
-Recordings of many lengths come in bursts, with two models. What is compared is what a person notices, when a task began
-and when its text was there, and what the server says of its memory meanwhile.
+Recordings of many lengths arrive in bursts, for two models. Compared are what a person notices, when a task started and
+when its text was there, and what the server reports of its memory meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOOK_EVERY_S = 0.5
 BURSTS_WITHIN_S = 30.0
 BURSTS = 4
 FEW_ARE_LONG = (1,) * 7 + (2,) * 2 + (4,)
-RUNS: Mapping[str, Mapping[str, str]] = {  # settings of each, above the defaults; the first is what others are held to
+RUNS: Mapping[str, Mapping[str, str]] = {  # settings that differ from the defaults; the first run is the baseline
     "plain path": {"ENABLE_OPTIMIZATION_SYSTEM": "False"},
     "optimised, defaults": {},
     "optimised": {"MAX_CONCURRENT_TASKS_LIMIT": "auto", "MAX_BATCH_SIZE": "16"},
@@ -37,31 +37,26 @@ FINAL = ("completed", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class Upload:
-    """at: seconds after the first."""
-
-    at: float
+    at: float  # seconds after the first upload
     model: str
     recording: Recording
 
 
 @dataclass(frozen=True)
 class RealOutcome:
-    """Seconds. span: from the first upload to the last text. memory_in_use: what the devices used of what was promised
-    on them while tasks ran, averaged. texts: by name of the upload."""
-
     name: str
     audio_seconds: float
-    span: float
-    waits: tuple[float, ...]
-    responses: tuple[float, ...]
-    memory_in_use: float
-    peak_used: int
-    loads: int
-    texts: Mapping[str, str]
+    span: float  # seconds from the first upload to the last text
+    waits: tuple[float, ...]  # seconds from arrival to the first start
+    responses: tuple[float, ...]  # seconds from arrival to the text
+    memory_in_use: float  # used as a fraction of what was reserved, averaged over the time in which tasks ran
+    peak_used: int  # bytes
+    loads: int  # of models
+    texts: Mapping[str, str]  # by name of the upload
 
     @property
     def throughput(self) -> float:
-        """Seconds of sound in a second."""
+        """Seconds of sound per second."""
         return self.audio_seconds / self.span
 
     @property
@@ -85,7 +80,7 @@ def make_trace(
     seed: int,
     parts: Sequence[int] = FEW_ARE_LONG,
 ) -> list[Upload]:
-    """`count` uploads in bursts. parts: of how many recordings an upload is joined, drawn with equal chances."""
+    """`count` uploads in bursts. parts: from how many recordings an upload is joined, drawn with equal chances."""
     rng = random.Random(seed)
     english = [each for each in recordings if each.language == "en"]
     starts = sorted(rng.uniform(0, BURSTS_WITHIN_S) for _ in range(BURSTS - 1))
@@ -154,7 +149,7 @@ def run_trace(
 
 
 def _first_starts(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Seconds since 1970 of each task's first start: a task that stepped aside has several."""
+    """When each task first started, in seconds since 1970; a task that was preempted started several times."""
     starts: dict[str, float] = {}
     for event in events:
         if "waited_seconds" in event["data"]:
@@ -168,7 +163,7 @@ def wait_until_ready(address: str) -> None:
     deadline = time.monotonic() + LIMIT_S
     while requests.get(f"{address}/readyz", timeout=LIMIT_S).status_code != 200:
         if time.monotonic() > deadline:
-            raise TimeoutError("the server did not get ready")
+            raise TimeoutError("the server did not become ready")
         time.sleep(LOOK_EVERY_S)
 
 
@@ -186,7 +181,7 @@ def send(address: str, upload: Upload, began: float) -> str:
 
 
 def _wait_for(address: str, task_id: str) -> dict[str, Any]:
-    """Raises RuntimeError when the task ends otherwise than completed."""
+    """Raises RuntimeError when the task is not completed."""
     while True:
         task: dict[str, Any] = get(f"{address}/api/tasks/{task_id}")["task"]
         if task["status"] in FINAL:
@@ -203,7 +198,7 @@ def get(address: str) -> Any:
 
 
 class MemoryPoll:
-    """Looks at the devices every half second while it is entered."""
+    """Samples the devices every half second inside its `with`."""
 
     def __init__(self, address: str) -> None:
         self._address = address

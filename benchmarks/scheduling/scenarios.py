@@ -1,4 +1,4 @@
-"""Which simulations are run, and the rows that come of them."""
+"""Which simulations are run, and the rows that they give."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LONG_AUDIO_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Row:
-    """One run. load: of one task at a time; capacity_load: of the batch engine, where that is what was set."""
+    """One run; the figures are those of Outcome."""
 
     scheme: str
     pattern: Pattern
-    load: float
-    capacity_load: float | None
+    load: float  # relative to what one task at a time gets done
+    capacity_load: float | None  # relative to what the batch engine gets done, where that was chosen
     devices: int
     memory: str
     tasks: int
@@ -49,7 +49,7 @@ class Row:
 
 
 def read_service(file: Path = SERVICE_FILE) -> tuple[Service, dict[str, Any]]:
-    """What `measure_service` wrote, and the whole document. The gain is the mean of the models'."""
+    """What `measure_service` measured, and its whole document. The gain is the mean over the models."""
     document = json.loads(file.read_text())
     models: Mapping[str, Any] = document["models"]
     gains = [dict(map(tuple, model["gain"])) for model in models.values()]
@@ -63,8 +63,8 @@ def read_service(file: Path = SERVICE_FILE) -> tuple[Service, dict[str, Any]]:
 
 
 def schemes(service: Service, document: Mapping[str, Any]) -> dict[str, Scheme]:
-    """The speed of one task at a time is that of the batch engine with one task: openai-whisper's is the same within
-    what the measurement says of it, which is applied to both."""
+    """By name. With one task at a time openai-whisper and the batch engine are equally fast, but for the factor that
+    was measured, which both of its schemes apply."""
     models = document["models"].values()
     upstream_one = sum(dict(map(tuple, model["upstream"]))[1] / model["speed"] for model in models) / len(models)
     upstream_two = sum(dict(map(tuple, model["upstream"]))[UPSTREAM] / model["speed"] for model in models) / len(models)
@@ -80,14 +80,14 @@ def schemes(service: Service, document: Mapping[str, Any]) -> dict[str, Scheme]:
 
 
 def roomy(devices: int = 1) -> World:
-    """Every model and all slots fit, with the longest recordings."""
+    """Every model fits, and a long recording in every slot."""
     models = sum(weights_formula(model, KIND) + workspace_formula(model, KIND) for model in SHARES)
     tasks = SLOTS * max(costs_formula(model, KIND).own(LONG_AUDIO_SECONDS) for model in SHARES)
     return _world(int(1.5 * (models + tasks)), devices)
 
 
 def tight(devices: int = 1) -> World:
-    """One model and a few tasks fit, two models do not."""
+    """One model and a few tasks fit; two models do not."""
     model = max(weights_formula(model, KIND) + workspace_formula(model, KIND) for model in SHARES)
     tasks = 6 * max(costs_formula(model, KIND).own(LONG_AUDIO_SECONDS) for model in SHARES)
     return _world(int(1.2 * model + tasks), devices)
@@ -147,15 +147,15 @@ def heavy_rows(service: Service, by_name: Mapping[str, Scheme], tasks: int) -> I
 
 
 def four_card_rows(service: Service, by_name: Mapping[str, Scheme], tasks: int) -> Iterator[Row]:
-    """Four devices on each of which only one model fits at a time."""
+    """Four devices, on each of which only one model fits at a time."""
     load = 0.5 * service.gain.at(SLOTS)
     for name in (PLAIN, ARRIVAL, FULL):
         yield run(by_name[name], service, tight(4), TraceSpec(tasks, load, "bursty"), "tight", 0.5)
 
 
 def million_rows(service: Service, by_name: Mapping[str, Scheme], tasks: int) -> Iterator[Row]:
-    """The long ones, in bursts and with noisy estimates: with room for one model at a time, and a fifth as many tasks
-    with room for all, where nothing but the order makes anybody wait."""
+    """The long runs, in bursts and with noisy estimates: with memory for one model at a time; and with a fifth as many
+    tasks and memory for all, where only the order makes anybody wait."""
     load = 0.5 * service.gain.at(SLOTS)
     yield run(by_name[FULL], service, tight(), TraceSpec(tasks, load, "bursty"), "tight", 0.5)
     yield run(by_name[FULL], service, roomy(), TraceSpec(tasks // 5, load, "bursty"), "roomy", 0.5)

@@ -1,5 +1,7 @@
-"""A discrete-event simulation around the real queue, plan and memory ledger: only the devices and the clock are not
-real. It answers in minutes what would take months of recordings."""
+"""A discrete-event simulation around the real queue, planner and memory ledger; only devices and clock are simulated.
+
+It answers in minutes what would take months of recordings.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ from heapq import heappop, heappush
 
 from benchmarks.scheduling.outcome import Outcome, TaskOutcome
 from benchmarks.scheduling.traces import Arrival
-from benchmarks.scheduling.virtual_device import WINDOW_AUDIO_SECONDS, Gain, Running, VirtualDevice
+from benchmarks.scheduling.virtual_device import Gain, Running, VirtualDevice
 from optimizer.common.kinds import AUTO_DEVICE
+from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
-from optimizer.memory.regression import Batch
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.inputs import DeviceView, ModelView, RunningView
 from optimizer.planning.plan import Plan, PlanLimits
@@ -26,21 +28,21 @@ from optimizer.planning.planner import plan
 from optimizer.queue.index import QueueIndex
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
+from whisper_core.text.transcript import WINDOW_SECONDS
 
-KIND = "cpu"  # memory of the simulated devices is that of fp32
-MEASURED_ALL = 2000  # measurements fed back, each of which costs milliseconds; then one in MEASURED_EVERY
+KIND = "cpu"  # the simulated devices need memory as for fp32
+MEASURED_ALL = 2000  # measurements fed back, each of which takes milliseconds; after that one in MEASURED_EVERY
 MEASURED_EVERY = 100
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Service:
-    """As measured on the real engine. speeds: seconds of sound in a second, one task at a time, by model. gain: see
-    `Gain`. load_seconds: of making a model resident."""
+    """As measured on the real engine."""
 
-    speeds: Mapping[str, float]
+    speeds: Mapping[str, float]  # seconds of sound per second with one task at a time, by model
     gain: Gain
-    load_seconds: Mapping[str, float]
+    load_seconds: Mapping[str, float]  # by model
 
     def work_seconds(self, model: str, audio_seconds: float) -> float:
         return audio_seconds / self.speeds[model]
@@ -48,28 +50,26 @@ class Service:
 
 @dataclass(frozen=True)
 class Scheme:
-    """A way of running tasks. plain: one at a time over all devices in order of arrival. order_by_work: due times;
-    otherwise first come, first served. slots: tasks that a device runs at once."""
+    """A way of running tasks."""
 
     name: str
-    slots: int
+    slots: int  # tasks that a device runs at once
     gain: Gain
-    plain: bool = False
-    order_by_work: bool = True
+    plain: bool = False  # one task at a time over all devices, in order of arrival
+    order_by_work: bool = True  # by due times; otherwise first come first served
     preempts: bool = True
     max_batch: int = 16
 
 
 @dataclass(frozen=True)
 class World:
-    """capacity_bytes: of each device, what may be promised; headroom_bytes: what is there besides. noise: the standard
-    deviation of the logarithm of real to estimated memory of a task; bias: the mean of it."""
+    """The devices, and how far the memory that tasks really take is from the formula."""
 
     devices: int
-    capacity_bytes: int
-    headroom_bytes: int
-    noise: float = 0.15
-    bias: float = 0.0
+    capacity_bytes: int  # of each device, that may be reserved
+    headroom_bytes: int  # that each device has besides
+    noise: float = 0.15  # standard deviation of the logarithm of a task's real memory by that of the formula
+    bias: float = 0.0  # its mean
 
 
 class _Times:
@@ -88,7 +88,7 @@ class _Device:
     engine: VirtualDevice
     pool: GPUMemoryPool
     resident: dict[str, Reservation] = field(default_factory=dict)
-    promises: dict[str, Reservation] = field(default_factory=dict)
+    reservations: dict[str, Reservation] = field(default_factory=dict)
     real_bytes: dict[str, int] = field(default_factory=dict)
     rounds: int = 0
 
@@ -123,7 +123,7 @@ class Simulation:
         )
         self._tasks: dict[str, Task] = {}
         self._outcomes: dict[str, TaskOutcome] = {}
-        self._oldest: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)  # of each owner's waiting tasks
+        self._oldest: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)  # waiting tasks of each owner, a heap
         self._waiting = 0
         self._now = 0.0
         self.outcome = Outcome(scheme.name)
@@ -163,7 +163,7 @@ class Simulation:
         self._change(None, task)
 
     def _change(self, before: TaskStatus | None, task: Task) -> None:
-        """What the database does in the server: the task's new state, and the index follows."""
+        """What a transaction does in the server: the task's new state, which the queue's index follows."""
         self._tasks[task.id] = task
         self._waiting += (task.status is TaskStatus.PENDING) - (before is TaskStatus.PENDING)
         arrived = self._outcomes[task.id].arrived
@@ -171,21 +171,21 @@ class Simulation:
             self._queue.follow(task, before=before, now=self._now, arrived=arrived, delay_end=None)
 
     def _collect(self, device: _Device) -> None:
-        """Tasks that have ended or stepped aside."""
+        """Takes back tasks that have ended or were preempted."""
         while (ended := device.engine.pop_ended()) is not None:
             task = self._tasks[ended.task_id]
             self._measure(device, task)
             del device.real_bytes[task.id]
-            device.promises.pop(task.id).release()
+            device.reservations.pop(task.id).release()
             if ended.is_leaving and ended.ends < ended.begun + ended.work - 1e-9:
-                self._step_back(task, ended)
+                self._requeue(task, ended)
                 continue
             self._change(TaskStatus.PROCESSING, task.with_(status=TaskStatus.COMPLETED, version=task.version + 1))
             del self._tasks[task.id]
             self.outcome.ended(self._outcomes.pop(task.id), self._now)
 
-    def _step_back(self, task: Task, ended: Running) -> None:
-        """To the waiting ones again, with less left."""
+    def _requeue(self, task: Task, ended: Running) -> None:
+        """It waits again, with less left."""
         left = (1 - task.progress) * (1 - (ended.ends - ended.begun) / ended.work)
         waiting = task.with_(status=TaskStatus.PENDING, progress=1 - left, version=task.version + 1)
         heappush(self._oldest[task.owner], (task.seq, task.id))
@@ -193,7 +193,7 @@ class Simulation:
         self._change(TaskStatus.PROCESSING, waiting)
 
     def _measure(self, device: _Device, task: Task) -> None:
-        """What the worker would report: the growth by the tasks of that model that run, which is fed back."""
+        """Feeds back what the worker would report: how far the running tasks of that model made memory grow."""
         self.outcome.measured += 1
         if self.outcome.measured > MEASURED_ALL and self.outcome.measured % MEASURED_EVERY:
             return
@@ -224,10 +224,10 @@ class Simulation:
             self._devices[name].rounds += 1
         for step in decision.preemptions:
             model = self._tasks[step.task_id].options.model
-            window_work = self._service.work_seconds(model, WINDOW_AUDIO_SECONDS)
+            window_work = self._service.work_seconds(model, WINDOW_SECONDS)
             self._devices[step.device].engine.preempt(step.task_id, window_work)
         if decision.assignments:
-            self._decide()  # a round hands over one model; the next round follows at once
+            self._decide()  # a round has one model; the next round follows at once
 
     def _plan(self) -> Plan:
         waiting = self._queue.ready(self._now)
@@ -259,15 +259,15 @@ class Simulation:
             priority=task.priority,
             audio_left_seconds=left,
             due=self._due_times.due(task.options.model, left, self._outcomes[task.id].arrived),
-            task_bytes=device.promises[task.id].nbytes,
-            may_leave=done >= self._service.work_seconds(task.options.model, WINDOW_AUDIO_SECONDS),
+            task_bytes=device.reservations[task.id].nbytes,
+            may_leave=done >= self._service.work_seconds(task.options.model, WINDOW_SECONDS),
             is_leaving=running.is_leaving,
         )
 
     def _load(self, device: _Device, model: str, nbytes: int) -> None:
         reservation = device.pool.try_reserve(model_owner(model), nbytes)
         if reservation is None:
-            raise RuntimeError(f"the plan promised {nbytes} bytes for {model} that are not there")
+            raise RuntimeError(f"the plan assigned {nbytes} bytes for {model} that are not there")
         device.resident[model] = reservation
         device.real_bytes[model_owner(model)] = weights_formula(model, KIND) + workspace_formula(model, KIND)
         device.engine.load(self._service.load_seconds[model])
@@ -275,9 +275,9 @@ class Simulation:
     def _start(self, device: _Device, task_id: str, nbytes: int) -> None:
         reservation = device.pool.try_reserve(task_id, nbytes)
         if reservation is None:
-            raise RuntimeError(f"the plan promised {nbytes} bytes for {task_id} that are not there")
+            raise RuntimeError(f"the plan assigned {nbytes} bytes for {task_id} that are not there")
         task = self._tasks[task_id]
-        device.promises[task_id] = reservation
+        device.reservations[task_id] = reservation
         formula = costs_formula(task.options.model, KIND).own(task.audio_seconds or 0.0)
         device.real_bytes[task_id] = int(formula * self._rng.lognormvariate(self._world.bias, self._world.noise))
         total = self._world.capacity_bytes + self._world.headroom_bytes
@@ -288,7 +288,7 @@ class Simulation:
         self._change(TaskStatus.PENDING, task.with_(status=TaskStatus.PROCESSING, version=task.version + 1))
 
     def _passed_seconds(self, task_id: str) -> float:
-        """How much earlier the oldest task of the same owner that waits on had arrived than the one that starts."""
+        """How much earlier than this task the oldest one of its owner that stays waiting had arrived."""
         waiting = self._oldest[self._tasks[task_id].owner]
         while waiting and not self._waits(waiting[0][1]):
             heappop(waiting)

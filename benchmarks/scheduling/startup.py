@@ -1,4 +1,4 @@
-"""How long a start takes when many tasks wait: from the process's beginning to the first page of the list."""
+"""How long the server takes to start while many tasks wait: from its process to the first page of the list."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ AT_ONCE = 5_000
 
 
 def start_seconds(folder: Path, waiting: int, models_dir: Path) -> float:
-    """Until GET /api/tasks knows of all of them."""
+    """Until GET /api/tasks lists all of them."""
     data_dir = folder / f"waiting-{waiting}"
     fill(data_dir, waiting)
     port = free_port()
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment = {
-        **inherited,  # as people start it: compiled once, not at every start
+        **inherited,  # as people start it: modules are compiled once, not at every start
         "PYTHONPATH": str(ROOT),
         "PORT": str(port),
         "DATA_DIR": str(data_dir),
@@ -52,7 +52,7 @@ def start_seconds(folder: Path, waiting: int, models_dir: Path) -> float:
 
 
 def wait_for_list(address: str, waiting: int) -> float:
-    """When it was there, by perf_counter. Raises TimeoutError."""
+    """When all were listed, by perf_counter. Raises TimeoutError."""
     deadline = time.perf_counter() + LIMIT_S
     while time.perf_counter() < deadline:
         try:
@@ -66,7 +66,7 @@ def wait_for_list(address: str, waiting: int) -> float:
 
 
 def fill(data_dir: Path, waiting: int) -> None:
-    """A database in which so many tasks wait. They ask for a device that is not there, so none begins."""
+    """Makes a database in which so many tasks wait. They ask for a device that is not there, so none starts."""
     data_dir.mkdir(parents=True)
     store = TaskStore(data_dir)
     store.open()

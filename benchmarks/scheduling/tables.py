@@ -1,4 +1,4 @@
-"""The tables of docs/scheduling.md, from what the benchmark kept."""
+"""The tables of docs/scheduling.md, from the results that the benchmark stored."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def real(found: Found) -> str:
 
 
 def real_table(found: Found) -> str:
-    """Of the runs of a trace; the first is what the others are held to."""
+    """The runs of a trace; the first one is the baseline."""
     heads = [
         "", "throughput, × real time", "× plain", "mean wait, s", "wait saved", "p95, s", "mean time to text, s",
         "memory used of promised", "peak memory, MB", "loads", "texts identical",

@@ -1,4 +1,4 @@
-"""Arrivals for the simulation: when tasks come, how long their recordings are, with which model and whose they are."""
+"""Arrivals for the simulation: when tasks come, how long their recordings are, their models and their owners."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ Pattern = Literal["poisson", "bursty"]
 
 MEAN_AUDIO_SECONDS = 240.0
 LEAST_AUDIO_SECONDS = 2.0
-BURST = 20  # tasks of one burst, on average: a folder that somebody drops on the page
+BURST = 20  # tasks in a burst on average: somebody drops a folder on the page
 OWNERS = 5
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """at: seconds from the beginning."""
-
-    at: float
+    at: float  # seconds from the beginning
     model: str
     audio_seconds: float
     owner: str
@@ -28,20 +26,20 @@ class Arrival:
 
 @dataclass(frozen=True)
 class TraceSpec:
-    """load: work that comes in a second, in seconds of a device that does one task at a time, over all devices. cv: the
-    coefficient of variation of the recordings' lengths, which are log-normal."""
-
     tasks: int
-    load: float
+    load: float  # work that arrives per second and device, in seconds of a device that runs one task at a time
     pattern: Pattern = "poisson"
-    cv: float = 1.5
+    cv: float = 1.5  # coefficient of variation of the recordings' lengths, which are log-normal
     seed: int = 1
 
 
 def arrivals(
     spec: TraceSpec, speeds: dict[str, float], shares: dict[str, float], devices: int = 1
 ) -> Iterator[Arrival]:
-    """speeds: seconds of sound that a device does in a second, one task at a time, by model. shares: of the tasks."""
+    """speeds: seconds of sound that a device gets done per second with one task at a time, by model.
+
+    shares: of the tasks, by model.
+    """
     rng = random.Random(spec.seed)
     models, weights = list(shares), list(shares.values())
     sigma = math.sqrt(math.log(1 + spec.cv**2))

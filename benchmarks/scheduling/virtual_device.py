@@ -1,4 +1,4 @@
-"""A device of the simulation: it shares its speed among the tasks it runs, as the batch engine was measured to do."""
+"""A device of the simulation: its tasks share its speed as those of the batch engine were measured to do."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-WINDOW_AUDIO_SECONDS = 30.0
-
 
 @dataclass(frozen=True)
 class Gain:
-    """How much more a device gets done with several tasks at once than with one: measured at some numbers, straight
-    lines in between, level beyond the last."""
+    """How much more a device gets done with several tasks at once than with one.
 
-    points: Sequence[tuple[int, float]]
+    Measured at some numbers of tasks, interpolated in between, constant beyond the last.
+    """
+
+    points: Sequence[tuple[int, float]]  # tasks, and the factor
 
     def at(self, tasks: int) -> float:
         numbers = [number for number, _ in self.points]
@@ -28,13 +28,13 @@ class Gain:
 
 @dataclass
 class Running:
-    """begun, ends: in served seconds, the work that each task on the device has had since the beginning."""
+    """A task on the device. begun, ends: in seconds of service, see VirtualDevice.served."""
 
     task_id: str
     work: float
     begun: float
     ends: float
-    is_leaving: bool = False
+    is_leaving: bool = False  # at its next window
 
 
 @dataclass
@@ -45,8 +45,8 @@ class VirtualDevice:
     slots: int
     gain: Gain
     now: float = 0.0
-    served: float = 0.0
-    resumes_at: float = 0.0  # while a model is being loaded nothing gets on
+    served: float = 0.0  # work that a task would have had done if it had run from the beginning
+    resumes_at: float = 0.0  # until then a model is being loaded, and no task makes progress
     running: dict[str, Running] = field(default_factory=dict)
     busy_seconds: float = 0.0
     loads: int = 0
@@ -74,7 +74,7 @@ class VirtualDevice:
         self.loads += 1
 
     def preempt(self, task_id: str, window_work: float) -> None:
-        """Have the task leave at the end of the window that it is in."""
+        """Has the task leave at the end of its present window."""
         task = self.running[task_id]
         windows = int((self.served - task.begun) / window_work) + 1
         task.is_leaving = True
@@ -82,12 +82,12 @@ class VirtualDevice:
         heappush(self._ends, (task.ends, task_id))
 
     def done(self, task_id: str) -> float:
-        """Work of the task that is done."""
+        """How much of the task's work is done."""
         task = self.running[task_id]
         return min(task.work, self.served - task.begun)
 
     def next_end(self) -> float:
-        """When the next task ends or leaves, if nothing else begins; infinity when none runs."""
+        """When the next task ends or leaves if none is added; infinity when none runs."""
         while self._ends and not self._is_current(self._ends[0]):
             heappop(self._ends)
         if not self._ends:
@@ -95,7 +95,7 @@ class VirtualDevice:
         return max(self.now, self.resumes_at) + max(0.0, self._ends[0][0] - self.served) / self.rate
 
     def pop_ended(self) -> Running | None:
-        """A task that has ended or left by now."""
+        """Removes a task that has ended or left by now; None when there is none."""
         self.next_end()
         if not self._ends or self._ends[0][0] > self.served + 1e-9:
             return None

@@ -1,1 +1,1 @@
-"""GPUMemoryPool and MemoryEstimationPool: what is promised of a device's memory, and what a task will need."""
+"""GPUMemoryPool and MemoryEstimationPool: what is reserved of a device's memory, and what a task will need."""

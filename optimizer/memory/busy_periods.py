@@ -1,4 +1,8 @@
-"""What ran together on a device since it was last idle: what an engine's own measurement of its growth is about."""
+"""Which tasks ran together on a device: what an engine's measurement of its own growth is about.
+
+A busy period, in queueing theory, is the time from one moment at which a device is idle to the next. Within it the
+engine's peak only rises, so a measurement belongs to the moment at which most tasks ran.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,22 @@ import itertools
 from dataclasses import dataclass, field
 from threading import Lock
 
-from optimizer.memory.regression import Batch
+from optimizer.memory.costs import Batch
 
 TaskKind = tuple[str, bool, str]
-"""Model, word timestamps and mode: what tasks have in common that need the same memory."""
+"""Model, word timestamps and mode: tasks that agree in these need the same memory."""
 
 
 @dataclass
 class _Period:
-    """running: seconds of sound by lease token. fullest: of the tasks at the moment when most ran."""
-
     number: int
-    kinds: set[TaskKind] = field(default_factory=set)
-    running: dict[str, float] = field(default_factory=dict)
-    fullest: tuple[float, ...] = ()
+    kinds: set[TaskKind] = field(default_factory=set)  # that ran in it
+    running: dict[str, float] = field(default_factory=dict)  # seconds of sound, by lease token
+    fullest: tuple[float, ...] = ()  # seconds of sound of the tasks at the moment at which most ran
 
 
 class BusyPeriods:
-    """A period of a device begins with its first task and is over with its last one. Any thread."""
+    """A device's period begins with its first task and ends with its last one. Any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -42,8 +44,11 @@ class BusyPeriods:
                 period.fullest = now
 
     def end(self, device: str, token: str) -> Batch | None:
-        """The task is no longer there. Gives the most that ran together, itself included, in its period so far; None
-        when tasks of several kinds did, whose shares cannot be told apart. Harmless when the task was not there."""
+        """The task no longer runs. Harmless when it did not.
+
+        Returns the most tasks that ran together in its period so far, itself included; None when they were of several
+        kinds, whose shares of the memory cannot be told apart.
+        """
         with self._lock:
             period = self._periods.get(device)
             if period is None or period.running.pop(token, None) is None:

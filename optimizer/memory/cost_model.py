@@ -1,4 +1,7 @@
-"""What is known of the memory that one kind of tasks takes on one kind of device, and how well it was foretold."""
+"""What tasks of one kind take on devices of one title: learned from measurements, with a margin on top.
+
+Three numbers: predicted is what the regression expects, reserved is that with the margin, measured is what came of it.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +11,42 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from optimizer.memory.regression import Batch, Calibration, Costs
+from optimizer.memory.costs import Batch, Costs
+from optimizer.memory.regression import Calibration
 
-KEPT_FORECASTS = 20
-_GROWTH_WHEN_SHORT = 1.5  # of a reservation under which memory ran out
+KEPT_PREDICTIONS = 20
+_GROWTH_WHEN_SHORT = 1.5  # times the reservation under which memory ran out
 MOST_PRESSURE = 4.0
 _RELIEF_PER_TASK = 0.93  # half of the rise is gone after ten tasks without trouble
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """Bytes of one task with its share of what is shared: as foretold, as promised, and as it turned out."""
+class Prediction:
+    """Bytes of one task, its part of what tasks share included."""
 
-    predicted: int
+    predicted: int  # before the measurement was known
     reserved: int
     measured: int
 
     @property
     def error(self) -> float:
-        """Of the prediction, as a fraction of the measurement."""
+        """How far the prediction was off, as a fraction of the measurement."""
         return abs(self.predicted - self.measured) / self.measured
 
 
 class CostModel:
-    """Not thread-safe. count: measurements ever. pressure: at least 1; above it while memory has lately run out."""
+    """Not thread-safe."""
 
     def __init__(self, prior: Costs, calibration_factor: float) -> None:
+        """prior: by the formula. calibration_factor: what to multiply it with while there are few measurements."""
         self._calibration = Calibration(prior)
         self._calibration_factor = calibration_factor
-        self._forecasts: deque[Forecast] = deque(maxlen=KEPT_FORECASTS)
-        self.pressure = 1.0
+        self._predictions: deque[Prediction] = deque(maxlen=KEPT_PREDICTIONS)
+        self.pressure = 1.0  # multiplies reservations; above 1 while memory has lately run out
 
     @property
     def count(self) -> int:
+        """Measurements ever."""
         return self._calibration.count
 
     @property
@@ -49,43 +55,44 @@ class CostModel:
 
     @property
     def margin(self) -> float:
-        """What is promised beyond what is predicted, as a fraction of that."""
+        """What is reserved beyond the prediction, as a fraction of it."""
         return (1.0 + self._usual_margin) * self.pressure - 1.0
 
     @property
-    def promised(self) -> Costs:
-        """What is to be reserved: the prediction with the margin.
+    def to_reserve(self) -> Costs:
+        """The predicted costs with the margin.
 
-        The pressure is the last factor, so that a promise raised to the limit is MOST_PRESSURE times the unraised one
-        to the last bit.
+        The pressure is the last factor, so that costs raised to the limit are MOST_PRESSURE times the unraised ones to
+        the last bit.
         """
         return self._calibration.costs.times(1.0 + self._usual_margin).times(self.pressure)
 
     @property
-    def forecasts(self) -> Sequence[Forecast]:
-        """The latest ones, each made before its measurement was known."""
-        return tuple(self._forecasts)
+    def predictions(self) -> Sequence[Prediction]:
+        """The latest ones."""
+        return tuple(self._predictions)
 
-    def record(self, batch: Batch, growth: int, reserved: int) -> Forecast:
-        """A task of `batch` is done, which took `growth` bytes in all. reserved: for one task, with its share."""
+    def record(self, batch: Batch, growth: int, reserved: int) -> Prediction:
+        """A task of `batch` is done, and the batch took `growth` bytes in all. reserved: for one task, with its part of
+        what they share."""
         predicted = self._calibration.costs.growth(batch)
-        forecast = Forecast(round(predicted / batch.tasks), reserved, round(growth / batch.tasks))
-        self._forecasts.append(forecast)
+        prediction = Prediction(round(predicted / batch.tasks), reserved, round(growth / batch.tasks))
+        self._predictions.append(prediction)
         self._calibration.add(batch, growth)
         self.pressure = 1.0 + (self.pressure - 1.0) * _RELIEF_PER_TASK
-        return forecast
+        return prediction
 
-    def ran_out(self, promised: float, reserved: float) -> None:
-        """Memory ran out for a task under a promise of `reserved` bytes. promised: what it would be promised now.
+    def record_out_of_memory(self, estimate: float, reserved: float) -> None:
+        """Memory ran out for a task that had `reserved` bytes. estimate: what would be reserved for it now.
 
-        The next promise is half as much again as that one, as far as MOST_PRESSURE lets it be. Of several tasks that
-        met the same shortage only the first one raises it.
+        The next reservation is half as large again as that one, within MOST_PRESSURE. Of several tasks that met the
+        same shortage only the first one raises it.
         """
         wanted = reserved * _GROWTH_WHEN_SHORT
-        self.pressure = min(MOST_PRESSURE, self.pressure * max(1.0, wanted / max(1.0, promised)))
+        self.pressure = min(MOST_PRESSURE, self.pressure * max(1.0, wanted / max(1.0, estimate)))
 
     def relieve(self, factor: float) -> bool:
-        """Time went by without trouble: `factor` of the rise is left. Whether there was any."""
+        """Time went by without trouble: keeps `factor` of the rise. Returns whether there was any."""
         had_pressure = self.pressure > 1.0
         rise = (self.pressure - 1.0) * factor
         self.pressure = 1.0 + rise if rise > 0.01 else 1.0
@@ -94,18 +101,18 @@ class CostModel:
     def to_json(self) -> dict[str, Any]:
         return {
             "measurements": self._calibration.to_json(),
-            "forecasts": [[each.predicted, each.reserved, each.measured] for each in self._forecasts],
+            "forecasts": [[each.predicted, each.reserved, each.measured] for each in self._predictions],
             "pressure": round(self.pressure, 3),
         }
 
     def restore(self, document: Any) -> None:
-        """What `to_json` gave. Raises KeyError, TypeError or ValueError when it is something else."""
-        forecasts = [Forecast(*(int(nbytes) for nbytes in each)) for each in document["forecasts"]]
-        if any(forecast.measured <= 0 for forecast in forecasts):
-            raise ValueError("a forecast of nothing")
+        """Takes over what `to_json` returned. Raises KeyError, TypeError or ValueError for anything else."""
+        predictions = [Prediction(*(int(nbytes) for nbytes in each)) for each in document["forecasts"]]
+        if any(prediction.measured <= 0 for prediction in predictions):
+            raise ValueError("a prediction without a measurement")
         self.pressure = min(MOST_PRESSURE, max(1.0, float(document["pressure"])))
         self._calibration.restore(document["measurements"])
-        self._forecasts.extend(forecasts)
+        self._predictions.extend(predictions)
 
     @property
     def _usual_margin(self) -> float:
@@ -114,18 +121,18 @@ class CostModel:
         return margin if self.is_calibrated else max(margin, self._calibration_factor - 1.0)
 
 
-def accuracy_of(memories: Sequence[CostModel]) -> dict[str, Any]:
-    """Of kinds of tasks that are shown as one. At least one kind.
+def accuracy_of(cost_models: Sequence[CostModel]) -> dict[str, Any]:
+    """How well the tasks of these kinds, at least one, were predicted; they are shown as one.
 
-    count: measurements ever. median_error: of the latest forecasts, as a fraction of what was measured; None before
+    count: measurements ever. median_error: of the latest predictions, as a fraction of what was measured; None before
     there is one. is_calibrated, margin, last: of the kind that was measured most; last: bytes of its latest task.
     """
-    most = max(memories, key=lambda memory: memory.count)
-    errors = [forecast.error for memory in memories for forecast in memory.forecasts]
+    most = max(cost_models, key=lambda each: each.count)
+    errors = [prediction.error for each in cost_models for prediction in each.predictions]
     return {
-        "count": sum(memory.count for memory in memories),
+        "count": sum(each.count for each in cost_models),
         "median_error": round(median(errors), 4) if errors else None,
         "is_calibrated": most.is_calibrated,
         "margin": round(most.margin, 4),
-        "last": asdict(most.forecasts[-1]) if most.forecasts else None,
+        "last": asdict(most.predictions[-1]) if most.predictions else None,
     }

@@ -1,4 +1,4 @@
-"""All that was measured of tasks' memory, by device title, model and word timestamps, and its form in the database."""
+"""Every cost model, by device title, model and word timestamps, and its form in the database."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from whisper_core.models.catalogue import MODEL_NAMES
 
 log = logging.getLogger(__name__)
 
-PREFIX = "memory/"  # of the names of what is kept in Learned
+PREFIX = "memory/"  # of the names under which the DocumentStore keeps them
 _MOST_TITLE = 80  # characters of a device's title in such a name
-_NONE_OF_OURS = (KeyError, TypeError, ValueError, OverflowError)  # what reading another document raises
+_UNREADABLE = (KeyError, TypeError, ValueError, OverflowError)  # raised by reading a document that is not ours
 
 
-class MemoryKey(NamedTuple):
+class CostModelKey(NamedTuple):
     kind: DeviceKind
     title: str
     model: str
@@ -35,66 +35,66 @@ class CostModelStore:
 
     def __init__(self, calibration_factor: float) -> None:
         self._calibration_factor = calibration_factor
-        self._titles: dict[str, tuple[DeviceKind, str]] = {}
-        self._memories: dict[MemoryKey, CostModel] = {}
-        self._unsaved: set[MemoryKey] = set()
+        self._titles: dict[str, tuple[DeviceKind, str]] = {}  # of the devices that are here, by name
+        self._cost_models: dict[CostModelKey, CostModel] = {}
+        self._unsaved: set[CostModelKey] = set()
 
-    def know_device(self, name: str, kind: DeviceKind, title: str) -> None:
+    def add_device(self, name: str, kind: DeviceKind, title: str) -> None:
         self._titles[name] = (kind, title)
 
-    def key(self, device: str, model: str, kind: DeviceKind, word_timestamps: bool) -> MemoryKey:
-        """device: a name; one that is not known is taken for one of those of its kind that are."""
+    def key(self, device: str, model: str, kind: DeviceKind, word_timestamps: bool) -> CostModelKey:
+        """device: its name; an unknown one counts as the first known device of its kind."""
         _, title = self._titles.get(device, (kind, self._titles_of(kind)[0]))
-        return MemoryKey(kind, title, model, word_timestamps)
+        return CostModelKey(kind, title, model, word_timestamps)
 
-    def to_change(self, key: MemoryKey) -> CostModel:
-        """Made when it is wanted first; written down at the next save. Raises UnknownModelError."""
-        if key not in self._memories:
-            self._memories[key] = self._new(key)
+    def for_change(self, key: CostModelKey) -> CostModel:
+        """Made when it is first asked for, and written at the next save. Raises UnknownModelError."""
+        if key not in self._cost_models:
+            self._cost_models[key] = self._new(key)
         self._unsaved.add(key)
-        return self._memories[key]
+        return self._cost_models[key]
 
     def here(self, model: str, kind: DeviceKind, word_timestamps: bool) -> list[CostModel]:
-        """What is known from devices that are here, not from those that another run had."""
-        keys = (MemoryKey(kind, title, model, word_timestamps) for title in self._titles_of(kind))
-        return [self._memories[key] for key in keys if key in self._memories]
+        """Those of devices that are here, not of devices that an earlier run had."""
+        keys = (CostModelKey(kind, title, model, word_timestamps) for title in self._titles_of(kind))
+        return [self._cost_models[key] for key in keys if key in self._cost_models]
 
-    def relieve(self, factor: float) -> list[MemoryKey]:
-        """Time went by; gives the keys whose promises fell."""
-        eased = [key for key, memory in self._memories.items() if memory.relieve(factor)]
-        self._unsaved.update(eased)
-        return eased
+    def relieve(self, factor: float) -> list[CostModelKey]:
+        """Time went by; returns the keys whose pressure fell."""
+        relieved = [key for key, cost_model in self._cost_models.items() if cost_model.relieve(factor)]
+        self._unsaved.update(relieved)
+        return relieved
 
     def accuracy(self) -> list[dict[str, Any]]:
         """See MemoryEstimationPool.accuracy."""
         rows: dict[tuple[str, str], list[CostModel]] = {}
-        for key, memory in sorted(self._memories.items()):
-            rows.setdefault((key.title, key.model), []).append(memory)
-        return [{"device": title, "model": model, **accuracy_of(memories)} for (title, model), memories in rows.items()]
+        for key, cost_model in sorted(self._cost_models.items()):
+            rows.setdefault((key.title, key.model), []).append(cost_model)
+        return [{"device": title, "model": model, **accuracy_of(shown)} for (title, model), shown in rows.items()]
 
-    def take_unsaved(self) -> dict[MemoryKey, dict[str, Any]]:
-        """Documents of what changed since the last time, by key."""
+    def pop_unsaved(self) -> dict[CostModelKey, dict[str, Any]]:
+        """Documents of what has changed since the last call."""
         keys, self._unsaved = self._unsaved, set()
-        return {key: {"version": __version__, **key._asdict(), **self._memories[key].to_json()} for key in keys}
+        return {key: {"version": __version__, **key._asdict(), **self._cost_models[key].to_json()} for key in keys}
 
-    def put_back(self, keys: set[MemoryKey]) -> None:
-        """They could not be written: they are to be taken again."""
+    def mark_unsaved(self, keys: set[CostModelKey]) -> None:
+        """They could not be written: `pop_unsaved` has to return them again."""
         self._unsaved |= keys
 
-    def restore(self, documents: dict[str, Any]) -> list[MemoryKey]:
-        """Take up what earlier runs of this version learned; other code may need other memory."""
+    def restore(self, documents: dict[str, Any]) -> list[CostModelKey]:
+        """Takes over what earlier runs of this version learned; other code may need other memory."""
         restored = []
         for name, document in documents.items():
             try:
                 if document["version"] != __version__:
                     continue
                 key = _read_key(document)
-                memory = self._new(key)
-                memory.restore(document)
-            except _NONE_OF_OURS:
-                log.warning("event=memory_unreadable name=%s: it is measured anew", name)
+                cost_model = self._new(key)
+                cost_model.restore(document)
+            except _UNREADABLE:
+                log.warning("event=memory_unreadable name=%s: it is measured again", name)
                 continue
-            self._memories[key] = memory
+            self._cost_models[key] = cost_model
             restored.append(key)
         return restored
 
@@ -102,14 +102,14 @@ class CostModelStore:
         """The kind itself where no device is known."""
         return sorted({title for each, title in self._titles.values() if each == kind}) or [kind]
 
-    def _new(self, key: MemoryKey) -> CostModel:
+    def _new(self, key: CostModelKey) -> CostModel:
         prior = costs_formula(key.model, key.kind, word_timestamps=key.word_timestamps)
         return CostModel(prior, self._calibration_factor)
 
 
-def _read_key(document: Any) -> MemoryKey:
-    """Raises KeyError, TypeError or ValueError when it is none."""
+def _read_key(document: Any) -> CostModelKey:
+    """Raises KeyError, TypeError or ValueError when there is none."""
     kind, title, model = document["kind"], document["title"], document["model"]
     if kind not in CONTEXT_BYTES or model not in MODEL_NAMES or not isinstance(title, str):
-        raise ValueError(f"no device and model: {kind}, {title}, {model}")
-    return MemoryKey(kind, title, model, bool(document["word_timestamps"]))
+        raise ValueError(f"not a device and a model: {kind}, {title}, {model}")
+    return CostModelKey(kind, title, model, bool(document["word_timestamps"]))

@@ -1,4 +1,4 @@
-"""How many bytes a task will need: the formula first, corrected by what was measured, and kept over restarts."""
+"""How many bytes a task will need: by formula at first, then by what was measured, which is kept over restarts."""
 
 from __future__ import annotations
 
@@ -12,27 +12,23 @@ from typing import Any
 from errors import TranscriptionServerError
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.cost_model_store import PREFIX, CostModelStore
+from optimizer.memory.costs import Batch, Costs
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
-from optimizer.memory.regression import Batch, Costs
 from optimizer.storage.documents import DocumentStore
 
 log = logging.getLogger(__name__)
 
-_RELIEF_PER_TICK = 0.97  # of the rise after a shortage, so that half of it is gone after twelve minutes of 30 s ticks
+_RELIEF_PER_TICK = 0.97  # what is left of the rise after a shortage; half of it after twelve minutes of 30 s ticks
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on one device. context: of its worker process, once. weights: of the model, once, with the workspace that
-    its tasks share. task: of each task.
+    """Bytes on one device."""
 
-    is_measured: whether `task` follows measurements of this model on this kind of device.
-    """
-
-    context: int
-    weights: int
-    task: int
-    is_measured: bool
+    context: int  # of its worker process, once
+    weights: int  # of the model, once, with the workspace that its tasks share
+    task: int  # of each task
+    is_measured: bool  # whether `task` follows measurements of this model on this kind of device
 
     @property
     def total(self) -> int:
@@ -42,25 +38,25 @@ class MemoryEstimate:
 class MemoryEstimationPool:
     """Estimates per model, kind of device (`cpu` in fp32, `cuda` in fp16) and word timestamps. Any thread.
 
-    An estimate is what is to be promised: the formula times `calibration_factor` while there are few measurements, then
+    An estimate is what is to be reserved: the formula times `calibration_factor` while there are few measurements, then
     the regression of those of that model on devices of that title, with a margin that covers nearly all of them. Where
     devices of one kind have several titles, the largest holds. Estimates never shrink as audio_seconds grow.
 
-    Costs stay fractions of a byte until the moment of the promise and are rounded up there, once: a promise is never
-    below its estimate, and bounds that hold for costs hold for promises (4·⌈x⌉ is at least ⌈4·x⌉).
+    Costs keep fractions of a byte and are rounded up once, when an estimate is given: what is reserved is never below
+    them, and bounds that hold for costs hold for estimates (4·⌈x⌉ is at least ⌈4·x⌉).
     """
 
     def __init__(self, calibration_factor: float, document_store: DocumentStore | None = None) -> None:
-        """document_store: where measurements are kept over restarts; None forgets them."""
+        """document_store: where measurements are kept over restarts; None: nowhere."""
         if calibration_factor < 1:
             raise ValueError(f"calibration_factor must be at least 1, not {calibration_factor}")
         self._calibration_factor = calibration_factor
         self._document_store = document_store
         self._lock = Lock()
-        self._book = CostModelStore(calibration_factor)
+        self._cost_models = CostModelStore(calibration_factor)
         self._weights: dict[tuple[str, DeviceKind], int] = {}
         # Read without the lock, thousands of times in a decision; entries are replaced, never changed or removed.
-        self._task_promises: dict[tuple[str, DeviceKind, bool], Costs] = {}
+        self._task_costs: dict[tuple[str, DeviceKind, bool], Costs] = {}
         self._workspaces: dict[tuple[str, DeviceKind], int] = {}
 
     # --- estimates ---------------------------------------------------------------------------------------------
@@ -70,8 +66,8 @@ class MemoryEstimationPool:
         return CONTEXT_BYTES[kind]
 
     def weights_bytes(self, model: str, kind: DeviceKind) -> int:
-        """What `model` takes while it is resident: its weights, and the workspace that its tasks share, so that the
-        first of them finds it promised. Raises UnknownModelError."""
+        """What `model` takes while it is resident: its weights, and the workspace that its tasks share, so that it is
+        reserved before the first of them starts. Raises UnknownModelError."""
         weights = self._weights.get((model, kind))
         if weights is None:
             weights = ceil(weights_formula(model, kind) * self._calibration_factor)
@@ -79,18 +75,18 @@ class MemoryEstimationPool:
 
     def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int:
         """What one task takes while it runs, beyond its model. Raises UnknownModelError."""
-        costs = self._task_promises.get((model, kind, word_timestamps))
+        costs = self._task_costs.get((model, kind, word_timestamps))
         if costs is None:
-            self._publish(model, kind)
-            costs = self._task_promises[model, kind, word_timestamps]
+            self._update_estimates(model, kind)
+            costs = self._task_costs[model, kind, word_timestamps]
         return ceil(costs.own(audio_seconds))
 
     def estimate(
         self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False
     ) -> MemoryEstimate:
-        """Everything that one task needs on an empty device, in parts. Raises UnknownModelError."""
+        """All that one task needs on an empty device, in parts. Raises UnknownModelError."""
         with self._lock:
-            is_measured = any(memory.count for memory in self._book.here(model, kind, word_timestamps))
+            is_measured = any(each.count for each in self._cost_models.here(model, kind, word_timestamps))
         return MemoryEstimate(
             context=self.context_bytes(kind),
             weights=self.weights_bytes(model, kind),
@@ -101,11 +97,11 @@ class MemoryEstimationPool:
     # --- learning ----------------------------------------------------------------------------------------------
 
     def know_device(self, name: str, kind: DeviceKind, title: str) -> None:
-        """Measurements from the device `name` are those of all devices with that title, now and after a restart."""
+        """A device that is here. Devices with the same title share their measurements, now and after a restart."""
         with self._lock:
-            self._book.know_device(name, kind, title)
+            self._cost_models.add_device(name, kind, title)
         for model, known_kind in list(self._workspaces):
-            self._publish(model, known_kind)
+            self._update_estimates(model, known_kind)
 
     def record(
         self,
@@ -118,19 +114,19 @@ class MemoryEstimationPool:
         word_timestamps: bool = False,
         device: str = "",
     ) -> None:
-        """What a finished task really took beyond the weights. Peaks that are not positive were not measured: ignored.
+        """What a finished task really took beyond the weights. A peak that is not positive was not measured: ignored.
 
-        peak_bytes: the growth of all that ran together, divided by their number. batch: those that ran together.
-        reserved_bytes: what had been promised to the task itself. device: its name.
+        batch: the tasks that ran together. peak_bytes: their growth divided by their number.
+        reserved_bytes: for the task itself. device: its name.
         """
         if peak_bytes <= 0:
             return
         workspace = self._workspace(model, kind)
         with self._lock:
-            key = self._book.key(device, model, kind, word_timestamps)
-            memory = self._book.to_change(key)
-            last = memory.record(batch, peak_bytes * batch.tasks, reserved_bytes + workspace // batch.tasks)
-        self._publish(model, kind)
+            key = self._cost_models.key(device, model, kind, word_timestamps)
+            cost_model = self._cost_models.for_change(key)
+            last = cost_model.record(batch, peak_bytes * batch.tasks, reserved_bytes + workspace // batch.tasks)
+        self._update_estimates(model, kind)
         log.debug(
             "event=memory_measured model=%s title=%r tasks=%d predicted_mb=%.0f reserved_mb=%.0f measured_mb=%.0f",
             model, key.title, batch.tasks, last.predicted / 1e6, last.reserved / 1e6, last.measured / 1e6,
@@ -145,18 +141,18 @@ class MemoryEstimationPool:
         reserved_bytes: int,
         device: str = "",
     ) -> None:
-        """Memory ran out for a task under a promise of `reserved_bytes`: the next promise to one like it is larger.
+        """Memory ran out for a task that had `reserved_bytes`: from now on the estimate for one like it is larger.
 
-        The rise is bounded. It goes with every task that then runs well, and with time, so that a promise which has
+        The rise is bounded. It falls with every task that then runs well, and with time, so that an estimate which has
         grown beyond the device does not keep such tasks waiting for ever.
         """
-        promised = self.task_bytes(model, kind, audio_seconds, word_timestamps)
+        estimate = self.task_bytes(model, kind, audio_seconds, word_timestamps)
         with self._lock:
-            key = self._book.key(device, model, kind, word_timestamps)
-            memory = self._book.to_change(key)
-            memory.ran_out(promised, reserved_bytes)
-            pressure = memory.pressure
-        self._publish(model, kind)
+            key = self._cost_models.key(device, model, kind, word_timestamps)
+            cost_model = self._cost_models.for_change(key)
+            cost_model.record_out_of_memory(estimate, reserved_bytes)
+            pressure = cost_model.pressure
+        self._update_estimates(model, kind)
         log.warning(
             "event=memory_ran_out model=%s title=%r reserved_mb=%.0f pressure=%.2f",
             model, key.title, reserved_bytes / 1e6, pressure,
@@ -165,7 +161,7 @@ class MemoryEstimationPool:
     def record_weights(self, model: str, kind: DeviceKind, nbytes: int) -> None:
         """What the tensors of a loaded model hold, without workspace. Figures that are not positive are ignored.
 
-        Never taken for less than half of the formula: such a figure is not of the model's weights.
+        Counts as at least half of the formula: a smaller figure cannot be all of the model's weights.
         """
         if nbytes <= 0:
             return
@@ -176,73 +172,73 @@ class MemoryEstimationPool:
             self._weights[model, kind] = measured
 
     def relieve(self) -> None:
-        """Once in every PERFORMANCE_MONITOR_INTERVAL: what was raised for a shortage falls a little."""
+        """Once in every PERFORMANCE_MONITOR_INTERVAL: estimates that were raised after a shortage fall a little."""
         with self._lock:
-            eased = self._book.relieve(_RELIEF_PER_TICK)
-        for key in eased:
-            self._publish(key.model, key.kind)
+            relieved = self._cost_models.relieve(_RELIEF_PER_TICK)
+        for key in relieved:
+            self._update_estimates(key.model, key.kind)
 
     def accuracy(self) -> list[dict[str, Any]]:
-        """How well tasks' memory was foretold, per device title and model: `device`, `model`, and task_memory's
-        `accuracy_of`."""
+        """How well tasks' memory was predicted, per device title and model: `device`, `model` and what
+        `cost_model.accuracy_of` gives."""
         with self._lock:
-            return self._book.accuracy()
+            return self._cost_models.accuracy()
 
     # --- kept over restarts ------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Take up what earlier runs of this version learned. Raises StoreBusyError, DatabaseDamagedError."""
+        """Takes over what earlier runs of this version learned. Raises StoreBusyError, DatabaseDamagedError."""
         if self._document_store is None:
             return
         documents = self._document_store.read(PREFIX)
         with self._lock:
-            restored = self._book.restore(documents)
+            restored = self._cost_models.restore(documents)
         for key in restored:
-            self._publish(key.model, key.kind)
+            self._update_estimates(key.model, key.kind)
 
     def save(self) -> None:
-        """Write down what was learned since the last time. What cannot be stored now is tried again the next time."""
+        """Stores what was learned since the last time. What cannot be stored now is tried again the next time."""
         if self._document_store is None:
             return
         with self._lock:
-            documents = self._book.take_unsaved()
+            documents = self._cost_models.pop_unsaved()
         try:
             self._document_store.write({key.name: document for key, document in documents.items()})
         except TranscriptionServerError as error:
             log.warning("event=memory_not_written code=%s", error.code)
             with self._lock:
-                self._book.put_back(set(documents))
+                self._cost_models.mark_unsaved(set(documents))
 
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _workspace(self, model: str, kind: DeviceKind) -> int:
         if (model, kind) not in self._workspaces:
-            self._publish(model, kind)
+            self._update_estimates(model, kind)
         return self._workspaces[model, kind]
 
-    def _publish(self, model: str, kind: DeviceKind) -> None:
-        """What is promised from now on. Raises UnknownModelError.
+    def _update_estimates(self, model: str, kind: DeviceKind) -> None:
+        """Sets the estimates that hold from now on. Raises UnknownModelError.
 
-        With the model goes what tasks without word timestamps share; what others share beyond that goes with each of
-        them, since nobody knows whether any will come.
+        What tasks without word timestamps share is counted with the model. What the others share beyond that is counted
+        with each of them, since nobody knows whether any will come.
         """
         with self._lock:
-            plain, words = (self._promised(model, kind, word_timestamps) for word_timestamps in (False, True))
+            plain, words = (self._costs_to_reserve(model, kind, word_timestamps) for word_timestamps in (False, True))
             for word_timestamps, costs in ((False, plain), (True, words)):
                 beyond = max(0.0, costs.shared - plain.shared)
                 own = costs._replace(shared=0.0, per_task=costs.per_task + beyond)
-                self._task_promises[model, kind, word_timestamps] = own
+                self._task_costs[model, kind, word_timestamps] = own
             self._workspaces[model, kind] = ceil(plain.shared)
 
-    def _promised(self, model: str, kind: DeviceKind, word_timestamps: bool) -> Costs:
+    def _costs_to_reserve(self, model: str, kind: DeviceKind, word_timestamps: bool) -> Costs:
         """Under the lock."""
         formula = costs_formula(model, kind, word_timestamps=word_timestamps)
-        memories = self._book.here(model, kind, word_timestamps)
-        if not memories:
+        learned = self._cost_models.here(model, kind, word_timestamps)
+        if not learned:
             return formula.times(self._calibration_factor)
-        promised = _largest(memory.promised for memory in memories)
-        # Keys and values of half a window are there, whatever was measured.
-        return promised._replace(per_task=max(promised.per_task, formula.per_task / 2))
+        costs = _largest(cost_model.to_reserve for cost_model in learned)
+        # A task always holds the keys and values of half a window, whatever was measured.
+        return costs._replace(per_task=max(costs.per_task, formula.per_task / 2))
 
 
 def _largest(costs: Iterable[Costs]) -> Costs:

@@ -1,8 +1,8 @@
 """Bytes that a model and one task take on a device, from the model's dimensions alone. Imports no torch.
 
 Describes the batch engine: fp32 on the CPU; on a GPU matrices in fp16, embeddings and layer norms in fp32. A resident
-model brings its weights and the workspace that its tasks share; each running task brings its own slot. Published tables
-(1, 1, 2, 5, 10, 6 GB) are about twice what one task alone takes, and say nothing of several.
+model takes its weights and the workspace that its tasks share; each running task takes its own slot. Published tables
+(1, 1, 2, 5, 10, 6 GB) are about twice what one task alone takes, and say nothing about several.
 
 The reference engine, which runs one task at a time, has no formula of its own: it keeps no second layout of the decoder
 and no rows for other tasks, but the logits of a whole prompt. Measured (`whisper.model.Whisper` with random weights,
@@ -17,7 +17,7 @@ The batch engine on a GPU (NVIDIA H200, torch 2.11, fp16, random weights, six mo
 from __future__ import annotations
 
 from optimizer.common.kinds import DeviceKind
-from optimizer.memory.regression import Costs
+from optimizer.memory.costs import Costs
 from whisper_core.models.catalogue import ModelDimensions, model_info
 
 _MATRIX_BYTES: dict[DeviceKind, int] = {"cpu": 4, "cuda": 2}
@@ -29,37 +29,37 @@ _MB = 1_000_000
 CONTEXT_BYTES: dict[DeviceKind, int] = {"cpu": 500 * _MB, "cuda": 800 * _MB}
 
 _WEIGHTS_OVERHEAD = 16 * _MB
-# Matrices of state × state that the engine keeps once more of each decoder layer: on the CPU all that a step multiplies
-# with, in a second layout (query, key, value and out, the cross-attention's query and out, 8 of the MLP); on a GPU
-# query, key and value, fused, as in the encoder's layers. The vocabulary's matrix is kept beside the embedding: in two
-# layouts, or in fp16.
-_LAID_OUT_ANEW: dict[DeviceKind, int] = {"cpu": 14, "cuda": 3}
-_ENCODER_LAID_OUT_ANEW: dict[DeviceKind, int] = {"cpu": 0, "cuda": 3}
+# Second copies of matrices of state × state that the engine keeps for each decoder layer. On the CPU: all that a step
+# multiplies with, in another layout (query, key, value and out, the cross-attention's query and out, 8 for the MLP).
+# On a GPU: query, key and value, fused, as in the encoder's layers. The vocabulary's matrix is kept in addition to the
+# embedding: in two layouts, or in fp16.
+_SECOND_LAYOUTS: dict[DeviceKind, int] = {"cpu": 14, "cuda": 3}
+_ENCODER_SECOND_LAYOUTS: dict[DeviceKind, int] = {"cpu": 0, "cuda": 3}
 _VOCABULARIES: dict[DeviceKind, int] = {"cpu": 2, "cuda": 1}
 
-# Windows in the encoder: on the CPU one in each of two threads, whatever the tasks; on a GPU up to 8 in a batch, which
-# sixteen tasks filled and one does not.
+# Windows in the encoder at once. On the CPU: one in each of two threads, however many tasks run. On a GPU: up to 8 in a
+# batch, which sixteen tasks filled and one does not.
 _ENCODED_AT_ONCE: dict[DeviceKind, float] = {"cpu": 2, "cuda": 0}
 _ENCODED_PER_TASK: dict[DeviceKind, float] = {"cpu": 0, "cuda": 0.5}
 _ENCODER_TENSORS = 10 * 1.3  # of 1500 × state that live at once in a layer, with the allocator's rounding
-_MOST_ROWS: dict[DeviceKind, int] = {"cpu": 16, "cuda": 64}  # that take a step together
-_LOGITS_COPIES = 4  # fp32: as computed, filtered, their log-softmax, and what that needs for a moment
+_MOST_ROWS: dict[DeviceKind, int] = {"cpu": 16, "cuda": 64}  # windows that a decoder step computes together
+_LOGITS_COPIES = 4  # fp32: as computed, filtered, their log-softmax, and its temporary
 _LONGEST_PROMPT = 227  # 223 tokens of previous text and the start-of-transcript sequence
 _PROMPT_TENSORS = 16  # of prompt × state: the input, query, key and value, the MLP's four-fold width twice, and so on
-# What allocators keep, libraries load at first use, cuBLAS takes as workspace, graphs hold; on the CPU also the 25 MB
-# of features that are computed at a time.
+# What allocators keep, libraries load at first use, cuBLAS takes as workspace and CUDA graphs hold; on the CPU also the
+# 25 MB of features that are computed at a time.
 _WORKSPACE_OVERHEAD: dict[DeviceKind, int] = {"cpu": 60 * _MB, "cuda": 150 * _MB}
 
 _OWN_SEGMENT_FROM = 10 * 2**20
 _SEGMENT_STEP = 2 * 2**20
 
-# A task's own slot; of a bank that grows by doubling at times a part of another. Pages of the CPU's memory count only
-# when they are written to. A task of more than one window also has the next one's cross-attention cache, which is
-# encoded while one is decoded.
+# A task's own slot, and a part of another because a slot batch grows by doubling. Pages of the CPU's memory count only
+# once they are written to. A task of more than one window also holds the cross-attention cache of its next one, which
+# is encoded while one is decoded.
 _SLOTS_PER_TASK: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 1.6}
 _SLOTS_AHEAD: dict[DeviceKind, float] = {"cpu": 0.75, "cuda": 1.05}
-_TASK_STATE = 8 * _MB  # features of a window, rules, text so far
-# Text and checkpoints; samples stay on the disk. Measured (tiny.en): 1,000 s took 131 MB, 60 s 124.
+_TASK_STATE = 8 * _MB  # features of a window, state of the token rules, text so far
+# Text and checkpoints; the audio samples stay on disk. Measured (tiny.en): 1,000 s took 131 MB, 60 s 124.
 _CPU_BYTES_PER_SECOND = 1_000
 
 _ALIGNMENT_HEADS = 12  # openai-whisper's tables name 6 to 23 a model
@@ -67,21 +67,21 @@ _MEDIAN_FILTER_COPIES = 22  # windows of 7 values, their sorted copy, int64 indi
 
 
 def weights_formula(model: str, kind: DeviceKind) -> int:
-    """Of a resident model, with what is laid out anew of it. Raises UnknownModelError."""
+    """What a resident model takes, second layouts included. Raises UnknownModelError."""
     info = model_info(model)
     dims = info.dimensions
     embeddings = (dims.n_vocab + dims.n_text_ctx) * dims.n_text_state
     buffers = dims.n_audio_ctx * dims.n_audio_state + dims.n_text_ctx**2
     matrices = info.parameters - embeddings
-    matrices += dims.n_text_layer * _LAID_OUT_ANEW[kind] * dims.n_text_state**2
-    matrices += dims.n_audio_layer * _ENCODER_LAID_OUT_ANEW[kind] * dims.n_audio_state**2
+    matrices += dims.n_text_layer * _SECOND_LAYOUTS[kind] * dims.n_text_state**2
+    matrices += dims.n_audio_layer * _ENCODER_SECOND_LAYOUTS[kind] * dims.n_audio_state**2
     matrices += _VOCABULARIES[kind] * dims.n_vocab * dims.n_text_state
     rounding = _mlp_rounding(dims) if kind == "cuda" else 0
     return matrices * _MATRIX_BYTES[kind] + (embeddings + buffers) * _FP32 + rounding + _WEIGHTS_OVERHEAD
 
 
 def workspace_formula(model: str, kind: DeviceKind) -> int:
-    """Of a resident model's tasks together, however many run: encoder, prompts, logits. Raises UnknownModelError."""
+    """What a model's tasks share, however many run: encoder, prompts, logits. Raises UnknownModelError."""
     dims = model_info(model).dimensions
     encoder = _ENCODED_AT_ONCE[kind] * _encoder_bytes(dims, kind)
     prompt = _PROMPT_TENSORS * _LONGEST_PROMPT * dims.n_text_state * _MATRIX_BYTES[kind]
@@ -90,7 +90,7 @@ def workspace_formula(model: str, kind: DeviceKind) -> int:
 
 
 def costs_formula(model: str, kind: DeviceKind, *, word_timestamps: bool = False) -> Costs:
-    """Of tasks that run together, beyond their model's weights. Raises UnknownModelError."""
+    """What tasks that run together take beyond their model's weights. Raises UnknownModelError."""
     dims = model_info(model).dimensions
     slot = slot_bytes(dims, kind)
     return Costs(
@@ -102,27 +102,31 @@ def costs_formula(model: str, kind: DeviceKind, *, word_timestamps: bool = False
 
 
 def slot_bytes(dims: ModelDimensions, kind: DeviceKind) -> int:
-    """Keys and values of one window: the cross-attention's of its sound, the self-attention's of its text."""
+    """Keys and values of one window: the cross-attention's for its sound, the self-attention's for its text."""
     positions = dims.n_audio_ctx + dims.n_text_ctx
     return 2 * dims.n_text_layer * positions * dims.n_text_state * _MATRIX_BYTES[kind]
 
 
 def _encoder_bytes(dims: ModelDimensions, kind: DeviceKind) -> float:
-    """Of one window in the encoder."""
+    """What one window in the encoder takes."""
     return _ENCODER_TENSORS * dims.n_audio_ctx * dims.n_audio_state * _MATRIX_BYTES[kind]
 
 
 def _mlp_rounding(dims: ModelDimensions) -> int:
-    """What torch's CUDA allocator adds to the two matrices of every layer's MLP: from 10 MiB on it gives each tensor a
-    segment of whole 2 MiB of its own; smaller ones share segments."""
+    """What torch's CUDA allocator adds to the two matrices of every layer's MLP.
+
+    From 10 MiB on each tensor gets a segment of its own, rounded up to 2 MiB; smaller ones share segments.
+    """
     matrix = 4 * dims.n_text_state**2 * _MATRIX_BYTES["cuda"]
     layers = dims.n_audio_layer + dims.n_text_layer
     return 2 * layers * (-matrix % _SEGMENT_STEP) if matrix >= _OWN_SEGMENT_FROM else 0
 
 
 def _alignment(dims: ModelDimensions) -> int:
-    """The pass for word timestamps keeps scores in fp32 on every device: of all the decoder's layers, and then those of
-    the alignment heads through the median filter; and the logits of a whole text twice. One task is aligned at a time.
+    """What the pass for word timestamps takes; one task is aligned at a time.
+
+    It keeps scores in fp32 on every device: those of all the decoder's layers, then those of the alignment heads on
+    their way through the median filter; and the logits of a whole text twice.
     """
     one_head = _LONGEST_PROMPT * dims.n_audio_ctx * _FP32
     heads = dims.n_text_layer * dims.n_text_head + _ALIGNMENT_HEADS * _MEDIAN_FILTER_COPIES

@@ -1,6 +1,6 @@
-"""One device's memory as a ledger: what is there, what is promised to whom, what is really used.
+"""One device's memory as a ledger: how much there is, how much is reserved for whom, how much is really used.
 
-Promises are made before anything is loaded, so a worker never asks its device for bytes that another task was promised.
+Memory is reserved before anything is loaded, so a worker never asks its device for bytes that belong to another task.
 The ledger touches no device; what is really used comes in through `observe`.
 """
 
@@ -19,7 +19,7 @@ CONTEXT_OWNER = "context"  # what the worker process takes before any model is l
 
 
 def model_owner(model: str) -> str:
-    """The owner under which a resident model's weights are promised; tasks are promised under their ids."""
+    """The owner of a resident model's weights; the owner of a task's memory is its id."""
     return f"{MODEL_OWNER_PREFIX}{model}"
 
 
@@ -33,37 +33,34 @@ class LedgerEntry:
 class PoolSnapshot:
     """One device's ledger at one moment, in bytes.
 
-    used: by this server's worker, as measured last. others: by other programs, as measured last.
-    free: what may still be promised; headroom + reserved + others + free == total while others took no promised bytes.
-    shrinks_to: the size that the device has now, while promises from before do not fit into it; nothing is free then.
-    double_releases: how often a reservation was released again (harmless, but somebody's bug).
+    headroom + reserved + others + free == total as long as other programs use no reserved bytes.
     """
 
     device: str
     total: int
-    headroom: int
+    headroom: int  # never reserved
     reserved: int
-    used: int
-    others: int
-    free: int
+    used: int  # by this server's worker, when last measured
+    others: int  # used by other programs, when last measured
+    free: int  # what may still be reserved
     reservations: tuple[LedgerEntry, ...]
-    double_releases: int
-    shrinks_to: int | None = None
+    double_releases: int  # how often a reservation was released again: harmless, but a bug
+    shrinks_to: int | None = None  # the device's new size, while reservations do not fit into it; nothing is free then
 
     @property
     def wanted_total(self) -> int:
-        """The size that the device has, whatever is still promised from before."""
+        """The size that the device really has, even while reservations do not fit into it."""
         return self.total if self.shrinks_to is None else self.shrinks_to
 
     @property
     def capacity(self) -> int:
-        """What models and tasks may be promised at most, on an empty device."""
+        """The most that models and tasks may reserve, on an empty device."""
         context = sum(entry.nbytes for entry in self.reservations if entry.owner == CONTEXT_OWNER)
         return max(0, self.wanted_total - self.headroom - context)
 
     @property
     def models(self) -> dict[str, int]:
-        """Promised bytes by resident model."""
+        """Reserved bytes by resident model."""
         return {
             entry.owner.removeprefix(MODEL_OWNER_PREFIX): entry.nbytes
             for entry in self.reservations
@@ -72,7 +69,7 @@ class PoolSnapshot:
 
 
 class Reservation:
-    """A promise of memory until `release`, which any thread may call, more than once. Leaving a `with` releases it."""
+    """Memory set aside until `release`, which any thread may call, more than once. Leaving a `with` releases it."""
 
     def __init__(self, pool: GPUMemoryPool, number: int, owner: str) -> None:
         self._pool = pool
@@ -81,15 +78,15 @@ class Reservation:
 
     @property
     def nbytes(self) -> int:
-        """The bytes promised now; 0 once released."""
-        return self._pool._promised(self._number)
+        """The bytes reserved now; 0 once released."""
+        return self._pool._reserved_by(self._number)
 
     @property
     def is_active(self) -> bool:
         return self._pool._is_active(self._number)
 
     def try_resize(self, nbytes: int) -> bool:
-        """Changes the promise to `nbytes`; False, and nothing changed, when that does not fit or it was released."""
+        """Makes it `nbytes`; False, and nothing is changed, when that does not fit or it has been released."""
         return self._pool._try_resize(self._number, nbytes)
 
     def release(self) -> None:
@@ -105,10 +102,10 @@ class Reservation:
 
 
 class GPUMemoryPool:
-    """The ledger of one device: the sum of its promises never passes total - headroom. Never blocks; any thread."""
+    """The ledger of one device: its reservations never exceed total - headroom. Never blocks; any thread."""
 
     def __init__(self, device: str, total_bytes: int, *, headroom_bytes: int = 0) -> None:
-        """headroom_bytes: never promised, for what no estimate foresees. Raises ValueError above the total."""
+        """headroom_bytes: never reserved, for what no estimate foresees. Raises ValueError when above the total."""
         if not 0 <= headroom_bytes <= total_bytes:
             raise ValueError(f"{device}: a headroom of {headroom_bytes} bytes does not fit into {total_bytes} bytes")
         self.device = device
@@ -118,12 +115,12 @@ class GPUMemoryPool:
         self._headroom = headroom_bytes
         self._entries: dict[int, LedgerEntry] = {}
         # Kept beside the entries, not derived from them, so that `check` compares two independent accounts.
-        self._unpromised = total_bytes - headroom_bytes
+        self._unreserved = total_bytes - headroom_bytes
         self._shrinks_to: int | None = None
         self._used = 0
         self._others = 0
         self._double_releases = 0
-        self._first_live_number = 0  # reservations below it were voided; releasing those is expected
+        self._first_live_number = 0  # reservations with a lower number were voided; releasing them is expected
 
     @property
     def reserved_bytes(self) -> int:
@@ -136,9 +133,9 @@ class GPUMemoryPool:
             return self._free(respects_others=True)
 
     def try_reserve(self, owner: str, nbytes: int, *, respects_others: bool = True) -> Reservation | None:
-        """A promise of memory for `owner`, or None, and nothing changed, when it would pass the limit now.
+        """Memory for `owner`, or None, and nothing is changed, when there is not enough now.
 
-        respects_others: False promises what other programs use too, for a task that starts although memory is tight.
+        respects_others: False also reserves what other programs use, for a task that starts although memory is tight.
         """
         _require_not_negative(nbytes)
         with self._lock:
@@ -146,13 +143,13 @@ class GPUMemoryPool:
                 return None
             number = next(self._numbers)
             self._entries[number] = LedgerEntry(owner, nbytes)
-            self._unpromised -= nbytes
+            self._unreserved -= nbytes
             return Reservation(self, number, owner)
 
     def observe(self, used_bytes: int, others_bytes: int | None = None) -> None:
         """What was measured: used_bytes by this server's worker, others_bytes by other programs on the device.
 
-        others_bytes: None when it was not measured; what was known of it stays.
+        others_bytes: None when it was not measured, which keeps the last figure.
         """
         _require_not_negative(used_bytes)
         _require_not_negative(others_bytes or 0)
@@ -162,10 +159,10 @@ class GPUMemoryPool:
                 self._others = others_bytes
 
     def resize(self, total_bytes: int) -> bool:
-        """Changes the size of the device; False when that would break a promise.
+        """Changes the size of the device; False while the reservations do not fit into it.
 
-        The promises then stand, nothing new is promised, and the size changes as soon as enough of them have ended. A
-        headroom larger than the new size leaves nothing to promise.
+        They then stay, nothing new is reserved, and the size changes as soon as enough of them are released. A headroom
+        larger than the new size leaves nothing to reserve.
         """
         _require_not_negative(total_bytes)
         with self._lock:
@@ -174,14 +171,14 @@ class GPUMemoryPool:
             return self._shrinks_to is None
 
     def void_all(self) -> tuple[LedgerEntry, ...]:
-        """Ends every promise, because the process that held the memory is gone, and returns what was promised.
+        """Releases everything, because the process that held the memory is gone, and returns what was reserved.
 
-        Reservations that are still around become released ones; releasing them later is harmless and not counted.
+        Releasing one of these reservations later is harmless and not counted.
         """
         with self._lock:
             voided = tuple(self._entries.values())
             self._entries.clear()
-            self._unpromised = self._total - self._effective_headroom()
+            self._unreserved = self._total - self._effective_headroom()
             self._shrink_when_possible()
             self._used = 0
             self._first_live_number = next(self._numbers)
@@ -203,13 +200,13 @@ class GPUMemoryPool:
             )
 
     def check(self) -> None:
-        """Raises RuntimeError with the numbers when promised + unpromised + headroom is not the total: our own bug."""
+        """Raises RuntimeError with the numbers when reserved + unreserved + headroom is not the total: our own bug."""
         with self._lock:
             reserved, headroom = self._reserved(), self._effective_headroom()
-            if reserved + self._unpromised + headroom != self._total or self._unpromised < 0:
+            if reserved + self._unreserved + headroom != self._total or self._unreserved < 0:
                 owners = ", ".join(f"{entry.owner}={entry.nbytes}" for entry in self._entries.values())
                 raise RuntimeError(
-                    f"{self.device}: the ledger does not add up: reserved {reserved} + unpromised {self._unpromised}"
+                    f"{self.device}: the ledger does not add up: reserved {reserved} + unreserved {self._unreserved}"
                     f" + headroom {headroom} != total {self._total}; {owners}"
                 )
 
@@ -220,21 +217,21 @@ class GPUMemoryPool:
         return min(self._headroom, self._total)
 
     def _shrink_when_possible(self) -> None:
-        """Take the size on that the device is to have, if every promise fits into it."""
+        """Takes on the device's new size, once every reservation fits into it."""
         if self._shrinks_to is None:
             return
-        unpromised = self._shrinks_to - min(self._headroom, self._shrinks_to) - self._reserved()
-        if unpromised >= 0:
-            self._total, self._unpromised, self._shrinks_to = self._shrinks_to, unpromised, None
+        unreserved = self._shrinks_to - min(self._headroom, self._shrinks_to) - self._reserved()
+        if unreserved >= 0:
+            self._total, self._unreserved, self._shrinks_to = self._shrinks_to, unreserved, None
 
     def _free(self, respects_others: bool) -> int:
         if self._shrinks_to is not None:
             return 0
         if not respects_others:
-            return self._unpromised
-        return max(0, self._unpromised - self._others)
+            return self._unreserved
+        return max(0, self._unreserved - self._others)
 
-    def _promised(self, number: int) -> int:
+    def _reserved_by(self, number: int) -> int:
         with self._lock:
             entry = self._entries.get(number)
             return 0 if entry is None else entry.nbytes
@@ -253,7 +250,7 @@ class GPUMemoryPool:
             if growth > 0 and growth > self._free(respects_others=True):
                 return False
             self._entries[number] = LedgerEntry(entry.owner, nbytes)
-            self._unpromised -= growth
+            self._unreserved -= growth
             self._shrink_when_possible()
             return True
 
@@ -261,7 +258,7 @@ class GPUMemoryPool:
         with self._lock:
             entry = self._entries.pop(number, None)
             if entry is not None:
-                self._unpromised += entry.nbytes
+                self._unreserved += entry.nbytes
                 self._shrink_when_possible()
                 return
             if number < self._first_live_number:

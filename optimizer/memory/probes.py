@@ -1,4 +1,4 @@
-"""What the machine itself says of a device's memory: NVML of a card, the kernel and the container of the CPU's."""
+"""What the machine reports about a device's memory: NVML for a GPU, the kernel and the container for the CPU."""
 
 from __future__ import annotations
 
@@ -16,14 +16,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MemoryReading:
-    """Bytes of one device at one moment. total: there is at all; 0 of a device that is gone. free: nobody uses it.
+    """Bytes of one device at one moment."""
 
-    ours: what the worker holds of the rest; None where only the worker itself can say.
-    """
-
-    total: int
-    free: int
-    ours: int | None = None
+    total: int  # 0 for a device that is gone
+    free: int  # used by nobody
+    ours: int | None = None  # used by this server's worker; None where only the worker itself can tell
 
     @property
     def is_gone(self) -> bool:
@@ -35,12 +32,12 @@ GONE = MemoryReading(0, 0, 0)
 
 class MemorySource(Protocol):
     def read(self, kind: DeviceKind, gpu_uuid: str | None, pid: int | None) -> MemoryReading | None:
-        """pid: of the device's worker, if it has one. None when nothing can be said, which does not mean that the
-        device is gone."""
+        """pid: of the device's worker, if it has one. None when nothing is known, which does not mean that the device
+        is gone."""
 
 
 class MemoryProbe:
-    """One thread at a time. NVML stays open from one reading to the next: opening it can wake every card up."""
+    """One thread at a time. NVML stays open between readings, because opening it can wake up every card."""
 
     def __init__(self) -> None:
         self._nvml: Any = None  # nvidia-ml-py ships no types
@@ -73,7 +70,7 @@ class MemoryProbe:
             return GONE
         except nvml.NVMLError as error:
             log.warning("event=memory_unreadable uuid=%s reason=%s", gpu_uuid, error)
-            self.close()  # a driver that was reloaded is met anew the next time
+            self.close()  # so that a driver that was reloaded is opened again next time
             return None
 
     def _open(self) -> Any:
@@ -84,14 +81,14 @@ class MemoryProbe:
                 pynvml.nvmlInit()
                 self._nvml = pynvml
             except pynvml.NVMLError as error:
-                # Without a library there will be none later either; a driver that does not answer may come back.
+                # A missing library stays missing; a driver that does not answer may come back.
                 self._has_no_nvml = isinstance(error, pynvml.NVMLError_LibraryNotFound)
                 log.info("event=no_nvml reason=%s", error)
         return self._nvml
 
 
 def cpu_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
-    """Bytes that this machine or container has, and those that can still be had without swapping."""
+    """Bytes of this machine or container: how many it has, and how many are available without swapping."""
     machine = psutil.virtual_memory()
     total, free = int(machine.total), int(machine.available)
     for limit_bytes, used_bytes in _container_limits(cgroup):
@@ -100,7 +97,7 @@ def cpu_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
 
 
 def process_bytes(pid: int | None) -> int | None:
-    """Bytes that the process alone holds; pages of files do not count, the system can have them back."""
+    """Bytes that the process alone holds. Pages of files do not count: the system can reclaim them."""
     if pid is None:
         return None
     try:
@@ -111,7 +108,7 @@ def process_bytes(pid: int | None) -> int | None:
 
 
 def _container_limits(cgroup: Path) -> list[tuple[int, int]]:
-    """Limit and use of the container, in bytes, where it has a limit: of control groups in version 2, then 1."""
+    """Limit and use of the container in bytes, where it has a limit: from control groups version 2, then 1."""
     found = []
     for folder, limit_name, use_name, cache_name in (
         (cgroup, "memory.max", "memory.current", "inactive_file"),
@@ -128,7 +125,7 @@ def _container_limits(cgroup: Path) -> list[tuple[int, int]]:
 
 
 def _process_on_card(nvml: Any, handle: Any, pid: int | None) -> int | None:
-    """None where the driver does not tell, or tells process ids of outside our container."""
+    """None where the driver does not tell, or knows the process by an id from outside our container."""
     try:
         processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
     except nvml.NVMLError as error:

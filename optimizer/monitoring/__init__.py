@@ -1,1 +1,1 @@
-"""PerformanceMonitor: what gets done, kept for a week, and what is tuned by it."""
+"""PerformanceMonitor: what gets done, kept for a week, and the limits that are tuned by it."""

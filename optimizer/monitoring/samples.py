@@ -1,4 +1,4 @@
-"""The monitor's samples of a week, thinned with age: all of the last hour, then one per 2 minutes, after a day per 15.
+"""The monitor's samples, thinned with age: all of the last hour are kept, then one per 2 minutes, after a day per 15.
 
 Merging keeps what a plot is read for: rates and numbers of tasks are averaged over the time that each sample stands
 for, counts are added, and of memory the peak stays.
@@ -6,27 +6,14 @@ for, counts are added, and of memory the peak stays.
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import delete, insert, select
-
-from optimizer.common.clock import Clock
-from optimizer.storage.database import Database
-from optimizer.storage.mapping import Row
-from optimizer.storage.schema import samples
-
-log = logging.getLogger(__name__)
-
 HOUR_S, DAY_S = 3600.0, 86400.0
 KEPT_FOR_S = 7 * DAY_S
 THINNING = ((HOUR_S, 120.0), (DAY_S, 900.0))  # from that age on, seconds that one sample stands for
-THIN_EVERY_S = 600.0
-MAX_POINTS = 1500  # of one answer
 
 
 @dataclass(frozen=True)
@@ -123,61 +110,6 @@ def _width_s(at: float, now: float) -> float | None:
     return max(widths, default=0.0)
 
 
-class SampleStore:
-    """`add` from one thread; `read` from any."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-        self._thinned_at: float | None = None
-
-    def add(self, sample: Sample) -> None:
-        """Stores it and, now and then, thins out older ones.
-
-        Raises StoreBusyError, DiskFullError, DatabaseDamagedError.
-        """
-        with self._database.writing() as connection:
-            # The wall clock may have been set back to a moment that already has a sample.
-            connection.execute(delete(samples).where(samples.c.at == sample.at))
-            connection.execute(insert(samples).values(_row(sample)))
-        now = self._clock.monotonic()
-        if self._thinned_at is None or now - self._thinned_at >= THIN_EVERY_S:
-            self._thinned_at = now
-            self._thin(sample.at)
-
-    def read(self, hours: float) -> list[Sample]:
-        """The samples of that many last hours, oldest first, MAX_POINTS at most.
-
-        Raises StoreBusyError, DatabaseDamagedError.
-        """
-        now = self._clock.now().timestamp()
-        found = self._between(now - hours * HOUR_S, None)
-        return found if len(found) <= MAX_POINTS else bucketed(found, hours * HOUR_S / (MAX_POINTS - 1))
-
-    def _thin(self, now: float) -> None:
-        old = self._between(None, now - HOUR_S)
-        kept = {sample.at: sample for sample in thinned(old, now)}
-        gone = [sample.at for sample in old if kept.get(sample.at) != sample]
-        changed = [_row(sample) for sample in kept.values() if sample.at in set(gone)]
-        if not gone:
-            return
-        with self._database.writing() as connection:
-            for start in range(0, len(gone), 500):
-                connection.execute(delete(samples).where(samples.c.at.in_(gone[start : start + 500])))
-            if changed:
-                connection.execute(insert(samples), changed)
-
-    def _between(self, first: float | None, last: float | None) -> list[Sample]:
-        query = select(samples).order_by(samples.c.at)
-        if first is not None:
-            query = query.where(samples.c.at >= first)
-        if last is not None:
-            query = query.where(samples.c.at <= last)
-        with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        return [sample for sample in map(_sample, rows) if sample is not None]
-
-
 def _over_time(parts: Sequence[Sample], value: Callable[[Sample], float]) -> float:
     span = sum(part.span_seconds for part in parts)
     if span <= 0:
@@ -219,18 +151,3 @@ def _merged_speeds(parts: Sequence[Sample]) -> dict[str, dict[str, float]]:
     for (device, model), (total, span) in weights.items():
         found.setdefault(device, {})[model] = total / span if span > 0 else total
     return found
-
-
-def _row(sample: Sample) -> dict[str, Any]:
-    document = sample.to_dict()
-    at, span_seconds = document.pop("at"), document.pop("span_seconds")
-    return {"at": at, "span_seconds": span_seconds, "data": json.dumps(document)}
-
-
-def _sample(row: Row) -> Sample | None:
-    """None for a row that cannot be read: it leaves a gap in a plot, nothing worse."""
-    try:
-        return Sample.from_dict({"at": row.at, "span_seconds": row.span_seconds, **json.loads(row.data)})
-    except (KeyError, TypeError, ValueError, AttributeError):
-        log.warning("event=unreadable_sample at=%s", row.at)
-        return None

@@ -24,8 +24,8 @@ from errors import (
 from optimizer.common.clock import Clock
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.busy_periods import BusyPeriods
+from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
-from optimizer.memory.regression import Batch
 from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.storage.task_files import TaskFiles

@@ -1,1 +1,1 @@
-"""How long tasks take: measured speeds, and what they say of tasks to come."""
+"""How long tasks take: measured speeds, and what they predict for tasks to come."""

@@ -1,8 +1,8 @@
-"""When each waiting task will begin and be done: the queue played forward over the places that the devices have.
+"""When each waiting task will start and be done: the queue played forward over the devices' places.
 
-A task's speed is its own beside whatever else runs (see `throughput`), so a place is taken for as long as the task
-needs at that speed. Nothing that comes later is foreseen, so a forecast is what holds if nobody passes; how far such
-forecasts were off is measured, and makes the interval (see `forecast_record`).
+A place runs one task at a time, at that task's own speed beside whatever else runs (see `speeds`). Tasks that arrive
+later are not foreseen, so a forecast holds if none of them overtakes. How far forecasts were off is measured, and gives
+their interval (see `forecast_accuracy`).
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ class Speeds(Protocol):
     def running_eta(
         self, model: str, device: str, audio_left_seconds: float, concurrency: int | None = None
     ) -> float | None:
-        """Seconds that one task needs for so much sound while the device has `concurrency` tasks; None when the model
+        """Seconds that one task needs for so much sound while the device runs `concurrency` tasks; None when the model
         was never measured there."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """One device's: how many tasks may run on it, and of each that runs its model and the seconds of sound left.
-    takes_any: False where only tasks run that ask for it."""
+    """The places of one device."""
 
     device: str
-    count: int
-    running: Sequence[tuple[str, float]] = ()
-    accepts_auto: bool = True
+    count: int  # tasks that may run on it at once
+    running: Sequence[tuple[str, float]] = ()  # model and remaining seconds of sound of each task that runs
+    accepts_auto: bool = True  # False: only tasks that ask for this device by name
 
 
 @dataclass(frozen=True)
 class Waiting:
+    """A waiting task."""
+
     id: str
     model: str
     audio_left_seconds: float
-    device: str | None = None  # None: any
+    device: str | None = None  # the one asked for; None: any that accepts such tasks
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,12 @@ def forecast(
     most_running: int,
     load_seconds: Mapping[str, float],
 ) -> dict[str, Expected]:
-    """For tasks in the order in which they will be taken. Without those whose model was never measured on the device
-    that they would come to, and those for which there is no place.
+    """By task id. Leaves out tasks whose model was never measured on the device they would come to, and those for
+    which there is no place.
 
-    load_seconds: of models that are resident nowhere; the first task of each waits for it. Every device is taken to
-    have as many tasks all the while as it can have now, which is too many at the end.
+    waiting: in the order in which they will start. most_running: over all devices.
+    load_seconds: of models that are resident nowhere; the first task of each waits for it.
+    Every device is assumed to run as many tasks all the time as it can now, which is too many towards the end.
     """
     coming = list(waiting)
     concurrency = _concurrencies(places, len(coming), most_running)
@@ -69,7 +71,7 @@ def forecast(
     to_load = dict(load_seconds)
     found: dict[str, Expected] = {}
     for task in coming:
-        place = _take_place(free_at, open_to_all if task.device is None else {task.device})
+        place = _pop_place(free_at, open_to_all if task.device is None else {task.device})
         if place is None:
             continue
         at, device = place
@@ -84,7 +86,7 @@ def forecast(
 
 
 def _concurrencies(places: Sequence[Places], num_waiting: int, most_running: int) -> dict[str, int]:
-    """How many tasks each device has once it has taken what it can of those that wait."""
+    """How many tasks each device runs once it has taken its share of those that wait."""
     running = sum(len(each.running) for each in places)
     room = max(0, most_running - running)
     share = -(-min(room, num_waiting) // max(1, len(places)))
@@ -94,7 +96,7 @@ def _concurrencies(places: Sequence[Places], num_waiting: int, most_running: int
 def _free_places(
     places: Sequence[Places], speeds: Speeds, most_running: int, concurrency: Mapping[str, int]
 ) -> list[tuple[float, str]]:
-    """When each place is free, and on which device; a heap. Idle places beyond most_running are none."""
+    """When each place becomes free, and on which device, as a heap. Idle places beyond most_running do not count."""
     busy, idle = [], []
     for each in places:
         for model, left in each.running:
@@ -105,8 +107,8 @@ def _free_places(
     return free_at
 
 
-def _take_place(free_at: list[tuple[float, str]], devices: Collection[str]) -> tuple[float, str] | None:
-    """The first place that is free on one of the devices, taken out of the heap; None when they have none."""
+def _pop_place(free_at: list[tuple[float, str]], devices: Collection[str]) -> tuple[float, str] | None:
+    """Removes the place that is free first on one of the devices; None when they have none."""
     if free_at and free_at[0][1] in devices:
         return heappop(free_at)
     first = min((place for place in free_at if place[1] in devices), default=None)

@@ -1,6 +1,6 @@
-"""How far forecasts were off: what each task was promised when it was first asked about, against what came.
+"""How far forecasts were off: the first forecast that was given for each task, compared with what came.
 
-That is told beside the forecasts, and it makes their interval: the next promise is as wrong as the last ones were.
+This is shown beside the forecasts and gives their interval: the next one is taken to be as wrong as the last ones were.
 """
 
 from __future__ import annotations
@@ -15,41 +15,40 @@ from typing import Any
 from optimizer.timing.forecast import Expected
 
 KEPT = 200
-MOST_PROMISES = 10_000
-ENOUGH = 20  # measurements; before, the interval is a guess
+MOST_OPEN = 10_000  # forecasts whose task is not done yet
+ENOUGH = 20  # outcomes; with fewer the interval is a guess
 GUESSED_FACTORS = (0.5, 2.0)
-INTERVAL = (0.1, 0.9)  # the quantiles of the factors so far, so that four of five ends fall inside
-LEAST_PROMISED_S = (
-    1.0  # a promise is counted as at least this long, or a tenth of a second late would be a large factor
-)
+INTERVAL = (0.1, 0.9)  # quantiles of the factors so far, so that four of five ends fall inside
+LEAST_PROMISED_S = 1.0  # a forecast counts as at least this long; else a tenth of a second would be a large factor
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Seconds from now: the end that is expected, and between which two it falls in four of five cases."""
+    """Seconds from now."""
 
     start: float
     end: float
-    earliest_end: float
+    earliest_end: float  # in four of five cases a task ends between these two
     latest_end: float
 
 
 @dataclass(frozen=True)
 class ForecastAccuracy:
-    """count: promises that were kept or broken so far, at most 200. median_error_seconds: of the end, whichever way.
-    median_error: the same in parts of the time promised. within_interval: the part that ended in its interval."""
+    """Of the latest forecasts whose task is done; the figures are None before there is one."""
 
-    count: int
-    median_error_seconds: float | None
-    median_error: float | None
-    within_interval: float | None
+    count: int  # at most KEPT
+    median_error_seconds: float | None  # of the end, early or late
+    median_error: float | None  # the same as a fraction of the time that was forecast
+    within_interval: float | None  # share of the tasks that ended within their interval, 0 to 1
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    promised_s: float
+    """What is kept over restarts; its fields are the names in the document."""
+
+    promised_s: float  # the end that was forecast
     actual_s: float
-    was_within: bool
+    was_within: bool  # its interval
 
 
 class ForecastTracker:
@@ -57,7 +56,7 @@ class ForecastTracker:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._promises: dict[str, tuple[float, Interval]] = {}
+        self._open: dict[str, tuple[float, Interval]] = {}  # when it was made, and the forecast, by task id
         self._outcomes: deque[_Outcome] = deque(maxlen=KEPT)
         self._factors = GUESSED_FACTORS
 
@@ -71,28 +70,28 @@ class ForecastTracker:
         )
 
     def promise(self, task_id: str, expected: Expected, now: float) -> None:
-        """The first one of a task counts; later ones know more."""
+        """A forecast was given. Only the first one for a task counts, since later ones know more."""
         interval = self.interval(expected)
         with self._lock:
-            if task_id not in self._promises and len(self._promises) < MOST_PROMISES:
-                self._promises[task_id] = (now, interval)
+            if task_id not in self._open and len(self._open) < MOST_OPEN:
+                self._open[task_id] = (now, interval)
 
     def done(self, task_id: str, now: float) -> None:
         """The task is finished."""
         with self._lock:
-            promised = self._promises.pop(task_id, None)
-            if promised is None:
+            given = self._open.pop(task_id, None)
+            if given is None:
                 return
-            at, interval = promised
+            at, interval = given
             actual = now - at
             within = interval.earliest_end <= actual <= interval.latest_end
             self._outcomes.append(_Outcome(interval.end, actual, within))
             self._factors = _factors_of(self._outcomes)
 
     def forget(self, task_id: str) -> None:
-        """It was cancelled, deleted, or made to wait by a failure, so its promise says nothing of forecasts."""
+        """It was cancelled, deleted or delayed by a failure, which says nothing about forecasts."""
         with self._lock:
-            self._promises.pop(task_id, None)
+            self._open.pop(task_id, None)
 
     def accuracy(self) -> ForecastAccuracy:
         with self._lock:
@@ -109,12 +108,12 @@ class ForecastTracker:
         )
 
     def dump(self) -> list[dict[str, Any]]:
-        """For `load` after a restart."""
+        """The outcomes, for `load` after a restart."""
         with self._lock:
             return [asdict(each) for each in self._outcomes]
 
     def load(self, outcomes: Sequence[dict[str, Any]]) -> None:
-        """Raises TypeError when it is nothing that `dump` gave."""
+        """Raises TypeError when it is not what `dump` returned."""
         loaded = [_Outcome(**each) for each in outcomes]
         with self._lock:
             self._outcomes.extend(loaded)
@@ -122,7 +121,7 @@ class ForecastTracker:
 
 
 def _factors_of(outcomes: Sequence[_Outcome]) -> tuple[float, float]:
-    """Between which factors of the promised time most tasks were done."""
+    """Between which multiples of the forecast time most tasks were done."""
     if len(outcomes) < ENOUGH:
         return GUESSED_FACTORS
     factors = sorted(each.actual_s / max(each.promised_s, LEAST_PROMISED_S) for each in outcomes)

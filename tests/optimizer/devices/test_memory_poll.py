@@ -14,11 +14,12 @@ from optimizer.devices.discovery import DeviceSpec, cpu_device
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.status import DeviceState
 from optimizer.devices.worker_process import WorkerConfig
+from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula
 from optimizer.memory.ledger import CONTEXT_OWNER
 from optimizer.memory.probes import GONE, MemoryReading, cpu_memory
-from optimizer.memory.regression import FEW_MEASUREMENTS, Batch
+from optimizer.memory.regression import FEW_MEASUREMENTS
 from tests.optimizer.fakes import FakeClock
 from whisper_core.worker import messages as protocol
 from whisper_core.worker.messages import MemoryReport

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.memory.busy_periods import BusyPeriods, TaskKind
-from optimizer.memory.regression import Batch
+from optimizer.memory.costs import Batch
 
 PLAIN: TaskKind = ("base", False, "exact")
 WORDS: TaskKind = ("base", True, "exact")
@@ -36,7 +36,7 @@ def test_of_moments_with_equally_many_tasks_the_one_with_more_sound_counts() -> 
     assert periods.end("cpu", "t2") == Batch(2, 130.0, 2)
 
 
-def test_an_idle_device_begins_anew() -> None:
+def test_an_idle_device_begins_a_new_period() -> None:
     periods = begun(40.0, 10.0)
     periods.end("cpu", "t0")
     periods.end("cpu", "t1")
@@ -54,7 +54,7 @@ def test_every_period_of_every_device_has_a_number_of_its_own() -> None:
     assert numbers == [1, 1, 2, 3]
 
 
-def test_tasks_of_two_kinds_say_nothing_until_the_device_was_idle() -> None:
+def test_tasks_of_two_kinds_give_no_batch_until_the_device_was_idle() -> None:
     """The engine's peak stays what the earlier kind made of it."""
     periods = begun(40.0)
     periods.begin("cpu", "words", WORDS, 10.0)

@@ -1,4 +1,4 @@
-"""Estimates: the formula against measurements of the real thing, and how measurements move it."""
+"""Estimates: the formula compared with measurements of real engines, and how measurements move the estimates."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from errors import DiskFullError, UnknownModelError
 from optimizer.common.kinds import DeviceKind
+from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, slot_bytes, weights_formula, workspace_formula
-from optimizer.memory.regression import FEW_MEASUREMENTS, Batch
+from optimizer.memory.regression import FEW_MEASUREMENTS
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
@@ -77,8 +78,8 @@ def test_a_slot_holds_the_keys_and_values_of_a_window(model: str, cross_mb: floa
 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
-def test_a_task_is_promised_its_slot_and_little_else(model: str) -> None:
-    """What several tasks share is promised once, with the model, however many there are."""
+def test_the_estimate_of_a_task_is_its_slot_and_little_else(model: str) -> None:
+    """What several tasks share counts once, with the model, however many there are."""
     dims = model_info(model).dimensions
     for kind in ("cpu", "cuda"):
         slot = slot_bytes(dims, kind)
@@ -97,7 +98,7 @@ def test_the_formula_is_above_what_the_batch_engine_took(lengths: list[float], g
 @pytest.mark.parametrize(("model", "grown_by"), [("tiny", 154 * MIB), ("base", 287 * MIB), ("small", 933 * MIB)])
 def test_the_weights_formula_is_what_loading_takes_and_the_decoders_second_layout(model: str, grown_by: int) -> None:
     """grown_by: of upstream's model alone. The second layout has the MLP, six other matrices and the vocabulary, which
-    lies there twice."""
+    is kept twice."""
     dims = model_info(model).dimensions
     anew = 4 * (14 * dims.n_text_layer * dims.n_text_state**2 + 2 * dims.n_vocab * dims.n_text_state)
     assert grown_by < weights_formula(model, "cpu") - anew < 1.1 * grown_by
@@ -159,7 +160,7 @@ def teach(pool: MemoryEstimationPool, batch: Batch, factor: float, times: int = 
         pool.record("base", "cpu", batch, peak_bytes=int(grown / batch.tasks), **how)
 
 
-def promised(pool: MemoryEstimationPool, lengths: list[float]) -> int:
+def estimated(pool: MemoryEstimationPool, lengths: list[float]) -> int:
     """For tasks of `base` that run together on the CPU, without the weights."""
     weights = int(pool._calibration_factor * weights_formula("base", "cpu"))
     return pool.weights_bytes("base", "cpu") - weights + sum(pool.task_bytes("base", "cpu", each) for each in lengths)
@@ -173,14 +174,14 @@ def test_measurements_take_the_calibration_factors_place_with_a_margin(lengths: 
     teach(pool, batch, factor)
     grown = factor * costs_formula("base", "cpu").growth(batch)
     assert pool.estimate("base", "cpu", 60.0).is_measured
-    assert 0.999 * grown < promised(pool, lengths) < 1.25 * grown
+    assert 0.999 * grown < estimated(pool, lengths) < 1.25 * grown
 
 
 def test_the_calibration_factor_holds_while_there_are_few_measurements() -> None:
     pool = MemoryEstimationPool(2.0)
-    before = promised(pool, [60.0])
+    before = estimated(pool, [60.0])
     teach(pool, ONE_MINUTE, 1.0, FEW_MEASUREMENTS - 1)
-    assert promised(pool, [60.0]) == pytest.approx(before, rel=0.01)
+    assert estimated(pool, [60.0]) == pytest.approx(before, rel=0.01)
     assert pool.estimate("base", "cpu", 60.0).is_measured
 
 
@@ -196,7 +197,7 @@ def test_batches_of_different_sizes_tell_the_shared_part_from_each_tasks_own() -
     assert pool.task_bytes("base", "cpu", 60.0) == pytest.approx(1.05 * 0.7 * formula.own(60.0), rel=0.05)
 
 
-def test_the_pass_for_word_timestamps_is_promised_to_each_task_that_needs_it() -> None:
+def test_the_pass_for_word_timestamps_is_in_the_estimate_of_each_task_that_needs_it() -> None:
     pool = MemoryEstimationPool(1.0)
     teach(pool, ONE_MINUTE, 1.5, word_timestamps=True)
     plain, words = (pool.estimate("base", "cpu", 60.0, word_timestamps) for word_timestamps in (False, True))
@@ -237,9 +238,9 @@ def test_low_measurements_leave_every_task_half_a_slot_at_least() -> None:
 def test_one_odd_measurement_changes_little() -> None:
     pool = MemoryEstimationPool(1.2)
     teach(pool, ONE_MINUTE, 1.0, 20)
-    before = promised(pool, [60.0])
+    before = estimated(pool, [60.0])
     teach(pool, ONE_MINUTE, 10.0, 1)
-    assert promised(pool, [60.0]) < 1.1 * before
+    assert estimated(pool, [60.0]) < 1.1 * before
 
 
 def test_the_error_is_of_predictions_made_before_the_measurement() -> None:
@@ -279,13 +280,13 @@ def test_tasks_with_and_without_word_timestamps_are_one_row() -> None:
 
 
 def run_out(pool: MemoryEstimationPool, reserved: int) -> int:
-    """The next promise to a task like it."""
+    """The next estimate for a task like it."""
     pool.record_out_of_memory("base", "cpu", 60.0, False, reserved)
     return pool.task_bytes("base", "cpu", 60.0)
 
 
 @pytest.mark.parametrize("measurements", [0, 20])
-def test_after_a_shortage_more_is_promised_up_to_a_bound(measurements: int) -> None:
+def test_after_a_shortage_the_estimate_is_larger_up_to_a_bound(measurements: int) -> None:
     pool = MemoryEstimationPool(1.2)
     teach(pool, ONE_MINUTE, 1.0, measurements)
     first = pool.task_bytes("base", "cpu", 60.0)
@@ -304,19 +305,19 @@ def test_after_a_shortage_more_is_promised_up_to_a_bound(measurements: int) -> N
     audio_seconds=st.floats(0, 5_000),
 )
 @example(model="tiny", lengths=[0.0, 4193.0], factor=9.0, audio_seconds=0.0)  # was four times and two bytes
-def test_a_shortage_raises_a_promise_to_four_times_at_most_and_not_a_byte_more(
+def test_a_shortage_raises_an_estimate_to_four_times_at_most_and_not_a_byte_more(
     model: str, lengths: list[float], factor: float, audio_seconds: float
 ) -> None:
     pool = MemoryEstimationPool(1.2)
     if lengths:
-        promised = sum(pool.task_bytes(model, "cuda", seconds) for seconds in lengths)
-        pool.record(model, "cuda", Batch.of(lengths), peak_bytes=int(factor * promised / len(lengths)))
+        together = sum(pool.task_bytes(model, "cuda", seconds) for seconds in lengths)
+        pool.record(model, "cuda", Batch.of(lengths), peak_bytes=int(factor * together / len(lengths)))
     before = pool.task_bytes(model, "cuda", audio_seconds)
     pool.record_out_of_memory(model, "cuda", audio_seconds, False, 100 * before)
     assert before <= pool.task_bytes(model, "cuda", audio_seconds) <= 4 * before
 
 
-def test_tasks_that_met_the_same_shortage_raise_the_promise_once() -> None:
+def test_tasks_that_met_the_same_shortage_raise_the_estimate_once() -> None:
     pool = MemoryEstimationPool(1.2)
     reserved = pool.task_bytes("base", "cpu", 60.0)
     assert len({run_out(pool, reserved) for _ in range(16)}) == 1
@@ -417,7 +418,7 @@ def test_what_could_not_be_written_is_written_the_next_time(
         {"pressure": None},
     ],
 )
-def test_a_document_that_is_none_of_ours_is_measured_anew(
+def test_what_an_unreadable_document_held_is_measured_again(
     document_store: DocumentStore, damage: dict[str, Any]
 ) -> None:
     pool = restarted(document_store)

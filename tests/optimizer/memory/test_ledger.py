@@ -1,4 +1,4 @@
-"""The ledger of one device: promises, their ends, what may never happen, from one thread and from eight."""
+"""The ledger of one device: reservations, their ends, what may never happen, from one thread and from eight."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def reserve(pool: GPUMemoryPool, owner: str, nbytes: int) -> Reservation:
     return reservation
 
 
-def test_a_promise_lowers_what_is_free_until_it_is_released(pool: GPUMemoryPool) -> None:
+def test_a_reservation_lowers_what_is_free_until_it_is_released(pool: GPUMemoryPool) -> None:
     with reserve(pool, "task-1", 4 * GB) as reservation:
         assert (pool.reserved_bytes, pool.free_bytes) == (4 * GB, 5 * GB)
         assert (reservation.owner, reservation.nbytes, reservation.is_active) == ("task-1", 4 * GB, True)
@@ -33,18 +33,18 @@ def test_a_promise_lowers_what_is_free_until_it_is_released(pool: GPUMemoryPool)
     assert (reservation.nbytes, reservation.is_active) == (0, False)
 
 
-def test_a_promise_is_released_when_the_work_under_it_fails(pool: GPUMemoryPool) -> None:
+def test_a_reservation_is_released_when_the_work_under_it_fails(pool: GPUMemoryPool) -> None:
     with pytest.raises(ZeroDivisionError), reserve(pool, "task-1", GB):
         raise ZeroDivisionError
     assert pool.reserved_bytes == 0
 
 
-def test_the_headroom_is_never_promised(pool: GPUMemoryPool) -> None:
+def test_the_headroom_is_never_reserved(pool: GPUMemoryPool) -> None:
     assert pool.try_reserve("task-1", 9 * GB + 1) is None
     assert pool.try_reserve("task-1", 9 * GB) is not None
 
 
-def test_a_refused_promise_changes_nothing(pool: GPUMemoryPool) -> None:
+def test_a_refused_reservation_changes_nothing(pool: GPUMemoryPool) -> None:
     reserve(pool, "task-1", 6 * GB)
     before = pool.snapshot()
     assert pool.try_reserve("task-2", 4 * GB) is None
@@ -59,20 +59,22 @@ def test_releasing_twice_is_harmless_and_counted(pool: GPUMemoryPool) -> None:
     pool.check()
 
 
-def test_one_owner_may_hold_two_promises_while_an_old_attempt_is_ending(pool: GPUMemoryPool) -> None:
+def test_one_owner_may_hold_two_reservations_while_an_old_attempt_is_ending(pool: GPUMemoryPool) -> None:
     old, new = reserve(pool, "task-1", GB), reserve(pool, "task-1", 2 * GB)
     old.release()
     assert (pool.reserved_bytes, new.is_active) == (2 * GB, True)
 
 
-def test_memory_of_other_programs_is_not_promised(pool: GPUMemoryPool) -> None:
+def test_memory_of_other_programs_is_not_reserved(pool: GPUMemoryPool) -> None:
     pool.observe(used_bytes=0, others_bytes=5 * GB)
     assert pool.try_reserve("task-1", 4 * GB + 1) is None
     assert pool.try_reserve("task-1", 4 * GB) is not None
     pool.check()
 
 
-def test_a_task_that_must_start_may_crowd_other_programs_but_never_passes_the_device(pool: GPUMemoryPool) -> None:
+def test_a_forced_task_may_reserve_what_others_use_but_never_more_than_the_device_has(
+    pool: GPUMemoryPool,
+) -> None:
     pool.observe(used_bytes=0, others_bytes=5 * GB)
     assert pool.try_reserve("task-1", 9 * GB + 1, respects_others=False) is None
     assert pool.try_reserve("task-1", 9 * GB, respects_others=False) is not None
@@ -80,7 +82,7 @@ def test_a_task_that_must_start_may_crowd_other_programs_but_never_passes_the_de
     pool.check()
 
 
-def test_a_promise_follows_a_measurement(pool: GPUMemoryPool) -> None:
+def test_a_reservation_can_be_resized_to_a_measurement(pool: GPUMemoryPool) -> None:
     weights = reserve(pool, model_owner("base"), 4 * GB)
     assert weights.try_resize(3 * GB)
     assert pool.reserved_bytes == 3 * GB
@@ -91,13 +93,13 @@ def test_a_promise_follows_a_measurement(pool: GPUMemoryPool) -> None:
     pool.check()
 
 
-def test_what_others_use_stays_known_while_only_our_own_use_is_heard_of(pool: GPUMemoryPool) -> None:
+def test_what_others_use_stays_known_while_only_our_own_use_is_measured(pool: GPUMemoryPool) -> None:
     pool.observe(used_bytes=0, others_bytes=5 * GB)
     pool.observe(used_bytes=GB)
     assert (pool.snapshot().used, pool.snapshot().others) == (GB, 5 * GB)
 
 
-def test_a_device_that_comes_back_smaller_keeps_its_promises_and_makes_no_new_ones(pool: GPUMemoryPool) -> None:
+def test_a_device_that_comes_back_smaller_keeps_its_reservations_and_makes_no_new_ones(pool: GPUMemoryPool) -> None:
     large, small = reserve(pool, "task-1", 4 * GB), reserve(pool, "task-2", GB)
     assert not pool.resize(4 * GB)
     snapshot = pool.snapshot()
@@ -129,7 +131,7 @@ def test_a_device_shrinks_when_the_process_that_held_the_memory_is_gone(pool: GP
     pool.check()
 
 
-def test_a_device_smaller_than_the_headroom_promises_nothing(pool: GPUMemoryPool) -> None:
+def test_a_device_smaller_than_the_headroom_reserves_nothing(pool: GPUMemoryPool) -> None:
     assert pool.resize(GB // 2)
     assert pool.try_reserve("task-1", 1) is None
     pool.check()
@@ -137,7 +139,7 @@ def test_a_device_smaller_than_the_headroom_promises_nothing(pool: GPUMemoryPool
     assert pool.free_bytes == 9 * GB
 
 
-def test_all_promises_end_with_the_process_that_held_the_memory(pool: GPUMemoryPool) -> None:
+def test_all_reservations_end_with_the_process_that_held_the_memory(pool: GPUMemoryPool) -> None:
     task, model = reserve(pool, "task-1", GB), reserve(pool, model_owner("base"), 2 * GB)
     voided = pool.void_all()
     assert [entry.owner for entry in voided] == ["task-1", "model:base"]
@@ -175,8 +177,8 @@ def test_negative_bytes_are_refused(pool: GPUMemoryPool) -> None:
 
 def test_a_ledger_that_does_not_add_up_says_so_with_the_numbers(pool: GPUMemoryPool) -> None:
     reserve(pool, "task-1", GB)
-    pool._unpromised += 7
-    with pytest.raises(RuntimeError, match=r"cuda:0.*reserved 1000000000.*unpromised 8000000007.*task-1"):
+    pool._unreserved += 7
+    with pytest.raises(RuntimeError, match=r"cuda:0.*reserved 1000000000.*unreserved 8000000007.*task-1"):
         pool.check()
 
 
@@ -189,7 +191,7 @@ def frequent_thread_switches() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("frequent_thread_switches")
-def test_eight_threads_never_promise_more_than_there_is(pool: GPUMemoryPool) -> None:
+def test_eight_threads_never_reserve_more_than_there_is(pool: GPUMemoryPool) -> None:
     barrier = Barrier(8)
     worst: list[int] = []
     errors: list[BaseException] = []
@@ -220,7 +222,7 @@ def test_eight_threads_never_promise_more_than_there_is(pool: GPUMemoryPool) -> 
 
 
 @pytest.mark.usefixtures("frequent_thread_switches")
-def test_of_eight_threads_that_release_one_promise_one_gives_the_memory_back(pool: GPUMemoryPool) -> None:
+def test_of_eight_threads_that_release_one_reservation_one_gives_the_memory_back(pool: GPUMemoryPool) -> None:
     keeper = reserve(pool, "task-2", GB)
     for _ in range(50):
         reservation = reserve(pool, "task-1", 2 * GB)

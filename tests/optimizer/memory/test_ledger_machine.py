@@ -1,5 +1,7 @@
-"""Any order of promises, releases, loads, evictions, deaths, shortages, measurements and changes of the device: the
-ledger equals a dictionary that cannot be wrong, and the estimates keep to their bounds."""
+"""Reservations, releases, loads, evictions, deaths, shortages, measurements and changes of the device in any order.
+
+The ledger equals a dictionary that cannot be wrong, and the estimates keep to their bounds.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.ledger_sync import LedgerSync
+from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
 from optimizer.memory.probes import MemoryReading
-from optimizer.memory.regression import Batch
 from tests.properties import budget
 
 MB = 1_000_000
@@ -26,7 +28,7 @@ TOTAL, HEADROOM = 2_000 * MB, 200 * MB
 SIZES = st.integers(0, 2_200).map(lambda megabytes: megabytes * MB)
 SECONDS = st.floats(0, 5_000)
 MODELS = ("tiny", "base", "small")
-MOST_RAISED = 4.0  # times what was promised before any shortage
+MOST_RAISED = 4.0  # times the estimate before any shortage
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -50,24 +52,24 @@ class LedgerMachine(RuleBasedStateMachine):
         return self.total - min(HEADROOM, self.total)
 
     @property
-    def promised(self) -> int:
+    def reserved(self) -> int:
         return sum(self.live.values())
 
     @property
-    def unpromised(self) -> int:
-        return 0 if self.shrinks_to is not None else self.capacity - self.promised
+    def unreserved(self) -> int:
+        return 0 if self.shrinks_to is not None else self.capacity - self.reserved
 
     @property
     def free(self) -> int:
-        return max(0, self.unpromised - self.others)
+        return max(0, self.unreserved - self.others)
 
     def settle(self) -> None:
-        """The device takes on its new size as soon as the promises fit into it."""
-        if self.shrinks_to is not None and self.shrinks_to - min(HEADROOM, self.shrinks_to) >= self.promised:
+        """The device takes on its new size as soon as the reservations fit into it."""
+        if self.shrinks_to is not None and self.shrinks_to - min(HEADROOM, self.shrinks_to) >= self.reserved:
             self.total, self.shrinks_to = self.shrinks_to, None
 
     def try_reserve(self, owner: str, nbytes: int, respects_others: bool = True) -> Reservation | None:
-        before, fits = self.pool.snapshot(), nbytes <= (self.free if respects_others else self.unpromised)
+        before, fits = self.pool.snapshot(), nbytes <= (self.free if respects_others else self.unreserved)
         reservation = self.pool.try_reserve(owner, nbytes, respects_others=respects_others)
         assert (reservation is not None) == (fits and (self.shrinks_to is None or nbytes == 0))
         if reservation is None:
@@ -108,7 +110,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.tasks_on)
     @rule(data=st.data(), seconds=SECONDS)
     def task_runs_out_of_memory(self, data: st.DataObject, seconds: float) -> None:
-        """Its promise ends with the attempt; the next one is larger."""
+        """Its reservation ends with the attempt; the next estimate is larger."""
         reservation = data.draw(st.sampled_from(list(self.tasks_on)))
         model, nbytes = self.tasks_on[reservation], self.live[reservation]
         before = self.estimates.task_bytes(model, "cuda", seconds)
@@ -120,9 +122,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(model=st.sampled_from(MODELS), lengths=st.lists(SECONDS, min_size=1, max_size=16), factor=st.floats(0.1, 9))
     def learn(self, model: str, lengths: list[float], factor: float) -> None:
-        """A measurement comes, and the loaded models' promises follow it as far as they can."""
-        promised = sum(self.estimates.task_bytes(model, "cuda", seconds) for seconds in lengths)
-        peak_bytes = int(factor * promised / len(lengths))
+        """A measurement comes, and the loaded models' reservations follow it as far as they can."""
+        estimated = sum(self.estimates.task_bytes(model, "cuda", seconds) for seconds in lengths)
+        peak_bytes = int(factor * estimated / len(lengths))
         self.estimates.record(model, "cuda", Batch.of(lengths), peak_bytes=peak_bytes)
         self.estimates.relieve()
         for loaded, reservation in self.models.items():
@@ -137,7 +139,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), nbytes=SIZES)
-    def resize_promise(self, data: st.DataObject, nbytes: int) -> None:
+    def resize_reservation(self, data: st.DataObject, nbytes: int) -> None:
         self.resize(data.draw(st.sampled_from(list(self.live))), nbytes)
 
     def resize(self, reservation: Reservation, nbytes: int) -> None:
@@ -171,7 +173,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(total=st.integers(0, 2_500), free=st.floats(0, 1), ours=st.none() | SIZES)
     def machine_is_read(self, total: int, free: float, ours: int | None) -> None:
-        """What it says of others is respected at once, and a smaller card as soon as the promises allow."""
+        """What others use counts at once; a smaller card as soon as the reservations fit into it."""
         reading = MemoryReading(total * MB, int(free * total) * MB, ours)
         self.truth.measured(reading)
         snapshot = self.pool.snapshot()
@@ -198,13 +200,13 @@ class LedgerMachine(RuleBasedStateMachine):
     # --- what always holds -------------------------------------------------------------------------------------
 
     @invariant()
-    def promises_stay_below_the_headroom(self) -> None:
+    def reservations_leave_the_headroom(self) -> None:
         assert 0 <= self.pool.reserved_bytes <= self.capacity
 
     @invariant()
     def the_ledger_is_the_sum_of_what_lives(self) -> None:
         snapshot = self.pool.snapshot()
-        assert snapshot.reserved == self.promised
+        assert snapshot.reserved == self.reserved
         assert sorted(entry.nbytes for entry in snapshot.reservations) == sorted(self.live.values())
         assert (snapshot.total, snapshot.shrinks_to) == (self.total, self.shrinks_to)
         assert (snapshot.used, snapshot.others, snapshot.free) == (self.used, self.others, self.free)
@@ -212,13 +214,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.pool.check()
 
     @invariant()
-    def nothing_new_is_promised_while_the_device_is_to_shrink(self) -> None:
+    def nothing_new_is_reserved_while_the_device_is_to_shrink(self) -> None:
         if self.shrinks_to is not None:
-            assert self.promised > self.shrinks_to - min(HEADROOM, self.shrinks_to)
+            assert self.reserved > self.shrinks_to - min(HEADROOM, self.shrinks_to)
             assert self.pool.try_reserve("task-new", 1, respects_others=False) is None
 
     @invariant()
-    def without_tasks_only_models_are_promised(self) -> None:
+    def without_tasks_only_models_hold_memory(self) -> None:
         if not self.tasks_on:
             assert self.pool.reserved_bytes == sum(self.pool.snapshot().models.values())
 
@@ -228,7 +230,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_empty_device_grants_whatever_others_leave(self) -> None:
-        """So nobody waits for ever: what fits at all is granted once enough has ended."""
+        """So nobody waits for ever: what fits at all can be reserved once enough is released."""
         if not self.live:
             reservation = self.pool.try_reserve("task-alone", self.free)
             assert reservation is not None
@@ -238,7 +240,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.released.clear()
 
     @invariant()
-    def longer_recordings_are_never_promised_less(self) -> None:
+    def the_estimate_of_a_longer_recording_is_never_smaller(self) -> None:
         for model in MODELS:
             sizes = [self.estimates.task_bytes(model, "cuda", seconds) for seconds in (0, 29, 31, 600, 5_000)]
             assert sizes == sorted(sizes)
@@ -258,7 +260,7 @@ def frequent_thread_switches() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("frequent_thread_switches")
-def test_eight_threads_that_promise_shrink_observe_and_void_leave_a_ledger_that_adds_up() -> None:
+def test_eight_threads_that_reserve_shrink_observe_and_void_leave_a_ledger_that_adds_up() -> None:
     pool = GPUMemoryPool("cuda:0", TOTAL, headroom_bytes=HEADROOM)
     barrier, errors = Barrier(8), list[BaseException]()
 

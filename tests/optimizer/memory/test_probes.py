@@ -1,4 +1,4 @@
-"""Readings of the machine: a container's limits from files, a card from an NVML that is made up."""
+"""Readings of the machine: a container's limits from files, a card from a fake NVML."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_without_a_container_it_is_what_the_machine_has(tmp_path: Path) -> None:
     ],
 )
 def test_a_container_has_no_more_than_its_limit(tmp_path: Path, folder: str, files: dict[str, object]) -> None:
-    """Files that it read and that nobody looks at any more can be had back, so they count as free."""
+    """Cached pages of files that nobody uses any more can be reclaimed, so they count as free."""
     write_files(tmp_path / folder, **files)
     assert cpu_memory(tmp_path) == (300 * MB, 200 * MB)
 
@@ -61,13 +61,13 @@ def test_a_container_without_a_limit_has_what_the_machine_has(tmp_path: Path, li
     assert cpu_memory(tmp_path)[0] == psutil.virtual_memory().total
 
 
-def test_a_process_holds_what_cannot_be_taken_from_it() -> None:
+def test_a_process_holds_what_cannot_be_reclaimed() -> None:
     held = process_bytes(os.getpid())
     assert held is not None
     assert 0 < held <= psutil.Process().memory_info().rss * 1.1
 
 
-def test_a_process_that_has_ended_holds_nothing_that_is_known() -> None:
+def test_what_a_process_that_has_ended_holds_is_not_known() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert process_bytes(ended.pid) is None
@@ -82,7 +82,7 @@ def test_the_cpu_is_read_with_its_worker() -> None:
 
 
 class FakeNvml:
-    """In the place of pynvml's functions. faults: what each raises."""
+    """Stands in for pynvml. faults: what each function raises."""
 
     def __init__(self) -> None:
         self.faults: dict[str, int] = {}
@@ -136,7 +136,7 @@ def test_in_a_container_a_card_may_not_know_our_worker(nvml: FakeNvml, processes
     assert MemoryProbe().read("cuda", CARD, 77) == MemoryReading(1000 * MB, 400 * MB, None)
 
 
-def test_a_driver_that_keeps_processes_to_itself_is_no_obstacle(nvml: FakeNvml) -> None:
+def test_a_driver_that_does_not_list_processes_is_no_obstacle(nvml: FakeNvml) -> None:
     nvml.faults["nvmlDeviceGetComputeRunningProcesses"] = pynvml.NVML_ERROR_NOT_SUPPORTED
     assert MemoryProbe().read("cuda", CARD, 77) == MemoryReading(1000 * MB, 400 * MB, None)
 
@@ -150,7 +150,7 @@ def test_a_card_that_was_taken_away_is_gone(nvml: FakeNvml, where: str, fault: i
     assert reading.is_gone
 
 
-def test_a_driver_that_does_not_answer_says_nothing_and_is_opened_anew(nvml: FakeNvml) -> None:
+def test_a_driver_that_does_not_answer_gives_no_reading_and_is_opened_again(nvml: FakeNvml) -> None:
     memory = MemoryProbe()
     nvml.faults["nvmlDeviceGetMemoryInfo"] = pynvml.NVML_ERROR_UNKNOWN
     assert memory.read("cuda", CARD, 77) is None

@@ -1,4 +1,4 @@
-"""The regression: against figures made up with noise and blunders, and what it must never do."""
+"""The regression: on made-up figures with noise and outliers, and what it must never do."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.common.kinds import DeviceKind
+from optimizer.memory.costs import Batch, Costs
 from optimizer.memory.formula import costs_formula
-from optimizer.memory.regression import FEW_MEASUREMENTS, HALF_LIFE, KEPT_PER_SIZE, Batch, Calibration, Costs
+from optimizer.memory.regression import FEW_MEASUREMENTS, HALF_LIFE, KEPT_PER_SIZE, Calibration
 
 PRIOR = costs_formula("base", "cpu")
 ONE = Batch.of([60.0])
@@ -38,7 +39,7 @@ def truth_of(prior: Costs, name: str) -> Costs:
 
 
 def errors_of_forecasts(prior: Costs, truth: Costs, sizes: Sizes, seed: int, tasks: int) -> list[float]:
-    """One task after the other: what was foretold, against what was then measured.
+    """One task after the other: what was predicted, compared with what was then measured.
 
     Lengths are log-normal; a measurement is off by 7 %, and one in ten is a blunder, by three times either way.
     """
@@ -57,7 +58,7 @@ def errors_of_forecasts(prior: Costs, truth: Costs, sizes: Sizes, seed: int, tas
 @pytest.mark.parametrize("name", TRUTHS)
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_after_twenty_tasks_the_median_error_is_below_a_tenth(name: str, kind: DeviceKind, sizes: str) -> None:
-    """In six runs of forty tasks; the blunders themselves can be foretold by nobody."""
+    """In six runs of forty tasks; the outliers themselves cannot be predicted."""
     prior = costs_formula("base", kind)
     truth = truth_of(prior, name)
     later = [
@@ -84,7 +85,7 @@ def test_the_parts_are_found_when_sizes_and_lengths_differ() -> None:
     assert calibration.costs == pytest.approx(truth, rel=0.1)
 
 
-def test_equal_measurements_divide_the_growth_as_the_formula_does_and_foretell_it_exactly() -> None:
+def test_equal_measurements_divide_the_growth_as_the_formula_does_and_predict_it_exactly() -> None:
     calibration = Calibration(PRIOR)
     for _ in range(30):
         calibration.add(ONE, 2 * PRIOR.growth(ONE))
@@ -101,7 +102,7 @@ def test_a_formula_that_is_wrong_by_three_is_left_behind_at_once() -> None:
 
 
 def test_of_one_busy_period_the_last_measurement_counts_and_it_counts_once() -> None:
-    """In it a peak never falls, so earlier figures are of the same peak, or of before it rose."""
+    """Within it the peak never falls, so earlier figures are of the same peak or of a lower one."""
     calibration = Calibration(PRIOR)
     for share in (0.2, 0.5, 1.0, 1.0, 1.0, 1.0):
         calibration.add(Batch.of([60.0], period=1), share * PRIOR.growth(ONE))
@@ -120,8 +121,8 @@ def test_the_fewer_measurements_the_wider_the_margin() -> None:
     assert margins == pytest.approx([0.2, 0.125, 0.1, 0.0875, 0.08])
 
 
-def test_what_was_is_forgotten_slowly() -> None:
-    """Half a life is not enough against as many new measurements of another size; three are."""
+def test_old_measurements_are_forgotten_slowly() -> None:
+    """After three half-lives new measurements decide, although those of another batch size are still kept."""
     calibration, small = Calibration(PRIOR), Batch.of([60.0])
     large = Batch.of([60.0] * 16)
     for _ in range(KEPT_PER_SIZE):
@@ -160,7 +161,7 @@ def test_whatever_is_measured_no_part_is_negative_and_longer_never_means_less(
 
 
 @given(measurements=MEASUREMENTS)
-def test_what_was_written_down_gives_the_same_again(measurements: list[tuple[list[float], float]]) -> None:
+def test_a_restored_calibration_gives_the_same_again(measurements: list[tuple[list[float], float]]) -> None:
     calibration, again = Calibration(PRIOR), Calibration(PRIOR)
     for seconds, growth in measurements:
         calibration.add(Batch.of([round(each) for each in seconds]), growth)

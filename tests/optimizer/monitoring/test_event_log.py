@@ -1,4 +1,4 @@
-"""The journal on a real database: what was noted is read at once, written later, and never in anybody's way."""
+"""The event log on a real database: an event can be read at once, is written later, and never holds anybody up."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.monitoring import samples as history
-from optimizer.monitoring.samples import DAY_S, HOUR_S, DeviceSample, Sample, SampleStore, bucketed, merged, thinned
+from optimizer.monitoring import sample_store
+from optimizer.monitoring.sample_store import SampleStore
+from optimizer.monitoring.samples import DAY_S, HOUR_S, KEPT_FOR_S, DeviceSample, Sample, bucketed, merged, thinned
 from optimizer.storage.schema import samples as samples_table
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
@@ -67,7 +68,7 @@ def weighted(parts: list[Sample], name: str) -> float:
 
 @given(weeks())
 def test_thinning_keeps_the_sound_done_the_tasks_counted_and_the_time_itself(week: list[Sample]) -> None:
-    remembered = [part for part in week if NOW - part.at <= history.KEPT_FOR_S]
+    remembered = [part for part in week if NOW - part.at <= KEPT_FOR_S]
     kept = thinned(week, NOW)
     for name in ("throughput", "waiting", "running", "occupancy"):
         assert weighted(kept, name) == pytest.approx(weighted(remembered, name), rel=1e-9, abs=1e-6)
@@ -97,7 +98,7 @@ def test_thinning_step_by_step_gives_what_thinning_at_once_gives(week: list[Samp
         assert one.devices == other.devices
 
 
-def test_merged_levels_are_means_over_time_counts_are_sums_and_memory_is_the_peak() -> None:
+def test_merged_rates_are_means_over_time_counts_are_sums_and_memory_is_the_peak() -> None:
     together = merged(
         [
             sample(30, 30, throughput=30.0, started=1, mean_wait_seconds=2.0, p95_wait_seconds=2.0),
@@ -164,7 +165,7 @@ def test_two_days_of_samples_are_few_rows_and_all_of_the_time(store: TaskStore, 
 def test_one_answer_has_a_bounded_number_of_points(
     store: TaskStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "MAX_POINTS", 20)
+    monkeypatch.setattr(sample_store, "MAX_POINTS", 20)
     kept = SampleStore(store.database, clock)
     for _ in range(60):
         clock.advance(10)

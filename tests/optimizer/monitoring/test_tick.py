@@ -1,4 +1,4 @@
-"""A tick: a sample kept, the tuner obeyed, notes written down; and what a full disk and a restart do to that."""
+"""A tick: a sample is kept, the tuner obeyed, events are written; and what a full disk and a restart do to that."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from optimizer.devices.status import DeviceState, DeviceStatus
 from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.metrics import PerformanceMonitor
-from optimizer.monitoring.samples import SampleStore
+from optimizer.monitoring.sample_store import SampleStore
 from optimizer.monitoring.search_directions import PAUSE_SAMPLES
 from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.monitoring.tuner import BASE_SAMPLES
@@ -31,7 +31,7 @@ INTERVAL_S = 30.0
 
 
 class World:
-    """A system of which only the figures are there: one device with eight slots, and a queue that never ends."""
+    """A system that consists of its figures: one device with eight slots, and a queue that never ends."""
 
     def __init__(self, settings: Settings, clock: FakeClock, data_dir: Path) -> None:
         self.clock = clock
@@ -123,7 +123,7 @@ def test_a_tick_keeps_a_sample(make_world: Callable[..., World], clock: FakeCloc
     assert world.monitoring.last_occupancy == 1.0
 
 
-def test_what_the_tuner_finds_is_in_force_told_and_marked(make_world: Callable[..., World]) -> None:
+def test_what_the_tuner_finds_is_in_force_and_in_the_event_log(make_world: Callable[..., World]) -> None:
     """Six tasks get as much done as eight do, but four do not."""
     world = make_world(max_concurrent_tasks_limit=8, min_batch_size=4)
     while len(world.tuning()) < 4:
@@ -172,7 +172,7 @@ def test_what_a_person_set_is_left_alone(make_world: Callable[..., World]) -> No
     assert world.limits.max_concurrent == 8
 
 
-def test_speeds_forecasts_and_notes_are_there_after_a_restart(make_world: Callable[..., World]) -> None:
+def test_speeds_forecasts_and_events_are_there_after_a_restart(make_world: Callable[..., World]) -> None:
     world = make_world()
     world.monitor.speeds.record("base", "cpu", 60.0, 3.0)
     world.event_log.add("decision", "A began.")
@@ -183,7 +183,7 @@ def test_speeds_forecasts_and_notes_are_there_after_a_restart(make_world: Callab
 
 
 @pytest.mark.parametrize("document", [None, 3, "x", [1], {"cpu": 3}, {"cpu": {"base": "fast"}}, {"cpu": {"base": -1}}])
-def test_speeds_that_cannot_be_read_are_measured_anew(make_world: Callable[..., World], document: Any) -> None:
+def test_speeds_that_cannot_be_read_are_measured_again(make_world: Callable[..., World], document: Any) -> None:
     make_world().learned.write({"speeds": document})
     world = make_world()
     assert world.monitor.speed("base", "cpu") is None

@@ -30,7 +30,7 @@ CURVES: dict[str, Curve] = {
 
 @dataclass
 class Device:
-    """Throughput by tasks at a time and in a round, with noise: what the tuner is told, and what it did."""
+    """Throughput by tasks at a time and tasks in a round, with noise; remembers what the tuner changed."""
 
     curve: Curve
     noise: float
@@ -101,7 +101,7 @@ def test_from_a_low_value_it_climbs(name: str, seed: int) -> None:
     assert len(device.moves) <= MOST_MOVES
 
 
-def test_it_asks_ever_more_rarely() -> None:
+def test_trials_become_ever_rarer() -> None:
     tuner = Tuner(Point(8, 4), Bounds((1, 8), (1, 4)))
     device = Device(CURVES["grows"], 0.05, seed=0)
     device.drive(tuner, 5 * SAMPLES)
@@ -143,7 +143,7 @@ def test_a_round_of_another_size_stays_only_when_it_gets_more_done() -> None:
     [{"bound_fraction": 0.0}, {"is_disturbed": True}, {"work": 0.0}, {"running": 40.0}],
     ids=["too little waits or memory binds", "a model is loaded", "nothing is done", "more still run than allowed"],
 )
-def test_nothing_is_tried_while_it_could_not_be_told(changes: dict[str, object]) -> None:
+def test_nothing_is_tried_while_its_effect_could_not_be_measured(changes: dict[str, object]) -> None:
     tuner = Tuner(Point(4, 4), Bounds((1, 8), (1, 4)))
     device = Device(CURVES["grows"], 0.05, seed=0)
     device.drive(tuner, SAMPLES, **changes)
@@ -160,7 +160,7 @@ def test_a_trial_that_cannot_be_measured_is_taken_back() -> None:
     assert "too little work was waiting" in device.changes[-1].text
 
 
-def test_other_models_are_not_taken_for_an_effect() -> None:
+def test_other_models_are_not_mistaken_for_an_effect() -> None:
     """After the change a larger model runs, and everything is slower."""
     tuner = Tuner(Point(8, 4), Bounds((1, 8), (1, 4)))
     device = Device(CURVES["is flat"], 0.0, seed=0)

@@ -1,4 +1,4 @@
-"""A small world for tests of the policy: models of round sizes, tasks and devices in one line each."""
+"""A small world for tests of the planner: models of round sizes, tasks and devices in one line each."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ def task(seq: int, model: str = "base", priority: Priority = Priority.NORMAL, **
 
 
 def running_task(name: str = "r0", model: str = "base", **fields: Any) -> RunningView:
-    """One that could step aside; due long ago."""
+    """One that could be preempted; due long ago."""
     values: dict[str, Any] = {"priority": Priority.NORMAL, "audio_left_seconds": 60.0, "due": 0.0, "task_bytes": GB}
     values |= {"may_leave": True, **fields}
     return RunningView(id=name, model=model, **values)
 
 
 def device(name: str = "cuda:0", capacity: int = 20 * GB, **fields: Any) -> DeviceView:
-    """running: so many tasks, of running_models in turn (of `base` when none is named), or RunningViews.
-    running_tasks_bytes: promised to them. others_bytes: used by other programs."""
+    """running: how many tasks, of running_models in turn (of `base` when none is named), or RunningViews.
+    running_tasks_bytes: reserved for them. others_bytes: used by other programs."""
     resident: Mapping[str, int] = {model: WEIGHTS[model] for model in fields.pop("resident", ())}
     running_bytes = fields.pop("running_tasks_bytes", 0)
-    promised = sum(resident.values()) + running_bytes
-    free = max(0, capacity - promised - fields.pop("others_bytes", 0))
+    reserved = sum(resident.values()) + running_bytes
+    free = max(0, capacity - reserved - fields.pop("others_bytes", 0))
     kind: DeviceKind = "cpu" if name == "cpu" else "cuda"
     models = sorted(fields.pop("running_models", ())) or ["base"]
     running = fields.pop("running", 0)
@@ -85,7 +85,7 @@ def decide(
     penalties: Mapping[str, float] | None = None,
     **limits: Any,
 ) -> Plan:
-    """lags: seconds by which owners' tasks are set back."""
+    """penalties: seconds by which owners' tasks rank later."""
     view = WaitingIndex.of(tasks).view(penalties)
     return plan(view, devices, RoundEstimates(), TIMES, models, PlanLimits(**limits), now)
 

@@ -1,5 +1,7 @@
-"""The order of the queue against a model of it: short ones first, but nobody is passed for longer than the patience,
-and every owner gets a share; through claims, steps aside, failures and restarts."""
+"""The order of the queue compared with a model of it, through claims, preemptions and restarts.
+
+Short tasks go first, but nobody is overtaken for longer than the patience, and every owner gets a share.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,7 @@ class OrderMachine(RuleBasedStateMachine):
             own.left = own.audio_seconds * (1 - self._progress(own))
 
     @invariant()
-    def those_that_wait_are_in_the_models_order(self) -> None:
+    def waiting_tasks_are_in_the_models_order(self) -> None:
         ordered = sorted(self._waiting(), key=self._rank)
         names = [f"t{own.seq}" for own in ordered]
         assert [task.id for task in self.queue.manager.waiting().in_order()] == names

@@ -57,7 +57,7 @@ def waiting_tasks(draw: st.DrawFn) -> list[WaitingTask]:
 
 @st.composite
 def device_views(draw: st.DrawFn) -> list[DeviceView]:
-    """Devices whose ledger is in order: promises within the capacity, models in use resident."""
+    """Devices whose ledger is in order: reservations within the capacity, models in use resident."""
     views = []
     for name in draw(st.lists(st.sampled_from(DEVICES), unique=True, min_size=1)):
         capacity = draw(st.integers(1, 30)) * GB
@@ -118,7 +118,7 @@ def assigned_to(decision: Plan, view: DeviceView) -> list[Assignment]:
 
 @given(**WORLD)
 @EXAMPLES
-def test_a_plan_never_promises_more_than_a_device_has(
+def test_a_plan_never_reserves_more_than_a_device_has(
     tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
 ) -> None:
     decision = decision_of(tasks, devices, models, limits)

@@ -1,4 +1,4 @@
-"""The policy, rule by rule: who runs next, together, and where, and what the others are told."""
+"""The planner, rule by rule: who runs next, together, and where, and what the others are told."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ def test_an_idle_device_never_waits_for_memory_for_a_batch() -> None:
     ("audio_seconds", "slots", "free_gb", "windows"),
     [(600.0, 16, 18, 8), (600.0, 4, 18, 4), (60.0, 16, 18, 2), (10.0, 16, 18, 1), (600.0, 16, 1.2, 1)],
 )
-def test_a_chunked_task_is_promised_as_many_windows_as_half_of_the_room_is_for(
+def test_memory_is_reserved_for_as_many_windows_of_a_chunked_task_as_fit_into_half_of_the_room(
     audio_seconds: float, slots: int, free_gb: float, windows: int
 ) -> None:
     """A window of ten minutes takes 1.1 GB here."""
@@ -471,7 +471,7 @@ def test_a_shortage_never_reads_as_none(nbytes: int, text: str) -> None:
     assert in_gigabytes(nbytes) == text
 
 
-def test_reasons_of_tasks_that_the_policy_does_not_see() -> None:
+def test_reasons_of_tasks_that_the_planner_does_not_see() -> None:
     assert str(retry_delay(11.2)) == "waits: next try in 12 s"
     assert str(retry_delay(-3.0)) == "waits: next try in 1 s"
     assert preparing().code is WaitCode.PREPARING

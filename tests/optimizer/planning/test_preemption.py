@@ -1,4 +1,4 @@
-"""When a running task makes way, and when not."""
+"""When a running task makes way, and when it does not."""
 
 from __future__ import annotations
 

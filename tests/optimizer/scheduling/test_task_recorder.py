@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from optimizer.memory.regression import Batch
+from optimizer.memory.costs import Batch
 from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.scheduling.task_recorder import TaskRecorder
 from optimizer.tasks.events import Event, WindowFinished

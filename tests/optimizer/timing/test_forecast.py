@@ -10,7 +10,7 @@ from optimizer.timing.speeds import SpeedTable
 
 
 def speeds() -> SpeedTable:
-    """base 10 times as fast as it plays on the CPU, 20 times on the card, in whatever company."""
+    """base runs 10 times as fast as the sound plays on the CPU, 20 times on the card, at any concurrency."""
     book = SpeedTable()
     book.load({"cpu": {"base": 10.0}, "cuda:0": {"base": 20.0}})
     return book
@@ -85,7 +85,7 @@ def test_the_interval_is_a_guess_until_there_are_measurements() -> None:
     assert ForecastTracker().interval(Expected(4.0, 10.0)) == Interval(4.0, 10.0, 5.0, 20.0)
 
 
-def test_the_interval_follows_how_far_earlier_promises_were_off() -> None:
+def test_the_interval_follows_how_far_earlier_forecasts_were_off() -> None:
     record = ForecastTracker()
     for number in range(ENOUGH):
         record.promise(f"t{number}", Expected(0.0, 10.0), now=0.0)
@@ -98,7 +98,7 @@ def test_the_interval_follows_how_far_earlier_promises_were_off() -> None:
     assert accuracy.median_error == pytest.approx(0.05, abs=0.006)
 
 
-def test_the_first_promise_counts() -> None:
+def test_the_first_forecast_of_a_task_counts() -> None:
     record = ForecastTracker()
     record.promise("a", Expected(0.0, 10.0), now=0.0)
     record.promise("a", Expected(0.0, 1.0), now=19.0)
@@ -106,7 +106,7 @@ def test_the_first_promise_counts() -> None:
     assert record.accuracy().median_error_seconds == 10.0
 
 
-def test_what_was_never_promised_or_was_called_off_is_not_counted() -> None:
+def test_tasks_without_a_forecast_or_called_off_are_not_counted() -> None:
     record = ForecastTracker()
     record.promise("a", Expected(0.0, 10.0), now=0.0)
     record.forget("a")

@@ -95,21 +95,21 @@ def test_the_fastest_device_counts() -> None:
 
 
 @pytest.mark.parametrize(("device", "beside_eight"), [("cpu", 8**0.7), ("cuda:0", 8**0.4)])
-def test_more_company_makes_a_task_slower_but_less_than_in_proportion(device: str, beside_eight: float) -> None:
+def test_higher_concurrency_makes_a_task_slower_but_less_than_in_proportion(device: str, beside_eight: float) -> None:
     book = SpeedTable()
     book.record("base", device, 30.0, 3.0)
     assert book.running_eta("base", device, 60.0) == book.running_eta("base", device, 60.0, 1) == pytest.approx(6.0)
     assert book.running_eta("base", device, 60.0, 8) == pytest.approx(6.0 * beside_eight)
 
 
-def test_a_speed_measured_in_company_holds_for_that_company() -> None:
+def test_a_speed_holds_for_the_concurrency_at_which_it_was_measured() -> None:
     book = SpeedTable()
     book.record("base", "cpu", 30.0, 12.0, concurrency=8)
     assert book.running_eta("base", "cpu", 60.0, 8) == pytest.approx(24.0)
     assert book.running_eta("base", "cpu", 60.0, 1) == pytest.approx(24.0 / 8**0.7)
 
 
-def test_a_speed_from_an_earlier_run_holds_for_any_company_until_it_is_measured_again() -> None:
+def test_a_speed_from_an_earlier_run_holds_for_any_concurrency_until_it_is_measured_again() -> None:
     book = SpeedTable()
     book.load({"cpu": {"base": 10.0}})
     assert book.running_eta("base", "cpu", 60.0, 8) == pytest.approx(6.0)
