@@ -30,6 +30,7 @@ FOLDERS = [
     "optimizer.scheduling",
     "optimizer.views",
     "optimizer",
+    "whisper_core.common",
     "whisper_core.text",
     "whisper_core.models whisper_core.audio",
     "whisper_core",

@@ -7,7 +7,6 @@ ffmpeg gets no network, no other file and no playlist: the format whitelist deci
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGXCPU
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from errors import (
     AudioTooLongError,
@@ -31,11 +30,9 @@ from errors import (
 )
 from whisper_core.audio.launcher import EXIT_CANNOT_START
 from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, sandboxed
+from whisper_core.common.durable_files import publish
+from whisper_core.common.units import SAMPLE_RATE
 
-if TYPE_CHECKING:
-    import numpy as np
-
-SAMPLE_RATE = 16000
 BYTES_PER_SAMPLE = 2
 # No playlists and no images among them.
 FORMATS = "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,wav,w64,webm,wv"
@@ -131,10 +128,7 @@ class AudioDecoder:
         try:
             with open(unfinished, "wb") as output:
                 decoded = self._run(source, output)
-                output.flush()
-                os.fsync(output.fileno())
-            os.replace(unfinished, destination)
-            _sync_folder(destination.parent)
+            publish(unfinished, destination)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFullError() from error
@@ -190,13 +184,6 @@ class AudioDecoder:
         return written
 
 
-def map_samples(path: Path) -> np.ndarray:
-    """The samples of a decoded file: int16, read-only, read from the disk as they are touched."""
-    import numpy as np
-
-    return np.memmap(path, dtype="<i2", mode="r")
-
-
 def _refuse_empty(source: Path) -> None:
     try:
         size = source.stat().st_size
@@ -231,12 +218,3 @@ def _is_image(source: Path) -> bool:
         start = file.read(12)
     is_webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
     return is_webp or start.startswith(_IMAGE_STARTS)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,11 +20,9 @@ import torch
 from torch import Tensor
 from whisper.audio import mel_filters
 
-SAMPLE_RATE = 16_000
+from whisper_core.common.units import HOP_SAMPLES, WINDOW_FRAMES
+
 FFT_SAMPLES = 400  # 25 ms
-HOP_SAMPLES = 160  # 10 ms between frames
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES
-WINDOW_FRAMES = 3000  # 30 s
 
 _HALF_FFT = FFT_SAMPLES // 2
 _DYNAMIC_RANGE = 8.0  # log10 of power, so 80 dB

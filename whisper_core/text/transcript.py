@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-FRAMES_PER_SECOND = 100  # mel frames, in which `seek` counts; 10 ms each
-
 
 @dataclass(frozen=True)
 class Word:
