@@ -29,7 +29,7 @@ class Segment:
     words: tuple[Word, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """openai-whisper's segment. `words` is present with word timestamps only, and empty in a segment without text."""
+        """openai-whisper's segment. `words` is present only with word timestamps; without text it is empty."""
         fields = asdict(self)
         fields["tokens"] = list(self.tokens)
         if self.words is None:
