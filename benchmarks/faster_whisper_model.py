@@ -22,7 +22,7 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 from errors import ModelUnavailableError
 from whisper_core.models.catalogue import ModelInfo, model_info
 from whisper_core.models.package_index import download_joined
-from whisper_core.models.weight_files import is_right, package_weights
+from whisper_core.models.weight_files import is_intact, package_weights
 
 VOCABULARY_WITHOUT_LANGUAGES = 51765  # of an English model; as openai-whisper counts
 TIMESTAMPS = 1501  # <|0.00|> to <|30.00|>
@@ -53,11 +53,11 @@ def package_file(info: ModelInfo, models_dir: Path) -> Path:
     if source is None:
         raise ModelUnavailableError(f"No package holds the weights of {info.name} in faster-whisper's format.")
     weights = package_weights(info, models_dir)
-    if not (weights.path.is_file() and is_right(weights)):
+    if not (weights.path.is_file() and is_intact(weights)):
         part = weights.path.with_name(f"{weights.path.name}.bench")
         download_joined(source, part, on_progress=lambda done, total: None, should_stop=lambda: False)
         part.replace(weights.path)
-        if not is_right(weights):
+        if not is_intact(weights):
             raise ModelUnavailableError(f"The package's weights of {info.name} have a wrong checksum.")
     return weights.path
 

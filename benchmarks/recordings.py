@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 
 SAMPLE_RATE = 16_000
 PAUSE_S = 0.5  # between joined recordings
@@ -50,7 +50,7 @@ def read_recordings(folder: Path, scratch: Path) -> list[Recording]:
 
 def read_samples(path: Path | str) -> np.ndarray:
     """float32 in [-1, 1], as openai-whisper reads them."""
-    return np.asarray(map_samples(Path(path))).astype(np.float32) / 32768.0
+    return np.fromfile(path, dtype="<i2").astype(np.float32) / 32768.0
 
 
 def one_minute_recordings(recordings: Sequence[Recording], count: int, scratch: Path) -> list[Recording]:
@@ -85,7 +85,7 @@ def long_recording(
 def join(parts: Sequence[Recording], scratch: Path) -> Recording:
     """One after the other with a pause between, as a WAV file in `scratch`."""
     pause = np.zeros(int(PAUSE_S * SAMPLE_RATE), dtype=np.int16)
-    pieces = [piece for part in parts for piece in (np.asarray(map_samples(part.samples_path)), pause)][:-1]
+    pieces = [piece for part in parts for piece in (np.fromfile(part.samples_path, dtype="<i2"), pause)][:-1]
     samples = np.concatenate(pieces)
     name = "+".join(Path(part.name).stem for part in parts) if len(parts) < 4 else f"{len(parts)}-joined"
     file, samples_path = scratch / f"{name}.wav", scratch / f"{name}.wav.pcm"

@@ -1,4 +1,4 @@
-"""Fetch models' weights into MODELS_DIR: those named, or DEFAULT_MODEL's. For `make`; see `whisper_core.models`."""
+"""Fetches the weights of the named models, or of DEFAULT_MODEL, into MODELS_DIR. Called by `make`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Write what people read about the settings (`.env.sample`, the READMEs' tables) from the one place that defines them.
+"""Writes `.env.sample` and the tables of settings in the READMEs from the definitions in config.py.
 
-`python -m tools.settings_docs` after a change to config.py; tests/test_config.py fails until that was done.
+Run `python -m tools.settings_docs` after a change to the settings; until then tests/test_config.py fails.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 HEADER = f"""\
 # Settings of {PRODUCT_NAME}. Copy this file to .env and change what you need; every line is optional.
-# The environment goes before this file. A bad value stops the start with one message that names all of them.
+# The environment takes precedence over this file. With a bad value the server does not start; one message names all.
 """
-OURS = "\n# The server\n"
-FIRST_OF_OURS = "host"
+SERVER_HEADER = "\n# The server\n"
+FIRST_SERVER_SETTING = "host"
 
 
 def default_of(field: FieldInfo) -> str:
@@ -34,7 +34,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def allowed(field: FieldInfo) -> str:
-    """The range or the choices, where the type has one."""
+    """The range or the choices that the type allows; empty when it allows everything."""
     if field.annotation is bool:
         return "True | False"
     members = get_args(field.annotation)
@@ -43,11 +43,11 @@ def allowed(field: FieldInfo) -> str:
     return " | ".join(filter(None, [_range(field.metadata), *map(_member, members)]))
 
 
-def _member(kind: object) -> str:
-    """What one type of a union allows."""
-    if get_origin(kind) is Literal:
-        return _choices(get_args(kind))
-    limits = [limit for extra in getattr(kind, "__metadata__", ()) for limit in getattr(extra, "metadata", [extra])]
+def _member(member: object) -> str:
+    """What one member of a union allows."""
+    if get_origin(member) is Literal:
+        return _choices(get_args(member))
+    limits = [limit for extra in getattr(member, "__metadata__", ()) for limit in getattr(extra, "metadata", [extra])]
     return _range(limits)
 
 
@@ -71,8 +71,8 @@ def _range(metadata: Sequence[object]) -> str:
 def env_sample() -> str:
     lines = [HEADER]
     for name, field in Settings.model_fields.items():
-        if name == FIRST_OF_OURS:
-            lines.append(OURS)
+        if name == FIRST_SERVER_SETTING:
+            lines.append(SERVER_HEADER)
         bounds = allowed(field)
         lines.append(f"# {field.description}{f' ({bounds})' if bounds else ''}")
         lines.append(f"{name.upper()}={default_of(field)}")

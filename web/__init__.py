@@ -1,1 +1,1 @@
-"""HTTP and the live feed. Knows Flask; reaches everything else through OptimizedWhisperSystem."""
+"""HTTP and the live feed. Uses Flask, and reaches everything else through OptimizedWhisperSystem."""

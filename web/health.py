@@ -1,4 +1,4 @@
-"""For service managers and load balancers: is the process alive, and can it do its work now?"""
+"""The probes for service managers and load balancers: is the process alive, and can it work now?"""
 
 from __future__ import annotations
 

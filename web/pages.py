@@ -1,4 +1,4 @@
-"""The page, its import map, and the nonce that lets their inline parts run."""
+"""The page, its import map, and the nonce with which a browser accepts their inline parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show_page() -> ResponseReturnValue:
 
 
 def register_pages(app: Flask) -> None:
-    """Raises StartError when the page's libraries are not there."""
+    """Raises StartError when the page's libraries are missing."""
     app.extensions[_IMPORT_MAP_KEY] = read_import_map(Path(str(app.static_folder)))
     app.context_processor(lambda: {"csp_nonce": _NonceOnDemand(), "product_name": PRODUCT_NAME})
     app.after_request(_allow_nonce)
@@ -44,17 +44,17 @@ def register_pages(app: Flask) -> None:
 
 
 def read_import_map(static_folder: Path) -> dict[str, Any]:
-    """Where the page's modules are. Raises StartError when they were not fetched yet, or not completely."""
+    """Which file each of the page's modules is. Raises StartError when one of them is missing."""
     try:
         import_map: dict[str, Any] = json.loads((static_folder / IMPORT_MAP).read_text(encoding="utf-8"))
         addresses = import_map["imports"].values()
-        gone = [address for address in addresses if not _module_path(static_folder, address).is_file()]
+        missing = [address for address in addresses if not _module_path(static_folder, address).is_file()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StartError(
             "The page's libraries are not in static/vendor yet. Run `make page` once and start again."
         ) from error
-    if gone:
-        raise StartError(f"The page's library {gone[0]} is missing. Run `make page` once and start again.")
+    if missing:
+        raise StartError(f"The page's library {missing[0]} is missing. Run `make page` once and start again.")
     return import_map
 
 
@@ -68,7 +68,7 @@ def _current_import_map() -> dict[str, Any]:
 
 
 class _NonceOnDemand:
-    """The request's nonce, made when a template first writes it: `{{ csp_nonce }}`."""
+    """The request's nonce, created when a template first uses `{{ csp_nonce }}`."""
 
     def __str__(self) -> str:
         if "csp_nonce" not in g:
@@ -82,5 +82,5 @@ class _NonceOnDemand:
 def _allow_nonce(response: Response) -> Response:
     if "csp_nonce" in g:
         response.headers["Content-Security-Policy"] = content_security_policy(g.csp_nonce)
-        response.headers["Cache-Control"] = "no-store"  # a kept page would carry an old nonce
+        response.headers["Cache-Control"] = "no-store"  # a cached page would have an old nonce
     return response

@@ -1,4 +1,4 @@
-"""How the system is doing, over time: samples, decisions, the log's latest lines. See `api` for its present state."""
+"""The system over time: samples, decisions and the latest lines of the log. `tasks.routes` has its present state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sound in, transcript out. Knows nothing of tasks' queues, databases or the web.
+"""Sound in, transcript out. Knows nothing of queues, databases or the web.
 
-Importing this package imports no torch: the web process reads `models`, `options` and `transcript` from it.
+Importing this package does not import torch, because the web process uses parts of it.
 """

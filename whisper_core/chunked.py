@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
-from whisper_core.audio.log_mel import FRAMES_PER_SECOND, HOP_SAMPLES, WINDOW_FRAMES, LogMel, Mel, Samples
+from whisper_core.audio.log_mel import LogMel, Mel, Samples
 from whisper_core.audio.vad import SpeechScan
 from whisper_core.chunker import MARGIN_FRAMES, Chunk, ChunkCutter
+from whisper_core.common.units import FRAMES_PER_SECOND, HOP_SAMPLES, WINDOW_FRAMES
 from whisper_core.model_requests import (
     DEFAULT_SETTINGS,
     Decode,

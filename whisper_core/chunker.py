@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from whisper_core.audio.log_mel import HOP_SAMPLES, WINDOW_FRAMES
 from whisper_core.audio.vad import WINDOW_SAMPLES, SpeechScan
+from whisper_core.common.units import HOP_SAMPLES, WINDOW_FRAMES
 
 SPEECH_BEGINS = 0.5  # probability
 SPEECH_ENDS = 0.35

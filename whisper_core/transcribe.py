@@ -19,7 +19,8 @@ from itertools import takewhile
 from typing import Any, Union
 
 from errors import BadRecordError, EngineError
-from whisper_core.audio.log_mel import FRAMES_PER_SECOND, WINDOW_FRAMES, LogMel, Mel
+from whisper_core.audio.log_mel import LogMel, Mel
+from whisper_core.common.units import FRAMES_PER_SECOND, WINDOW_FRAMES
 from whisper_core.model_requests import (
     DEFAULT_SETTINGS,
     Align,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from whisper_core.audio.log_mel import HOP_SAMPLES, SAMPLE_RATE
+from whisper_core.common.units import HOP_SAMPLES, SAMPLE_RATE
 from whisper_core.model_requests import Decoded, DecodeSettings
 from whisper_core.text.transcript import Segment
 

@@ -28,7 +28,7 @@ from optimizer.planning.planner import plan
 from optimizer.queue.index import QueueIndex
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
-from whisper_core.text.transcript import WINDOW_SECONDS
+from whisper_core.common.units import WINDOW_SECONDS
 
 KIND = "cpu"  # the simulated devices need memory as for fp32
 MEASURED_ALL = 2000  # measurements fed back, each of which takes milliseconds; after that one in MEASURED_EVERY

@@ -21,7 +21,8 @@ from optimizer.devices.worker_process import DeviceWorker, WorkerConfig
 from optimizer.memory.ledger import CONTEXT_OWNER, GPUMemoryPool, Reservation, model_owner
 from optimizer.memory.probes import MemoryReading
 from optimizer.tasks.task import Task
-from whisper_core.text.transcript import FRAMES_PER_SECOND, Checkpoint, WindowResult
+from whisper_core.common.units import FRAMES_PER_SECOND
+from whisper_core.text.transcript import Checkpoint, WindowResult
 from whisper_core.worker import messages as protocol
 
 log = logging.getLogger(__name__)

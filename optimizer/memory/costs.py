@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from whisper_core.text.transcript import WINDOW_SECONDS
+from whisper_core.common.units import WINDOW_SECONDS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from math import ceil
 from optimizer.planning.assignment import Assignment, StartReason
 from optimizer.planning.inputs import DeviceView, Estimates
 from optimizer.queue.ready_queue import WaitingTask
-from whisper_core.text.transcript import WINDOW_SECONDS
+from whisper_core.common.units import WINDOW_SECONDS
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event, WindowFinished
 from optimizer.tasks.task import ErrorInfo, Task
 from optimizer.tasks.timeline import MEMORY
-from whisper_core.text.transcript import FRAMES_PER_SECOND
+from whisper_core.common.units import FRAMES_PER_SECOND
 from whisper_core.worker import messages as protocol
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from threading import Lock
 
-from whisper_core.text.transcript import WINDOW_SECONDS
+from whisper_core.common.units import WINDOW_SECONDS
 
 _NEWEST_WEIGHT = 0.3  # of a measurement of a full window: about the last three decide, and no single outlier
 

@@ -22,7 +22,7 @@ from whisper.timing import dtw_cpu
 
 from errors import BadRecordError, EngineError
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 from whisper_core.audio.vad import WINDOW_SAMPLES
 from whisper_core.chunked import ChunkedTranscription, Strand, transcribe_chunked
 from whisper_core.model_requests import Align, Decode, Decoded, DecodeSettings, DetectLanguage, Encode, Request
@@ -433,7 +433,7 @@ def recording(recordings: list[dict[str, Any]], tmp_path_factory: pytest.TempPat
     entry = next(entry for entry in recordings if entry["file"] == "dev-minute-01.flac")
     path = tmp_path_factory.mktemp("speech") / "samples.pcm"
     AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=100, timeout_s=60)).decode(entry["path"], path)
-    return np.array(map_samples(path)), entry["text"]
+    return np.fromfile(path, dtype="<i2"), entry["text"]
 
 
 @pytest.mark.models

@@ -18,7 +18,7 @@ from whisper.timing import dtw_cpu
 
 from tests.conftest import DATA, MODELS_DIR, ROOT
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, assert_parity, our_windows
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 from whisper_core.models.load import load_model
 from whisper_core.models.weight_files import locate
 from whisper_core.text.options import TranscribeOptions
@@ -58,7 +58,7 @@ def alignment() -> None:
 def samples_of(path: Path, folder: Path) -> Samples:
     decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=4000, timeout_s=120))
     decoder.decode(path, folder / "samples.pcm")
-    return map_samples(folder / "samples.pcm")
+    return np.fromfile(folder / "samples.pcm", dtype="<i2")
 
 
 @pytest.mark.parametrize("name", RECORDINGS)

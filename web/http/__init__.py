@@ -1,1 +1,1 @@
-"""What every request and answer passes: context, checks, errors, schemas."""
+"""What all requests and answers share: context, checks, errors and schemas."""

@@ -1,7 +1,7 @@
-"""Whose a request is, as far as fairness needs it: the browser that sent it, or the address of a script.
+"""The owner of a request, for fairness only: the browser that sent it, or the address of a script.
 
-There are no accounts, so this is no identity and opens nothing: it only keeps one person's thousand files from blocking
-another one's. Whoever clears the cookie is somebody new.
+There are no accounts, so this is no identity and grants no access. It only prevents that one person's thousand files
+block everybody else's. After clearing its cookie a browser is a new owner.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from flask import Request, Response, request
 COOKIE = "owner"
 _COOKIE_LASTS_S = 365 * 86400
 _TOKEN = re.compile(r"[0-9a-f]{32}")
-_SHOWN_CHARACTERS = 16
+_NAME_CHARACTERS = 16
 
 
 def owner_of(sent: Request) -> str:
-    """An opaque name: 16 hexadecimal characters from which neither cookie nor address can be told."""
+    """An opaque name of 16 hexadecimal characters, which reveals neither the cookie nor the address."""
     token = _token(sent)
     origin = f"browser {token}" if token else f"address {sent.remote_addr or ''}"
-    return hashlib.sha256(origin.encode()).hexdigest()[:_SHOWN_CHARACTERS]
+    return hashlib.sha256(origin.encode()).hexdigest()[:_NAME_CHARACTERS]
 
 
 def remember_browser(response: Response) -> Response:
-    """Give a browser that shows the page its token, unless it has one."""
+    """Sets the cookie of a browser that does not have one."""
     if _token(request) is None:
         response.set_cookie(
             COOKIE, secrets.token_hex(16), max_age=_COOKIE_LASTS_S, httponly=True, samesite="Strict",

@@ -1,7 +1,7 @@
-"""What every request passes and every answer carries, outside of Flask and of Socket.IO alike.
+"""The checks and headers of every request, in front of both Flask and Socket.IO.
 
-Socket.IO takes its requests before Flask sees them, so a check or a header of Flask's would not cover /socket.io/.
-There are no accounts yet: what is kept out here are other web sites in the user's own browser.
+Socket.IO takes its requests before Flask sees them, so checks and headers in Flask would not cover /socket.io/. There
+are no accounts yet; these checks keep other web sites in the user's own browser out.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def content_security_policy(nonce: str | None = None) -> str:
-    """nonce: of the page's own inline script and style; without one there is no inline script at all."""
+    """nonce: of the page's own inline script and style. Without one, no inline script is allowed."""
     inline = f" 'nonce-{nonce}'" if nonce else ""
     return "; ".join(
         (
@@ -55,7 +55,7 @@ def content_security_policy(nonce: str | None = None) -> str:
 
 
 class Guard:
-    """Checks host and origin, gives each request an id, and puts the headers on every answer."""
+    """WSGI middleware: checks host and origin, gives each request an id, and adds the headers to every answer."""
 
     def __init__(self, application: WSGIApplication, allowed_hosts: AllowedHosts) -> None:
         self._application = application
@@ -64,7 +64,7 @@ class Guard:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request_id = environ[REQUEST_ID] = secrets.token_hex(8)
         start_guarded = _adding_headers(start_response, request_id)
-        if not self._allowed_hosts.has(environ.get("HTTP_HOST", "")):
+        if not self._allowed_hosts.allows(environ.get("HTTP_HOST", "")):
             return refuse(
                 environ,
                 start_guarded,
@@ -80,9 +80,9 @@ class Guard:
 
 
 class AllowedHosts:
-    """Names that a request may be addressed to.
+    """The host names that a request may be addressed to.
 
-    Addresses are always fine: only a name can be pointed at this machine by somebody else (DNS rebinding).
+    IP addresses are always allowed: only a name can be made to point to this machine by somebody else (DNS rebinding).
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -95,7 +95,7 @@ class AllowedHosts:
             own += [socket.gethostname(), f"{socket.gethostname()}.local"]
         return cls([*own, *settings.allowed_hosts.split(",")])
 
-    def has(self, host_header: str) -> bool:
+    def allows(self, host_header: str) -> bool:
         if ANY_HOST in self._names:
             return True
         try:
@@ -106,9 +106,9 @@ class AllowedHosts:
 
 
 def is_same_origin(environ: WSGIEnvironment) -> bool:
-    """Whether the request comes from our own page or from no page at all (a script, a typed address).
+    """Whether the request comes from our own page, or from no page at all (a script, a typed address).
 
-    Only host and port are compared: behind a proxy that ends TLS the page's scheme differs from ours.
+    Only host and port are compared, because behind a proxy that terminates TLS the page's scheme differs from ours.
     """
     site = environ.get("HTTP_SEC_FETCH_SITE")
     if site is not None:
@@ -118,7 +118,7 @@ def is_same_origin(environ: WSGIEnvironment) -> bool:
 
 
 def is_own_origin(origin: str | None, environ: WSGIEnvironment) -> bool:
-    """python-socketio's question: may this origin connect?"""
+    """Called by python-socketio: whether this origin may connect."""
     return origin is not None and _is_origin_of_host(origin, environ.get("HTTP_HOST", ""))
 
 
@@ -146,7 +146,7 @@ def refuse(
 
 
 def _is_state_changing(environ: WSGIEnvironment) -> bool:
-    """Every request of the live feed counts: a foreign page that opens a socket would read along."""
+    """Includes every request of the live feed, because a foreign page with a socket could read everything."""
     return environ["REQUEST_METHOD"] not in SAFE_METHODS or environ.get("PATH_INFO", "").startswith(SOCKET_PATH)
 
 

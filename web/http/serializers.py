@@ -1,4 +1,4 @@
-"""A task and the live feed's events as JSON, in the words of docs/api.md."""
+"""A task and the live feed's events as JSON. docs/api.md explains the fields."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def task_event_json(event: TaskEvent) -> dict[str, Any]:
 
 
 def counts_json(counts: Mapping[TaskStatus, int]) -> dict[str, int]:
-    """Every state is there, also those that no task is in."""
+    """Every state, also those without a task."""
     return {status.value: counts.get(status, 0) for status in TaskStatus}
 
 
@@ -83,7 +83,7 @@ def segments_json(window: WindowFinished) -> dict[str, Any]:
 
 
 def timestamp(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds and a Z."""
+    """ISO 8601 in UTC, with milliseconds and a Z."""
     return None if moment is None else iso_time(moment)
 
 

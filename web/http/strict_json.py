@@ -1,6 +1,6 @@
-"""JSON that every browser can read: no NaN and no Infinity, which Python writes and JSON does not have.
+"""JSON without NaN and Infinity, which Python writes but which are not JSON, so browsers cannot read them.
 
-Shaped as a module with `dumps` and `loads`, because python-socketio takes its JSON so.
+A module with `dumps` and `loads`, because python-socketio expects one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from flask.json.provider import DefaultJSONProvider
 
 
 def dumps(value: Any, **options: Any) -> str:
-    """As json.dumps; numbers that are not finite become null."""
+    """As json.dumps, but numbers that are not finite become null."""
     try:
         return json.dumps(value, **{**options, "allow_nan": False})
     except ValueError:
@@ -21,7 +21,7 @@ def dumps(value: Any, **options: Any) -> str:
 
 
 def loads(text: str | bytes, **options: Any) -> Any:
-    """As json.loads; also what is nested too deeply to be read is a ValueError."""
+    """As json.loads, but JSON that is nested too deeply raises ValueError as well."""
     try:
         return json.loads(text, **options)
     except RecursionError:
@@ -29,7 +29,7 @@ def loads(text: str | bytes, **options: Any) -> Any:
 
 
 class StrictJSONProvider(DefaultJSONProvider):
-    """Flask's JSON, in the order in which it was built."""
+    """Flask's JSON. Keys stay in the order in which they were added."""
 
     sort_keys = False
 

@@ -1,4 +1,4 @@
-"""What the web room asks of OptimizedWhisperSystem: tests put something smaller behind the same border."""
+"""What the web room needs from OptimizedWhisperSystem. Tests use a smaller system with the same methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from whisper_core.text.transcript import Transcript
 
 
 class UploadPort(Protocol):
-    """A file on its way in. `discard` may be called at any time and more than once."""
+    """A file that is being received. `discard` may be called at any time, and more than once."""
 
     task_id: str
     size: int
@@ -27,7 +27,7 @@ class UploadPort(Protocol):
 
 
 class SystemPort(Protocol):
-    """Any thread. The errors that each method raises are those of `errors`."""
+    """All methods may be called from any thread. The errors that they raise are in `errors`."""
 
     settings: Settings
 
@@ -36,7 +36,7 @@ class SystemPort(Protocol):
     def stop(self) -> None: ...
 
     def begin_upload(self, expected_bytes: int = 0) -> Any:
-        """An UploadPort. expected_bytes: what the client announced, 0 when it did not.
+        """An UploadPort. expected_bytes: the size that the client announced, or 0.
 
         Raises FileTooLargeError, DiskFullError, ShuttingDownError or QueueFullError.
         """
@@ -54,12 +54,12 @@ class SystemPort(Protocol):
     ) -> Submission: ...
 
     def task(self, task_id: str, /) -> TaskView:
-        """Raises TaskNotFoundError, as every method with a task's id does."""
+        """Raises TaskNotFoundError, like every method that takes the id of a task."""
 
     def tasks(self, task_filter: TaskFilter, /) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]: ...
 
     def transcript(self, task_id: str, /) -> tuple[Transcript, bool]:
-        """The text so far, and whether more is to come. Raises FileMissingError."""
+        """The text so far, and whether more will follow. Raises FileMissingError."""
 
     def segments_from(self, task_id: str, first: int, /) -> WindowFinished | None: ...
 
@@ -86,7 +86,7 @@ class SystemPort(Protocol):
     ) -> dict[str, Any]: ...
 
     def history(self, hours: float, /) -> dict[str, Any]:
-        """The monitor's samples and the changes of the last so many hours."""
+        """The monitor's samples, and the changes of settings, of the last hours."""
 
     def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
         """What was decided and changed, newest first."""

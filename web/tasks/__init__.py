@@ -1,1 +1,1 @@
-"""Tasks over HTTP: uploads, the task list, downloads."""
+"""Tasks over HTTP: uploads, the list of tasks, downloads."""

@@ -1,4 +1,4 @@
-"""What can be fetched of a task: its transcript in several formats, its media for the player, and archives of many."""
+"""What can be downloaded: a task's transcript in several formats, its media, and an archive of many transcripts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from web.http.context import current_system
 from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
 from web.tasks.filenames import transcript_name
 from web.tasks.media_type import media_type_of
-from web.tasks.rendering import MEDIA_TYPES, file_ending, render_transcript
+from web.tasks.rendering import MEDIA_TYPES, file_extension, render_transcript
 from web.tasks.zip_archive import completed_tasks, zip_transcripts
 
 ARCHIVE_NAME = "transcripts.zip"
@@ -53,16 +53,16 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
     if query.format != "json" and task.status is not TaskStatus.COMPLETED:
         raise TranscriptNotReadyError()
     transcript, is_partial = system.transcript(path.id)
-    if is_partial and query.format != "json":  # deleted and made anew, or taken back, in between
+    if is_partial and query.format != "json":  # in the meantime it was retried, or replaced by another one
         raise TranscriptNotReadyError()
     mode = task.options.mode
     response = send_file(
         BytesIO(render_transcript(transcript, query.format, mode=mode, is_partial=is_partial).encode()),
         mimetype=MEDIA_TYPES[query.format],
         as_attachment=query.download,
-        download_name=transcript_name(task.filename, file_ending(query.format, mode)),
+        download_name=transcript_name(task.filename, file_extension(query.format, mode)),
     )
-    if query.format != "json":  # Flask says it for text/* only
+    if query.format != "json":  # Flask adds it for text/* only
         response.mimetype_params["charset"] = "utf-8"
     return response
 
@@ -104,7 +104,7 @@ def get_archive(query: ArchiveQuery) -> Response:
     """The chosen transcripts in one archive; without `ids` those of every completed task."""
     system = current_system()
     ids = query.task_ids()
-    if query.ids and not ids:  # a selection that turned out empty, not the wish for everything
+    if query.ids and not ids:  # an empty selection does not mean every task
         raise InvalidOptionError("No task is named.", field="ids")
     tasks = _chosen(ids) if ids else completed_tasks(system)
     response = Response(zip_transcripts(system, tasks, query.format), mimetype="application/zip")
@@ -113,15 +113,16 @@ def get_archive(query: ArchiveQuery) -> Response:
 
 
 def _ignore_other_ranges() -> None:
-    """Leaves only what werkzeug can answer: one range of bytes, in a GET. It would refuse the rest with 416, though
-    RFC 9110 (14.2) wants unknown units and other methods' ranges ignored, and lets several ranges be."""
+    """Removes a Range header unless werkzeug can answer it: one range of bytes, in a GET. It would refuse others with
+    416, but RFC 9110 (14.2) requires unknown units and other methods' ranges to be ignored, and allows it for several
+    ranges."""
     wanted = request.range
     if request.method != "GET" or wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
         request.environ.pop("HTTP_RANGE", None)
 
 
 def _chosen(ids: list[str]) -> list[Task]:
-    """All of them are looked at first, because an answer that has begun cannot become an error."""
+    """All tasks are checked first, because an answer that has been started cannot become an error."""
     if len(ids) > MAX_ARCHIVE_IDS:
         raise InvalidOptionError(f"At most {MAX_ARCHIVE_IDS} tasks fit in one archive.", field="ids")
     tasks = [current_system().task(task_id).task for task_id in ids]

@@ -1,6 +1,6 @@
-"""File names that come from outside: cleaned for showing, and cleaned once more for an archive's members.
+"""File names from outside, cleaned so that they can be shown, and further so that an archive can be unpacked safely.
 
-Neither is ever part of a path on the server: files are stored under their task's id.
+They are never part of a path on the server, where files are named by their task's id.
 """
 
 from __future__ import annotations
@@ -10,40 +10,40 @@ import unicodedata
 from pathlib import PurePosixPath
 
 MAX_NAME_BYTES = 255
-MAX_MEMBER_BYTES = 180  # leaves room for a number, an ending and a folder where it is unpacked
+MAX_MEMBER_BYTES = 180  # leaves room for a number, an extension, and the folder in which it is unpacked
 UNNAMED = "recording"
 
-# Control, format (reversed writing, zero width) and surrogate characters, line and paragraph separators
+# Control, format (writing direction, zero width) and surrogate characters, line and paragraph separators
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _UNSAFE_IN_MEMBERS = re.compile(r'[/\\:*?"<>|]')
 _RESERVED_ON_WINDOWS = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
 def display_name(raw: str) -> str:
-    """The last part of the name in NFC, without hidden characters, at most 255 bytes of UTF-8. Idempotent."""
+    """The last part of the path in NFC, without hidden characters, at most 255 bytes in UTF-8. Idempotent."""
     visible = "".join(c for c in unicodedata.normalize("NFC", raw) if unicodedata.category(c) not in _HIDDEN_CATEGORIES)
     name = re.split(r"[/\\]", visible)[-1]
-    return _settled(name, MAX_NAME_BYTES)
+    return _shortened(name, MAX_NAME_BYTES)
 
 
 def transcript_name(filename: str, extension: str) -> str:
-    """`interview.mp3` -> `interview.srt`. extension: `srt`, or one with a mark, `vad.srt`."""
+    """`interview.mp3` -> `interview.srt`. extension: `srt`, or `vad.srt` for a text in mode vad."""
     stem = PurePosixPath(filename).stem or UNNAMED
     return f"{_cut(stem, MAX_NAME_BYTES - 1 - len(extension))}.{extension}"
 
 
 class MemberNames:
-    """Gives each member of an archive a name that unpacks safely everywhere, and no two the same."""
+    """Gives each member of an archive a name of its own that can be unpacked safely on every system."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._used: set[str] = set()
 
-    def claim(self, filename: str, extension: str) -> str:
+    def unique_name(self, filename: str, extension: str) -> str:
         stem = _member_stem(filename)
         name, number = f"{stem}.{extension}", 2
-        while name.casefold() in self._taken:
+        while name.casefold() in self._used:
             name, number = f"{stem} ({number}).{extension}", number + 1
-        self._taken.add(name.casefold())
+        self._used.add(name.casefold())
         return name
 
 
@@ -53,8 +53,8 @@ def _member_stem(filename: str) -> str:
     return f"_{stem}" if _RESERVED_ON_WINDOWS.match(stem) else stem
 
 
-def _settled(name: str, limit: int) -> str:
-    """Cutting can uncover a blank at an end, and joining can compose two characters; so until nothing changes."""
+def _shortened(name: str, limit: int) -> str:
+    """Repeats until nothing changes: cutting can leave a blank at the end, and can let two characters compose."""
     while True:
         shorter = unicodedata.normalize("NFC", _cut(name.strip(), limit)).strip()
         if shorter == name:
@@ -63,11 +63,11 @@ def _settled(name: str, limit: int) -> str:
 
 
 def _cut(name: str, limit: int) -> str:
-    """At most `limit` bytes; what goes is the end of the stem, so that the ending still tells the kind of file."""
+    """At most `limit` bytes. The end of the stem is removed, so the extension still tells the kind of file."""
     if len(name.encode()) <= limit:
         return name
-    stem, dot, ending = name.rpartition(".")
-    if not stem or len(ending.encode()) > limit // 4:
-        stem, dot, ending = name, "", ""
-    room = limit - len((dot + ending).encode())
-    return stem.encode()[:room].decode(errors="ignore") + dot + ending
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension.encode()) > limit // 4:
+        stem, dot, extension = name, "", ""
+    room = limit - len((dot + extension).encode())
+    return stem.encode()[:room].decode(errors="ignore") + dot + extension

@@ -1,4 +1,4 @@
-"""The media type of an uploaded file, told by its first bytes: never by its name, and never a type that runs script."""
+"""The media type of an uploaded file, from its first bytes and never from its name. No type that can run scripts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _container_type(head: bytes) -> str | None:
 
 
 def _mpeg_type(head: bytes) -> str | None:
-    """Streams without a container: a sync word of 11 or 12 bits, or MPEG-TS's and MPEG-PS's own marks."""
+    """Streams without a container: a sync word of 11 or 12 bits, or the signatures of MPEG-TS and MPEG-PS."""
     if len(head) < 2:
         return None
     if head[0] == 0xFF and head[1] & 0xF6 == 0xF0:

@@ -1,4 +1,4 @@
-"""A transcript as the text of one format, that format's media type, and the ending of its file's name."""
+"""A transcript in one format, the media type of that format, and the extension of its file."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ MEDIA_TYPES = {
 def render_transcript(
     transcript: Transcript, transcript_format: str, *, mode: Mode = "exact", is_partial: bool = False
 ) -> str:
-    """mode, is_partial: the json says when it is not openai-whisper's own text, or not yet all of it.
+    """The json says when the text is not openai-whisper's own (mode) or not complete yet (is_partial).
 
-    The other formats have no place for it; their names say the mode (`file_ending`), and all are of finished texts.
+    The other formats have no place for that. Their file name shows the mode (`file_extension`), and only complete texts
+    are written in them.
     """
     if transcript_format == "json":
         marks = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
         return strict_json.dumps({**transcript.to_dict(), **marks}, ensure_ascii=False)
-    from whisper_core.text.writers import write  # not before it is needed: keeps the start short
+    from whisper_core.text.writers import write  # imported when it is needed, for a faster start
 
     return write(transcript, transcript_format)
 
 
-def file_ending(transcript_format: str, mode: Mode) -> str:
-    """`srt`, or `vad.srt` for a text that is not openai-whisper's own."""
+def file_extension(transcript_format: str, mode: Mode) -> str:
+    """`srt`, or `vad.srt` for a text in mode vad, which is not openai-whisper's own."""
     return transcript_format if mode == "exact" else f"{mode}.{transcript_format}"

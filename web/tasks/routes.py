@@ -1,4 +1,4 @@
-"""The REST API's tasks, models and system, as docs/api.md tells them. See `uploads` and `downloads` for the files."""
+"""The tasks, models and system of the REST API, see docs/api.md. The files are in `uploads` and `downloads`."""
 
 from __future__ import annotations
 

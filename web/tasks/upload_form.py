@@ -1,4 +1,4 @@
-"""The form fields of POST /api/tasks: text in, TaskOptions out, each fault named after its field."""
+"""Reads the form fields of POST /api/tasks into TaskOptions. An error names the field at fault."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TaskForm:
 
 
 def read_task_form(fields: Iterable[tuple[str, str]], settings: Settings, devices: Collection[str]) -> TaskForm:
-    """fields: (name, text) as they were sent. devices: the server's.
+    """fields: (name, text) as they were sent. devices: names of the server's devices.
 
     Raises InvalidOptionError or UnknownModelError, with the field.
     """
@@ -75,7 +75,7 @@ def read_task_form(fields: Iterable[tuple[str, str]], settings: Settings, device
 
 
 def read_idempotency_key(header: str | None) -> str | None:
-    """Raises InvalidOptionError when it is not 1 to 200 printable ASCII characters."""
+    """Raises InvalidOptionError unless the key is 1 to 200 printable ASCII characters."""
     if header is None:
         return None
     if not _KEY.fullmatch(header):
@@ -119,7 +119,7 @@ def _language(code: str) -> str | None:
 
 
 def _english_only(model: str, kind: str, language: str | None, *, is_chosen: bool) -> str:
-    """Nothing is to be detected or translated with an English-only model; a default language gives way to it."""
+    """The language for an English-only model, which neither detects nor translates. It overrides DEFAULT_LANGUAGE."""
     if kind == "translate":
         raise InvalidOptionError(f"The model {model} knows only English, so it cannot translate.", field="task")
     if is_chosen and language not in (None, "en"):

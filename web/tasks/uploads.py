@@ -1,9 +1,9 @@
-"""POST /api/tasks: the file goes from the socket into its place in the data folder, without a copy in between."""
+"""POST /api/tasks. The file is written from the socket to its place in the data folder, without a copy in between."""
 
 from __future__ import annotations
 
 import logging
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
 from flask import Request, request
 
@@ -18,18 +18,18 @@ from web.tasks.upload_form import FILE_FIELD, read_idempotency_key, read_task_fo
 log = logging.getLogger(__name__)
 
 MAX_FIELDS_BYTES = 256_000  # everything in the body that is not the file
-# One option's text. werkzeug holds the same limit against its read buffer: 64 KiB just read and a piece of a boundary.
+# Of one option's text. werkzeug applies it to its read buffer as well: 64 KiB just read, and a piece of a boundary.
 MAX_FIELD_MEMORY_BYTES = 2 * 64 * 1024
 
 
 class StreamingRequest(Request):
-    """A request whose one file is written to an upload of the system as it arrives.
+    """A request whose file is written to an upload of the system as it arrives.
 
-    Only `receive_task` takes files; at any other address a file in a form is refused before its first byte.
+    Only `receive_task` accepts a file. At any other address a file in a form is refused before its first byte.
     """
 
     upload: UploadPort | None = None
-    takes_file = False
+    accepts_file = False
 
     def _get_file_stream(
         self,
@@ -38,7 +38,7 @@ class StreamingRequest(Request):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
-        if not self.takes_file:
+        if not self.accepts_file:
             raise BadRequestError("No file is expected here.")
         if self.upload is not None:
             raise InvalidOptionError("Send one file in a request.", field=FILE_FIELD)
@@ -50,10 +50,10 @@ class StreamingRequest(Request):
 
 
 def receive_task() -> Submission:
-    """The request's file and options as a task. Whatever goes wrong, the client's disappearing too, nothing is left."""
+    """Makes the request's file and options a task. If anything fails, or the client disappears, nothing is left."""
     own_request = cast(StreamingRequest, request)
     idempotency_key = read_idempotency_key(request.headers.get("Idempotency-Key"))
-    _prepare(own_request)
+    _accept_file(own_request)
     is_kept = False
     try:
         submission = _submit(own_request, idempotency_key)
@@ -64,15 +64,15 @@ def receive_task() -> Submission:
             own_request.upload.discard()
 
 
-def _prepare(own_request: StreamingRequest) -> None:
-    """Raises FileTooLargeError by the announced length, before any of the body is read."""
+def _accept_file(own_request: StreamingRequest) -> None:
+    """Sets the limits of the body. Raises FileTooLargeError by the announced length, before any of it is read."""
     if request.mimetype != "multipart/form-data":
         raise MissingFileError(field=FILE_FIELD)
     settings = current_settings()
     limit = settings.max_upload_bytes + MAX_FIELDS_BYTES
     if request.content_length is not None and request.content_length > limit:
         raise FileTooLargeError(f"This server accepts files of up to {settings.max_upload_mb} MB.", field=FILE_FIELD)
-    own_request.takes_file = True
+    own_request.accepts_file = True
     own_request.max_content_length = limit
     own_request.max_form_memory_size = MAX_FIELD_MEMORY_BYTES
 
@@ -81,7 +81,7 @@ def _submit(own_request: StreamingRequest, idempotency_key: str | None) -> Submi
     fields = list(own_request.form.items(multi=True))  # reads the whole body
     upload = own_request.upload
     if upload is None:
-        _explain_missing(fields)
+        _raise_missing_file(fields)
     wrong = [name for name in own_request.files if name != FILE_FIELD]
     if wrong:
         raise InvalidOptionError("Send the file in the form field `file`.", field=FILE_FIELD)
@@ -100,7 +100,7 @@ def _submit(own_request: StreamingRequest, idempotency_key: str | None) -> Submi
     )
 
 
-def _explain_missing(fields: list[tuple[str, str]]) -> None:
+def _raise_missing_file(fields: list[tuple[str, str]]) -> NoReturn:
     is_text = any(name == FILE_FIELD for name, _ in fields)
     raise MissingFileError("The field `file` holds text and no file." if is_text else None, field=FILE_FIELD)
 

@@ -1,4 +1,4 @@
-"""Many transcripts as one zip, made while it is sent: one transcript in memory at a time, and no file on the disk."""
+"""Many transcripts in one zip, written while it is sent: with one transcript in memory and no file on the disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, cast
 from errors import FileMissingError, TaskNotFoundError
 from optimizer.tasks.task import Task, TaskFilter, TaskStatus
 from web.tasks.filenames import MemberNames
-from web.tasks.rendering import file_ending, render_transcript
+from web.tasks.rendering import file_extension, render_transcript
 
 if TYPE_CHECKING:
     from web.http.system_port import SystemPort
@@ -33,7 +33,7 @@ def completed_tasks(system: SystemPort) -> Iterator[Task]:
 
 
 def zip_transcripts(system: SystemPort, tasks: Iterable[Task], transcript_format: str) -> Iterator[bytes]:
-    """The archive's bytes. A transcript that is gone by now is named in `_missing.txt` instead."""
+    """The archive's bytes. A transcript that no longer exists is named in `_missing.txt` instead."""
     sink, names, missing = _Sink(), MemberNames(), []
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for task in tasks:
@@ -44,24 +44,24 @@ def zip_transcripts(system: SystemPort, tasks: Iterable[Task], transcript_format
                 missing.append(task.filename)
                 continue
             mode = task.options.mode
-            member = _member(names.claim(task.filename, file_ending(transcript_format, mode)), task)
+            member = _member(names.unique_name(task.filename, file_extension(transcript_format, mode)), task)
             archive.writestr(member, render_transcript(transcript, transcript_format, mode=mode))
-            yield sink.take()
+            yield sink.drain()
         if missing:
             archive.writestr(zipfile.ZipInfo(MISSING_NAME, _EARLIEST_ZIP_TIME), "\n".join(missing) + "\n")
-    yield sink.take()
+    yield sink.drain()
 
 
 def _member(name: str, task: Task) -> zipfile.ZipInfo:
     moment = task.finished_at or task.created_at
     member = zipfile.ZipInfo(name, max(moment.timetuple()[:6], _EARLIEST_ZIP_TIME))
     member.compress_type = zipfile.ZIP_DEFLATED
-    member.external_attr = 0o600 << 16  # a plain file of its owner, wherever it is unpacked
+    member.external_attr = 0o600 << 16  # unpacked as a regular file that only its owner can read
     return member
 
 
 class _Sink:
-    """A file for ZipFile that is only written: without `seek` it puts sizes behind the data."""
+    """The file that ZipFile writes to. It has no `seek`, so ZipFile puts the sizes after the data."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -73,7 +73,7 @@ class _Sink:
     def flush(self) -> None:
         return
 
-    def take(self) -> bytes:
+    def drain(self) -> bytes:
         data = b"".join(self._parts)
         self._parts.clear()
         return data

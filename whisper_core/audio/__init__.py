@@ -1,1 +1,1 @@
-"""Any file to 16 kHz samples, samples to features, and where somebody speaks."""
+"""From any file to 16 kHz samples, from samples to features, and where in a recording somebody speaks."""

@@ -1,7 +1,7 @@
-"""Any file with sound in it -> 16 kHz mono samples, by an ffmpeg process that is bounded in time and memory.
+"""Decodes any file with sound to 16 kHz mono samples, in an ffmpeg process that is limited in time and memory.
 
-The samples are counted while they stream to the disk, because a file's own word about its length cannot be trusted.
-ffmpeg gets no network, no other file and no playlist: the format whitelist decides by content, whatever the name says.
+The samples are counted while they are written, because the length that a file claims cannot be trusted. ffmpeg can open
+neither the network nor another file nor a playlist: the whitelist of formats goes by content, not by the file's name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGXCPU
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from errors import (
     AudioTooLongError,
@@ -29,18 +29,15 @@ from errors import (
 from whisper_core.audio.launcher import EXIT_CANNOT_START
 from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, sandboxed
 from whisper_core.common.durable_files import disk_errors, replace_durably
+from whisper_core.common.units import SAMPLE_RATE
 
-if TYPE_CHECKING:
-    import numpy as np
-
-SAMPLE_RATE = 16000
 BYTES_PER_SAMPLE = 2
-# No playlists and no images among them.
+# Without playlists and images.
 FORMATS = "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,wav,w64,webm,wv"
 MAX_STREAMS = 64
 EXIT_MOSTLY_ERRORS = 69  # ffmpeg's status when more than two thirds of the packets could not be decoded
 
-# What ffmpeg says, in lower case, about a file of which only a part could be read.
+# ffmpeg's messages, in lower case, about a file of which only a part could be read.
 _DAMAGE_SIGNS = (
     "partial file",
     "ended prematurely",
@@ -57,24 +54,20 @@ _IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*"
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """max_seconds: of sound. timeout_s: wall time of one decode. memory_bytes: of the ffmpeg process."""
-
-    max_seconds: float
-    timeout_s: float
-    memory_bytes: int = 2 << 30
+    max_seconds: float  # of sound
+    timeout_s: float  # wall time of one decode
+    memory_bytes: int = 2 << 30  # of the ffmpeg process
 
 
 @dataclass(frozen=True)
 class DecodedAudio:
-    """is_truncated: the file is cut or damaged, and the samples are the part that could be read."""
-
     seconds: float
     sample_count: int
-    is_truncated: bool
+    is_truncated: bool  # the file is cut or damaged, and the samples are the part that could be read
 
 
 def find_ffmpeg(override: str = "") -> Path:
-    """The absolute path of the ffmpeg to use: `override` (a path or a name on PATH), else the installed package's.
+    """The absolute path of `override` (a path, or a name on PATH), or else of the installed package's ffmpeg.
 
     Raises FfmpegMissingError.
     """
@@ -86,7 +79,7 @@ def find_ffmpeg(override: str = "") -> Path:
 
 
 def _packaged_ffmpeg() -> str:
-    import imageio_ffmpeg  # only here: it looks at the environment and may start a process
+    import imageio_ffmpeg  # only here, because it reads the environment and may start a process
 
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
@@ -95,9 +88,10 @@ def _packaged_ffmpeg() -> str:
 
 
 def ffmpeg_command(ffmpeg: Path, source: Path, max_seconds: float) -> list[str]:
-    """The command that prints `source` as 16 kHz mono s16le. Limits on what may be opened come before `-i`.
+    """The command that prints `source` as 16 kHz mono s16le. The limits on what it may open must precede `-i`.
 
-    `-loglevel warning`: only at that level is a cut mp3 or wav noticed. One filter thread: each takes address space.
+    `-loglevel warning` is the lowest level that reports a truncated mp3 or wav. One filter thread, because each takes
+    address space.
     """
     return [
         *[str(ffmpeg), "-nostdin", "-hide_banner", "-loglevel", "warning"],
@@ -109,7 +103,7 @@ def ffmpeg_command(ffmpeg: Path, source: Path, max_seconds: float) -> list[str]:
 
 
 class AudioDecoder:
-    """Turns files into samples. Any number of threads may decode at once; each waits for an ffmpeg of its own."""
+    """Turns files into samples. Any number of threads may decode at the same time, each with its own ffmpeg."""
 
     def __init__(self, ffmpeg: Path, limits: DecodeLimits) -> None:
         self._ffmpeg = ffmpeg
@@ -119,7 +113,7 @@ class AudioDecoder:
         self._lock = threading.Lock()
 
     def decode(self, source: Path, destination: Path) -> DecodedAudio:
-        """Write the samples of the first audio stream of `source` to `destination`, whole or not at all. Blocks.
+        """Writes the samples of the first audio stream of `source` to `destination`, all of them or none. Blocks.
 
         Raises EmptyFileError, UnsupportedMediaError, NoAudioStreamError, AudioTooLongError, DecodeTimeoutError,
         DiskFullError, SourceMissingError, FfmpegMissingError, and ShuttingDownError after `stop`.
@@ -136,7 +130,7 @@ class AudioDecoder:
         return decoded
 
     def stop(self) -> None:
-        """Kill the running children; their decodes, and every later one, raise ShuttingDownError."""
+        """Kills the running processes. Their decodes, and all later ones, raise ShuttingDownError."""
         with self._lock:
             self._is_stopped = True
             for child in self._running:
@@ -155,11 +149,11 @@ class AudioDecoder:
         if self._is_stopped:
             raise ShuttingDownError()
         messages = child.errors.decode("utf-8", "replace").lower()
-        return _judge(source, written // BYTES_PER_SAMPLE, status, messages)
+        return _result_of(source, written // BYTES_PER_SAMPLE, status, messages)
 
     @contextmanager
     def _stoppable(self, child: SandboxedChild) -> Iterator[None]:
-        """Let `stop` kill the child, until it is waited for: after that its process id may be another's."""
+        """Lets `stop` kill the child within the block only: once it has been waited for, its id may be another's."""
         with self._lock:
             self._running.add(child)
             if self._is_stopped:
@@ -171,22 +165,15 @@ class AudioDecoder:
                 self._running.discard(child)
 
     def _copy(self, child: SandboxedChild, output: BinaryIO) -> int:
-        """Bytes written. Raises AudioTooLongError at the first sample beyond the limit."""
-        most = int(self._limits.max_seconds * SAMPLE_RATE) * BYTES_PER_SAMPLE
+        """Returns the number of bytes written. Raises AudioTooLongError at the first sample beyond the limit."""
+        max_bytes = int(self._limits.max_seconds * SAMPLE_RATE) * BYTES_PER_SAMPLE
         written = 0
         for samples in child.stdout():
             written += len(samples)
-            if written > most:
+            if written > max_bytes:
                 raise AudioTooLongError()
             output.write(samples)
         return written
-
-
-def map_samples(path: Path) -> np.ndarray:
-    """The samples of a decoded file: int16, read-only, read from the disk as they are touched."""
-    import numpy as np
-
-    return np.memmap(path, dtype="<i2", mode="r")
 
 
 def _refuse_empty(source: Path) -> None:
@@ -198,8 +185,8 @@ def _refuse_empty(source: Path) -> None:
         raise EmptyFileError()
 
 
-def _judge(source: Path, sample_count: int, status: int, messages: str) -> DecodedAudio:
-    """What ffmpeg's end means. messages: what it said, in lower case; never shown to anybody."""
+def _result_of(source: Path, sample_count: int, status: int, messages: str) -> DecodedAudio:
+    """What ffmpeg's exit status and messages mean. messages: in lower case; never shown to anybody."""
     if status == EXIT_CANNOT_START:
         raise FfmpegMissingError()
     if status == -SIGXCPU:

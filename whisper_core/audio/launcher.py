@@ -1,8 +1,8 @@
-"""Run as a script: take on resource limits, then become another program. Nothing of the project is imported.
+"""A script that sets resource limits for itself and then becomes another program. Imports nothing of the project.
 
-`sandbox.py` starts it between the server and ffmpeg because setting limits in the forked child (`preexec_fn`) can
-deadlock in a process with threads, and setting them from outside (`prlimit`) leaves the program unlimited for a moment.
-Costs 11 ms (measured: 2 cores, Python 3.11).
+`sandbox.py` puts it between the server and ffmpeg: setting limits in the forked child (`preexec_fn`) can deadlock in a
+process with threads, and setting them from outside (`prlimit`) leaves the program unlimited for a moment.
+It takes 11 ms (2 cores, Python 3.11).
 
 argv: a JSON object {"limits": {"RLIMIT_AS": bytes, …}, "niceness": n}, then the command with its absolute path.
 """

@@ -1,11 +1,11 @@
-"""Log-mel features of a recording, window by window, without ever holding those of the whole recording.
+"""Log-mel features of a recording, computed window by window.
 
-openai-whisper computes the features of a whole file at once (several GB of memory for 3 hours) because of one number:
-the floor, 8 below the file's maximum. Here a first pass finds that number, and a window is computed when it is wanted.
-The values are the same bit for bit (tests/whisper_core/audio/test_log_mel.py). A pass took about 1 s an hour of audio
-on one core of the development machine, because a window's intermediates stay in the cache.
+openai-whisper computes the features of a whole file at once, with several GB of memory for 3 hours, because of a single
+number: the floor, which is the file's maximum minus 8. Here a first pass finds that number, and each window is computed
+when it is needed. The values are the same bit for bit (tests/whisper_core/audio/test_log_mel.py). A pass took about 1 s
+per hour of audio on one core of the development machine, because a window's intermediate results stay in the cache.
 
-On a GPU the same is computed there, and differs from upstream's in the last bits.
+On a GPU the features are computed there and differ from upstream's in the last bits.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ import torch
 from torch import Tensor
 from whisper.audio import mel_filters
 
-SAMPLE_RATE = 16_000
+from whisper_core.common.units import HOP_SAMPLES, WINDOW_FRAMES
+
 FFT_SAMPLES = 400  # 25 ms
-HOP_SAMPLES = 160  # 10 ms between frames
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES
-WINDOW_FRAMES = 3000  # 30 s
 
 _HALF_FFT = FFT_SAMPLES // 2
 _DYNAMIC_RANGE = 8.0  # log10 of power, so 80 dB
@@ -42,13 +40,13 @@ class Mel(Protocol):
     """One window's log-mel features."""
 
     def tensor(self) -> Tensor:
-        """Float32 (n_mels, WINDOW_FRAMES). Any thread; computed anew at every call."""
+        """Float32 (n_mels, WINDOW_FRAMES). Any thread; computed again at every call."""
 
 
 class LogMel:
-    """The features of one recording, as upstream's `log_mel_spectrogram(audio, n_mels, padding=30 s)` has them.
+    """The features of one recording, equal to upstream's `log_mel_spectrogram(audio, n_mels, padding=30 s)`.
 
-    samples: read in blocks, as they are needed, by whichever thread asks. device: where the features are computed.
+    samples: read in blocks as they are needed, in the calling thread. device: where the features are computed.
     content_frames: whole 10 ms frames in the recording, without the 30 s of silence that upstream appends.
     Source: openai-whisper audio.log_mel_spectrogram.
     """
@@ -61,52 +59,52 @@ class LogMel:
         self.content_frames = len(samples) // HOP_SAMPLES
 
     def prepare(self) -> None:
-        """Read the whole recording once, for the floor of its features. Else the first window does it."""
+        """Reads the whole recording once, for the floor of its features; otherwise the first window does that."""
         _ = self._floor
 
     def window(self, first: int, frames: int) -> Mel:
         """`frames` frames from `first` on, then zeros.
 
-        The zeros are of the normalised features, which is not what silence looks like; the models were run like this.
+        Zeros in the normalised features are not what silence looks like, but upstream pads windows in this way.
         """
         return _Window(self, first, frames)
 
     def opening(self) -> Mel:
-        """The window that language detection hears: the first 30 s, a shorter recording followed by silence."""
+        """The window for language detection: the first 30 s, with silence after a shorter recording."""
         return _Window(self, 0, WINDOW_FRAMES)
 
     def normalised(self, first: int) -> Tensor:
-        """Float32 (n_mels, WINDOW_FRAMES), with silence behind the recording's end."""
+        """Float32 (n_mels, WINDOW_FRAMES), with silence after the end of the recording."""
         return (torch.maximum(self._log_power(first), self._floor) + 4.0) / 4.0
 
     @cached_property
     def _floor(self) -> Tensor:
-        """Below the maximum over all frames that hear the recording; the silence after it cannot be above them."""
+        """The maximum minus the dynamic range. Only frames that overlap the recording count; silence is not louder."""
         end = -(-(len(self._samples) + _HALF_FFT) // HOP_SAMPLES)
         peak = torch.full((), -torch.inf, device=self._device)
         for first in range(0, end, WINDOW_FRAMES):
-            torch.maximum(peak, self._log_power(first).amax(), out=peak)  # nothing is kept from window to window
+            torch.maximum(peak, self._log_power(first).amax(), out=peak)  # the window itself is not kept
         return peak - _DYNAMIC_RANGE
 
     def _log_power(self, first: int) -> Tensor:
         """Float32 (n_mels, WINDOW_FRAMES): log10 of the power in each mel band.
 
-        Always a whole window, silence included: for a few columns the matrix product takes another kernel, which sums
-        in another order, and the last bit differs from upstream's (seen with 1 to 10 columns on x86).
+        Always a whole window, silence included: for a few columns the matrix product uses another kernel, which adds in
+        another order, and the last bit differs from upstream's (observed with 1 to 10 columns on x86).
         """
-        heard = self._on_device(self._heard_from(first)).float().div_(32768.0)
+        samples = self._on_device(self._samples_of_window(first)).float().div_(32768.0)
         spectrum = torch.stft(
-            heard, FFT_SAMPLES, HOP_SAMPLES, window=self._fft_window, center=False, return_complex=True
+            samples, FFT_SAMPLES, HOP_SAMPLES, window=self._fft_window, center=False, return_complex=True
         )
         power = self._filters @ (spectrum.abs() ** 2)
         return torch.clamp(power, min=1e-10).log10()
 
-    def _on_device(self, heard: npt.NDArray[np.int16]) -> Tensor:
-        samples = torch.from_numpy(heard)
+    def _on_device(self, window_samples: npt.NDArray[np.int16]) -> Tensor:
+        samples = torch.from_numpy(window_samples)
         return samples if self._device.type == "cpu" else samples.pin_memory().to(self._device, non_blocking=True)
 
-    def _heard_from(self, first: int) -> npt.NDArray[np.int16]:
-        """What a window's frames hear: each is centred on its time. Mirrored before the start, silent after the end."""
+    def _samples_of_window(self, first: int) -> npt.NDArray[np.int16]:
+        """Of a window whose frames are centred on their times. Mirrored before the start, zero after the end."""
         start = first * HOP_SAMPLES - _HALF_FFT
         stop = (first + WINDOW_FRAMES - 1) * HOP_SAMPLES + _HALF_FFT
         if start >= 0:
@@ -123,7 +121,7 @@ class LogMel:
 
 @dataclass(frozen=True)
 class _Window:
-    """So that whoever encodes a window computes its features too, in its own thread and on its own stream."""
+    """A window whose features are computed only when it is encoded, in that thread and on that CUDA stream."""
 
     log_mel: LogMel
     first: int

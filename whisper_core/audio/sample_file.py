@@ -1,7 +1,7 @@
 """The decoded samples of one recording, read from the disk as they are needed.
 
-Not a memory map: its pages would count as the worker's memory once they were touched (115 MB for an hour), although the
-system can take them back at any time, and the memory ledger learns from what the worker reports.
+This is no memory map, because pages that have been read would count as the worker's memory (115 MB for an hour), though
+the system can reclaim them at any time, and memory estimates are learned from what the worker reports.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _SAMPLE = np.dtype("<i2")
 class SampleFile:
     """16 kHz mono s16le samples, sliced like an array. A context manager; any thread.
 
-    The file stays readable when it is deleted meanwhile. Raises FileNotFoundError when it is not there, and OSError
-    when it is read after it was closed.
+    It stays readable when the file is deleted. Raises FileNotFoundError when there is no file, and OSError when it is
+    read after `close`.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
-        self._lock = threading.Lock()  # of the position in the file, and so that it is not closed while it is read
+        self._lock = threading.Lock()  # for the position in the file, and against closing it during a read
         self._length = os.fstat(self._file.fileno()).st_size // _SAMPLE.itemsize
 
     def __enter__(self) -> SampleFile:
@@ -58,7 +58,7 @@ class SampleFile:
 
 
 def open_samples(path: Path) -> SampleFile:
-    """A task's samples. Raises SourceMissingError when they are not there any more."""
+    """A task's samples. Raises SourceMissingError when the file no longer exists."""
     try:
         return SampleFile(path)
     except FileNotFoundError:

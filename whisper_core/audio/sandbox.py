@@ -1,4 +1,4 @@
-"""A child process that a hostile file may take over: little memory, no files, no environment, no orphans."""
+"""Runs a program that a hostile file may take over: with little memory, no files, no environment and no orphans."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from typing import IO
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 READ_BYTES = 1 << 16
-STDERR_BYTES = 64_000  # the last ones are kept: the error that ends a program is said at its end
+STDERR_BYTES = 64_000  # the last ones are kept, because a program's last message says why it failed
 EXIT_GRACE_S = 2.0
 
 
 @dataclass(frozen=True)
 class SandboxLimits:
-    """memory_bytes: of address space. timeout_s: wall time, and the same again in CPU time.
+    """The number of processes is not limited, because the system counts it per user, the server's threads included.
 
-    There is no limit on the number of processes: the system counts it per user, so the server's own threads would use
-    it up. What the child forks is killed with it, as a group.
+    Processes that the child forks are killed together with it, as a group.
     """
 
-    memory_bytes: int
-    timeout_s: float
+    memory_bytes: int  # of address space
+    timeout_s: float  # wall time; the CPU time may be twice as much
     open_files: int = 64
     niceness: int = 5
 
@@ -49,12 +48,12 @@ class SandboxLimits:
 
 
 class SandboxTimeoutError(Exception):
-    """The child was still running at its time-out. It is dead when this is raised."""
+    """The child was still running at its time-out."""
 
 
 @dataclass(eq=False)
 class SandboxedChild:
-    """A running child. One thread reads it; `kill` may be called from any thread while it is being read."""
+    """A running child. One thread reads its output; meanwhile any thread may call `kill`."""
 
     process: subprocess.Popen[bytes]
     output: IO[bytes]
@@ -63,7 +62,7 @@ class SandboxedChild:
     errors: bytearray = field(default_factory=bytearray)
 
     def stdout(self) -> Iterator[bytes]:
-        """What the child prints, as it comes; stderr is gathered in `errors` on the way. Raises SandboxTimeoutError."""
+        """The child's output as it arrives. Collects stderr in `errors`. Raises SandboxTimeoutError."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.output, selectors.EVENT_READ)
             selector.register(self.error_output, selectors.EVENT_READ)
@@ -81,19 +80,19 @@ class SandboxedChild:
                         self._keep(data)
 
     def wait(self) -> int:
-        """The exit status (negative: the signal) of a child that has closed its output. Raises SandboxTimeoutError."""
+        """The exit status of a child that has closed its output; negative: a signal. Raises SandboxTimeoutError."""
         try:
             return self.process.wait(EXIT_GRACE_S)
         except subprocess.TimeoutExpired as error:
             raise SandboxTimeoutError() from error
 
     def kill(self) -> None:
-        """End the child and everything it started.
+        """Kills the child and everything that it started.
 
-        Also after the child itself was waited for, for what it left behind; its number, which names the group, is not
-        given to another process until all numbers have gone round.
+        Also useful after `wait`, for processes that the child left behind: its id, which names the group, is not reused
+        until all ids have been used once.
         """
-        with suppress(ProcessLookupError, PermissionError):  # gone already; macOS says PermissionError for a zombie
+        with suppress(ProcessLookupError, PermissionError):  # gone already; macOS raises PermissionError for a zombie
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def _keep(self, data: bytes) -> None:
@@ -103,9 +102,9 @@ class SandboxedChild:
 
 @contextmanager
 def sandboxed(command: Sequence[str], limits: SandboxLimits) -> Iterator[SandboxedChild]:
-    """Start `command` (its program by absolute path) in an empty folder with no environment and no input.
+    """Starts `command`, whose program is an absolute path, in an empty folder, without environment and input.
 
-    The child leads a process group of its own, which is dead and waited for when the block ends, however it ends.
+    The child leads a process group of its own, which has been killed and waited for when the block ends.
     """
     launch = [sys.executable, "-I", "-S", str(_LAUNCHER), limits.as_argument(), *command]
     with tempfile.TemporaryDirectory(prefix="sandbox-") as empty_folder:
@@ -119,7 +118,7 @@ def sandboxed(command: Sequence[str], limits: SandboxLimits) -> Iterator[Sandbox
             env={},
             start_new_session=True,
         )
-        assert process.stdout is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None  # noqa: S101 - requested above
         assert process.stderr is not None  # noqa: S101
         with process:
             child = SandboxedChild(process, process.stdout, process.stderr, time.monotonic() + limits.timeout_s)

@@ -1,12 +1,12 @@
-"""Where somebody speaks in a recording, by silero-vad 6: a probability for every 32 ms.
+"""Where somebody speaks in a recording: the probability of speech in every 32 ms, by silero-vad 6.
 
-The network is the package's own, run many windows at a time: the package runs one, and took 73 s for an hour of sound
-where this takes 3 s (one core of the development machine). Only the weights are read from the package: importing it
-would set torch's number of threads to 1.
+The network is silero-vad's, but many windows are computed at a time. The package computes one, and took 73 s for an
+hour of sound where this takes 3 s (one core of the development machine). Only the weights are read from the package,
+because importing it would set torch's number of threads to 1.
 
-The network carries a state from window to window. Here it is carried through half a minute at a time, with a few
-seconds before as a warm-up, so that any part of a recording can be looked at without the parts before it, and several
-parts at once. Measured on 16 recordings, 1 to 2 of 1000 windows then fall on the other side of 0.5.
+The network carries a state from window to window. Here the state starts afresh every half minute, after a few seconds
+of warm-up, so any part of a recording can be computed without the parts before it, and several parts at once. On 16
+recordings this moved 1 to 2 of 1000 windows to the other side of 0.5.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from whisper_core.audio.log_mel import Samples
 
 WINDOW_SAMPLES = 512  # 32 ms at 16 kHz
 
-_CONTEXT_SAMPLES = 64  # of the window before, heard with each window
+_CONTEXT_SAMPLES = 64  # of the window before, which the network needs with each window
 _FFT_SAMPLES = 256
 _FFT_HOP = 128
 _FRAMES = 4  # Fourier frames in a window with its context
@@ -40,10 +40,10 @@ _CONVOLUTIONS = ((0, 1), (1, 2), (2, 2), (3, 1))
 
 
 class SpeechScan:
-    """The probability of speech in each 32 ms window of one recording, found out where it is asked for.
+    """The probability of speech in each 32 ms window of one recording, computed where it is requested.
 
-    samples: read in stretches of about two minutes, as they are needed. Not for use from several threads at once.
-    A window's probability does not depend on what was asked before.
+    samples: read about two minutes at a time, as they are needed. Only for one thread at a time.
+    A window's probability does not depend on what was requested before.
     """
 
     def __init__(self, samples: Samples) -> None:
@@ -52,7 +52,7 @@ class SpeechScan:
         self.num_windows = -(-len(samples) // WINDOW_SAMPLES)
 
     def probabilities(self, first: int, count: int) -> npt.NDArray[np.float32]:
-        """Float32 (count,) of the windows from `first` on, or fewer at the end of the recording."""
+        """Float32 (count,): those of the windows from `first` on; fewer at the end of the recording."""
         size = _BLOCK * _BLOCKS_AT_ONCE
         last = min(first + count, self.num_windows)
         numbers = range(first // size, -(-last // size))
@@ -63,34 +63,34 @@ class SpeechScan:
 
     def _part(self, number: int) -> npt.NDArray[np.float32]:
         if number not in self._parts:
-            self._parts[number] = self._listen(number * _BLOCK * _BLOCKS_AT_ONCE)
+            self._parts[number] = self._compute(number * _BLOCK * _BLOCKS_AT_ONCE)
         return self._parts[number]
 
     @torch.inference_mode()
-    def _listen(self, first: int) -> npt.NDArray[np.float32]:
-        """A probability for each window of the blocks from `first` on; beyond the recording's end, of silence."""
+    def _compute(self, first: int) -> npt.NDArray[np.float32]:
+        """Those of a part's windows, in whole blocks; after the end of the recording they are of silence."""
         network = _network()
         blocks = min(_BLOCKS_AT_ONCE, -(-(self.num_windows - first) // _BLOCK))
-        heard = self._windows(first - _WARM_UP, _WARM_UP + blocks * _BLOCK)
-        features = torch.cat([network.features(windows) for windows in torch.split(heard, _BLOCK // 2)])
-        probabilities = network.follow(features.unfold(0, _WARM_UP + _BLOCK, _BLOCK).transpose(1, 2))
+        all_windows = self._windows(first - _WARM_UP, _WARM_UP + blocks * _BLOCK)
+        features = torch.cat([network.features(windows) for windows in torch.split(all_windows, _BLOCK // 2)])
+        probabilities = network.probabilities(features.unfold(0, _WARM_UP + _BLOCK, _BLOCK).transpose(1, 2))
         found: npt.NDArray[np.float32] = probabilities[:, _WARM_UP:].flatten().numpy()
         return found
 
     def _windows(self, first: int, count: int) -> Tensor:
-        """Float32 (count, 576): windows with their context, silence before and after the recording."""
+        """Float32 (count, 576): windows with their context, and silence before and after the recording."""
         start = first * WINDOW_SAMPLES - _CONTEXT_SAMPLES
-        heard = np.zeros(_CONTEXT_SAMPLES + count * WINDOW_SAMPLES, np.float32)
+        read = np.zeros(_CONTEXT_SAMPLES + count * WINDOW_SAMPLES, np.float32)
         before = max(0, -start)
-        present = self._samples[start + before : start + len(heard)].astype(np.float32) / 32768.0
-        heard[before : before + len(present)] = present
-        return torch.from_numpy(heard).unfold(0, _CONTEXT_SAMPLES + WINDOW_SAMPLES, WINDOW_SAMPLES)
+        present = self._samples[start + before : start + len(read)].astype(np.float32) / 32768.0
+        read[before : before + len(present)] = present
+        return torch.from_numpy(read).unfold(0, _CONTEXT_SAMPLES + WINDOW_SAMPLES, WINDOW_SAMPLES)
 
 
 class _Network:
     """silero-vad's network for 16 kHz, fp32 on the CPU.
 
-    weights: as the package's TorchScript file names them. A convolution over so few frames is one matrix product.
+    weights: named as in the package's TorchScript file. A convolution over so few frames is one matrix product.
     """
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
@@ -110,7 +110,7 @@ class _Network:
         self._output_bias = weights["_model.decoder.decoder.2.bias"]
 
     def features(self, windows: Tensor) -> Tensor:
-        """Float32 (num_windows, 128), of (num_windows, 576) samples."""
+        """Float32 (num_windows, 128) from (num_windows, 576) samples."""
         frames = functional.pad(windows, (0, _CONTEXT_SAMPLES), "reflect").unfold(1, _FFT_SAMPLES, _FFT_HOP)
         spectrum = torch.fft.rfft(frames * self._fft_window).abs()
         features: Tensor = spectrum.transpose(1, 2).flatten(1)
@@ -118,8 +118,8 @@ class _Network:
             features = torch.addmm(bias, features, matrix).relu_()
         return features
 
-    def follow(self, features: Tensor) -> Tensor:
-        """Probabilities of speech (batch, num_windows), of (batch, num_windows, 128) features; each row from rest."""
+    def probabilities(self, features: Tensor) -> Tensor:
+        """(batch, num_windows) from (batch, num_windows, 128) features. The state is zero at the start of each row."""
         states: Tensor = self._lstm(features)[0]
         return torch.sigmoid(states.relu() @ self._output + self._output_bias)
 
@@ -134,10 +134,10 @@ def _as_matrix(kernel: Tensor, frames: int, stride: int) -> tuple[Tensor, int]:
 
 @cache
 def _network() -> _Network:
-    """Read once a process. The wheel's .safetensors file would be the easier one, but holds an older network."""
+    """Read once per process. The wheel's .safetensors file would be easier to read, but it is an older network."""
     path = distribution("silero-vad").locate_file("silero_vad/data/silero_vad.jit")
     with warnings.catch_warnings():
-        # torch 2.13, which is pinned, still reads TorchScript but advises against it.
+        # torch 2.13, which is pinned, still reads TorchScript but warns that it is deprecated.
         warnings.filterwarnings("ignore", message=".*torch.jit.load.*", category=DeprecationWarning)
         script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     return _Network({name: value.detach() for name, value in script.state_dict().items()})

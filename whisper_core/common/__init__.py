@@ -1,1 +1,1 @@
-"""What both the models' files and the recordings' files need."""
+"""Files that survive a power cut, and the units of sound."""

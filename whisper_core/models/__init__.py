@@ -1,1 +1,1 @@
-"""Which models exist, where their weights come from, and loading them. `python -m whisper_core.models fetch`."""
+"""Which models exist, fetching their weights (`python -m whisper_core.models fetch NAME`), and loading them."""

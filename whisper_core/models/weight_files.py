@@ -1,4 +1,4 @@
-"""A model's weights as files: where they may lie, which are right, and which were found wrong."""
+"""A model's weights as files: where they may be, which are intact, and which were found damaged."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from whisper_core.models.catalogue import ModelInfo, model_info
 
 log = logging.getLogger(__name__)
 
-WeightsFormat = Literal["pt", "ct2"]
+WeightsFormat = Literal["pt", "ct2"]  # openai-whisper's own format, and CTranslate2's, which is never a pickle
 HASHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A file that should hold a model's weights. format: "pt" is openai-whisper's own, "ct2" CTranslate2's (never a
-    pickle). note: where it is written down that the file has a wrong checksum."""
+    """A file that should contain a model's weights."""
 
     path: Path
     format: WeightsFormat
-    sha256: str
-    note: Path
+    sha256: str  # that the file should have
+    damage_note: Path  # a file that says that this one has a wrong checksum
 
 
-# (device, inode, size, mtime in ns) of files whose checksum was right in this process.
+# (device, inode, size, mtime in ns) of the files that this process has verified.
 _verified: set[tuple[int, int, int, int]] = set()
 _verified_lock = threading.Lock()
 
@@ -41,11 +40,11 @@ def locate(name: str, models_dir: Path) -> Weights | None:
 
     Cheap: looks at names and dates and reads no weights. Raises UnknownModelError.
     """
-    return next((weights for weights in candidates(model_info(name), models_dir) if _is_promising(weights)), None)
+    return next((weights for weights in candidates(model_info(name), models_dir) if _may_be_intact(weights)), None)
 
 
 def candidates(info: ModelInfo, models_dir: Path) -> Iterator[Weights]:
-    """Every place, in order: MODELS_DIR, openai-whisper's own cache, and what came from the package index."""
+    """Every place, in order: MODELS_DIR, openai-whisper's own cache, and the file from the package index."""
     for file_name in dict.fromkeys((f"{info.name}.pt", info.file_name)):
         yield Weights(models_dir / file_name, "pt", info.sha256, models_dir / f"{file_name}.damaged")
     cached = openai_whisper_cache() / info.file_name
@@ -55,12 +54,12 @@ def candidates(info: ModelInfo, models_dir: Path) -> Iterator[Weights]:
 
 
 def official_weights(info: ModelInfo, models_dir: Path) -> Weights:
-    """Where a download from the official address is kept."""
+    """Where a download from the official address is stored."""
     return next(candidates(info, models_dir))
 
 
 def package_weights(info: ModelInfo, models_dir: Path) -> Weights:
-    """Where the tensors from the package index are kept."""
+    """Where the weights from the package index are stored."""
     if info.package_source is None:
         raise ModelUnavailableError(f"No package holds the weights of {info.name}.")
     path = models_dir / f"{info.name}.ct2.bin"
@@ -73,16 +72,16 @@ def openai_whisper_cache() -> Path:
 
 
 def unavailable_message(info: ModelInfo, reasons: tuple[str, ...] = ()) -> str:
-    """Which file to put where. No path: the reader may be in a browser."""
+    """Which file to put where. Without a path, because the reader may be in a browser."""
     why = f" ({'; '.join(reasons)})" if reasons else ""
     what_to_do = f"Put {info.file_name} from {info.url} into MODELS_DIR."
     return f"The weights of {info.name} are not here and were not fetched{why}. {what_to_do}"
 
 
-def is_right(weights: Weights, should_stop: Callable[[], bool] = lambda: False) -> bool:
-    """Whether the file has its checksum: read once per process and file. A wrong one is noted, and not located again.
+def is_intact(weights: Weights, should_stop: Callable[[], bool] = lambda: False) -> bool:
+    """Whether the file has the right checksum. Each process reads a file once; a damaged one is not located again.
 
-    Raises FileNotFoundError, and ShuttingDownError when should_stop() says so.
+    Raises FileNotFoundError, and ShuttingDownError once should_stop() is true.
     """
     identity = _identity(weights.path)
     with _verified_lock:
@@ -110,20 +109,20 @@ def sha256_of(path: Path, should_stop: Callable[[], bool] = lambda: False) -> st
 
 def _note_damage(weights: Weights) -> None:
     try:
-        weights.note.parent.mkdir(parents=True, exist_ok=True)
-        weights.note.write_text(_date(weights.path))
-    except OSError:  # without the note the file is only read and refused once more
+        weights.damage_note.parent.mkdir(parents=True, exist_ok=True)
+        weights.damage_note.write_text(_version_of(weights.path))
+    except OSError:  # without the note, the file is read and refused once more
         log.warning("event=damage_not_noted file=%s", weights.path.name, exc_info=True)
 
 
-def _is_promising(weights: Weights) -> bool:
+def _may_be_intact(weights: Weights) -> bool:
     if not weights.path.is_file():
         return False
-    return not weights.note.is_file() or weights.note.read_text() != _date(weights.path)
+    return not weights.damage_note.is_file() or weights.damage_note.read_text() != _version_of(weights.path)
 
 
-def _date(path: Path) -> str:
-    """Tells a replaced file from the one that was found wrong."""
+def _version_of(path: Path) -> str:
+    """Tells a file that replaced a damaged one from the damaged one."""
     status = path.stat()
     return f"{status.st_size} bytes, changed {status.st_mtime_ns}"
 

@@ -1,1 +1,1 @@
-"""Transcripts, their formats, and what may be chosen."""
+"""Transcripts, their formats, and the options of a transcription."""

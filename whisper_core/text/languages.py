@@ -1,4 +1,4 @@
-"""The languages that Whisper knows, as openai-whisper names them (tests hold the two tables together)."""
+"""The languages that Whisper knows, named as in openai-whisper. A test compares the two tables."""
 
 from __future__ import annotations
 

@@ -1,30 +1,23 @@
-"""The transcript and its parts, in openai-whisper's shape."""
+"""The transcript and its parts, as in openai-whisper."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-FRAMES_PER_SECOND = 100  # mel frames, in which `seek` counts; 10 ms each
-WINDOW_SECONDS = 30.0  # of sound that the model sees at once
-
 
 @dataclass(frozen=True)
 class Word:
-    """word: with its leading space. start, end: seconds from the start of the recording."""
-
-    word: str
-    start: float
+    word: str  # with its leading space
+    start: float  # seconds from the start of the recording, as all times in a transcript
     end: float
     probability: float
 
 
 @dataclass(frozen=True)
 class Segment:
-    """seek: the window's first mel frame (10 ms each). start, end: seconds from the start of the recording."""
-
     id: int
-    seek: int
+    seek: int  # the window's first mel frame, 10 ms each
     start: float
     end: float
     text: str
@@ -36,7 +29,7 @@ class Segment:
     words: tuple[Word, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """openai-whisper's segment: `words` is there with word timestamps, and, empty, in a segment without text."""
+        """openai-whisper's segment. `words` is present only with word timestamps; without text it is empty."""
         fields = asdict(self)
         fields["tokens"] = list(self.tokens)
         if self.words is None:
@@ -77,31 +70,22 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a transcription stands between two windows; with the segments so far it is all that is needed to go on.
-
-    seek: the next window's first mel frame. content_frames: mel frames of the whole recording.
-    prompt_reset_since: index into the tokens so far; earlier ones are no longer fed as previous text.
-    last_speech_timestamp: seconds; the end of the last word, used by word timestamps only.
-    """
+    """The state of a transcription between two windows. It continues from this and from the segments so far."""
 
     language: str
-    seek: int
-    content_frames: int
-    prompt_reset_since: int = 0
-    last_speech_timestamp: float = 0.0
+    seek: int  # the next window's first mel frame
+    content_frames: int  # mel frames in the whole recording
+    prompt_reset_since: int = 0  # index into the tokens so far; earlier ones are not used as a prompt any more
+    last_speech_timestamp: float = 0.0  # the end of the last word; only used for word timestamps
 
 
 @dataclass(frozen=True)
 class WindowResult:
-    """What one 30 s window brought.
+    """The result of one 30 s window."""
 
-    index: counts a task's windows from 0. segments: the new ones only, possibly none.
-    checkpoint: the state after this window.
-    """
-
-    index: int
-    segments: tuple[Segment, ...]
-    checkpoint: Checkpoint
+    index: int  # a task's windows are counted from 0
+    segments: tuple[Segment, ...]  # the new ones only, possibly none
+    checkpoint: Checkpoint  # the state after this window
 
     def to_dict(self) -> dict[str, Any]:
         return {

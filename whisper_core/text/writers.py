@@ -1,12 +1,12 @@
 """A transcript as txt, srt, vtt, tsv or json.
 
-Ordinary text comes out as openai-whisper's own writers have it, byte for byte. What they get wrong is made safe:
-- srt, vtt: no blank line and no `-->` inside a cue, which would end it. In vtt `&`, `<` and `>` are escaped, so nothing
-  is lost and nothing is markup; srt has no escapes, so `-->` becomes `->` there. A segment without text gets no cue.
-- tsv: a text is one cell on one line. One that a spreadsheet would run as a formula gets a leading apostrophe: a start
-  of `=`, `+` or `@`, or of `-` when it holds a `(` or a `|`, without which a formula reaches nothing outside the sheet.
-  Other leading dashes stay: they are how dialogue is written.
-- everywhere but in json: control characters become spaces, lone surrogates the replacement character.
+Ordinary text is written exactly as openai-whisper's own writers write it. Where their output can be unsafe, it differs:
+- srt, vtt: a cue contains no blank line and no `-->`, which would end it. vtt escapes `&`, `<` and `>`, so nothing is
+  lost and nothing is read as markup; srt has no escapes, so `-->` becomes `->`. A segment without text gets no cue.
+- tsv: a text is one cell on one line. If a spreadsheet would run it as a formula, an apostrophe is put before it: if it
+  starts with `=`, `+` or `@`, or with `-` and contains a `(` or a `|`, without which a formula reaches nothing outside
+  the sheet. Other leading dashes stay, because dialogue is written with them.
+- except in json: control characters become spaces, and lone surrogates the replacement character.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FORMULA = re.compile(r"[=+@]|-.*[(|]", re.DOTALL)
 
 
 def write(transcript: Transcript, format: str) -> str:
-    """The transcript in one of FORMATS. Raises InvalidOptionError for another."""
+    """The transcript in one of FORMATS. Raises InvalidOptionError for any other."""
     writer = _WRITERS.get(format)
     if writer is None:
         raise InvalidOptionError(
@@ -74,7 +74,7 @@ _WRITERS: dict[str, Callable[[Transcript], str]] = {"json": _json, "txt": _txt, 
 
 
 def _cues(transcript: Transcript) -> Iterator[tuple[float, float, str]]:
-    """Start and end in seconds and the text of each segment that has one; with word timestamps, from the words."""
+    """Start, end (seconds) and text of each segment that has text; taken from the words if there are any."""
     has_words = any(segment.words for segment in transcript.segments)
     for segment in transcript.segments:
         start, end, text = segment.start, segment.end, segment.text
@@ -97,7 +97,7 @@ def _printable(text: str) -> str:
 
 
 def _clock(seconds: float, decimal_mark: str, shows_hours: bool = False) -> str:
-    """[HH:]MM:SS and milliseconds; the hours are there from the first hour on, or when asked for."""
+    """[HH:]MM:SS and milliseconds. The hours are written from the first hour on, or with shows_hours."""
     total, milliseconds = divmod(round(seconds * 1000), 1000)
     minutes, rest = divmod(total, 60)
     hours, minutes = divmod(minutes, 60)

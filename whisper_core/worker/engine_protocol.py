@@ -33,7 +33,7 @@ class TaskObserver(Protocol):
         same time; 0 when it was not measured."""
 
     def stopped(self) -> None:
-        """Ended because of `should_preempt`, or of `should_stop`: then an unfinished window is decoded again later."""
+        """Ended because of `should_preempt` or `should_stop`. An unfinished window is decoded again later."""
 
     def failed(self, error: Exception) -> None: ...
 

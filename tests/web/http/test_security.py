@@ -123,7 +123,7 @@ def test_forwarding_headers_change_nothing(client: FlaskClient, header: str) -> 
     ],
 )
 def test_hosts(make_settings: Callable[..., Settings], changes: dict[str, str], host: str, is_allowed: bool) -> None:
-    assert AllowedHosts.of(make_settings(**changes)).has(host) is is_allowed
+    assert AllowedHosts.of(make_settings(**changes)).allows(host) is is_allowed
 
 
 def test_jsonp_is_not_spoken(client: FlaskClient) -> None:

@@ -50,7 +50,7 @@ def test_transcript_is_named_after_its_recording() -> None:
 @given(st.lists(ANY_TEXT, max_size=20))
 def test_members_of_an_archive_are_safe_and_differ(raw_names: list[str]) -> None:
     names = MemberNames()
-    members = [names.claim(raw, "txt") for raw in raw_names]
+    members = [names.unique_name(raw, "txt") for raw in raw_names]
     assert len({member.casefold() for member in members}) == len(members)
     for member in members:
         assert not set('/\\:*?"<>|') & set(member)
@@ -60,9 +60,9 @@ def test_members_of_an_archive_are_safe_and_differ(raw_names: list[str]) -> None
 
 @pytest.mark.parametrize(("raw", "member"), [("CON.mp3", "_CON.txt"), ("nul", "_nul.txt"), ("..", "recording.txt")])
 def test_names_that_a_system_reserves(raw: str, member: str) -> None:
-    assert MemberNames().claim(raw, "txt") == member
+    assert MemberNames().unique_name(raw, "txt") == member
 
 
 def test_same_names_are_numbered() -> None:
     names = MemberNames()
-    assert [names.claim(raw, "txt") for raw in ("a.mp3", "A.wav", "a.mp3")] == ["a.txt", "A (2).txt", "a (3).txt"]
+    assert [names.unique_name(raw, "txt") for raw in ("a.mp3", "A.wav", "a.mp3")] == ["a.txt", "A (2).txt", "a (3).txt"]

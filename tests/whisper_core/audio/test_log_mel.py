@@ -12,8 +12,9 @@ import pytest
 import torch
 from whisper.audio import N_FRAMES, N_SAMPLES, log_mel_spectrogram, pad_or_trim
 
-from whisper_core.audio.log_mel import WINDOW_FRAMES, LogMel
+from whisper_core.audio.log_mel import LogMel
 from whisper_core.audio.sample_file import SampleFile
+from whisper_core.common.units import WINDOW_FRAMES
 from whisper_core.worker.memory_meter import CpuMeter
 
 RATE = 16_000

@@ -13,7 +13,7 @@ import torch
 
 from tests.conftest import DATA, ROOT
 from tests.whisper_core.parity import RATE, Samples, noise
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 from whisper_core.audio.vad import WINDOW_SAMPLES, SpeechScan
 
 WARM_UP_S = 4.096
@@ -25,7 +25,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """About a minute of a woman's voice."""
     path = tmp_path_factory.mktemp("speech") / "samples.pcm"
     AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=100, timeout_s=60)).decode(DATA / "dev-minute-01.flac", path)
-    return np.array(map_samples(path))
+    return np.fromfile(path, dtype="<i2")
 
 
 def whole(samples: Samples) -> npt.NDArray[np.float32]:

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from whisper.model import Whisper
@@ -27,7 +28,7 @@ from tests.whisper_core.engine.driving import (
     write_samples,
 )
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.models.load import load_model
 from whisper_core.models.weight_files import locate
@@ -82,7 +83,7 @@ def samples_of(paths: list[Path], folder: Path) -> list[Samples]:
     decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=4000, timeout_s=120))
     for path in paths:
         decoder.decode(path, folder / path.stem)
-    return [map_samples(folder / path.stem) for path in paths]
+    return [np.fromfile(folder / path.stem, dtype="<i2") for path in paths]
 
 
 def speech_for(name: str, paths: list[Path], folder: Path) -> Speech:

