@@ -40,11 +40,11 @@ from optimizer.planning.plan import PlanLimits
 from optimizer.queue.backoff import RetryDelay
 from optimizer.queue.due_times import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
-from optimizer.scheduling.decision_log import DecisionLog
 from optimizer.scheduling.device_log import DeviceLog
+from optimizer.scheduling.event_messages import DecisionLog
 from optimizer.scheduling.loop import BatchTaskScheduler, SchedulerParts
 from optimizer.scheduling.model_library import ModelLibrary
-from optimizer.scheduling.task_recorder import TaskRecorder
+from optimizer.scheduling.result_recorder import TaskRecorder
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles, Upload

@@ -25,7 +25,7 @@ from optimizer.devices.device import Device
 from optimizer.memory.ledger import Reservation
 from optimizer.planning.device_plan import Assignment
 from optimizer.queue.queue_manager import IntelligentQueueManager
-from optimizer.scheduling.task_recorder import TaskRecorder
+from optimizer.scheduling.result_recorder import TaskRecorder
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks import timeline
 from optimizer.tasks.task import ErrorInfo, Task

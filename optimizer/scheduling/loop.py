@@ -1,7 +1,7 @@
 """The scheduler's loop: looks at the queue whenever something changed, asks the policy and has it carried out.
 
 All that changes a device's picture happens on this one thread; other threads hand in what they have to say through
-`post`. What must be durable was made so before it is posted (see `task_recorder`).
+`post`. What must be durable was made so before it is posted (see `result_recorder`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from optimizer.queue.due_times import DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingTask, WaitingView
 from optimizer.scheduling.crash_attribution import CrashAttribution
-from optimizer.scheduling.decision_log import DecisionLog
 from optimizer.scheduling.dispatcher import CANNOT_STORE, Action, Dispatcher
+from optimizer.scheduling.event_messages import DecisionLog
 from optimizer.scheduling.model_library import ModelLibrary
-from optimizer.scheduling.task_recorder import TaskRecorder
+from optimizer.scheduling.result_recorder import TaskRecorder
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event, SystemChanged
 from optimizer.tasks.task import ErrorInfo

@@ -12,7 +12,7 @@ import pytest
 
 from optimizer.memory.regression import Batch
 from optimizer.monitoring.metrics import PerformanceMonitor
-from optimizer.scheduling.task_recorder import TaskRecorder
+from optimizer.scheduling.result_recorder import TaskRecorder
 from optimizer.tasks.events import Event, WindowFinished
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 from tests.optimizer.fakes import FakeClock
