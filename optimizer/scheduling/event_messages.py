@@ -1,12 +1,15 @@
-"""Says of every decision, in words and figures, what it was and why; so that it can be answered for afterwards."""
+"""Writes into the event log, in words and figures, what was decided and why, and what becomes of devices and models."""
 
 from __future__ import annotations
 
-from optimizer.common.text import duration
+from optimizer.common.text import duration, in_gigabytes
+from optimizer.devices.device import Device
+from optimizer.devices.status import DeviceState
 from optimizer.monitoring.event_log import EventLog
 from optimizer.planning.device_plan import Assignment, StartReason
 from optimizer.planning.preemption import Preemption
 from optimizer.queue.ready_queue import WaitingTask
+from whisper_core.worker import messages as protocol
 
 _REASONS = {
     StartReason.ARRIVAL: "it was next in order of arrival",
@@ -20,13 +23,15 @@ _REASONS = {
 }
 
 
-class DecisionLog:
+class EventMessages:
     """Any thread."""
 
     def __init__(self, event_log: EventLog) -> None:
         self._event_log = event_log
 
-    def started(self, assignment: Assignment, task: WaitingTask, now: float) -> None:
+    # --- decisions ---------------------------------------------------------------------------------------------
+
+    def task_started(self, assignment: Assignment, task: WaitingTask, now: float) -> None:
         """now: monotonic seconds."""
         waited_s = max(0.0, now - task.waiting_since)
         text = f"Started on {assignment.device} with {assignment.model} after {duration(waited_s)}: "
@@ -52,21 +57,53 @@ class DecisionLog:
             due_in_seconds=round(task.due - now, 1),
         )
 
-    def preempted(self, step: Preemption) -> None:
+    def task_preempted(self, preemption: Preemption) -> None:
+        text = (
+            f"A long task on {preemption.device} steps aside at its next window for one that is shorter or more urgent."
+        )
         self._event_log.add(
             "decision",
-            f"A long task on {step.device} steps aside at its next window for one that is shorter or more urgent.",
-            task_id=step.task_id,
-            for_task=step.for_task,
-            device=step.device,
+            text,
+            task_id=preemption.task_id,
+            for_task=preemption.for_task,
+            device=preemption.device,
             why="steps_aside",
         )
 
-    def idle_model_leaves(self, model: str, device: str, idle_s: float) -> None:
-        self._event_log.add(
-            "model",
-            f"{model} leaves {device}: nobody has asked for it for {duration(idle_s)}.",
-            model=model,
-            device=device,
-            idle_seconds=round(idle_s, 1),
-        )
+    def idle_model_evicted(self, model: str, device: str, idle_s: float) -> None:
+        text = f"{model} leaves {device}: nobody has asked for it for {duration(idle_s)}."
+        self._event_log.add("model", text, model=model, device=device, idle_seconds=round(idle_s, 1))
+
+    # --- devices and their models ------------------------------------------------------------------------------
+
+    def report_came(self, device: str, report: protocol.Report) -> None:
+        """Most reports are not worth an event."""
+        match report:
+            case protocol.WorkerReady():
+                tasks = "one task" if report.slots == 1 else f"{report.slots} tasks"
+                text = f"{device} is ready: it can run {tasks} at a time."
+                self._event_log.add("device", text, device=device, state="ready", slots=report.slots)
+            case protocol.ModelLoaded():
+                text = (
+                    f"{report.model} was loaded on {device} in {duration(report.seconds)}"
+                    f" and takes {in_gigabytes(report.weights_bytes)}."
+                )
+                figures = {"seconds": round(report.seconds, 3), "bytes": report.weights_bytes}
+                self._event_log.add("model", text, device=device, model=report.model, state="loaded", **figures)
+            case protocol.ModelUnloaded():
+                text = f"{report.model} has left {device}."
+                self._event_log.add("model", text, device=device, model=report.model, state="unloaded")
+            case protocol.ModelLoadFailed():
+                text = f"{report.model} could not be loaded on {device}. {report.message}"
+                self._event_log.add("model", text, device=device, model=report.model, state="failed", code=report.code)
+
+    def worker_exited(self, device: Device) -> None:
+        """Nothing when the exit was asked for."""
+        if device.state is not DeviceState.STOPPED:
+            name = device.spec.name
+            text = f"The worker of {name} ended; the tasks that it had go on behind their last finished windows."
+            self._event_log.add("device", text, device=name, state="exited")
+
+    def device_changed(self, device: str, text: str) -> None:
+        """text: one sentence."""
+        self._event_log.add("device", text, device=device)

@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from optimizer.common.kinds import DeviceKind
-from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec, cpu_device
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.status import DeviceState
-from optimizer.devices.worker_process import WorkerConfig
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula
 from optimizer.memory.ledger import CONTEXT_OWNER
 from optimizer.memory.probes import GONE, MemoryReading, cpu_memory
 from optimizer.memory.regression import FEW_MEASUREMENTS, Batch
+from tests.optimizer.devices.fake_worker import FakeWorker, device_of
 from tests.optimizer.fakes import FakeClock
 from whisper_core.worker import messages as protocol
 from whisper_core.worker.messages import MemoryReport
 
 GB = 10**9
-
-
-class IdleWorker:
-    pid = 77
-    is_passing_on = False
-
-    def __init__(self) -> None:
-        self.starts = self.kills = 0
-
-    def start(self) -> None:
-        self.starts += 1
-
-    def send(self, command: protocol.Command) -> None:
-        return
-
-    def kill(self) -> None:
-        self.kills += 1
 
 
 class Machine:
@@ -51,21 +32,19 @@ class Machine:
         self.asked: list[tuple[DeviceKind, str | None, int | None]] = []
         self.told: list[tuple[str, str]] = []
         self.clock = FakeClock()
-        self.worker = IdleWorker()
+        self.worker = FakeWorker()
         spec = DeviceSpec(
             "cuda:0", kind, "a card", 10 * GB, gpu_uuid="GPU-1", headroom_bytes=GB, follows_free=follows_free
         )
-        config = WorkerConfig(Path("models"), "no.module:NoEngine")
-        self.device = Device(spec, config, self.clock, GB, lambda device, report: None, lambda device: None)
-        self.device.worker = self.worker  # type: ignore[assignment]
+        self.device = device_of(spec, self.worker, self.clock, GB)
         self.device.start()
-        self.device.heard(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0), slots=8))
+        self.device.apply_report(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0), slots=8))
         self.estimates = MemoryEstimationPool(1.2)
         self.posted: list[Callable[[], None]] = []
         self.watch = MemoryPoll(
             self,
             self.estimates,
-            devices=lambda: [self.device],
+            devices=[self.device],
             post=self.posted.append,
             tell=lambda device, text: self.told.append((device, text)),
         )
@@ -85,10 +64,10 @@ class Machine:
             self.posted.pop(0)()
 
     def heartbeat(self, used: int) -> None:
-        self.device.heard(protocol.Heartbeat(MemoryReport(used, used), ()))
+        self.device.apply_report(protocol.Heartbeat(MemoryReport(used, used), ()))
 
     def exits(self) -> None:
-        self.device.exited()
+        self.device.apply_exit()
 
     @property
     def others(self) -> int:
@@ -192,7 +171,7 @@ def test_a_card_that_is_gone_ends_its_worker_and_is_promised_nothing(machine: Ma
 
 def test_a_card_that_is_gone_becomes_unavailable_when_no_worker_can_be_started(machine: Machine) -> None:
     machine.tick(GONE)
-    error = machine.device.exited()[0]
+    error = machine.device.apply_exit()[0]
     assert error.code == "device_lost"
     for _ in range(2):
         machine.clock.advance(60)
@@ -212,7 +191,7 @@ def test_a_card_that_comes_back_is_used_again(machine: Machine) -> None:
 
 
 def test_a_device_that_is_unavailable_for_another_reason_is_not_started_by_a_reading(machine: Machine) -> None:
-    machine.device.state = DeviceState.UNAVAILABLE
+    machine.device.supervisor.state = DeviceState.UNAVAILABLE
     machine.tick(MemoryReading(10 * GB, 10 * GB, None))
     assert machine.device.state is DeviceState.UNAVAILABLE
 
@@ -223,8 +202,8 @@ def test_a_device_that_is_unavailable_for_another_reason_is_not_started_by_a_rea
 def load(machine: Machine) -> int:
     """Its promise."""
     nbytes = machine.estimates.weights_bytes("base", "cuda")
-    assert machine.device.load("base", nbytes)
-    machine.device.heard(protocol.ModelLoaded("base", 1, 1.0))
+    assert machine.device.models.load("base", nbytes)
+    machine.device.apply_report(protocol.ModelLoaded("base", 1, 1.0))
     return nbytes
 
 
@@ -243,7 +222,7 @@ def test_the_promise_of_a_loaded_model_follows_what_was_learned(machine: Machine
     after = learn(machine, factor)
     assert before != after
     machine.tick(None)
-    assert machine.device.resident["base"].nbytes == after
+    assert machine.device.models.resident["base"].nbytes == after
 
 
 def test_a_promise_that_cannot_grow_stays_and_is_complained_of_once(
@@ -255,7 +234,7 @@ def test_a_promise_that_cannot_grow_stays_and_is_complained_of_once(
     with caplog.at_level(logging.WARNING):
         machine.tick(None)
         machine.tick(None)
-    assert machine.device.resident["base"].nbytes == before
+    assert machine.device.models.resident["base"].nbytes == before
     assert caplog.text.count("event=promise_too_small") == 1
 
 
