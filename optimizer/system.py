@@ -54,6 +54,9 @@ class OptimizedWhisperSystem:
         self._scheduling = self._parts.scheduling
         self._queue = self._parts.scheduling.queue
         self._scheduler = self._parts.scheduler
+        self._intake = self._parts.intake.tasks
+        self._monitoring = self._parts.monitors.monitoring
+        self._views = self._parts.views
         self._is_started = False
         self._stopping = threading.Event()
 
@@ -64,7 +67,7 @@ class OptimizedWhisperSystem:
         self._storage.files.acquire_lock()
         try:
             self._storage.store.open()
-            self._parts.monitors.monitoring.open()
+            self._monitoring.open()
             self._scheduling.estimates.open()
             self._recover()
             self._start_scheduler()
@@ -73,7 +76,7 @@ class OptimizedWhisperSystem:
             self._storage.files.release_lock()
             raise
         self._scheduling.monitor.start()
-        self._parts.intake.tasks.prepare_waiting()
+        self._intake.prepare_waiting()
 
     def stop(self) -> None:
         """No new work, running tasks back to pending at their last window; a few seconds at most."""
@@ -81,11 +84,11 @@ class OptimizedWhisperSystem:
             return
         self._stopping.set()
         self._scheduling.storage_retry.stop()
-        self._scheduling.models.begin_stop()
+        self._scheduling.models.ask_to_stop()
         self._scheduler.stop()  # first of those that take time: running tasks must be given back
         self._parts.intake.decode_pool.stop()
         self._scheduling.monitor.stop()
-        self._parts.monitors.monitoring.close()
+        self._monitoring.close()
         self._scheduling.estimates.save()
         self._parts.monitors.memory_probe.close()
         self._scheduling.models.stop()
@@ -129,14 +132,14 @@ class OptimizedWhisperSystem:
 
     def _follow_levels(self, event: Event) -> None:
         if isinstance(event, TaskChanged):
-            self._parts.monitors.monitoring.look()
+            self._monitoring.look()
 
     def _tick(self) -> None:
         """Every PERFORMANCE_MONITOR_INTERVAL, on the monitor's thread."""
-        self._parts.intake.tasks.prepare_waiting()
+        self._intake.prepare_waiting()
         self._parts.monitors.memory_poll.tick()
         self._scheduling.estimates.save()
-        self._parts.monitors.monitoring.tick()
+        self._monitoring.tick()
         counts = self._queue.counts()
         log.info(
             "event=sample %s audio_seconds_per_second=%.1f",
@@ -179,31 +182,31 @@ class OptimizedWhisperSystem:
             upload.discard()
             raise InvalidOptionError(f"This server has no device {device}.", field="device")
         options = replace(options, model=model_info(options.model).name)  # `large` is another name for one of them
-        task, is_replay = self._parts.intake.tasks.accept(
+        task, is_replay = self._intake.accept(
             upload, SubmissionRequest(filename, options, priority, device, idempotency_key, owner)
         )
         self._scheduler.wake()
-        return Submission(self._parts.views.tasks.view(task), is_replay)
+        return Submission(self._views.tasks.task_view(task), is_replay)
 
     def task(self, task_id: str) -> TaskView:
         """Raises TaskNotFoundError."""
-        return self._parts.views.tasks.view(self._queue.get(task_id))
+        return self._views.tasks.task_view(self._queue.get(task_id))
 
     def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
         """One page, the cursor of the next, and how many tasks there are in each state. Raises InvalidOptionError."""
         page = self._queue.page(task_filter)
-        return [self._parts.views.tasks.view(task) for task in page.tasks], page.next_cursor, page.counts
+        return [self._views.tasks.task_view(task) for task in page.tasks], page.next_cursor, page.counts
 
     def transcript(self, task_id: str) -> tuple[Transcript, bool]:
         """The transcript, and whether it is only what there is so far. Raises TaskNotFoundError, FileMissingError."""
-        return self._parts.views.transcripts.transcript(task_id)
+        return self._views.transcripts.transcript(task_id)
 
     def segments_from(self, task_id: str, first: int) -> WindowFinished | None:
         """What somebody who has `first` segments of an unfinished task missed, as one event; None when it is over.
 
         Raises TaskNotFoundError.
         """
-        return self._parts.views.transcripts.segments_from(task_id, first)
+        return self._views.transcripts.segments_from(task_id, first)
 
     def timeline(self, task_id: str) -> list[TaskEvent]:
         """What happened to the task so far, oldest first. Raises TaskNotFoundError."""
@@ -220,21 +223,21 @@ class OptimizedWhisperSystem:
         self._scheduling.forecasts.forget(task_id)
         self._scheduler.stop_task(task_id)
         self._storage.files.delete_audio(task_id)
-        return self._parts.views.tasks.view(task)
+        return self._views.tasks.task_view(task)
 
     def retry(self, task_id: str) -> TaskView:
         """Begin a failed or cancelled task anew. Raises TaskNotFoundError, ConflictError, FileMissingError."""
         self._queue.get(task_id)
         self._storage.files.find_media(task_id)
         task = self._queue.retry(task_id)
-        self._parts.intake.tasks.prepare(task_id)
-        return self._parts.views.tasks.view(task)
+        self._intake.prepare(task_id)
+        return self._views.tasks.task_view(task)
 
     def set_priority(self, task_id: str, priority: Priority) -> TaskView:
         """Raises TaskNotFoundError, or ConflictError when the task no longer waits."""
         task = self._queue.set_priority(task_id, priority)
         self._scheduler.wake()
-        return self._parts.views.tasks.view(task)
+        return self._views.tasks.task_view(task)
 
     def delete(self, task_id: str) -> None:
         """The task, its files and its text are gone. Raises TaskNotFoundError."""
@@ -251,11 +254,11 @@ class OptimizedWhisperSystem:
 
     def models(self) -> dict[str, Any]:
         """Every model that can be asked for; the shape of GET /api/models."""
-        return self._parts.views.status.models()
+        return self._views.status.models()
 
     def status(self) -> dict[str, Any]:
         """Devices, counts, throughput, limits and settings in force; the shape of GET /api/system."""
-        return self._parts.views.status.system()
+        return self._views.status.system()
 
     def device_names(self) -> list[str]:
         """What a task may ask for as its device, besides `auto`."""
@@ -268,12 +271,12 @@ class OptimizedWhisperSystem:
             self.settings.min_concurrent_tasks, self.settings.max_concurrent or MAX_CONCURRENT_TASKS,
         )  # fmt: skip
         _require_within("max_batch_size", max_batch_size, self.settings.min_batch_size, self.settings.max_batch_size)
-        self._parts.monitors.monitoring.set_by_hand(max_concurrent_tasks, max_batch_size)
+        self._monitoring.set_by_hand(max_concurrent_tasks, max_batch_size)
         return self.status()
 
     def history(self, hours: float) -> dict[str, Any]:
         """The monitor's samples and the changes of the last so many hours; the shape of GET /api/system/history."""
-        return self._parts.monitors.monitoring.history(hours)
+        return self._monitoring.history(hours)
 
     def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
         """What was decided and changed, newest first. before: only what is older than the event with that id."""
@@ -282,7 +285,7 @@ class OptimizedWhisperSystem:
     def fetch_model(self, name: str) -> None:
         """Have a model's weights fetched in the background. Raises UnknownModelError."""
         model_info(name)
-        self._scheduling.models.ensure(name, now=True)
+        self._scheduling.models.fetch_if_missing(name, now=True)
 
     def health(self) -> list[str]:
         """Why the process should be restarted; empty when it is fine."""

@@ -244,7 +244,7 @@ def _build_monitors(
     )
     probe = MemoryProbe()
     poll = MemoryPoll(
-        probe, parts.estimates, devices=parts.devices, post=parts.inbox.post, tell=parts.messages.device_changed
+        probe, parts.estimates, devices=parts.devices, post=parts.inbox.post, tell=parts.messages.tell_device_changed
     )
     return Monitors(monitoring, probe, poll)
 

@@ -158,10 +158,10 @@ class Device:
     def apply_report(self, report: protocol.Report) -> None:
         """Bring this picture of the device up to date with what its worker reported."""
         now = self._clock.monotonic()
-        self.supervisor.report_came()
+        self.supervisor.mark_alive()
         match report:
             case protocol.WorkerReady():
-                self.supervisor.became_ready()
+                self.supervisor.mark_ready()
                 self.slots = report.slots
                 self._ledger_sync.apply_worker_use(report.memory.used)
                 log.info(
@@ -178,13 +178,14 @@ class Device:
             case protocol.Heartbeat():
                 self._ledger_sync.apply_worker_use(report.memory.used)
             case protocol.WindowDone():
-                self.supervisor.window_came()
+                self.supervisor.mark_productive()
                 if (task := self.running.get(report.task_id)) is not None:
                     task.last_sign = now
                     task.has_progressed = True
                     task.audio_done_seconds = report.window.checkpoint.seek / FRAMES_PER_SECOND
             case protocol.TaskFailed() if report.code == DeviceLostError.code:
-                self.supervisor.lost_device(DeviceLostError(report.message))  # the task stays until the worker is gone
+                # The task stays here until the worker is gone.
+                self.supervisor.mark_device_lost(DeviceLostError(report.message))
             case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
                 self._end_task(report.task_id, report.lease_token)
 
@@ -194,12 +195,12 @@ class Device:
         self.running.clear()
         self.models.clear()
         self.pool.void_all()
-        return self.supervisor.exited(), tasks
+        return self.supervisor.mark_exited(), tasks
 
     def apply_reading(self, reading: MemoryReading) -> None:
         """What the machine says of the device's memory, or that it no longer has the device."""
         self._ledger_sync.apply_reading(reading)
-        self.supervisor.card_is_gone(reading.is_gone)
+        self.supervisor.mark_card_gone(reading.is_gone)
 
     def _end_task(self, task_id: str, lease_token: str) -> None:
         """Give the task's memory back, if the report is about the attempt that runs here."""

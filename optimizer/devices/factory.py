@@ -25,7 +25,7 @@ class DeviceFactory:
     worker: WorkerConfig | None = None  # instead of what the settings say, for tests
     devices: Sequence[DeviceSpec] | None = None  # instead of the machine's own, for tests
 
-    def find(self) -> tuple[Sequence[DeviceSpec], str | None]:
+    def discover(self) -> tuple[Sequence[DeviceSpec], str | None]:
         """The devices to use; and, when the machine's own could not be read, a sentence that says so.
 
         Raises StartError when a device that was asked for is not there.

@@ -28,8 +28,8 @@ class DeviceFleet:
         return iter(tuple(self._devices))
 
     def discover(self) -> tuple[Sequence[DeviceSpec], str | None]:
-        """See `DeviceFactory.find`."""
-        return self._factory.find()
+        """See `DeviceFactory.discover`."""
+        return self._factory.discover()
 
     def open(self, specs: Sequence[DeviceSpec], listener: WorkerListener, *, is_optimized: bool) -> None:
         """Make these devices; nothing is started. is_optimized: False for the plain path, which has its own engine."""
@@ -51,7 +51,7 @@ class DeviceFleet:
         for stopper in stoppers:
             stopper.join()
 
-    def find(self, name: str) -> Device:
+    def device_named(self, name: str) -> Device:
         """Raises StopIteration for a name that no device has: our own bug."""
         return next(device for device in self if device.spec.name == name)
 

@@ -120,22 +120,23 @@ class WorkerSupervisor:
 
     # --- what is heard of it -----------------------------------------------------------------------------------
 
-    def report_came(self) -> None:
+    def mark_alive(self) -> None:
+        """A report came."""
         self._last_report_at = self._clock.monotonic()
 
-    def became_ready(self) -> None:
+    def mark_ready(self) -> None:
         self.state = DeviceState.READY
         self._was_ready = True
 
-    def window_came(self) -> None:
-        """The worker gets work done, so after its next exit it is restarted at once."""
+    def mark_productive(self) -> None:
+        """It finished a window, so after its next exit it is restarted at once."""
         self._exits_without_window = 0
 
-    def lost_device(self, error: DeviceLostError) -> None:
+    def mark_device_lost(self, error: DeviceLostError) -> None:
         """The worker said that its device is lost; its exit follows."""
         self._end_reason = error
 
-    def exited(self) -> TaskError:
+    def mark_exited(self) -> TaskError:
         """The worker has ended: plan its restart, or give the device up. Returns why it ended."""
         error, self._end_reason = self._end_reason or WorkerDiedError(), None
         never_started = self.state is DeviceState.STARTING and not self._was_ready
@@ -146,11 +147,11 @@ class WorkerSupervisor:
             self._plan_restart()
         return error
 
-    def card_is_gone(self, is_gone: bool) -> None:
-        """Whether the machine still has the device.
+    def mark_card_gone(self, is_gone: bool) -> None:
+        """Whether the machine no longer has the device.
 
-        Without its card a worker may sit idle for ever, so it is ended; when none can be started, the device becomes
-        unavailable. It is started again as soon as the card is back.
+        Without its card a worker may hang for ever, so it is killed. When none can be started, the device becomes
+        unavailable; as soon as the card is back, one is started again.
         """
         if is_gone == self._is_card_gone:
             return

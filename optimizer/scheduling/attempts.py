@@ -41,7 +41,7 @@ class RunningAttempts:
         self._attempts: dict[str, RunningAttempt] = {}
         self._busy_periods = BusyPeriods()
 
-    def begin(self, task: Task, segment_count: int) -> None:
+    def track(self, task: Task, segment_count: int) -> None:
         """Before the claimed task is handed over. segment_count: segments that earlier attempts brought."""
         audio_done = (task.audio_seconds or 0.0) * task.progress
         token, options = task.lease_token or "", task.options
@@ -51,14 +51,14 @@ class RunningAttempts:
         if task.attempt == 1 and task.started_at is not None:
             self._monitor.task_started((task.started_at - task.created_at).total_seconds())
 
-    def end(self, lease_token: str) -> RunningAttempt | None:
+    def untrack(self, lease_token: str) -> RunningAttempt | None:
         """The attempt is over. None, and nothing changed, when it is not here."""
         attempt = self._attempts.pop(lease_token, None)
         if attempt is not None:
             attempt.batch = self._busy_periods.end(attempt.device, lease_token)
         return attempt
 
-    def find(self, lease_token: str) -> RunningAttempt | None:
+    def find_attempt(self, lease_token: str) -> RunningAttempt | None:
         return self._attempts.get(lease_token)
 
     def mark_preempted(self, lease_token: str, for_task: str) -> None:

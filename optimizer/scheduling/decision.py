@@ -75,14 +75,14 @@ class DecisionMaker:
 
     def _models_of(self, waiting: WaitingView) -> dict[str, ModelView]:
         """The models that tasks wait for; those whose weights are missing are fetched from now on."""
-        models = {group.key.model: self._parts.models.view(group.key.model) for group in waiting.groups}
+        models = {group.key.model: self._parts.models.model_view(group.key.model) for group in waiting.groups}
         for model, view in models.items():
             if not view.is_available:
-                self._parts.models.ensure(model)
+                self._parts.models.fetch_if_missing(model)
         return models
 
     def _make_plan(self, waiting: WaitingView, models: Mapping[str, ModelView], now: float) -> Plan:
-        views = [self._views.view(device, waiting) for device in self._parts.devices.usable()]
+        views = [self._views.device_view(device, waiting) for device in self._parts.devices.usable()]
         self._parts.times.refresh()
         if self._parts.path.is_optimized():
             return plan(waiting, views, self._parts.estimates, self._parts.times, models, self.limits, now)
@@ -91,11 +91,11 @@ class DecisionMaker:
     def _start(self, assignment: Assignment, waiting: WaitingView, now: float) -> bool:
         """Whether the task was started; then it is also told to the event log and promised an end."""
         task = waiting.find(assignment.task_id)
-        device = self._parts.devices.find(assignment.device)
+        device = self._parts.devices.device_named(assignment.device)
         if not self._dispatcher.try_start(device, assignment):
             return False
         if task is not None:
-            self._parts.messages.task_started(assignment, task, now)
+            self._parts.messages.tell_task_started(assignment, task, now)
             # Others that wait will join it.
             concurrency = min(
                 device.slots, self.limits.most_running([device.slots]), len(device.running) + len(waiting)
@@ -108,16 +108,16 @@ class DecisionMaker:
 
     def _preempt(self, decided: Plan) -> None:
         for preemption in decided.preemptions:
-            lease_token = self._parts.devices.find(preemption.device).preempt(preemption.task_id)
+            lease_token = self._parts.devices.device_named(preemption.device).preempt(preemption.task_id)
             if lease_token is not None:
                 self._attempts.mark_preempted(lease_token, preemption.for_task)
-                self._parts.messages.task_preempted(preemption)
+                self._parts.messages.tell_preempted(preemption)
 
     def _evict_idle_models(self, wanted: Collection[str]) -> None:
         """wanted: models that tasks wait for."""
         for device in self._parts.devices:
             for model, idle_s in device.models.idle_for(self._parts.model_idle_s, device.models_in_use).items():
                 if model not in wanted:
-                    self._parts.messages.idle_model_evicted(model, device.spec.name, idle_s)
+                    self._parts.messages.tell_idle_model_evicted(model, device.spec.name, idle_s)
                     with suppress(WorkerDiedError):  # then the model is gone with its worker
                         device.models.evict(model)

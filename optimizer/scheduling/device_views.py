@@ -21,7 +21,7 @@ class DeviceViews:
         self._due_times = due_times
         self._rounds: Counter[str] = Counter()
 
-    def view(self, device: Device, waiting: WaitingView) -> DeviceView:
+    def device_view(self, device: Device, waiting: WaitingView) -> DeviceView:
         memory = device.pool.snapshot()
         return DeviceView(
             name=device.spec.name,

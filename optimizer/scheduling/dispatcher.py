@@ -120,7 +120,7 @@ class Dispatcher:
         seed = zlib.crc32(task.id.encode())  # the task's own, so that it is the same after a restart
         try:
             windows = self._queue.windows(task.id)
-            self._attempts.begin(task, sum(len(window.segments) for window in windows))
+            self._attempts.track(task, sum(len(window.segments) for window in windows))
             device.run(task, reservation, self._files.audio_path(task.id), windows, seed, windows_at_once)
         except (WorkerDiedError, *CANNOT_STORE):
             self.end_attempt(task, None, is_charged=False)
@@ -139,7 +139,7 @@ class Dispatcher:
     def end_attempt(self, task: Task, error: ErrorInfo | None, *, is_charged: bool) -> None:
         """Tries again until the database takes it, because the row must not stay `processing`. Raises CANNOT_STORE."""
         token = task.lease_token or ""
-        self._attempts.end(token)
+        self._attempts.untrack(token)
         try:
             if error is None or not is_charged:
                 self._queue.requeue(task.id, token, error)

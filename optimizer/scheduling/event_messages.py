@@ -31,7 +31,7 @@ class EventMessages:
 
     # --- decisions ---------------------------------------------------------------------------------------------
 
-    def task_started(self, assignment: Assignment, task: WaitingTask, now: float) -> None:
+    def tell_task_started(self, assignment: Assignment, task: WaitingTask, now: float) -> None:
         """now: monotonic seconds."""
         waited_s = max(0.0, now - task.waiting_since)
         text = f"Started on {assignment.device} with {assignment.model} after {duration(waited_s)}: "
@@ -57,7 +57,7 @@ class EventMessages:
             due_in_seconds=round(task.due - now, 1),
         )
 
-    def task_preempted(self, preemption: Preemption) -> None:
+    def tell_preempted(self, preemption: Preemption) -> None:
         text = (
             f"A long task on {preemption.device} steps aside at its next window for one that is shorter or more urgent."
         )
@@ -70,13 +70,13 @@ class EventMessages:
             why="steps_aside",
         )
 
-    def idle_model_evicted(self, model: str, device: str, idle_s: float) -> None:
+    def tell_idle_model_evicted(self, model: str, device: str, idle_s: float) -> None:
         text = f"{model} leaves {device}: nobody has asked for it for {duration(idle_s)}."
         self._event_log.add("model", text, model=model, device=device, idle_seconds=round(idle_s, 1))
 
     # --- devices and their models ------------------------------------------------------------------------------
 
-    def report_came(self, device: str, report: protocol.Report) -> None:
+    def tell_report(self, device: str, report: protocol.Report) -> None:
         """Most reports are not worth an event."""
         match report:
             case protocol.WorkerReady():
@@ -97,13 +97,13 @@ class EventMessages:
                 text = f"{report.model} could not be loaded on {device}. {report.message}"
                 self._event_log.add("model", text, device=device, model=report.model, state="failed", code=report.code)
 
-    def worker_exited(self, device: Device) -> None:
+    def tell_worker_exited(self, device: Device) -> None:
         """Nothing when the exit was asked for."""
         if device.state is not DeviceState.STOPPED:
             name = device.spec.name
             text = f"The worker of {name} ended; the tasks that it had go on behind their last finished windows."
             self._event_log.add("device", text, device=name, state="exited")
 
-    def device_changed(self, device: str, text: str) -> None:
+    def tell_device_changed(self, device: str, text: str) -> None:
         """text: one sentence."""
         self._event_log.add("device", text, device=device)

@@ -28,7 +28,7 @@ class MeasurementLearner:
         self._clock = parts.clock
         self._attempts = attempts
 
-    def learn(
+    def learn_from(
         self, device: DeviceSpec, report: protocol.Report, task: Task | None, attempt: RunningAttempt | None
     ) -> None:
         """task: as the report left it; None when it changed none, and then it says nothing about one either."""

@@ -1,6 +1,6 @@
-"""Which models' weights are here, and fetching those that are not.
+"""Which models' weights are on this machine, and fetching those that are not.
 
-A fetch has a thread of its own (`fetch-<model>`); tasks of the model wait meanwhile, with the percentage as their
+A fetch has a thread of its own (`fetch-<model>`). Meanwhile the model's tasks wait, with the percentage as their
 reason. A failed fetch is tried again after a growing pause, or at once when somebody asks for it.
 """
 
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
-PROGRESS_EVERY_S = 0.5  # progress comes with every few kilobytes, and each on_change wakes the scheduler
+PROGRESS_EVERY_S = 0.5  # progress comes every few kilobytes, and each on_change wakes the scheduler
 STOP_GRACE_S = 5.0
 
 
 @dataclass
 class _Fetch:
-    """One model's fetching: progress while `thread` lives, then how it ended."""
+    """The fetch of one model: its progress while `thread` is set, then how it ended."""
 
     thread: threading.Thread | None = None
     done_bytes: int = 0
@@ -56,8 +56,8 @@ class ModelLibrary:
     def is_available(self, model: str) -> bool:
         return models.locate(model, self._models_dir) is not None
 
-    def view(self, model: str) -> ModelView:
-        """What the policy needs to know about a model."""
+    def model_view(self, model: str) -> ModelView:
+        """What the planner needs to know about a model."""
         if self.is_available(model):
             return ModelView(is_available=True)
         fetching = self.fetching().get(model)
@@ -69,7 +69,7 @@ class ModelLibrary:
             return ModelView(is_available=False, failed_message=fetch.failed_message if fetch else None)
 
     def fetching(self) -> dict[str, tuple[int, int]]:
-        """(bytes done, bytes in all) of every fetch that runs."""
+        """Bytes done and bytes in all, of every fetch that runs."""
         with self._lock:
             return {
                 model: (fetch.done_bytes, fetch.total_bytes)
@@ -77,8 +77,11 @@ class ModelLibrary:
                 if fetch.thread is not None
             }
 
-    def ensure(self, model: str, *, now: bool = False) -> None:
-        """Start fetching unless the weights are here, are coming, or failed a moment ago (`now` asks all the same)."""
+    def fetch_if_missing(self, model: str, *, now: bool = False) -> None:
+        """Start a fetch, unless the weights are here or on their way, or the last fetch has just failed.
+
+        now: True to try again although it has just failed.
+        """
         if self.is_available(model):
             return
         with self._lock:
@@ -91,17 +94,17 @@ class ModelLibrary:
             fetch.failed_message = None
             fetch.done_bytes = 0
             fetch.total_bytes = models.model_info(model).size_bytes
-            thread.start()  # under the lock, so that whoever finds it can join it
+            thread.start()  # under the lock, so that `stop` can join every thread it finds
             fetch.thread = thread
         self._on_change()
 
-    def begin_stop(self) -> None:
-        """Have running fetches end; what they brought so far is kept and continued next time."""
+    def ask_to_stop(self) -> None:
+        """Have running fetches end; what they have so far is kept, and the next fetch continues from there."""
         self._stopping.set()
 
     def stop(self) -> None:
-        """Wait for running fetches, but not for one whose source is silent: it ends with the process."""
-        self.begin_stop()
+        """Wait for running fetches, but only a few seconds: one whose source is silent ends with the process."""
+        self.ask_to_stop()
         until = self._clock.monotonic() + STOP_GRACE_S
         with self._lock:
             threads = [fetch.thread for fetch in self._fetches.values() if fetch.thread is not None]

@@ -38,27 +38,27 @@ class ReportHandler:
         self._updater = updater
 
     def on_report(self, device: Device, report: protocol.Report) -> None:
-        self._parts.messages.report_came(device.spec.name, report)
+        self._parts.messages.tell_report(device.spec.name, report)
         attempt = self._attempt_of(report)
-        task = self._recorder.record(device.spec, report, attempt)
-        self._learner.learn(device.spec, report, task, attempt)
+        task = self._recorder.record_report(device.spec, report, attempt)
+        self._learner.learn_from(device.spec, report, task, attempt)
         if isinstance(report, protocol.WindowDone) and task is not None and attempt is not None:
             self._publish_window(report, task, attempt)
         self._parts.inbox.post(partial(self._updater.apply_report, device, report))
 
     def on_exit(self, device: Device) -> None:
-        self._parts.messages.worker_exited(device)
+        self._parts.messages.tell_worker_exited(device)
         self._parts.inbox.post(partial(self._updater.apply_exit, device))
 
     def _attempt_of(self, report: protocol.Report) -> RunningAttempt | None:
         """The attempt that the report is about, which is over when the report says so."""
         match report:
             case protocol.WindowDone() | protocol.TaskNote():
-                return self._attempts.find(report.lease_token)
+                return self._attempts.find_attempt(report.lease_token)
             case protocol.TaskFailed() if report.code == DeviceLostError.code:
-                return self._attempts.find(report.lease_token)  # it ends with its worker
+                return self._attempts.find_attempt(report.lease_token)  # it ends with its worker
             case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
-                return self._attempts.end(report.lease_token)
+                return self._attempts.untrack(report.lease_token)
         return None
 
     def _publish_window(self, report: protocol.WindowDone, task: Task, attempt: RunningAttempt) -> None:

@@ -29,7 +29,7 @@ class ResultRecorder:
         self._may_move_to_cpu = parts.may_move_to_cpu
         self._load_failures: dict[tuple[str, str], protocol.ModelLoadFailed] = {}  # by device and model
 
-    def record(self, device: DeviceSpec, report: protocol.Report, attempt: RunningAttempt | None) -> Task | None:
+    def record_report(self, device: DeviceSpec, report: protocol.Report, attempt: RunningAttempt | None) -> Task | None:
         """Returns once the report is durable: its task as it then is.
 
         None when it changes no task: it is not about one, or its attempt no longer holds the task, or the server stops

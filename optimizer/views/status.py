@@ -79,7 +79,7 @@ class StatusViews:
                     "loaded_on": [status.spec.name for status in statuses if name in status.resident_models],
                     "memory_bytes": self._parts.estimates.weights_bytes(name, kind),  # on the first device's kind
                     "fetch": {"done_bytes": fetch[0], "total_bytes": fetch[1]} if fetch else None,
-                    "problem": self._parts.models.view(name).failed_message,
+                    "problem": self._parts.models.model_view(name).failed_message,
                 }
             )
         return {

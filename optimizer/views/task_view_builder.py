@@ -38,7 +38,7 @@ class TaskViewBuilder:
         self._forecast_of: frozenset[str] = frozenset()  # the tasks that the forecast is about
         self._forecast_at = float("-inf")
 
-    def view(self, task: Task) -> TaskView:
+    def task_view(self, task: Task) -> TaskView:
         if not task.status.is_waiting:
             return TaskView(task, eta_seconds=self.remaining_seconds(task))
         position = self._queue.position(task.id)

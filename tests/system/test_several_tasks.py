@@ -154,7 +154,10 @@ def test_tasks_of_several_models_run_at_the_same_time(open_parallel: Open, submi
 def test_of_several_running_tasks_only_the_cancelled_one_ends(open_parallel: Open, submit: Submit) -> None:
     with open_parallel() as system:
         watcher = Watcher(system)
-        ids = [submit(system, LONG, knobs="window_s=0.3") for _ in range(4)]
+        ids = [
+            submit(system, LONG, knobs=knobs)
+            for knobs in ("window_s=0.3", "window_s=0.3", "endless window_s=0.3", "window_s=0.3")
+        ]
         wait_for_a_window(watcher, *ids)
         system.cancel(ids[2])
         statuses = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.CANCELLED).status for task_id in ids]

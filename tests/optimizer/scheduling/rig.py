@@ -174,7 +174,7 @@ class Rig:
                 files=self.files,
                 prepare=self.asked_to_prepare.append,
                 devices=self.devices,
-                models=cast(Any, SimpleNamespace(view=lambda model: ModelView(is_available=True))),
+                models=cast(Any, SimpleNamespace(model_view=lambda model: ModelView(is_available=True))),
                 estimates=MemoryEstimationPool(1.2),
                 monitor=self.monitor,
                 times=RuntimeEstimates(self.monitor.speeds),
@@ -191,7 +191,7 @@ class Rig:
         return self._factory.workers[name]
 
     def device(self, name: str = "cpu") -> Device:
-        return self.devices.find(name)
+        return self.devices.device_named(name)
 
     def submit(self, task_id: str, **changes: object) -> None:
         self.files.audio_path(task_id).write_bytes(b"samples")

@@ -67,7 +67,7 @@ class Reports:
                 times=RuntimeEstimates(self.monitor.speeds),
                 clock=clock,
                 events=bus,
-                messages=SimpleNamespace(report_came=lambda *_: None),
+                messages=SimpleNamespace(tell_report=lambda *_: None),
                 inbox=Inbox(),
                 may_move_to_cpu=lambda: False,
             ),
@@ -110,7 +110,7 @@ class RecordingEstimates:
 def test_windows_that_come_at_once_are_measured_with_the_time_that_they_took_together() -> None:
     clock = FakeClock()
     reports = Reports(clock)
-    reports.attempts.begin(TASK, segment_count=0)
+    reports.attempts.track(TASK, segment_count=0)
     clock.advance(10)
     for index in range(3):
         reports.window(index, seek=3000 * (index + 1), content_frames=18000)
@@ -135,10 +135,10 @@ def test_a_share_of_the_peak_is_believed_when_tasks_of_one_kind_shared_it(
 ) -> None:
     estimates = RecordingEstimates()
     reports = Reports(FakeClock(), estimates=estimates)
-    reports.attempts.begin(TASK, segment_count=0)
-    reports.attempts.begin(replace(TASK, id="T2", lease_token="another", options=others), segment_count=0)
-    reports.attempts.begin(replace(TASK, id="T3", lease_token="elsewhere", device="cuda:0"), segment_count=0)
-    reports.attempts.end("another")
+    reports.attempts.track(TASK, segment_count=0)
+    reports.attempts.track(replace(TASK, id="T2", lease_token="another", options=others), segment_count=0)
+    reports.attempts.track(replace(TASK, id="T3", lease_token="elsewhere", device="cuda:0"), segment_count=0)
+    reports.attempts.untrack("another")
     reports.done()
     assert estimates.batches == expected
 
@@ -146,7 +146,7 @@ def test_a_share_of_the_peak_is_believed_when_tasks_of_one_kind_shared_it(
 def test_a_measurement_is_recorded_with_what_was_promised_and_where() -> None:
     estimates = RecordingEstimates()
     reports = Reports(FakeClock(), replace(TASK, estimated_bytes=7), estimates)
-    reports.attempts.begin(TASK, segment_count=0)
+    reports.attempts.track(TASK, segment_count=0)
     reports.done()
     more = {"word_timestamps": False, "reserved_bytes": 7, "peak_bytes": 5, "device": "cpu"}
     assert estimates.recorded == [(("base", "cpu", Batch(1, 90.0, 1)), more)]
@@ -156,7 +156,7 @@ def test_the_peak_of_a_chunked_task_is_not_recorded() -> None:
     estimates = RecordingEstimates()
     task = replace(TASK, options=TaskOptions(model="base", mode="vad"))
     reports = Reports(FakeClock(), task, estimates)
-    reports.attempts.begin(task, segment_count=0)
+    reports.attempts.track(task, segment_count=0)
     reports.done()
     assert estimates.recorded == []
 
@@ -165,7 +165,7 @@ def test_a_short_recording_does_not_measure_what_a_window_full_of_sound_takes() 
     clock = FakeClock()
     task = replace(TASK, audio_seconds=3.0)
     reports = Reports(clock, task)
-    reports.attempts.begin(task, segment_count=0)
+    reports.attempts.track(task, segment_count=0)
     clock.advance(3)
     reports.window(0, seek=3000, content_frames=300)
     (event,) = reports.windows
@@ -177,7 +177,7 @@ def test_loading_the_model_does_not_count_as_transcribing() -> None:
     clock = FakeClock()
     reports = Reports(clock)
 
-    reports.attempts.begin(TASK, segment_count=0)
+    reports.attempts.track(TASK, segment_count=0)
     clock.advance(20)
     reports.report(protocol.ModelLoaded("base", 1, 20.0), CARD)  # on another device
     clock.advance(20)
