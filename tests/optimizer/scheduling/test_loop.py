@@ -6,6 +6,7 @@ The loop naps for an hour unless something wakes it, so a test in which nothing 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from optimizer.scheduling import loop, storage_retry
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import TaskOptions, TaskStatus
-from tests.optimizer.scheduling.rig import CARD, LONGEST_NAP_S, Rig, running_rig
+from tests.optimizer.scheduling.rig import CARD, LONGEST_NAP_S, WAIT_S, Rig, running_rig
 from whisper_core.worker import messages as protocol
 
 
@@ -143,6 +144,18 @@ def test_the_plain_path_promises_nothing_and_runs_one_task_at_a_time(tmp_path: P
         assert rig.worker().expect(protocol.RunTask).task_id == "T2"
 
 
+def test_the_plain_path_loads_a_model_only_when_the_one_before_is_unloaded(tmp_path: Path) -> None:
+    with running_rig(tmp_path, path=SchedulingPath("it is switched off")) as rig:
+        rig.worker().ready()
+        rig.worker().finish(rig.start_task("T1"))
+        rig.submit("T2", options=TaskOptions(model="tiny"))
+        assert rig.worker().expect(protocol.UnloadModel).model == "base"
+        rig.settle()
+        assert not rig.worker().has_commands()
+        rig.worker().report(protocol.ModelUnloaded("base"))
+        assert rig.worker().expect(protocol.LoadModel).model == "tiny"
+
+
 def test_a_task_whose_samples_are_gone_is_prepared_again_and_holds_up_nobody(rig: Rig) -> None:
     rig.start_task("T0")
     with rig.busy_loop():
@@ -225,6 +238,10 @@ def test_a_result_of_an_attempt_that_was_given_back_changes_nothing(rig: Rig, tm
     assert (task.status, task.lease_token) == (TaskStatus.PROCESSING, new.lease_token)
     assert list((tmp_path / "transcripts").iterdir()) == []
     assert "T1" in rig.owners()
+
+    rig.worker().finish(new)
+    rig.worker().finish(old, text="later still")
+    assert rig.files.read_transcript("T1", rig.queue.get("T1").result_sha256).text == "Hello."
 
 
 def test_a_worker_that_falls_silent_is_killed_and_its_task_told_why(rig: Rig) -> None:
@@ -330,9 +347,12 @@ def test_a_stop_gives_running_tasks_back_and_starts_nothing_more(tmp_path: Path)
         rig.worker().ready()
         run = rig.start_task("T1")
         rig.worker().finish_window(run, 0)
-        rig.scheduler.set_limits(max_concurrent=1)
-        rig.submit("T2")
-        rig.scheduler.stop()
+        with rig.busy_loop():
+            rig.submit("T2")
+            stopper = threading.Thread(target=rig.scheduler.stop)
+            stopper.start()
+            assert rig.scheduler._stopping.wait(WAIT_S)
+        stopper.join(WAIT_S)
         task = rig.queue.get("T1")
         assert (task.status, task.windows_done, task.free_attempts) == (TaskStatus.PENDING, 1, 1)
         assert rig.queue.get("T2").status is TaskStatus.PENDING
