@@ -124,7 +124,7 @@ class Device:
         now = self._clock.monotonic()
         audio_done = resume.seek / FRAMES_PER_SECOND if resume else 0.0
         arrived = now - max(0.0, (self._clock.now() - task.created_at).total_seconds())
-        self.running[task.id] = RunningTask(task, reservation, now, now, arrived, audio_done_seconds=audio_done)
+        self.running[task.id] = RunningTask(task, reservation, now, arrived, audio_done_seconds=audio_done)
 
     def stop_task(self, task_id: str) -> None:
         """Have the task ended as soon as its worker can; harmless when it is not here."""

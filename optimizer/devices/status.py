@@ -27,7 +27,6 @@ class RunningTask:
 
     task: Task
     reservation: Reservation
-    started: float
     last_sign: float  # of life: the start, a window, or a model that was loaded
     arrived: float  # at the server
     is_stopping: bool = False  # told to end at once

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from errors import WorkerDiedError
 from optimizer.common.kinds import CPU_DEVICE
+from optimizer.devices.device import Device
 from optimizer.planning.device_plan import Assignment, ModelView
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
-from optimizer.queue.ready_queue import WaitingView
+from optimizer.queue.ready_queue import WaitingTask, WaitingView
 from optimizer.scheduling.attempts import RunningAttempts
 from optimizer.scheduling.device_views import DeviceViews
 from optimizer.scheduling.dispatcher import Dispatcher
@@ -89,22 +90,23 @@ class DecisionMaker:
         return plan_in_order(waiting, views, self._parts.estimates, models)
 
     def _start(self, assignment: Assignment, waiting: WaitingView, now: float) -> bool:
-        """Whether the task was started; then it is also told to the event log and promised an end."""
+        """Whether the task was started."""
         task = waiting.find(assignment.task_id)
         device = self._parts.devices.device_named(assignment.device)
         if not self._dispatcher.try_start(device, assignment):
             return False
         if task is not None:
             self._parts.messages.tell_task_started(assignment, task, now)
-            # Others that wait will join it.
-            concurrency = min(
-                device.slots, self.limits.most_running([device.slots]), len(device.running) + len(waiting)
-            )
-            eta_s = self._parts.times.eta_seconds(
-                assignment.model, assignment.device, task.audio_left_seconds, max(1, concurrency)
-            )
-            self._parts.forecasts.promise(assignment.task_id, Expected(0.0, eta_s), now)
+            self._parts.forecasts.promise(task.id, self._expected_end(device, task, len(waiting)), now)
         return True
+
+    def _expected_end(self, device: Device, task: WaitingTask, num_waiting: int) -> Expected:
+        """Of a task that has just been started; waiting tasks will soon share the device with it."""
+        concurrency = min(device.slots, self.limits.most_running([device.slots]), len(device.running) + num_waiting)
+        eta_s = self._parts.times.eta_seconds(
+            task.model, device.spec.name, task.audio_left_seconds, max(1, concurrency)
+        )
+        return Expected(0.0, eta_s)
 
     def _preempt(self, decided: Plan) -> None:
         for preemption in decided.preemptions:

@@ -46,9 +46,10 @@ class Dispatcher:
     # --- starting a task ---------------------------------------------------------------------------------------
 
     def try_start(self, device: Device, assignment: Assignment) -> bool:
-        """Evict, load, reserve, claim and hand over. False, with nothing promised, where that is not possible now.
+        """Evict, load, reserve, claim and hand over. False where one of them is not possible now.
 
-        Raises CANNOT_STORE when the database takes no change, and whatever went wrong with the task itself.
+        The task's memory is promised only as long as it runs. Raises CANNOT_STORE when the database takes no change,
+        and whatever went wrong with the task itself.
         """
         try:
             if not self._evict(device, assignment) or not self._load(device, assignment):

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from errors import TranscriptionServerError
@@ -34,7 +35,16 @@ class _Fetch:
     total_bytes: int = 0
     failures: int = 0
     failed_message: str | None = None
-    retry_at: float = 0.0
+    retry_at: float = 0.0  # monotonic seconds, as told_at
+    told_at: float = float("-inf")  # when on_change was last called for its progress
+
+    def end(self, failed_message: str | None, now: float) -> None:
+        """failed_message: None when the weights are here."""
+        self.thread = None
+        self.failed_message = failed_message
+        self.failures = 0 if failed_message is None else self.failures + 1
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(10, max(0, self.failures - 1)))
+        self.retry_at = now + pause_s
 
 
 class ModelLibrary:
@@ -48,10 +58,6 @@ class ModelLibrary:
         self._fetches: dict[str, _Fetch] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-
-    @property
-    def models_dir(self) -> Path:
-        return self._models_dir
 
     def is_available(self, model: str) -> bool:
         return models.locate(model, self._models_dir) is not None
@@ -112,38 +118,32 @@ class ModelLibrary:
             thread.join(max(0.0, until - self._clock.monotonic()))
 
     def _fetch(self, model: str, fetch: _Fetch) -> None:
+        """On the fetch's own thread."""
         log.info("model=%s event=fetch_started", model)
-
-        told_at = 0.0
-
-        def on_progress(progress: models.FetchProgress) -> None:
-            nonlocal told_at
-            with self._lock:
-                fetch.done_bytes, fetch.total_bytes = progress.done_bytes, progress.total_bytes
-            if self._clock.monotonic() - told_at >= PROGRESS_EVERY_S:
-                told_at = self._clock.monotonic()
-                self._on_change()
-
-        message: str | None = None
+        failed_message: str | None = None
         try:
             models.fetch(
                 model,
                 self._models_dir,
                 sources=self._sources,
-                on_progress=on_progress,
+                on_progress=partial(self._follow_progress, fetch),
                 should_stop=self._stopping.is_set,
             )
             log.info("model=%s event=fetched", model)
         except TranscriptionServerError as error:
-            message = error.message
-            log.warning("model=%s event=fetch_failed code=%s message=%s", model, error.code, message)
+            failed_message = error.message
+            log.warning("model=%s event=fetch_failed code=%s message=%s", model, error.code, failed_message)
         except Exception:
-            message = "The weights could not be fetched; the log has the details."
+            failed_message = "The weights could not be fetched; the log has the details."
             log.exception("model=%s event=fetch_failed", model)
         with self._lock:
-            fetch.thread = None
-            fetch.failed_message = message
-            fetch.failures = 0 if message is None else fetch.failures + 1
-            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(10, max(0, fetch.failures - 1)))
-            fetch.retry_at = self._clock.monotonic() + pause
+            fetch.end(failed_message, self._clock.monotonic())
         self._on_change()
+
+    def _follow_progress(self, fetch: _Fetch, progress: models.FetchProgress) -> None:
+        with self._lock:
+            fetch.done_bytes, fetch.total_bytes = progress.done_bytes, progress.total_bytes
+        now = self._clock.monotonic()
+        if now - fetch.told_at >= PROGRESS_EVERY_S:
+            fetch.told_at = now
+            self._on_change()

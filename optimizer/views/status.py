@@ -105,7 +105,7 @@ class StatusViews:
 
 
 def _wait_bound(due_times: DueTimes, limits: PlanLimits) -> dict[str, Any]:
-    """How much later a task may come at most that passes one of its owner and priority; see `planner`."""
+    """How long after a task another one of the same owner and priority may still come and pass it; see `planner`."""
     patience_s = due_times.max_patience_s and due_times.max_patience_s + limits.overtake_limit_s
     if patience_s <= 0:
         return {"patience_seconds": 0.0, "text": "Tasks run in order of arrival, so none is passed by a later one."}

@@ -1,4 +1,4 @@
-"""One device's picture: restarts, the watchdog and the ledger, with time moved by hand and no process."""
+"""One device: restarts, a worker that hangs, and the ledger; the test moves the clock and plays the worker."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_finished_task_gives_its_memory_back_and_a_foreign_report_does_not(dev
     assert (device.pool.reserved_bytes, device.running) == (GB, {})
 
 
-def test_a_task_is_asked_once_to_step_aside_and_a_cancel_goes_before_it(device: Device, worker: FakeWorker) -> None:
+def test_a_task_is_preempted_once_and_a_stop_overrides_that(device: Device, worker: FakeWorker) -> None:
     ready(device)
     hand_over(device)
     worker.sent.clear()
@@ -187,7 +187,9 @@ def test_a_worker_that_got_something_done_is_restarted_at_once(device: Device, c
         device.supervise()
 
 
-def test_a_silent_worker_is_killed_and_its_task_told_why(device: Device, clock: FakeClock, worker: FakeWorker) -> None:
+def test_a_silent_worker_is_killed_and_the_reason_is_kept_for_its_task(
+    device: Device, clock: FakeClock, worker: FakeWorker
+) -> None:
     ready(device)
     hand_over(device)
     clock.advance(supervisor.HEARTBEAT_TIMEOUT_S + 1)
@@ -219,7 +221,7 @@ def test_windows_in_time_keep_a_worker_alive(device: Device, clock: FakeClock, w
     assert worker.kills == 0
 
 
-def test_a_card_that_its_worker_cannot_use_is_given_up(device: Device, clock: FakeClock) -> None:
+def test_a_card_that_no_worker_can_use_becomes_unavailable(device: Device, clock: FakeClock) -> None:
     for _ in range(3):
         device.apply_exit()
         clock.advance(60)
@@ -227,7 +229,7 @@ def test_a_card_that_its_worker_cannot_use_is_given_up(device: Device, clock: Fa
     assert device.status().state is DeviceState.UNAVAILABLE
 
 
-def test_a_worker_is_not_taken_for_hung_while_its_report_waits_for_the_disk(
+def test_a_worker_does_not_count_as_hung_while_its_report_waits_for_the_disk(
     device: Device, worker: FakeWorker, clock: FakeClock
 ) -> None:
     ready(device)

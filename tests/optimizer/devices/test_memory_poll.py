@@ -1,4 +1,4 @@
-"""The devices' real memory, as a made-up machine tells it: others' use, cards that go, shrink, grow and come back."""
+"""The devices' real memory, as a made-up machine reports it: what others use; cards that go, shrink, grow or return."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GB = 10**9
 
 
 class Machine:
-    """One device of 10 GB under watch, of which 1 GB is headroom. reading: what it says of the device's memory."""
+    """With one device of 10 GB, of which 1 GB is headroom. reading: what it says about the device's memory."""
 
     def __init__(self, *, follows_free: bool = False, kind: DeviceKind = "cuda") -> None:
         self.reading: MemoryReading | None = MemoryReading(10 * GB, 10 * GB, None)
@@ -54,7 +54,7 @@ class Machine:
         return self.reading
 
     def tick(self, reading: MemoryReading | None) -> None:
-        """One look at the machine, and the scheduler's thread takes what comes of it."""
+        """One look at the machine; then the scheduler's thread applies what it found."""
         self.reading = reading
         self.watch.tick()
         self.work_off()
@@ -100,13 +100,13 @@ def test_devices_change_on_the_schedulers_thread_only(machine: Machine) -> None:
     assert machine.others == 10 * GB
 
 
-def test_where_the_driver_does_not_know_our_worker_its_own_word_counts(machine: Machine) -> None:
+def test_where_the_driver_does_not_know_our_worker_the_workers_own_report_counts(machine: Machine) -> None:
     machine.heartbeat(2 * GB)
     machine.tick(MemoryReading(10 * GB, 5 * GB, None))
     assert machine.others == 3 * GB
 
 
-def test_what_the_worker_took_since_its_last_word_is_blamed_on_others_until_its_next(machine: Machine) -> None:
+def test_what_the_worker_took_since_its_last_heartbeat_counts_as_others_until_the_next_one(machine: Machine) -> None:
     machine.heartbeat(GB)
     machine.tick(MemoryReading(10 * GB, 5 * GB, None))
     assert machine.others == 4 * GB
@@ -144,7 +144,7 @@ def test_a_smaller_card_shrinks_the_ledger_once_the_promises_fit(
 
 
 @pytest.mark.parametrize(("follows_free", "total"), [(True, 14 * GB), (False, 10 * GB)])
-def test_memory_that_others_give_back_is_taken_up_unless_the_size_was_set(follows_free: bool, total: int) -> None:
+def test_memory_that_others_give_back_is_used_unless_a_setting_fixed_the_size(follows_free: bool, total: int) -> None:
     machine = Machine(follows_free=follows_free)
     machine.tick(MemoryReading(20 * GB, 13 * GB, GB))
     assert (machine.device.pool.snapshot().total, machine.others) == (total, 0)
@@ -256,7 +256,7 @@ def test_the_cpu_has_what_is_free_less_a_tenth_and_follows_it(make_settings: Cal
     assert spec.total_bytes == pytest.approx(cpu_memory()[1], rel=0.2)
 
 
-def test_a_size_that_was_set_is_all_promised_and_stays(make_settings: Callable[..., object]) -> None:
+def test_a_size_from_the_settings_has_no_headroom_and_stays(make_settings: Callable[..., object]) -> None:
     spec = cpu_device(make_settings(cpu_memory_mb=3000))  # type: ignore[arg-type]
     assert (spec.total_bytes, spec.headroom_bytes, spec.follows_free) == (3 * GB, 0, False)
 

@@ -162,30 +162,29 @@ class Rig:
         self.devices = DeviceFleet(cast(Any, self._factory))
         self.monitor = PerformanceMonitor(self.clock, interval_s=60, on_sample=lambda: None)
         self.forecasts = ForecastTracker()
-        self.scheduler, reports = build_scheduler(
-            SchedulerParts(
-                clock=self.clock,
-                path=path,
-                events=bus,
-                messages=EventMessages(EventLog(self.store.database, self.clock)),
-                inbox=self.inbox,
-                storage_retry=StorageRetry(),
-                queue=self.queue,
-                files=self.files,
-                prepare=self.asked_to_prepare.append,
-                devices=self.devices,
-                models=cast(Any, SimpleNamespace(model_view=lambda model: ModelView(is_available=True))),
-                estimates=MemoryEstimationPool(1.2),
-                monitor=self.monitor,
-                times=RuntimeEstimates(self.monitor.speeds),
-                due_times=FIRST_COME,
-                forecasts=self.forecasts,
-                may_move_to_cpu=self.devices.may_use_cpu,
-            ),
-            PlanLimits(),
-            LONGEST_NAP_S,
-        )
+        self.scheduler, reports = build_scheduler(self._parts(path, bus), PlanLimits(), LONGEST_NAP_S)
         self.devices.open(specs, reports, is_optimized=path.is_optimized())
+
+    def _parts(self, path: SchedulingPath, events: EventBus) -> SchedulerParts:
+        return SchedulerParts(
+            clock=self.clock,
+            path=path,
+            events=events,
+            messages=EventMessages(EventLog(self.store.database, self.clock)),
+            inbox=self.inbox,
+            storage_retry=StorageRetry(),
+            queue=self.queue,
+            files=self.files,
+            prepare=self.asked_to_prepare.append,
+            devices=self.devices,
+            models=cast(Any, SimpleNamespace(model_view=lambda model: ModelView(is_available=True))),
+            estimates=MemoryEstimationPool(1.2),
+            monitor=self.monitor,
+            times=RuntimeEstimates(self.monitor.speeds),
+            due_times=FIRST_COME,
+            forecasts=self.forecasts,
+            may_move_to_cpu=self.devices.may_use_cpu,
+        )
 
     def worker(self, name: str = "cpu") -> PlayedWorker:
         return self._factory.workers[name]

@@ -14,7 +14,7 @@ from tests.optimizer.planning.helpers import task
 def running(*task_ids: str, progressed: tuple[str, ...] = ()) -> dict[str, RunningTask]:
     return {
         task_id: RunningTask(
-            cast(Any, SimpleNamespace(id=task_id)), cast(Any, None), 0.0, 0.0, 0.0, has_progressed=task_id in progressed
+            cast(Any, SimpleNamespace(id=task_id)), cast(Any, None), 0.0, 0.0, has_progressed=task_id in progressed
         )
         for task_id in task_ids
     }

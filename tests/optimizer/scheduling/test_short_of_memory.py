@@ -1,4 +1,4 @@
-"""A task that ran out of memory is not charged: it waits, may move to the CPU, and has idle models evicted."""
+"""A task that ran out of memory is not charged: it waits, may move to the CPU, and idle models are evicted for it."""
 
 from __future__ import annotations
 
