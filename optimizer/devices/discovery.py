@@ -25,18 +25,14 @@ HEADROOM_FRACTION = {"cpu": 0.10, "cuda": 0.05}
 
 @dataclass(frozen=True)
 class DeviceSpec:
-    """name: what tasks ask for, `cpu` or `cuda:<NVML index>`. gpu_uuid: the card's NVML UUID, None for the CPU.
-
-    total_bytes: the size of the device's ledger. headroom_bytes: of that, what is never promised. follows_free: whether
-    total_bytes is what was free at start, so that it grows when other programs give memory back; else it was set.
-    """
-
-    name: str
+    name: str  # what tasks ask for: `cpu` or `cuda:<NVML index>`
     kind: DeviceKind
     title: str
-    total_bytes: int
-    gpu_uuid: str | None = None
-    headroom_bytes: int = 0
+    total_bytes: int  # the size of the device's ledger
+    gpu_uuid: str | None = None  # the card's NVML UUID; None for the CPU
+    headroom_bytes: int = 0  # the part of total_bytes that is never promised
+    # Whether total_bytes is what was free at start, so that it grows when other programs give memory back. False when a
+    # setting fixed it.
     follows_free: bool = False
 
 

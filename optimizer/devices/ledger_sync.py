@@ -1,4 +1,4 @@
-"""Brings one device's ledger in line with what the machine says of its memory."""
+"""Keeps one device's ledger in step with what the machine and the worker say about its memory."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from optimizer.memory.probes import MemoryReading
 
 log = logging.getLogger(__name__)
 
-LEAST_GROWTH = 1.05  # of the ledger's size: free memory wavers, and the size should not
+# A ledger follows free memory upwards only by this factor or more: free memory wavers, and the size should not.
+LEAST_GROWTH = 1.05
 
 
 class LedgerSync:
     """Belongs to the scheduler's thread, as the device does.
 
-    What other programs take is the part of the ledger that is neither free nor our worker's. The worker tells its use
-    by heartbeats, so a reading may be newer than that and blame others for what the worker has just taken. The first
-    heartbeat after a reading puts that right.
+    Other programs use the part of the ledger that is neither free nor used by our worker. The worker reports its use in
+    heartbeats, so a reading may be newer than the last one and blame others for what the worker has just taken. The
+    first heartbeat after the reading corrects that.
     """
 
     def __init__(self, spec: DeviceSpec, pool: GPUMemoryPool) -> None:
@@ -26,8 +27,8 @@ class LedgerSync:
         self._pool = pool
         self._unconfirmed: MemoryReading | None = None
 
-    def heard(self, used_bytes: int) -> None:
-        """The worker's own word of its use."""
+    def apply_worker_use(self, used_bytes: int) -> None:
+        """What the worker itself says that it uses."""
         reading, self._unconfirmed = self._unconfirmed, None
         if reading is None:
             self._pool.observe(used_bytes)
@@ -35,8 +36,8 @@ class LedgerSync:
             most = max(used_bytes, self._pool.snapshot().used)
             self._pool.observe(used_bytes, self._others(reading.free + most))
 
-    def measured(self, reading: MemoryReading) -> None:
-        """Sizes the ledger and notes what others use."""
+    def apply_reading(self, reading: MemoryReading) -> None:
+        """Resize the ledger and note what others use."""
         used = self._pool.snapshot().used
         usable = reading.free + (used if reading.ours is None else reading.ours)
         self._resize(reading, usable)

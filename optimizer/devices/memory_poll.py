@@ -1,9 +1,9 @@
-"""Looks at the devices' real memory, so that what other programs take is not promised, and a lost card is noticed."""
+"""Reads the devices' real memory, so that nothing is promised that other programs use, and a lost card is noticed."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from optimizer.devices.device import Device
@@ -21,12 +21,12 @@ class MemoryPoll:
         source: MemorySource,
         estimates: MemoryEstimationPool,
         *,
-        devices: Callable[[], Sequence[Device]],
+        devices: Iterable[Device],
         post: Callable[[Callable[[], None]], None],
         tell: Callable[[str, str], None],
     ) -> None:
-        """post: runs an action on the scheduler's thread, whom the devices belong to. tell: takes a device's name and
-        a sentence about what became of it."""
+        """devices: read anew at every tick. post: runs an action on the scheduler's thread, which owns the devices.
+        tell: takes a device's name and a sentence about what became of it."""
         self._source = source
         self._estimates = estimates
         self._devices = devices
@@ -37,7 +37,7 @@ class MemoryPoll:
     def tick(self) -> None:
         """Read every device, and let promises follow what was learned meanwhile."""
         self._estimates.relieve()
-        for device in self._devices():
+        for device in self._devices:
             reading = self._source.read(device.spec.kind, device.spec.gpu_uuid, device.worker.pid)
             if reading is not None:
                 self._tell_changes(device, reading)
@@ -46,9 +46,9 @@ class MemoryPoll:
     def _bring_up_to_date(self, device: Device, reading: MemoryReading | None) -> None:
         """On the scheduler's thread."""
         if reading is not None:
-            device.measured(reading)
-        for model in sorted(device.loaded):
-            device.correct_promise(model, self._estimates.weights_bytes(model, device.spec.kind))
+            device.apply_reading(reading)
+        for model in sorted(device.models.loaded):
+            device.models.correct_promise(model, self._estimates.weights_bytes(model, device.spec.kind))
 
     def _tell_changes(self, device: Device, reading: MemoryReading) -> None:
         name = device.spec.name

@@ -10,33 +10,28 @@ from optimizer.memory.ledger import PoolSnapshot, Reservation
 from optimizer.tasks.task import Task
 
 Work = tuple[str, float]
-"""A model and seconds of sound that it still has to go through."""
+"""A model, and the seconds of sound that it still has to transcribe."""
 
 
 class DeviceState(Enum):
     STARTING = "starting"
     READY = "ready"
     RESTARTING = "restarting"
-    UNAVAILABLE = "unavailable"  # its worker never got as far as using it
+    UNAVAILABLE = "unavailable"  # its worker cannot be started on it
     STOPPED = "stopped"
 
 
 @dataclass
 class RunningTask:
-    """A task that the worker has. Times are monotonic seconds. arrived: when the task came to the server.
-    has_progressed: a window came in this attempt.
-
-    is_stopping: it was told to end at once. is_stepping_aside: to end at its next window.
-    """
+    """A task that the worker has. Times are monotonic seconds."""
 
     task: Task
     reservation: Reservation
-    started: float
-    last_sign: float
-    arrived: float
-    is_stopping: bool = False
-    is_being_preempted: bool = False
-    has_progressed: bool = False
+    last_sign: float  # of life: the start, a window, or a model that was loaded
+    arrived: float  # at the server
+    is_stopping: bool = False  # told to end at once
+    is_being_preempted: bool = False  # told to end at its next window
+    has_progressed: bool = False  # finished a window in this attempt
     audio_done_seconds: float = 0.0
 
     @property
@@ -60,23 +55,19 @@ class RunningTask:
 
 @dataclass(frozen=True)
 class ModelOnDevice:
-    """state: loaded, loading or evicting. is_used: whether a task runs with it."""
-
     name: str
     reserved_bytes: int
-    state: str
-    is_used: bool
+    state: str  # loading, loaded or evicting
+    is_used: bool  # by a running task
 
 
 @dataclass(frozen=True)
 class TaskOnDevice:
-    """progress: 0 to 1, of the whole recording."""
-
     id: str
     filename: str
     model: str
     priority: str
-    progress: float
+    progress: float  # 0 to 1, of the whole recording
     audio_seconds: float
     work_left_seconds: float
     reserved_bytes: int
@@ -84,7 +75,7 @@ class TaskOnDevice:
 
 @dataclass(frozen=True)
 class DeviceStatus:
-    """A device at one moment, for the page and for scripts. slots: tasks that it can run at the same time."""
+    """A device at one moment."""
 
     spec: DeviceSpec
     state: DeviceState
@@ -93,8 +84,8 @@ class DeviceStatus:
     running: tuple[str, ...]
     work_left: tuple[Work, ...]
     is_unstable: bool
-    slots: int = 1
-    accepts_auto: bool = True
+    slots: int = 1  # tasks that it can run at the same time
+    accepts_auto: bool = True  # False for one that gets only tasks which ask for it
     models: tuple[ModelOnDevice, ...] = ()
     tasks: tuple[TaskOnDevice, ...] = ()
 

@@ -33,18 +33,46 @@ ENGINE_FACTORIES: dict[EngineName, str] = {
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """models_dir: where the worker finds the weights.
-    engine_factory: dotted path `module:callable`, called as (device, cpu_threads) inside the worker.
-    """
-
-    models_dir: Path
-    engine_factory: str
+    models_dir: Path  # where the worker finds the weights
+    engine_factory: str  # dotted path `module:callable`, called as (device, cpu_threads) inside the worker
     cpu_threads: int = 0
     in_thread: bool = False
     log_level: str = "INFO"
 
 
-class Running(Protocol):
+OnReport = Callable[[protocol.Report], None]
+OnExit = Callable[[], None]
+
+
+class Worker(Protocol):
+    """A device's worker, as its device needs it."""
+
+    @property
+    def is_report_being_handled(self) -> bool:
+        """Whether `on_report` has a report at this moment; until it returns, the worker's next one waits."""
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id; None in a thread or before the start."""
+
+    def start(self, on_report: OnReport, on_exit: OnExit) -> None:
+        """Start it, or start it again after an exit. Raises OSError when the system has no process or no pipe for it.
+
+        Both are called on the thread `device-<name>`; on_exit once per start, when the worker is gone and every report
+        that it managed to send has been handled.
+        """
+
+    def send(self, command: protocol.Command) -> None:
+        """Raises WorkerDiedError when the worker is gone; its on_exit follows."""
+
+    def kill(self) -> None:
+        """End it at once; harmless when it is gone."""
+
+    def stop(self, grace_s: float) -> None:
+        """Ask for a shutdown, wait at most grace_s for it, then kill. Returns when the worker is gone."""
+
+
+class _Running(Protocol):
     """A started worker, whatever it runs in."""
 
     def join(self, timeout: float | None = None) -> None: ...
@@ -52,51 +80,37 @@ class Running(Protocol):
 
 
 class DeviceWorker:
-    """Starts the worker of one device, sends it commands and passes its reports on.
+    """The `Worker` that runs in a process of its own, or in a thread."""
 
-    on_report and on_exit are called from the thread `device-<name>`; on_exit once per start, when the worker is gone
-    and every report that it managed to send has been passed on.
-    """
-
-    def __init__(
-        self,
-        spec: DeviceSpec,
-        config: WorkerConfig,
-        *,
-        on_report: Callable[[protocol.Report], None],
-        on_exit: Callable[[], None],
-    ) -> None:
-        self.spec = spec
-        self._config = config
-        self._on_report = on_report
-        self._on_exit = on_exit
+    def __init__(self, spec: DeviceSpec, config: WorkerConfig) -> None:
+        self._spec = spec
+        self.config = config
         self._connection: Connection | None = None
-        self._running: Running | None = None
+        self._running: _Running | None = None
         self._reader: threading.Thread | None = None
         self._send_lock = threading.Lock()
-        self._is_passing_on = False
+        self._is_report_being_handled = False
 
     @property
-    def is_passing_on(self) -> bool:
-        """Whether `on_report` has a report at this moment; until it returns nothing more is heard of the worker."""
-        return self._is_passing_on
+    def is_report_being_handled(self) -> bool:
+        return self._is_report_being_handled
 
     @property
     def pid(self) -> int | None:
-        """The worker's process id; None in a thread or before the start."""
         return getattr(self._running, "pid", None)
 
-    def start(self) -> None:
-        """Raises OSError when the system has no process or no pipe for it; nothing is left of the try then."""
+    def start(self, on_report: OnReport, on_exit: OnExit) -> None:
         ours, theirs = multiprocessing.Pipe(duplex=True)
-        arguments = (theirs, self.spec, self._config)
-        if self._config.in_thread:
-            thread = threading.Thread(target=_worker_main, args=arguments, name=f"worker-{self.spec.name}", daemon=True)
+        arguments = (theirs, self._spec, self.config)
+        if self.config.in_thread:
+            thread = threading.Thread(
+                target=_worker_main, args=arguments, name=f"worker-{self._spec.name}", daemon=True
+            )
             thread.start()
             self._running = thread
         else:
             process = multiprocessing.get_context("spawn").Process(
-                target=_worker_main, args=arguments, name=f"worker-{self.spec.name}"
+                target=_worker_main, args=arguments, name=f"worker-{self._spec.name}"
             )
             try:
                 process.start()
@@ -104,14 +118,15 @@ class DeviceWorker:
                 ours.close()
                 raise
             finally:
-                theirs.close()  # so that its end, and not ours, is the last one
+                theirs.close()  # the child's copy must be the only one, or its death would not close the pipe
             self._running = process
         self._connection = ours
-        self._reader = threading.Thread(target=self._read, args=(ours, self._running), name=f"device-{self.spec.name}")
+        self._reader = threading.Thread(
+            target=self._read, args=(ours, self._running, on_report, on_exit), name=f"device-{self._spec.name}"
+        )
         self._reader.start()
 
     def send(self, command: protocol.Command) -> None:
-        """Raises WorkerDiedError when the worker is gone; its on_exit follows."""
         connection = self._connection
         try:
             if connection is None:
@@ -122,7 +137,7 @@ class DeviceWorker:
             raise WorkerDiedError() from error
 
     def kill(self) -> None:
-        """End the process at once; harmless when it is gone. A thread cannot be killed, so it loses its pipe."""
+        """A thread cannot be killed, so it loses its pipe."""
         if isinstance(self._running, threading.Thread):
             if self._connection is not None:
                 self._connection.close()
@@ -130,11 +145,10 @@ class DeviceWorker:
             self._running.kill()  # type: ignore[attr-defined]
 
     def stop(self, grace_s: float) -> None:
-        """Ask for a shutdown, wait at most grace_s for it, then kill. Returns when the worker is gone."""
         try:
             self.send(protocol.Shutdown())
         except WorkerDiedError:
-            log.debug("worker of %s was gone before it was stopped", self.spec.name)
+            log.debug("worker of %s was gone before it was stopped", self._spec.name)
         if self._running is not None:
             self._running.join(grace_s)
             if self._running.is_alive():
@@ -142,25 +156,25 @@ class DeviceWorker:
         if self._reader is not None and self._reader is not threading.current_thread():
             self._reader.join(10)
 
-    def _read(self, connection: Connection, running: Running) -> None:
-        """Pass reports on until the worker's end of the pipe closes."""
+    def _read(self, connection: Connection, running: _Running, on_report: OnReport, on_exit: OnExit) -> None:
+        """Read reports and have them handled, one after another, until the worker's end of the pipe closes."""
         try:
             while True:
                 report = protocol.decode(connection.recv_bytes())
-                self._is_passing_on = True
-                self._on_report(report)  # type: ignore[arg-type]
-                self._is_passing_on = False
+                self._is_report_being_handled = True
+                on_report(report)  # type: ignore[arg-type]
+                self._is_report_being_handled = False
         except (EOFError, OSError):
-            log.debug("pipe of %s closed", self.spec.name)
+            log.debug("pipe of %s closed", self._spec.name)
         except Exception:
-            # A report that cannot be read or handled: the two sides no longer agree, so begin anew.
-            log.exception("device=%s event=report_failed", self.spec.name)
+            # A report that cannot be read or handled: the two sides no longer agree, so start over with a new worker.
+            log.exception("device=%s event=report_failed", self._spec.name)
             self.kill()
-        self._is_passing_on = False
+        self._is_report_being_handled = False
         running.join(10)
         if not isinstance(running, threading.Thread):
             connection.close()
-        self._on_exit()
+        on_exit()
 
 
 def _worker_main(connection: Connection, spec: DeviceSpec, config: WorkerConfig) -> None:

@@ -1,8 +1,9 @@
-"""Which tasks may have killed a worker that ran several, and how to find out without harming the others.
+"""Finds out which task makes a worker crash, without harming the others that ran on it.
 
-When a worker dies, the tasks that had got further in that attempt are hardly why. Of several that had not, any may be:
-none is charged, all are suspects. From then on a device takes at most one task at a time that has not finished a window
-yet, for as long as a suspect waits or tries. So the next death has one cause, and that one is charged.
+A task that had finished a window in its attempt is hardly the cause of a crash. If only one task had not, that one is
+charged. If several had not, any of them may be the cause: none is charged, and all become candidates. As long as a
+candidate waits or is in its first window, a device gets at most one task at a time that has not finished a window yet.
+So the next crash has one possible cause, and that task is charged.
 """
 
 from __future__ import annotations
@@ -14,28 +15,30 @@ from optimizer.queue.ready_queue import WaitingView
 
 
 class CrashAttribution:
-    """Belongs to the scheduler's thread. A task that ends in another way than by `clear` leaves its id here: it is
-    neither waiting nor running, so it changes nothing."""
+    """Belongs to the scheduler's thread."""
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
+        # A task that was cancelled, say, stays here for ever; since it neither waits nor runs, it changes nothing.
+        self._candidates: set[str] = set()
 
     def attribute_crash(self, running: Iterable[RunningTask]) -> str | None:
-        """The worker that ran these is dead. The one task that must be charged for it; None when it could be several,
-        or none of them."""
+        """The worker that ran these tasks has crashed. Returns the id of the one to charge.
+
+        None when it could have been several tasks, or none of them.
+        """
         ids = [each.task.id for each in running if not each.has_progressed]
         if len(ids) == 1:
             return ids[0]
-        self._ids.update(ids)
+        self._candidates.update(ids)
         return None
 
     def clear(self, task_id: str) -> None:
-        """The task finished a window or ended without harm."""
-        self._ids.discard(task_id)
+        """The task finished a window, or ended without a crash."""
+        self._candidates.discard(task_id)
 
-    def slots(self, slots: int, running: Mapping[str, RunningTask], waiting: WaitingView) -> int:
-        """How many tasks a device with so many slots may have now."""
-        if not any(task_id in running or waiting.find(task_id) is not None for task_id in self._ids):
+    def allowed_slots(self, slots: int, running: Mapping[str, RunningTask], waiting: WaitingView) -> int:
+        """How many of a device's slots may be used now. running: the tasks that it has."""
+        if not any(task_id in running or waiting.find(task_id) is not None for task_id in self._candidates):
             return slots
-        is_trying = any(not each.has_progressed for each in running.values())
-        return min(slots, len(running) + (0 if is_trying else 1))
+        has_newcomer = any(not each.has_progressed for each in running.values())
+        return min(slots, len(running) + (0 if has_newcomer else 1))

@@ -1,6 +1,6 @@
-"""Which models' weights are here, and fetching those that are not.
+"""Which models' weights are on this machine, and fetching those that are not.
 
-A fetch has a thread of its own (`fetch-<model>`); tasks of the model wait meanwhile, with the percentage as their
+A fetch has a thread of its own (`fetch-<model>`). Meanwhile the model's tasks wait, with the percentage as their
 reason. A failed fetch is tried again after a growing pause, or at once when somebody asks for it.
 """
 
@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from errors import TranscriptionServerError
@@ -24,20 +25,29 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
-PROGRESS_EVERY_S = 0.5  # progress comes with every few kilobytes, and each on_change wakes the scheduler
+PROGRESS_EVERY_S = 0.5  # progress comes every few kilobytes, and each on_change wakes the scheduler
 STOP_GRACE_S = 5.0
 
 
 @dataclass
 class _Fetch:
-    """One model's fetching: progress while `thread` lives, then how it ended."""
+    """The fetch of one model: its progress while `thread` is set, then how it ended."""
 
     thread: threading.Thread | None = None
     done_bytes: int = 0
     total_bytes: int = 0
     failures: int = 0
     failed_message: str | None = None
-    retry_at: float = 0.0
+    retry_at: float = 0.0  # monotonic seconds, as told_at
+    told_at: float = float("-inf")  # when on_change was last called for its progress
+
+    def end(self, failed_message: str | None, now: float) -> None:
+        """failed_message: None when the weights are here."""
+        self.thread = None
+        self.failed_message = failed_message
+        self.failures = 0 if failed_message is None else self.failures + 1
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(10, max(0, self.failures - 1)))
+        self.retry_at = now + pause_s
 
 
 class ModelLibrary:
@@ -52,15 +62,11 @@ class ModelLibrary:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
-    @property
-    def models_dir(self) -> Path:
-        return self._models_dir
-
     def is_available(self, model: str) -> bool:
         return locate(model, self._models_dir) is not None
 
-    def view(self, model: str) -> ModelView:
-        """What the policy needs to know about a model."""
+    def model_view(self, model: str) -> ModelView:
+        """What the planner needs to know about a model."""
         if self.is_available(model):
             return ModelView(is_available=True)
         fetching = self.fetching().get(model)
@@ -72,7 +78,7 @@ class ModelLibrary:
             return ModelView(is_available=False, failed_message=fetch.failed_message if fetch else None)
 
     def fetching(self) -> dict[str, tuple[int, int]]:
-        """(bytes done, bytes in all) of every fetch that runs."""
+        """Bytes done and bytes in all, of every fetch that runs."""
         with self._lock:
             return {
                 model: (fetch.done_bytes, fetch.total_bytes)
@@ -80,8 +86,11 @@ class ModelLibrary:
                 if fetch.thread is not None
             }
 
-    def ensure(self, model: str, *, now: bool = False) -> None:
-        """Start fetching unless the weights are here, are coming, or failed a moment ago (`now` asks all the same)."""
+    def fetch_if_missing(self, model: str, *, now: bool = False) -> None:
+        """Start a fetch, unless the weights are here or on their way, or the last fetch has just failed.
+
+        now: True to try again although it has just failed.
+        """
         if self.is_available(model):
             return
         with self._lock:
@@ -94,17 +103,17 @@ class ModelLibrary:
             fetch.failed_message = None
             fetch.done_bytes = 0
             fetch.total_bytes = model_info(model).size_bytes
-            thread.start()  # under the lock, so that whoever finds it can join it
+            thread.start()  # under the lock, so that `stop` can join every thread it finds
             fetch.thread = thread
         self._on_change()
 
-    def begin_stop(self) -> None:
-        """Have running fetches end; what they brought so far is kept and continued next time."""
+    def ask_to_stop(self) -> None:
+        """Have running fetches end; what they have so far is kept, and the next fetch continues from there."""
         self._stopping.set()
 
     def stop(self) -> None:
-        """Wait for running fetches, but not for one whose source is silent: it ends with the process."""
-        self.begin_stop()
+        """Wait for running fetches, but only a few seconds: one whose source is silent ends with the process."""
+        self.ask_to_stop()
         until = self._clock.monotonic() + STOP_GRACE_S
         with self._lock:
             threads = [fetch.thread for fetch in self._fetches.values() if fetch.thread is not None]
@@ -112,38 +121,32 @@ class ModelLibrary:
             thread.join(max(0.0, until - self._clock.monotonic()))
 
     def _fetch(self, model: str, fetch: _Fetch) -> None:
+        """On the fetch's own thread."""
         log.info("model=%s event=fetch_started", model)
-
-        told_at = 0.0
-
-        def on_progress(progress: FetchProgress) -> None:
-            nonlocal told_at
-            with self._lock:
-                fetch.done_bytes, fetch.total_bytes = progress.done_bytes, progress.total_bytes
-            if self._clock.monotonic() - told_at >= PROGRESS_EVERY_S:
-                told_at = self._clock.monotonic()
-                self._on_change()
-
-        message: str | None = None
+        failed_message: str | None = None
         try:
             models.fetch(
                 model,
                 self._models_dir,
                 sources=self._sources,
-                on_progress=on_progress,
+                on_progress=partial(self._follow_progress, fetch),
                 should_stop=self._stopping.is_set,
             )
             log.info("model=%s event=fetched", model)
         except TranscriptionServerError as error:
-            message = error.message
-            log.warning("model=%s event=fetch_failed code=%s message=%s", model, error.code, message)
+            failed_message = error.message
+            log.warning("model=%s event=fetch_failed code=%s message=%s", model, error.code, failed_message)
         except Exception:
-            message = "The weights could not be fetched; the log has the details."
+            failed_message = "The weights could not be fetched; the log has the details."
             log.exception("model=%s event=fetch_failed", model)
         with self._lock:
-            fetch.thread = None
-            fetch.failed_message = message
-            fetch.failures = 0 if message is None else fetch.failures + 1
-            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(10, max(0, fetch.failures - 1)))
-            fetch.retry_at = self._clock.monotonic() + pause
+            fetch.end(failed_message, self._clock.monotonic())
         self._on_change()
+
+    def _follow_progress(self, fetch: _Fetch, progress: FetchProgress) -> None:
+        with self._lock:
+            fetch.done_bytes, fetch.total_bytes = progress.done_bytes, progress.total_bytes
+        now = self._clock.monotonic()
+        if now - fetch.told_at >= PROGRESS_EVERY_S:
+            fetch.told_at = now
+            self._on_change()

@@ -5,11 +5,14 @@ Listeners are called in the thread in which the event happened, so they must onl
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Union
 
 from whisper_core.text.transcript import Segment
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,24 @@ class SystemChanged:
 
 Event = Union[TaskChanged, TaskDeleted, WindowFinished, SystemChanged]
 Listener = Callable[[Event], None]
+
+
+class EventBus:
+    """Any thread. Listeners are called in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+
+    def add_listener(self, listener: Listener) -> None:
+        """Call `listener` for every event from now on."""
+        self._listeners.append(listener)
+
+    def publish(self, event: Event) -> None:
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                log.exception("event=listener_failed")  # must not harm the task that the event is about
+
+    def publish_task_changed(self, task_id: str) -> None:
+        self.publish(TaskChanged(task_id))

@@ -11,23 +11,16 @@ from optimizer.timing.forecast_accuracy import Interval
 
 @dataclass(frozen=True)
 class TaskView:
-    """A task at one moment.
-
-    position: from 1 among those that wait, None for others. waiting_reason: why it does not run yet.
-    eta_seconds: until it is finished, None when there is nothing to tell it from. expected: of a waiting task, when it
-    will begin and end.
-    """
+    """A task at one moment."""
 
     task: Task
-    position: int | None = None
-    waiting_reason: WaitReason | None = None
-    eta_seconds: float | None = None
-    expected: Interval | None = None
+    position: int | None = None  # of a waiting task, from 1
+    waiting_reason: WaitReason | None = None  # why it does not run yet
+    eta_seconds: float | None = None  # until it is finished; None before there is a measurement
+    expected: Interval | None = None  # of a waiting task: when it will begin and end
 
 
 @dataclass(frozen=True)
 class Submission:
-    """is_replay: an earlier request with the same Idempotency-Key had made the task already."""
-
     task: TaskView
-    is_replay: bool
+    is_replay: bool  # an earlier request with the same Idempotency-Key had made the task already

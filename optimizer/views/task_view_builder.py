@@ -1,61 +1,44 @@
-"""What can be said of a task's future: its place, why it waits, when it will begin and be done."""
+"""What can be said about a task's future: its place, why it waits, when it will begin and be done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from threading import Lock
 
 from errors import OutOfMemoryError
-from optimizer.common.clock import Clock
 from optimizer.common.kinds import AUTO_DEVICE
-from optimizer.devices.status import DeviceStatus
-from optimizer.planning.plan import PlanLimits
-from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingTask
+from optimizer.scheduling.loop import BatchTaskScheduler
+from optimizer.scheduling.parts import SchedulerParts
 from optimizer.tasks import wait_reasons as reasons
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast import Expected, Places, Waiting, forecast
-from optimizer.timing.forecast_accuracy import ForecastTracker, Interval
-from optimizer.timing.runtime_estimates import RuntimeEstimates
-from optimizer.timing.speeds import SpeedTable
+from optimizer.timing.forecast_accuracy import Interval
 from optimizer.views.task_view import TaskView
 
-MAX_FORECAST_POSITION = 200  # further back a forecast would cost more than it is worth
+MAX_FORECAST_POSITION = 200  # further back a forecast costs more than it is worth
 FORECAST_LASTS_S = 1.0
 
 
 class TaskViewBuilder:
     """Any thread."""
 
-    def __init__(
-        self,
-        queue: IntelligentQueueManager,
-        speeds: SpeedTable,
-        times: RuntimeEstimates,
-        record: ForecastTracker,
-        clock: Clock,
-        *,
-        statuses: Callable[[], Sequence[DeviceStatus]],
-        limits: Callable[[], PlanLimits],
-        reason: Callable[[str], WaitReason | None],
-    ) -> None:
-        """statuses: of all devices, now. reason: why the scheduler's last decision left a task waiting."""
-        self._queue = queue
-        self._speeds = speeds
-        self._times = times
-        self._record = record
-        self._clock = clock
-        self._statuses = statuses
-        self._limits = limits
-        self._reason = reason
+    def __init__(self, parts: SchedulerParts, scheduler: BatchTaskScheduler) -> None:
+        self._queue = parts.queue
+        self._speeds = parts.monitor.speeds
+        self._times = parts.times
+        self._tracker = parts.forecasts
+        self._clock = parts.clock
+        self._devices = parts.devices
+        self._scheduler = scheduler
         self._lock = Lock()
         self._forecast: dict[str, Expected] = {}
-        self._forecast_of: frozenset[str] = frozenset()  # the tasks that it considered
+        self._forecast_of: frozenset[str] = frozenset()  # the tasks that the forecast is about
         self._forecast_at = float("-inf")
 
-    def view(self, task: Task) -> TaskView:
+    def task_view(self, task: Task) -> TaskView:
         if not task.status.is_waiting:
             return TaskView(task, eta_seconds=self.remaining_seconds(task))
         position = self._queue.position(task.id)
@@ -67,11 +50,11 @@ class TaskViewBuilder:
         """Until a running task is done; None for any other, or before its model was measured."""
         if task.status is not TaskStatus.PROCESSING or task.device is None:
             return None
-        concurrency = sum(len(status.running) for status in self._statuses() if status.spec.name == task.device)
+        concurrency = sum(len(status.running) for status in self._devices.statuses() if status.spec.name == task.device)
         return self._speeds.running_eta(task.options.model, task.device, task.audio_left_seconds, max(1, concurrency))
 
     def _expected(self, task: Task) -> Interval | None:
-        """Of a task that waits near the front; None before its model was measured, or when it cannot run yet."""
+        """When a task near the front will run; None before its model was measured, or while it cannot run yet."""
         now = self._clock.monotonic()
         with self._lock:
             is_old = now - self._forecast_at >= FORECAST_LASTS_S
@@ -79,21 +62,21 @@ class TaskViewBuilder:
             expected = self._forecast.get(task.id)
         if is_old or is_new:
             expected = self._renew(now).get(task.id)
-        return self._record.interval(expected) if expected else None
+        return self._tracker.interval(expected) if expected else None
 
     def _renew(self, now: float) -> dict[str, Expected]:
-        """Play the queue forward from now; what a task hears first is what it was promised."""
+        """Play the queue forward from now. The first forecast of a task is the one that it is promised."""
         next_ones = list(islice(self._queue.waiting().in_order(), MAX_FORECAST_POSITION))
         made = self._play_forward(next_ones)
         for task_id, expected in made.items():
-            self._record.promise(task_id, expected, now)
+            self._tracker.promise(task_id, expected, now)
         with self._lock:
             self._forecast, self._forecast_at = made, now
             self._forecast_of = frozenset(each.id for each in next_ones)
         return made
 
     def _play_forward(self, next_ones: Sequence[WaitingTask]) -> dict[str, Expected]:
-        statuses = [status for status in self._statuses() if status.is_ready]
+        statuses = [status for status in self._devices.statuses() if status.is_ready]
         resident = {model for status in statuses for model in status.resident_models}
         return forecast(
             [
@@ -104,7 +87,7 @@ class TaskViewBuilder:
             ],
             [Places(status.spec.name, status.slots, status.work_left, status.accepts_auto) for status in statuses],
             self._speeds,
-            most_running=self._limits().most_running(status.slots for status in statuses),
+            most_running=self._scheduler.limits().most_running(status.slots for status in statuses),
             load_seconds={
                 model: self._times.load_seconds(model) for model in {each.model for each in next_ones} - resident
             },
@@ -117,4 +100,4 @@ class TaskViewBuilder:
             is_short_of_memory = task.error is not None and task.error.code == OutOfMemoryError.code
             delay = reasons.memory_delay if is_short_of_memory else reasons.retry_delay
             return delay((task.not_before - self._clock.now()).total_seconds())
-        return self._reason(task.id)
+        return self._scheduler.reason(task.id)

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from config import Settings
+from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
+from optimizer.devices.status import DeviceStatus
 from optimizer.devices.worker_process import WorkerConfig
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.events import Event
@@ -20,6 +22,14 @@ from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 FAKE_ENGINE = "tests.fake_engine:FakeEngine"
 PARALLEL_FAKE_ENGINE = "tests.fake_engine:ParallelFakeEngine"
 WAIT_S = 60.0
+
+
+def device_at(system: OptimizedWhisperSystem, index: int) -> Device:
+    return list(system._scheduling.devices)[index]
+
+
+def statuses_of(system: OptimizedWhisperSystem) -> list[DeviceStatus]:
+    return system._scheduling.devices.statuses()
 
 
 class Watcher:

@@ -13,7 +13,7 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.queue.backoff import RetryDelay
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import TaskStatus
-from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
+from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher, statuses_of
 
 DATA = Path(__file__).parent.parent / "data"
 SHORT = DATA / "librivox-0880.flac"
@@ -28,7 +28,7 @@ Submit = Callable[..., str]
 @pytest.fixture
 def open_parallel(open_system: Open, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """As open_system, with ParallelFakeEngine, memory enough for everything and short waits after a failure."""
-    monkeypatch.setattr("optimizer.system.RetryDelay", partial(RetryDelay, first_s=0.1))
+    monkeypatch.setattr("optimizer.wiring.RetryDelay", partial(RetryDelay, first_s=0.1))
     return partial(open_system, fake_engine=PARALLEL_FAKE_ENGINE, devices=[ROOMY])
 
 
@@ -55,11 +55,11 @@ def test_a_task_that_never_fits_waits_until_memory_is_back(open_parallel: Open, 
     memory_is_back = tmp_path / "memory-is-back"
     with open_parallel(max_task_retries=0) as system:
         watcher = Watcher(system)
-        before = system._estimates.task_bytes("tiny.en", "cpu", 60.0)
+        before = system._scheduling.estimates.task_bytes("tiny.en", "cpu", 60.0)
         task_id = submit(system, SHORT, knobs=f"oom_until={memory_is_back}")
         watcher.wait_until(lambda: memory_steps(system, task_id).count("waits") >= 3, "three shortages")
         assert not system.task(task_id).task.status.is_final
-        assert system._estimates.task_bytes("tiny.en", "cpu", 60.0) > before
+        assert system._scheduling.estimates.task_bytes("tiny.en", "cpu", 60.0) > before
         other = submit(system, SHORT)
         assert watcher.wait_for(other, TaskStatus.COMPLETED).errors == ()
         memory_is_back.touch()
@@ -74,7 +74,7 @@ def test_a_task_for_which_a_card_has_no_memory_goes_on_on_the_cpu_if_that_is_all
 ) -> None:
     with open_parallel(devices=[CARD, ROOMY], out_of_memory_on_cpu=is_allowed) as system:
         watcher = Watcher(system)
-        watcher.wait_until(lambda: all(status.is_ready for status in system._statuses()), "ready devices")
+        watcher.wait_until(lambda: all(status.is_ready for status in statuses_of(system)), "ready devices")
         task_id = submit(system, SHORT, knobs="oom@cuda")
         if is_allowed:
             task = watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED)
@@ -93,7 +93,7 @@ def test_the_cpu_is_started_for_what_the_only_card_has_no_memory_for_and_takes_n
         watcher = Watcher(system)
         moved = submit(system, SHORT, knobs="oom@cuda")
         assert watcher.wait_for(moved, TaskStatus.COMPLETED, TaskStatus.FAILED).device == "cpu"
-        assert sorted(status.spec.name for status in system._statuses()) == ["cpu", "cuda:0"]
+        assert sorted(status.spec.name for status in statuses_of(system)) == ["cpu", "cuda:0"]
         others = [submit(system, SHORT) for _ in range(3)]
         assert {watcher.wait_for(each, TaskStatus.COMPLETED).device for each in others} == {"cuda:0"}
 

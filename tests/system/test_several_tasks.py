@@ -21,7 +21,7 @@ from optimizer.tasks.events import Event, TaskChanged
 from optimizer.tasks.task import TaskStatus
 from optimizer.tasks.wait_reasons import WaitCode
 from tests.fake_engine import WEIGHTS_BYTES
-from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
+from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher, device_at, statuses_of
 
 DATA = Path(__file__).parent.parent / "data"
 SHORT = DATA / "librivox-0880.flac"
@@ -52,7 +52,7 @@ class MostRunning:
         if not isinstance(event, TaskChanged):
             return
         running: Counter[str] = Counter()
-        for device in self._system._scheduler._parts.devices:
+        for device in self._system._scheduling.devices:
             running.update(each.task.options.model for each in device.running.copy().values())
         self.total = max(self.total, running.total())
         for model, count in running.items():
@@ -85,7 +85,7 @@ def nothing_promised_after(watcher: Watcher) -> Iterator[None]:
     """When all tasks have ended, the ledger holds the worker and the resident models only."""
     yield
     wait_running(watcher, 0)
-    owners = {entry.owner for entry in watcher.system._scheduler._parts.devices[0].pool.snapshot().reservations}
+    owners = {entry.owner for entry in device_at(watcher.system, 0).pool.snapshot().reservations}
     assert all(owner == "context" or owner.startswith("model:") for owner in owners)
 
 
@@ -154,7 +154,10 @@ def test_tasks_of_several_models_run_at_the_same_time(open_parallel: Open, submi
 def test_of_several_running_tasks_only_the_cancelled_one_ends(open_parallel: Open, submit: Submit) -> None:
     with open_parallel() as system:
         watcher = Watcher(system)
-        ids = [submit(system, LONG, knobs="window_s=0.3") for _ in range(4)]
+        ids = [
+            submit(system, LONG, knobs=knobs)
+            for knobs in ("window_s=0.3", "window_s=0.3", "endless window_s=0.3", "window_s=0.3")
+        ]
         wait_for_a_window(watcher, *ids)
         system.cancel(ids[2])
         statuses = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.CANCELLED).status for task_id in ids]
@@ -228,9 +231,9 @@ def test_without_a_limit_as_many_run_as_the_devices_have_slots(open_parallel: Op
     devices = [ROOMY, DeviceSpec("cuda:0", "cuda", "a card", 100 * 10**9)]
     with open_parallel(devices=devices, max_concurrent_tasks_limit="auto", max_batch_size=8) as system:
         watcher = Watcher(system)
-        watcher.wait_until(lambda: all(status.is_ready for status in system._statuses()), "ready devices")
+        watcher.wait_until(lambda: all(status.is_ready for status in statuses_of(system)), "ready devices")
         ids = [submit(system, SHORT, knobs=HOLD) for _ in range(18)]
-        watcher.wait_until(lambda: sum(len(s.running) for s in system._statuses()) == 16, "sixteen running tasks")
+        watcher.wait_until(lambda: sum(len(s.running) for s in statuses_of(system)) == 16, "sixteen running tasks")
         report = system.status()
         assert report["limits"]["max_concurrent_tasks"] == 16
         assert report["settings"]["MAX_CONCURRENT_TASKS_LIMIT"] == "auto"
@@ -266,8 +269,10 @@ def test_the_engine_is_the_settings_one_and_the_plain_path_has_the_reference(
     make_settings: Callable[..., Any], values: dict[str, Any], engine: str
 ) -> None:
     system = OptimizedWhisperSystem(make_settings(**values))
-    device = system._setup.make(ROOMY, is_optimized=system._plain_reason is None)
-    assert device.worker_config.engine_factory == ENGINE_FACTORIES[engine]
+    devices, path = system._scheduling.devices, system._scheduling.path
+    devices.open([ROOMY], system._parts.reports, is_optimized=path.is_optimized())
+    (device,) = devices
+    assert device.worker.config.engine_factory == ENGINE_FACTORIES[engine]
     assert load_settings(None).engine in ENGINE_FACTORIES
 
 

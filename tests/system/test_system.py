@@ -38,7 +38,7 @@ from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.events import TaskDeleted, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskStatus
 from tests.fake_engine import FakeEngine
-from tests.system.conftest import WAIT_S, Watcher
+from tests.system.conftest import WAIT_S, Watcher, device_at, statuses_of
 from whisper_core.models import fetch as models
 from whisper_core.text.transcript import WindowResult
 
@@ -317,7 +317,7 @@ def test_a_starving_task_gets_its_turn_although_another_model_must_go_first(
 ) -> None:
     """Two models do not fit at once, and small tasks of the loaded one never end."""
     monkeypatch.setattr(PlanLimits, "__init__", partialmethod(PlanLimits.__init__, starvation_s=0.0))
-    monkeypatch.setattr("optimizer.system.DueTimes", partial(DueTimes, max_patience_s=0.0))  # due when it comes
+    monkeypatch.setattr("optimizer.wiring.DueTimes", partial(DueTimes, max_patience_s=0.0))  # due when it comes
     one_task_of_base = MemoryEstimationPool(1.2).estimate("base", "cpu", audio_seconds=3.0).total
     card = DeviceSpec("cpu", "cpu", "small", one_task_of_base + 50_000_000)  # tiny.en takes more than that
     with open_system(devices=[card]) as system:
@@ -334,8 +334,8 @@ def test_a_device_that_cannot_be_used_holds_up_nobody_on_the_plain_path(open_sys
     devices = [DeviceSpec("cpu", "cpu", "a", 4 * 10**9), DeviceSpec("cuda:7", "cuda", "b", 4 * 10**9)]
     with open_system(enable_optimization_system=False, devices=devices) as system:
         watcher = Watcher(system)
-        watcher.wait_until(lambda: all(status.is_ready for status in system._statuses()), "ready devices")
-        system._scheduler._parts.devices[1].state = DeviceState.UNAVAILABLE
+        watcher.wait_until(lambda: all(status.is_ready for status in statuses_of(system)), "ready devices")
+        device_at(system, 1).supervisor.state = DeviceState.UNAVAILABLE
         submit(system, SHORT, device="cuda:7")
         watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED)
 
@@ -379,7 +379,7 @@ def test_a_task_deleted_while_its_result_is_written_leaves_the_worker_alone(
         finally:
             failpoints.disarm()
         assert watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED).attempt == 1
-        assert len(system._scheduler._parts.devices[0]._restarts) == 0
+        assert len(device_at(system, 0).supervisor._restarts) == 0
         assert len(list((tmp_path / "data" / "transcripts").iterdir())) == 1
 
 

@@ -224,6 +224,9 @@ class FakeSystem:
             "is_public": self.settings.is_public,
         }
 
+    def device_names(self) -> list[str]:
+        return ["cpu"]
+
     def set_limits(self, max_concurrent_tasks: int | None = None, max_batch_size: int | None = None) -> dict[str, Any]:
         if max_concurrent_tasks is not None:
             self.limits["max_concurrent_tasks"] = max_concurrent_tasks

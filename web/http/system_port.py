@@ -81,6 +81,9 @@ class SystemPort(Protocol):
 
     def status(self) -> dict[str, Any]: ...
 
+    def device_names(self) -> list[str]:
+        """What a task may ask for as its device, besides `auto`."""
+
     def set_limits(
         self, max_concurrent_tasks: int | None = None, max_batch_size: int | None = None
     ) -> dict[str, Any]: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import IO, Any, NoReturn, cast
+from typing import IO, NoReturn, cast
 
 from flask import Request, request
 
@@ -88,7 +88,7 @@ def _submit(own_request: StreamingRequest, idempotency_key: str | None) -> Submi
     if FILE_FIELD not in own_request.files:
         raise BadRequestError("The form ended before the file did.", field=FILE_FIELD)
     system = current_system()
-    form = read_task_form(fields, system.settings, _device_names(system.status()))
+    form = read_task_form(fields, system.settings, system.device_names())
     return system.submit(
         upload,
         filename=display_name(own_request.files[FILE_FIELD].filename or ""),
@@ -103,7 +103,3 @@ def _submit(own_request: StreamingRequest, idempotency_key: str | None) -> Submi
 def _raise_missing_file(fields: list[tuple[str, str]]) -> NoReturn:
     is_text = any(name == FILE_FIELD for name, _ in fields)
     raise MissingFileError("The field `file` holds text and no file." if is_text else None, field=FILE_FIELD)
-
-
-def _device_names(status: dict[str, Any]) -> list[str]:
-    return [str(device["name"]) for device in status.get("devices", [])]

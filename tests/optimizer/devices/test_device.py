@@ -1,4 +1,4 @@
-"""One device's picture: restarts, the watchdog and the ledger, with time moved by hand and no process."""
+"""One device: restarts, a worker that hangs, and the ledger; the test moves the clock and plays the worker."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from errors import WorkerDiedError
-from optimizer.devices import device as device_module
+from optimizer.devices import supervisor
 from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceState
-from optimizer.devices.worker_process import WorkerConfig
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
+from tests.optimizer.devices.fake_worker import FakeWorker, RememberingListener, device_of
 from tests.optimizer.fakes import FakeClock
 from whisper_core.text.transcript import Checkpoint, WindowResult
 from whisper_core.worker import messages as protocol
@@ -22,53 +22,31 @@ from whisper_core.worker.messages import MemoryReport
 GB = 10**9
 
 
-class RecordingWorker:
-    """Takes commands and does nothing. is_gone: as a worker whose process has ended."""
-
-    def __init__(self) -> None:
-        self.sent: list[protocol.Command] = []
-        self.starts = 0
-        self.kills = 0
-        self.is_gone = False
-        self.is_passing_on = False
-        self.start_error: OSError | None = None
-
-    def start(self) -> None:
-        self.starts += 1
-        if self.start_error is not None:
-            raise self.start_error
-
-    def send(self, command: protocol.Command) -> None:
-        if self.is_gone:
-            raise WorkerDiedError()
-        self.sent.append(command)
-
-    def kill(self) -> None:
-        self.kills += 1
-
-
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 
 
 @pytest.fixture
-def worker() -> RecordingWorker:
-    return RecordingWorker()
+def worker() -> FakeWorker:
+    return FakeWorker()
 
 
 @pytest.fixture
-def device(clock: FakeClock, worker: RecordingWorker) -> Device:
+def listener() -> RememberingListener:
+    return RememberingListener()
+
+
+@pytest.fixture
+def device(clock: FakeClock, worker: FakeWorker, listener: RememberingListener) -> Device:
     spec = DeviceSpec("cuda:0", "cuda", "a card", 8 * GB, gpu_uuid="GPU-1")
-    config = WorkerConfig(Path("models"), "no.module:NoEngine")
-    made = Device(spec, config, clock, GB, lambda device, report: None, lambda device: None)
-    made.worker = worker  # type: ignore[assignment]
+    made = device_of(spec, worker, clock, GB, listener)
     made.start()
     return made
 
 
 def ready(device: Device) -> None:
-    device.heard(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0), slots=8))
+    device.apply_report(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0), slots=8))
 
 
 def running_task() -> Task:
@@ -106,15 +84,13 @@ def test_the_worker_itself_is_in_the_ledger(device: Device) -> None:
 def test_a_finished_task_gives_its_memory_back_and_a_foreign_report_does_not(device: Device) -> None:
     ready(device)
     hand_over(device)
-    device.heard(protocol.TaskStopped("T1", "an older lease"))
+    device.apply_report(protocol.TaskStopped("T1", "an older lease"))
     assert device.pool.reserved_bytes == 2 * GB
-    device.heard(protocol.TaskStopped("T1", "lease"))
+    device.apply_report(protocol.TaskStopped("T1", "lease"))
     assert (device.pool.reserved_bytes, device.running) == (GB, {})
 
 
-def test_a_task_is_asked_once_to_step_aside_and_a_cancel_goes_before_it(
-    device: Device, worker: RecordingWorker
-) -> None:
+def test_a_task_is_preempted_once_and_a_stop_overrides_that(device: Device, worker: FakeWorker) -> None:
     ready(device)
     hand_over(device)
     worker.sent.clear()
@@ -137,62 +113,62 @@ def test_a_device_has_one_slot_until_its_worker_says_how_many(device: Device) ->
 def test_a_task_that_lost_its_device_stays_until_the_worker_is_gone(device: Device) -> None:
     ready(device)
     hand_over(device)
-    device.heard(protocol.TaskFailed("T1", "lease", "device_lost", "gone"))
+    device.apply_report(protocol.TaskFailed("T1", "lease", "device_lost", "gone"))
     assert list(device.running) == ["T1"]
-    error, (running,) = device.exited()
+    error, (running,) = device.apply_exit()
     assert (error.code, running.task.id) == ("device_lost", "T1")
     ready(device)
-    assert device.exited()[0].code == "worker_died"
+    assert device.apply_exit()[0].code == "worker_died"
 
 
 def test_a_model_that_cannot_be_loaded_gives_its_memory_back(device: Device) -> None:
     ready(device)
-    assert device.load("tiny.en", GB)
-    device.heard(protocol.ModelLoadFailed("tiny.en", "weights_damaged", "no"))
-    assert (device.pool.reserved_bytes, device.resident) == (GB, {})
+    assert device.models.load("tiny.en", GB)
+    device.apply_report(protocol.ModelLoadFailed("tiny.en", "weights_damaged", "no"))
+    assert (device.pool.reserved_bytes, device.models.resident) == (GB, {})
 
 
-def test_a_model_that_does_not_fit_is_not_loaded(device: Device, worker: RecordingWorker) -> None:
+def test_a_model_that_does_not_fit_is_not_loaded(device: Device, worker: FakeWorker) -> None:
     ready(device)
-    assert not device.load("large-v3", 8 * GB)
+    assert not device.models.load("large-v3", 8 * GB)
     assert worker.sent == []
 
 
 def test_a_loaded_model_is_promised_what_it_really_takes(device: Device) -> None:
     ready(device)
-    device.load("tiny.en", 2 * GB)
-    device.correct_promise("tiny.en", GB)
+    device.models.load("tiny.en", 2 * GB)
+    device.models.correct_promise("tiny.en", GB)
     assert device.pool.reserved_bytes == 2 * GB  # the worker itself and the model
-    device.correct_promise("tiny.en", 100 * GB)  # more than there is: what was promised stays
+    device.models.correct_promise("tiny.en", 100 * GB)  # more than there is: what was promised stays
     assert device.pool.reserved_bytes == 2 * GB
 
 
-def test_a_gone_worker_takes_no_promise_with_it(device: Device, worker: RecordingWorker) -> None:
+def test_a_gone_worker_takes_no_promise_with_it(device: Device, worker: FakeWorker) -> None:
     ready(device)
     worker.is_gone = True
     with pytest.raises(WorkerDiedError):
-        device.load("tiny.en", GB)
+        device.models.load("tiny.en", GB)
     assert device.pool.reserved_bytes == GB
 
 
 def test_after_an_exit_nothing_is_resident_promised_or_running(device: Device) -> None:
     ready(device)
-    device.load("tiny.en", GB)
+    device.models.load("tiny.en", GB)
     hand_over(device)
-    error, tasks = device.exited()
+    error, tasks = device.apply_exit()
     assert error.code == "worker_died"
     assert [running.task.id for running in tasks] == ["T1"]
-    assert (device.pool.reserved_bytes, device.resident, device.running) == (0, {}, {})
+    assert (device.pool.reserved_bytes, device.models.resident, device.running) == (0, {}, {})
 
 
 def test_a_worker_that_never_gets_anything_done_is_restarted_more_and_more_slowly(
-    device: Device, clock: FakeClock, worker: RecordingWorker
+    device: Device, clock: FakeClock, worker: FakeWorker
 ) -> None:
     pauses = []
     for _ in range(5):
         ready(device)
-        device.exited()
-        pauses.append(device.next_supervision_in())
+        device.apply_exit()
+        pauses.append(device.supervisor.next_supervision_in())
         clock.advance(60)
         device.supervise()
     assert pauses == [0.0, 0.0, 1.0, 5.0, 15.0]
@@ -204,83 +180,81 @@ def test_a_worker_that_got_something_done_is_restarted_at_once(device: Device, c
     for _ in range(5):
         ready(device)
         hand_over(device)
-        device.heard(window_done(0))
-        _, (running,) = device.exited()
+        device.apply_report(window_done(0))
+        _, (running,) = device.apply_exit()
         assert running.has_progressed
-        assert device.next_supervision_in() == 0.0
+        assert device.supervisor.next_supervision_in() == 0.0
         device.supervise()
 
 
-def test_a_silent_worker_is_killed_and_its_task_told_why(
-    device: Device, clock: FakeClock, worker: RecordingWorker
+def test_a_silent_worker_is_killed_and_the_reason_is_kept_for_its_task(
+    device: Device, clock: FakeClock, worker: FakeWorker
 ) -> None:
     ready(device)
     hand_over(device)
-    clock.advance(device_module.HEARTBEAT_TIMEOUT_S + 1)
+    clock.advance(supervisor.HEARTBEAT_TIMEOUT_S + 1)
     device.supervise()
     device.supervise()
     assert worker.kills == 1
-    assert device.exited()[0].code == "engine_timeout"
+    assert device.apply_exit()[0].code == "engine_timeout"
 
 
 def test_a_worker_that_lives_but_finishes_no_window_is_killed(
-    device: Device, clock: FakeClock, worker: RecordingWorker
+    device: Device, clock: FakeClock, worker: FakeWorker
 ) -> None:
     ready(device)
     hand_over(device)
     for _ in range(8):
         clock.advance(40)
-        device.heard(protocol.Heartbeat(MemoryReport(GB, GB), ("T1",)))
+        device.apply_report(protocol.Heartbeat(MemoryReport(GB, GB), ("T1",)))
         device.supervise()
     assert worker.kills == 1
 
 
-def test_windows_in_time_keep_a_worker_alive(device: Device, clock: FakeClock, worker: RecordingWorker) -> None:
+def test_windows_in_time_keep_a_worker_alive(device: Device, clock: FakeClock, worker: FakeWorker) -> None:
     ready(device)
     hand_over(device)
     for index in range(8):
         clock.advance(50)
-        device.heard(window_done(index))
+        device.apply_report(window_done(index))
         device.supervise()
     assert worker.kills == 0
 
 
-def test_a_card_that_its_worker_cannot_use_is_given_up(device: Device, clock: FakeClock) -> None:
+def test_a_card_that_no_worker_can_use_becomes_unavailable(device: Device, clock: FakeClock) -> None:
     for _ in range(3):
-        device.exited()
+        device.apply_exit()
         clock.advance(60)
         device.supervise()
     assert device.status().state is DeviceState.UNAVAILABLE
 
 
-def test_a_worker_is_not_taken_for_hung_while_its_report_waits_for_the_disk(
-    device: Device, worker: RecordingWorker, clock: FakeClock
+def test_a_worker_does_not_count_as_hung_while_its_report_waits_for_the_disk(
+    device: Device, worker: FakeWorker, clock: FakeClock
 ) -> None:
     ready(device)
     hand_over(device)
-    worker.is_passing_on = True
+    worker.is_report_being_handled = True
     for _ in range(10):
-        clock.advance(device_module.HEARTBEAT_TIMEOUT_S)
+        clock.advance(supervisor.HEARTBEAT_TIMEOUT_S)
         device.supervise()
-    worker.is_passing_on = False
+    worker.is_report_being_handled = False
     device.supervise()
     assert worker.kills == 0
-    clock.advance(device_module.HEARTBEAT_TIMEOUT_S + 1)
+    clock.advance(supervisor.HEARTBEAT_TIMEOUT_S + 1)
     device.supervise()
     assert worker.kills == 1
 
 
 def test_a_worker_that_cannot_be_started_is_tried_again(
-    device: Device, worker: RecordingWorker, clock: FakeClock
+    device: Device, worker: FakeWorker, clock: FakeClock, listener: RememberingListener
 ) -> None:
-    exits: list[Device] = []
-    device.on_exit = exits.append
     ready(device)
-    device.exited()
+    device.apply_exit()
     worker.start_error = BlockingIOError("no more processes")
     device.supervise()
-    assert exits == [device]
-    device.exited()
+    assert listener.exits == [device]
+    device.apply_exit()
     worker.start_error = None
     clock.advance(60)
     device.supervise()

@@ -1,25 +1,23 @@
-"""The devices' real memory, as a made-up machine tells it: others' use, cards that go, shrink, grow and come back."""
+"""The devices' real memory, as a made-up machine reports it: what others use; cards that go, shrink, grow or return."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from optimizer.common.kinds import DeviceKind
-from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec, cpu_device
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.status import DeviceState
-from optimizer.devices.worker_process import WorkerConfig
 from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula
 from optimizer.memory.ledger import CONTEXT_OWNER
 from optimizer.memory.probes import GONE, MemoryReading, cpu_memory
 from optimizer.memory.regression import FEW_MEASUREMENTS
+from tests.optimizer.devices.fake_worker import FakeWorker, device_of
 from tests.optimizer.fakes import FakeClock
 from whisper_core.worker import messages as protocol
 from whisper_core.worker.messages import MemoryReport
@@ -27,46 +25,27 @@ from whisper_core.worker.messages import MemoryReport
 GB = 10**9
 
 
-class IdleWorker:
-    pid = 77
-    is_passing_on = False
-
-    def __init__(self) -> None:
-        self.starts = self.kills = 0
-
-    def start(self) -> None:
-        self.starts += 1
-
-    def send(self, command: protocol.Command) -> None:
-        return
-
-    def kill(self) -> None:
-        self.kills += 1
-
-
 class Machine:
-    """One device of 10 GB under watch, of which 1 GB is headroom. reading: what it says of the device's memory."""
+    """With one device of 10 GB, of which 1 GB is headroom. reading: what it says about the device's memory."""
 
     def __init__(self, *, follows_free: bool = False, kind: DeviceKind = "cuda") -> None:
         self.reading: MemoryReading | None = MemoryReading(10 * GB, 10 * GB, None)
         self.asked: list[tuple[DeviceKind, str | None, int | None]] = []
         self.told: list[tuple[str, str]] = []
         self.clock = FakeClock()
-        self.worker = IdleWorker()
+        self.worker = FakeWorker()
         spec = DeviceSpec(
             "cuda:0", kind, "a card", 10 * GB, gpu_uuid="GPU-1", headroom_bytes=GB, follows_free=follows_free
         )
-        config = WorkerConfig(Path("models"), "no.module:NoEngine")
-        self.device = Device(spec, config, self.clock, GB, lambda device, report: None, lambda device: None)
-        self.device.worker = self.worker  # type: ignore[assignment]
+        self.device = device_of(spec, self.worker, self.clock, GB)
         self.device.start()
-        self.device.heard(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0), slots=8))
+        self.device.apply_report(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0), slots=8))
         self.estimates = MemoryEstimationPool(1.2)
         self.posted: list[Callable[[], None]] = []
         self.watch = MemoryPoll(
             self,
             self.estimates,
-            devices=lambda: [self.device],
+            devices=[self.device],
             post=self.posted.append,
             tell=lambda device, text: self.told.append((device, text)),
         )
@@ -76,7 +55,7 @@ class Machine:
         return self.reading
 
     def tick(self, reading: MemoryReading | None) -> None:
-        """One look at the machine, and the scheduler's thread takes what comes of it."""
+        """One look at the machine; then the scheduler's thread applies what it found."""
         self.reading = reading
         self.watch.tick()
         self.work_off()
@@ -86,10 +65,10 @@ class Machine:
             self.posted.pop(0)()
 
     def heartbeat(self, used: int) -> None:
-        self.device.heard(protocol.Heartbeat(MemoryReport(used, used), ()))
+        self.device.apply_report(protocol.Heartbeat(MemoryReport(used, used), ()))
 
     def exits(self) -> None:
-        self.device.exited()
+        self.device.apply_exit()
 
     @property
     def others(self) -> int:
@@ -122,13 +101,13 @@ def test_devices_change_on_the_schedulers_thread_only(machine: Machine) -> None:
     assert machine.others == 10 * GB
 
 
-def test_where_the_driver_does_not_know_our_worker_its_own_word_counts(machine: Machine) -> None:
+def test_where_the_driver_does_not_know_our_worker_the_workers_own_report_counts(machine: Machine) -> None:
     machine.heartbeat(2 * GB)
     machine.tick(MemoryReading(10 * GB, 5 * GB, None))
     assert machine.others == 3 * GB
 
 
-def test_what_the_worker_took_since_its_last_word_is_blamed_on_others_until_its_next(machine: Machine) -> None:
+def test_what_the_worker_took_since_its_last_heartbeat_counts_as_others_until_the_next_one(machine: Machine) -> None:
     machine.heartbeat(GB)
     machine.tick(MemoryReading(10 * GB, 5 * GB, None))
     assert machine.others == 4 * GB
@@ -166,7 +145,7 @@ def test_a_smaller_card_shrinks_the_ledger_once_the_promises_fit(
 
 
 @pytest.mark.parametrize(("follows_free", "total"), [(True, 14 * GB), (False, 10 * GB)])
-def test_memory_that_others_give_back_is_taken_up_unless_the_size_was_set(follows_free: bool, total: int) -> None:
+def test_memory_that_others_give_back_is_used_unless_a_setting_fixed_the_size(follows_free: bool, total: int) -> None:
     machine = Machine(follows_free=follows_free)
     machine.tick(MemoryReading(20 * GB, 13 * GB, GB))
     assert (machine.device.pool.snapshot().total, machine.others) == (total, 0)
@@ -193,7 +172,7 @@ def test_a_card_that_is_gone_ends_its_worker_and_is_promised_nothing(machine: Ma
 
 def test_a_card_that_is_gone_becomes_unavailable_when_no_worker_can_be_started(machine: Machine) -> None:
     machine.tick(GONE)
-    error = machine.device.exited()[0]
+    error = machine.device.apply_exit()[0]
     assert error.code == "device_lost"
     for _ in range(2):
         machine.clock.advance(60)
@@ -213,7 +192,7 @@ def test_a_card_that_comes_back_is_used_again(machine: Machine) -> None:
 
 
 def test_a_device_that_is_unavailable_for_another_reason_is_not_started_by_a_reading(machine: Machine) -> None:
-    machine.device.state = DeviceState.UNAVAILABLE
+    machine.device.supervisor.state = DeviceState.UNAVAILABLE
     machine.tick(MemoryReading(10 * GB, 10 * GB, None))
     assert machine.device.state is DeviceState.UNAVAILABLE
 
@@ -224,8 +203,8 @@ def test_a_device_that_is_unavailable_for_another_reason_is_not_started_by_a_rea
 def load(machine: Machine) -> int:
     """Its promise."""
     nbytes = machine.estimates.weights_bytes("base", "cuda")
-    assert machine.device.load("base", nbytes)
-    machine.device.heard(protocol.ModelLoaded("base", 1, 1.0))
+    assert machine.device.models.load("base", nbytes)
+    machine.device.apply_report(protocol.ModelLoaded("base", 1, 1.0))
     return nbytes
 
 
@@ -244,7 +223,7 @@ def test_the_promise_of_a_loaded_model_follows_what_was_learned(machine: Machine
     after = learn(machine, factor)
     assert before != after
     machine.tick(None)
-    assert machine.device.resident["base"].nbytes == after
+    assert machine.device.models.resident["base"].nbytes == after
 
 
 def test_a_promise_that_cannot_grow_stays_and_is_complained_of_once(
@@ -256,7 +235,7 @@ def test_a_promise_that_cannot_grow_stays_and_is_complained_of_once(
     with caplog.at_level(logging.WARNING):
         machine.tick(None)
         machine.tick(None)
-    assert machine.device.resident["base"].nbytes == before
+    assert machine.device.models.resident["base"].nbytes == before
     assert caplog.text.count("event=promise_too_small") == 1
 
 
@@ -278,7 +257,7 @@ def test_the_cpu_has_what_is_free_less_a_tenth_and_follows_it(make_settings: Cal
     assert spec.total_bytes == pytest.approx(cpu_memory()[1], rel=0.2)
 
 
-def test_a_size_that_was_set_is_all_promised_and_stays(make_settings: Callable[..., object]) -> None:
+def test_a_size_from_the_settings_has_no_headroom_and_stays(make_settings: Callable[..., object]) -> None:
     spec = cpu_device(make_settings(cpu_memory_mb=3000))  # type: ignore[arg-type]
     assert (spec.total_bytes, spec.headroom_bytes, spec.follows_free) == (3 * GB, 0, False)
 

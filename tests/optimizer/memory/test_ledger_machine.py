@@ -175,7 +175,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def machine_is_read(self, total: int, free: float, ours: int | None) -> None:
         """What others use counts at once; a smaller card as soon as the reservations fit into it."""
         reading = MemoryReading(total * MB, int(free * total) * MB, ours)
-        self.truth.measured(reading)
+        self.truth.apply_reading(reading)
         snapshot = self.pool.snapshot()
         assert snapshot.wanted_total <= reading.total
         assert snapshot.others == max(0, snapshot.wanted_total - reading.free - (self.used if ours is None else ours))

@@ -29,7 +29,7 @@ def test_progress_is_told_at_a_bounded_rate_and_the_end_always(tmp_path: Path, m
     monkeypatch.setattr(models, "fetch", fetch)
     monkeypatch.setattr("optimizer.scheduling.model_library.locate", lambda *_: None)
     library = ModelLibrary(tmp_path, "all", clock, on_change)
-    library.ensure("tiny.en")
+    library.fetch_if_missing("tiny.en")
     assert is_over.wait(10)
     library.stop()
     assert 10 <= len(told) <= 13

@@ -1,4 +1,4 @@
-"""A task that ran out of memory is not charged: it waits, may move to the CPU, and has idle models evicted."""
+"""A task that ran out of memory is not charged: it waits, may move to the CPU, and idle models are evicted for it."""
 
 from __future__ import annotations
 
@@ -132,25 +132,27 @@ def test_what_is_noted_of_a_running_task_is_in_its_timeline(queue: Queue) -> Non
     assert queue.changed == []
 
 
-# --- making room -------------------------------------------------------------------------------------------------
+# --- freeing memory -------------------------------------------------------------------------------------------------
 
 
 class FakeDevice:
-    """Two models at work, two that idle, one that is on its way out."""
+    """Two models in use, two that idle, one that is on its way out."""
 
     spec = SimpleNamespace(name="cuda:0")
 
     def __init__(self, queue: Queue) -> None:
-        self.loaded = {"base", "tiny", "small", "medium", "turbo"}
-        self.evicting = {"turbo"}
         self.evicted: list[str] = []
         self.is_gone = False
-        queue.submit("T1")  # of base, which it keeps
+        self.models = SimpleNamespace(
+            loaded={"base", "tiny", "small", "medium", "turbo"}, evicting={"turbo"}, evict=self._evict
+        )
+        queue.submit("T1")  # of base, which stays for it
         queue.submit("T2")
         task = queue.claim("T2").with_(options=new_task("T2").options.__class__(model="tiny"))
         self.running = {"T2": SimpleNamespace(task=task)}
+        self.models_in_use = {"tiny"}
 
-    def evict(self, model: str) -> None:
+    def _evict(self, model: str) -> None:
         if self.is_gone:
             raise WorkerDiedError
         self.evicted.append(model)
@@ -161,24 +163,24 @@ def device(queue: Queue) -> FakeDevice:
     return FakeDevice(queue)
 
 
-def make_room(queue: Queue, device: FakeDevice, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> list[str]:
+def free_memory(queue: Queue, device: FakeDevice, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> list[str]:
     unused = cast(Any, None)
-    dispatcher = Dispatcher(queue.manager, unused, unused, reserves_memory=True, prepare=unused, post=unused)
-    return dispatcher.make_room(cast(Any, device), report)
+    parts = SimpleNamespace(queue=queue.manager, files=unused, inbox=unused, path=unused, prepare=unused)
+    return Dispatcher(cast(Any, parts), unused).free_memory(cast(Any, device), report)
 
 
 def test_what_idles_leaves_a_device_that_ran_out_of_memory(queue: Queue, device: FakeDevice) -> None:
     failed = protocol.TaskFailed("T1", "lease", "out_of_memory", "")
-    assert make_room(queue, device, failed) == ["medium", "small"] == device.evicted
+    assert free_memory(queue, device, failed) == ["medium", "small"] == device.evicted
     assert memory_events(queue) == [{"step": "model_evicted", "model": model} for model in ("medium", "small")]
 
 
 def test_for_a_model_that_found_no_memory_too(queue: Queue, device: FakeDevice) -> None:
     failed = protocol.ModelLoadFailed("tiny", "out_of_memory", "")
-    assert make_room(queue, device, failed) == ["base", "medium", "small"]
+    assert free_memory(queue, device, failed) == ["base", "medium", "small"]
     assert len(memory_events(queue, "T2")) == 3
 
 
 def test_a_worker_that_is_gone_has_nothing_to_evict(queue: Queue, device: FakeDevice) -> None:
     device.is_gone = True
-    assert make_room(queue, device, protocol.TaskFailed("gone", "lease", "out_of_memory", "")) == []
+    assert free_memory(queue, device, protocol.TaskFailed("gone", "lease", "out_of_memory", "")) == []

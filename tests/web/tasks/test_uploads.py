@@ -42,6 +42,16 @@ def test_upload_becomes_a_task_and_its_bytes_are_kept(client: FlaskClient, syste
     assert (task["filename"], task["status"], task["size_bytes"]) == ("interview.flac", "pending", len(RECORDING))
 
 
+def test_an_upload_does_not_build_the_whole_status(
+    client: FlaskClient, system: FakeSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def status() -> dict[str, object]:
+        raise AssertionError("the upload asked for the body of GET /api/system")
+
+    monkeypatch.setattr(system, "status", status)
+    assert send(client, device="cpu").status_code == 202
+
+
 def test_options_reach_the_task(client: FlaskClient, system: FakeSystem) -> None:
     response = send(
         client,

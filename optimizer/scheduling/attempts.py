@@ -1,0 +1,74 @@
+"""The attempts that workers have at the moment, and what is remembered of each between two windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optimizer.common.clock import Clock
+from optimizer.memory.busy_periods import BusyPeriods
+from optimizer.memory.costs import Batch
+from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.tasks.task import Task
+
+
+@dataclass
+class RunningAttempt:
+    """One attempt of a task. Changed by its device's reader thread, except for preempted_by."""
+
+    task: Task  # as it was claimed
+    audio_done_seconds: float
+    segment_count: int
+    measured_at: float  # monotonic seconds: when the next measurement of its speed begins
+    measured_audio_seconds: float  # and how far in the recording
+    preempted_by: str | None = None  # the task that it was told to make way for
+    batch: Batch | None = None  # set at its end: what ran with it, where that was all of one kind
+
+    @property
+    def device(self) -> str:
+        return self.task.device or ""
+
+    @property
+    def model(self) -> str:
+        return self.task.options.model
+
+
+class RunningAttempts:
+    """By lease token. Any thread; an attempt begins and ends once."""
+
+    def __init__(self, monitor: PerformanceMonitor, clock: Clock) -> None:
+        self._monitor = monitor
+        self._clock = clock
+        self._attempts: dict[str, RunningAttempt] = {}
+        self._busy_periods = BusyPeriods()
+
+    def track(self, task: Task, segment_count: int) -> None:
+        """Before the claimed task is handed over. segment_count: segments that earlier attempts brought."""
+        audio_done = (task.audio_seconds or 0.0) * task.progress
+        token, options = task.lease_token or "", task.options
+        kind = (options.model, options.word_timestamps, options.mode)
+        self._busy_periods.begin(task.device or "", token, kind, task.audio_seconds or 0.0)
+        self._attempts[token] = RunningAttempt(task, audio_done, segment_count, self._clock.monotonic(), audio_done)
+        if task.attempt == 1 and task.started_at is not None:
+            self._monitor.task_started((task.started_at - task.created_at).total_seconds())
+
+    def untrack(self, lease_token: str) -> RunningAttempt | None:
+        """The attempt is over. None, and nothing changed, when it is not here."""
+        attempt = self._attempts.pop(lease_token, None)
+        if attempt is not None:
+            attempt.batch = self._busy_periods.end(attempt.device, lease_token)
+        return attempt
+
+    def find_attempt(self, lease_token: str) -> RunningAttempt | None:
+        return self._attempts.get(lease_token)
+
+    def mark_preempted(self, lease_token: str, for_task: str) -> None:
+        """The attempt was told to end at its next window, to make way for that task."""
+        if (attempt := self._attempts.get(lease_token)) is not None:
+            attempt.preempted_by = for_task
+
+    def on_device(self, device: str) -> list[RunningAttempt]:
+        return [attempt for attempt in list(self._attempts.values()) if attempt.device == device]
+
+    def concurrency(self, device: str) -> int:
+        """How many tasks the device has; at least 1."""
+        return max(1, len(self.on_device(device)))

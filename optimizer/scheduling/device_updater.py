@@ -1,0 +1,67 @@
+"""What the scheduler's thread makes of a worker's report and of a worker's end; what had to be durable already is."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from errors import OutOfMemoryError
+from optimizer.devices.device import Device
+from optimizer.devices.status import DeviceState
+from optimizer.scheduling.crash_attribution import CrashAttribution
+from optimizer.scheduling.dispatcher import Dispatcher
+from optimizer.scheduling.parts import SchedulerParts
+from optimizer.tasks.events import SystemChanged
+from optimizer.tasks.task import ErrorInfo
+from whisper_core.worker import messages as protocol
+
+log = logging.getLogger(__name__)
+
+
+class DeviceUpdater:
+    """Belongs to the scheduler's thread."""
+
+    def __init__(self, parts: SchedulerParts, dispatcher: Dispatcher, attribution: CrashAttribution) -> None:
+        self._parts = parts
+        self._dispatcher = dispatcher
+        self._attribution = attribution
+
+    def apply_report(self, device: Device, report: protocol.Report) -> None:
+        device.apply_report(report)
+        match report:
+            case protocol.ModelLoaded():
+                nbytes = self._parts.estimates.weights_bytes(report.model, device.spec.kind)
+                device.models.correct_promise(report.model, nbytes)
+            case protocol.WindowDone():
+                self._clear_of_crash(device, report.task_id)
+            case protocol.TaskDone():
+                self._clear_of_crash(device, report.task_id)
+                self._parts.forecasts.done(report.task_id, self._parts.clock.monotonic())
+            case protocol.TaskFailed():
+                self._clear_of_crash(device, report.task_id)
+                self._parts.forecasts.forget(report.task_id)
+        if isinstance(report, protocol.TaskFailed | protocol.ModelLoadFailed) and report.code == OutOfMemoryError.code:
+            self._dispatcher.free_memory(device, report)
+        if not isinstance(report, protocol.WindowDone):
+            self._parts.events.publish(SystemChanged())
+
+    def _clear_of_crash(self, device: Device, task_id: str) -> None:
+        """Not a task that is still in its first window: one that lost its device is, until its worker is gone."""
+        running = device.running.get(task_id)
+        if running is None or running.has_progressed:
+            self._attribution.clear(task_id)
+
+    def apply_exit(self, device: Device) -> None:
+        """The worker is gone: its tasks go back to the queue, one of them perhaps charged with a failed attempt."""
+        error, tasks = device.apply_exit()
+        if device.state is DeviceState.STOPPED:
+            return
+        info = ErrorInfo(error.code, error.message, at=self._parts.clock.now())
+        charged = self._attribution.attribute_crash(tasks)
+        for running in tasks:
+            log.error("task=%s event=attempt_failed code=%s device=%s", running.task.id, error.code, device.spec.name)
+            is_charged = running.task.id == charged
+            # Posted, so that one that cannot be stored now holds up neither the others nor the fallback.
+            self._parts.inbox.post(partial(self._dispatcher.end_attempt, running.task, info, is_charged=is_charged))
+        self._parts.devices.fall_back_to_cpu()
+        self._parts.events.publish(SystemChanged())

@@ -1,0 +1,54 @@
+"""What the planner is shown of the devices: immutable views, made from their pictures for one decision."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from optimizer.devices.device import Device
+from optimizer.devices.status import RunningTask
+from optimizer.planning.inputs import DeviceView, RunningView
+from optimizer.queue.ordering import DueTimes
+from optimizer.queue.ready_queue import WaitingView
+from optimizer.scheduling.crash_attribution import CrashAttribution
+
+
+class DeviceViews:
+    """Belongs to the scheduler's thread."""
+
+    def __init__(self, attribution: CrashAttribution, due_times: DueTimes) -> None:
+        self._attribution = attribution
+        self._due_times = due_times
+        self._rounds: Counter[str] = Counter()
+
+    def device_view(self, device: Device, waiting: WaitingView) -> DeviceView:
+        memory = device.pool.snapshot()
+        return DeviceView(
+            name=device.spec.name,
+            kind=device.spec.kind,
+            capacity_bytes=memory.capacity,
+            free_bytes=memory.free,
+            slots=self._attribution.allowed_slots(device.slots, device.running, waiting),
+            running=tuple(self._running_view(running) for running in device.running.values()),
+            rounds=self._rounds[device.spec.name],
+            is_ready=device.is_ready and not device.models.evicting,
+            accepts_auto=device.accepts_auto,
+            resident=memory.models,
+        )
+
+    def count_rounds(self, devices: Iterable[str]) -> None:
+        """These devices were handed tasks in this decision."""
+        self._rounds.update(set(devices))
+
+    def _running_view(self, running: RunningTask) -> RunningView:
+        model, audio_left = running.work_left
+        return RunningView(
+            id=running.task.id,
+            model=model,
+            priority=running.task.priority,
+            audio_left_seconds=audio_left,
+            due=self._due_times.due(model, audio_left, running.arrived),
+            task_bytes=running.reservation.nbytes,
+            may_leave=running.has_progressed,
+            is_leaving=running.is_stopping or running.is_being_preempted,
+        )

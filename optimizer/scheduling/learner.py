@@ -1,0 +1,107 @@
+"""Learns from what workers report: how fast models are, and how much memory they and their tasks take.
+
+Runs on the threads `device-<name>`, behind the recorder.
+"""
+
+from __future__ import annotations
+
+from errors import OutOfMemoryError
+from optimizer.common.kinds import DeviceKind
+from optimizer.devices.discovery import DeviceSpec
+from optimizer.scheduling.attempts import RunningAttempt, RunningAttempts
+from optimizer.scheduling.parts import SchedulerParts
+from optimizer.tasks.task import Task
+from optimizer.tasks.timeline import MEMORY
+from whisper_core.common.units import FRAMES_PER_SECOND
+from whisper_core.worker import messages as protocol
+
+SHORTEST_MEASUREMENT_S = 0.02
+
+
+class MeasurementLearner:
+    """Any thread."""
+
+    def __init__(self, parts: SchedulerParts, attempts: RunningAttempts) -> None:
+        self._monitor = parts.monitor
+        self._times = parts.times
+        self._estimates = parts.estimates
+        self._clock = parts.clock
+        self._attempts = attempts
+
+    def learn_from(
+        self, device: DeviceSpec, report: protocol.Report, task: Task | None, attempt: RunningAttempt | None
+    ) -> None:
+        """task: as the report left it; None when it changed none, and then it says nothing about one either."""
+        match report:
+            case protocol.ModelLoaded():
+                self._learn_from_load(device, report)
+            case protocol.WindowDone() if task is not None and attempt is not None:
+                self._learn_from_window(attempt, report)
+            case protocol.TaskDone() if task is not None and attempt is not None:
+                self._learn_from_peak(device, report, task, attempt)
+            case protocol.TaskNote() if task is not None and report.code == MEMORY:
+                # A chunked task's memory was promised for several windows, so it says nothing about one.
+                if not task.options.is_chunked:
+                    self._learn_from_shortage(device.name, device.kind, task)
+            case protocol.TaskFailed() if task is not None and report.code == OutOfMemoryError.code:
+                # With another code it was its model that found no memory: nothing to learn about the task's own.
+                self._learn_from_shortage(device.name, device.kind, task)
+
+    # --- speed -------------------------------------------------------------------------------------------------
+
+    def _learn_from_load(self, device: DeviceSpec, report: protocol.ModelLoaded) -> None:
+        self._monitor.model_loaded()
+        self._times.record_load(report.model, report.seconds)
+        self._estimates.record_weights(report.model, device.kind, report.weights_bytes)
+        # Loading is not transcribing: counted in, it would make the first window look slow and forecasts long.
+        now = self._clock.monotonic()
+        for attempt in self._attempts.on_device(device.name):
+            if attempt.model == report.model:
+                attempt.measured_at = now
+
+    def _learn_from_window(self, attempt: RunningAttempt, report: protocol.WindowDone) -> None:
+        checkpoint = report.window.checkpoint
+        audio_done = min(checkpoint.seek, checkpoint.content_frames) / FRAMES_PER_SECOND
+        self._monitor.add_audio(audio_done - attempt.audio_done_seconds, attempt.model, attempt.device)
+        attempt.audio_done_seconds = audio_done
+        now = self._clock.monotonic()
+        seconds = now - attempt.measured_at
+        if seconds < SHORTEST_MEASUREMENT_S:
+            return  # several chunks may be reported at once; they are measured with the next that takes time
+        self._monitor.speeds.record(
+            attempt.model,
+            attempt.device,
+            audio_done - attempt.measured_audio_seconds,
+            seconds,
+            ends_recording=checkpoint.seek >= checkpoint.content_frames,
+            concurrency=self._attempts.concurrency(attempt.device),
+        )
+        attempt.measured_at, attempt.measured_audio_seconds = now, audio_done
+
+    # --- memory ------------------------------------------------------------------------------------------------
+
+    def _learn_from_peak(
+        self, device: DeviceSpec, report: protocol.TaskDone, task: Task, attempt: RunningAttempt
+    ) -> None:
+        # A chunked task spreads one recording over many slots, so its growth does not measure a task of one window.
+        if attempt.batch is None or task.options.is_chunked:
+            return
+        self._estimates.record(
+            task.options.model,
+            device.kind,
+            attempt.batch,
+            word_timestamps=task.options.word_timestamps,
+            reserved_bytes=task.estimated_bytes or 0,
+            peak_bytes=report.peak_bytes,
+            device=device.name,
+        )
+
+    def _learn_from_shortage(self, device: str, kind: DeviceKind, task: Task) -> None:
+        self._estimates.record_out_of_memory(
+            task.options.model,
+            kind,
+            task.audio_seconds or 0.0,
+            word_timestamps=task.options.word_timestamps,
+            reserved_bytes=task.estimated_bytes or 0,
+            device=device,
+        )

@@ -1,0 +1,80 @@
+"""What happens to a worker's report on the thread `device-<name>`, which read it from the pipe.
+
+It is recorded before anything else is done with it, so whatever is killed afterwards, it counts. The scheduler's thread
+then brings its picture of the device up to date (see `device_updater`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from errors import DeviceLostError
+from optimizer.devices.device import Device
+from optimizer.scheduling.attempts import RunningAttempt, RunningAttempts
+from optimizer.scheduling.device_updater import DeviceUpdater
+from optimizer.scheduling.learner import MeasurementLearner
+from optimizer.scheduling.parts import SchedulerParts
+from optimizer.scheduling.result_recorder import ResultRecorder
+from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.task import Task
+from whisper_core.worker import messages as protocol
+
+
+class ReportHandler:
+    """The devices' `WorkerListener`."""
+
+    def __init__(
+        self,
+        parts: SchedulerParts,
+        attempts: RunningAttempts,
+        recorder: ResultRecorder,
+        learner: MeasurementLearner,
+        updater: DeviceUpdater,
+    ) -> None:
+        self._parts = parts
+        self._attempts = attempts
+        self._recorder = recorder
+        self._learner = learner
+        self._updater = updater
+
+    def on_report(self, device: Device, report: protocol.Report) -> None:
+        self._parts.messages.tell_report(device.spec.name, report)
+        attempt = self._attempt_of(report)
+        task = self._recorder.record_report(device.spec, report, attempt)
+        self._learner.learn_from(device.spec, report, task, attempt)
+        if isinstance(report, protocol.WindowDone) and task is not None and attempt is not None:
+            self._publish_window(report, task, attempt)
+        self._parts.inbox.post(partial(self._updater.apply_report, device, report))
+
+    def on_exit(self, device: Device) -> None:
+        self._parts.messages.tell_worker_exited(device)
+        self._parts.inbox.post(partial(self._updater.apply_exit, device))
+
+    def _attempt_of(self, report: protocol.Report) -> RunningAttempt | None:
+        """The attempt that the report is about, which is over when the report says so."""
+        match report:
+            case protocol.WindowDone() | protocol.TaskNote():
+                return self._attempts.find_attempt(report.lease_token)
+            case protocol.TaskFailed() if report.code == DeviceLostError.code:
+                return self._attempts.find_attempt(report.lease_token)  # it ends with its worker
+            case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
+                return self._attempts.untrack(report.lease_token)
+        return None
+
+    def _publish_window(self, report: protocol.WindowDone, task: Task, attempt: RunningAttempt) -> None:
+        model, device, audio_done = attempt.model, attempt.device, attempt.audio_done_seconds
+        audio_left = (task.audio_seconds or audio_done) - audio_done
+        concurrency = self._attempts.concurrency(device)
+        self._parts.events.publish(
+            WindowFinished(
+                task_id=task.id,
+                seq=task.windows_done,
+                progress=task.progress,
+                audio_done_seconds=audio_done,
+                speed=self._parts.monitor.speed(model, device),
+                eta_seconds=self._parts.monitor.speeds.running_eta(model, device, audio_left, concurrency),
+                first_segment=attempt.segment_count,
+                segments=report.window.segments,
+            )
+        )
+        attempt.segment_count += len(report.window.segments)

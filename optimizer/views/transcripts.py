@@ -1,0 +1,55 @@
+"""A task's text, whether it is finished or still being transcribed."""
+
+from __future__ import annotations
+
+from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.queue.queue_manager import IntelligentQueueManager
+from optimizer.storage.task_files import TaskFiles
+from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.task import TaskStatus
+from optimizer.views.task_view_builder import TaskViewBuilder
+from whisper_core.text.transcript import Segment, Transcript
+
+
+class TranscriptViews:
+    """Any thread. Methods raise TaskNotFoundError."""
+
+    def __init__(
+        self,
+        queue: IntelligentQueueManager,
+        files: TaskFiles,
+        monitor: PerformanceMonitor,
+        task_views: TaskViewBuilder,
+    ) -> None:
+        self._queue = queue
+        self._files = files
+        self._monitor = monitor
+        self._task_views = task_views
+
+    def transcript(self, task_id: str) -> tuple[Transcript, bool]:
+        """The transcript, and whether it is only what there is so far. Raises FileMissingError."""
+        task = self._queue.get(task_id)
+        if task.status is TaskStatus.COMPLETED:
+            return self._files.read_transcript(task_id, task.result_sha256), False
+        segments = self._segments(task_id)
+        text = "".join(segment.text for segment in segments)
+        return Transcript(text, task.language or task.options.language or "", segments), True
+
+    def segments_from(self, task_id: str, first: int) -> WindowFinished | None:
+        """What a listener who has `first` segments of an unfinished task missed, as one event; None when it is over."""
+        task = self._queue.get(task_id)
+        if task.status.is_final:
+            return None
+        return WindowFinished(
+            task_id=task_id,
+            seq=task.windows_done,
+            progress=task.progress,
+            audio_done_seconds=task.progress * (task.audio_seconds or 0.0),
+            speed=self._monitor.speed(task.options.model, task.device or ""),
+            eta_seconds=self._task_views.remaining_seconds(task),
+            first_segment=first,
+            segments=self._segments(task_id)[first:],
+        )
+
+    def _segments(self, task_id: str) -> tuple[Segment, ...]:
+        return tuple(segment for window in self._queue.windows(task_id) for segment in window.segments)

@@ -1,0 +1,269 @@
+"""Builds the parts of an OptimizedWhisperSystem and connects them. Nothing is started, opened or read here."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from config import Settings
+from optimizer.common.clock import Clock
+from optimizer.devices.discovery import DeviceSpec
+from optimizer.devices.factory import DeviceFactory
+from optimizer.devices.fleet import DeviceFleet
+from optimizer.devices.memory_poll import MemoryPoll
+from optimizer.devices.worker_process import WorkerConfig
+from optimizer.intake.decode_pool import DecodePool
+from optimizer.intake.task_intake import TaskIntake
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.memory.probes import MemoryProbe
+from optimizer.monitoring.event_log import EventLog
+from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.sample_store import SampleStore
+from optimizer.monitoring.tick import MonitorHooks, Monitoring
+from optimizer.planning.plan import PlanLimits
+from optimizer.queue.backoff import RetryDelay
+from optimizer.queue.ordering import FIRST_COME, DueTimes
+from optimizer.queue.queue_manager import IntelligentQueueManager
+from optimizer.scheduling.attempts import RunningAttempts
+from optimizer.scheduling.crash_attribution import CrashAttribution
+from optimizer.scheduling.decision import DecisionMaker
+from optimizer.scheduling.device_updater import DeviceUpdater
+from optimizer.scheduling.device_views import DeviceViews
+from optimizer.scheduling.dispatcher import Dispatcher
+from optimizer.scheduling.event_messages import EventMessages
+from optimizer.scheduling.inbox import Inbox
+from optimizer.scheduling.learner import MeasurementLearner
+from optimizer.scheduling.loop import BatchTaskScheduler
+from optimizer.scheduling.model_library import ModelLibrary
+from optimizer.scheduling.parts import SchedulerParts
+from optimizer.scheduling.path import SchedulingPath
+from optimizer.scheduling.report_handler import ReportHandler
+from optimizer.scheduling.result_recorder import ResultRecorder
+from optimizer.scheduling.storage_retry import StorageRetry
+from optimizer.storage.documents import DocumentStore
+from optimizer.storage.store import TaskStore
+from optimizer.storage.task_files import TaskFiles
+from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
+from optimizer.timing.forecast_accuracy import ForecastTracker
+from optimizer.timing.runtime_estimates import RuntimeEstimates
+from optimizer.views.status import StatusViews
+from optimizer.views.task_view_builder import TaskViewBuilder
+from optimizer.views.transcripts import TranscriptViews
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
+
+MIN_DECODE_TIMEOUT_S = 60.0
+DECODE_SPEED = 20.0  # seconds of sound that the slowest machine we serve decodes in a second
+
+
+@dataclass(frozen=True)
+class Storage:
+    files: TaskFiles
+    store: TaskStore
+    documents: DocumentStore
+    event_log: EventLog
+
+
+@dataclass(frozen=True)
+class Intake:
+    decode_pool: DecodePool
+    tasks: TaskIntake
+
+
+@dataclass(frozen=True)
+class Monitors:
+    monitoring: Monitoring
+    memory_probe: MemoryProbe
+    memory_poll: MemoryPoll
+
+
+@dataclass(frozen=True)
+class Views:
+    tasks: TaskViewBuilder
+    transcripts: TranscriptViews
+    status: StatusViews
+
+
+@dataclass(frozen=True)
+class SystemParts:
+    """What the facade starts, stops and asks."""
+
+    storage: Storage
+    intake: Intake
+    scheduling: SchedulerParts  # with the queue, the devices and the models
+    reports: ReportHandler  # the devices must be opened with it before the scheduler is started
+    scheduler: BatchTaskScheduler
+    monitors: Monitors
+    views: Views
+
+
+def build_parts(
+    settings: Settings,
+    clock: Clock,
+    *,
+    on_tick: Callable[[], None],
+    worker: WorkerConfig | None = None,
+    devices: Sequence[DeviceSpec] | None = None,
+) -> SystemParts:
+    """on_tick: called every PERFORMANCE_MONITOR_INTERVAL. worker, devices: see `DeviceFactory`."""
+    storage = _build_storage(settings, clock)
+    monitor = PerformanceMonitor(clock, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
+    estimates = MemoryEstimationPool(settings.memory_calibration_factor, storage.documents)
+    fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, worker=worker, devices=devices))
+    scheduling, intake = _build_scheduling(settings, clock, storage, monitor, estimates, fleet)
+    scheduler, reports = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
+    monitors = _build_monitors(settings, scheduling, scheduler, storage)
+    views = _build_views(settings, scheduling, scheduler, monitors.monitoring)
+    return SystemParts(storage, intake, scheduling, reports, scheduler, monitors, views)
+
+
+def build_scheduler(
+    parts: SchedulerParts, limits: PlanLimits, interval_s: float
+) -> tuple[BatchTaskScheduler, ReportHandler]:
+    """The loop, and who hears its devices' workers. interval_s: the longest time between two decisions."""
+    attribution = CrashAttribution()
+    attempts = RunningAttempts(parts.monitor, parts.clock)
+    dispatcher = Dispatcher(parts, attempts)
+    decisions = DecisionMaker(parts, DeviceViews(attribution, parts.due_times), dispatcher, attempts, limits)
+    updater = DeviceUpdater(parts, dispatcher, attribution)
+    reports = ReportHandler(parts, attempts, ResultRecorder(parts), MeasurementLearner(parts, attempts), updater)
+    return BatchTaskScheduler(parts, decisions, dispatcher, interval_s=interval_s), reports
+
+
+def _limits_of(settings: Settings) -> PlanLimits:
+    return PlanLimits(
+        min_concurrent=settings.min_concurrent_tasks,
+        max_concurrent=settings.max_concurrent,
+        min_batch=settings.min_batch_size,
+        max_batch=settings.max_batch_size,
+    )
+
+
+def _build_storage(settings: Settings, clock: Clock) -> Storage:
+    store = TaskStore(settings.data_dir, settings.database_url)
+    return Storage(
+        files=TaskFiles(settings.data_dir, settings.min_free_disk_mb * 1_000_000),
+        store=store,
+        documents=DocumentStore(store.database, clock),
+        event_log=EventLog(store.database, clock),
+    )
+
+
+def _build_scheduling(
+    settings: Settings,
+    clock: Clock,
+    storage: Storage,
+    monitor: PerformanceMonitor,
+    estimates: MemoryEstimationPool,
+    fleet: DeviceFleet,
+) -> tuple[SchedulerParts, Intake]:
+    path = SchedulingPath(None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False")
+    events, inbox = EventBus(), Inbox()
+    events.add_listener(partial(_wake_when_a_task_changed, inbox))
+    times = RuntimeEstimates(monitor.speeds)
+    due_times = DueTimes(times.work_seconds) if path.is_optimized() else FIRST_COME
+    queue = _build_queue(settings, clock, storage.store, events, due_times)
+    intake = _build_intake(settings, clock, storage.files, queue)
+    parts = SchedulerParts(
+        clock=clock,
+        path=path,
+        events=events,
+        messages=EventMessages(storage.event_log),
+        inbox=inbox,
+        storage_retry=StorageRetry(),
+        queue=queue,
+        files=storage.files,
+        prepare=intake.tasks.prepare,
+        devices=fleet,
+        models=_build_models(settings, clock, events, inbox),
+        estimates=estimates,
+        monitor=monitor,
+        times=times,
+        due_times=due_times,
+        forecasts=ForecastTracker(),
+        may_move_to_cpu=fleet.may_use_cpu if settings.out_of_memory_on_cpu else _never,
+        model_idle_s=settings.model_idle_timeout or math.inf,
+    )
+    return parts, intake
+
+
+def _build_queue(
+    settings: Settings, clock: Clock, store: TaskStore, events: EventBus, due_times: DueTimes
+) -> IntelligentQueueManager:
+    return IntelligentQueueManager(
+        store,
+        clock,
+        boot_id=secrets.token_hex(8),
+        max_queued=settings.max_queued_tasks,
+        retry_delay=RetryDelay(),
+        on_change=events.publish_task_changed,
+        due_times=due_times,
+    )
+
+
+def _build_intake(settings: Settings, clock: Clock, files: TaskFiles, queue: IntelligentQueueManager) -> Intake:
+    decode_pool = DecodePool(partial(_make_decoder, settings), files)
+    return Intake(decode_pool, TaskIntake(queue, files, decode_pool, clock, max_attempts=1 + settings.max_task_retries))
+
+
+def _make_decoder(settings: Settings) -> AudioDecoder:
+    limit_s = settings.max_audio_seconds
+    limits = DecodeLimits(max_seconds=limit_s, timeout_s=max(MIN_DECODE_TIMEOUT_S, limit_s / DECODE_SPEED))
+    return AudioDecoder(find_ffmpeg(settings.ffmpeg_binary), limits)
+
+
+def _build_models(settings: Settings, clock: Clock, events: EventBus, inbox: Inbox) -> ModelLibrary:
+    def on_change() -> None:
+        events.publish(SystemChanged())
+        inbox.wake()
+
+    return ModelLibrary(settings.models_dir, settings.model_sources, clock, on_change)
+
+
+def _build_monitors(
+    settings: Settings, parts: SchedulerParts, scheduler: BatchTaskScheduler, storage: Storage
+) -> Monitors:
+    monitoring = Monitoring(
+        settings,
+        parts.monitor,
+        storage.event_log,
+        SampleStore(storage.store.database, parts.clock),
+        storage.documents,
+        parts.clock,
+        MonitorHooks(
+            statuses=parts.devices.statuses,
+            counts=parts.queue.counts,
+            entered=parts.queue.entered,
+            limits=scheduler.limits,
+            set_limits=scheduler.set_limits,
+            is_optimized=parts.path.is_optimized,
+        ),
+        {"speeds": parts.monitor.speeds, "forecasts": parts.forecasts},
+    )
+    probe = MemoryProbe()
+    poll = MemoryPoll(
+        probe, parts.estimates, devices=parts.devices, post=parts.inbox.post, tell=parts.messages.tell_device_changed
+    )
+    return Monitors(monitoring, probe, poll)
+
+
+def _build_views(
+    settings: Settings, parts: SchedulerParts, scheduler: BatchTaskScheduler, monitoring: Monitoring
+) -> Views:
+    tasks = TaskViewBuilder(parts, scheduler)
+    return Views(
+        tasks=tasks,
+        transcripts=TranscriptViews(parts.queue, parts.files, parts.monitor, tasks),
+        status=StatusViews(settings, parts, scheduler, monitoring),
+    )
+
+
+def _wake_when_a_task_changed(inbox: Inbox, event: Event) -> None:
+    if isinstance(event, TaskChanged):
+        inbox.wake()  # whatever changed may let something run
+
+
+def _never() -> bool:
+    return False

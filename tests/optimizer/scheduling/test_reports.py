@@ -1,0 +1,189 @@
+"""What workers' reports teach about speed and memory. test_loop.py shows that they are made durable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from optimizer.devices.discovery import DeviceSpec
+from optimizer.memory.costs import Batch
+from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.scheduling.attempts import RunningAttempts
+from optimizer.scheduling.inbox import Inbox
+from optimizer.scheduling.learner import MeasurementLearner
+from optimizer.scheduling.report_handler import ReportHandler
+from optimizer.scheduling.result_recorder import ResultRecorder
+from optimizer.scheduling.storage_retry import StorageRetry
+from optimizer.tasks.events import Event, EventBus, WindowFinished
+from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
+from optimizer.timing.runtime_estimates import RuntimeEstimates
+from tests.optimizer.fakes import FakeClock
+from whisper_core.text.transcript import Checkpoint, Transcript, WindowResult
+from whisper_core.worker import messages as protocol
+
+TASK = Task(
+    id="T1",
+    seq=1,
+    filename="a.wav",
+    status=TaskStatus.PROCESSING,
+    options=TaskOptions(model="base"),
+    priority=Priority.NORMAL,
+    requested_device="auto",
+    size_bytes=1,
+    sha256="",
+    created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    max_attempts=4,
+    audio_seconds=90.0,
+    device="cpu",
+    lease_token="lease",
+)
+
+
+CPU = DeviceSpec("cpu", "cpu", "a processor", 10**9)
+CARD = DeviceSpec("cuda:0", "cuda", "a card", 10**9)
+
+
+class Reports:
+    """The way of a report on the reader's thread. Its queue takes every report for the task's own."""
+
+    def __init__(self, clock: FakeClock, task: Task = TASK, estimates: Any = None) -> None:
+        self.events: list[Event] = []
+        self.monitor = PerformanceMonitor(clock, interval_s=60, on_sample=lambda: None)
+        self.estimates = estimates or SimpleNamespace(record_weights=lambda *_: None)
+        bus = EventBus()
+        bus.add_listener(self.events.append)
+        parts = cast(
+            Any,
+            SimpleNamespace(
+                queue=SimpleNamespace(save_window=lambda *_: task, get=lambda _: task, complete=lambda *_, **__: task),
+                files=SimpleNamespace(write_transcript=lambda *_: "", delete_audio=lambda _: None),
+                storage_retry=StorageRetry(),
+                monitor=self.monitor,
+                estimates=self.estimates,
+                times=RuntimeEstimates(self.monitor.speeds),
+                clock=clock,
+                events=bus,
+                messages=SimpleNamespace(tell_report=lambda *_: None),
+                inbox=Inbox(),
+                may_move_to_cpu=lambda: False,
+            ),
+        )
+        self.attempts = RunningAttempts(self.monitor, clock)
+        updater = SimpleNamespace(apply_report=lambda *_: None)
+        self._handler = ReportHandler(
+            parts, self.attempts, ResultRecorder(parts), MeasurementLearner(parts, self.attempts), cast(Any, updater)
+        )
+
+    def report(self, report: protocol.Report, spec: DeviceSpec = CPU) -> None:
+        self._handler.on_report(cast(Any, SimpleNamespace(spec=spec)), report)
+
+    def window(self, index: int, seek: int, content_frames: int) -> None:
+        checkpoint = Checkpoint("en", seek=seek, content_frames=content_frames)
+        self.report(protocol.WindowDone("T1", "lease", WindowResult(index, (), checkpoint)))
+
+    def done(self) -> None:
+        self.report(protocol.TaskDone("T1", "lease", Transcript("", "en", ()), 5, 1.0))
+
+    @property
+    def windows(self) -> list[WindowFinished]:
+        return [event for event in self.events if isinstance(event, WindowFinished)]
+
+
+class RecordingEstimates:
+    """Remembers what was measured."""
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def record(self, *args: Any, **more: Any) -> None:
+        self.recorded.append((args, more))
+
+    @property
+    def batches(self) -> list[Batch]:
+        return [batch for (_, _, batch), _ in self.recorded]
+
+
+def test_windows_that_come_at_once_are_measured_with_the_time_that_they_took_together() -> None:
+    clock = FakeClock()
+    reports = Reports(clock)
+    reports.attempts.track(TASK, segment_count=0)
+    clock.advance(10)
+    for index in range(3):
+        reports.window(index, seek=3000 * (index + 1), content_frames=18000)
+        clock.advance(0.001)
+    clock.advance(10)
+    reports.window(3, seek=12000, content_frames=18000)
+    speeds = [event.speed for event in reports.windows]
+    assert speeds[:3] == [3.0] * 3
+    assert speeds[3] == pytest.approx(3.0 + 0.3 * 6.0, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (TaskOptions(model="base"), [Batch(2, 180.0, 2)]),
+        (TaskOptions(model="tiny"), []),
+        (TaskOptions(model="base", word_timestamps=True), []),
+    ],
+)
+def test_a_share_of_the_peak_is_believed_when_tasks_of_one_kind_shared_it(
+    others: TaskOptions, expected: list[Batch]
+) -> None:
+    estimates = RecordingEstimates()
+    reports = Reports(FakeClock(), estimates=estimates)
+    reports.attempts.track(TASK, segment_count=0)
+    reports.attempts.track(replace(TASK, id="T2", lease_token="another", options=others), segment_count=0)
+    reports.attempts.track(replace(TASK, id="T3", lease_token="elsewhere", device="cuda:0"), segment_count=0)
+    reports.attempts.untrack("another")
+    reports.done()
+    assert estimates.batches == expected
+
+
+def test_a_measurement_is_recorded_with_what_was_promised_and_where() -> None:
+    estimates = RecordingEstimates()
+    reports = Reports(FakeClock(), replace(TASK, estimated_bytes=7), estimates)
+    reports.attempts.track(TASK, segment_count=0)
+    reports.done()
+    more = {"word_timestamps": False, "reserved_bytes": 7, "peak_bytes": 5, "device": "cpu"}
+    assert estimates.recorded == [(("base", "cpu", Batch(1, 90.0, 1)), more)]
+
+
+def test_the_peak_of_a_chunked_task_is_not_recorded() -> None:
+    estimates = RecordingEstimates()
+    task = replace(TASK, options=TaskOptions(model="base", mode="vad"))
+    reports = Reports(FakeClock(), task, estimates)
+    reports.attempts.track(task, segment_count=0)
+    reports.done()
+    assert estimates.recorded == []
+
+
+def test_a_short_recording_does_not_measure_what_a_window_full_of_sound_takes() -> None:
+    clock = FakeClock()
+    task = replace(TASK, audio_seconds=3.0)
+    reports = Reports(clock, task)
+    reports.attempts.track(task, segment_count=0)
+    clock.advance(3)
+    reports.window(0, seek=3000, content_frames=300)
+    (event,) = reports.windows
+    assert event.speed == (3.0 + 0.5 * 27.0) / 3.0
+    assert event.eta_seconds == 0.0
+
+
+def test_loading_the_model_does_not_count_as_transcribing() -> None:
+    clock = FakeClock()
+    reports = Reports(clock)
+
+    reports.attempts.track(TASK, segment_count=0)
+    clock.advance(20)
+    reports.report(protocol.ModelLoaded("base", 1, 20.0), CARD)  # on another device
+    clock.advance(20)
+    reports.report(protocol.ModelLoaded("base", 1, 40.0))
+    clock.advance(10)
+    reports.window(0, seek=3000, content_frames=9000)
+
+    (event,) = reports.windows
+    assert (event.speed, event.eta_seconds) == (3.0, 20.0)
