@@ -17,8 +17,9 @@ export const waitCurves = (samples) =>
 export function speedCurves(samples) {
   const pairs = new Map()
   for (const { speeds = {} } of samples) {
-    for (const [device, models] of Object.entries(speeds))
+    for (const [device, models] of Object.entries(speeds)) {
       for (const model of Object.keys(models)) pairs.set(`${model} ${device}`, { model, device })
+    }
   }
   const known = [...pairs.entries()].sort(([a], [b]) => (a < b ? -1 : 1))
   return known.map(([key, { model, device }]) => ({

@@ -27,33 +27,28 @@ export const clearSelection = () => (chosen.value = new Set())
 /** The ids of selected tasks that pass `test`. */
 export const selectedWhere = (test) => selectedIds.value.filter((id) => test(store.taskOf(id).value))
 
-/** Runs `action` (id -> Promise) for every id, a few at a time. Shows only the first error. Resolves to the successes. */
-export async function forEach(ids, action) {
+/** Runs `action` (id -> Promise) for every id, a few at a time. Only the first error is shown. */
+async function runForEach(ids, action) {
   const left = [...ids]
   const errors = []
-  let done = 0
   const work = async () => {
     for (let id = left.shift(); id !== undefined; id = left.shift()) {
-      await action(id).then(
-        () => (done += 1),
-        (error) => errors.push(error),
-      )
+      await action(id).catch((error) => errors.push(error))
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
   if (errors.length) toastError(errors[0])
-  return done
 }
 
-export const cancel = (ids) => forEach(ids, async (id) => store.applyTask(await api.cancelTask(id)))
-export const retry = (ids) => forEach(ids, async (id) => store.applyTask(await api.retryTask(id)))
+export const cancel = (ids) => runForEach(ids, async (id) => store.applyTask(await api.cancelTask(id)))
+export const retry = (ids) => runForEach(ids, async (id) => store.applyTask(await api.retryTask(id)))
 
 export const remove = (ids) =>
-  forEach(ids, async (id) => {
+  runForEach(ids, async (id) => {
     await api.deleteTask(id)
     if (openId.peek() === id) closeTask()
     store.applyDeleted(id)
   })
 
 export const changePriority = (id, priority) =>
-  forEach([id], async () => store.applyTask(await api.setPriority(id, priority)))
+  runForEach([id], async () => store.applyTask(await api.setPriority(id, priority)))
