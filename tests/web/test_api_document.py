@@ -235,7 +235,7 @@ def test_every_reason_to_wait_is_named(document: Document, description: ApiDescr
 
 
 def test_every_code_of_a_timeline_is_named(document: Document) -> None:
-    assert _first_codes(document, "codes of the timeline") == set(timeline._WORDS)
+    assert _first_codes(document, "codes of the timeline") == set(timeline._SENTENCES)
 
 
 def test_every_code_of_advice_is_named(document: Document) -> None:

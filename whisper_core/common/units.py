@@ -6,4 +6,4 @@ SAMPLE_RATE = 16_000  # samples per second, mono
 HOP_SAMPLES = 160  # from one mel frame to the next: 10 ms
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES
 WINDOW_SECONDS = 30.0  # what the model hears at once
-WINDOW_FRAMES = 3000
+WINDOW_FRAMES = int(WINDOW_SECONDS) * FRAMES_PER_SECOND
