@@ -24,7 +24,7 @@ from whisper_core.audio.sample_file import open_samples
 from whisper_core.chunked import ChunkedTranscription
 from whisper_core.engine.active_task import ActiveTask, RunningStrand
 from whisper_core.engine.alignment import compile_alignment
-from whisper_core.engine.lane import Lane
+from whisper_core.engine.executors import Lane
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.model_runner import ModelRunner
 from whisper_core.engine.recording import ExactRecording, Recording

@@ -19,7 +19,7 @@ from whisper_core.engine.active_task import ActiveTask, RunningStrand
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.decoding.slot_batch import Bank
-from whisper_core.engine.lane import Lane
+from whisper_core.engine.executors import Lane
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.slot_limit import SlotLimit

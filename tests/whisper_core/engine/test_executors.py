@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.whisper_core.engine.fake_cuda import FakeEvent, FakeStream, fake_cuda
-from whisper_core.engine.lane import Lane
+from whisper_core.engine.executors import Lane
 from whisper_core.engine.streams import DECODER_PRIORITY, ENCODER_PRIORITY
 from whisper_core.engine.threads import ThreadBudget
 
