@@ -34,9 +34,9 @@ FOLDERS = [
     "whisper_core.models whisper_core.audio",
     "whisper_core",
     "whisper_core.worker",
-    "whisper_core.reference whisper_core.engine.network",
+    "whisper_core.engine.network",
     "whisper_core.engine.decoding",
-    "whisper_core.engine",
+    "whisper_core.engine whisper_core.reference",
     "web.http",
     "web.tasks web.live",
     "web",
@@ -109,6 +109,18 @@ def test_a_folder_imports_only_from_folders_before_it() -> None:
         if "migrations" not in path.parts
         for folder in imported_folders(path)
         if folder.split(".")[0] == room and LEVEL[folder] >= LEVEL[folder_of(path)]
+    }
+    assert wrong == set()
+
+
+def test_the_two_engines_do_not_know_each_other() -> None:
+    """Tests compare them, so neither may depend on the other; what both need stands in a folder below both."""
+    wrong = {
+        f"{path.relative_to(ROOT)} -> {folder}"
+        for one, other in (("engine", "reference"), ("reference", "engine"))
+        for path in modules(f"whisper_core/{one}")
+        for folder in imported_folders(path)
+        if folder.startswith(f"whisper_core.{other}")
     }
     assert wrong == set()
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 FRAMES_PER_SECOND = 100  # mel frames, in which `seek` counts; 10 ms each
+WINDOW_SECONDS = 30.0  # of sound that the model sees at once
 
 
 @dataclass(frozen=True)
