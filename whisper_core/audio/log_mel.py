@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 from whisper.audio import mel_filters
 
-SAMPLE_RATE = 16_000
+from whisper_core.audio.decode import SAMPLE_RATE
+from whisper_core.text.transcript import FRAMES_PER_SECOND, WINDOW_SECONDS
+
 FFT_SAMPLES = 400  # 25 ms
-HOP_SAMPLES = 160  # 10 ms between frames
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES
-WINDOW_FRAMES = 3000  # 30 s
+HOP_SAMPLES = SAMPLE_RATE // FRAMES_PER_SECOND  # 160: 10 ms between frames
+WINDOW_FRAMES = round(WINDOW_SECONDS * FRAMES_PER_SECOND)  # 3000
 
 _HALF_FFT = FFT_SAMPLES // 2
 _DYNAMIC_RANGE = 8.0  # log10 of power, so 80 dB
