@@ -19,7 +19,7 @@ from benchmarks.random_model import OPTIONS, PROMPT, loaded_from_memory, random_
 from benchmarks.recordings import SAMPLE_RATE, read_samples
 from benchmarks.run_engine import make_engine, measure
 from whisper_core.engine.network.cross_attention import CrossCache
-from whisper_core.engine.network.dims import DecoderShape
+from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.models.catalogue import ModelDimensions
 from whisper_core.worker.engine_protocol import Engine
 
@@ -123,14 +123,14 @@ def covered(ranges: Sequence[tuple[float, float]]) -> float:
 def cross_attention_bandwidth(dimensions: ModelDimensions, slots: int, device: str, repetitions: int = 20) -> float:
     """Bytes of keys and values a second that the engine's own cross-attention reads, all layers one after the other,
     launched as the engine launches them. Few slots fit the GPU's cache: only the figures of many are of its memory."""
-    shape = shape_of(dimensions, device)
-    cache = CrossCache.empty(shape, slots)
+    dims = dims_of(dimensions, device)
+    cache = CrossCache.empty(dims, slots)
     cache.keys.normal_()
     cache.values.normal_()
-    query = torch.randn(slots, shape.heads, 1, shape.head_size, device=device, dtype=shape.dtype)
+    query = torch.randn(slots, dims.heads, 1, dims.head_size, device=device, dtype=dims.dtype)
 
     def attend_everywhere() -> None:
-        for layer in range(shape.layers):
+        for layer in range(dims.layers):
             cache.attend(layer, query)
 
     with torch.inference_mode():
@@ -144,9 +144,9 @@ def cross_attention_bandwidth(dimensions: ModelDimensions, slots: int, device: s
     return (cache.keys.nbytes + cache.values.nbytes) / seconds
 
 
-def shape_of(dimensions: ModelDimensions, device: str) -> DecoderShape:
+def dims_of(dimensions: ModelDimensions, device: str) -> DecoderDims:
     """As the engine keeps it: fp16 on a GPU."""
-    return DecoderShape(
+    return DecoderDims(
         layers=dimensions.n_text_layer,
         heads=dimensions.n_text_head,
         head_size=dimensions.n_text_state // dimensions.n_text_head,

@@ -22,22 +22,20 @@ import torch
 
 from benchmarks.machine import describe_machine
 from config import load_settings
-from whisper_core.engine.active_task import ActiveTask, RunningStrand
-from whisper_core.engine.decoding import slot_batch as bank_module
+from whisper_core.common.units import WINDOW_FRAMES
+from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.decoding.row_state import RowState
-from whisper_core.engine.decoding.slot_batch import Bank
+from whisper_core.engine.decoding.slot_batch import SlotBatch
 from whisper_core.engine.decoding.token_rules import TokenRules
+from whisper_core.engine.executors import DECODER_PRIORITY, new_cuda_stream, on_cuda_stream
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.layers import DecoderBlock, DecoderLayers, LayerNorm
 from whisper_core.engine.network.self_attention import SelfCache
-from whisper_core.engine.streams import DECODER_PRIORITY, new_stream, on_stream
 from whisper_core.model_requests import DEFAULT_SETTINGS, Decode
 from whisper_core.models.load import load_model
-from whisper_core.reference.model import halve_matrices
-from whisper_core.text.options import TranscribeOptions
-from whisper_core.worker.messages import RunTask
+from whisper_core.upstream import place_on
 
 PROMPT_LENGTHS = (4, 60, 227)
 
@@ -92,8 +90,8 @@ def timed_parts(watch: Stopwatch) -> Iterator[None]:
         (SelfCache, "attend", "self attention"),
         (SelfCache, "write", "cache write"),
         (TokenRules, "apply", "token rules"),
-        (bank_module, "likeliest", "choosing"),
-        (bank_module, "logprob_of", "logprob"),
+        (slot_batch, "likeliest", "choosing"),
+        (slot_batch, "logprob_of", "logprob"),
         (RowState, "commit", "row state"),
     ]
     with ExitStack() as patches:
@@ -102,22 +100,21 @@ def timed_parts(watch: Stopwatch) -> Iterator[None]:
         yield
 
 
-def filled_bank(model: LoadedModel, layers: DecoderLayers, rows: int) -> Bank:
+def filled_batch(model: LoadedModel, layers: DecoderLayers, rows: int) -> SlotBatch:
     """`rows` windows of noise that have just read a prompt."""
-    bank = Bank(layers, model.shape, model.rules, 1, rows)
-    task = ActiveTask(RunTask("", "", "", "", TranscribeOptions()), mock.Mock())
+    batch = SlotBatch(layers, model.dims, model.rules, 1, rows)
     for number in range(rows):
-        mel = torch.randn(model.traits.n_mels, 3000)
-        window = EncodedWindow(mock.Mock(), own=model.encoder.encode(mel[None]))
+        mel = torch.randn(model.traits.n_mels, WINDOW_FRAMES)
+        window = EncodedWindow(mock.Mock(), own_cross=model.encoder.encode(mel[None]))
         request = Decode(window, tuple(range(1000, 1040)), "en", "transcribe", 0.0, number, DEFAULT_SETTINGS)
-        bank.add(model.sequence(RunningStrand(task, mock.Mock(), window, request)))
-    return bank
+        batch.add(model.sequence(request, owner=None, task_seed=0))
+    return batch
 
 
 def step_times(model: LoadedModel, rows: int, repeat: int) -> dict[str, float]:
     """Median milliseconds by part; `step` is the whole, timed without the others' watches."""
-    whole = _medians(model, model.layers, rows, repeat, Stopwatch(model.shape.device), timed_as="step")
-    watch = Stopwatch(model.shape.device)
+    whole = _medians(model, model.layers, rows, repeat, Stopwatch(model.dims.device), timed_as="step")
+    watch = Stopwatch(model.dims.device)
     with timed_parts(watch):
         parts = _medians(model, timed_layers(model.layers, watch), rows, repeat, watch)
     return {**whole, **parts}
@@ -126,8 +123,8 @@ def step_times(model: LoadedModel, rows: int, repeat: int) -> dict[str, float]:
 def _medians(
     model: LoadedModel, layers: DecoderLayers, rows: int, repeat: int, watch: Stopwatch, *, timed_as: str = ""
 ) -> dict[str, float]:
-    bank = filled_bank(model, layers, rows)
-    step = watch.timed(timed_as, bank.step) if timed_as else bank.step
+    batch = filled_batch(model, layers, rows)
+    step = watch.timed(timed_as, batch.step) if timed_as else batch.step
     samples: dict[str, list[float]] = defaultdict(list)
     step()  # the first one is slower
     for _ in range(repeat):
@@ -139,8 +136,8 @@ def _medians(
 
 
 def encoding_times(model: LoadedModel, repeat: int) -> dict[str, float]:
-    watch = Stopwatch(model.shape.device)
-    mel = torch.randn(1, model.traits.n_mels, 3000)
+    watch = Stopwatch(model.dims.device)
+    mel = torch.randn(1, model.traits.n_mels, WINDOW_FRAMES)
     encode = watch.timed("encode", model.encoder.encode)
     samples = []
     for _ in range(max(2, repeat // 10)):
@@ -149,8 +146,8 @@ def encoding_times(model: LoadedModel, repeat: int) -> dict[str, float]:
         samples.append(watch.seconds["encode"] * 1e3)
     times = {"encode": statistics.median(samples)}
     for length in PROMPT_LENGTHS:
-        tokens = torch.full((length,), 1000, device=model.shape.device)
-        prompt = watch.timed("prompt", bank_module.run_prompt)
+        tokens = torch.full((length,), 1000, device=model.dims.device)
+        prompt = watch.timed("prompt", slot_batch.run_prompt)
         watch.seconds.clear()
         for _ in range(3):
             prompt(model.layers, tokens, cross)
@@ -159,10 +156,7 @@ def encoding_times(model: LoadedModel, repeat: int) -> dict[str, float]:
 
 
 def loaded(name: str, device: torch.device) -> LoadedModel:
-    model = load_model(name, load_settings().models_dir, "cpu")
-    if device.type == "cuda":
-        halve_matrices(model)
-    return LoadedModel(model.to(device), torch.float16 if device.type == "cuda" else torch.float32)
+    return LoadedModel(place_on(load_model(name, load_settings().models_dir, "cpu"), device))
 
 
 def table(columns: dict[str, dict[str, float]]) -> str:
@@ -185,7 +179,7 @@ def main() -> None:
     device = torch.device(options.device)
     print(describe_machine())
     # On the default stream no graph can be captured, and none is when parts are timed, since those are waited for.
-    with torch.inference_mode(), on_stream(new_stream(device, DECODER_PRIORITY)):
+    with torch.inference_mode(), on_cuda_stream(new_cuda_stream(device, DECODER_PRIORITY)):
         model = loaded(options.model, device)
         for threads in options.threads if device.type == "cpu" else [1]:
             torch.set_num_threads(threads)

@@ -37,9 +37,9 @@ FOLDERS = [
     "whisper_core.models whisper_core.audio",
     "whisper_core",
     "whisper_core.worker",
-    "whisper_core.reference whisper_core.engine.network",
+    "whisper_core.engine.network",
     "whisper_core.engine.decoding",
-    "whisper_core.engine",
+    "whisper_core.engine whisper_core.reference",
     "web.http",
     "web.tasks web.live",
     "web",
@@ -148,6 +148,18 @@ def test_a_folder_of_the_page_imports_only_from_folders_before_it() -> None:
 
 def test_the_page_s_modules_do_not_import_each_other_in_a_circle() -> None:
     tuple(TopologicalSorter(page_imports()).static_order())
+
+
+def test_the_two_engines_do_not_know_each_other() -> None:
+    """Tests compare them, so neither may depend on the other; what both need stands in a folder below both."""
+    wrong = {
+        f"{path.relative_to(ROOT)} -> {folder}"
+        for one, other in (("engine", "reference"), ("reference", "engine"))
+        for path in modules(f"whisper_core/{one}")
+        for folder in imported_folders(path)
+        if folder.startswith(f"whisper_core.{other}")
+    }
+    assert wrong == set()
 
 
 @pytest.mark.parametrize("room", sorted(MAY_IMPORT))

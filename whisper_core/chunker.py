@@ -1,8 +1,8 @@
 """Cutting a recording into chunks of speech that fit one window each, at pauses.
 
-A chunk begins with the first speech after the chunk before it. Of the pauses near the end of the window the longest is
-where it ends: the longer a pause, the more likely a sentence ends there. It holds the sound between its first and its
-last speech as it is, short pauses included, with a little around it.
+A chunk begins with the first speech after the previous chunk. It ends at the longest of the pauses near the end of the
+window: the longer a pause, the more likely a sentence ends there. A chunk holds all sound from its first to its last
+speech, short pauses included, with a little sound around it.
 """
 
 from __future__ import annotations
@@ -16,32 +16,29 @@ import numpy.typing as npt
 from whisper_core.audio.vad import WINDOW_SAMPLES, SpeechScan
 from whisper_core.common.units import HOP_SAMPLES, WINDOW_FRAMES
 
-SPEECH_BEGINS = 0.5  # probability
+SPEECH_BEGINS = 0.5  # probability of speech
 SPEECH_ENDS = 0.35
-MIN_PAUSE = 5  # windows of 32 ms; less is a gap inside a word
-MIN_SPEECH = 3  # less is a click
-MARGIN_FRAMES = 20  # 200 ms around the speech, or half of a shorter pause
+MIN_PAUSE = 5  # windows of 32 ms; a shorter one is a gap inside a word
+MIN_SPEECH = 3  # windows of 32 ms; shorter speech is a click
+MARGIN_FRAMES = 20  # 200 ms of sound before and after the speech, or half of a shorter pause
 
 _FRAMES_PER_WINDOW = WINDOW_SAMPLES / HOP_SAMPLES
 _MAX_WINDOWS = int((WINDOW_FRAMES - 2 * MARGIN_FRAMES) / _FRAMES_PER_WINDOW)
 
-Run = tuple[int, int]  # first window, and the one after the last
+Run = tuple[int, int]  # windows of 32 ms: the first, and the one after the last
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Mel frames (10 ms) of the recording: where it starts and ends, and where its last speech ends.
-
-    speech: where somebody speaks in it; the first frame, and the one after the last.
-    """
+    """A part of the recording that fits one window, in mel frames of 10 ms from the recording's start."""
 
     start: int
     end: int
-    speech_end: int
-    speech: tuple[tuple[int, int], ...] = ()
+    speech_end: int  # where its last speech ends
+    speech: tuple[tuple[int, int], ...] = ()  # where somebody speaks: the first frame, and the one after the last
 
     def speech_after(self, frame: int) -> tuple[int, int]:
-        """Frames of speech from `frame` on, and where the first of it begins (the chunk's end when there is none)."""
+        """The number of frames of speech from `frame` on, and the first of them (the chunk's end if there are none)."""
         later = [(max(start, frame), end) for start, end in self.speech if end > frame]
         return sum(end - start for start, end in later), later[0][0] if later else self.end
 
@@ -49,8 +46,8 @@ class Chunk:
 class ChunkCutter:
     """The chunks of one recording, one after the other.
 
-    after: the frame where the chunk before ended; with it the cutting goes on as if it had never been interrupted.
-    content_frames: whole mel frames in the recording.
+    content_frames: whole mel frames in the recording. after: the end of the last chunk that was transcribed earlier;
+    from there on the chunks are those of an uninterrupted cutter.
     """
 
     def __init__(self, scan: SpeechScan, content_frames: int, *, after: int = 0) -> None:
@@ -67,7 +64,7 @@ class ChunkCutter:
     def next_chunk(self) -> Chunk | None:
         """The next chunk. None when there is no speech in the next half minute (ask again), or when exhausted.
 
-        Listens to a few minutes at most, so that a long silence does not hold up the caller.
+        Reads a few minutes of the recording at most, so that a long silence does not hold up the caller.
         """
         ahead = speech_runs(self._scan.probabilities(self._position, _MAX_WINDOWS))
         if not ahead:
@@ -90,7 +87,7 @@ class ChunkCutter:
         return chunk
 
     def _end_of(self, start: int) -> tuple[int, int]:
-        """The window after the last speech of the chunk that starts at window `start`, and the length of the pause."""
+        """For the chunk that starts at `start`: the window after its last speech, and the length of the pause there."""
         probabilities = self._scan.probabilities(start, _MAX_WINDOWS)
         runs = speech_runs(probabilities)
         size = len(probabilities)
@@ -104,9 +101,9 @@ class ChunkCutter:
 
 
 def speech_runs(probabilities: npt.NDArray[np.float32]) -> list[Run]:
-    """Where there is speech, short gaps closed and clicks left out.
+    """Where there is speech, with short gaps closed and clicks left out. probabilities: of windows of 32 ms.
 
-    Between the two thresholds it stays what it was: speech goes on, silence too.
+    A probability between the two thresholds changes nothing: speech continues, and so does silence.
     """
     verdicts = (probabilities >= SPEECH_BEGINS).astype(int) - (probabilities < SPEECH_ENDS)
     last_clear = np.maximum.accumulate(np.where(verdicts != 0, np.arange(len(verdicts)), 0))

@@ -1,10 +1,11 @@
-"""What the transcription algorithm asks of a model, and what it is told of one.
+"""The requests that the transcription algorithm makes of a model, and what it has to know about one.
 
-transcribe.py yields these; an engine answers them. They carry tensors and stay inside one worker.
+transcribe.py yields the requests; an engine answers them. They carry tensors and stay inside one worker.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Union
@@ -18,15 +19,16 @@ TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeSettings:
-    """What openai-whisper lets a caller tune and this server does not offer; the defaults are openai-whisper's.
+    """Options of openai-whisper that this server does not offer, with openai-whisper's defaults.
 
-    beam_size, patience: for temperature 0. best_of: for temperatures above 0. A threshold of None is never crossed.
+    Beam search and best_of are here for the tests, which compare both engines with openai-whisper under every setting.
+    A threshold of None is never crossed.
     """
 
-    temperatures: tuple[float, ...] = TEMPERATURES
-    beam_size: int | None = None
-    patience: float | None = None
-    best_of: int | None = None
+    temperatures: tuple[float, ...] = TEMPERATURES  # tried in turn until the result is plausible
+    beam_size: int | None = None  # beams at temperature 0; None for greedy decoding
+    patience: float | None = None  # of beam search
+    best_of: int | None = None  # samples at a temperature above 0; None for one
     compression_ratio_threshold: float | None = 2.4
     logprob_threshold: float | None = -1.0
     no_speech_threshold: float | None = 0.6
@@ -49,21 +51,20 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class ModelTraits:
-    """tokenizer: the model's own, for a language code and what to do with it."""
-
     is_multilingual: bool
     num_languages: int
-    n_audio_ctx: int
-    n_text_ctx: int
+    n_audio_ctx: int  # the encoder's outputs for one window
+    n_text_ctx: int  # the longest text context: prompt and sampled tokens
     n_mels: int
-    tokenizer: Callable[[str, TaskKind], Tokenizer]
+    tokenizer: Callable[[str, TaskKind], Tokenizer]  # the model's own, for a language code and a task
 
 
 @dataclass(frozen=True)
 class Encode:
     """Run the encoder over one window.
 
-    Answer: the audio features, in whatever form the engine wants them back; needed until the next Encode or window end.
+    Answer: the audio features, in a form of the engine's own. They are handed back in later requests, until the next
+    Encode or the end of the window.
     """
 
     mel: Mel
@@ -73,50 +74,48 @@ class Encode:
 class DetectLanguage:
     """Answer: the code of the most probable language."""
 
-    features: Any
+    features: Any  # the answer to Encode
 
 
 @dataclass(frozen=True)
 class Decode:
-    """Decode one window at one temperature. Answer: a `Decoded`.
+    """Decode one window at one temperature. Answer: a `Decoded`."""
 
-    prompt: previous text, at most n_text_ctx // 2 - 1 tokens. seek: the window's first frame.
-    """
-
-    features: Any
-    prompt: tuple[int, ...]
+    features: Any  # the answer to Encode
+    prompt: tuple[int, ...]  # tokens of previous text, at most n_text_ctx // 2 - 1
     language: str
     task: TaskKind
     temperature: float
-    seek: int
+    seek: int  # the window's first mel frame; with the temperature it seeds the sampling
     settings: DecodeSettings
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """tokens: without the end token. compression_ratio: of the text, bytes by zlib-compressed bytes."""
-
-    tokens: tuple[int, ...]
+    tokens: tuple[int, ...]  # without the end token
     temperature: float
-    avg_logprob: float
-    compression_ratio: float
+    avg_logprob: float  # the tokens' mean, the end token's included
+    compression_ratio: float  # the text's bytes over its zlib-compressed bytes
     no_speech_prob: float
 
 
 @dataclass(frozen=True)
 class Align:
-    """Find the words' times. Answer: the same segments with their words, and with start and end moved to them.
+    """Find the words' times. Answer: the same segments with their words, and with start and end moved to them."""
 
-    mel: the window again, because upstream encodes it anew without fused attention. num_frames: its frames of content.
-    last_speech_timestamp: seconds; the end of the last word before this window.
-    """
-
-    mel: Mel
-    num_frames: int
+    mel: Mel  # the window again, because upstream encodes it once more, without fused attention
+    num_frames: int  # of content in the window
     segments: tuple[Segment, ...]
     language: str
     task: TaskKind
-    last_speech_timestamp: float
+    last_speech_timestamp: float  # the end of the last word before this window, in seconds
 
 
 Request = Union[Encode, DetectLanguage, Decode, Align]
+
+
+def sampling_seed(task_seed: int, seek: int, temperature: float) -> int:
+    """The seed of one decoding, in torch's range: the same in every process and after a resume, and a different one for
+    every window and temperature. seek: the window's first mel frame."""
+    digest = hashlib.blake2b(f"{task_seed} {seek} {temperature}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

@@ -1,13 +1,13 @@
 """transcribe_audio(): one recording from samples to transcript, by openai-whisper's sequential algorithm.
 
-The algorithm is a generator, `transcription_steps`: it yields what it needs from the model (model_requests.py), is sent
-the answer, and yields a `WindowResult` after every window. So whoever drives it decides how the model is run: one
-request at a time, as `transcribe_audio` does, or many recordings' requests together. It touches no model itself, and a
-recording's whole state between two windows is its segments and a `Checkpoint`.
+The algorithm is a generator, `transcription_steps`: it yields the requests that it has for the model
+(model_requests.py), is sent the answers, and yields a `WindowResult` after every window. So its caller decides how the
+model runs: one request at a time, as in `transcribe_audio`, or the requests of many recordings together. The generator
+itself uses no model, and a recording's whole state between two windows is its segments and a `Checkpoint`.
 
-Given upstream's answers it gives upstream's transcript exactly: same text, segments, tokens and floats
-(tests/whisper_core/test_transcribe.py). Not supported: clip_timestamps, hallucination_silence_threshold and
-carry_initial_prompt, which upstream leaves off too. Source: openai-whisper 20250625, transcribe.py.
+With upstream's answers the transcript is exactly upstream's: the same text, segments, tokens and floats
+(tests/whisper_core/test_transcribe.py). Not supported are clip_timestamps, hallucination_silence_threshold and
+carry_initial_prompt, which are off by default upstream too. Source: openai-whisper 20250625, transcribe.py.
 """
 
 from __future__ import annotations
@@ -48,23 +48,28 @@ from whisper_core.window_rules import (
 
 Steps = Generator[Union[Request, WindowResult], Any, Transcript]
 
-HOT_TEMPERATURE = 0.5  # text sampled above it is not fed to the next window
+HOT_TEMPERATURE = 0.5  # text that was sampled above it does not prompt the next window
 
 # With word timestamps a window can end where it began, when its last word's end is rounded down. openai-whisper may
-# then repeat it for ever; here a window that has brought this many segments without moving on is left behind.
+# then repeat it for ever. Here the window is skipped once it has produced this many segments.
 MAX_SEGMENTS_WITHOUT_PROGRESS = 500
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where to go on: the last window's checkpoint, all segments up to it, and the index that the next window gets."""
+    """Where an interrupted transcription continues."""
 
-    checkpoint: Checkpoint
-    segments: tuple[Segment, ...] = ()
-    first_window: int = 0
+    checkpoint: Checkpoint  # of the last window
+    segments: tuple[Segment, ...] = ()  # all segments so far
+    first_window: int = 0  # the index that the next window gets
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint | None, segments: tuple[Segment, ...], first_window: int) -> ResumePoint | None:
+        """None when there is no checkpoint."""
+        return None if checkpoint is None else cls(checkpoint, segments, first_window)
 
     def check(self, content_frames: int) -> None:
-        """Raises BadRecordError when this belongs to a recording of another length."""
+        """Raises BadRecordError when this belongs to a recording of another length, in mel frames."""
         if self.checkpoint.content_frames != content_frames:
             raise BadRecordError("The saved part of this transcript belongs to another recording.")
 
@@ -80,12 +85,13 @@ def transcribe_audio(
     on_window: Callable[[WindowResult], None] = lambda window: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Transcript | None:
-    """The transcript of one recording, or None when `should_stop` said so at a window boundary.
+    """The transcript of one recording, or None when `should_stop` returned True between two windows.
 
-    serve: answers one request at a time. on_window: called after every window, in this thread; with those results a
-    later call with `resume` goes on, and ends with what an uninterrupted one would have given.
-    Raises whatever `serve` raises, EngineError when the model lacks the language, BadRecordError when `resume` is of
-    another recording.
+    mel: the recording's features. model: what there is to know about the model. serve: answers one request; called in
+    this thread. on_window: called after every window, in this thread. resume: where to continue, made of the window
+    results of an earlier call; the transcript is then the one that an uninterrupted call would have returned.
+    Raises whatever `serve` raises, EngineError when the model lacks the language, and BadRecordError when `resume`
+    belongs to another recording.
     """
     with closing(transcription_steps(mel, model, options, settings=settings, resume=resume)) as steps:
         while not should_stop():
@@ -114,7 +120,8 @@ def transcription_steps(
 ) -> Steps:
     """The algorithm. Yields requests (send the answer) and window results (send None); returns the transcript.
 
-    Nothing runs before the first `next`. It may be closed after any step.
+    Nothing runs before the first `next`. The generator may be closed after any step. Arguments and errors are those of
+    `transcribe_audio`.
     """
     if resume is None:
         language = yield from _find_language(mel, model, options)
@@ -150,26 +157,24 @@ def check_language(language: str, model: ModelTraits) -> None:
 
 @dataclass
 class _Transcription:
-    """A recording's state between two windows, and the steps through one window.
-
-    seek: the next window's first frame. tokens: of the initial prompt and of all segments so far.
-    """
+    """A recording's state between two windows, and the steps through one window."""
 
     mel: LogMel
     model: ModelTraits
     options: TranscribeOptions
     settings: DecodeSettings
     language: str
-    seek: int = 0
-    window_index: int = 0
+    seek: int = 0  # the next window's first mel frame
+    window_index: int = 0  # of the next window
     segments: list[Segment] = field(default_factory=list)
-    prompt_reset_since: int = 0
-    last_speech_timestamp: float = 0.0
+    prompt_reset_since: int = 0  # index into `tokens`; those before it prompt no window any more
+    last_speech_timestamp: float = 0.0  # the end of the last word, in seconds; with word timestamps only
 
     def __post_init__(self) -> None:
         self.tokenizer: Tokenizer = self.model.tokenizer(self.language, self.options.task)
         prompt = self.options.initial_prompt
-        # Upstream refuses a prompt in which a special token is spelt out; here that is ordinary text.
+        # Of the initial prompt and of all segments so far. Upstream rejects a prompt that spells out a special token;
+        # here it is ordinary text.
         self.tokens = [] if prompt is None else self.tokenizer.encode(" " + prompt.strip(), disallowed_special=())
         self.initial_prompt_length = len(self.tokens)
 
@@ -189,7 +194,7 @@ class _Transcription:
         return Transcript(text=text, language=self.language, segments=tuple(self.segments))
 
     def next_window(self) -> Generator[Request | WindowResult, Any, WindowResult]:
-        """Transcribe the window at `seek` and move on."""
+        """The steps through the window at `seek`. Moves `seek` to the next one."""
         size = min(WINDOW_FRAMES, self.mel.content_frames - self.seek)
         mel = self.mel.window(self.seek, size)
         decoded = yield from self._decode_with_fallback((yield Encode(mel)))
@@ -208,7 +213,7 @@ class _Transcription:
         return self._finish(segments, self.seek + size if self._is_stuck_at(seek) else seek)
 
     def _decode_with_fallback(self, features: Any) -> Generator[Request | WindowResult, Any, Decoded]:
-        """Decode at one temperature after the other until the result is plausible; the last one counts as it is."""
+        """Decode at one temperature after the other until the result is plausible; the last is taken as it is."""
         chosen = self.options.temperature
         longest_prompt = self.model.n_text_ctx // 2 - 1
         prompt = tuple(self.tokens[self.prompt_reset_since :][-longest_prompt:])
@@ -239,7 +244,10 @@ class _Transcription:
         return Align(mel, size, segments, self.language, self.options.task, self.last_speech_timestamp)
 
     def _seek_after_words(self, segments: tuple[Segment, ...], seek: int, cut: Cut) -> int:
-        """The frame after the last word, or `seek` when the window was known to end in silence."""
+        """The mel frame where the last word ends, or `seek` when the window ends in silence.
+
+        seek: the start of the next window by the timestamp tokens.
+        """
         last_end = next((segment.words[-1].end for segment in reversed(segments) if segment.words), segments[-1].end)
         self.last_speech_timestamp = last_end
         if not cut.ends_in_silence and last_end > seconds_of(self.seek):
@@ -251,6 +259,7 @@ class _Transcription:
         self.tokens.extend(token for segment in segments for token in segment.tokens)
 
     def _is_stuck_at(self, seek: int) -> bool:
+        """Whether the window would be repeated from `seek` although it has been repeated often enough."""
         if seek > self.seek:
             return False
         here = takewhile(lambda segment: segment.seek == self.seek, reversed(self.segments))

@@ -24,7 +24,7 @@ from errors import BadRecordError, EngineError
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 from whisper_core.audio.vad import WINDOW_SAMPLES
-from whisper_core.chunked import ChunkedTranscription, Strand, transcribe_chunked
+from whisper_core.chunked import ChunkedTranscription, ChunkStream, transcribe_chunked
 from whisper_core.model_requests import Align, Decode, Decoded, DecodeSettings, DetectLanguage, Encode, Request
 from whisper_core.models.load import load_model
 from whisper_core.reference.model import ReferenceModel
@@ -144,19 +144,19 @@ def transcribed(
 def in_random_order(
     samples: Samples, options: TranscribeOptions, settings: DecodeSettings, model: Remembering, seed: int
 ) -> tuple[Transcript, list[WindowResult]]:
-    """Up to three strands at a time; whose request is served next is decided by chance."""
+    """Up to three streams at a time; whose request is served next is decided by chance."""
     chance = random.Random(seed)
     transcription = ChunkedTranscription(samples, model.traits, options, settings=settings)
-    running: list[tuple[Strand, Any]] = []
+    running: list[tuple[ChunkStream, Any]] = []
     windows: list[WindowResult] = []
     while not transcription.is_complete:
-        strand = transcription.next_strand() if len(running) < 3 else None
-        if strand is not None:
-            running.append((strand, None))
-        if running and (strand is None or chance.random() < 0.5):
-            strand, answer = running.pop(chance.randrange(len(running)))
+        stream = transcription.next_stream() if len(running) < 3 else None
+        if stream is not None:
+            running.append((stream, None))
+        if running and (stream is None or chance.random() < 0.5):
+            stream, answer = running.pop(chance.randrange(len(running)))
             with suppress(StopIteration):
-                running.append((strand, model.serve(strand.send(answer))))
+                running.append((stream, model.serve(stream.send(answer))))
         windows.extend(transcription.finished_windows())
     assert not running
     return transcription.transcript(), windows
@@ -217,22 +217,22 @@ def test_times_numbers_and_words_are_the_recording_s(remembering: Remembering) -
 def test_windows_wait_for_those_before_them() -> None:
     model = ReferenceModel(short_toy(2), seed=0)
     transcription = ChunkedTranscription(FOUR_CHUNKS, model.traits, GREEDY)
-    strands = [strand for strand in (transcription.next_strand() for _ in range(5)) if strand is not None]
-    assert (len(strands), transcription.next_strand()) == (4, None)
+    streams = [stream for stream in (transcription.next_stream() for _ in range(5)) if stream is not None]
+    assert (len(streams), transcription.next_stream()) == (4, None)
     returned = []
-    for strand in (strands[2], strands[0], strands[3], strands[1]):
-        run(strand, model.serve)
+    for stream in (streams[2], streams[0], streams[3], streams[1]):
+        run(stream, model.serve)
         returned.append([window.index for window in transcription.finished_windows()])
         assert transcription.is_complete == (len(returned) == 4)
     assert returned == [[], [0], [], [1, 2, 3]]
     assert transcription.finished_windows() == []
 
 
-def run(strand: Strand, serve: Serve) -> None:
+def run(stream: ChunkStream, serve: Serve) -> None:
     answer = None
     while True:
         try:
-            answer = serve(strand.send(answer))
+            answer = serve(stream.send(answer))
         except StopIteration:
             return
 
@@ -341,16 +341,16 @@ def test_silence_follows_a_chunk(toy: ReferenceModel) -> None:
 def test_the_language_is_heard_once_in_the_first_speech(toy: ReferenceModel) -> None:
     script = Script(toy, (0.0, " uno", 5.0), (0.0, " dos", 5.0), language="es")
     transcription = ChunkedTranscription(with_pauses(0, 40, 5, 40, 5), toy.traits, DETECTED)
-    first = transcription.next_strand()
+    first = transcription.next_stream()
     assert first is None, "the first half minute has no speech"
-    first = transcription.next_strand()
+    first = transcription.next_stream()
     assert first is not None
-    assert transcription.next_strand() is None, "the language is not known yet"
+    assert transcription.next_stream() is None, "the language is not known yet"
     run(first, script)
     while not transcription.is_complete:
-        strand = transcription.next_strand()
-        if strand is not None:
-            run(strand, script)
+        stream = transcription.next_stream()
+        if stream is not None:
+            run(stream, script)
         transcription.finished_windows()
     assert transcription.transcript().language == "es"
     assert [decoding.language for decoding in script.decodings()] == ["es", "es"]

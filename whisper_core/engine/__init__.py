@@ -1,1 +1,1 @@
-"""The batch engine: the encoder and decoder passes that many recordings ask for at the same moment, run together."""
+"""The batch engine: the encoder and decoder passes that many recordings ask for at the same moment run together."""

@@ -1,4 +1,4 @@
-"""A task while the engine has it: its recording, its strands, and the one word that ends it."""
+"""A task while the engine has it, and the streams of requests through which its recording is transcribed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from whisper_core.audio.sample_file import SampleFile
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
-from whisper_core.engine.recording import Recording, Strand
+from whisper_core.engine.recording import Recording, RequestStream
 from whisper_core.model_requests import Align, Decode, DetectLanguage
 from whisper_core.worker.engine_protocol import TaskObserver
 from whisper_core.worker.messages import RunTask
@@ -14,92 +14,95 @@ from whisper_core.worker.messages import RunTask
 
 @dataclass(eq=False)
 class ActiveTask:
-    """recording: None while it is being opened. is_leaving: it is to step aside; nothing more of it is begun."""
+    """Ends by exactly one of `complete`, `stop` and `fail`, which tell the observer; from then on it `is_done`."""
 
     command: RunTask
-    watch: TaskObserver
-    recording: Recording | None = None
+    observer: TaskObserver
+    recording: Recording | None = None  # None while it is being opened
     samples: SampleFile | None = None
-    strands: list[RunningStrand] = field(default_factory=list)
-    is_over: bool = False
-    is_leaving: bool = False
+    streams: list[ActiveStream] = field(default_factory=list)
+    is_done: bool = False
+    is_preempted: bool = False  # whether nothing more of it is started, because it ends as soon as no work is lost
 
     @property
     def is_exact(self) -> bool:
         return not self.command.options.is_chunked
 
-    def next_strand(self) -> RunningStrand | None:
+    def start_stream(self) -> ActiveStream | None:
+        """The recording's next stream; None when there is none now, or when the task has as many as it may have."""
         most = self.command.windows_at_once
-        if self.recording is None or (most is not None and len(self.strands) >= most):
+        if self.recording is None or (most is not None and len(self.streams) >= most):
             return None
-        steps = self.recording.next_strand()
+        steps = self.recording.next_stream()
         if steps is None:
             return None
-        strand = RunningStrand(self, steps)
-        self.strands.append(strand)
-        return strand
+        stream = ActiveStream(self, steps)
+        self.streams.append(stream)
+        return stream
+
+    def finish_stream(self, stream: ActiveStream) -> None:
+        """The stream has made its last request. Reports the windows that it finished."""
+        self.streams.remove(stream)
+        self.report_windows()
 
     def report_windows(self) -> None:
         if self.recording is not None:
             for window in self.recording.finished_windows():
-                self.watch.window(window)
+                self.observer.window(window)
 
-    def done(self, peak_bytes: int) -> None:
+    def report_shrunk_batch(self, windows: int, slots: int) -> None:
+        """For the task's timeline. windows: in flight when memory ran out. slots: that the model has from now on."""
+        self.observer.note("memory", {"step": "batch_shrunk", "windows": windows, "slots": slots})
+
+    def complete(self, peak_bytes: int) -> None:
         if self.recording is None:
-            raise RuntimeError("a task cannot be done before its recording was opened")
+            raise RuntimeError("a task cannot be complete before its recording was opened")
         transcript = self.recording.transcript()
         self._end()
-        self.watch.done(transcript, peak_bytes)
+        self.observer.done(transcript, peak_bytes)
 
-    def stopped(self) -> None:
+    def stop(self) -> None:
         self._end()
-        self.watch.stopped()
+        self.observer.stopped()
 
-    def failed(self, error: Exception) -> None:
-        self._end()
-        self.watch.failed(error)
+    def fail(self, error: Exception) -> None:
+        """Does nothing when the task has ended before."""
+        if not self.is_done:
+            self._end()
+            self.observer.failed(error)
 
-    def note(self, step: str, **data: int) -> None:
-        """What was done for want of memory, for the timeline."""
-        self.watch.note("memory", {"step": step, **data})
-
-    def close(self) -> None:
-        """The samples' file; a task that ends while it is being opened is closed afterwards."""
+    def close_samples(self) -> None:
+        """A task that ends while its recording is being opened gets its samples afterwards; then call this again."""
         if self.samples is not None:
             self.samples.close()
 
     def _end(self) -> None:
-        self.is_over = True
-        for strand in self.strands:
-            strand.steps.close()
-        self.strands.clear()
-        self.close()
+        self.is_done = True
+        for stream in self.streams:
+            stream.steps.close()
+        self.streams.clear()
+        self.close_samples()
 
 
 @dataclass(eq=False)
-class RunningStrand:
-    """window: what its latest Encode gave. request: what it waits for besides the encoding, if anything.
-
-    has_begun: whether a window of it was ever given to the encoder.
-    """
+class ActiveStream:
+    """One stream of requests that the engine serves."""
 
     task: ActiveTask
-    steps: Strand
-    window: EncodedWindow | None = None
-    request: Decode | Align | DetectLanguage | None = None
-    has_begun: bool = False
+    steps: RequestStream
+    window: EncodedWindow | None = None  # the answer to its latest Encode, encoded or not
+    request: Decode | Align | DetectLanguage | None = None  # what it waits for besides the encoding of its window
+    was_started: bool = False  # whether one of its windows was ever given to the encoder
 
     @property
-    def is_over(self) -> bool:
-        return self.task.is_over
+    def is_done(self) -> bool:
+        return self.task.is_done
 
     @property
     def is_held_back(self) -> bool:
-        """Whether no further window of it is encoded, because its task steps aside.
+        """Whether no further window of it is encoded, because its task was preempted.
 
-        Chunks are told in order, so one that was begun is finished: what was decoded of those behind it would be lost.
+        A chunk that was started is finished: chunks are reported in order, so what was decoded of later ones would be
+        lost otherwise.
         """
-        return self.task.is_leaving and (self.task.is_exact or not self.has_begun)
-
-    def end(self) -> None:
-        self.task.strands.remove(self)
+        return self.task.is_preempted and (self.task.is_exact or not self.was_started)

@@ -1,4 +1,4 @@
-"""What an engine needs of a recording that it transcribes: strands of steps, and what has come of them."""
+"""What the engine needs of a recording: the streams of requests that transcribe it, and the result."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, Steps, transcription_steps
 
-Strand = Generator[Union[Request, WindowResult], Any, None]
-"""Yields model requests and is sent their answers; may yield windows. Strands of one recording run side by side."""
+RequestStream = Generator[Union[Request, WindowResult], Any, None]
+"""Yields model requests and is sent their answers; may yield finished windows, and is sent None. The streams of one
+recording are independent of each other."""
 
 
 class Recording(Protocol):
-    """A recording while it is transcribed."""
+    """A recording that is being transcribed."""
 
     @property
     def is_complete(self) -> bool: ...
-    def next_strand(self) -> Strand | None:
-        """The next one, or None when there is none to be had now."""
+
+    def next_stream(self) -> RequestStream | None:
+        """The next stream, or None when there is none now."""
 
     def finished_windows(self) -> list[WindowResult]:
-        """Those that have not been given out yet, in order."""
+        """The windows that were finished since the last call and that no stream yields, in order."""
 
     def transcript(self) -> Transcript:
-        """Once it is complete."""
+        """Once the recording is complete."""
 
 
 class ExactRecording:
-    """openai-whisper's sequential algorithm: one strand, since every window depends on the one before.
+    """openai-whisper's sequential algorithm: a single stream, because every window depends on the one before.
 
-    The strand yields its windows itself, among its requests.
+    The stream yields its windows itself.
     """
 
     def __init__(
@@ -51,11 +53,11 @@ class ExactRecording:
     def is_complete(self) -> bool:
         return self._transcript is not None
 
-    def next_strand(self) -> Strand | None:
+    def next_stream(self) -> RequestStream | None:
         steps, self._steps = self._steps, None
         return None if steps is None else self._run(steps)
 
-    def _run(self, steps: Steps) -> Strand:
+    def _run(self, steps: Steps) -> RequestStream:
         self._transcript = yield from steps
 
     def finished_windows(self) -> list[WindowResult]:

@@ -1,4 +1,4 @@
-"""ReferenceEngine: one recording at a time, by openai-whisper's own functions. The yardstick of every faster engine.
+"""ReferenceEngine: one recording at a time, by openai-whisper's own functions. Faster engines are compared with it.
 
 On the CPU it computes in fp32, on a GPU in fp16, as `whisper.transcribe` does.
 """
@@ -19,10 +19,11 @@ from whisper_core.audio.sample_file import open_samples
 from whisper_core.chunked import transcribe_chunked
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.models.load import load_model
-from whisper_core.reference.model import ReferenceModel, halve_matrices
+from whisper_core.reference.model import ReferenceModel
 from whisper_core.reference.sequential_engine import SequentialEngine
 from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, transcribe_audio
+from whisper_core.upstream import place_on
 from whisper_core.worker.device_errors import free_memory, guarded, trim_heap
 from whisper_core.worker.memory_meter import CpuMeter, CudaMeter, MemoryMeter
 from whisper_core.worker.messages import MemoryReport, RunTask
@@ -31,7 +32,7 @@ from whisper_core.worker.messages import MemoryReport, RunTask
 class ReferenceEngine(SequentialEngine):
     """See engine_protocol.Engine.
 
-    device: `cpu` or `cuda:<n>`. cpu_threads: for torch's work on the CPU; 0 for one per core. A process-wide setting.
+    device: `cpu` or `cuda:<n>`. cpu_threads: for torch's work on the CPU, in the whole process; 0 for one per core.
     settings: for benchmarks and tests; the server uses openai-whisper's defaults.
     """
 
@@ -47,7 +48,7 @@ class ReferenceEngine(SequentialEngine):
     def load(self, model: str, models_dir: Path) -> int:
         if model in self._models:
             return 0
-        loaded = guarded(lambda: self._load(model, models_dir))
+        loaded = guarded(lambda: place_on(load_model(model, models_dir, "cpu"), self._device))
         self._models[model] = loaded
         free_memory()  # the file's contents
         return sum(tensor.nbytes for tensor in (*loaded.parameters(), *loaded.buffers()) if not tensor.is_sparse)
@@ -74,13 +75,6 @@ class ReferenceEngine(SequentialEngine):
     def task_peak_bytes(self) -> int:
         return self._meter.peak_since_mark()
 
-    def _load(self, name: str, models_dir: Path) -> Whisper:
-        """By way of the CPU, so that a GPU never holds the weights twice."""
-        model = load_model(name, models_dir, "cpu").eval()
-        if self._device.type == "cuda":
-            halve_matrices(model)
-        return model.to(self._device)
-
     def _transcribe(
         self,
         whisper: Whisper,
@@ -89,9 +83,7 @@ class ReferenceEngine(SequentialEngine):
         should_stop: Callable[[], bool],
     ) -> Transcript | None:
         model = ReferenceModel(whisper, seed=command.seed)
-        resume = None
-        if command.resume is not None:
-            resume = ResumePoint(command.resume, command.segments, command.first_window)
+        resume = ResumePoint.of(command.resume, command.segments, command.first_window)
         with open_samples(Path(command.audio_path)) as samples:
             if command.options.mode == "vad":
                 transcribe = partial(transcribe_chunked, samples)

@@ -1,4 +1,7 @@
-"""SequentialEngine: what an engine needs that runs one task at a time, from its beginning to its end."""
+"""SequentialEngine: the base of engines that run one task at a time, from its beginning to its end.
+
+Not in engine.py, because the tests' fake engines build on it and must not import torch.
+"""
 
 from __future__ import annotations
 
@@ -13,41 +16,41 @@ from whisper_core.worker.messages import RunTask
 
 
 class SequentialEngine(ABC):
-    """`begin` and `advance` of engine_protocol.Engine, over a subclass' `run`.
+    """Implements `begin` and `advance` of engine_protocol.Engine with a subclass's `run`.
 
-    `advance` takes as long as a whole task, since `run` cannot be left: commands that come meanwhile wait.
+    `advance` takes as long as a whole task, because `run` cannot be interrupted: commands that arrive meanwhile wait.
     """
 
     slots = 1
 
     def __init__(self) -> None:
-        self._begun: deque[tuple[RunTask, TaskObserver]] = deque()
+        self._waiting: deque[tuple[RunTask, TaskObserver]] = deque()
 
     @abstractmethod
     def run(
         self, command: RunTask, on_window: Callable[[WindowResult], None], should_stop: Callable[[], bool]
     ) -> Transcript | None:
-        """Transcribe; None when `should_stop` said so, which is asked where nothing of a window would be lost.
+        """The transcript; None when `should_stop` returned True, which is asked between two windows.
 
         Raises TaskError's subclasses.
         """
 
     @abstractmethod
     def task_peak_bytes(self) -> int:
-        """Memory that the latest `run` needed beyond what was in use when it began; 0 when it was not measured."""
+        """Bytes that the latest `run` needed beyond what was in use when it began; 0 when they were not measured."""
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._begun)
+        return bool(self._waiting)
 
     def begin(self, command: RunTask, watch: TaskObserver) -> None:
-        self._begun.append((command, watch))
+        self._waiting.append((command, watch))
 
     def advance(self) -> None:
-        """Runs the oldest task to its end. Raises DeviceLostError after every task was told."""
-        if not self._begun:
+        """Run the oldest task to its end. Raises DeviceLostError after every task was told `failed`."""
+        if not self._waiting:
             return
-        command, watch = self._begun.popleft()
+        command, watch = self._waiting.popleft()
 
         def should_end() -> bool:
             return watch.should_stop() or watch.should_preempt()
@@ -58,9 +61,9 @@ class SequentialEngine(ABC):
         try:
             transcript = self.run(command, watch.window, should_end)
         except DeviceLostError as error:
-            for other in (watch, *(waiting for _, waiting in self._begun)):
+            for other in (watch, *(waiting for _, waiting in self._waiting)):
                 other.failed(error)
-            self._begun.clear()
+            self._waiting.clear()
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's, and the watch logs it
             watch.failed(error)

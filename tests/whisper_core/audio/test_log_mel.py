@@ -130,7 +130,7 @@ class Counted:
 
 
 def test_two_threads_read_one_file(tmp_path: Path) -> None:
-    """As the lane and the engine's thread may."""
+    """As the encoder's thread and the engine's may."""
     samples = noise(RATE * 130)
     samples.tofile(tmp_path / "samples.pcm")
     starts = [range(0, len(samples) - 1000, 997), range(500, len(samples) - 1000, 1009)]

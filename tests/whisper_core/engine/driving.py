@@ -1,4 +1,4 @@
-"""Recordings through a BatchEngine with a model of the test's own, and how two transcripts are compared."""
+"""Runs recordings through a BatchEngine with a test's own model, and compares transcripts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.whisper_core.parity import Samples
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
 from whisper_core.engine.batch_engine import BatchEngine
+from whisper_core.engine.executors import run_inline
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.reference.model import ReferenceModel
 from whisper_core.text.options import TranscribeOptions
@@ -32,10 +33,10 @@ LAST_BITS = 2e-3  # of a mean logprob, whose 200 terms of other batch sizes diff
 
 @dataclass
 class Watch:
-    """What an engine told of one task. stops_after, steps_aside_after: windows."""
+    """What an engine reports about one task."""
 
-    stops_after: int | None = None
-    steps_aside_after: int | None = None
+    stops_after: int | None = None  # windows after which the task should stop
+    is_preempted_after: int | None = None  # windows after which it should be preempted
     notes: list[tuple[str, dict[str, int | float | str]]] = field(default_factory=list)
     windows: list[WindowResult] = field(default_factory=list)
     transcript: Transcript | None = None
@@ -44,68 +45,63 @@ class Watch:
     peak_bytes: int = -1
 
     @property
-    def is_over(self) -> bool:
+    def is_done(self) -> bool:
         return self.was_stopped or self.transcript is not None or self.error is not None
 
     def window(self, window: WindowResult) -> None:
-        assert not self.is_over
+        assert not self.is_done
         self.windows.append(window)
 
     def should_stop(self) -> bool:
         return self.stops_after is not None and len(self.windows) >= self.stops_after
 
     def should_preempt(self) -> bool:
-        return self.steps_aside_after is not None and len(self.windows) >= self.steps_aside_after
+        return self.is_preempted_after is not None and len(self.windows) >= self.is_preempted_after
 
     def note(self, code: str, data: dict[str, int | float | str]) -> None:
-        assert not self.is_over
+        assert not self.is_done
         self.notes.append((code, data))
 
     def done(self, transcript: Transcript, peak_bytes: int) -> None:
-        assert not self.is_over
+        assert not self.is_done
         self.transcript, self.peak_bytes = transcript, peak_bytes
 
     def stopped(self) -> None:
-        assert not self.is_over
+        assert not self.is_done
         self.was_stopped = True
 
     def failed(self, error: Exception) -> None:
-        assert not self.is_over
+        assert not self.is_done
         self.error = error
 
 
-class SlowLane:
-    """One piece of work a round, in the caller's thread: an encoder that is always behind."""
+class SlowExecutor:
+    """Runs one call a round, in the caller's thread: an encoder that is always behind. See SerialExecutor."""
 
-    is_free = True
+    has_capacity = True
 
     def __init__(self, *_: Any) -> None:
-        self._pieces: deque[tuple[Callable[[], Any], Callable[[Future[Any]], None]]] = deque()
+        self._calls: deque[tuple[Callable[[], Any], Callable[[Future[Any]], None]]] = deque()
 
     @property
     def is_idle(self) -> bool:
-        return not self._pieces
+        return not self._calls
 
-    def submit(self, work: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
-        self._pieces.append((work, then))
-        self.is_free = len(self._pieces) < 2
+    def submit(self, work: Callable[[], Any], on_result: Callable[[Future[Any]], None]) -> None:
+        self._calls.append((work, on_result))
+        self.has_capacity = len(self._calls) < 2
 
-    def finish(self) -> None:
-        if self._pieces:
-            work, then = self._pieces.popleft()
-            self.is_free = True
-            future: Future[Any] = Future()
-            try:
-                future.set_result(work())
-            except Exception as error:  # noqa: BLE001 - as a lane's thread does
-                future.set_exception(error)
-            then(future)
+    def deliver_results(self) -> None:
+        if self._calls:
+            work, on_result = self._calls.popleft()
+            self.has_capacity = True
+            on_result(run_inline(work))
 
     def wait(self, timeout_s: float) -> None:
         """Nothing is under way between two rounds."""
 
     def close(self) -> None:
-        """Nor has it a thread."""
+        """It has no thread to end."""
 
 
 @contextmanager
@@ -117,9 +113,9 @@ def engine_with(
     also: str | None = None,
     cores: int = 1,
 ) -> Iterator[BatchEngine]:
-    """An engine on the CPU that has `model` resident, by the name of `also` too when one is given.
+    """An engine on the CPU with `model` resident, and resident once more under the name `also` when that is given.
 
-    cores: one for the toy, whose operations are too small to share.
+    cores: one for the toy, whose operations are too small to be shared.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_engine, "load_model", lambda name, models_dir, device: model)
@@ -166,7 +162,7 @@ def transcribe_together(
     seed: int = 0,
     cores: int = 1,
 ) -> list[Transcript]:
-    """All at once through one engine."""
+    """The recordings' transcripts, from one engine that has all of them at once."""
     each = [options] * len(recordings) if isinstance(options, TranscribeOptions) else options
     watches = [Watch() for _ in recordings]
     with engine_with(model, settings, slots=slots, cores=cores) as engine:
@@ -182,7 +178,7 @@ def transcribe_together(
 def alone_by_reference(
     model: Whisper, samples: Samples, options: TranscribeOptions, settings: DecodeSettings, seed: int = 0
 ) -> Transcript:
-    """By openai-whisper's own decoding, with the task's seed."""
+    """The transcript by openai-whisper's own decoding, with the task's seed."""
     reference = ReferenceModel(model, seed=seed)
     transcript = transcribe_audio(
         LogMel(samples, model.dims.n_mels), reference.traits, options, reference.serve, settings=settings
@@ -192,7 +188,7 @@ def alone_by_reference(
 
 
 def assert_same(ours: Transcript, expected: Transcript) -> None:
-    """Text, tokens, segments and temperatures are equal; sums of floats up to the order of summing."""
+    """Text, tokens, segments and temperatures are equal; sums of floats may differ by the order of summing."""
     assert ours.text == expected.text
     assert ours.language == expected.language
     assert len(ours.segments) == len(expected.segments)

@@ -1,6 +1,6 @@
-"""As much of torch.cuda as the engine's graphs, streams and looks touch, on the CPU and without a delay.
+"""The part of torch.cuda that the engine's graphs, streams and readbacks use, on the CPU and without delay.
 
-A graph runs its work when it is captured, as a real one does not, and a replay is only counted.
+Unlike a real one, a graph runs its work when it is captured; a replay is only counted.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ class FakeStream:
 
 
 class FakeGraph:
-    """captured: graphs whose capture has ended, with the pool and the mode it was captured with."""
-
-    captured: list[FakeGraph]
+    captured: list[FakeGraph]  # those whose capture has ended
 
     def __init__(self) -> None:
         self.num_replays = 0
@@ -59,7 +57,7 @@ class FakeGraph:
 
 @contextmanager
 def fake_cuda() -> Iterator[FakeStream]:
-    """Gives the current stream of every thread."""
+    """Yields the CUDA stream that is the current one in every thread."""
     current = FakeStream()
     FakeGraph.captured = []
 

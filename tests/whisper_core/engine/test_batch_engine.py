@@ -1,4 +1,4 @@
-"""What happens around the decoding: tasks come and go, are stopped, fail, run out of memory, resume."""
+"""What happens around the decoding: tasks arrive and end, are stopped, fail, run out of memory, resume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from whisper.model import Whisper
 from errors import DeviceLostError, EngineError, OutOfMemoryError, SourceMissingError
 from tests.whisper_core.engine.driving import (
     MODEL,
-    SlowLane,
+    SlowExecutor,
     Watch,
     alone_by_reference,
     assert_same,
@@ -28,7 +28,7 @@ from tests.whisper_core.engine.driving import (
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
-from whisper_core.engine.decoding import slot_batch as bank_module
+from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.network.encoder import WindowEncoder
 from whisper_core.model_requests import DEFAULT_SETTINGS
@@ -101,7 +101,7 @@ def test_a_stopped_task_leaves_the_others_as_they_are(paths: list[Path]) -> None
         assert_same(transcript, expected_of(number))
 
 
-def test_a_task_that_is_stopped_before_anything_happened(paths: list[Path]) -> None:
+def test_a_task_may_be_stopped_before_anything_happened(paths: list[Path]) -> None:
     watch = Watch(stops_after=0)
     with engine_with(toy()) as engine:
         begin(engine, paths[5], GREEDY, watch)
@@ -144,7 +144,7 @@ def test_a_language_that_the_model_lacks_fails_alone(paths: list[Path]) -> None:
     assert there.transcript is not None
 
 
-def test_a_model_that_is_not_here(paths: list[Path]) -> None:
+def test_a_task_for_a_model_that_is_not_loaded_fails(paths: list[Path]) -> None:
     watch = Watch()
     with engine_with(toy()) as engine:
         engine.begin(RunTask("a", "b", "base", str(paths[0]), GREEDY), watch)
@@ -167,7 +167,7 @@ def fail_above(limit: int, real: Callable[..., Any], error: type[Exception]) -> 
 def test_out_of_memory_shrinks_the_batch_and_fails_nobody(
     limit: int, paths: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(bank_module, "run_step", fail_above(limit, bank_module.run_step, torch.OutOfMemoryError))
+    monkeypatch.setattr(slot_batch, "run_step", fail_above(limit, slot_batch.run_step, torch.OutOfMemoryError))
     watches = [Watch() for _ in paths]
     with engine_with(toy()) as engine, caplog.at_level(logging.WARNING):
         for path, watch in zip(paths, watches, strict=True):
@@ -184,7 +184,7 @@ def test_a_window_that_never_fits_fails_its_task(paths: list[Path], monkeypatch:
     watches = [Watch(), Watch()]
     with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(bank_module, "run_step", fail_above(0, bank_module.run_step, torch.OutOfMemoryError))
+            patch.setattr(slot_batch, "run_step", fail_above(0, slot_batch.run_step, torch.OutOfMemoryError))
             begin(engine, paths[0], GREEDY, watches[0])
             run_until_idle(engine)
         begin(engine, paths[0], GREEDY, watches[1])
@@ -226,7 +226,7 @@ def test_a_lost_device_fails_all_tasks_and_ends_the_engine(paths: list[Path], mo
     def run_step(*_: Any) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(bank_module, "run_step", run_step)
+    monkeypatch.setattr(slot_batch, "run_step", run_step)
     watches = [Watch(), Watch()]
     with engine_with(toy()) as engine:
         for watch in watches:
@@ -236,8 +236,10 @@ def test_a_lost_device_fails_all_tasks_and_ends_the_engine(paths: list[Path], mo
     assert all(isinstance(watch.error, DeviceLostError) for watch in watches)
 
 
-def test_a_device_that_is_lost_while_a_result_is_read(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU's errors come up wherever the host waits for it next."""
+def test_a_device_lost_while_a_result_is_read_ends_the_engine(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU's errors are raised wherever the host waits for it next."""
 
     def result(*_: Any) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
@@ -251,7 +253,9 @@ def test_a_device_that_is_lost_while_a_result_is_read(paths: list[Path], monkeyp
     assert isinstance(watch.error, DeviceLostError)
 
 
-def test_a_device_that_is_lost_while_a_model_is_loaded(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_lost_while_a_model_is_loaded_ends_the_engine(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load_model(*_: Any) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
@@ -270,7 +274,7 @@ def test_what_fails_for_a_stopped_task_harms_nobody(
     error: type[Exception], paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its window is being encoded when it is stopped, while another task's only window is in a slot."""
-    monkeypatch.setattr(batch_engine, "Lane", SlowLane)
+    monkeypatch.setattr(batch_engine, "SerialExecutor", SlowExecutor)
     monkeypatch.setitem(batch_engine.FEW_ROWS, "cpu", 0)
 
     def normalised(*_: Any) -> None:
@@ -287,7 +291,7 @@ def test_what_fails_for_a_stopped_task_harms_nobody(
             patch.setattr(LogMel, "normalised", normalised)
             engine.advance()
         assert stopped.was_stopped
-        assert not other.is_over
+        assert not other.is_done
         run_until_idle(engine)
     assert other.transcript is not None
     assert_same(other.transcript, expected_of(0))
@@ -297,7 +301,7 @@ def test_any_other_error_ends_the_tasks_that_were_decoding(paths: list[Path], mo
     watches = [Watch(), Watch()]
     with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(bank_module, "run_step", fail_above(0, bank_module.run_step, ValueError))
+            patch.setattr(slot_batch, "run_step", fail_above(0, slot_batch.run_step, ValueError))
             begin(engine, paths[0], GREEDY, watches[0])
             run_until_idle(engine)
         begin(engine, paths[0], GREEDY, watches[1])
@@ -317,7 +321,7 @@ def test_chunks_of_a_vad_task_fill_the_slots(paths: list[Path]) -> None:
     assert_same(exact.transcript, expected_of(1))
 
 
-def test_an_unloaded_model_is_not_here_any_more(paths: list[Path]) -> None:
+def test_a_task_for_an_unloaded_model_fails(paths: list[Path]) -> None:
     watch = Watch()
     with engine_with(toy()) as engine:
         assert engine.load(MODEL, Path()) == 0

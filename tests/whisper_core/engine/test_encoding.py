@@ -1,4 +1,4 @@
-"""Windows are encoded together, and one recording's trouble stays its own."""
+"""Windows are encoded together, and a recording that fails does not affect the others."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.audio.sample_file import SampleFile
 from whisper_core.engine import batch_engine
-from whisper_core.engine.model_runner import _power_of_two_in
 from whisper_core.engine.network.encoder import WindowEncoder
+from whisper_core.engine.pipeline import largest_power_of_two
 from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
 
@@ -52,7 +52,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize(("count", "expected"), [(-1, 0), (0, 0), (1, 1), (3, 2), (4, 4), (7, 4), (9, 8)])
 def test_batches_are_powers_of_two(count: int, expected: int) -> None:
-    assert _power_of_two_in(count) == expected
+    assert largest_power_of_two(count) == expected
 
 
 def test_windows_that_wait_are_encoded_together(tmp_path: Path, batches: list[int]) -> None:

@@ -1,7 +1,8 @@
-"""The batch engine says what openai-whisper says, whatever else is in the batch.
+"""The batch engine's transcripts are openai-whisper's, whatever else is in the batch.
 
-Random weights make long odd sequences, so that every rule is reached; real speech is in test_speech.py. The yardstick
-is upstream's own decoding, reseeded for every window, since the engine draws from a generator of the task.
+Random weights make long odd sequences, so that every rule is reached; real speech is in test_speech.py. The expected
+transcripts come from upstream's decoding, reseeded for every window, because the engine draws from a task's own
+generator.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nobody waits for another task's end: recordings, models and modes share the encoder and the slots."""
+"""No task waits for another one's end: recordings, models and modes share the encoder and the slots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whisper.model import Whisper
 
 from tests.whisper_core.engine.driving import (
     MODEL,
-    SlowLane,
+    SlowExecutor,
     Watch,
     begin,
     engine_with,
@@ -23,7 +23,7 @@ from tests.whisper_core.engine.driving import (
 )
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
 from whisper_core.engine import batch_engine
-from whisper_core.engine.active_task import RunningStrand
+from whisper_core.engine.active_task import ActiveStream
 from whisper_core.engine.batch_engine import BatchEngine
 from whisper_core.engine.model_runner import ModelRunner
 from whisper_core.text.options import TranscribeOptions
@@ -43,7 +43,7 @@ def toy() -> Whisper:
 
 @pytest.fixture(autouse=True)
 def _slow_encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(batch_engine, "Lane", SlowLane)
+    monkeypatch.setattr(batch_engine, "SerialExecutor", SlowExecutor)
     monkeypatch.setitem(batch_engine.FEW_ROWS, "cpu", 0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -77,9 +77,9 @@ def test_a_short_recording_does_not_wait_for_long_ones(long: list[Path], short: 
             begin(engine, path, GREEDY, watch)
         run_until(engine, lambda: bool(busy[0].windows))
         begin(engine, short, GREEDY, late)
-        run_until(engine, lambda: late.is_over)
+        run_until(engine, lambda: late.is_done)
         assert late.transcript is not None
-        assert not any(watch.is_over for watch in busy)
+        assert not any(watch.is_done for watch in busy)
 
 
 def test_one_model_does_not_wait_for_another(long: list[Path], short: Path) -> None:
@@ -89,9 +89,9 @@ def test_one_model_does_not_wait_for_another(long: list[Path], short: Path) -> N
             begin(engine, path, GREEDY, watch)
         run_until(engine, lambda: bool(busy[0].windows))
         engine.begin(RunTask("late", "late", OTHER_MODEL, str(short), GREEDY), late)
-        run_until(engine, lambda: late.is_over)
+        run_until(engine, lambda: late.is_done)
         assert late.transcript is not None
-        assert not any(watch.is_over for watch in busy)
+        assert not any(watch.is_done for watch in busy)
 
 
 def test_chunks_of_two_recordings_share_the_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_chunks_of_two_recordings_share_the_slots(tmp_path: Path, monkeypatch: p
         for path, watch in zip(paths, watches, strict=True):
             begin(engine, path, CHUNKED, watch)
         run_until(engine, lambda: bool(watches[1].windows))
-        assert not watches[0].is_over
+        assert not watches[0].is_done
         run_until_idle(engine)
     assert all(watch.transcript is not None for watch in watches)
 
@@ -116,28 +116,28 @@ def test_a_recording_has_no_more_chunks_at_work_than_memory_was_promised_for(
     with engine_with(toy(), slots=4) as engine:
         engine.begin(RunTask("a", "a", MODEL, str(path), CHUNKED, windows_at_once=most), watch)
         (task,) = engine._tasks
-        run_until_idle(engine, between=lambda: at_work.append(len(task.strands)))
+        run_until_idle(engine, between=lambda: at_work.append(len(task.streams)))
     assert watch.transcript is not None
     assert max(at_work) == reached
 
 
 def test_chunks_are_cut_a_few_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their features take time in which nobody else's windows are decoded."""
+    """While their features are computed, no other task's windows are decoded."""
     monkeypatch.setattr("whisper_core.chunked.SpeechScan", AlwaysSpeech)
-    monkeypatch.setattr(batch_engine, "OFFER_S", 0.0)
+    monkeypatch.setattr(batch_engine, "START_STREAMS_S", 0.0)
     starts: list[int] = []
     begun_in_rounds: list[int] = []
     real = ModelRunner.start
 
-    def start(runner: ModelRunner, strand: RunningStrand) -> None:
+    def start(runner: ModelRunner, stream: ActiveStream) -> None:
         starts.append(1)
-        real(runner, strand)
+        real(runner, stream)
 
     monkeypatch.setattr(ModelRunner, "start", start)
     watch = Watch()
     with engine_with(toy()) as engine:
         begin(engine, write_samples(tmp_path / "a.pcm", noise(120)), CHUNKED, watch)
-        while not watch.is_over:
+        while not watch.is_done:
             engine.advance()
             begun_in_rounds.append(len(starts))
             starts.clear()

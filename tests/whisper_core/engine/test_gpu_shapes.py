@@ -1,6 +1,6 @@
-"""The passes that a GPU is given, run on the CPU: padded to buckets, prompts by slot, ends seen one step late.
+"""The passes that a GPU runs, on the CPU: padded to buckets, prompts by slot, finished rows read one step late.
 
-Nothing here needs a GPU, and nothing here proves that one computes them; that is what benchmarks/cuda_all.py is for.
+Nothing here needs a GPU. Whether a GPU computes the same is checked by benchmarks/cuda_all.py.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tests.whisper_core.engine.driving import alone_by_reference, assert_same, t
 from tests.whisper_core.engine.fake_cuda import fake_cuda
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, noise, short_toy
 from whisper_core.engine import batch_engine
-from whisper_core.engine.decoding import slot_batch as bank_module
+from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.cuda_graphs import PassSizes
-from whisper_core.engine.decoding.finished_rows import LaggingLook
+from whisper_core.engine.decoding.finished_rows import LaggedReadback
 from whisper_core.engine.decoding.row_state import SampledRows
 from whisper_core.engine.network.cross_attention import CrossCache
-from whisper_core.engine.network.dims import DecoderShape
+from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.text.options import TranscribeOptions
 
@@ -36,7 +36,7 @@ LADDER = TranscribeOptions(language="en")
 
 
 class Recorder:
-    """Launches passes directly, and notes their keys."""
+    """Launches passes directly, and records their keys."""
 
     def __init__(self) -> None:
         self.keys: set[Any] = set()
@@ -48,11 +48,11 @@ class Recorder:
 
 @pytest.fixture(autouse=True)
 def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    """A bank as on a GPU, in memory that was full of NaN before."""
+    """A slot batch as on a GPU, in memory that was full of NaN before."""
     recorder, empty, threads = Recorder(), CrossCache.empty, torch.get_num_threads()
 
-    def full_of_nan(shape: DecoderShape, slots: int) -> CrossCache:
-        cache = empty(shape, slots)
+    def full_of_nan(dims: DecoderDims, slots: int) -> CrossCache:
+        cache = empty(dims, slots)
         cache.keys.fill_(torch.nan)
         cache.values.fill_(torch.nan)
         return cache
@@ -63,9 +63,9 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     def sizes(most_slots: int, most_positions: int, has_buckets: bool) -> PassSizes:
         return PassSizes(most_slots, most_positions, has_buckets=True)
 
-    monkeypatch.setattr(bank_module, "PassSizes", sizes)
-    monkeypatch.setattr(bank_module, "launch_on", lambda device, slots: recorder)
-    monkeypatch.setattr(bank_module, "ended_rows", lambda device: LaggingLook())
+    monkeypatch.setattr(slot_batch, "PassSizes", sizes)
+    monkeypatch.setattr(slot_batch, "launch_on", lambda device, slots: recorder)
+    monkeypatch.setattr(slot_batch, "readback_for", lambda device: LaggedReadback())
     monkeypatch.setattr(SampledRows, "on_host", on_host)
     monkeypatch.setattr(CrossCache, "empty", full_of_nan)
     torch.set_num_threads(1)
@@ -89,11 +89,11 @@ def check(
 
 
 @pytest.mark.parametrize("slots", [1, 3, 8])
-def test_padding_changes_nobody_s_tokens(slots: int, tmp_path: Path, launched: Recorder) -> None:
-    """Windows come, end, move and are followed by others, so padded rows hold what is left of earlier ones."""
+def test_padding_changes_no_tokens(slots: int, tmp_path: Path, launched: Recorder) -> None:
+    """Windows arrive, finish, move and are followed by others, so padded rows hold the remains of earlier ones."""
     check([noise(3.0 + 7.3 * number, number) for number in range(7)], GREEDY, tmp_path, slots=slots)
     steps = {key[1] for key in launched.keys if key[0] == "greedy step"}
-    # Which of the sizes come up depends on how the two threads meet; test_bank.py steps banks of every size.
+    # Which of the sizes occur depends on how the two threads meet; test_slot_batch.py covers every size.
     assert steps
     assert steps <= {1, 2, 3, 4, 8}
 

@@ -1,4 +1,4 @@
-"""What the engine does before it gives a task up for want of memory: a smaller batch, then room that others make."""
+"""What the engine tries before a task fails for want of memory: a smaller batch, then memory that others free."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from whisper.model import Whisper
 from errors import OutOfMemoryError
 from tests.whisper_core.engine.driving import (
     MODEL,
-    SlowLane,
+    SlowExecutor,
     Watch,
     alone_by_reference,
     assert_same,
@@ -28,7 +28,7 @@ from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, noise, sh
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine, slot_limit
 from whisper_core.engine.batch_engine import BatchEngine
-from whisper_core.engine.decoding import slot_batch as bank_module
+from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
@@ -45,8 +45,8 @@ OTHER_MODEL = "base.en"
 
 @pytest.fixture(autouse=True)
 def _slow_encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A window a round, so that what is in slots at the same time does not depend on how threads meet."""
-    monkeypatch.setattr(batch_engine, "Lane", SlowLane)
+    """One window a round, so that the slots in use do not depend on the timing of threads."""
+    monkeypatch.setattr(batch_engine, "SerialExecutor", SlowExecutor)
     monkeypatch.setitem(batch_engine.FEW_ROWS, "cpu", 0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -94,7 +94,7 @@ def advance_until(engine: BatchEngine, is_reached: Callable[[], bool]) -> None:
 
 
 def fail_while(is_short: Callable[..., bool], real: Callable[..., Any]) -> Callable[..., Any]:
-    """`real` on a device that is out of memory while `is_short`, which is given the same arguments."""
+    """`real` on a device that is out of memory while `is_short` returns True for the call's arguments."""
 
     def work(*arguments: Any, **named: Any) -> Any:
         if is_short(*arguments):
@@ -110,8 +110,8 @@ def first(times: int) -> Callable[..., bool]:
 
 
 def test_every_task_of_a_batch_that_shrinks_is_told(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    short = fail_while(lambda layers, tokens, *_: len(tokens) > 2, bank_module.run_step)
-    monkeypatch.setattr(bank_module, "run_step", short)
+    short = fail_while(lambda layers, tokens, *_: len(tokens) > 2, slot_batch.run_step)
+    monkeypatch.setattr(slot_batch, "run_step", short)
     watches = [Watch() for _ in paths]
     with engine_with(toy()) as engine:
         for path, watch in zip(paths, watches, strict=True):
@@ -135,7 +135,7 @@ def test_after_a_while_without_trouble_more_windows_run_together_again(
         rows.append(len(tokens))
         return len(tokens) == 4 and is_short()
 
-    monkeypatch.setattr(bank_module, "run_step", fail_while(remembered, bank_module.run_step))
+    monkeypatch.setattr(slot_batch, "run_step", fail_while(remembered, slot_batch.run_step))
     watches = [Watch() for _ in range(4)]
     with engine_with(toy()) as engine:
         for watch in watches:
@@ -155,7 +155,7 @@ def test_a_request_beside_the_decoding_is_made_again_in_a_smaller_batch(
     with engine_with(toy()) as engine:
         for path, watch in zip(paths[1:], others, strict=True):
             begin(engine, path, GREEDY, watch)
-        advance_until(engine, lambda: engine._runners[MODEL].num_decoding > 1)
+        advance_until(engine, lambda: engine._models[MODEL].num_decoding > 1)
         monkeypatch.setattr(LoadedModel, request_name, fail_while(first(1), getattr(LoadedModel, request_name)))
         begin(engine, paths[0], options, short)
         run_until_idle(engine)
@@ -166,15 +166,15 @@ def test_a_request_beside_the_decoding_is_made_again_in_a_smaller_batch(
     assert any(watch.notes for watch in others)
 
 
-def test_a_lone_window_gets_the_memory_of_slots_that_idle(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lone_window_gets_the_memory_of_unused_slots(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     lone, other = Watch(), Watch()
     with engine_with(toy(), also=OTHER_MODEL) as engine:
         begin(engine, paths[3], GREEDY, lone)
         begin_other(engine, paths[0], other)
-        advance_until(engine, lambda: other.is_over)
-        assert not lone.is_over
-        short = fail_while(lambda *_: bool(engine._runners[OTHER_MODEL]._banks), bank_module.run_step)
-        monkeypatch.setattr(bank_module, "run_step", short)
+        advance_until(engine, lambda: other.is_done)
+        assert not lone.is_done
+        short = fail_while(lambda *_: bool(engine._models[OTHER_MODEL]._pipeline._batches), slot_batch.run_step)
+        monkeypatch.setattr(slot_batch, "run_step", short)
         run_until_idle(engine)
     assert lone.transcript is not None
     assert_same(lone.transcript, expected_of(3))
@@ -186,12 +186,12 @@ def test_for_a_lone_window_the_batch_of_another_model_shrinks(
 ) -> None:
     lone, others = Watch(), [Watch() for _ in paths]
     with engine_with(toy(), also=OTHER_MODEL) as engine:
-        runner, crowd = engine._runners[MODEL], engine._runners[OTHER_MODEL]
+        runner, crowd = engine._models[MODEL], engine._models[OTHER_MODEL]
 
         def is_short(layers: Any, *_: Any) -> bool:
             return layers is runner.model.layers and crowd.num_in_flight > 1
 
-        monkeypatch.setattr(bank_module, "run_step", fail_while(is_short, bank_module.run_step))
+        monkeypatch.setattr(slot_batch, "run_step", fail_while(is_short, slot_batch.run_step))
         for path, watch in zip(paths, others, strict=True):
             begin_other(engine, path, watch)
         advance_until(engine, lambda: crowd.num_decoding > 2)
@@ -203,10 +203,10 @@ def test_for_a_lone_window_the_batch_of_another_model_shrinks(
     assert_same(lone.transcript, expected_of(0))
 
 
-def test_a_lone_window_for_which_nobody_has_room_ends_its_task(
+def test_a_lone_window_fails_its_task_when_nobody_can_free_memory(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bank_module, "run_step", fail_while(lambda *_: True, bank_module.run_step))
+    monkeypatch.setattr(slot_batch, "run_step", fail_while(lambda *_: True, slot_batch.run_step))
     watches = [Watch(), Watch()]
     with engine_with(toy(), also=OTHER_MODEL) as engine:
         begin(engine, paths[0], GREEDY, watches[0])
@@ -215,14 +215,14 @@ def test_a_lone_window_for_which_nobody_has_room_ends_its_task(
     assert all(isinstance(watch.error, OutOfMemoryError) for watch in watches)
 
 
-def test_a_recording_is_opened_once_more_after_others_made_room(
+def test_a_recording_is_opened_once_more_after_others_freed_memory(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watches = [Watch() for _ in paths]
     with engine_with(toy()) as engine:
         for path, watch in zip(paths[1:], watches[1:], strict=True):
             begin(engine, path, GREEDY, watch)
-        advance_until(engine, lambda: engine._runners[MODEL].num_decoding > 1)
+        advance_until(engine, lambda: engine._models[MODEL].num_decoding > 1)
         monkeypatch.setattr(LogMel, "prepare", fail_while(first(1), LogMel.prepare))
         begin(engine, paths[0], GREEDY, watches[0])
         run_until_idle(engine)
@@ -231,7 +231,7 @@ def test_a_recording_is_opened_once_more_after_others_made_room(
 
 
 @pytest.mark.parametrize("has_idle_slots", [True, False])
-def test_a_model_is_loaded_once_more_without_the_slots_that_idle(
+def test_a_model_is_loaded_once_more_after_unused_slots_were_released(
     has_idle_slots: bool, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lone, other = Watch(), Watch()
@@ -239,7 +239,7 @@ def test_a_model_is_loaded_once_more_without_the_slots_that_idle(
         begin(engine, paths[3], GREEDY, lone)
         if has_idle_slots:
             begin_other(engine, paths[0], other)
-            advance_until(engine, lambda: other.is_over)
+            advance_until(engine, lambda: other.is_done)
         monkeypatch.setattr(batch_engine, "load_model", fail_while(first(1), lambda *_: toy()))
         if has_idle_slots:
             assert engine.load("small.en", Path()) > 0

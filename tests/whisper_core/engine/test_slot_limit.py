@@ -12,7 +12,7 @@ def limit_of_16() -> SlotLimit:
 def steps_until_grown(limit: SlotLimit) -> int:
     slots, steps = limit.slots, 0
     while limit.slots == slots:
-        limit.step_done()
+        limit.step_succeeded()
         steps += 1
     return steps
 
@@ -34,7 +34,7 @@ def test_it_doubles_while_memory_suffices_up_to_where_it_began() -> None:
         grown.append((limit.slots, limit.encoder_batch))
     assert grown == [(10, 8), (16, 8)]
     for _ in range(10 * CALM_STEPS):
-        limit.step_done()
+        limit.step_succeeded()
     assert (limit.slots, limit.encoder_batch) == (16, 8)
 
 
@@ -48,7 +48,7 @@ def test_every_further_shortage_makes_it_wait_twice_as_long() -> None:
     assert LONGEST_CALM_STEPS == 32 * CALM_STEPS
 
 
-def test_an_idle_engine_believes_in_its_memory_again() -> None:
+def test_an_idle_engine_starts_with_all_its_slots_again() -> None:
     limit = limit_of_16()
     limit.shrink(in_flight=4)
     limit.reset()

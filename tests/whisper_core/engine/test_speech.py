@@ -1,8 +1,8 @@
 """Real speech with real weights: in a batch of any size, every recording's transcript is openai-whisper's own.
 
 The recordings in tests/data; among the slow tests also those of the folder that SPEECH_DIR names, or ../shared/speech.
-The yardstick is upstream's decoding, reseeded for every window (tests/whisper_core/test_transcribe_speech.py holds that
-against `whisper.transcribe`).
+The expected transcripts come from upstream's decoding, reseeded for every window; test_transcribe_speech.py
+compares that with `whisper.transcribe`.
 """
 
 from __future__ import annotations

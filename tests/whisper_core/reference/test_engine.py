@@ -18,9 +18,10 @@ from errors import DeviceLostError, EngineError, OutOfMemoryError, SourceMissing
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, our_windows, short_toy
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.reference.engine import ReferenceEngine
-from whisper_core.reference.model import ReferenceModel, halve_matrices
+from whisper_core.reference.model import ReferenceModel
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import WindowResult
+from whisper_core.upstream import halve_matrices
 from whisper_core.worker.device_errors import guarded
 from whisper_core.worker.memory_meter import CpuMeter
 from whisper_core.worker.messages import RunTask

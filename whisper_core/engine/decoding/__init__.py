@@ -1,1 +1,1 @@
-"""Slots, the step of all windows in them, and which token comes next."""
+"""Slots, the decoding step of all windows in them, and the rules for the next token."""

@@ -1,9 +1,9 @@
-"""How a bank's passes reach the device: on the CPU they are called as they are, on a GPU replayed as CUDA graphs.
+"""How a slot batch's passes are launched: called directly on the CPU, replayed as CUDA graphs on a GPU.
 
 Launching the hundreds of small kernels of a pass one by one would take longer than running them. A graph computes with
-fixed sizes and addresses, so sizes are rounded up to buckets; what is computed too much lands in rows and positions
-that nobody reads. Graphs are captured when they are first wanted and share one memory pool. Where capturing fails, the
-engine goes on without graphs and says so once.
+fixed sizes and addresses, so sizes are rounded up to buckets; the surplus lands in rows and positions that nobody
+reads. Graphs are captured when they are first needed and share one memory pool. Where capturing fails, the engine runs
+without graphs and logs that once.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-_SLOTS_APART = 16  # above as many: a step reads every slot's keys and values, so the next power of two would be dear
-_POSITIONS_APART = 128  # the self-attention cache is a fifth of what a step reads; each bucket more is a graph more
+# From 16 slots on, buckets are 16 apart: a step reads every slot's keys and values, so powers of two would cost much.
+_SLOTS_APART = 16
+# The self-attention cache is a fifth of what a step reads, and every further bucket is a further graph.
+_POSITIONS_APART = 128
 _PROMPT_BUCKETS = (8, 32, 64, 128, 256)
 _RUNS_BEFORE_CAPTURE = 2
 
 
 @dataclass(frozen=True)
 class PassSizes:
-    """What a pass is computed for. most_slots, most_positions: that there is memory for. has_buckets: else exactly what
-    is asked for."""
+    """The sizes that a pass is computed with."""
 
-    most_slots: int
-    most_positions: int
-    has_buckets: bool
+    most_slots: int  # that there is memory for
+    most_positions: int  # that there is memory for
+    has_buckets: bool  # whether sizes are rounded up to buckets; without, they stay as they are
 
     def slots(self, slots: int) -> int:
         if not self.has_buckets:
@@ -42,7 +43,7 @@ class PassSizes:
         return min(bucket, self.most_slots)
 
     def positions(self, length: int) -> int:
-        """Of the self-attention cache."""
+        """In the self-attention cache."""
         return min(_up_to(length, _POSITIONS_APART) if self.has_buckets else length, self.most_positions)
 
     def prompt(self, length: int) -> int:
@@ -56,9 +57,9 @@ class Launch(Protocol):
     """Runs a pass."""
 
     def __call__(self, key: Hashable, work: Callable[[], Tensor]) -> Tensor:
-        """What `work` gives; valid until the next call.
+        """The result of `work`, valid until the next call.
 
-        key: names the work with its sizes; the same key is always the same work on the same memory.
+        key: names the work and its sizes; one key always stands for the same work on the same memory.
         """
 
 
@@ -67,11 +68,12 @@ def direct_launch(key: Hashable, work: Callable[[], Tensor]) -> Tensor:
 
 
 class GraphLaunch:
-    """Runs a pass as it is at first, since what libraries do only once must not be captured; then captures it, and from
-    there on replays it. For one bank's memory: made anew when that moves.
+    """Calls a pass directly at first, because what libraries do only once must not be captured; then captures it, and
+    from then on replays the graph.
 
-    On the thread's current stream, which must not be the default one. All graphs share a memory pool, which is sound
-    because their results are used up before the next one is replayed.
+    For one slot batch's memory: make a new one when that moves. Works on the thread's current CUDA stream, which must
+    not be the default one. All graphs share a memory pool, which is safe because the result of one is used up before
+    the next is replayed.
     """
 
     def __init__(self) -> None:
@@ -89,21 +91,24 @@ class GraphLaunch:
         return result
 
     def _try_capture(self, key: Hashable, work: Callable[[], Tensor]) -> bool:
-        """Whether there is a graph now. A pass that has run fits the memory, so when only its capture finds none, it
-        goes on as it is; a pass that finds none when it runs raises, and the batch shrinks."""
+        """Whether there is a graph now.
+
+        A pass that has run before fits into memory: when only its capture finds none, the pass is called directly
+        from then on. A pass that runs out of memory when called raises, and the batch shrinks.
+        """
         if not self._is_possible or self._num_runs[key] < _RUNS_BEFORE_CAPTURE:
             return False
         try:
             self._graphs[key] = self._captured(work)
         except RuntimeError as error:
             self._is_possible = False
-            _say_that_graphs_are_off(type(error).__name__)
+            _log_graphs_off(type(error).__name__)
         return self._is_possible
 
     def _captured(self, work: Callable[[], Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        """Not by `torch.cuda.graph`, which waits for the whole device and empties every cache first, the encoder's too.
+        """Without `torch.cuda.graph`, which first waits for the device and empties every cache, the encoder's too.
 
-        Only this thread is captured: the lane's goes on launching kernels and allocating memory meanwhile.
+        Captures this thread only: the encoder's thread keeps launching kernels and allocating memory meanwhile.
         """
         graph = torch.cuda.CUDAGraph()
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
@@ -115,10 +120,10 @@ class GraphLaunch:
 
 
 def launch_on(device: torch.device, slots: int) -> Launch:
-    """For a bank that has now memory for so many slots."""
+    """For a slot batch that has just been given memory for `slots` slots."""
     if device.type != "cuda":
         return direct_launch
-    torch.cuda.current_stream().synchronize()  # graphs of the memory before, which go now, may be running still
+    torch.cuda.current_stream().synchronize()  # graphs of the previous memory, freed now, may still be running
     return GraphLaunch() if slots else direct_launch
 
 
@@ -127,5 +132,5 @@ def _up_to(number: int, multiple: int) -> int:
 
 
 @cache
-def _say_that_graphs_are_off(reason: str) -> None:
+def _log_graphs_off(reason: str) -> None:
     log.warning("event=graphs_off reason=%s: passes are launched kernel by kernel", reason)

@@ -1,7 +1,8 @@
-"""Which windows have ended, and what was sampled for them: on the CPU seen at once; on a GPU from a copy of one step
-earlier, so that the host waits for no step but the one before, while the GPU is at work on the next.
+"""Which sequences have finished, and what was sampled for them.
 
-A window that has ended takes one more step meanwhile, which changes nothing in its rows.
+On the CPU both are read at once. On a GPU they are read from a copy of the rows as they were one step earlier, so the
+host waits only for the step before while the GPU is already at work on the next. A sequence that has finished takes one
+more step meanwhile, which changes nothing in its rows.
 """
 
 from __future__ import annotations
@@ -16,80 +17,86 @@ from whisper_core.engine.decoding.row_state import RowState, SampledRows
 from whisper_core.engine.decoding.sequence import Sequence
 
 
-class EndedRows(Protocol):
-    def look(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
-        """sequences: in slots now. state: of their rows, as the latest step leaves it. Gives those that are known to
-        have ended."""
+class Readback(Protocol):
+    def finished(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
+        """The sequences that are known to have finished. Call once after every step.
+
+        sequences: those in slots now. state: of their rows, as the latest step leaves it.
+        """
 
     def rows_of(self, sequence: Sequence) -> SampledRows:
-        """Of one that the latest look gave; on the host, or on a CPU in the bank itself, until the rows are used
-        again."""
+        """The rows of a sequence that the latest `finished` returned.
+
+        On a GPU they are on the host; on the CPU they are a view, valid until the slot is used again.
+        """
 
 
-def ended_rows(device: torch.device) -> EndedRows:
-    return LaggingLook() if device.type == "cuda" else ImmediateLook()
+def readback_for(device: torch.device) -> Readback:
+    return LaggedReadback() if device.type == "cuda" else ImmediateReadback()
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """What the rows of these sequences were."""
+class _Snapshot:
+    """The rows of some sequences at one moment."""
 
     sequences: list[Sequence]
     rows: SampledRows
 
-    def of(self, sequence: Sequence) -> SampledRows:
+    def rows_of(self, sequence: Sequence) -> SampledRows:
         width = sequence.search.width
         return self.rows.part(self.sequences.index(sequence) * width, width)
 
-    def ended(self) -> list[Sequence]:
+    def finished(self) -> list[Sequence]:
         if not self.sequences:
             return []
         flags = self.rows.is_active.view(len(self.sequences), -1).any(dim=1).tolist()
         return [
             sequence
-            for sequence, active in zip(self.sequences, flags, strict=True)
-            if not active or sequence.search.is_complete
+            for sequence, is_active in zip(self.sequences, flags, strict=True)
+            if not is_active or sequence.search.is_complete
         ]
 
 
-class ImmediateLook:
-    _latest: _Rows
+class ImmediateReadback:
+    _latest: _Snapshot
 
-    def look(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
-        self._latest = _Rows(sequences.copy(), state.sampled())
-        return self._latest.ended()
+    def finished(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
+        self._latest = _Snapshot(sequences.copy(), state.sampled())
+        return self._latest.finished()
 
     def rows_of(self, sequence: Sequence) -> SampledRows:
-        return self._latest.of(sequence)
+        return self._latest.rows_of(sequence)
 
 
 @dataclass(frozen=True)
 class _Copy:
-    rows: _Rows
-    event: torch.cuda.Event
+    """A snapshot on its way to the host."""
 
-    def arrived(self) -> _Rows:
+    snapshot: _Snapshot
+    event: torch.cuda.Event  # recorded behind the copy
+
+    def wait(self) -> _Snapshot:
         self.event.synchronize()
-        return self.rows
+        return self.snapshot
 
 
-class LaggingLook:
+class LaggedReadback:
     def __init__(self) -> None:
         self._copies: deque[_Copy] = deque()
-        self._known = _Rows([], SampledRows.none())
+        self._latest = _Snapshot([], SampledRows.none())
 
-    def look(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
-        rows = _Rows(sequences.copy(), state.sampled().on_host())
-        self._copies.append(_Copy(rows, torch.cuda.current_stream().record_event()))
+    def finished(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
+        snapshot = _Snapshot(sequences.copy(), state.sampled().on_host())
+        self._copies.append(_Copy(snapshot, torch.cuda.current_stream().record_event()))
         if not all(sequence.search.may_lag for sequence in sequences):
-            self._known = self._copies.pop().arrived()
+            self._latest = self._copies.pop().wait()
             self._copies.clear()
         elif len(self._copies) > 1:
-            self._known = self._copies.popleft().arrived()
+            self._latest = self._copies.popleft().wait()
         else:
             return []
-        # One that has got a new sequence in its slot since, or was known to have ended, is not among these any more.
-        return [sequence for sequence in self._known.ended() if sequence in sequences]
+        # Leaves out a sequence that was reported one step ago, and one whose slot another sequence has taken since.
+        return [sequence for sequence in self._latest.finished() if sequence in sequences]
 
     def rows_of(self, sequence: Sequence) -> SampledRows:
-        return self._known.of(sequence)
+        return self._latest.rows_of(sequence)

@@ -1,4 +1,4 @@
-"""A window's prompt, read on a GPU: padded to a bucket and launched as one graph, whichever slot it is for."""
+"""Reading a window's prompt on a GPU: padded to a bucket and launched as one graph, whatever its slot."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from whisper_core.engine.network.decoder import run_prompt
 from whisper_core.engine.network.layers import DecoderLayers
 from whisper_core.engine.network.self_attention import SelfCache
 
-_SLOT, _ROW, _AT_START, _AT_END, _TOKENS = range(5)  # places in what is uploaded
+_SLOT, _ROW, _SOT, _LAST, _TOKENS = range(5)  # places in the uploaded tensor
 
 
 class PaddedPrompt:
-    """The tokens behind the prompt's end are read too. No token of the prompt attends to them, and the positions that
-    they take in the self-attention cache are written again before anybody attends to those.
+    """The padding behind the prompt is read too. No token of the prompt attends to it, and its positions in the
+    self-attention cache are overwritten before any token attends to them.
 
-    cross, cache: of the whole bank, whose slots have `width` rows each. They stay in place as long as this is used.
+    cross, cache: of the whole slot batch, whose slots have `width` rows each; they must stay where they are in memory.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PaddedPrompt:
         self._input = torch.zeros(_TOKENS + sizes.most_positions, dtype=torch.int64, device=device)
 
     def logits(self, tokens: Sequence[int], slot: int, sot_index: int) -> Tensor:
-        """(2, vocabulary): at the start-of-transcript token and at the last one. Valid until the next pass."""
+        """Logits at the start-of-transcript token and at the last one, (2, vocabulary). Valid until the next pass."""
         length = self._sizes.prompt(len(tokens))
         padding = [tokens[-1]] * (length - len(tokens))
         values = torch.tensor([slot, slot * self._width, sot_index, len(tokens) - 1, *tokens, *padding])
@@ -47,8 +47,8 @@ class PaddedPrompt:
         return self._launch(("prompt", length), partial(self._read, length))
 
     def _read(self, length: int) -> Tensor:
-        place = self._input
-        cross = self._cross.gathered(place[_SLOT : _SLOT + 1])
-        tokens = place[_TOKENS : _TOKENS + length]
-        x = run_prompt(self._layers, tokens, cross, self._cache, row=place[_ROW : _ROW + 1])
-        return self._layers.logits(x.index_select(0, place[_AT_START : _AT_END + 1]))
+        uploaded = self._input
+        cross = self._cross.gathered(uploaded[_SLOT : _SLOT + 1])
+        tokens = uploaded[_TOKENS : _TOKENS + length]
+        x = run_prompt(self._layers, tokens, cross, self._cache, row=uploaded[_ROW : _ROW + 1])
+        return self._layers.logits(x.index_select(0, uploaded[_SOT : _LAST + 1]))

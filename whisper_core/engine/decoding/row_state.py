@@ -1,4 +1,4 @@
-"""What the decoding rules need to know of every row, on the device, so that no step has to ask the host."""
+"""What the decoding rules need to know about every row, kept on the device so that no step has to ask the host."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from whisper_core.engine.network.dims import DecoderShape
+from whisper_core.engine.network.dims import DecoderDims
 
 
 @dataclass(frozen=True)
 class SampledRows:
-    """What a window's result is made of; the fields are those of RowState."""
+    """The part of RowState that a window's result is made of; the fields mean the same."""
 
     is_active: Tensor
     num_sampled: Tensor
@@ -30,7 +30,7 @@ class SampledRows:
         return SampledRows(*(tensor[first : first + count] for tensor in self._tensors()))
 
     def on_host(self) -> SampledRows:
-        """Pinned copies. Of rows on a GPU they arrive when the current stream has got so far; nobody waits here."""
+        """Copies in pinned memory. Does not wait: from a GPU they arrive in the order of the current CUDA stream."""
         return SampledRows(
             *(
                 torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
@@ -44,35 +44,29 @@ class SampledRows:
 
 @dataclass(frozen=True)
 class RowState:
-    """Tensors of one entry a row; the first `n` rows are in use.
+    """Tensors with one entry per row, of which the first rows are in use."""
 
-    token, position: the latest token, not fed to the decoder yet, and where it stands. no_speech_prob: what the prompt
-    said of it. room: tokens that may still be sampled. last_timestamp: the latest timestamp token, or the one before
-    the first. was_timestamp: whether the latest token was one; was_timestamp_before: the one before it, True while
-    there is none. tokens: (rows, text positions + 1) what was sampled, num_sampled of them.
-    """
-
-    token: Tensor
-    position: Tensor
-    room: Tensor
+    token: Tensor  # the latest token, not fed to the decoder yet
+    position: Tensor  # of that token
+    tokens_left: Tensor  # that may still be sampled
     num_sampled: Tensor
-    last_timestamp: Tensor
-    was_timestamp: Tensor
-    was_timestamp_before: Tensor
+    last_timestamp: Tensor  # the latest timestamp token; before the first, the token number below all timestamps
+    was_timestamp: Tensor  # whether the latest token is a timestamp
+    was_timestamp_before: Tensor  # the same of the token before it
     is_active: Tensor
     sum_logprob: Tensor
-    no_speech_prob: Tensor
-    tokens: Tensor
+    no_speech_prob: Tensor  # read at the start-of-transcript token of the prompt
+    tokens: Tensor  # (rows, text positions + 1): what was sampled, num_sampled of them
 
     @classmethod
-    def empty(cls, shape: DecoderShape, rows: int) -> RowState:
+    def empty(cls, dims: DecoderDims, rows: int) -> RowState:
         def zeros(*sizes: int, dtype: torch.dtype) -> Tensor:
-            return torch.zeros(sizes, dtype=dtype, device=shape.device)
+            return torch.zeros(sizes, dtype=dtype, device=dims.device)
 
         return cls(
             token=zeros(rows, dtype=torch.int64),
             position=zeros(rows, dtype=torch.int64),
-            room=zeros(rows, dtype=torch.int64),
+            tokens_left=zeros(rows, dtype=torch.int64),
             num_sampled=zeros(rows, dtype=torch.int64),
             last_timestamp=zeros(rows, dtype=torch.int64),
             was_timestamp=zeros(rows, dtype=torch.bool),
@@ -80,7 +74,7 @@ class RowState:
             is_active=zeros(rows, dtype=torch.bool),
             sum_logprob=zeros(rows, dtype=torch.float32),
             no_speech_prob=zeros(rows, dtype=torch.float32),
-            tokens=zeros(rows, shape.text_positions + 1, dtype=torch.int64),
+            tokens=zeros(rows, dims.text_positions + 1, dtype=torch.int64),
         )
 
     def rows(self, first: int, count: int) -> RowState:
@@ -96,26 +90,26 @@ class RowState:
             mine.copy_(theirs)
 
     def reorder(self, sources: list[int]) -> None:
-        """Row i becomes what row sources[i] is."""
+        """Row i becomes what row sources[i] was."""
         for tensor in self._tensors():
             tensor.copy_(tensor[sources])
 
-    def begin(self, prompt_length: int, room: int, timestamp_begin: int, no_speech_prob: Tensor) -> None:
-        """A prompt has been read, and nothing has been sampled yet, in all these rows. no_speech_prob: ()."""
+    def reset(self, prompt_length: int, max_tokens: int, timestamp_begin: int, no_speech_prob: Tensor) -> None:
+        """In all these rows a prompt has been read and nothing has been sampled yet. no_speech_prob: ()."""
         self.no_speech_prob.copy_(no_speech_prob)
         self.position.fill_(prompt_length - 1)
-        self.room.fill_(room)
+        self.tokens_left.fill_(max_tokens)
         self.num_sampled.zero_()
         self.last_timestamp.fill_(timestamp_begin - 1)
-        # As if a timestamp had come before: so the token before the first counts as one, as upstream wants it. The
-        # first step itself does not look (TokenRules).
+        # Upstream treats a sequence of one token as if the token before it were a timestamp. The first step does not
+        # look at these (TokenRules).
         self.was_timestamp.fill_(True)
         self.was_timestamp_before.fill_(True)
         self.is_active.fill_(True)
         self.sum_logprob.zero_()
 
     def commit(self, choice: Tensor, logprob: Tensor, timestamp_begin: int, eot: int) -> None:
-        """Take in the chosen tokens, (rows,); rows that have ended stay as they are and say `eot`."""
+        """Append the chosen tokens. Rows that have ended stay as they are and get `eot`. choice, logprob: (rows,)."""
         active = self.is_active
         token = torch.where(active, choice, eot)
         self.tokens.scatter_(1, self.num_sampled.clamp(max=self.tokens.shape[1] - 1)[:, None], token[:, None])
@@ -127,8 +121,8 @@ class RowState:
         self.token.copy_(token)
         self.position.add_(active)
         self.num_sampled.add_(active)
-        self.room.sub_(active.long())
-        active.logical_and_(token != eot).logical_and_(self.room > 0)
+        self.tokens_left.sub_(active.long())
+        active.logical_and_(token != eot).logical_and_(self.tokens_left > 0)
 
     def _tensors(self) -> Iterator[Tensor]:
         return (getattr(self, field.name) for field in fields(self))

@@ -1,7 +1,9 @@
-"""How one window's tokens are chosen: the likeliest, one sample, the best of several samples, or beam search.
+"""How the tokens of one window are chosen: the likeliest, one sample, the best of several samples, or beam search.
 
-Ranking and beam search are openai-whisper's own classes; its beams are kept in Python dictionaries, so a beam step
-costs the host several milliseconds a window.
+The server asks for the first two only. Beam search and the best of several samples are here because openai-whisper has
+them: the tests compare this engine with it under every setting, and so show that rows which share a window's
+cross-attention, and caches whose rows change places, are right. Ranking and beam search are openai-whisper's own
+classes; they keep beams in Python dictionaries, which costs the host several milliseconds a window and step.
 """
 
 from __future__ import annotations
@@ -14,45 +16,46 @@ from torch import Generator, Tensor
 from whisper.decoding import BeamSearchDecoder, Inference, MaximumLikelihoodRanker
 
 from whisper_core.engine.decoding.row_state import SampledRows
-from whisper_core.engine.decoding.sampling import drawn
 from whisper_core.model_requests import Decode
 
 Outcome = tuple[list[int], float]
-"""A window's tokens without the end token, and the sum of their logprobs with it."""
+"""A window's tokens without the end token, and the sum of their logprobs, the end token's included."""
 
 
 class Search(Protocol):
-    """The state of one decoding of one window, which takes `width` rows.
+    """The state of one decoding of one window."""
 
-    is_greedy: `choose` would give back what it is given. is_complete: nothing is left to choose, whatever the rows say.
-    may_lag: whether choosing once more does no harm when the rows have ended. sources: after `choose`, the row that
-    each row continues; None when each continues itself.
-    """
-
-    width: int
-    is_greedy: bool
-    may_lag: bool
-    is_complete: bool
-    sources: list[int] | None
+    width: int  # rows that it takes
+    is_greedy: bool  # whether `choose` returns what it is given
+    may_lag: bool  # whether choosing once more does no harm after the rows have ended
+    is_complete: bool  # whether nothing is left to choose, whatever the rows say
+    sources: list[int] | None  # after `choose`: the row that each row continues; None when each continues itself
 
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
-        """logits: (width, vocabulary), filtered. likeliest: (width,). Gives the next tokens, (width,)."""
+        """The next tokens, (width,). logits: (width, vocabulary), filtered. likeliest: (width,), their argmax."""
 
-    def outcome(self, state: SampledRows) -> Outcome:
-        """state: of the search's rows, when the search is over."""
+    def outcome(self, rows: SampledRows) -> Outcome:
+        """Once the search has ended. rows: the search's own."""
 
 
 def search_for(request: Decode, prompt: Sequence[int], eot: int, generator: Generator) -> Search:
-    """What the request asks for. generator: seeded for this window and temperature."""
-    settings = request.settings
+    """The search that the request asks for. generator: seeded for this window and temperature."""
+    width, settings = search_width(request), request.settings
     if request.temperature > 0:
-        return SampleSearch(settings.best_of or 1, request.temperature, generator, eot)
+        return SampleSearch(width, request.temperature, generator, eot)
     if settings.beam_size is not None:
-        return BeamSearch(settings.beam_size, settings.patience, prompt, eot, generator.device)
+        return BeamSearch(width, settings.patience, prompt, eot, generator.device)
     return GreedySearch(eot)
 
 
+def search_width(request: Decode) -> int:
+    """Rows that the request's search takes."""
+    return (request.settings.best_of if request.temperature > 0 else request.settings.beam_size) or 1
+
+
 class GreedySearch:
+    """The likeliest token at every step."""
+
     width = 1
     is_greedy = may_lag = True
     is_complete = False
@@ -64,12 +67,12 @@ class GreedySearch:
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
         return likeliest
 
-    def outcome(self, state: SampledRows) -> Outcome:
-        return _sampled(state, 0, self._eot), float(state.sum_logprob[0])
+    def outcome(self, rows: SampledRows) -> Outcome:
+        return _sampled_tokens(rows, 0, self._eot), float(rows.sum_logprob[0])
 
 
 class SampleSearch:
-    """As many samples as `width`; the one with the highest mean logprob counts."""
+    """`width` samples side by side, of which the one with the highest mean logprob is the result."""
 
     is_greedy = False
     may_lag = True
@@ -83,15 +86,15 @@ class SampleSearch:
         self._eot = eot
 
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
-        return drawn(logits, self._temperature, self._generator)
+        return sample(logits, self._temperature, self._generator)
 
-    def outcome(self, state: SampledRows) -> Outcome:
-        candidates = [_sampled(state, row, self._eot) for row in range(self.width)]
-        return _best(candidates, state.sum_logprob.tolist())
+    def outcome(self, rows: SampledRows) -> Outcome:
+        candidates = [_sampled_tokens(rows, row, self._eot) for row in range(self.width)]
+        return _best(candidates, rows.sum_logprob.tolist())
 
 
 class BeamSearch:
-    """Drives upstream's BeamSearchDecoder, which wants the prompt in front of the tokens."""
+    """Drives upstream's BeamSearchDecoder, which expects the prompt in front of the sampled tokens."""
 
     is_greedy = may_lag = False
 
@@ -105,20 +108,20 @@ class BeamSearch:
         self._eot = eot
         self._tokens = torch.tensor([list(prompt)] * beam_size, device=device)
         self._sum_logprobs = torch.zeros(beam_size, device=device)
-        self._decoder = BeamSearchDecoder(beam_size, eot, _NotedSources(self), patience)
+        self._decoder = BeamSearchDecoder(beam_size, eot, _SourceRecorder(self), patience)
 
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
         self._tokens, self.is_complete = self._decoder.update(self._tokens, logits, self._sum_logprobs)
         return self._tokens[:, -1]
 
-    def outcome(self, state: SampledRows) -> Outcome:
+    def outcome(self, rows: SampledRows) -> Outcome:
         candidates, sums = self._decoder.finalize(self._tokens[None], self._sum_logprobs[None])
         tokens = [candidate[self._prompt_length :].tolist() for candidate in candidates[0]]
         return _best([sequence[: sequence.index(self._eot)] for sequence in tokens], sums[0])
 
 
-class _NotedSources(Inference):  # type: ignore[misc]
-    """Upstream reorders its cache through this; ours is reordered by the bank."""
+class _SourceRecorder(Inference):  # type: ignore[misc]
+    """Upstream reorders its cache through this class; here the slot batch reorders its own."""
 
     def __init__(self, search: BeamSearch) -> None:
         self._search = search
@@ -127,8 +130,33 @@ class _NotedSources(Inference):  # type: ignore[misc]
         self._search.sources = source_indices
 
 
-def _sampled(state: SampledRows, row: int, eot: int) -> list[int]:
-    tokens: list[int] = state.tokens[row, : int(state.num_sampled[row])].tolist()
+def likeliest(logits: Tensor) -> Tensor:
+    """Each row's likeliest token, (rows,). logits: (rows, vocabulary)."""
+    return logits.argmax(dim=-1)
+
+
+def sample(logits: Tensor, temperature: float, generator: Generator) -> Tensor:
+    """One token a row, (rows,), from softmax(logits / temperature). logits: (rows, vocabulary).
+
+    Draws what torch.multinomial draws from a generator in the same state (it too divides by exponential noise and takes
+    the largest), so openai-whisper, seeded the same, draws the same tokens.
+    """
+    scaled = logits / temperature
+    probabilities = (scaled - scaled.logsumexp(dim=-1, keepdim=True)).softmax(dim=-1)
+    noise = torch.empty_like(probabilities).exponential_(generator=generator)
+    return probabilities.div_(noise).argmax(dim=-1)
+
+
+def logprob_of(choice: Tensor, logits: Tensor) -> Tensor:
+    """The natural logarithm of the chosen tokens' probabilities at temperature 1, (rows,).
+
+    choice: (rows,). logits: (rows, vocabulary).
+    """
+    return logits.log_softmax(dim=-1).gather(1, choice[:, None])[:, 0]
+
+
+def _sampled_tokens(rows: SampledRows, row: int, eot: int) -> list[int]:
+    tokens: list[int] = rows.tokens[row, : int(rows.num_sampled[row])].tolist()
     return tokens[: tokens.index(eot)] if eot in tokens else tokens
 
 

@@ -1,4 +1,4 @@
-"""One Decode request on its way through a bank: its prompt, its search, its result."""
+"""One Decode request on its way through a slot batch: its prompt, its search, its result."""
 
 from __future__ import annotations
 
@@ -8,63 +8,56 @@ from typing import Any
 import torch
 from whisper.utils import compression_ratio
 
-from whisper_core.engine.active_task import RunningStrand
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.decoding.row_state import SampledRows
 from whisper_core.engine.decoding.search import Search, search_for
-from whisper_core.model_requests import Decode, Decoded
-from whisper_core.sampling_seed import sampling_seed
+from whisper_core.engine.network.dims import DecoderDims
+from whisper_core.model_requests import Decode, Decoded, sampling_seed
 
 
 @dataclass(eq=False)
 class Sequence:
-    """strand: whose request it is. prompt: all tokens before the first that is sampled. sot_index: of the
-    start-of-transcript token in it. room: tokens that may be sampled."""
-
-    strand: RunningStrand
+    owner: Any  # whoever waits for the result; nothing in this folder looks at it
     request: Decode
     window: EncodedWindow
-    tokenizer: Any
-    prompt: tuple[int, ...]
-    sot_index: int
-    room: int
+    tokenizer: Any  # openai-whisper's, for the request's language and task
+    prompt: tuple[int, ...]  # every token before the first sampled one
+    sot_index: int  # where the start-of-transcript token is in the prompt
+    max_tokens: int  # that may be sampled
     search: Search
     num_sampled: int = 0
 
+    @classmethod
+    def of(cls, request: Decode, *, owner: Any, task_seed: int, tokenizer: Any, dims: DecoderDims) -> Sequence:
+        """tokenizer: openai-whisper's, for the request's language and task. task_seed: makes its samples repeatable."""
+        sot = list(tokenizer.sot_sequence)
+        before = [tokenizer.sot_prev, *request.prompt] if request.prompt else []
+        prompt = before + sot
+        generator = torch.Generator(dims.device)
+        generator.manual_seed(sampling_seed(task_seed, request.seek, request.temperature))
+        return cls(
+            owner=owner,
+            request=request,
+            window=request.features,
+            tokenizer=tokenizer,
+            prompt=tuple(prompt),
+            sot_index=len(before),
+            max_tokens=min(dims.text_positions // 2, dims.text_positions + 1 - len(prompt)),
+            search=search_for(request, prompt, tokenizer.eot, generator),
+        )
+
     @property
     def length(self) -> int:
-        """Positions in the self-attention cache once the latest token has been fed."""
+        """Positions in use in the self-attention cache once the latest token has been fed to the decoder."""
         return len(self.prompt) + self.num_sampled
 
-    def result(self, state: SampledRows) -> Decoded:
-        """state: of this sequence's rows."""
-        tokens, sum_logprob = self.search.outcome(state)
+    def result(self, rows: SampledRows) -> Decoded:
+        """rows: this sequence's."""
+        tokens, sum_logprob = self.search.outcome(rows)
         return Decoded(
             tokens=tuple(tokens),
             temperature=self.request.temperature,
             avg_logprob=sum_logprob / (len(tokens) + 1),
             compression_ratio=compression_ratio(self.tokenizer.decode(tokens).strip()),
-            no_speech_prob=float(state.no_speech_prob[0]),
+            no_speech_prob=float(rows.no_speech_prob[0]),
         )
-
-
-def sequence_of(strand: RunningStrand, tokenizer: Any, text_positions: int, device: torch.device) -> Sequence:
-    """For the Decode that the strand waits for. tokenizer: openai-whisper's, for its language and task."""
-    request = strand.request
-    if not isinstance(request, Decode):
-        raise RuntimeError("the strand asks for no decoding")
-    sot = list(tokenizer.sot_sequence)
-    before = [tokenizer.sot_prev, *request.prompt] if request.prompt else []
-    prompt = before + sot
-    generator = torch.Generator(device)
-    generator.manual_seed(sampling_seed(strand.task.command.seed, request.seek, request.temperature))
-    return Sequence(
-        strand=strand,
-        request=request,
-        window=request.features,
-        tokenizer=tokenizer,
-        prompt=tuple(prompt),
-        sot_index=len(before),
-        room=min(text_positions // 2, text_positions + 1 - len(prompt)),
-        search=search_for(request, prompt, tokenizer.eot, generator),
-    )

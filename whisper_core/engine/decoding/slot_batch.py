@@ -1,8 +1,8 @@
-"""A bank of slots: the windows that are being decoded together, and their step.
+"""A slot batch: the windows that are decoded together, one in each slot, and their step.
 
-The slots in use are always the first ones, so a step is over a slice of every tensor: a freed slot is filled at once,
-by the next window or else by the last slot's. All searches in a bank are equally wide, so that a beam's rows lie
-together and share the window's cross-attention cache.
+The slots in use are always the first ones, so a step works on a slice of every tensor: a slot that becomes free is
+filled at once, by the next window or else by the window in the last slot. All searches in a slot batch are equally
+wide, so that the rows of one window lie together and share its cross-attention cache.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ import torch
 from torch import Tensor
 
 from whisper_core.engine.decoding.cuda_graphs import PassSizes, launch_on
-from whisper_core.engine.decoding.finished_rows import ended_rows
+from whisper_core.engine.decoding.finished_rows import readback_for
 from whisper_core.engine.decoding.prompt_pass import PaddedPrompt
 from whisper_core.engine.decoding.row_state import RowState, SampledRows
-from whisper_core.engine.decoding.sampling import likeliest, logprob_of
+from whisper_core.engine.decoding.search import likeliest, logprob_of
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.decoding.token_rules import TokenRules
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.decoder import run_prompt, run_step
-from whisper_core.engine.network.dims import DecoderShape
+from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.engine.network.layers import DecoderLayers
 from whisper_core.engine.network.self_attention import SelfCache
 
 
-class Bank:
-    """width: rows of each slot. Grows by doubling up to `limit` slots as they are wanted."""
+class SlotBatch:
+    """width: rows of each slot. limit: slots that it may grow to; it doubles as they are needed."""
 
-    def __init__(self, layers: DecoderLayers, shape: DecoderShape, rules: TokenRules, width: int, limit: int) -> None:
+    def __init__(self, layers: DecoderLayers, dims: DecoderDims, rules: TokenRules, width: int, limit: int) -> None:
         self.width = width
         self.limit = limit
-        self.sequences: list[Sequence] = []
+        self.sequences: list[Sequence] = []  # by slot
         self._layers = layers
-        self._shape = shape
+        self._dims = dims
         self._rules = rules
-        self._look = ended_rows(shape.device)
+        self._readback = readback_for(dims.device)
         self._capacity = 0
-        self._cross = CrossCache.empty(shape, 0)
-        self._cache = SelfCache.empty(shape, 0)
-        self._state = RowState.empty(shape, 0)
-        self._fit_passes()
+        self._cross = CrossCache.empty(dims, 0)
+        self._cache = SelfCache.empty(dims, 0)
+        self._state = RowState.empty(dims, 0)
+        self._prepare_passes()
 
     def cross_of(self, slot: int) -> CrossCache:
         return self._cross.slots(slot)
@@ -55,30 +55,30 @@ class Bank:
         self._read_prompt(sequence)
 
     def replace(self, old: Sequence, new: Sequence) -> None:
-        """The next window in the place of a finished one; or the same window, at the next temperature."""
+        """Give a finished sequence's slot to the next window, or to the same window at its next temperature."""
         slot = self.sequences.index(old)
         if new.window is not old.window:
-            self._forget(old)
+            self._evict(old)
             self._place(new, slot)
         self.sequences[slot] = new
         self._read_prompt(new)
 
     def remove(self, sequence: Sequence) -> None:
-        """Free a slot; the last slot moves into it."""
+        """Free a slot; the last slot's window moves into it."""
         slot, last = self.sequences.index(sequence), self.sequences.pop()
-        self._forget(sequence)
+        self._evict(sequence)
         if last is not sequence:
             self._move(last, slot)
 
     def release(self) -> None:
-        """Give the memory back at once, whoever still has this bank; what was in its slots is to be encoded again."""
+        """Give the memory back at once, even while references to this slot batch remain. Its windows are evicted."""
         for sequence in self.sequences:
-            self._forget(sequence)
+            self._evict(sequence)
         self.sequences.clear()
         self._allocate(0)
 
     def step(self) -> list[Sequence]:
-        """Choose the next token of every row. Gives sequences that have ended; they keep their slots for now."""
+        """Choose the next token of every row. Returns the sequences that have finished; they keep their slots."""
         rows = len(self.sequences) * self.width
         slots = self._sizes.slots(len(self.sequences))
         length = self._sizes.positions(max(sequence.length for sequence in self.sequences))
@@ -91,57 +91,60 @@ class Bank:
             forward = partial(self._filtered_logits, slots * self.width, length)
             logits = self._launch(("logits", slots, length), forward)
             self._choose(self.sequences, logits[:rows], state)
-        return self._look.look(self.sequences, state)
+        return self._readback.finished(self.sequences, state)
 
     def rows_of(self, sequence: Sequence) -> SampledRows:
-        """What came of a sequence that the latest step gave."""
-        return self._look.rows_of(sequence)
+        """What was sampled for a sequence that the latest step returned."""
+        return self._readback.rows_of(sequence)
 
     def _place(self, sequence: Sequence, slot: int) -> None:
         self._cross.slots(slot).copy_from(sequence.window.cross)
         sequence.window.move_into(self, slot)
 
     def _read_prompt(self, sequence: Sequence) -> None:
-        """Fill the self-attention cache, note the no-speech probability, choose the first token."""
+        """Fill the self-attention cache, store the no-speech probability, choose the first token."""
         row, length = sequence.window.slot * self.width, len(sequence.prompt)
         self._cache.rows(row, self.width).clear()
-        at_start, at_end = self._prompt_logits(sequence)
+        at_sot, at_end = self._prompt_logits(sequence)
         if self.width > 1:
             self._cache.rows(row, self.width).copy_from(self._cache.rows(row, 1), length)
         state = self._state.rows(row, self.width)
-        no_speech_prob = at_start.softmax(dim=-1)[sequence.tokenizer.no_speech]
-        state.begin(length, sequence.room, self._rules.timestamp_begin, no_speech_prob)
+        no_speech_prob = at_sot.softmax(dim=-1)[sequence.tokenizer.no_speech]
+        state.reset(length, sequence.max_tokens, self._rules.timestamp_begin, no_speech_prob)
         logits = at_end.repeat(self.width, 1)
         self._rules.apply(logits, state)
         self._choose([sequence], logits, state)
 
     def _prompt_logits(self, sequence: Sequence) -> Tensor:
-        """(2, vocabulary): at the start-of-transcript token and at the prompt's last one."""
+        """Logits at the start-of-transcript token and at the prompt's last one, (2, vocabulary)."""
         window, prompt = sequence.window, sequence.prompt
-        if self._prompt is not None:
-            return self._prompt.logits(prompt, window.slot, sequence.sot_index)
-        tokens = torch.tensor(prompt, device=self._shape.device)
+        if self._padded_prompt is not None:
+            return self._padded_prompt.logits(prompt, window.slot, sequence.sot_index)
+        tokens = torch.tensor(prompt, device=self._dims.device)
         x = run_prompt(self._layers, tokens, window.cross, self._cache, row=window.slot * self.width)
         return self._layers.logits(x[[sequence.sot_index, len(prompt) - 1]])
 
     def _step_greedily(self, rows: int, length: int) -> Tensor:
-        """One token for each of the first rows, (rows,). Rows of no sequence go on too, up to their last position; all
-        of theirs is written anew before it counts."""
+        """One token for each of the first rows, (rows,).
+
+        Rows that belong to no sequence are computed too, up to the last position; all of their state is overwritten
+        before a sequence uses it.
+        """
         logits, state = self._filtered_logits(rows, length), self._state.rows(0, rows)
         choice = likeliest(logits)
         state.commit(choice, logprob_of(choice, logits), self._rules.timestamp_begin, self._rules.eot)
         return choice
 
     def _filtered_logits(self, rows: int, length: int) -> Tensor:
-        """Of the first rows, from their latest tokens. Always of whole slots."""
+        """The first rows' logits after their latest tokens, (rows, vocabulary). rows: of whole slots."""
         state = self._state.rows(0, rows)
-        positions = state.position.clamp(max=self._shape.text_positions - 1)
+        positions = state.position.clamp(max=self._dims.text_positions - 1)
         logits = run_step(self._layers, state.token, positions, length, self._cross, self._cache, self.width)
         self._rules.apply(logits, state)
         return logits
 
     def _choose(self, sequences: list[Sequence], logits: Tensor, state: RowState) -> None:
-        """logits, filtered, and state: of the rows of these sequences."""
+        """logits, filtered, and state: of these sequences' rows."""
         choice = likeliest(logits)
         for number, sequence in enumerate(sequences):
             if not sequence.search.is_greedy:
@@ -158,37 +161,39 @@ class Bank:
             self._cache.rows(row, self.width).reorder(sources, sequence.length)
             self._state.rows(row, self.width).reorder(sources)
 
-    def _forget(self, sequence: Sequence) -> None:
-        """Unless the window has been detached, to go on in another bank."""
+    def _evict(self, sequence: Sequence) -> None:
+        """Does nothing to a window that was detached, because it is decoded further in another slot batch."""
         if sequence.window.holder is self:
-            sequence.window.forget()
+            sequence.window.evict()
 
     def _move(self, sequence: Sequence, slot: int) -> None:
         source = sequence.window.slot
         self._cross.slots(slot).copy_from(self._cross.slots(source))
         first, last = slot * self.width, source * self.width
-        self._cache.rows(first, self.width).copy_from(self._cache.rows(last, self.width), self._shape.text_positions)
+        self._cache.rows(first, self.width).copy_from(self._cache.rows(last, self.width), self._dims.text_positions)
         self._state.rows(first, self.width).copy_from(self._state.rows(last, self.width))
         self.sequences[slot] = sequence
         sequence.window.move_into(self, slot)
 
     def _allocate(self, capacity: int) -> None:
-        """Take memory for so many slots and keep what is in those in use."""
+        """Take memory for `capacity` slots and keep what is in the slots in use."""
         used, rows = len(self.sequences), len(self.sequences) * self.width
-        cross = CrossCache.empty(self._shape, capacity)
-        cache = SelfCache.empty(self._shape, capacity * self.width)
-        state = RowState.empty(self._shape, capacity * self.width)
+        cross = CrossCache.empty(self._dims, capacity)
+        cache = SelfCache.empty(self._dims, capacity * self.width)
+        state = RowState.empty(self._dims, capacity * self.width)
         cross.slots(0, used).copy_from(self._cross.slots(0, used))
-        cache.rows(0, rows).copy_from(self._cache.rows(0, rows), self._shape.text_positions)
+        cache.rows(0, rows).copy_from(self._cache.rows(0, rows), self._dims.text_positions)
         state.rows(0, rows).copy_from(self._state.rows(0, rows))
         self._capacity, self._cross, self._cache, self._state = capacity, cross, cache, state
-        self._fit_passes()
+        self._prepare_passes()
 
-    def _fit_passes(self) -> None:
-        """Anew for every allocation, since a graph knows its memory by address."""
-        device = self._shape.device
-        self._sizes = PassSizes(self._capacity, self._shape.text_positions, has_buckets=device.type == "cuda")
+    def _prepare_passes(self) -> None:
+        """Needed after every allocation, because a graph refers to its memory by address."""
+        device = self._dims.device
+        self._sizes = PassSizes(self._capacity, self._dims.text_positions, has_buckets=device.type == "cuda")
         self._launch = launch_on(device, self._capacity)
-        self._prompt: PaddedPrompt | None = None
+        self._padded_prompt: PaddedPrompt | None = None
         if self._sizes.has_buckets:
-            self._prompt = PaddedPrompt(self._layers, self._cross, self._cache, self.width, self._sizes, self._launch)
+            self._padded_prompt = PaddedPrompt(
+                self._layers, self._cross, self._cache, self.width, self._sizes, self._launch
+            )

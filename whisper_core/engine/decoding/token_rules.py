@@ -1,7 +1,7 @@
 """Which tokens may come next: openai-whisper's suppression and timestamp rules, for all rows at once.
 
-Source: openai-whisper decoding.py, SuppressTokens and ApplyTimestampRules. Its SuppressBlank forbids at the first step
-what the timestamp rules forbid there anyway.
+Source: openai-whisper decoding.py, SuppressTokens and ApplyTimestampRules. Upstream's SuppressBlank is not needed: what
+it forbids at the first step, the timestamp rules forbid there too.
 """
 
 from __future__ import annotations
@@ -12,25 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whisper_core.common.units import WINDOW_SECONDS
 from whisper_core.engine.decoding.row_state import RowState
 
 _FIRST_TIMESTAMP_AT_MOST_S = 1.0
-_WINDOW_S = 30.0
 
 
 @dataclass(frozen=True)
 class TokenRules:
-    """eot, timestamp_begin: token numbers. suppressed: (n,) int64, never chosen. largest_first: the latest timestamp
-    that a window may begin with, counted from timestamp_begin."""
-
-    eot: int
-    timestamp_begin: int
-    suppressed: Tensor
-    largest_first: int
+    eot: int  # the end token
+    timestamp_begin: int  # the token of 0.00 s; all timestamps are above it
+    suppressed: Tensor  # (n,) int64: tokens that are never chosen
+    largest_first: int  # the latest timestamp that a window may begin with, counted from timestamp_begin
 
     @classmethod
     def of(cls, tokenizer: Any, audio_positions: int, device: torch.device) -> TokenRules:
-        """tokenizer: openai-whisper's, of any language and task."""
+        """tokenizer: openai-whisper's, for any language and task. audio_positions: of one window."""
         never = {
             *tokenizer.non_speech_tokens,
             tokenizer.transcribe,
@@ -45,7 +42,7 @@ class TokenRules:
             eot=tokenizer.eot,
             timestamp_begin=tokenizer.timestamp_begin,
             suppressed=torch.tensor(sorted(never), device=device),
-            largest_first=round(_FIRST_TIMESTAMP_AT_MOST_S / (_WINDOW_S / audio_positions)),
+            largest_first=round(_FIRST_TIMESTAMP_AT_MOST_S / (WINDOW_SECONDS / audio_positions)),
         )
 
     def apply(self, logits: Tensor, state: RowState) -> None:
@@ -56,7 +53,7 @@ class TokenRules:
         follows_timestamp = state.was_timestamp & ~is_first
         must_be_text = follows_timestamp & state.was_timestamp_before
         must_close = follows_timestamp & ~state.was_timestamp_before
-        # Only adding is fast for these wide parts: masked_fill takes fifteen times as long.
+        # For ranges as wide as these, masked_fill takes fifteen times as long as an addition.
         text[:, : self.eot].add_(_minus_infinity_where(must_close))
         text.add_(_minus_infinity_where(is_first))
         self._restrict_timestamps(timestamps, state, is_first, must_be_text, must_close)
@@ -66,7 +63,7 @@ class TokenRules:
     def _restrict_timestamps(
         self, timestamps: Tensor, state: RowState, is_first: Tensor, must_be_text: Tensor, must_close: Tensor
     ) -> None:
-        """They never go back, and a segment that has begun does not end where it began."""
+        """Timestamps never go back, and a segment does not end where it began."""
         place = torch.arange(timestamps.shape[1], device=timestamps.device)
         smallest = state.last_timestamp + (~must_close).long() - self.timestamp_begin
         largest = torch.where(is_first, self.largest_first, timestamps.shape[1])

@@ -24,10 +24,11 @@ def run_prompt(
     row: int | Tensor = 0,
     on_cross_query: OnQuery = lambda layer, query: None,
 ) -> Tensor:
-    """tokens: (length,) int64, from position 0 on. Gives (length, state), to be given to `layers.logits`.
+    """The decoder's output for each token, (length, state), as `layers.logits` takes it.
 
-    cross: of the one window. cache, row: where the tokens' keys and values are kept, if they are to be.
-    on_cross_query: told each layer's number and its cross-attention query, (1, heads, length, head size).
+    tokens: (length,) int64, from position 0 on. cross: of one window. cache, row: where the tokens' keys and values are
+    stored; without a cache they are not. on_cross_query: called with each layer's number and its cross-attention query,
+    (1, heads, length, head size).
     """
     length = len(tokens)
     x = layers.embed(tokens, torch.arange(length, device=tokens.device))
@@ -53,9 +54,10 @@ def run_step(
     cache: SelfCache,
     rows_per_slot: int,
 ) -> Tensor:
-    """tokens, positions: (rows,) int64, for the first rows of the caches. Gives their logits, (rows, vocabulary).
+    """The logits after one more token in each of the caches' first rows, (rows, vocabulary).
 
-    length: above every position; what is read of the self-attention cache. rows_per_slot: rows that share a window.
+    tokens, positions: (rows,) int64. length: the part of the self-attention cache that is read; above every position.
+    rows_per_slot: rows that share a window.
     """
     mask = length_mask(positions, length, layers.dtype)
     x = layers.embed(tokens, positions)
@@ -78,7 +80,7 @@ def _self_attention(
     rows = x.shape[0]
     fused = block.query_key_value(block.attention_norm(x)).view(rows, 3, layers.num_heads, -1)
     cache.write(number, positions, fused[:, 1], fused[:, 2])
-    query = fused[:, 0].unsqueeze(2).contiguous()  # with a stride, SDPA leaves its fast path without a word
+    query = fused[:, 0].unsqueeze(2).contiguous()  # with strides, SDPA silently leaves its fast path
     return block.attention_out(cache.attend(number, query, mask))
 
 
@@ -92,5 +94,5 @@ def _cross_attention(
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
-    """(length, heads * head size) to (heads, length, head size), contiguous."""
+    """From (length, heads * head size) to (heads, length, head size), contiguous."""
     return x.view(x.shape[0], heads, -1).transpose(0, 1).contiguous()

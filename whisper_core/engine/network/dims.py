@@ -1,4 +1,4 @@
-"""The dimensions that the engine's tensors are made of, with where and how they are kept."""
+"""The dimensions of the text decoder's tensors, with the device and the dtype that they are kept in."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ from whisper.model import Whisper
 
 
 @dataclass(frozen=True)
-class DecoderShape:
-    """layers, heads, head_size, state: of the text decoder. text_positions, audio_positions: at most."""
-
+class DecoderDims:
     layers: int
     heads: int
     head_size: int
-    state: int
-    text_positions: int
-    audio_positions: int
+    state: int  # heads * head_size
+    text_positions: int  # the longest text context: prompt and sampled tokens
+    audio_positions: int  # the encoder's outputs for one window, 20 ms each
     vocabulary: int
     device: torch.device
-    dtype: torch.dtype
+    dtype: torch.dtype  # of the matrices and caches
 
-
-def decoder_shape(model: Whisper, dtype: torch.dtype) -> DecoderShape:
-    dims = model.dims
-    return DecoderShape(
-        layers=dims.n_text_layer,
-        heads=dims.n_text_head,
-        head_size=dims.n_text_state // dims.n_text_head,
-        state=dims.n_text_state,
-        text_positions=dims.n_text_ctx,
-        audio_positions=dims.n_audio_ctx,
-        vocabulary=dims.n_vocab,
-        device=model.device,
-        dtype=dtype,
-    )
+    @classmethod
+    def of(cls, model: Whisper, dtype: torch.dtype) -> DecoderDims:
+        dims = model.dims
+        return cls(
+            layers=dims.n_text_layer,
+            heads=dims.n_text_head,
+            head_size=dims.n_text_state // dims.n_text_head,
+            state=dims.n_text_state,
+            text_positions=dims.n_text_ctx,
+            audio_positions=dims.n_audio_ctx,
+            vocabulary=dims.n_vocab,
+            device=model.device,
+            dtype=dtype,
+        )

@@ -1,8 +1,8 @@
-"""A Whisper model's parts as the engine computes with them: query, key and value in one product, the decoder's matrices
+"""A Whisper model's layers as the engine computes them: query, key and value in one product, and the decoder's matrices
 laid out for few rows.
 
-LayerNorm's weights, the embeddings and their sum stay in fp32 on every device, as upstream keeps them; the matrices
-have the model's dtype. Source: openai-whisper model.py.
+LayerNorm's weights, the embeddings and their sum are in fp32 on every device, as upstream; the matrices are in the
+model's dtype. Source: openai-whisper model.py.
 """
 
 from __future__ import annotations
@@ -26,28 +26,26 @@ class LayerNorm:
     bias: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Normalised in fp32, given back in x's dtype."""
+        """Computed in fp32; the result has x's dtype."""
         return F.layer_norm(x.float(), self.weight.shape, self.weight, self.bias, _LAYER_NORM_EPSILON).type(x.dtype)
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """weight: (out, in). bias: (out,)."""
-
-    weight: Tensor
-    bias: Tensor
+    weight: Tensor  # (out, in)
+    bias: Tensor  # (out,)
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
     def add_to(self, sum_: Tensor, x: Tensor) -> None:
-        """sum_ += self(x), without a tensor of its own for the product. Both (positions, features)."""
+        """sum_ += self(x), without a further tensor for the product. sum_: (positions, out). x: (positions, in)."""
         sum_.add_(self.bias).addmm_(x, self.weight.t())
 
 
 @dataclass(frozen=True)
 class EncoderBlock:
-    """One layer. Matrices are (out, in); query_key_value has the three below each other."""
+    """One layer. query_key_value maps (positions, state) to (positions, 3 * state), in this order."""
 
     attention_norm: LayerNorm
     query_key_value: Matrix
@@ -59,7 +57,7 @@ class EncoderBlock:
 
 @dataclass(frozen=True)
 class DecoderBlock:
-    """One layer. query_key_value: (rows, state) to (rows, 3 * state), in this order."""
+    """One layer. query_key_value maps (rows, state) to (rows, 3 * state), in this order."""
 
     attention_norm: LayerNorm
     query_key_value: Linear
@@ -77,25 +75,22 @@ class DecoderBlock:
 
 @dataclass(frozen=True)
 class DecoderLayers:
-    """Everything of a decoder but the cross-attention's keys and values, which are the encoder's last step here.
-
-    vocabulary: (rows, state) to (rows, n_vocab).
-    """
+    """The whole decoder except the projections of the cross-attention's keys and values, which the encoder computes."""
 
     token_embedding: Tensor
     positional_embedding: Tensor
     blocks: tuple[DecoderBlock, ...]
     norm: LayerNorm
-    vocabulary: Linear
+    vocabulary: Linear  # maps (rows, state) to (rows, n_vocab)
     num_heads: int
     dtype: torch.dtype
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """tokens, positions: (rows,) int64. Gives (rows, state) in the model's dtype."""
+        """(rows, state), in the model's dtype. tokens, positions: (rows,) int64."""
         return (self.token_embedding[tokens] + self.positional_embedding[positions]).to(self.dtype)
 
     def logits(self, x: Tensor) -> Tensor:
-        """x: (rows, state), not normalised yet. Gives (rows, n_vocab) in fp32."""
+        """(rows, n_vocab), in fp32. x: (rows, state), not normalised yet."""
         return self.vocabulary(self.norm(x)).float()
 
 
@@ -114,7 +109,7 @@ def encoder_blocks(encoder: AudioEncoder) -> tuple[EncoderBlock, ...]:
 
 
 def decoder_layers(decoder: TextDecoder, dtype: torch.dtype) -> DecoderLayers:
-    """The layers of an upstream decoder whose matrices are in `dtype`."""
+    """decoder: upstream's, with its matrices in `dtype`."""
     embedding = decoder.token_embedding.weight.detach()
     return DecoderLayers(
         token_embedding=embedding,

@@ -1,8 +1,8 @@
-"""Matrix products with few rows, in the layout that the device likes best.
+"""Matrix products with few rows, in the layout that is fastest on the device.
 
-A decoding step multiplies 1 to 64 rows with every matrix of the decoder. On an x86 CPU the order in which a matrix lies
-in memory then decides more than anything else (docs/engine-notes.md has the figures), and no order is best for one row
-and for several: so on the CPU each matrix is kept twice.
+A decoding step multiplies 1 to 64 rows with every matrix of the decoder. On an x86 CPU its speed then depends mostly on
+the order in which the matrix is stored (docs/engine-notes.md has the figures). No order is best both for one row and
+for several, so on the CPU each matrix is kept twice.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ROWS_TO_PACK_FOR = 8  # one packing for all batches: those for 1 or 64 rows were slower in the other sizes
+_ROWS_TO_PACK_FOR = 8  # one packing for all batch sizes: those for 1 or 64 rows were slower at other sizes
 
 Linear = Callable[[Tensor], Tensor]
 """Maps (rows, in) to (rows, out)."""
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> Linear:
-    """weight: (out, in). The product for few rows; on the CPU with copies of its own, so `weight` may go."""
+    """The product for few rows. weight: (out, in); on the CPU it is copied, so it may be freed."""
     if _can_pack(weight):
         return _TwoLayouts(weight, bias)
     return lambda rows: F.linear(rows, weight, bias)
 
 
 def _can_pack(weight: Tensor) -> bool:
-    """Whether torch has oneDNN's packed product here; it is an operator of torch's compiler, so it may go."""
+    """Whether torch has oneDNN's packed product here. It belongs to torch's compiler, so a later torch may lack it."""
     return (
         weight.device.type == "cpu"
         and weight.dtype == torch.float32

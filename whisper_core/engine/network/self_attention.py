@@ -1,4 +1,4 @@
-"""The decoder's attention to its own earlier tokens, over a cache with a fixed place for every row and position."""
+"""The decoder's attention to its own earlier tokens, through a cache with a fixed place for each row and position."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whisper_core.engine.network.dims import DecoderShape
+from whisper_core.engine.network.dims import DecoderDims
 
 
 @dataclass(frozen=True)
 class SelfCache:
-    """keys, values: (layers, rows, heads, text positions, head size). What lies behind a row's position is not read."""
+    """What is stored after a row's position is not read."""
 
-    keys: Tensor
-    values: Tensor
+    keys: Tensor  # (layers, rows, heads, text positions, head size)
+    values: Tensor  # the same
 
     @classmethod
-    def empty(cls, shape: DecoderShape, rows: int) -> SelfCache:
-        """Zeros: a masked position is multiplied with 0, and 0 times what happens to lie in memory may be NaN."""
-        full = (shape.layers, rows, shape.heads, shape.text_positions, shape.head_size)
-        keys, values = (torch.zeros(full, device=shape.device, dtype=shape.dtype) for _ in range(2))
+    def empty(cls, dims: DecoderDims, rows: int) -> SelfCache:
+        """Filled with zeros: a masked position is multiplied by 0, and 0 times uninitialised memory may be NaN."""
+        full = (dims.layers, rows, dims.heads, dims.text_positions, dims.head_size)
+        keys, values = (torch.zeros(full, device=dims.device, dtype=dims.dtype) for _ in range(2))
         return cls(keys, values)
 
     def rows(self, first: int, count: int) -> SelfCache:
@@ -31,35 +31,35 @@ class SelfCache:
         return SelfCache(self.keys[:, part], self.values[:, part])
 
     def copy_from(self, other: SelfCache, positions: int) -> None:
-        """The first positions of the other's rows; one row of the other is copied to all of these."""
+        """Copy the first positions of the other's rows. A single row of the other is copied to all of these."""
         self.keys[:, :, :, :positions] = other.keys[:, :, :, :positions]
         self.values[:, :, :, :positions] = other.values[:, :, :, :positions]
 
     def clear(self) -> None:
-        """For another window. What came before may hold numbers that are none, which masking does not silence."""
+        """Prepare for another window: the last one may have left NaN, which a mask does not suppress."""
         self.keys.zero_()
         self.values.zero_()
 
     def reorder(self, sources: list[int], positions: int) -> None:
-        """Row i becomes what row sources[i] is."""
+        """Row i becomes what row sources[i] was."""
         for tensor in (self.keys, self.values):
             tensor[:, :, :, :positions] = tensor[:, sources, :, :positions]
 
     def write_prompt(self, layer: int, row: int | Tensor, keys: Tensor, values: Tensor) -> None:
-        """keys, values: (heads, length, head size), for the positions from 0 on. row: a number, or (1,) int64."""
+        """Store the positions from 0 on. keys, values: (heads, length, head size). row: a number, or (1,) int64."""
         self.keys[layer][row, :, : keys.shape[1]] = keys
         self.values[layer][row, :, : values.shape[1]] = values
 
     def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor) -> None:
-        """keys, values: (rows, heads, head size), one position for each of the first rows."""
+        """Store one position for each of the first rows. keys, values: (rows, heads, head size). positions: (rows,)."""
         rows = torch.arange(len(positions), device=positions.device)
         self.keys[layer][rows, :, positions] = keys
         self.values[layer][rows, :, positions] = values
 
     def attend(self, layer: int, query: Tensor, mask: Tensor) -> Tensor:
-        """query: (rows, heads, 1, head size), for the first rows. mask: (rows, 1, 1, length), added to the scores.
+        """The first rows' attention, (rows, heads * head size).
 
-        Gives (rows, heads * head size).
+        query: (rows, heads, 1, head size). mask: (rows, 1, 1, length), added to the scores.
         """
         rows, length = query.shape[0], mask.shape[-1]
         keys, values = self.keys[layer, :rows, :, :length], self.values[layer, :rows, :, :length]
@@ -67,7 +67,7 @@ class SelfCache:
 
 
 def length_mask(positions: Tensor, length: int, dtype: torch.dtype) -> Tensor:
-    """(rows, 1, 1, length): 0 up to and including a row's position, -inf behind it."""
+    """(rows, 1, 1, length): 0 up to and including a row's position, -inf after it."""
     behind = torch.arange(length, device=positions.device) > positions[:, None]
     mask = torch.zeros(behind.shape, device=positions.device, dtype=dtype)
     return mask.masked_fill_(behind, -torch.inf)[:, None, None, :]

@@ -1,4 +1,4 @@
-"""Passes are captured once for each size and replayed; where that fails they run as they are, and one line says so."""
+"""Passes are captured once for each size and replayed; where that fails they are called directly, and it is logged."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from tests.whisper_core.engine.fake_cuda import FakeGraph, fake_cuda
-from whisper_core.engine.decoding import cuda_graphs as step_forward
+from whisper_core.engine.decoding import cuda_graphs
 from whisper_core.engine.decoding.cuda_graphs import GraphLaunch, PassSizes, direct_launch, launch_on
 
 
 @pytest.fixture(autouse=True)
 def _cuda() -> Iterator[None]:
-    step_forward._say_that_graphs_are_off.cache_clear()
+    cuda_graphs._log_graphs_off.cache_clear()
     with fake_cuda():
         yield
-    step_forward._say_that_graphs_are_off.cache_clear()
+    cuda_graphs._log_graphs_off.cache_clear()
 
 
 class Work:
@@ -98,7 +98,9 @@ def test_graphs_of_different_sizes_share_their_pool() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, torch.OutOfMemoryError, torch.AcceleratorError])
-def test_without_a_capture_every_pass_runs_as_it_is(error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_capture_every_pass_is_called_directly(
+    error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
     launch, failing, other = GraphLaunch(), Work(3, error=error), Work()
     with caplog.at_level(logging.WARNING):
         assert launched(launch, "a", failing, 4) == [1, 2, 4, 5]
@@ -108,7 +110,7 @@ def test_without_a_capture_every_pass_runs_as_it_is(error: type[Exception], capl
     assert graph.num_replays == 0, "its capture was ended, though"
 
 
-def test_graphs_that_were_captured_before_go_on() -> None:
+def test_graphs_that_were_captured_before_are_still_replayed() -> None:
     launch, good = GraphLaunch(), Work()
     launched(launch, "good", good, 3)
     launched(launch, "bad", Work(3), 3)
@@ -116,7 +118,7 @@ def test_graphs_that_were_captured_before_go_on() -> None:
     assert FakeGraph.captured[0].num_replays == 2
 
 
-def test_the_line_is_said_once_for_all_banks(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_graphs_are_logged_once_for_all_slot_batches(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             launched(GraphLaunch(), "a", Work(3), 3)

@@ -1,21 +1,19 @@
-"""Whatever else is in a bank, and wherever its slot moves, a sequence says what it says alone."""
+"""Whatever else is in a slot batch, and wherever its slot moves, a sequence has the result that it has alone."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
 from functools import cache
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import torch
 
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, short_toy
-from whisper_core.engine.active_task import ActiveTask, RunningStrand
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.decoding.sequence import Sequence
-from whisper_core.engine.decoding.slot_batch import Bank
+from whisper_core.engine.decoding.slot_batch import SlotBatch
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.model_requests import Decode, Decoded, DecodeSettings
@@ -41,7 +39,7 @@ def _as_the_engine_computes() -> Iterator[None]:
 
 @cache
 def model() -> LoadedModel:
-    return LoadedModel(short_toy(3, n_text_ctx=24, sharpness=1.0), torch.float32)
+    return LoadedModel(short_toy(3, n_text_ctx=24, sharpness=1.0))
 
 
 @cache
@@ -54,29 +52,26 @@ def heard() -> CrossCache:
 
 def sequence(number: int, width: int = 1, cross: CrossCache | None = None) -> Sequence:
     """Windows differ in sound, in the length of their prompts, and in temperature."""
-    window = EncodedWindow(mel=cast(Any, None), own=cross or heard().slots(number % WINDOWS).clone())
+    window = EncodedWindow(mel=cast(Any, None), own_cross=cross or heard().slots(number % WINDOWS).clone())
     prompt = tuple(range(200, 200 + number % 9))
     temperature = (0.0, 0.7)[number // 2 % 2]
-    task = SimpleNamespace(command=SimpleNamespace(seed=number), is_over=False)
     request = Decode(window, prompt, "en", "transcribe", temperature, number, SETTINGS[width])
-    strand = RunningStrand(cast(ActiveTask, task), cast(Any, None), window, request)
-    return model().sequence(strand)
+    return model().sequence(request, owner=None, task_seed=number)
 
 
-def bank(width: int = 1, limit: int = LIMIT) -> Bank:
-    loaded = model()
-    return Bank(loaded.layers, loaded.shape, loaded.rules, width, limit)
+def slot_batch(width: int = 1, limit: int = LIMIT) -> SlotBatch:
+    return model().slot_batch(width, limit)
 
 
-def finish(bank: Bank, sequence: Sequence) -> Decoded:
+def finish(batch: SlotBatch, sequence: Sequence) -> Decoded:
     while True:
-        if sequence in bank.step():
-            return sequence.result(bank.rows_of(sequence))
+        if sequence in batch.step():
+            return sequence.result(batch.rows_of(sequence))
 
 
 @cache
 def alone(number: int, width: int = 1) -> Decoded:
-    own, one = bank(width, 1), sequence(number, width)
+    own, one = slot_batch(width, 1), sequence(number, width)
     own.add(one)
     return finish(own, one)
 
@@ -90,7 +85,7 @@ def assert_same(ours: Decoded, expected: Decoded) -> None:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("width", [1, 3])
 def test_sequences_come_and_go_in_any_order(width: int, seed: int) -> None:
-    dice, shared = random.Random(seed), bank(width)
+    dice, shared = random.Random(seed), slot_batch(width)
     numbers: dict[Sequence, int] = {}
     unbegun, num_answered = list(range(WINDOWS)), 0
 
@@ -117,14 +112,14 @@ def test_sequences_come_and_go_in_any_order(width: int, seed: int) -> None:
 
 
 def test_the_same_window_at_another_temperature_keeps_its_slot() -> None:
-    shared, first, second = bank(), sequence(0), sequence(2)
+    shared, first, second = slot_batch(), sequence(0), sequence(2)
     second.window = first.window
     shared.add(first)
     shared.add(sequence(1))
     finish(shared, first)
     shared.replace(first, second)
     other = sequence(2, cross=heard().slots(0).clone())
-    apart = bank()
+    apart = slot_batch()
     apart.add(other)
     assert_same(finish(shared, second), finish(apart, other))
 
@@ -132,7 +127,7 @@ def test_the_same_window_at_another_temperature_keeps_its_slot() -> None:
 @pytest.mark.parametrize("leaves", ["replaced", "removed, the last moves in", "removed, the next is added"])
 def test_numbers_that_are_none_stay_with_their_window(leaves: str) -> None:
     """fp16 may overflow in one window; whoever gets its slot must not read what it left there."""
-    shared, broken, good, neighbour = bank(), sequence(8, cross=of_nan()), sequence(1), sequence(4)
+    shared, broken, good, neighbour = slot_batch(), sequence(8, cross=of_nan()), sequence(1), sequence(4)
     shared.add(broken)
     shared.add(neighbour)
     for _ in range(6):
@@ -157,7 +152,7 @@ def of_nan() -> CrossCache:
 
 
 def test_released_memory_is_gone_although_the_bank_is_not() -> None:
-    shared, one = bank(), sequence(0)
+    shared, one = slot_batch(), sequence(0)
     shared.add(one)
     shared.release()
     assert not one.window.is_encoded

@@ -13,9 +13,9 @@ from whisper.decoding import DecodingOptions, DecodingTask
 from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY
 from tests.whisper_core.toy_model import toy_model
 from whisper_core.engine.decoding.row_state import RowState
-from whisper_core.engine.decoding.sampling import likeliest, logprob_of
+from whisper_core.engine.decoding.search import likeliest, logprob_of
 from whisper_core.engine.decoding.token_rules import TokenRules
-from whisper_core.engine.network.dims import decoder_shape
+from whisper_core.engine.network.dims import DecoderDims
 
 pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 
@@ -31,11 +31,11 @@ class Rules:
         self.upstream = DecodingTask(model, DecodingOptions(language="en", prompt=[100] * PROMPT, fp16=False))
         self.tokenizer: Any = self.upstream.tokenizer
         self.ours = TokenRules.of(self.tokenizer, model.dims.n_audio_ctx, model.device)
-        self.shape = decoder_shape(model, torch.float32)
+        self.dims = DecoderDims.of(model, torch.float32)
 
-    def begun(self, rows: int, room: int = 1000) -> RowState:
-        state = RowState.empty(self.shape, rows)
-        state.begin(len(self.upstream.initial_tokens), room, self.ours.timestamp_begin, torch.tensor(0.0))
+    def begun(self, rows: int, max_tokens: int = 1000) -> RowState:
+        state = RowState.empty(self.dims, rows)
+        state.reset(len(self.upstream.initial_tokens), max_tokens, self.ours.timestamp_begin, torch.tensor(0.0))
         return state
 
     def commit(self, state: RowState, choice: Tensor, logprob: Tensor) -> None:
@@ -57,7 +57,7 @@ def rules(request: pytest.FixtureRequest) -> Rules:
 def random_logits(rules: Rules, generator: torch.Generator, rows: int = ROWS) -> Tensor:
     """Of rows that like timestamps and of rows that do not, flat ones and sharp ones."""
     sharpness = torch.rand(rows, 1, generator=generator) * 4
-    logits = torch.randn(rows, rules.shape.vocabulary, generator=generator) * sharpness
+    logits = torch.randn(rows, rules.dims.vocabulary, generator=generator) * sharpness
     logits[:, rules.ours.timestamp_begin :] += torch.randn(rows, 1, generator=generator) * 6
     logits[:, rules.ours.eot] += torch.randn(rows, generator=generator) * 6
     return logits
@@ -72,8 +72,8 @@ def random_history(rules: Rules, generator: torch.Generator) -> list[int]:
     begin = rules.ours.timestamp_begin
     kinds = (
         lambda: below(rules.ours.eot),
-        lambda: begin + below(rules.shape.vocabulary - begin),
-        lambda: rules.shape.vocabulary - 1,  # the last timestamp
+        lambda: begin + below(rules.dims.vocabulary - begin),
+        lambda: rules.dims.vocabulary - 1,  # the last timestamp
         lambda: begin,
         lambda: rules.ours.eot + 1 + below(begin - rules.ours.eot - 1),  # special tokens
     )
@@ -126,8 +126,8 @@ def test_whole_windows_are_sampled_as_upstream_samples_them(rules: Rules, seed: 
     assert torch.equal(state.position, len(upstream.initial_tokens) - 1 + length)
 
 
-def test_a_row_ends_when_its_room_is_used_up(rules: Rules) -> None:
-    state = rules.begun(2, room=3)
+def test_a_row_ends_when_it_may_sample_no_more_tokens(rules: Rules) -> None:
+    state = rules.begun(2, max_tokens=3)
     for token in (rules.ours.timestamp_begin, 5, 6, 7):
         rules.commit(state, torch.tensor([token, token]), torch.tensor([-1.0, -2.0]))
     assert state.tokens[0, :4].tolist() == [rules.ours.timestamp_begin, 5, 6, rules.ours.eot]

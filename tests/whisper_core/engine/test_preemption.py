@@ -1,4 +1,4 @@
-"""A task steps aside where nothing of it is lost: between two windows, or behind the chunks that were begun."""
+"""A preempted task ends where no work is lost: between two windows, or after the chunks that were started."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def resumed(path: Path, options: TranscribeOptions, windows: list[WindowResult])
 
 
 def test_it_ends_behind_its_window_and_goes_on_there(long: Path, tmp_path: Path) -> None:
-    first, second, other = Watch(steps_aside_after=1), Watch(), Watch()
+    first, second, other = Watch(is_preempted_after=1), Watch(), Watch()
     with engine_with(toy()) as engine:
         begin(engine, long, GREEDY, first)
         begin(engine, write_samples(tmp_path / "short.pcm", noise(3.0)), GREEDY, other)
@@ -92,7 +92,7 @@ def test_a_window_at_work_is_finished_first_unless_the_task_is_stopped(long: Pat
     with engine_with(toy()) as engine:
         begin(engine, long, GREEDY, watch)
         advance_until(engine, lambda: engine.statistics.steps > 0)
-        watch.steps_aside_after = 0
+        watch.is_preempted_after = 0
         watch.stops_after = 0 if is_stopped else None
         run_until_idle(engine)
     assert watch.was_stopped
@@ -100,7 +100,7 @@ def test_a_window_at_work_is_finished_first_unless_the_task_is_stopped(long: Pat
 
 
 def test_a_task_of_which_nothing_is_at_work_ends_at_once(long: Path) -> None:
-    watch = Watch(steps_aside_after=0)
+    watch = Watch(is_preempted_after=0)
     with engine_with(toy()) as engine:
         begin(engine, long, GREEDY, watch)
         engine.advance()
@@ -113,7 +113,7 @@ def test_a_task_that_is_at_its_last_chunk_completes(tmp_path: Path, loud_scan: N
     with engine_with(toy()) as engine:
         begin(engine, write_samples(tmp_path / "short.pcm", np.abs(noise(3.0)) + 1), CHUNKED, watch)
         advance_until(engine, lambda: engine.statistics.steps > 0)
-        watch.steps_aside_after = 0
+        watch.is_preempted_after = 0
         run_until_idle(engine)
     assert watch.transcript is not None
 
@@ -128,7 +128,7 @@ def test_chunks_that_were_begun_are_finished_and_told(slots: int, tmp_path: Path
         all_windows = engine.statistics.windows
         begin(engine, path, CHUNKED, first)
         advance_until(engine, lambda: engine.statistics.windows > all_windows)
-        first.steps_aside_after = 0
+        first.is_preempted_after = 0
         run_until_idle(engine)
         if slots == 1:
             assert first.was_stopped

@@ -1,0 +1,84 @@
+"""openai-whisper's own parts that both engines use: a model's traits, its weights on a device, word timestamps."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from whisper.model import Conv1d, Linear, Whisper
+from whisper.timing import add_word_timestamps
+from whisper.tokenizer import get_tokenizer
+
+from whisper_core.model_requests import Align, ModelTraits, Tokenizer
+from whisper_core.text.options import TaskKind
+from whisper_core.text.transcript import Segment, Word
+
+
+def traits_of(model: Whisper) -> ModelTraits:
+    """What the transcription algorithm has to know of the model. Holds its tokenizers, but not the model itself."""
+    is_multilingual, num_languages, dims = model.is_multilingual, model.num_languages, model.dims
+
+    @cache
+    def tokenizer(language: str | None, task: TaskKind | None) -> Any:
+        return get_tokenizer(is_multilingual, num_languages=num_languages, language=language, task=task)
+
+    return ModelTraits(
+        is_multilingual=is_multilingual,
+        num_languages=num_languages,
+        n_audio_ctx=dims.n_audio_ctx,
+        n_text_ctx=dims.n_text_ctx,
+        n_mels=dims.n_mels,
+        tokenizer=tokenizer,
+    )
+
+
+def place_on(model: Whisper, device: torch.device) -> Whisper:
+    """The model on the device, in eval mode: fp32 on the CPU; on a GPU with fp16 matrices, as upstream computes there.
+
+    model: on the CPU, so that a GPU never holds the weights twice.
+    """
+    model.eval()
+    if device.type == "cuda":
+        halve_matrices(model)
+    return model.to(device)
+
+
+def halve_matrices(model: Whisper) -> None:
+    """Keep in fp16 the weights that upstream casts to fp16 at every call. The others are used in fp32 and stay so."""
+    for module in model.modules():
+        if isinstance(module, Linear | Conv1d):
+            module.half()
+
+
+def align_words(request: Align, model: Any, tokenizer: Tokenizer, mel: Tensor) -> tuple[Segment, ...]:
+    """The request's segments with the times of their words, by openai-whisper's timing.py.
+
+    model: a Whisper, or an object with the parts of one that timing.py uses. mel: (n_mels, 3000), for this model.
+    """
+    segments = [segment.to_dict() for segment in request.segments]
+    threads = torch.get_num_threads()
+    try:
+        add_word_timestamps(
+            segments=segments,
+            model=model,
+            tokenizer=tokenizer,
+            mel=mel,
+            num_frames=request.num_frames,
+            last_speech_timestamp=request.last_speech_timestamp,
+        )
+    finally:
+        # timing.py uses numba, which shares OpenMP with torch and sets its own number of threads.
+        torch.set_num_threads(threads)
+    return tuple(_aligned_segment(segment) for segment in segments)
+
+
+def _aligned_segment(fields: dict[str, Any]) -> Segment:
+    """A segment as timing.py leaves it: with words, and with numpy's numbers in place of Python's."""
+    words = tuple(
+        Word(word["word"], float(word["start"]), float(word["end"]), float(word["probability"]))
+        for word in fields["words"]
+    )
+    times = {"start": float(fields["start"]), "end": float(fields["end"])}
+    return Segment(**{**fields, **times, "tokens": tuple(fields["tokens"]), "words": words})
