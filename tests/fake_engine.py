@@ -85,7 +85,7 @@ class ParallelFakeEngine(FakeEngine):
         if command.model not in self._resident:
             raise AssertionError(f"task {command.task_id} was sent before its model {command.model} was loaded")
         try:
-            self._running[command.lease_token] = FakeTask(command, self._hold, self._kind), watch
+            self._running[command.attempt_id] = FakeTask(command, self._hold, self._kind), watch
         except OSError as error:
             watch.failed(error)
 

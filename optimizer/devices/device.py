@@ -111,7 +111,7 @@ class Device:
         self.worker.send(
             protocol.RunTask(
                 task_id=task.id,
-                lease_token=task.lease_token,
+                attempt_id=task.lease_token,
                 model=task.options.model,
                 audio_path=str(audio_path),
                 options=task.options.transcribe,
@@ -188,7 +188,7 @@ class Device:
                 # The task stays here until the worker is gone.
                 self.supervisor.mark_device_lost(DeviceLostError(report.message))
             case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
-                self._end_task(report.task_id, report.lease_token)
+                self._end_task(report.task_id, report.attempt_id)
 
     def apply_exit(self) -> tuple[TaskError, list[RunningTask]]:
         """The worker is gone: nothing is resident or promised any more. Returns why, and the tasks that it had."""

@@ -54,11 +54,11 @@ class ReportHandler:
         """The attempt that the report is about, which is over when the report says so."""
         match report:
             case protocol.WindowDone() | protocol.TaskNote():
-                return self._attempts.find_attempt(report.lease_token)
+                return self._attempts.find_attempt(report.attempt_id)
             case protocol.TaskFailed() if report.code == DeviceLostError.code:
-                return self._attempts.find_attempt(report.lease_token)  # it ends with its worker
+                return self._attempts.find_attempt(report.attempt_id)  # it ends with its worker
             case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
-                return self._attempts.untrack(report.lease_token)
+                return self._attempts.untrack(report.attempt_id)
         return None
 
     def _publish_window(self, report: protocol.WindowDone, task: Task, attempt: RunningAttempt) -> None:

@@ -42,11 +42,11 @@ class ResultRecorder:
                 self._load_failures[device.name, report.model] = report
             case protocol.WindowDone():
                 return self._storage.until_stored(
-                    lambda: self._queue.save_window(report.task_id, report.lease_token, report.window)
+                    lambda: self._queue.save_window(report.task_id, report.attempt_id, report.window)
                 )
             case protocol.TaskNote():
                 return self._storage.until_stored(
-                    lambda: self._queue.add_attempt_event(report.task_id, report.lease_token, report.code, report.data)
+                    lambda: self._queue.add_attempt_event(report.task_id, report.attempt_id, report.code, report.data)
                 )
             case protocol.TaskDone():
                 return self._record_done(report)
@@ -55,7 +55,7 @@ class ResultRecorder:
             case protocol.TaskStopped():
                 gave_way_to = attempt.preempted_by if attempt else None
                 return self._storage.until_stored(
-                    lambda: self._queue.requeue(report.task_id, report.lease_token, gave_way_to=gave_way_to)
+                    lambda: self._queue.requeue(report.task_id, report.attempt_id, gave_way_to=gave_way_to)
                 )
         return None
 
@@ -85,7 +85,7 @@ class ResultRecorder:
             return None
         completed = self._queue.complete(
             report.task_id,
-            report.lease_token,
+            report.attempt_id,
             language=transcript.language,
             text=transcript.text,
             result_sha256=result_sha256,
@@ -98,7 +98,7 @@ class ResultRecorder:
     def _holds(self, report: protocol.TaskDone) -> bool:
         """Whether the attempt still holds the task: a late result must not touch the file of another attempt."""
         try:
-            return self._queue.get(report.task_id).lease_token == report.lease_token
+            return self._queue.get(report.task_id).lease_token == report.attempt_id
         except TaskNotFoundError:
             return False
 
@@ -120,7 +120,7 @@ class ResultRecorder:
             log.warning("task=%s event=attempt_failed code=%s detail=%s", report.task_id, report.code, report.detail)
         is_retryable = error_class_of(cause.code).is_retryable
         task = self._storage.until_stored(
-            lambda: self._queue.fail(report.task_id, report.lease_token, error, is_retryable=is_retryable)
+            lambda: self._queue.fail(report.task_id, report.attempt_id, error, is_retryable=is_retryable)
         )
         if task is not None and task.status.is_final:
             self._files.delete_audio(task.id)
@@ -131,5 +131,5 @@ class ResultRecorder:
         log.warning("task=%s event=out_of_memory device=%s detail=%s", report.task_id, device.name, report.detail)
         may_move = device.kind == "cuda" and self._may_move_to_cpu()
         return self._storage.until_stored(
-            lambda: self._queue.wait_for_memory(report.task_id, report.lease_token, error, may_move_to_cpu=may_move)
+            lambda: self._queue.wait_for_memory(report.task_id, report.attempt_id, error, may_move_to_cpu=may_move)
         )

@@ -108,11 +108,11 @@ class WorkerInbox:
                 self._is_closing.set()
             case StopTask():
                 with self._lock:
-                    if message.lease_token in self._task_ids:  # otherwise it has been answered already
-                        (self._preempted if message.at_window else self._stopped).add(message.lease_token)
+                    if message.attempt_id in self._task_ids:  # otherwise it has been answered already
+                        (self._preempted if message.at_window else self._stopped).add(message.attempt_id)
             case RunTask():
                 with self._lock:
-                    self._task_ids[message.lease_token] = message.task_id
+                    self._task_ids[message.attempt_id] = message.task_id
                 self._commands.put(message)
             case LoadModel() | UnloadModel():
                 self._commands.put(message)

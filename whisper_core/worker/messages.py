@@ -1,7 +1,7 @@
 """What the server and a device's worker process send each other: commands one way, reports the other.
 
 Each message is a frozen dataclass that travels as one JSON object, without tensors and pickles, so a worker can be a
-process, a thread or, later, another machine. `lease_token` names one attempt at a task; it comes back in every report
+process, a thread or, later, another machine. `attempt_id` names one attempt at a task; it comes back in every report
 about it, so the server can ignore the reports of an attempt that is no longer the current one.
 """
 
@@ -33,7 +33,7 @@ class RunTask:
     """Transcribe a recording with a resident model."""
 
     task_id: str
-    lease_token: str
+    attempt_id: str
     model: str
     audio_path: str  # 16 kHz mono s16le samples
     options: TranscribeOptions
@@ -53,7 +53,7 @@ class StopTask:
     """
 
     task_id: str
-    lease_token: str
+    attempt_id: str
     at_window: bool = False
 
 
@@ -106,14 +106,14 @@ class ModelLoadFailed:
 @dataclass(frozen=True)
 class WindowDone:
     task_id: str
-    lease_token: str
+    attempt_id: str
     window: WindowResult
 
 
 @dataclass(frozen=True)
 class TaskDone:
     task_id: str
-    lease_token: str
+    attempt_id: str
     transcript: Transcript
     peak_bytes: int  # the engine's growth beyond its idle use per task, see TaskObserver.done; 0: not measured
     seconds: float  # from the attempt's start to its end
@@ -124,7 +124,7 @@ class TaskStopped:
     """The task ended because of a StopTask. A window that was not finished is decoded again later."""
 
     task_id: str
-    lease_token: str
+    attempt_id: str
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class TaskNote:
     """
 
     task_id: str
-    lease_token: str
+    attempt_id: str
     code: str
     data: dict[str, int | float | str]
 
@@ -146,7 +146,7 @@ class TaskFailed:
     """With the code `device_lost` every task of the worker fails, and then the worker ends."""
 
     task_id: str
-    lease_token: str
+    attempt_id: str
     code: str  # of a class in `errors`
     message: str  # public
     detail: str = ""  # a traceback, for the log only

@@ -41,7 +41,7 @@ class TaskReporter:
 
     def __init__(self, command: RunTask, inbox: WorkerInbox, outbox: WorkerOutbox) -> None:
         self._task_id = command.task_id
-        self._attempt_id = command.lease_token
+        self._attempt_id = command.attempt_id
         self._inbox = inbox
         self._outbox = outbox
         self._started_at = time.perf_counter()

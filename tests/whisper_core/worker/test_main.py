@@ -156,7 +156,7 @@ def test_a_task_reports_each_window_and_then_its_transcript(start: Callable[...,
     server.send(task(audio))
     windows = [server.wait_for(protocol.WindowDone) for _ in range(3)]
     done = server.wait_for(protocol.TaskDone)
-    assert (done.task_id, done.lease_token, done.peak_bytes) == ("task-1", "lease-1", 500_000)
+    assert (done.task_id, done.attempt_id, done.peak_bytes) == ("task-1", "lease-1", 500_000)
     assert done.transcript.segments == tuple(segment for report in windows for segment in report.window.segments)
 
 
@@ -187,7 +187,7 @@ def test_a_task_that_has_not_begun_steps_aside_at_once(start: Callable[..., Serv
 def test_a_stop_for_another_lease_stops_nothing(start: Callable[..., Server], audio: Path) -> None:
     server = start()
     server.send(StopTask("task-1", "lease-1"), StopTask("task-1", "an older lease"), task(audio))
-    assert server.wait_for(protocol.TaskDone).lease_token == "lease-1"
+    assert server.wait_for(protocol.TaskDone).attempt_id == "lease-1"
 
 
 def test_a_waiting_task_is_stopped_without_being_run(start: Callable[..., Server], audio: Path) -> None:
@@ -309,7 +309,7 @@ def test_windows_of_tasks_that_run_together_come_in_turn(
     while server.wait_for(protocol.WindowDone).task_id != "task-2":
         pass
     windows = [server.wait_for(protocol.WindowDone) for _ in range(6)]
-    assert [(report.task_id, report.lease_token) for report in windows] == [
+    assert [(report.task_id, report.attempt_id) for report in windows] == [
         (f"task-{number}", f"lease-{number}") for number in (0, 1, 2)
     ] * 2
 
@@ -351,7 +351,7 @@ def test_what_happens_to_a_task_is_told_under_its_lease(
         reports.append(server.receive())
     assert set(ends(reports).values()) == {"TaskDone"}
     note = next(report for report in reports if isinstance(report, protocol.TaskNote))
-    assert (note.task_id, note.lease_token, note.code) == ("task-0", "lease-0", "memory")
+    assert (note.task_id, note.attempt_id, note.code) == ("task-0", "lease-0", "memory")
     assert note.data["step"] == "batch_shrunk"
 
 
