@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
-import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,19 @@ import psutil
 import pytest
 
 from config import Settings
-from tests.properties import load_profiles
+
+# So that a helper's failed assertion shows its values, as a test's does. Before any of them is imported.
+pytest.register_assert_rewrite(*(f"tests.{entry.stem}" for entry in Path(__file__).parent.iterdir()))
+
+from tests.leaks import SETTLE_S, described, mark_session, nothing_left_behind, orphans  # noqa: E402
+from tests.properties import load_profiles  # noqa: E402
 
 load_profiles()
+mark_session()
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).resolve().parent / "data"
 MODELS_DIR = ROOT / "data" / "models"
-SETTLE_S = 10.0
 
 
 @pytest.fixture(scope="session")
@@ -73,23 +76,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> Iterator[None]:
     """Every test ends with the threads and child processes that it began with."""
-    threads_before = set(threading.enumerate())
-    children_before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with nothing_left_behind():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def leaves_no_orphans() -> Iterator[None]:
+    """No process of any test goes on without its parent, as a device's worker might after its server was killed."""
     yield
-    gc.collect()
-    started = {thread for thread in threading.enumerate() if not thread.daemon} - threads_before
-    for thread in started:
-        thread.join(SETTLE_S)
-    assert [thread.name for thread in started if thread.is_alive()] == []
-    new = [child for child in psutil.Process().children(recursive=True) if child.pid not in children_before]
-    _, alive = psutil.wait_procs([child for child in new if not _is_shared(child)], timeout=SETTLE_S)
-    assert [child.name() for child in alive] == []
-
-
-def _is_shared(child: psutil.Process) -> bool:
-    """Processes of session-wide fixtures: the browser and multiprocessing's own helper."""
-    try:
-        command = " ".join(child.cmdline())
-    except psutil.NoSuchProcess:
-        return True
-    return any(word in command for word in ("playwright", "chrom", "resource_tracker", "main.py", "worker_main"))
+    _, alive = psutil.wait_procs(orphans(), timeout=SETTLE_S)
+    assert [described(process) for process in alive] == []

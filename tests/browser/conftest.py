@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.leaks import children, outliving_tests
 from tests.server.conftest import server_in
 from tests.web.running_server import RunningServer
 
@@ -31,14 +32,14 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> I
     One server for all tests of the module, which therefore name their files apart.
     """
     settings = {"MODELS_DIR": str(models_dir), "PERFORMANCE_MONITOR_INTERVAL": "2"}
-    with server_in(tmp_path_factory.mktemp("live"), "main", **settings) as server:
+    with server_in(tmp_path_factory.mktemp("live"), "main", **settings) as server, server.outliving_tests():
         yield server.address
 
 
 @pytest.fixture(scope="module")
 def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the web room around a FakeSystem, where nothing happens by itself."""
-    with RunningServer(tmp_path_factory.mktemp("quiet")) as server:
+    with RunningServer(tmp_path_factory.mktemp("quiet")) as server, server.outliving_tests():
         yield server.address
 
 
@@ -47,9 +48,11 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("there is no Chromium on this machine")
+    before = children()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
+        with outliving_tests(*(children() - before)):
+            yield browser
         browser.close()
 
 

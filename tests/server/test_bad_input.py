@@ -28,7 +28,10 @@ MAX_AUDIO_HOURS = 0.5
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("server")
-    with server_in(folder, MAX_AUDIO_HOURS=str(MAX_AUDIO_HOURS), MAX_UPLOAD_MB="20") as running:
+    with (
+        server_in(folder, MAX_AUDIO_HOURS=str(MAX_AUDIO_HOURS), MAX_UPLOAD_MB="20") as running,
+        running.outliving_tests(),
+    ):
         yield running
 
 

@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
 import psutil
+
+from tests.leaks import outliving_tests
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_LIMIT_S = 30.0
@@ -71,6 +74,10 @@ class RunningServer:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def outliving_tests(self) -> AbstractContextManager[None]:
+        """For a server that several tests share."""
+        return outliving_tests(psutil.Process(self.pid))
 
     @property
     def worker(self) -> psutil.Process:

@@ -27,7 +27,7 @@ ABORTS = 100
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with RunningServer(tmp_path_factory.mktemp("server")) as running:
+    with RunningServer(tmp_path_factory.mktemp("server")) as running, running.outliving_tests():
         yield running
 
 

@@ -1,0 +1,88 @@
+"""What a test may not leave behind: threads and child processes of its own.
+
+A process that outlives tests on purpose (a module's server, the browser) is registered by the fixture that starts it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+
+import psutil
+
+SETTLE_S = 10.0
+SESSION_VARIABLE = "TEST_SESSION"
+
+_outliving: set[psutil.Process] = set()
+
+
+def mark_session() -> None:
+    """Lets `processes_of_this_session` recognise every process that starts from here on, however it is orphaned."""
+    os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
+
+
+@contextmanager
+def outliving_tests(*processes: psutil.Process) -> Iterator[None]:
+    """These processes, and whatever they start, may be alive when a test within the block ends."""
+    _outliving.update(processes)
+    try:
+        yield
+    finally:
+        _outliving.difference_update(processes)
+
+
+def children() -> set[psutil.Process]:
+    """Child processes of this one, their own children and so on."""
+    return set(psutil.Process().children(recursive=True))
+
+
+@contextmanager
+def nothing_left_behind(settle_s: float | None = None) -> Iterator[None]:
+    """Fails when a thread or a child process that was started in the block is still alive settle_s (SETTLE_S) later.
+
+    Sockets and files that are left open are found by the garbage collection here: their warnings are errors.
+    """
+    threads_before, children_before = set(threading.enumerate()), children()
+    yield
+    limit_s = SETTLE_S if settle_s is None else settle_s
+    gc.collect()
+    started = {thread for thread in threading.enumerate() if not thread.daemon} - threads_before
+    for thread in started:
+        thread.join(limit_s)
+    assert [thread.name for thread in started if thread.is_alive()] == []
+    new = [child for child in children() - children_before if not _may_outlive(child)]
+    _, alive = psutil.wait_procs(new, timeout=limit_s)
+    assert [described(child) for child in alive] == []
+
+
+def orphans() -> list[psutil.Process]:
+    """Processes that this session started and that are nobody's children any more."""
+    own = os.environ[SESSION_VARIABLE]
+    known = {psutil.Process(), *children()}
+    return [process for process in psutil.process_iter() if process not in known and _session_of(process) == own]
+
+
+def described(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid}: {' '.join(process.cmdline())}"
+    except psutil.Error:
+        return str(process.pid)
+
+
+def _may_outlive(child: psutil.Process) -> bool:
+    """multiprocessing starts a tracker of its own, once, and ends it with the interpreter."""
+    with suppress(psutil.NoSuchProcess):
+        ancestry = {child, *child.parents()}
+        return not _outliving.isdisjoint(ancestry) or child.pid == resource_tracker._resource_tracker._pid
+    return True
+
+
+def _session_of(process: psutil.Process) -> str | None:
+    with suppress(psutil.Error):
+        return process.environ().get(SESSION_VARIABLE)
+    return None
