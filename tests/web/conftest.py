@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -21,13 +20,6 @@ PAGE = """<!doctype html><title>t</title>
 <main data-model="{{ default_model }}" data-language="{{ default_language }}">{{ version }}</main>"""
 
 MakeSettings = Callable[..., Settings]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def long_lived_objects_are_set_aside() -> None:
-    """Modules stay for good, so the collection after every test need not look through them (150 ms each time)."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,9 @@ from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, transcribe_audio
 
 Samples = npt.NDArray[np.int16]
+SamplesOf = Callable[[Path], Samples]
 
 RATE = 16_000
-
-IGNORE_OPEN_VOCABULARY = "ignore:Exception ignored in.*tiktoken:pytest.PytestUnraisableExceptionWarning"
-"""For pytest.mark.filterwarnings: openai-whisper leaves its vocabulary's file to the garbage collector."""
 
 
 def noise(seconds: float, seed: int = 0) -> Samples:

@@ -13,16 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 import jiwer
-import numba
 import numpy as np
 import pytest
-import torch
 from whisper.normalizers import EnglishTextNormalizer
-from whisper.timing import dtw_cpu
 
 from errors import BadRecordError, EngineError
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
+from tests.whisper_core.parity import RATE, Samples, SamplesOf, noise, short_toy
 from whisper_core.audio.vad import WINDOW_SAMPLES
 from whisper_core.chunked import ChunkedTranscription, ChunkStream, transcribe_chunked
 from whisper_core.model_requests import Align, Decode, Decoded, DecodeSettings, DetectLanguage, Encode, Request
@@ -31,8 +27,6 @@ from whisper_core.reference.model import ReferenceModel
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint
-
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 
 GREEDY = TranscribeOptions(language="en", temperature=0.0, mode="vad")
 DETECTED = replace(GREEDY, language=None)
@@ -62,21 +56,6 @@ class LoudScan:
 def _loud_scan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "models" not in request.keywords:
         monkeypatch.setattr("whisper_core.chunked.SpeechScan", LoudScan)
-
-
-@pytest.fixture(scope="module")
-def alignment() -> None:
-    """numba compiled and set to one thread, as torch is."""
-    dtw_cpu(np.zeros((2, 2)))
-    numba.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def with_pauses(*seconds: float, seed: int = 0) -> Samples:
@@ -428,12 +407,10 @@ def test_words_are_aligned_within_their_chunk() -> None:
 
 
 @pytest.fixture(scope="module")
-def recording(recordings: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Samples, str]:
+def recording(recordings: list[dict[str, Any]], samples_of: SamplesOf) -> tuple[Samples, str]:
     """A minute of real speech and what is said in it."""
     entry = next(entry for entry in recordings if entry["file"] == "dev-minute-01.flac")
-    path = tmp_path_factory.mktemp("speech") / "samples.pcm"
-    AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=100, timeout_s=60)).decode(entry["path"], path)
-    return np.fromfile(path, dtype="<i2"), entry["text"]
+    return samples_of(entry["path"]), entry["text"]
 
 
 @pytest.mark.models

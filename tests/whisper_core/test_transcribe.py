@@ -5,18 +5,15 @@ Random weights make long odd sequences, so that every rule is reached; real spee
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numba
 import numpy as np
 import pytest
 import torch
-from whisper.timing import dtw_cpu
 
 from errors import BadRecordError, EngineError
 from tests.whisper_core.parity import (
-    IGNORE_OPEN_VOCABULARY,
     RATE,
     Samples,
     assert_parity,
@@ -33,27 +30,9 @@ from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, transcription_steps
 
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
-
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 LADDER = TranscribeOptions(language="en")
 WORDS = replace(GREEDY, word_timestamps=True)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The toy's operations are too small to share, and threads that wait for each other cost much on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def alignment() -> None:
-    """numba compiled and set to one thread: it sets torch's number too, with which sums differ in the last bit."""
-    dtw_cpu(np.zeros((2, 2)))
-    numba.set_num_threads(1)
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.1, 29.99, 30.0, 30.01, 65.0])
@@ -156,12 +135,10 @@ def test_parity_at_one_warm_temperature() -> None:
     assert_parity(short_toy(8), noise(35), replace(GREEDY, temperature=0.7))
 
 
-@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
 def test_parity_with_beam_search() -> None:
     assert_parity(short_toy(9), noise(31), GREEDY, DecodeSettings(beam_size=5, patience=1.5))
 
 
-@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
 def test_parity_with_the_best_of_several_samples() -> None:
     settings = DecodeSettings(temperatures=(0.0, 0.5), beam_size=2, best_of=3)
     assert_parity(short_toy(10), noise(31), LADDER, settings)

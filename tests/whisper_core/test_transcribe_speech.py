@@ -9,22 +9,17 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import numba
-import numpy as np
 import pytest
-import torch
 from whisper.model import Whisper
-from whisper.timing import dtw_cpu
 
 from tests.conftest import DATA, MODELS_DIR, ROOT
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, assert_parity, our_windows
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
+from tests.whisper_core.parity import SamplesOf, assert_parity, our_windows
 from whisper_core.models.load import load_model
 from whisper_core.models.weight_files import locate
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.transcribe import ResumePoint
 
-pytestmark = [pytest.mark.models, pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)]
+pytestmark = pytest.mark.models
 
 SPEECH_DIR = Path(os.environ.get("SPEECH_DIR", ROOT.parent / "shared" / "speech"))
 RECORDINGS = sorted(path.name for path in DATA.glob("*.flac"))
@@ -47,40 +42,26 @@ def base() -> Whisper:
     return load_model("base", MODELS_DIR, "cpu")
 
 
-@pytest.fixture(scope="module")
-def alignment() -> None:
-    """numba and torch with the same number of threads; it decides the last bit of sums."""
-    dtw_cpu(np.zeros((2, 2)))
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    torch.set_num_threads(numba.get_num_threads())
-
-
-def samples_of(path: Path, folder: Path) -> Samples:
-    decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=4000, timeout_s=120))
-    decoder.decode(path, folder / "samples.pcm")
-    return np.fromfile(folder / "samples.pcm", dtype="<i2")
-
-
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_tiny_en_says_what_upstream_says(tiny_en: Whisper, name: str, tmp_path: Path) -> None:
-    transcript = assert_parity(tiny_en, samples_of(DATA / name, tmp_path)[:TWO_WINDOWS], PLAIN)
+def test_tiny_en_says_what_upstream_says(tiny_en: Whisper, name: str, samples_of: SamplesOf) -> None:
+    transcript = assert_parity(tiny_en, samples_of(DATA / name)[:TWO_WINDOWS], PLAIN)
     assert len(transcript.text) > 20
 
 
 @pytest.mark.usefixtures("alignment")
 @pytest.mark.parametrize("name", ["dev-minute-01.flac", "librivox-0920.flac"])
-def test_word_timestamps_are_upstream_s(tiny_en: Whisper, name: str, tmp_path: Path) -> None:
-    transcript = assert_parity(tiny_en, samples_of(DATA / name, tmp_path)[:TWO_WINDOWS], WORDS)
+def test_word_timestamps_are_upstream_s(tiny_en: Whisper, name: str, samples_of: SamplesOf) -> None:
+    transcript = assert_parity(tiny_en, samples_of(DATA / name)[:TWO_WINDOWS], WORDS)
     assert all(segment.words for segment in transcript.segments)
 
 
-def test_the_language_is_heard_as_upstream_hears_it(base: Whisper, tmp_path: Path) -> None:
-    samples = samples_of(DATA / "dev-spanish.flac", tmp_path)[:TWO_WINDOWS]
+def test_the_language_is_heard_as_upstream_hears_it(base: Whisper, samples_of: SamplesOf) -> None:
+    samples = samples_of(DATA / "dev-spanish.flac")[:TWO_WINDOWS]
     assert assert_parity(base, samples, replace(PLAIN, temperature=0.0)).language == "es"
 
 
-def test_resuming_real_speech_changes_nothing(tiny_en: Whisper, tmp_path: Path) -> None:
-    samples = samples_of(DATA / "dev-minute-01.flac", tmp_path)
+def test_resuming_real_speech_changes_nothing(tiny_en: Whisper, samples_of: SamplesOf) -> None:
+    samples = samples_of(DATA / "dev-minute-01.flac")
     whole, windows = our_windows(tiny_en, samples, PLAIN, task_seed=1)
     resume = ResumePoint(windows[0].checkpoint, windows[0].segments, 1)
     assert our_windows(tiny_en, samples, PLAIN, task_seed=1, resume=resume) == (whole, windows[1:])
@@ -92,12 +73,12 @@ def test_resuming_real_speech_changes_nothing(tiny_en: Whisper, tmp_path: Path) 
 @pytest.mark.parametrize("options", [PLAIN, WORDS], ids=["plain", "words"])
 @pytest.mark.parametrize("path", WHOLE_RECORDINGS, ids=lambda path: path.name)
 def test_tiny_en_says_what_upstream_says_of_whole_recordings(
-    tiny_en: Whisper, path: Path, options: TranscribeOptions, tmp_path: Path
+    tiny_en: Whisper, path: Path, options: TranscribeOptions, samples_of: SamplesOf
 ) -> None:
-    assert_parity(tiny_en, samples_of(path, tmp_path), options)
+    assert_parity(tiny_en, samples_of(path), options)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_base_translates_as_upstream_does(base: Whisper, tmp_path: Path) -> None:
-    assert_parity(base, samples_of(DATA / "dev-spanish.flac", tmp_path), replace(PLAIN, task="translate"))
+def test_base_translates_as_upstream_does(base: Whisper, samples_of: SamplesOf) -> None:
+    assert_parity(base, samples_of(DATA / "dev-spanish.flac"), replace(PLAIN, task="translate"))

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import DATA, ROOT
-from tests.whisper_core.parity import RATE, Samples, noise
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
+from tests.whisper_core.parity import RATE, Samples, SamplesOf, noise
 from whisper_core.audio.vad import WINDOW_SAMPLES, SpeechScan
 
 WARM_UP_S = 4.096
@@ -21,11 +20,9 @@ SCANNED_AT_ONCE_S = 131.072
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+def speech(samples_of: SamplesOf) -> Samples:
     """About a minute of a woman's voice."""
-    path = tmp_path_factory.mktemp("speech") / "samples.pcm"
-    AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=100, timeout_s=60)).decode(DATA / "dev-minute-01.flac", path)
-    return np.fromfile(path, dtype="<i2")
+    return samples_of(DATA / "dev-minute-01.flac")
 
 
 def whole(samples: Samples) -> npt.NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from tests.whisper_core.engine.driving import (
     run_until_idle,
     write_samples,
 )
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
+from tests.whisper_core.parity import RATE, Samples, noise, short_toy
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
 from whisper_core.engine.decoding import slot_batch
@@ -37,17 +37,7 @@ from whisper_core.text.transcript import Transcript
 from whisper_core.worker.memory_meter import CpuMeter
 from whisper_core.worker.messages import RunTask
 
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
-
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

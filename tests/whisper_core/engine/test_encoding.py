@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tests.whisper_core.engine.driving import (
     run_until_idle,
     write_samples,
 )
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
+from tests.whisper_core.parity import noise, short_toy
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.audio.sample_file import SampleFile
 from whisper_core.engine import batch_engine
@@ -27,14 +26,12 @@ from whisper_core.engine.pipeline import largest_power_of_two
 from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
 
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
-
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 LENGTHS_S = (4.0, 5.0, 6.0)
 
 
 @pytest.fixture(autouse=True)
-def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sizes of the encoder's batches; as many windows at once as on a GPU."""
     sizes: list[int] = []
     encode = WindowEncoder.encode
@@ -45,9 +42,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(WindowEncoder, "encode", counted)
     monkeypatch.setitem(batch_engine.ENCODER_BATCH, "cpu", 8)
-    threads = torch.get_num_threads()
-    yield sizes
-    torch.set_num_threads(threads)
+    return sizes
 
 
 @pytest.mark.parametrize(("count", "expected"), [(-1, 0), (0, 0), (1, 1), (3, 2), (4, 4), (7, 4), (9, 8)])

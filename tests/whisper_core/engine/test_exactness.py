@@ -7,47 +7,24 @@ generator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
-import torch
 from whisper.model import Whisper
-from whisper.timing import dtw_cpu
 
 from tests.whisper_core.engine.driving import alone_by_reference, assert_same, transcribe_together
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
+from tests.whisper_core.parity import RATE, Samples, noise, short_toy
 from tests.whisper_core.toy_model import toy_model
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
 
-pytestmark = [
-    pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY),
-    pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning"),
-]
-
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 LADDER = TranscribeOptions(language="en")
 HALF_WAY = DecodeSettings(logprob_threshold=-1.2, compression_ratio_threshold=1.9, temperatures=(0.0, 0.3, 0.9))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def alignment() -> None:
-    dtw_cpu(np.zeros((2, 2)))
-    numba.set_num_threads(1)
 
 
 def check(

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from whisper.model import Whisper
 
 from tests.whisper_core.engine.driving import (
     MODEL,
-    SlowExecutor,
     Watch,
     begin,
     engine_with,
     run_until_idle,
     write_samples,
 )
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
+from tests.whisper_core.parity import noise, short_toy
 from whisper_core.engine import batch_engine
 from whisper_core.engine.active_task import ActiveStream
 from whisper_core.engine.batch_engine import BatchEngine
@@ -29,7 +27,7 @@ from whisper_core.engine.model_runner import ModelRunner
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.worker.messages import RunTask
 
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
+pytestmark = pytest.mark.usefixtures("slow_encoder")
 
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 CHUNKED = TranscribeOptions(language="en", temperature=0.0, mode="vad")
@@ -39,16 +37,6 @@ OTHER_MODEL = "base.en"
 @cache
 def toy() -> Whisper:
     return short_toy(7, n_text_ctx=12)
-
-
-@pytest.fixture(autouse=True)
-def _slow_encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(batch_engine, "SerialExecutor", SlowExecutor)
-    monkeypatch.setitem(batch_engine.FEW_ROWS, "cpu", 0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

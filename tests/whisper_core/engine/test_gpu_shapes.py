@@ -15,7 +15,7 @@ import torch
 
 from tests.whisper_core.engine.driving import alone_by_reference, assert_same, transcribe_together
 from tests.whisper_core.engine.fake_cuda import fake_cuda
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, noise, short_toy
+from tests.whisper_core.parity import Samples, noise, short_toy
 from whisper_core.engine import batch_engine
 from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.cuda_graphs import PassSizes
@@ -25,11 +25,6 @@ from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.text.options import TranscribeOptions
-
-pytestmark = [
-    pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY),
-    pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning"),
-]
 
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 LADDER = TranscribeOptions(language="en")
@@ -49,7 +44,7 @@ class Recorder:
 @pytest.fixture(autouse=True)
 def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     """A slot batch as on a GPU, in memory that was full of NaN before."""
-    recorder, empty, threads = Recorder(), CrossCache.empty, torch.get_num_threads()
+    recorder, empty = Recorder(), CrossCache.empty
 
     def full_of_nan(dims: DecoderDims, slots: int) -> CrossCache:
         cache = empty(dims, slots)
@@ -68,10 +63,8 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     monkeypatch.setattr(slot_batch, "readback_for", lambda device: LaggedReadback())
     monkeypatch.setattr(SampledRows, "on_host", on_host)
     monkeypatch.setattr(CrossCache, "empty", full_of_nan)
-    torch.set_num_threads(1)
     with fake_cuda():
         yield recorder
-    torch.set_num_threads(threads)
 
 
 def check(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,6 @@ from whisper.model import Whisper
 from errors import OutOfMemoryError
 from tests.whisper_core.engine.driving import (
     MODEL,
-    SlowExecutor,
     Watch,
     alone_by_reference,
     assert_same,
@@ -24,7 +23,7 @@ from tests.whisper_core.engine.driving import (
     run_until_idle,
     write_samples,
 )
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples, noise, short_toy
+from tests.whisper_core.parity import Samples, noise, short_toy
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine, slot_limit
 from whisper_core.engine.batch_engine import BatchEngine
@@ -35,23 +34,12 @@ from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
 from whisper_core.worker.messages import RunTask
 
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
+pytestmark = pytest.mark.usefixtures("slow_encoder")
 
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 WORDS = replace(GREEDY, word_timestamps=True)
 DETECTED = replace(GREEDY, language=None)
 OTHER_MODEL = "base.en"
-
-
-@pytest.fixture(autouse=True)
-def _slow_encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One window a round, so that the slots in use do not depend on the timing of threads."""
-    monkeypatch.setattr(batch_engine, "SerialExecutor", SlowExecutor)
-    monkeypatch.setitem(batch_engine.FEW_ROWS, "cpu", 0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from whisper.model import Whisper
 
 from tests.whisper_core.engine.driving import (
@@ -22,7 +21,7 @@ from tests.whisper_core.engine.driving import (
     run_until_idle,
     write_samples,
 )
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, RATE, Samples, noise, short_toy
+from tests.whisper_core.parity import RATE, Samples, noise, short_toy
 from tests.whisper_core.test_chunked import LoudScan
 from whisper_core.engine.batch_engine import BatchEngine
 from whisper_core.model_requests import DEFAULT_SETTINGS
@@ -30,19 +29,9 @@ from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.worker.messages import RunTask
 
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
-
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 CHUNKED = replace(GREEDY, mode="vad")
 LONG = noise(75.0, 5)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from whisper.model import Whisper
 
 from tests.conftest import DATA, MODELS_DIR, ROOT
@@ -27,15 +25,14 @@ from tests.whisper_core.engine.driving import (
     transcribe_together,
     write_samples,
 )
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, Samples
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
+from tests.whisper_core.parity import Samples, SamplesOf
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.models.load import load_model
 from whisper_core.models.weight_files import locate
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
 
-pytestmark = [pytest.mark.models, pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)]
+pytestmark = pytest.mark.models
 
 SPEECH_DIR = Path(os.environ.get("SPEECH_DIR", ROOT.parent / "shared" / "speech"))
 RECORDINGS = sorted(DATA.glob("*.flac"))
@@ -79,37 +76,30 @@ class Speech:
             assert_same(ours, self.expected(options, settings)[number])
 
 
-def samples_of(paths: list[Path], folder: Path) -> list[Samples]:
-    decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=4000, timeout_s=120))
-    for path in paths:
-        decoder.decode(path, folder / path.stem)
-    return [np.fromfile(folder / path.stem, dtype="<i2") for path in paths]
-
-
-def speech_for(name: str, paths: list[Path], folder: Path) -> Speech:
+def speech_for(name: str, paths: list[Path], samples_of: SamplesOf) -> Speech:
     if locate(name, MODELS_DIR) is None:
         pytest.skip(f"{name} is not here: set-up fetches it")
     model = load_model(name, MODELS_DIR, "cpu")
     understood = [path for path in paths if model.is_multilingual or not any(word in path.name for word in NOT_ENGLISH)]
-    return Speech(model, samples_of(understood, folder))
+    return Speech(model, [samples_of(path) for path in understood])
 
 
 @pytest.fixture(scope="module")
-def tiny_en(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Speech:
-    speech = speech_for("tiny.en", RECORDINGS, tmp_path_factory.mktemp("tiny_en"))
+def tiny_en(models_dir: Path, samples_of: SamplesOf) -> Speech:
+    speech = speech_for("tiny.en", RECORDINGS, samples_of)
     speech.recordings = [samples[:TWO_WINDOWS] for samples in speech.recordings]
     return speech
 
 
 @pytest.fixture(scope="module", params=["tiny.en", "base"])
-def everything(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Speech:
-    return speech_for(request.param, ALL_RECORDINGS, tmp_path_factory.mktemp("everything"))
+def everything(request: pytest.FixtureRequest, samples_of: SamplesOf) -> Speech:
+    return speech_for(request.param, ALL_RECORDINGS, samples_of)
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Speech:
+def base(samples_of: SamplesOf) -> Speech:
     foreign = [path for path in ALL_RECORDINGS if any(word in path.name for word in NOT_ENGLISH)]
-    return speech_for("base", foreign, tmp_path_factory.mktemp("base"))
+    return speech_for("base", foreign, samples_of)
 
 
 def test_tiny_en_in_one_batch(tiny_en: Speech, tmp_path: Path) -> None:
@@ -147,16 +137,11 @@ def test_all_speech_while_others_are_cancelled(everything: Speech, tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_tiny_en_with_word_timestamps(tiny_en: Speech, tmp_path: Path) -> None:
-    threads = torch.get_num_threads()
-    try:
-        tiny_en.check(WORDS, tmp_path)
-    finally:
-        torch.set_num_threads(threads)
+    tiny_en.check(WORDS, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
 def test_tiny_en_with_five_beams(tiny_en: Speech, tmp_path: Path) -> None:
     tiny_en.check(PLAIN, tmp_path, DecodeSettings(beam_size=5))
 

@@ -18,8 +18,8 @@ from whisper.model import Whisper
 from whisper.normalizers import EnglishTextNormalizer
 
 from errors import ModelUnavailableError, UnknownModelError, WeightsDamagedError
+from tests.whisper_core.parity import SamplesOf
 from tests.whisper_core.toy_model import toy_dimensions, toy_model
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 from whisper_core.models.catalogue import MODELS, PackageSource
 from whisper_core.models.ctranslate2 import expected_variables, read_state_dict
 from whisper_core.models.load import build_model, load_model
@@ -265,7 +265,10 @@ def test_every_weight_of_a_model_must_be_given() -> None:
 @pytest.mark.models
 @pytest.mark.filterwarnings("ignore:unclosed file.*-packages/whisper/:ResourceWarning")  # openai-whisper's own
 def test_tiny_en_reads_real_speech(
-    models_dir: Path, recordings: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models_dir: Path,
+    recordings: list[dict[str, Any]],
+    samples_of: SamplesOf,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Converted weights, decoded sound and upstream's own transcribe together give the words that were spoken."""
     import whisper
@@ -273,10 +276,8 @@ def test_tiny_en_reads_real_speech(
     monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # its monitor is a thread for ever
     normalize = EnglishTextNormalizer()
     model = load_model("tiny.en", models_dir, "cpu")
-    decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=60, timeout_s=60))
     entry = next(entry for entry in recordings if entry["file"] == "librivox-0880.flac")
-    decoder.decode(entry["path"], tmp_path / "samples.pcm")
-    samples = np.fromfile(tmp_path / "samples.pcm", dtype="<i2") / np.float32(32768)
+    samples = samples_of(entry["path"]) / np.float32(32768)
 
     text = whisper.transcribe(model, samples, fp16=False, temperature=0.0)["text"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from whisper.model import LayerNorm, Linear, Whisper
 
 from errors import DeviceLostError, EngineError, OutOfMemoryError, SourceMissingError, TaskError
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, our_windows, short_toy
+from tests.whisper_core.parity import noise, our_windows, short_toy
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.reference.engine import ReferenceEngine
 from whisper_core.reference.model import ReferenceModel
@@ -25,8 +25,6 @@ from whisper_core.upstream import halve_matrices
 from whisper_core.worker.device_errors import guarded
 from whisper_core.worker.memory_meter import CpuMeter
 from whisper_core.worker.messages import RunTask
-
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 
 OPTIONS = TranscribeOptions(language="en", temperature=0.8)
 SAMPLES = noise(65)
@@ -38,14 +36,12 @@ def toy() -> Whisper:
 
 
 @pytest.fixture
-def engine(toy: Whisper, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ReferenceEngine]:
+def engine(toy: Whisper, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ReferenceEngine:
     """An engine on the CPU with the toy under the name `tiny`."""
-    threads = torch.get_num_threads()
     monkeypatch.setattr("whisper_core.reference.engine.load_model", lambda name, models_dir, device: copy.deepcopy(toy))
     engine = ReferenceEngine("cpu", 1)
     engine.load("tiny", tmp_path)
-    yield engine
-    torch.set_num_threads(threads)
+    return engine
 
 
 @pytest.fixture
@@ -103,9 +99,10 @@ def test_loading_twice_costs_nothing(engine: ReferenceEngine, toy: Whisper, tmp_
     assert weights <= engine.load("base", tmp_path) < weights * 1.2
 
 
-def test_it_has_the_asked_for_threads(engine: ReferenceEngine) -> None:
-    assert torch.get_num_threads() == 1
-    assert engine.title == "CPU, 1 threads"
+def test_it_has_the_asked_for_threads() -> None:
+    engine = ReferenceEngine("cpu", 2)
+    assert torch.get_num_threads() == 2
+    assert engine.title == "CPU, 2 threads"
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.fake_engine import FakeEngine, ParallelFakeEngine
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, noise, short_toy
+from tests.whisper_core.parity import noise, short_toy
 from whisper_core.reference.engine import ReferenceEngine
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.worker.engine_protocol import Engine
 from whisper_core.worker.messages import RunTask
-
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 
 CONTENT_FRAMES = 6500
 
@@ -57,14 +54,12 @@ class Watch:
 
 
 @pytest.fixture(params=[ReferenceEngine, FakeEngine, ParallelFakeEngine])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Engine]:
-    threads = torch.get_num_threads()
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
     toy = short_toy(1)
     monkeypatch.setattr("whisper_core.reference.engine.load_model", lambda name, models_dir, device: copy.deepcopy(toy))
     made: Engine = request.param("cpu", 1)
     made.load("tiny", tmp_path)
-    yield made
-    torch.set_num_threads(threads)
+    return made
 
 
 @pytest.fixture

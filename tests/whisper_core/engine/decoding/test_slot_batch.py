@@ -10,18 +10,13 @@ from typing import Any, cast
 import pytest
 import torch
 
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY, short_toy
+from tests.whisper_core.parity import short_toy
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.decoding.slot_batch import SlotBatch
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.model_requests import Decode, Decoded, DecodeSettings
-
-pytestmark = [
-    pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY),
-    pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning"),  # in upstream's beam search
-]
 
 WINDOWS = 12
 LIMIT = 5
@@ -30,11 +25,8 @@ SETTINGS = {1: DecodeSettings(), 3: DecodeSettings(beam_size=3, best_of=3)}
 
 @pytest.fixture(autouse=True)
 def _as_the_engine_computes() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with torch.inference_mode():
         yield
-    torch.set_num_threads(threads)
 
 
 @cache

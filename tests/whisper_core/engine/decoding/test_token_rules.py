@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 from whisper.decoding import DecodingOptions, DecodingTask
 
-from tests.whisper_core.parity import IGNORE_OPEN_VOCABULARY
 from tests.whisper_core.toy_model import toy_model
 from whisper_core.engine.decoding.row_state import RowState
 from whisper_core.engine.decoding.search import likeliest, logprob_of
 from whisper_core.engine.decoding.token_rules import TokenRules
 from whisper_core.engine.network.dims import DecoderDims
-
-pytestmark = pytest.mark.filterwarnings(IGNORE_OPEN_VOCABULARY)
 
 ROWS = 48
 PROMPT = 7  # tokens
