@@ -25,7 +25,7 @@ MakeSettings = Callable[..., Settings]
 
 @pytest.fixture(autouse=True, scope="session")
 def long_lived_objects_are_set_aside() -> None:
-    """Modules stay for good, so the collection after every test need not look through them (150 ms each time)."""
+    """Modules are never freed, so the collection after each test need not examine them (150 ms each time)."""
     gc.collect()
     gc.freeze()
 

@@ -1,4 +1,4 @@
-"""The fake engines tell of a task what the real one tells: the same windows, the same checkpoints, one end."""
+"""The fake engines report about a task what the real one reports: windows, checkpoints, and one end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTENT_FRAMES = 6500
 
 
 class Watch:
-    """Remembers what it was told. stop_after, step_aside_after: windows until the task is to do that."""
+    """Records what it is told. stop_after, step_aside_after: the number of windows after which the task should."""
 
     def __init__(self, stop_after: int = 1000, step_aside_after: int = 1000) -> None:
         self.windows: list[WindowResult] = []
@@ -107,7 +107,7 @@ def test_windows_are_numbered_grow_and_make_up_the_transcript(run: Callable[...,
 
 
 @pytest.mark.parametrize("knob", ["stop_after", "step_aside_after"])
-def test_a_stopped_task_goes_on_behind_its_last_window(run: Callable[..., None], knob: str) -> None:
+def test_a_stopped_task_continues_after_its_last_window(run: Callable[..., None], knob: str) -> None:
     whole, first, rest = Watch(), Watch(**{knob: 1}), Watch()
     run(whole)
     run(first)
