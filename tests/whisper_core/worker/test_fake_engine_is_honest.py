@@ -75,7 +75,7 @@ def run(engine: Engine, tmp_path: Path) -> Callable[..., None]:
     def run_to_the_end(watch: Watch, after: list[WindowResult] | None = None) -> None:
         done = after or []
         command = RunTask(
-            "task", "lease", "tiny", str(path), TranscribeOptions(language="en", temperature=0.8),
+            "task", "attempt", "tiny", str(path), TranscribeOptions(language="en", temperature=0.8),
             resume=done[-1].checkpoint if done else None,
             segments=tuple(segment for window in done for segment in window.segments),
             first_window=len(done),
