@@ -122,7 +122,7 @@ def test_the_limit_of_concurrency_is_a_number_or_auto(tmp_path: Path) -> None:
     assert (auto.max_concurrent, auto.public_values()["MAX_CONCURRENT_TASKS_LIMIT"]) == (None, "auto")
 
 
-def test_a_setting_of_several_types_is_complained_of_once(tmp_path: Path) -> None:
+def test_a_setting_with_several_types_gives_one_complaint(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettingsError) as raised:
         load_settings(env_file(tmp_path, "MAX_CONCURRENT_TASKS_LIMIT=many"))
     (line,) = [line for line in raised.value.message.splitlines() if "MAX_CONCURRENT_TASKS_LIMIT" in line]

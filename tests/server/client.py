@@ -1,4 +1,4 @@
-"""A person with a script: uploads, looks, waits."""
+"""A client such as a user's script: it uploads, looks and waits."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.web.running_server import RunningServer
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Callable[..., RunningServer]:
-    """Makes a server on the test's own folder; enter it as a context."""
+    """Makes a server with the test's own folder, to be used as a context manager."""
     return partial(server_in, tmp_path)
 
 
@@ -49,7 +49,7 @@ def twenty_minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def noise(path: Path, minutes: int) -> Path:
-    """Noise of which every window is another."""
+    """Noise, with different samples in every window."""
     samples = np.random.default_rng(7).integers(-2000, 2000, size=minutes * 60 * 16_000, dtype=np.int16)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)

@@ -1,4 +1,4 @@
-"""What cannot be used gets a clear answer through HTTP, leaves nothing behind and harms nobody else's task."""
+"""Bad uploads get a clear answer over HTTP, leave nothing behind and do not affect other tasks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def client(server: RunningServer) -> Iterator[Client]:
-    """Every test finds the server empty."""
+    """Every test starts with an empty server."""
     client = Client(server)
     yield client
     for task in client.get("/api/tasks").json()["tasks"]:
@@ -61,7 +61,7 @@ def refused(response: requests.Response, status: int, code: str) -> dict[str, An
 
 
 def nothing_is_kept(server: RunningServer, client: Client) -> bool:
-    """No row, no file, nothing on its way; and the next person's recording goes through."""
+    """No row, no file and no unfinished upload; and the next recording is accepted."""
     files = [file.name for name in ("incoming", "media", "audio") for file in (server.data_dir / name).iterdir()]
     assert (files, client.get("/api/tasks").json()["tasks"]) == ([], [])
     return client.wait_for(client.upload(SHORT)["id"], "completed")["error"] is None
@@ -206,7 +206,7 @@ def test_a_search_for_a_nul_finds_nothing_but_a_refusal(client: Client) -> None:
     refused(client.get("/api/tasks", q="\0"), 422, "invalid_option")
 
 
-def test_an_empty_selection_is_not_the_wish_for_every_transcript(client: Client) -> None:
+def test_an_empty_selection_does_not_mean_every_transcript(client: Client) -> None:
     refused(client.get("/api/transcripts.zip", ids=""), 422, "invalid_option")
 
 

@@ -1,4 +1,4 @@
-"""What was accepted survives SIGKILL of any process at any moment: the same transcript in the end, once."""
+"""Accepted tasks survive SIGKILL of any process at any moment and end with the same transcript, once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ StartServer = Callable[..., RunningServer]
 
 
 def expected_text(path: Path) -> str:
-    """What the fake engine says about the whole recording, uninterrupted."""
+    """The fake engine's text of the whole recording, without an interruption."""
     with wave.open(str(path)) as file:
         samples = file.readframes(file.getnframes())
     frames = len(samples) // BYTES_PER_FRAME
@@ -76,7 +76,7 @@ def test_ten_kills_of_the_whole_server_at_random_moments(start_server: StartServ
 
 
 def test_ten_kills_of_the_device_s_process_at_random_moments(start_server: StartServer, twenty_minutes: Path) -> None:
-    """Few of them before the attempt's first window, after which a death is charged and waited for."""
+    """Few of them before the attempt's first window: such a death counts as a failed attempt, and delays the next."""
     chance, pause = random.Random(2), threading.Event()
     with start_server(MAX_TASK_RETRIES="20") as server:
         client = Client(server)
@@ -104,7 +104,7 @@ def test_a_killed_web_process_is_started_again_and_goes_on(start_server: StartSe
         assert client.transcript(task_id)["text"] == expected_text(five_minutes)
 
 
-def test_sigterm_gives_running_tasks_back_and_ends_with_0(start_server: StartServer, five_minutes: Path) -> None:
+def test_sigterm_requeues_running_tasks_and_ends_with_0(start_server: StartServer, five_minutes: Path) -> None:
     with start_server() as server:
         client = Client(server)
         task_id = client.upload(five_minutes, initial_prompt="window_s=0.5")["id"]

@@ -1,4 +1,4 @@
-"""Large files are written once, straight to their place, and take next to no memory on the way."""
+"""Large files are written once, directly to their place, and need almost no memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOUNDARY = b"----piece"
 
 
 def multipart_wav(megabytes: int) -> Iterator[bytes]:
-    """A form with one silent wav, made piece by piece; its 16 kHz samples are a twelfth of it."""
+    """A form with one silent wav, generated piece by piece; its 16 kHz samples are a twelfth of its size."""
     yield b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="file"; filename="long.wav"\r\n\r\n'
     yield wav_header(megabytes * len(PIECE), channels=2, rate=96_000)
     for _ in range(megabytes):

@@ -1,4 +1,4 @@
-"""`python main.py` as its users meet it: messages, exit codes, what it takes of the machine."""
+"""`python main.py` as its users see it: messages, exit codes, and the memory that it needs."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def test_a_busy_port_is_named(start_server: StartServer) -> None:
     assert f"port {first.port}" in log
 
 
-def test_a_public_host_is_warned_of_loudly(start_server: StartServer) -> None:
+def test_a_public_host_gives_a_warning(start_server: StartServer) -> None:
     with start_server(HOST="0.0.0.0") as server:
         assert [line for line in server.lines if "[WARNING]" in line and "no accounts" in line]
 
 
-def test_the_start_says_what_there_is(start_server: StartServer) -> None:
+def test_the_start_logs_the_devices_and_models(start_server: StartServer) -> None:
     with start_server() as server:
         log = "".join(server.lines)
     assert "device=cpu" in log

@@ -264,7 +264,7 @@ class FakeSystem:
     def add(
         self, filename: str = "interview.mp3", data: bytes = b"fLaC sound", model: str = "base", mode: Mode = "exact"
     ) -> Task:
-        """A pending task, as if somebody had sent it."""
+        """A pending task, as after an upload."""
         upload = self.begin_upload()
         upload.write(data)
         submission = self.submit(

@@ -1,4 +1,4 @@
-"""A Socket.IO client of a few lines on a plain WebSocket: it does what a test says, and closes what it opened."""
+"""A small Socket.IO client on a plain WebSocket, which a test controls completely."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LiveClient:
         self.send("42" + json.dumps(event))
 
     def ask(self, *event: object) -> Any:
-        """Emits, and gives what the server answers to it."""
+        """Emits, and returns the server's answer."""
         self._last_ack += 1
         self.send(f"42{self._last_ack}{json.dumps(event)}")
         prefix = f"43{self._last_ack}"
@@ -54,7 +54,7 @@ class LiveClient:
         return json.loads(packet[len(prefix) :])[0]
 
     def next(self, event: str) -> Any:
-        """The next such event's data; other events before it are passed over."""
+        """The data of the next such event; other events are skipped."""
         while True:
             while not self._unread:
                 self._keep(self._receive())

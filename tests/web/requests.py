@@ -1,4 +1,4 @@
-"""What several test files send."""
+"""Requests that several test modules send."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def send(client: FlaskClient, data: bytes = RECORDING, name: str = "interview.fl
 
 
 def error_of(response: TestResponse) -> tuple[int, str, str | None]:
-    """(status, code, field), after a look at the one shape of errors."""
+    """(status, code, field). Checks the shape that all errors have."""
     error = response.get_json()["error"]
     assert set(error) == {"code", "message", "field", "request_id"}
     assert error["request_id"] == response.headers["X-Request-Id"]

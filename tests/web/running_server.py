@@ -1,4 +1,4 @@
-"""A server process of a test's own, with whatever it logged."""
+"""A server process for one test, and the lines that it logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines: one an event, whatever is in it and wherever it goes."""
+"""Log lines: one for each event, whatever the message contains and wherever the log goes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_configuring_again_does_not_double_the_lines(pipe: tuple[int, int]) -> N
     assert len(logged(pipe)) == 1
 
 
-def test_closed_output_disturbs_nobody(pipe: tuple[int, int]) -> None:
+def test_a_closed_output_disturbs_nothing(pipe: tuple[int, int]) -> None:
     configure_logging("INFO", pipe[1])
     os.close(pipe[0])
     logging.getLogger("x").info("into a closed pipe")

@@ -67,7 +67,7 @@ def test_history_gives_samples_and_the_changes_between_them(client: FlaskClient,
 
 
 @pytest.mark.parametrize("query", ["hours=0", "hours=169", "hours=nan", "hours=often", "days=1"])
-def test_a_history_that_is_not_kept_is_refused(client: FlaskClient, query: str) -> None:
+def test_a_history_longer_than_what_is_kept_is_refused(client: FlaskClient, query: str) -> None:
     assert client.get(f"/api/system/history?{query}").status_code == 422
 
 
@@ -84,7 +84,7 @@ def test_events_come_newest_first_and_by_page(client: FlaskClient, system: FakeS
 
 
 @pytest.mark.parametrize("query", ["kind=gossip", "limit=0", "limit=501", "before=0", "before=99999999999999999999"])
-def test_events_that_cannot_be_asked_for_are_refused(client: FlaskClient, query: str) -> None:
+def test_bad_parameters_for_events_are_refused(client: FlaskClient, query: str) -> None:
     answer = client.get(f"/api/system/events?{query}")
     assert error_of(answer) == (422, "invalid_option", query.partition("=")[0])
 
@@ -107,7 +107,7 @@ def test_log_lines_are_one_line_and_hold_no_traceback(client: FlaskClient, ring:
     assert line["message"] == "upload of 'a.mp3' failed\\nERROR forged (OSError)"
 
 
-def test_the_ring_is_bounded(ring: logs.RecentLines) -> None:
+def test_the_number_of_recent_lines_is_bounded(ring: logs.RecentLines) -> None:
     for number in range(logs.RECENT_LINES + 10):
         logging.getLogger("x").info("%d%s", number, "x" * (2 * logs.MAX_RECENT_CHARACTERS))
     lines = logs.recent_lines(5000)
@@ -117,7 +117,7 @@ def test_the_ring_is_bounded(ring: logs.RecentLines) -> None:
     assert logs.recent_lines(0) == []
 
 
-def test_timeline_is_told_oldest_first_and_in_words(client: FlaskClient, system: FakeSystem) -> None:
+def test_a_timeline_is_oldest_first_and_in_words(client: FlaskClient, system: FakeSystem) -> None:
     task = system.add()
     system.complete(task.id, " Hello.")
     body = client.get(f"/api/tasks/{task.id}/timeline").get_json()
@@ -129,10 +129,10 @@ def test_timeline_is_told_oldest_first_and_in_words(client: FlaskClient, system:
     assert body["events"][0]["at"] == "2026-11-24T12:00:01.000Z"
 
 
-def test_timeline_of_no_task_is_404(client: FlaskClient) -> None:
+def test_the_timeline_of_an_unknown_task_is_404(client: FlaskClient) -> None:
     answer = client.get("/api/tasks/nobody/timeline")
     assert error_of(answer) == (404, "task_not_found", None)
 
 
-def test_nothing_of_it_is_kept_in_caches(client: FlaskClient) -> None:
+def test_answers_are_not_cached(client: FlaskClient) -> None:
     assert client.get("/api/system/log").headers["Cache-Control"] == "no-store"

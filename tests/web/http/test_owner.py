@@ -1,4 +1,4 @@
-"""Whose a request is taken to be."""
+"""The owner of a request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_without_a_cookie_the_address_is_the_owner() -> None:
     assert owner_of(sent("10.0.0.1")) != owner_of(sent("10.0.0.2"))
 
 
-def test_a_cookie_that_is_none_of_ours_counts_as_none() -> None:
+def test_a_cookie_that_we_did_not_set_is_ignored() -> None:
     for cookie in ("", "a" * 31, "A" * 32, "x" * 32, "a" * 33):
         assert owner_of(sent(cookie=cookie)) == owner_of(sent())
 
 
-def test_an_owner_gives_nothing_away() -> None:
+def test_an_owners_name_reveals_nothing() -> None:
     owner = owner_of(sent("10.0.0.1"))
     assert len(owner) == 16
     assert "10.0.0.1" not in owner

@@ -1,4 +1,4 @@
-"""What holds for every address: headers, hosts, origins. A new route is covered as soon as it exists."""
+"""The headers and checks of every address. A new route is covered as soon as it exists."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_origin(origin: str, host: str, is_same: bool) -> None:
 )
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:5552", "localhost.evil.example", "", "[", "a b"])
 def test_foreign_host_names_are_refused(client: FlaskClient, address: str, host: str) -> None:
-    """Otherwise a site could point its name at this machine and read along (DNS rebinding)."""
+    """Otherwise a web site could point its name at this machine and read everything (DNS rebinding)."""
     response = client.get(address, headers={"Host": host})
     assert error_of(response) == (400, "unknown_host", None)
 

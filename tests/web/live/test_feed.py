@@ -1,4 +1,4 @@
-"""The live feed: real WebSockets, the feed's own thread, a system that the test plays."""
+"""The live feed: real WebSockets, the feed's own thread, and a system that the test controls."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_task_event_is_the_apis_task(listener: LiveClient, client: FlaskClient, 
     assert listener.next("task") == client.get(f"/api/tasks/{task.id}").get_json()["task"]
 
 
-def test_progress_reaches_everyone_and_text_only_watchers(live_port: int, system: FakeSystem) -> None:
+def test_progress_reaches_every_client_and_text_only_those_who_watch(live_port: int, system: FakeSystem) -> None:
     task = system.add()
     with LiveClient(live_port) as watcher, LiveClient(live_port) as other:
         assert watcher.ask("watch", {"id": task.id, "from": 0}) == {"ok": True}
@@ -62,7 +62,7 @@ def test_progress_reaches_everyone_and_text_only_watchers(live_port: int, system
         assert "segments" not in other.heard_so_far
 
 
-def test_who_was_away_gets_what_was_missed(listener: LiveClient, system: FakeSystem) -> None:
+def test_a_client_that_was_away_gets_what_it_missed(listener: LiveClient, system: FakeSystem) -> None:
     task = system.add()
     system.finish_window(task.id, " one", " two")
     system.finish_window(task.id, " three")
@@ -84,7 +84,7 @@ def test_after_unwatch_there_is_no_more_text(listener: LiveClient, system: FakeS
     assert listener.heard_so_far.count("segments") == 2
 
 
-def test_deleted_task_is_told(listener: LiveClient, system: FakeSystem) -> None:
+def test_clients_hear_of_a_deleted_task(listener: LiveClient, system: FakeSystem) -> None:
     task = system.add()
     listener.next("task")
     system.delete(task.id)
@@ -96,7 +96,7 @@ def test_system_event_is_the_apis_system(listener: LiveClient, client: FlaskClie
     assert listener.next("system") == client.get("/api/system").get_json()
 
 
-def test_change_of_a_task_that_is_gone_by_now_disturbs_nothing(listener: LiveClient, system: FakeSystem) -> None:
+def test_a_change_of_a_task_that_no_longer_exists_is_ignored(listener: LiveClient, system: FakeSystem) -> None:
     system.tell(TaskChanged("gone"))
     task = system.add()
     assert listener.next("task")["id"] == task.id
@@ -113,7 +113,7 @@ def test_fault_in_one_step_does_not_end_the_feed(
     assert "event=live_step_failed" in caplog.text
 
 
-def test_number_that_json_does_not_have_reaches_the_client_as_null(listener: LiveClient, system: FakeSystem) -> None:
+def test_a_number_that_is_not_finite_reaches_the_client_as_null(listener: LiveClient, system: FakeSystem) -> None:
     task = system.add()
     listener.ask("watch", {"id": task.id})
     listener.next("segments")
@@ -148,12 +148,12 @@ def test_unknown_task_cannot_be_watched(listener: LiveClient) -> None:
 
 
 def test_rooms_are_named_by_the_server(listener: LiveClient, system: FakeSystem) -> None:
-    """An id that looks like another room's name, or like another client's, joins nothing."""
+    """With an id like another room's name, or like another client's, a client joins nothing."""
     for name in ("task:x", "", "/", "live"):
         assert "error" in listener.ask("watch", {"id": name})
 
 
-def test_client_watches_a_bounded_number(listener: LiveClient, system: FakeSystem, app: Application) -> None:
+def test_a_client_watches_a_limited_number(listener: LiveClient, system: FakeSystem, app: Application) -> None:
     ids = [system.add().id for _ in range(MAX_WATCHED + 3)]
     for task_id in ids:
         assert listener.ask("watch", {"id": task_id}) == {"ok": True}
@@ -163,7 +163,7 @@ def test_client_watches_a_bounded_number(listener: LiveClient, system: FakeSyste
     assert listener.heard_so_far.count("segments") == MAX_WATCHED
 
 
-def test_client_that_watches_as_many_as_it_may_asks_again_after_a_gap(listener: LiveClient, system: FakeSystem) -> None:
+def test_a_client_at_the_limit_can_ask_again_for_what_it_watches(listener: LiveClient, system: FakeSystem) -> None:
     ids = [system.add().id for _ in range(MAX_WATCHED)]
     for task_id in ids:
         listener.ask("watch", {"id": task_id})
@@ -185,7 +185,7 @@ def test_any_payload_leaves_the_feed_working(
 def test_client_that_does_not_read_is_dropped(
     live_port: int, system: FakeSystem, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its queue never grows without bound; the others hear everything."""
+    """Its queue does not grow without limit, and the other clients hear everything."""
     with LiveClient(live_port) as stuck:
         (session,) = live_feed_of(app).socketio.server.eio.sockets.values()
         monkeypatch.setattr(session.queue, "qsize", lambda: MAX_QUEUED_PACKETS + 1)
@@ -195,7 +195,7 @@ def test_client_that_does_not_read_is_dropped(
             assert other.next("task")["id"] == task.id
 
 
-def test_connection_that_never_says_what_it_wants_is_dropped(
+def test_a_session_that_never_connects_is_dropped(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setattr("web.live.clients.CONNECT_DEADLINE_S", -1)

@@ -1,4 +1,4 @@
-"""Thinning of the live feed, with a clock that is moved by hand."""
+"""How the live feed is thinned out, with a clock that is moved by hand."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_windows_of_a_task_stay_in_order(outbox: Outbox) -> None:
     assert next_batch(outbox).windows == ((windows[0], windows[2]), (windows[1],))
 
 
-def test_windows_that_nobody_collects_are_dropped_from_the_front(outbox: Outbox) -> None:
+def test_too_many_windows_are_dropped_from_the_front(outbox: Outbox) -> None:
     for seq in range(1, MAX_WINDOWS + 11):
         outbox.add_event(window("a", seq))
     (kept,) = next_batch(outbox).windows
     assert (len(kept), kept[0].seq) == (MAX_WINDOWS, 11)
 
 
-def test_deleted_task_has_no_other_news(outbox: Outbox) -> None:
+def test_a_deleted_task_has_no_other_events(outbox: Outbox) -> None:
     outbox.add_event(TaskChanged("a"))
     outbox.add_event(window("a", 1))
     outbox.add_event(TaskDeleted("a"))
@@ -89,7 +89,7 @@ def test_commands_keep_their_order_and_are_bounded(outbox: Outbox) -> None:
     assert sum(outbox.try_add_command(Unwatch("s", "a")) for _ in range(MAX_COMMANDS + 5)) == MAX_COMMANDS
 
 
-def test_closing_wakes_who_waits() -> None:
+def test_closing_wakes_the_waiting_thread() -> None:
     outbox = Outbox()
     taken: list[Batch | None] = []
     thread = threading.Thread(target=lambda: taken.append(outbox.next_batch(60)))

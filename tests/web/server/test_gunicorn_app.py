@@ -53,7 +53,7 @@ FILE_START = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.f
 
 
 def settled(server: RunningServer) -> tuple[int, list[str]]:
-    """Open descriptors of the worker and files in incoming/, once two looks in a row agree; asks in between."""
+    """The worker's open descriptors and the files in incoming/, once two readings in a row agree."""
     before: tuple[int, list[str]] | None = None
     for _ in range(200):
         assert get(server.port, "/healthz")[0] == 200
@@ -118,7 +118,7 @@ def test_chunked_upload_is_stopped_at_the_limit(server: RunningServer) -> None:
     assert settled(server)[1] == []
 
 
-def test_body_in_malformed_chunks_is_the_clients_fault(server: RunningServer) -> None:
+def test_a_body_in_malformed_chunks_is_a_bad_request(server: RunningServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as connection:
         connection.sendall(upload_head(server.port, None) + b"zz\r\n--b\r\n")
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
@@ -156,7 +156,7 @@ def test_clients_are_told_of_new_tasks(server: RunningServer, transport: str) ->
 
 
 def test_too_large_message_closes_that_socket_only(server: RunningServer) -> None:
-    """And gives its server thread back: more of them than there are threads."""
+    """And its server thread is free again: the test sends more of them than there are threads."""
     for _ in range(20):
         with LiveClient(server.port) as client:
             client.emit("watch", {"id": "x" * 200_000})
@@ -164,7 +164,7 @@ def test_too_large_message_closes_that_socket_only(server: RunningServer) -> Non
     assert get(server.port, "/healthz")[0] == 200
 
 
-def test_sockets_above_the_cap_are_refused_and_http_goes_on(tmp_path: Path) -> None:
+def test_sockets_above_the_limit_are_refused_and_http_still_works(tmp_path: Path) -> None:
     """16 server threads: eight sockets, then 503, while plain requests are still answered."""
     with RunningServer(tmp_path) as server, ExitStack() as clients:
         for _ in range(8):
@@ -175,8 +175,8 @@ def test_sockets_above_the_cap_are_refused_and_http_goes_on(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signal_ends_the_server_quickly_with_sockets_open(tmp_path: Path, signal_number: int) -> None:
-    """Neither open pages nor a connection that says nothing hold it; the clients are told."""
+def test_a_signal_ends_the_server_quickly_while_sockets_are_open(tmp_path: Path, signal_number: int) -> None:
+    """Neither open pages nor a silent connection delay it, and the clients are told."""
     with RunningServer(tmp_path) as running, LiveClient(running.port) as first, LiveClient(running.port) as second:
         with socket.create_connection(("127.0.0.1", running.port)):
             running.send(signal_number)
@@ -200,12 +200,12 @@ def test_failing_start_ends_the_server_with_its_code_and_one_message(
     assert text in "".join(running.lines)
 
 
-def test_server_that_keeps_dying_gives_up(tmp_path: Path) -> None:
+def test_a_server_that_keeps_dying_gives_up(tmp_path: Path) -> None:
     running = RunningServer(tmp_path, "dies")
     assert running.wait() == 70
 
 
-def test_killed_worker_comes_back(tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     with RunningServer(tmp_path) as running:
         old = running.worker
         old.kill()
@@ -214,7 +214,7 @@ def test_killed_worker_comes_back(tmp_path: Path) -> None:
 
 
 def get_until_answered(port: int) -> int:
-    """The listening socket lives in the master, so a request only waits; one that the dead worker had is repeated."""
+    """The master has the listening socket, so a request waits; one that the dead worker had is repeated."""
     for _ in range(20):
         try:
             return get(port, "/healthz")[0]

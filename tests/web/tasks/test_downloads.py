@@ -27,7 +27,7 @@ def test_json_transcript_of_a_running_task_is_partial(client: FlaskClient, syste
     assert [s["id"] for s in body["segments"]] == [0, 1]
 
 
-def test_finished_json_transcript_is_whispers_own_shape(client: FlaskClient, system: FakeSystem) -> None:
+def test_a_finished_json_transcript_has_openai_whispers_fields(client: FlaskClient, system: FakeSystem) -> None:
     task = system.add()
     system.complete(task.id, " Hello")
     body = client.get(f"/api/tasks/{task.id}/transcript").get_json()
@@ -58,9 +58,7 @@ def test_transcript_as_a_file(client: FlaskClient, system: FakeSystem, transcrip
 
 
 @pytest.mark.parametrize("transcript_format", ["txt", "srt", "vtt", "tsv", "json"])
-def test_a_text_of_the_fast_mode_says_so_in_its_file_s_name(
-    client: FlaskClient, system: FakeSystem, transcript_format: str
-) -> None:
+def test_the_file_name_shows_the_mode_vad(client: FlaskClient, system: FakeSystem, transcript_format: str) -> None:
     task = system.add("talk.mp3", mode="vad")
     system.complete(task.id, " Hello")
     with client.get(f"/api/tasks/{task.id}/transcript?format={transcript_format}&download=1") as response:
@@ -68,7 +66,7 @@ def test_a_text_of_the_fast_mode_says_so_in_its_file_s_name(
 
 
 @pytest.mark.parametrize("is_finished", [False, True])
-def test_a_json_of_the_fast_mode_says_so(client: FlaskClient, system: FakeSystem, is_finished: bool) -> None:
+def test_the_json_shows_the_mode_vad(client: FlaskClient, system: FakeSystem, is_finished: bool) -> None:
     task = system.add(mode="vad")
     system.finish_window(task.id, " Hello")
     if is_finished:
@@ -120,7 +118,7 @@ def test_range_of_a_head_request_is_ignored(client: FlaskClient, system: FakeSys
         assert (response.status_code, response.headers["Content-Length"]) == (200, "10")
 
 
-def test_media_that_is_gone(client: FlaskClient, system: FakeSystem) -> None:
+def test_media_that_no_longer_exists(client: FlaskClient, system: FakeSystem) -> None:
     task = system.add()
     system.media(task.id).unlink()
     assert error_of(client.get(f"/api/tasks/{task.id}/media"))[:2] == (410, "file_missing")
@@ -149,7 +147,7 @@ def test_page_sent_as_a_recording_is_not_shown_as_one(client: FlaskClient, syste
         (b"<svg xmlns=", "application/octet-stream"),
     ],
 )
-def test_media_type_is_told_by_content(head: bytes, expected: str) -> None:
+def test_the_media_type_is_found_from_the_content(head: bytes, expected: str) -> None:
     assert media_type_of_head(head) == expected
 
 
@@ -168,7 +166,7 @@ def test_archive_of_every_completed_task(client: FlaskClient, system: FakeSystem
     assert set(members(response.data)) == {"_CON.txt", "a.txt", "a (2).txt"}
 
 
-def test_an_archive_says_which_texts_are_of_the_fast_mode(client: FlaskClient, system: FakeSystem) -> None:
+def test_an_archive_shows_which_texts_are_in_mode_vad(client: FlaskClient, system: FakeSystem) -> None:
     for mode in ("exact", "vad", "vad"):
         system.complete(system.add("a.mp3", mode=mode).id, " x")
     answers = members(client.get("/api/transcripts.zip?format=json").data)
@@ -198,7 +196,7 @@ def test_archive_refuses_unfinished_and_unknown_tasks(client: FlaskClient, syste
     assert error_of(client.get("/api/transcripts.zip?ids=nothing"))[:2] == (404, "task_not_found")
 
 
-def test_archive_names_what_is_gone(client: FlaskClient, system: FakeSystem) -> None:
+def test_an_archive_lists_what_no_longer_exists(client: FlaskClient, system: FakeSystem) -> None:
     kept, gone = system.add("kept.mp3"), system.add("gone.mp3")
     for task in (kept, gone):
         system.complete(task.id, " x")

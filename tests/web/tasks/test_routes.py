@@ -10,7 +10,7 @@ from tests.web.requests import error_of
 from web.http.answer_schemas import TaskAnswer
 
 
-def test_task_is_told_in_the_documented_words(client: FlaskClient, system: FakeSystem) -> None:
+def test_a_task_has_the_documented_fields(client: FlaskClient, system: FakeSystem) -> None:
     task = system.add("interview.mp3")
     body = client.get(f"/api/tasks/{task.id}").get_json()
     assert set(body["task"]) == set(TaskAnswer.model_json_schema()["$defs"]["TaskBody"]["properties"])
@@ -23,7 +23,7 @@ def test_task_is_told_in_the_documented_words(client: FlaskClient, system: FakeS
     assert shown["waiting"] == {"code": "tasks_ahead", "data": {"count": 3}}
 
 
-def test_failed_task_tells_its_error(client: FlaskClient, system: FakeSystem) -> None:
+def test_a_failed_task_has_its_error(client: FlaskClient, system: FakeSystem) -> None:
     task = system.add()
     system.fail(task.id, "out_of_memory", "The device ran out of memory.")
     shown = client.get(f"/api/tasks/{task.id}").get_json()["task"]
@@ -62,7 +62,7 @@ def test_tasks_are_filtered(client: FlaskClient, system: FakeSystem) -> None:
         ("sort=a", "sort"),
     ],
 )
-def test_bad_query_is_named(client: FlaskClient, query: str, field: str) -> None:
+def test_an_error_names_the_bad_parameter(client: FlaskClient, query: str, field: str) -> None:
     assert error_of(client.get(f"/api/tasks?{query}")) == (422, "invalid_option", field)
 
 
@@ -157,13 +157,13 @@ def test_health(client: FlaskClient, system: FakeSystem, path: str) -> None:
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_wrong_method_names_the_right_ones(client: FlaskClient) -> None:
+def test_a_wrong_method_is_answered_with_the_right_ones(client: FlaskClient) -> None:
     response = client.put("/api/tasks")
     assert error_of(response)[:2] == (405, "method_not_allowed")
     assert "POST" in response.headers["Allow"]
 
 
-def test_body_above_the_limit_of_plain_addresses(client: FlaskClient, system: FakeSystem) -> None:
+def test_a_large_body_is_refused_where_no_file_is_expected(client: FlaskClient, system: FakeSystem) -> None:
     response = client.patch(
         f"/api/tasks/{system.add().id}", data=b"{" + b" " * 100_000, content_type="application/json"
     )

@@ -1,4 +1,4 @@
-"""POST /api/tasks: what is taken, what is refused, and that nothing is left of what was refused."""
+"""POST /api/tasks: what is accepted, what is refused, and that a refused upload leaves nothing."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_options_reach_the_task(client: FlaskClient, system: FakeSystem) -> None
         ("modle", "base"),
     ],
 )
-def test_bad_option_is_named_and_its_value_is_not_repeated(client: FlaskClient, field: str, value: str) -> None:
+def test_an_error_names_the_option_and_does_not_repeat_its_value(client: FlaskClient, field: str, value: str) -> None:
     response = send(client, **{field: value})
     status, code, named = error_of(response)
     assert (status, named) == (422, field)
@@ -163,7 +163,7 @@ def test_file_under_another_name(client: FlaskClient) -> None:
     assert error_of(response) == (422, "invalid_option", "file")
 
 
-def test_file_at_an_address_that_takes_none(client: FlaskClient) -> None:
+def test_a_file_at_another_address_is_refused(client: FlaskClient) -> None:
     task_id = send(client).get_json()["task"]["id"]
     response = client.post(f"/api/tasks/{task_id}/cancel", data={"file": (BytesIO(b"x"), "a")})
     assert response.status_code == 200  # the body is not looked at
@@ -173,7 +173,7 @@ def test_file_above_the_limit(client: FlaskClient) -> None:
     assert error_of(send(client, bytes(1_000_001)))[:2] == (413, "too_large")
 
 
-def test_announced_length_above_the_limit_is_refused_unread(client: FlaskClient) -> None:
+def test_a_length_above_the_limit_is_refused_before_the_body_is_read(client: FlaskClient) -> None:
     class Unreadable(BytesIO):
         def read(self, *_: object) -> bytes:
             raise AssertionError("the body was read")
@@ -183,7 +183,7 @@ def test_announced_length_above_the_limit_is_refused_unread(client: FlaskClient)
 
 
 @pytest.mark.parametrize("cut_at", [1, 30, 95, 150, 3000])
-def test_cut_body_leaves_nothing(client: FlaskClient, cut_at: int) -> None:
+def test_an_interrupted_body_leaves_nothing(client: FlaskClient, cut_at: int) -> None:
     """The client announced more than it sent."""
     body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.flac"\r\n\r\n' + bytes(4000)
     response = post_stream(client, BytesIO(body[:cut_at]), len(body) + 10)
@@ -191,8 +191,8 @@ def test_cut_body_leaves_nothing(client: FlaskClient, cut_at: int) -> None:
 
 
 @pytest.mark.parametrize("cut_at", [95, 3000])
-def test_form_that_ends_inside_the_file_is_not_taken(client: FlaskClient, cut_at: int) -> None:
-    """The body is whole by HTTP's count, but its last boundary is missing."""
+def test_a_form_that_ends_within_the_file_is_refused(client: FlaskClient, cut_at: int) -> None:
+    """The body has the announced length, but its last boundary is missing."""
     body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.flac"\r\n\r\n' + bytes(4000)
     response = client.post("/api/tasks", data=body[:cut_at], content_type="multipart/form-data; boundary=b")
     assert response.status_code == 400
@@ -208,7 +208,7 @@ def test_option_of_megabytes(client: FlaskClient) -> None:
 
 
 def test_large_file_with_lines_is_kept_whole(client: FlaskClient, system: FakeSystem) -> None:
-    """Line ends at every place of the parser's 64 KB reads: it holds back what could begin a boundary."""
+    """With line ends at every position of the parser's 64 KB reads: it keeps back what could start a boundary."""
     data = b"fLaC" + b"".join(b"x" * (index % 97) + b"\r\n--" for index in range(12_000))[:900_000]
     task_id = send(client, data).get_json()["task"]["id"]
     assert system.media(task_id).read_bytes() == data
@@ -237,7 +237,7 @@ def test_unusable_key(client: FlaskClient, key: str) -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(QueueFullError(), 429), (ShuttingDownError(), 503), (DiskFullError(), 507)]
 )
-def test_server_that_cannot_take_it_says_when_to_come_back(
+def test_a_server_that_refuses_says_when_to_try_again(
     client: FlaskClient, system: FakeSystem, error: Exception, status: int
 ) -> None:
     def refuse() -> None:
@@ -249,7 +249,7 @@ def test_server_that_cannot_take_it_says_when_to_come_back(
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_mistake_of_ours_shows_no_detail(
+def test_a_fault_of_the_server_shows_no_details(
     client: FlaskClient, system: FakeSystem, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
@@ -278,7 +278,9 @@ def test_mistake_of_ours_shows_no_detail(
         "..",
     ],
 )
-def test_hostile_names_are_only_shown(client: FlaskClient, system: FakeSystem, tmp_path: Path, name: str) -> None:
+def test_hostile_names_are_stored_to_be_shown_only(
+    client: FlaskClient, system: FakeSystem, tmp_path: Path, name: str
+) -> None:
     before = {path for path in tmp_path.rglob("*") if system.settings.data_dir not in path.parents}
     response = send(client, name=name)
     assert response.status_code == 202

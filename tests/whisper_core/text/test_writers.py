@@ -1,4 +1,4 @@
-"""The writers: openai-whisper's output for ordinary text, and no text that breaks a format."""
+"""The writers: openai-whisper's output for ordinary text, and a valid file for every text."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def read_vtt(text: str) -> list[str]:
 
 
 def visible(text: str) -> list[str]:
-    """The words of a text, once what no format can carry is out of it."""
+    """The words of a text, without the characters that no format can contain."""
     printable = re.sub(r"[\x00-\x08\x0e-\x1b\x1f\x7f]", " ", text)
     return re.sub(r"[\ud800-\udfff]", "\ufffd", printable).split()
 

@@ -1,4 +1,4 @@
-"""The fake engines tell of a task what the real one tells: the same windows, the same checkpoints, one end."""
+"""The fake engines report about a task what the real one reports: windows, checkpoints, and one end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTENT_FRAMES = 6500
 
 
 class Watch:
-    """Remembers what it was told. stop_after, step_aside_after: windows until the task is to do that."""
+    """Records what it is told. stop_after, step_aside_after: the number of windows after which the task should."""
 
     def __init__(self, stop_after: int = 1000, step_aside_after: int = 1000) -> None:
         self.windows: list[WindowResult] = []
@@ -70,7 +70,7 @@ def run(engine: Engine, tmp_path: Path) -> Callable[..., None]:
     def run_to_the_end(watch: Watch, after: list[WindowResult] | None = None) -> None:
         done = after or []
         command = RunTask(
-            "task", "lease", "tiny", str(path), TranscribeOptions(language="en", temperature=0.8),
+            "task", "attempt", "tiny", str(path), TranscribeOptions(language="en", temperature=0.8),
             resume=done[-1].checkpoint if done else None,
             segments=tuple(segment for window in done for segment in window.segments),
             first_window=len(done),
@@ -102,7 +102,7 @@ def test_windows_are_numbered_grow_and_make_up_the_transcript(run: Callable[...,
 
 
 @pytest.mark.parametrize("knob", ["stop_after", "step_aside_after"])
-def test_a_stopped_task_goes_on_behind_its_last_window(run: Callable[..., None], knob: str) -> None:
+def test_a_stopped_task_continues_after_its_last_window(run: Callable[..., None], knob: str) -> None:
     whole, first, rest = Watch(), Watch(**{knob: 1}), Watch()
     run(whole)
     run(first)

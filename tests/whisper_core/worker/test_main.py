@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 
 class ScriptedEngine(FakeEngine):
-    """Does what a task's prompt says: `fail`, `lose` (the device), `endless` (windows until it is told to stop)."""
+    """Does what a task's prompt says: `fail`, `lose` (the device), `endless` (windows until it has to stop)."""
 
     def __init__(self, device: str, cpu_threads: int) -> None:
         if device == "broken":
@@ -78,7 +78,7 @@ class Server:
         return protocol.decode(self.connection.recv_bytes())
 
     def wait_for(self, kind: type[R]) -> R:
-        """The next report of a kind; others are passed over."""
+        """The next report of a kind; others are skipped."""
         while not isinstance(report := self.receive(), kind):
             pass
         return report
@@ -125,7 +125,7 @@ def audio(tmp_path: Path) -> Path:
 
 def task(path: Path, prompt: str | None = None, number: int = 1) -> RunTask:
     options = TranscribeOptions(initial_prompt=prompt)
-    return RunTask(f"task-{number}", f"lease-{number}", "tiny", str(path), options)
+    return RunTask(f"task-{number}", f"attempt-{number}", "tiny", str(path), options)
 
 
 def test_it_introduces_itself_first(start: Callable[..., Server]) -> None:
@@ -156,7 +156,7 @@ def test_a_task_reports_each_window_and_then_its_transcript(start: Callable[...,
     server.send(task(audio))
     windows = [server.wait_for(protocol.WindowDone) for _ in range(3)]
     done = server.wait_for(protocol.TaskDone)
-    assert (done.task_id, done.attempt_id, done.peak_bytes) == ("task-1", "lease-1", 500_000)
+    assert (done.task_id, done.attempt_id, done.peak_bytes) == ("task-1", "attempt-1", 500_000)
     assert done.transcript.segments == tuple(segment for report in windows for segment in report.window.segments)
 
 
@@ -164,38 +164,38 @@ def test_a_running_task_stops_at_its_next_window(start: Callable[..., Server], a
     server = start()
     server.send(task(audio, "endless"))
     server.wait_for(protocol.WindowDone)
-    server.send(StopTask("task-1", "lease-1"))
-    assert server.wait_for(protocol.TaskStopped) == protocol.TaskStopped("task-1", "lease-1")
+    server.send(StopTask("task-1", "attempt-1"))
+    assert server.wait_for(protocol.TaskStopped) == protocol.TaskStopped("task-1", "attempt-1")
 
 
-def test_a_running_task_steps_aside_behind_a_window(start: Callable[..., Server], audio: Path) -> None:
+def test_a_running_task_is_preempted_after_a_window(start: Callable[..., Server], audio: Path) -> None:
     server = start()
     server.send(task(audio, "endless"))
     server.wait_for(protocol.WindowDone)
-    server.send(StopTask("task-1", "lease-1", at_window=True))
-    assert server.wait_for(protocol.TaskStopped) == protocol.TaskStopped("task-1", "lease-1")
+    server.send(StopTask("task-1", "attempt-1", at_window=True))
+    assert server.wait_for(protocol.TaskStopped) == protocol.TaskStopped("task-1", "attempt-1")
 
 
-def test_a_task_that_has_not_begun_steps_aside_at_once(start: Callable[..., Server], audio: Path) -> None:
+def test_a_waiting_task_is_preempted_at_once(start: Callable[..., Server], audio: Path) -> None:
     server = start()
-    server.send(task(audio, "endless"), task(audio, None, 2), StopTask("task-2", "lease-2", at_window=True))
-    server.send(StopTask("task-1", "lease-1"))
+    server.send(task(audio, "endless"), task(audio, None, 2), StopTask("task-2", "attempt-2", at_window=True))
+    server.send(StopTask("task-1", "attempt-1"))
     assert server.wait_for(protocol.TaskStopped).task_id == "task-1"
-    assert server.receive() == protocol.TaskStopped("task-2", "lease-2")
+    assert server.receive() == protocol.TaskStopped("task-2", "attempt-2")
 
 
-def test_a_stop_for_another_lease_stops_nothing(start: Callable[..., Server], audio: Path) -> None:
+def test_a_stop_for_another_attempt_stops_nothing(start: Callable[..., Server], audio: Path) -> None:
     server = start()
-    server.send(StopTask("task-1", "lease-1"), StopTask("task-1", "an older lease"), task(audio))
-    assert server.wait_for(protocol.TaskDone).attempt_id == "lease-1"
+    server.send(StopTask("task-1", "attempt-1"), StopTask("task-1", "an earlier attempt"), task(audio))
+    assert server.wait_for(protocol.TaskDone).attempt_id == "attempt-1"
 
 
 def test_a_waiting_task_is_stopped_without_being_run(start: Callable[..., Server], audio: Path) -> None:
     server = start()
-    server.send(task(audio, "endless"), task(audio, "fail", 2), StopTask("task-2", "lease-2"))
-    server.send(StopTask("task-1", "lease-1"))
+    server.send(task(audio, "endless"), task(audio, "fail", 2), StopTask("task-2", "attempt-2"))
+    server.send(StopTask("task-1", "attempt-1"))
     assert server.wait_for(protocol.TaskStopped).task_id == "task-1"
-    assert server.receive() == protocol.TaskStopped("task-2", "lease-2")
+    assert server.receive() == protocol.TaskStopped("task-2", "attempt-2")
 
 
 def test_a_failure_is_reported_and_the_next_task_runs(start: Callable[..., Server], audio: Path) -> None:
@@ -222,7 +222,7 @@ def test_shutdown_answers_for_every_task_and_ends(start: Callable[..., Server], 
     server.wait_for(protocol.WindowDone)
     server.send(task(audio, None, 2), LoadModel("tiny", str(tmp_path)), Shutdown())
     ends = [report for report in server.remaining() if not isinstance(report, protocol.WindowDone)]
-    assert ends == [protocol.TaskStopped("task-1", "lease-1"), protocol.TaskStopped("task-2", "lease-2")]
+    assert ends == [protocol.TaskStopped("task-1", "attempt-1"), protocol.TaskStopped("task-2", "attempt-2")]
 
 
 def test_it_ends_when_the_server_is_gone(audio: Path) -> None:
@@ -262,7 +262,7 @@ def test_heartbeats_name_the_tasks_that_it_has(audio: Path) -> None:
     while (beat := server.wait_for(protocol.Heartbeat)).running != ("task-1", "task-2"):
         assert set(beat.running) <= {"task-1", "task-2"}
     assert beat.memory == MemoryReport(used=0, peak=2_000_000)
-    server.send(StopTask("task-1", "lease-1"))
+    server.send(StopTask("task-1", "attempt-1"))
     server.wait_for(protocol.TaskDone)
     while server.wait_for(protocol.Heartbeat).running:
         pass
@@ -292,7 +292,7 @@ def until_ended(server: Server, count: int) -> dict[str, str]:
     return ends(reports)
 
 
-def test_tasks_run_together_and_each_reports_under_its_own_lease(
+def test_tasks_run_together_and_each_reports_for_its_own_attempt(
     start: Callable[..., Server], audio: Path, tmp_path: Path
 ) -> None:
     server = start(PARALLEL)
@@ -310,7 +310,7 @@ def test_windows_of_tasks_that_run_together_come_in_turn(
         pass
     windows = [server.wait_for(protocol.WindowDone) for _ in range(6)]
     assert [(report.task_id, report.attempt_id) for report in windows] == [
-        (f"task-{number}", f"lease-{number}") for number in (0, 1, 2)
+        (f"task-{number}", f"attempt-{number}") for number in (0, 1, 2)
     ] * 2
 
 
@@ -324,12 +324,12 @@ def test_a_command_is_obeyed_while_tasks_run(start: Callable[..., Server], audio
     assert server.wait_for(protocol.TaskFailed).task_id == "task-2"
 
 
-def test_of_several_tasks_only_the_stopped_one_ends(start: Callable[..., Server], audio: Path, tmp_path: Path) -> None:
+def test_only_the_stopped_one_of_several_tasks_ends(start: Callable[..., Server], audio: Path, tmp_path: Path) -> None:
     server = start(PARALLEL)
     server.send(LoadModel("tiny", str(tmp_path)))
     server.send(task(audio, None, 1), task(audio, ENDLESS, 2), task(audio, None, 3))
     server.wait_for(protocol.WindowDone)
-    server.send(StopTask("task-2", "lease-2"))
+    server.send(StopTask("task-2", "attempt-2"))
     assert until_ended(server, 3) == {"task-1": "TaskDone", "task-2": "TaskStopped", "task-3": "TaskDone"}
 
 
@@ -341,9 +341,7 @@ def test_a_failure_of_one_leaves_the_others_alone(start: Callable[..., Server], 
     assert until_ended(server, 2) == {"task-2": "TaskFailed", "task-3": "TaskDone"}
 
 
-def test_what_happens_to_a_task_is_told_under_its_lease(
-    start: Callable[..., Server], audio: Path, tmp_path: Path
-) -> None:
+def test_a_note_about_a_task_names_its_attempt(start: Callable[..., Server], audio: Path, tmp_path: Path) -> None:
     server = start(PARALLEL)
     server.send(LoadModel("tiny", str(tmp_path)), *(task(audio, "oom>2 window_s=0.2", number) for number in range(4)))
     reports: list[object] = []
@@ -351,7 +349,7 @@ def test_what_happens_to_a_task_is_told_under_its_lease(
         reports.append(server.receive())
     assert set(ends(reports).values()) == {"TaskDone"}
     note = next(report for report in reports if isinstance(report, protocol.TaskNote))
-    assert (note.task_id, note.attempt_id, note.code) == ("task-0", "lease-0", "memory")
+    assert (note.task_id, note.attempt_id, note.code) == ("task-0", "attempt-0", "memory")
     assert note.data["step"] == "batch_shrunk"
 
 
@@ -431,7 +429,7 @@ def test_a_process_whose_engine_cannot_be_made_says_so_by_its_status() -> None:
 
 
 def test_what_a_process_logs_has_the_form_of_the_servers_log(capfd: pytest.CaptureFixture[str]) -> None:
-    """A traceback's lines, which may hold anything, cannot be taken for lines of ours."""
+    """The lines of a traceback, which may contain anything, cannot be mistaken for lines of ours."""
     server, process = start_process(device="broken", factory=SCRIPTED)
     assert end_of(process) == EXIT_FAILED
     server.connection.close()
