@@ -138,7 +138,7 @@ class Device:
     def preempt(self, task_id: str) -> str | None:
         """Have the task ended at its next window, where nothing of it is lost.
 
-        Returns the attempt's lease token; None, and nothing done, when the task is not here or is ending anyway.
+        Returns the id of its attempt; None, and nothing done, when the task is not here or is ending anyway.
         `stop_task` may follow and overrides it.
         """
         running = self.running.get(task_id)
@@ -203,10 +203,10 @@ class Device:
         self._ledger_sync.apply_reading(reading)
         self.supervisor.mark_card_gone(reading.is_gone)
 
-    def _end_task(self, task_id: str, lease_token: str) -> None:
+    def _end_task(self, task_id: str, attempt_id: str) -> None:
         """Give the task's memory back, if the report is about the attempt that runs here."""
         running = self.running.get(task_id)
-        if running is not None and running.task.lease_token == lease_token:
+        if running is not None and running.task.lease_token == attempt_id:
             del self.running[task_id]
             self.models.mark_used(running.task.options.model)
             running.reservation.release()

@@ -33,7 +33,7 @@ class RunningAttempt:
 
 
 class RunningAttempts:
-    """By lease token. Any thread; an attempt begins and ends once."""
+    """By id, which is the lease token of their claim. Any thread; an attempt begins and ends once."""
 
     def __init__(self, monitor: PerformanceMonitor, clock: Clock) -> None:
         self._monitor = monitor
@@ -51,19 +51,19 @@ class RunningAttempts:
         if task.attempt == 1 and task.started_at is not None:
             self._monitor.task_started((task.started_at - task.created_at).total_seconds())
 
-    def untrack(self, lease_token: str) -> RunningAttempt | None:
+    def untrack(self, attempt_id: str) -> RunningAttempt | None:
         """The attempt is over. None, and nothing changed, when it is not here."""
-        attempt = self._attempts.pop(lease_token, None)
+        attempt = self._attempts.pop(attempt_id, None)
         if attempt is not None:
-            attempt.batch = self._busy_periods.end(attempt.device, lease_token)
+            attempt.batch = self._busy_periods.end(attempt.device, attempt_id)
         return attempt
 
-    def find_attempt(self, lease_token: str) -> RunningAttempt | None:
-        return self._attempts.get(lease_token)
+    def find_attempt(self, attempt_id: str) -> RunningAttempt | None:
+        return self._attempts.get(attempt_id)
 
-    def mark_preempted(self, lease_token: str, for_task: str) -> None:
+    def mark_preempted(self, attempt_id: str, for_task: str) -> None:
         """The attempt was told to end at its next window, to make way for that task."""
-        if (attempt := self._attempts.get(lease_token)) is not None:
+        if (attempt := self._attempts.get(attempt_id)) is not None:
             attempt.preempted_by = for_task
 
     def on_device(self, device: str) -> list[RunningAttempt]:

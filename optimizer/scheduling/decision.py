@@ -111,9 +111,9 @@ class DecisionMaker:
 
     def _preempt(self, decided: Plan) -> None:
         for preemption in decided.preemptions:
-            lease_token = self._parts.devices.device_named(preemption.device).preempt(preemption.task_id)
-            if lease_token is not None:
-                self._attempts.mark_preempted(lease_token, preemption.for_task)
+            attempt_id = self._parts.devices.device_named(preemption.device).preempt(preemption.task_id)
+            if attempt_id is not None:
+                self._attempts.mark_preempted(attempt_id, preemption.for_task)
                 self._parts.messages.tell_preempted(preemption)
 
     def _evict_idle_models(self, wanted: Collection[str]) -> None:

@@ -77,13 +77,13 @@ class PlayedWorker(FakeWorker):
         self.report(protocol.WorkerReady(self.name, "fake", 1, MemoryReport(0, 0), slots))
 
     def finish_window(self, run: protocol.RunTask, index: int) -> None:
-        self.report(protocol.WindowDone(run.task_id, run.lease_token, window(index)))
+        self.report(protocol.WindowDone(run.task_id, run.attempt_id, window(index)))
 
     def finish(self, run: protocol.RunTask, text: str = "Hello.") -> None:
-        self.report(protocol.TaskDone(run.task_id, run.lease_token, Transcript(text, "en", ()), 1000, 1.0))
+        self.report(protocol.TaskDone(run.task_id, run.attempt_id, Transcript(text, "en", ()), 1000, 1.0))
 
     def fail(self, run: protocol.RunTask, code: str = "engine_error") -> None:
-        self.report(protocol.TaskFailed(run.task_id, run.lease_token, code, "It failed."))
+        self.report(protocol.TaskFailed(run.task_id, run.attempt_id, code, "It failed."))
 
 
 class PlayedFactory:

@@ -50,7 +50,7 @@ def test_a_waiting_task_is_claimed_reserved_for_and_handed_over(rig: Rig) -> Non
     task = rig.queue.get("T1")
     assert (load.model, run.task_id, run.model, run.resume) == ("base", "T1", "base", None)
     assert run.audio_path == str(rig.files.audio_path("T1"))
-    assert (task.status, task.device, task.lease_token) == (TaskStatus.PROCESSING, "cpu", run.lease_token)
+    assert (task.status, task.device, task.lease_token) == (TaskStatus.PROCESSING, "cpu", run.attempt_id)
     assert rig.owners() == {"model:base", "T1"}
     assert rig.device().running["T1"].reservation.nbytes == task.estimated_bytes
 
@@ -205,7 +205,7 @@ def test_a_task_that_had_got_on_is_not_charged_and_continues_after_its_last_wind
     rig.worker().expect(protocol.LoadModel)
     again = rig.worker().expect(protocol.RunTask)
     assert (again.task_id, again.first_window, len(again.segments)) == ("T1", 1, 1)
-    assert again.lease_token != run.lease_token
+    assert again.attempt_id != run.attempt_id
 
 
 def test_after_a_crash_with_several_candidates_they_are_started_one_by_one(rig: Rig) -> None:
@@ -235,7 +235,7 @@ def test_a_result_of_an_attempt_that_was_given_back_changes_nothing(rig: Rig, tm
     rig.worker().finish(old, text="late")
     rig.settle()
     task = rig.queue.get("T1")
-    assert (task.status, task.lease_token) == (TaskStatus.PROCESSING, new.lease_token)
+    assert (task.status, task.lease_token) == (TaskStatus.PROCESSING, new.attempt_id)
     assert list((tmp_path / "transcripts").iterdir()) == []
     assert "T1" in rig.owners()
 
@@ -272,8 +272,8 @@ def test_a_task_that_is_stopped_by_hand_is_ended_on_its_worker_and_stays_cancell
     rig.queue.cancel("T1")
     rig.scheduler.stop_task("T1")
     stop = rig.worker().expect(protocol.StopTask)
-    assert (stop.task_id, stop.lease_token, stop.at_window) == ("T1", run.lease_token, False)
-    rig.worker().report(protocol.TaskStopped("T1", run.lease_token))
+    assert (stop.task_id, stop.attempt_id, stop.at_window) == ("T1", run.attempt_id, False)
+    rig.worker().report(protocol.TaskStopped("T1", run.attempt_id))
     rig.settle()
     assert rig.queue.get("T1").status is TaskStatus.CANCELLED
     assert rig.owners() == {"model:base"}
