@@ -4,7 +4,7 @@
 FROM python:3.11-slim-bookworm AS build
 
 # cuda: torch as the package index has it; it computes on the CPU too where there is no card.
-# cpu: the build for CPUs, several GB smaller, from the index TORCH_INDEX_URL or from what pip is configured for.
+# cpu: the build for CPUs, 4 GB smaller, from the index TORCH_INDEX_URL or from what pip is configured for.
 ARG TORCH_VARIANT=cuda
 ARG TORCH_INDEX_URL
 # Other indexes than the public ones; pip and npm read these names themselves.

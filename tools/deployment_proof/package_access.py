@@ -36,7 +36,7 @@ def mounts(folder: Path) -> list[Mount]:
     npm_file.write_text("".join(f"{name}={value}\n" for name, value in npm_options(options.get("cert", "")).items()))
     pip_file.chmod(0o644)
     npm_file.chmod(0o644)
-    own = [Mount(pip_file, Path("/etc/pip.conf")), Mount(npm_file, Path("/root/.npmrc"))]
+    own = [Mount(pip_file, Path("/etc/pip.conf")), Mount(npm_file, Path.home() / ".npmrc")]
     return own + [Mount(path, path) for path in dict.fromkeys(local_paths(options))]
 
 
