@@ -31,6 +31,7 @@ from whisper_core.engine.decoding.token_rules import TokenRules
 from whisper_core.engine.executors import DECODER_PRIORITY, new_cuda_stream, on_cuda_stream
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.cross_attention import CrossCache
+from whisper_core.engine.network.decoder import run_prompt
 from whisper_core.engine.network.layers import DecoderBlock, DecoderLayers, LayerNorm
 from whisper_core.engine.network.self_attention import SelfCache
 from whisper_core.model_requests import DEFAULT_SETTINGS, Decode
@@ -66,7 +67,7 @@ def timed_layers(layers: DecoderLayers, watch: Stopwatch) -> DecoderLayers:
     """The same layers, each of whose parts is timed under its field's name."""
 
     def timed_block(block: DecoderBlock) -> DecoderBlock:
-        parts = {
+        parts: dict[str, Any] = {
             field.name: watch.timed(
                 "layer norms" if isinstance(getattr(block, field.name), LayerNorm) else field.name.replace("_", " "),
                 getattr(block, field.name),
@@ -147,7 +148,7 @@ def encoding_times(model: LoadedModel, repeat: int) -> dict[str, float]:
     times = {"encode": statistics.median(samples)}
     for length in PROMPT_LENGTHS:
         tokens = torch.full((length,), 1000, device=model.dims.device)
-        prompt = watch.timed("prompt", slot_batch.run_prompt)
+        prompt = watch.timed("prompt", run_prompt)
         watch.seconds.clear()
         for _ in range(3):
             prompt(model.layers, tokens, cross)

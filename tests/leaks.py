@@ -11,7 +11,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from multiprocessing.resource_tracker import _resource_tracker
 
 import psutil
 
@@ -78,7 +78,7 @@ def _may_outlive(child: psutil.Process) -> bool:
     """multiprocessing starts a tracker of its own, once, and ends it with the interpreter."""
     with suppress(psutil.NoSuchProcess):
         ancestry = {child, *child.parents()}
-        return not _outliving.isdisjoint(ancestry) or child.pid == resource_tracker._resource_tracker._pid
+        return not _outliving.isdisjoint(ancestry) or child.pid == getattr(_resource_tracker, "_pid", None)
     return True
 
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib  # type: ignore[import-not-found]
+import matplotlib
 
 matplotlib.use("svg")
 matplotlib.rcParams.update(
     {"svg.hashsalt": "scheduling", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 )
-from matplotlib import pyplot  # type: ignore[import-not-found]  # noqa: E402
+from matplotlib import pyplot  # noqa: E402
 
 COLOURS = ("#8a8f98", "#c98a2b", "#4f86c6", "#2a9d6f")
 SIZE = (8.0, 4.0)

@@ -133,7 +133,7 @@ def light_rows(service: Service, by_name: Mapping[str, Scheme], tasks: int) -> I
     for load in LIGHT_LOADS:
         for pattern in ("poisson", "bursty"):
             for scheme in by_name.values():
-                yield run(scheme, service, roomy(), TraceSpec(tasks, load, pattern), "roomy")  # type: ignore[arg-type]
+                yield run(scheme, service, roomy(), TraceSpec(tasks, load, pattern), "roomy")
 
 
 def heavy_rows(service: Service, by_name: Mapping[str, Scheme], tasks: int) -> Iterator[Row]:
@@ -142,7 +142,7 @@ def heavy_rows(service: Service, by_name: Mapping[str, Scheme], tasks: int) -> I
         load = capacity_load * service.gain.at(SLOTS)
         for pattern in ("poisson", "bursty"):
             for name in (PLAIN, ARRIVAL, FULL):
-                spec = TraceSpec(tasks, load, pattern)  # type: ignore[arg-type]
+                spec = TraceSpec(tasks, load, pattern)
                 yield run(by_name[name], service, roomy(), spec, "roomy", capacity_load)
 
 

@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from benchmarks.scheduling.outcome import Outcome, TaskOutcome
 from benchmarks.scheduling.traces import Arrival
 from benchmarks.scheduling.virtual_device import Gain, Running, VirtualDevice
-from optimizer.common.kinds import AUTO_DEVICE
+from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
 from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
@@ -30,7 +30,7 @@ from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 from whisper_core.common.units import WINDOW_SECONDS
 
-KIND = "cpu"  # the simulated devices need memory as for fp32
+KIND: DeviceKind = "cpu"  # the simulated devices need memory as for fp32
 MEASURED_ALL = 2000  # measurements fed back, each of which takes milliseconds; after that one in MEASURED_EVERY
 MEASURED_EVERY = 100
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

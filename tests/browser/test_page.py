@@ -237,7 +237,9 @@ def test_beside_a_queue_the_intake_is_narrow_and_what_was_dropped_is_in_view(pag
     upload_and_wait(page, "slim.flac")
     intake = page.get_by_test_id("intake")
     expect(intake).to_have_class(re.compile("is-slim"))
-    assert (intake.bounding_box() or {})["height"] < 170
+    box = intake.bounding_box()
+    assert box is not None
+    assert box["height"] < 170
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     upload_and_wait(page, "slim-too.flac")
     expect(task(page, "slim-too.flac")).to_be_in_viewport()

@@ -50,7 +50,7 @@ class BusyServer:
 
     def _system(self, route: Route, request: Request) -> None:
         if request.method == "PATCH":
-            wanted: dict[str, int] = request.post_data_json
+            wanted: dict[str, int] = request.post_data_json or {}
             if wanted.get("max_concurrent_tasks", 1) > MOST_TASKS:
                 message = f"At most {MOST_TASKS} tasks may run at the same time."
                 error = {"code": "invalid_option", "message": message, "field": None, "request_id": "r"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 
 RECORDINGS = Path(__file__).parent.parent / "data"
 MINUTE, SPANISH, SHORT = "dev-minute-01.flac", "dev-spanish.flac", "librivox-0880.flac"
@@ -13,7 +13,7 @@ TRANSCRIBING_MS = 270_000  # a minute of speech on a slow CPU, with the model lo
 
 def upload(page: Page, *files: tuple[str, bytes]) -> None:
     page.get_by_test_id("file-input").set_input_files(
-        [{"name": name, "mimeType": "application/octet-stream", "buffer": content} for name, content in files]
+        [FilePayload(name=name, mimeType="application/octet-stream", buffer=content) for name, content in files]
     )
 
 

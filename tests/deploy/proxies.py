@@ -12,8 +12,9 @@ import subprocess
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def caddy(folder: Path, server_port: int) -> Iterator[Proxy]:
         yield Proxy(port, certificate)
 
 
-PROXIES: dict[str, Callable[[Path, int], contextmanager[Proxy]]] = {"nginx": nginx, "caddy": caddy}  # type: ignore[type-arg]
+PROXIES: dict[str, Callable[[Path, int], AbstractContextManager[Proxy]]] = {"nginx": nginx, "caddy": caddy}
 
 
 def _program(name: str) -> str:
@@ -121,9 +122,14 @@ def _program(name: str) -> str:
     return program
 
 
+def _always(replacement: str, _: re.Match[str]) -> str:
+    """Taken as it is, whatever backslashes it has."""
+    return replacement
+
+
 def _replace(text: str, replacements: dict[str, str]) -> str:
     for pattern, replacement in replacements.items():
-        text, count = re.subn(pattern, lambda _, new=replacement: new, text)
+        text, count = re.subn(pattern, partial(_always, replacement), text)
         assert count == 1, f"{pattern} is there {count} times"
     return text
 

@@ -14,6 +14,7 @@ import websocket
 from tests.deploy.proxies import HOST, PROXIES, Proxy
 from tests.server.client import Client
 from tests.server.conftest import noise, server_in
+from tests.web.live_client import text_from
 from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
@@ -108,15 +109,15 @@ def test_the_live_feed_tells_of_a_task(site: Site, sound: bytes) -> None:
         timeout=20,
     )
     try:
-        assert live.recv().startswith("0")
+        assert text_from(live).startswith("0")
         live.send("40")
-        assert live.recv().startswith("40")
+        assert text_from(live).startswith("40")
         form = form_around(sound)
         with site.proxy.http() as connection:
             begin_upload(connection, site.proxy, len(form))
             connection.send(form)
             task_id = json.load(connection.getresponse())["task"]["id"]
-        packets = iter(live.recv, "")
+        packets = iter(lambda: text_from(live), "")
         told = next(packet for packet in packets if packet.startswith('42["task"'))
         assert task_id in told
     finally:

@@ -55,6 +55,12 @@ class Watcher:
                 self._changed.wait(0.05)
             waited_s += 0.05
 
+    def wait_for_a_window(self, *task_ids: str) -> None:
+        """Of each task."""
+        self.wait_until(
+            lambda: all(self.system.task(task_id).task.windows_done > 0 for task_id in task_ids), "a window of each"
+        )
+
     def wait_for(self, task_id: str, *statuses: TaskStatus) -> Task:
         self.wait_until(
             lambda: self.system.task(task_id).task.status in statuses, f"{task_id} {[s.value for s in statuses]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ Submit = Callable[..., str]
 
 
 @pytest.fixture
-def open_parallel(open_system: Open, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+def open_parallel(open_system: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
     """As open_system, with ParallelFakeEngine, memory enough for everything and short waits after a failure."""
     monkeypatch.setattr("optimizer.wiring.RetryDelay", partial(RetryDelay, first_s=0.1))
     return partial(open_system, fake_engine=PARALLEL_FAKE_ENGINE, devices=[ROOMY])
@@ -40,8 +40,7 @@ def test_a_batch_that_is_too_large_shrinks_and_every_task_completes(open_paralle
     with open_parallel(max_task_retries=0, max_batch_size=8) as system:
         watcher = Watcher(system)
         held = [submit(system, SHORT, knobs="endless window_s=0.02") for _ in range(3)]
-        for task_id in held:
-            watcher.wait_until(lambda task_id=task_id: system.task(task_id).task.windows_done > 0, "a window")
+        watcher.wait_for_a_window(*held)
         ids = [submit(system, LONG, knobs="oom>3") for _ in range(3)]
         tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED) for task_id in ids]
         assert [(task.status.value, task.attempt, task.errors) for task in tasks] == [("completed", 1, ())] * 3

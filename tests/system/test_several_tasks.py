@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from config import load_settings
+from config import EngineName, load_settings
 from errors import InvalidOptionError
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.devices.worker_process import ENGINE_FACTORIES
+from optimizer.devices.worker_process import ENGINE_FACTORIES, DeviceWorker
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.events import Event, TaskChanged
@@ -67,11 +67,6 @@ def device_of(system: OptimizedWhisperSystem) -> dict[str, Any]:
 def wait_running(watcher: Watcher, count: int) -> list[str]:
     watcher.wait_until(lambda: len(device_of(watcher.system)["running"]) == count, f"{count} running tasks")
     return device_of(watcher.system)["running"]
-
-
-def wait_for_a_window(watcher: Watcher, *task_ids: str) -> None:
-    for task_id in task_ids:
-        watcher.wait_until(lambda task_id=task_id: watcher.system.task(task_id).task.windows_done > 0, "a window")
 
 
 def cancel_all(watcher: Watcher, task_ids: list[str]) -> None:
@@ -158,7 +153,7 @@ def test_of_several_running_tasks_only_the_cancelled_one_ends(open_parallel: Ope
             submit(system, LONG, knobs=knobs)
             for knobs in ("window_s=0.3", "window_s=0.3", "endless window_s=0.3", "window_s=0.3")
         ]
-        wait_for_a_window(watcher, *ids)
+        watcher.wait_for_a_window(*ids)
         system.cancel(ids[2])
         statuses = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.CANCELLED).status for task_id in ids]
         assert statuses == [TaskStatus.COMPLETED] * 2 + [TaskStatus.CANCELLED] + [TaskStatus.COMPLETED]
@@ -168,7 +163,7 @@ def test_of_several_running_tasks_one_runs_out_of_memory(open_parallel: Open, su
     with open_parallel(max_task_retries=0) as system:
         watcher = Watcher(system)
         held = [submit(system, SHORT, knobs=HOLD) for _ in range(3)]
-        wait_for_a_window(watcher, *held)
+        watcher.wait_for_a_window(*held)
         failing = submit(system, SHORT, knobs="oom@cpu")
         task = watcher.wait_for(failing, TaskStatus.RETRYING)
         assert [error.code for error in task.errors] == ["out_of_memory"]
@@ -183,11 +178,12 @@ def test_when_a_worker_dies_the_tasks_that_had_got_on_come_back_and_are_not_char
     with open_parallel(in_thread=False, max_task_retries=0) as system:
         watcher = Watcher(system)
         others = [submit(system, SHORT, knobs=HOLD) for _ in range(4)]
-        wait_for_a_window(watcher, *others)
+        watcher.wait_for_a_window(*others)
         killer = submit(system, SHORT, knobs="abort@0")
         assert watcher.wait_for(killer, TaskStatus.FAILED).errors[-1].code == "worker_died"
-        for task_id in others:
-            watcher.wait_until(lambda task_id=task_id: system.task(task_id).task.attempt == 2, "a second attempt")
+        watcher.wait_until(
+            lambda: all(system.task(task_id).task.attempt == 2 for task_id in others), "a second attempt of each"
+        )
         with nothing_promised_after(watcher):
             tasks = [system.task(task_id).task for task_id in others]
             assert [(task.attempt, task.free_attempts, len(task.errors)) for task in tasks] == [(2, 1, 1)] * 4
@@ -216,7 +212,7 @@ def test_a_stop_gives_all_running_tasks_back_and_the_next_start_completes_them(
 ) -> None:
     with open_parallel() as system:
         ids = [submit(system, LONG, knobs="window_s=0.3") for _ in range(5)]
-        wait_for_a_window(Watcher(system), *ids)
+        Watcher(system).wait_for_a_window(*ids)
     with open_parallel() as system:
         watcher = Watcher(system)
         for task_id in ids:
@@ -249,7 +245,7 @@ def test_the_limit_auto_can_be_narrowed_while_running(open_parallel: Open, submi
             system.set_limits(max_concurrent_tasks=1)
         ids = [submit(system, SHORT, knobs=HOLD) for _ in range(4)]
         running = wait_running(watcher, 2)
-        wait_for_a_window(watcher, *running)
+        watcher.wait_for_a_window(*running)
         assert len(device_of(system)["running"]) == 2
         cancel_all(watcher, ids)
 
@@ -266,13 +262,14 @@ def test_the_limit_auto_can_be_narrowed_while_running(open_parallel: Open, submi
     ],
 )
 def test_the_engine_is_the_settings_one_and_the_plain_path_has_the_reference(
-    make_settings: Callable[..., Any], values: dict[str, Any], engine: str
+    make_settings: Callable[..., Any], values: dict[str, Any], engine: EngineName
 ) -> None:
     system = OptimizedWhisperSystem(make_settings(**values))
     devices, path = system._scheduling.devices, system._scheduling.path
     devices.open([ROOMY], system._parts.reports, is_optimized=path.is_optimized())
-    (device,) = devices
-    assert device.worker.config.engine_factory == ENGINE_FACTORIES[engine]
+    (worker,) = (device.worker for device in devices)
+    assert isinstance(worker, DeviceWorker)
+    assert worker.config.engine_factory == ENGINE_FACTORIES[engine]
     assert load_settings(None).engine in ENGINE_FACTORIES
 
 

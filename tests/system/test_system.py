@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.storage.task_files import TaskFiles
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.events import TaskDeleted, WindowFinished
-from optimizer.tasks.task import Priority, TaskFilter, TaskStatus
+from optimizer.tasks.task import Priority, Task, TaskFilter, TaskStatus
 from tests.fake_engine import FakeEngine
 from tests.system.conftest import WAIT_S, Watcher, device_at, statuses_of
 from whisper_core.models import fetch as models
@@ -48,6 +49,11 @@ LONG = DATA / "dev-minute-01.flac"  # three windows of the fake engine
 
 Open = Callable[..., Any]
 Submit = Callable[..., str]
+
+
+def started_at(task: Task) -> datetime:
+    assert task.started_at is not None
+    return task.started_at
 
 
 def test_a_task_goes_from_pending_to_completed_and_its_text_appears_on_the_way(
@@ -206,7 +212,7 @@ def test_the_plain_path_runs_tasks_one_at_a_time_in_order_of_arrival(open_system
         watcher = Watcher(system)
         ids = [submit(system, SHORT, model=model) for model in ("base", "tiny.en", "base")]
         tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED) for task_id in ids]
-        starts = [task.started_at for task in tasks]
+        starts = [started_at(task) for task in tasks]
         assert starts == sorted(starts)
         assert system.status()["path"] == "plain"
 
@@ -245,7 +251,7 @@ def test_a_high_priority_task_goes_before_those_that_wait(open_system: Open, sub
         normal = submit(system, SHORT)
         urgent = submit(system, SHORT, priority=Priority.HIGH)
         assert system.task(urgent).position == 1
-        started = [watcher.wait_for(task_id, TaskStatus.COMPLETED).started_at for task_id in (urgent, normal)]
+        started = [started_at(watcher.wait_for(task_id, TaskStatus.COMPLETED)) for task_id in (urgent, normal)]
         assert started == sorted(started)
 
 
@@ -296,7 +302,8 @@ def test_a_task_that_cannot_be_handed_over_does_not_stay_processing(
 ) -> None:
     with open_system() as system:
         queue = system._queue
-        read_windows, raised = queue.windows, []
+        read_windows = queue.windows
+        raised: list[str] = []
 
         def unreadable_once(task_id: str) -> list[WindowResult]:
             if not raised:
@@ -326,7 +333,7 @@ def test_a_starving_task_gets_its_turn_although_another_model_must_go_first(
         starving = submit(system, SHORT, model="base")
         others = [submit(system, SHORT, knobs="window_s=0.1") for _ in range(6)]
         tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED) for task_id in (first, starving, *others)]
-        started = sorted(tasks, key=lambda task: task.started_at)
+        started = sorted(tasks, key=started_at)
         assert starving in [task.id for task in started[:3]]
 
 

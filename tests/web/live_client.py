@@ -25,9 +25,9 @@ class LiveClient:
         self._last_ack = 0
         self._unread: list[list[Any]] = []
         self.heard_so_far: list[str] = []
-        assert self._socket.recv().startswith("0")
+        assert text_from(self._socket).startswith("0")
         self.send("40")
-        assert self._socket.recv().startswith("40")
+        assert text_from(self._socket).startswith("40")
 
     def __enter__(self) -> LiveClient:
         return self
@@ -71,12 +71,19 @@ class LiveClient:
             self.heard_so_far.append(self._unread[-1][0])
 
     def _receive(self) -> str:
-        packet: str = self._socket.recv()
+        packet = text_from(self._socket)
         if not packet:
             raise ConnectionError("the server closed the connection")
         if packet == "2":
             self.send("3")
         return packet
+
+
+def text_from(connection: websocket.WebSocket) -> str:
+    """The next packet; "" when the server has closed the connection."""
+    packet = connection.recv()
+    assert isinstance(packet, str)
+    return packet
 
 
 def wait_until_closed(connection: websocket.WebSocket) -> None:

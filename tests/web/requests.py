@@ -8,6 +8,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
+from werkzeug.wrappers import Response
 
 RECORDING = b"fLaC and then sound"
 
@@ -21,7 +22,7 @@ def send(client: FlaskClient, data: bytes = RECORDING, name: str = "interview.fl
     )
 
 
-def error_of(response: TestResponse) -> tuple[int, str, str | None]:
+def error_of(response: Response) -> tuple[int, str, str | None]:
     """(status, code, field). Checks the shape that all errors have."""
     error = response.get_json()["error"]
     assert set(error) == {"code", "message", "field", "request_id"}

@@ -106,9 +106,12 @@ def test_the_client_prints_a_text_as_it_comes_over_gaps_and_lost_connections(
     (code,) = document.section("A client in Python").examples("python")
     watched: queue.Queue[str] = queue.Queue()
     segments_from = system.segments_from
-    monkeypatch.setattr(
-        system, "segments_from", lambda task_id, first: (watched.put(task_id), segments_from(task_id, first))[1]
-    )
+
+    def noted(task_id: str, first: int) -> Any:
+        watched.put(task_id)
+        return segments_from(task_id, first)
+
+    monkeypatch.setattr(system, "segments_from", noted)
     with PlayedClient(code, tmp_path, live_port) as client:
         task_id = watched.get(timeout=LIMIT_S)
         system.finish_window(task_id, " One.")

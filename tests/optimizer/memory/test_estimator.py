@@ -137,7 +137,7 @@ def test_a_larger_model_takes_more() -> None:
     words=st.booleans(),
     lengths=st.lists(st.floats(0, 1e6), min_size=2, max_size=2).map(sorted),
 )
-def test_a_longer_recording_never_needs_less(model: str, kind: str, words: bool, lengths: list[float]) -> None:
+def test_a_longer_recording_never_needs_less(model: str, kind: DeviceKind, words: bool, lengths: list[float]) -> None:
     pool = MemoryEstimationPool(1.2)
     for seconds, peak in ((60.0, 300 * MIB), (5.0, 400 * MIB), (900.0, 200 * MIB)):
         pool.record(model, kind, Batch.of([seconds]), peak_bytes=peak, word_timestamps=words)

@@ -194,7 +194,7 @@ def test_unchanged_measurements_are_not_written_again(make_world: Callable[..., 
     world.monitor.speeds.record("base", "cpu", 60.0, 3.0)
     world.monitoring.close()
     written: list[dict[str, Any]] = []
-    world.learned.write = written.append  # type: ignore[method-assign]
+    world.learned.write = written.append  # type: ignore[method-assign, assignment]
     world.monitoring.close()
     assert written == [{}]
 

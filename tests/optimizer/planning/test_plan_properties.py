@@ -180,6 +180,7 @@ def test_a_plan_keeps_to_slots_batches_and_limits(
 ) -> None:
     decision = decision_of(tasks, devices, models, limits)
     running = sum(len(view.running) for view in devices)
+    assert limits.max_concurrent is not None
     assert len(decision.assignments) <= max(0, limits.max_concurrent - running)
     for view in devices:
         assignments = assigned_to(decision, view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -395,7 +396,13 @@ def test_a_task_that_can_never_run_does_not_starve_the_others() -> None:
     assert started(decide(tasks, [device(rounds=2, capacity=8 * GB)], now=301.0)) == [("t2", "cuda:0")]
 
 
-BUSY = {"running": 1, "slots": 4, "resident": ["medium"], "running_models": ["medium"], "capacity": 14 * GB}
+BUSY: dict[str, Any] = {
+    "running": 1,
+    "slots": 4,
+    "resident": ["medium"],
+    "running_models": ["medium"],
+    "capacity": 14 * GB,
+}
 
 
 @pytest.mark.parametrize(("due_later", "starts"), [(899.0, [("t2", "cuda:0")]), (901.0, [])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_nobody_makes_way_where_that_is_switched_off() -> None:
         ({"priority": Priority.HIGH}, "it is more urgent"),
     ],
 )
-def test_a_task_does_not_make_way_when(changed: dict[str, object], why: str) -> None:
+def test_a_task_does_not_make_way_when(changed: dict[str, Any], why: str) -> None:
     stays = running_task("long", **{"audio_left_seconds": 3600.0, "due": 5000.0, **changed})
     assert leaving([stays], slots=1) == (), why
 

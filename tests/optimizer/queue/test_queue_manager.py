@@ -6,7 +6,9 @@ import contextlib
 import random
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,10 +37,10 @@ def ready_ids(queue: Queue) -> list[str]:
     return [task.id for task in sorted(queue.manager.waiting(), key=lambda task: (-task.priority, task.seq))]
 
 
-def at_once(*actions: Callable[[], object]) -> list[object]:
+def at_once(*actions: Callable[[], object]) -> list[Any]:
     """Runs each on a thread of its own, all released at the same moment. Returns their results or errors."""
     barrier = threading.Barrier(len(actions), timeout=10)
-    results: list[object] = [None] * len(actions)
+    results: list[Any] = [None] * len(actions)
 
     def run(index: int, action: Callable[[], object]) -> None:
         barrier.wait()
@@ -104,8 +106,8 @@ def test_eight_threads_with_one_key_make_one_task(queue: Queue) -> None:
 
     results = at_once(*map(submit, range(THREADS)))
 
-    assert len({task.id for task, _ in results}) == 1  # type: ignore[misc]
-    assert sorted(is_replay for _, is_replay in results) == [False] + [True] * (THREADS - 1)  # type: ignore[misc]
+    assert len({task.id for task, _ in results}) == 1
+    assert sorted(is_replay for _, is_replay in results) == [False] + [True] * (THREADS - 1)
     assert queue.manager.counts()[TaskStatus.PENDING] == 1
 
 
@@ -123,7 +125,7 @@ def test_a_full_queue_refuses_new_tasks_but_not_replays(tmp_path: Path, clock: F
 
 def test_threads_cannot_fill_the_queue_past_its_limit(tmp_path: Path, clock: FakeClock) -> None:
     with running_queue(tmp_path, clock, max_queued=3) as queue:
-        results = at_once(*(lambda i=i: queue.submit(f"t{i}") for i in range(THREADS)))  # type: ignore[misc]
+        results = at_once(*(partial(queue.submit, f"t{number}") for number in range(THREADS)))
 
         assert sum(isinstance(result, QueueFullError) for result in results) == THREADS - 3
         assert queue.manager.counts()[TaskStatus.PENDING] == 3
@@ -185,7 +187,7 @@ def test_of_eight_threads_that_claim_a_task_one_gets_it(queue: Queue) -> None:
     for number in range(5):
         queue.submit(f"t{number}")
 
-        results = at_once(*[lambda n=number: queue.manager.claim(f"t{n}", "cpu", 1)] * THREADS)  # type: ignore[misc]
+        results = at_once(*[partial(queue.manager.claim, f"t{number}", "cpu", 1)] * THREADS)
 
         winners = [result for result in results if result is not None]
         assert len(winners) == 1
@@ -201,7 +203,7 @@ def test_eight_threads_claim_every_task_once(queue: Queue) -> None:
 
     results = at_once(*[claim_all] * THREADS)
 
-    assert sorted(task_id for claimed in results for task_id in claimed) == [f"t{n:02}" for n in range(24)]  # type: ignore[attr-defined]
+    assert sorted(task_id for claimed in results for task_id in claimed) == [f"t{n:02}" for n in range(24)]
     assert queue.manager.counts()[TaskStatus.PROCESSING] == 24
 
 

@@ -117,6 +117,13 @@ class WatchedQueue(IntelligentQueueManager):
             self.turned.notify_all()
         return super().next_due_in()
 
+    def wait_for_a_turn(self, wake: Callable[[], None]) -> None:
+        """Of those that begin after `wake`."""
+        before = self.turns
+        wake()
+        with self.turned:
+            assert self.turned.wait_for(lambda: self.turns > before, WAIT_S)
+
     def waiting(self) -> Any:
         return self._or_fault("waiting", super().waiting)
 
@@ -211,10 +218,7 @@ class Rig:
     def settle(self) -> None:
         """Returns when the loop has worked off all it was sent, and has decided at least once since."""
         for _ in range(2):  # a turn that is under way may be past what was sent
-            before = self.queue.turns
-            self.inbox.wake()
-            with self.queue.turned:
-                assert self.queue.turned.wait_for(lambda before=before: self.queue.turns > before, WAIT_S)
+            self.queue.wait_for_a_turn(self.inbox.wake)
 
     def owners(self, name: str = "cpu") -> set[str]:
         """Who is promised memory of the device, besides the worker itself."""

@@ -105,7 +105,8 @@ def test_a_crash_at_any_step_is_repaired_by_the_next_start(tmp_path: Path) -> No
         raise PowerCutError
 
     for step in itertools.count(1):
-        data_dir, answered = tmp_path / f"data-{step}", []
+        data_dir = tmp_path / f"data-{step}"
+        answered: list[str] = []
         hit = NthHit(step, cut)
         failpoints.arm(hit.everywhere())
         with suppress(PowerCutError):

@@ -24,7 +24,7 @@ from errors import (
     FileTooLargeError,
     StartError,
 )
-from optimizer.common import atomic_files, failpoints
+from optimizer.common import failpoints
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import Upload
 from tests.optimizer.queue.helpers import window
@@ -165,7 +165,7 @@ def test_a_full_disk_keeps_nothing_of_the_upload(
 
     upload = files.begin_upload(ID)
     upload.write(b"first")
-    monkeypatch.setattr(atomic_files.os, call, full)
+    monkeypatch.setattr(os, call, full)
     with pytest.raises(DiskFullError):  # noqa: PT012 - `call` decides which of the two raises
         upload.write(b"second")
         upload.commit()
@@ -254,7 +254,7 @@ def test_a_full_disk_leaves_the_earlier_transcript_and_no_half_one(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(atomic_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFullError):
         files.write_transcript(ID, Transcript("Other.", "en", ()))
     monkeypatch.undo()

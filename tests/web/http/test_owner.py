@@ -9,7 +9,7 @@ from web.http.owner import COOKIE, owner_of, remember_browser
 
 
 def sent(address: str = "10.0.0.1", cookie: str | None = None) -> Request:
-    headers = {} if cookie is None else {"Cookie": f"{COOKIE}={cookie}"}
+    headers = [] if cookie is None else [("Cookie", f"{COOKIE}={cookie}")]
     return Request(EnvironBuilder(headers=headers, environ_base={"REMOTE_ADDR": address}).get_environ())
 
 

@@ -83,7 +83,7 @@ def test_a_deleted_task_has_no_other_events(outbox: Outbox) -> None:
 
 
 def test_commands_keep_their_order_and_are_bounded(outbox: Outbox) -> None:
-    commands = [Watch("s", "a", 0), Unwatch("s", "a"), Watch("s", "a", 3)]
+    commands: list[Watch | Unwatch] = [Watch("s", "a", 0), Unwatch("s", "a"), Watch("s", "a", 3)]
     assert all(outbox.try_add_command(command) for command in commands)
     assert next_batch(outbox).commands == tuple(commands)
     assert sum(outbox.try_add_command(Unwatch("s", "a")) for _ in range(MAX_COMMANDS + 5)) == MAX_COMMANDS

@@ -33,7 +33,7 @@ def test_a_failed_task_has_its_error(client: FlaskClient, system: FakeSystem) ->
 def test_tasks_come_a_page_at_a_time(client: FlaskClient, system: FakeSystem) -> None:
     ids = [system.add().id for _ in range(5)]
     seen: list[str] = []
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         page = client.get("/api/tasks", query_string={"limit": 2, **({"cursor": cursor} if cursor else {})}).get_json()
         seen += [task["id"] for task in page["tasks"]]

@@ -95,7 +95,7 @@ def test_options_reach_the_task(client: FlaskClient, system: FakeSystem) -> None
     ],
 )
 def test_an_error_names_the_option_and_does_not_repeat_its_value(client: FlaskClient, field: str, value: str) -> None:
-    response = send(client, **{field: value})
+    response = send(client, RECORDING, **{field: value})
     status, code, named = error_of(response)
     assert (status, named) == (422, field)
     assert code == ("unknown_model" if field == "model" else "invalid_option")
@@ -116,14 +116,14 @@ def test_option_sent_twice_is_refused(client: FlaskClient) -> None:
     ],
 )
 def test_language(client: FlaskClient, fields: dict[str, str], expected: str | None) -> None:
-    assert send(client, **fields).get_json()["task"]["options"]["language"] == expected
+    assert send(client, RECORDING, **fields).get_json()["task"]["options"]["language"] == expected
 
 
 @pytest.mark.parametrize(("fields", "field"), [({"language": "es"}, "language"), ({"task": "translate"}, "task")])
 def test_english_model_refuses_other_languages_and_translation(
     client: FlaskClient, fields: dict[str, str], field: str
 ) -> None:
-    assert error_of(send(client, model="tiny.en", **fields)) == (422, "invalid_option", field)
+    assert error_of(send(client, RECORDING, "a.flac", model="tiny.en", **fields)) == (422, "invalid_option", field)
 
 
 def test_no_file(client: FlaskClient) -> None:
@@ -199,7 +199,7 @@ def test_a_form_that_ends_within_the_file_is_refused(client: FlaskClient, cut_at
 
 
 def test_too_many_parts(client: FlaskClient) -> None:
-    response = send(client, **{f"x{number}": "1" for number in range(30)})
+    response = send(client, RECORDING, **{f"x{number}": "1" for number in range(30)})
     assert error_of(response)[:2] == (413, "too_large")
 
 

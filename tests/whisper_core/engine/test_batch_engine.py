@@ -30,6 +30,7 @@ from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
 from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.sequence import Sequence
+from whisper_core.engine.network.decoder import run_step
 from whisper_core.engine.network.encoder import WindowEncoder
 from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
@@ -157,7 +158,7 @@ def fail_above(limit: int, real: Callable[..., Any], error: type[Exception]) -> 
 def test_out_of_memory_shrinks_the_batch_and_fails_nobody(
     limit: int, paths: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(slot_batch, "run_step", fail_above(limit, slot_batch.run_step, torch.OutOfMemoryError))
+    monkeypatch.setattr(slot_batch, "run_step", fail_above(limit, run_step, torch.OutOfMemoryError))
     watches = [Watch() for _ in paths]
     with engine_with(toy()) as engine, caplog.at_level(logging.WARNING):
         for path, watch in zip(paths, watches, strict=True):
@@ -174,7 +175,7 @@ def test_a_window_that_never_fits_fails_its_task(paths: list[Path], monkeypatch:
     watches = [Watch(), Watch()]
     with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(slot_batch, "run_step", fail_above(0, slot_batch.run_step, torch.OutOfMemoryError))
+            patch.setattr(slot_batch, "run_step", fail_above(0, run_step, torch.OutOfMemoryError))
             begin(engine, paths[0], GREEDY, watches[0])
             run_until_idle(engine)
         begin(engine, paths[0], GREEDY, watches[1])
@@ -291,7 +292,7 @@ def test_any_other_error_ends_the_tasks_that_were_decoding(paths: list[Path], mo
     watches = [Watch(), Watch()]
     with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(slot_batch, "run_step", fail_above(0, slot_batch.run_step, ValueError))
+            patch.setattr(slot_batch, "run_step", fail_above(0, run_step, ValueError))
             begin(engine, paths[0], GREEDY, watches[0])
             run_until_idle(engine)
         begin(engine, paths[0], GREEDY, watches[1])

@@ -29,6 +29,7 @@ from whisper_core.engine import batch_engine, slot_limit
 from whisper_core.engine.batch_engine import BatchEngine
 from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.loaded_model import LoadedModel
+from whisper_core.engine.network.decoder import run_step
 from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
@@ -98,7 +99,7 @@ def first(times: int) -> Callable[..., bool]:
 
 
 def test_every_task_of_a_batch_that_shrinks_is_told(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    short = fail_while(lambda layers, tokens, *_: len(tokens) > 2, slot_batch.run_step)
+    short = fail_while(lambda layers, tokens, *_: len(tokens) > 2, run_step)
     monkeypatch.setattr(slot_batch, "run_step", short)
     watches = [Watch() for _ in paths]
     with engine_with(toy()) as engine:
@@ -123,7 +124,7 @@ def test_after_a_while_without_trouble_more_windows_run_together_again(
         rows.append(len(tokens))
         return len(tokens) == 4 and is_short()
 
-    monkeypatch.setattr(slot_batch, "run_step", fail_while(remembered, slot_batch.run_step))
+    monkeypatch.setattr(slot_batch, "run_step", fail_while(remembered, run_step))
     watches = [Watch() for _ in range(4)]
     with engine_with(toy()) as engine:
         for watch in watches:
@@ -161,7 +162,7 @@ def test_a_lone_window_gets_the_memory_of_unused_slots(paths: list[Path], monkey
         begin_other(engine, paths[0], other)
         advance_until(engine, lambda: other.is_done)
         assert not lone.is_done
-        short = fail_while(lambda *_: bool(engine._models[OTHER_MODEL]._pipeline._batches), slot_batch.run_step)
+        short = fail_while(lambda *_: bool(engine._models[OTHER_MODEL]._pipeline._batches), run_step)
         monkeypatch.setattr(slot_batch, "run_step", short)
         run_until_idle(engine)
     assert lone.transcript is not None
@@ -179,7 +180,7 @@ def test_for_a_lone_window_the_batch_of_another_model_shrinks(
         def is_short(layers: Any, *_: Any) -> bool:
             return layers is runner.model.layers and crowd.num_in_flight > 1
 
-        monkeypatch.setattr(slot_batch, "run_step", fail_while(is_short, slot_batch.run_step))
+        monkeypatch.setattr(slot_batch, "run_step", fail_while(is_short, run_step))
         for path, watch in zip(paths, others, strict=True):
             begin_other(engine, path, watch)
         advance_until(engine, lambda: crowd.num_decoding > 2)
@@ -194,7 +195,7 @@ def test_for_a_lone_window_the_batch_of_another_model_shrinks(
 def test_a_lone_window_fails_its_task_when_nobody_can_free_memory(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slot_batch, "run_step", fail_while(lambda *_: True, slot_batch.run_step))
+    monkeypatch.setattr(slot_batch, "run_step", fail_while(lambda *_: True, run_step))
     watches = [Watch(), Watch()]
     with engine_with(toy(), also=OTHER_MODEL) as engine:
         begin(engine, paths[0], GREEDY, watches[0])
