@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BENCH_VENV := .venv-bench
-# Many tests wait more than they compute. Files stay whole, since their tests share what is dear to set up.
-PARALLEL := -n 2 --dist loadfile
+# Every worker begins with a run of neighbouring tests, which share what is dear to set up; whoever is done takes from others.
+PARALLEL := -n auto --dist worksteal
 PY     := $(VENV)/bin/python
 # A Node script: where the machine has no Node, the one that set-up put into the environment runs it.
 BIOME  := node_modules/.bin/biome
