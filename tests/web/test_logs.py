@@ -75,12 +75,13 @@ def test_configuring_again_does_not_double_the_lines(pipe: tuple[int, int]) -> N
     assert len(logged(pipe)) == 1
 
 
-def test_a_closed_output_disturbs_nothing(pipe: tuple[int, int]) -> None:
+def test_a_closed_output_disturbs_nothing(pipe: tuple[int, int], capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging("INFO", pipe[1])
     os.close(pipe[0])
     logging.getLogger("x").info("into a closed pipe")
     os.close(pipe[1])
     logging.getLogger("x").info("into a closed descriptor")
+    assert capfd.readouterr() == ("", "")  # where logging tells of a handler that fails
 
 
 def test_message_whose_arguments_do_not_fit_is_still_one_line(pipe: tuple[int, int]) -> None:

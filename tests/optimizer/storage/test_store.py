@@ -94,7 +94,8 @@ def test_opening_the_store_does_not_import_alembic(tmp_path: Path) -> None:
         "s.open(); s.close(); s = TaskStore(pathlib.Path(sys.argv[1])); s.open(); sys.exit('alembic' in sys.modules)"
     )
     root = Path(__file__).parents[3]
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=root, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=root, timeout=60)
+    assert done.returncode == 0
 
 
 def test_a_name_that_percent_and_question_marks_cannot_break(tmp_path: Path) -> None:
@@ -281,7 +282,8 @@ def test_a_missing_database_beside_files_is_not_replaced_by_an_empty_one(tmp_pat
 
 def test_a_database_of_an_interrupted_first_start_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "tasks.db").touch()
-    opened(tmp_path).close()
+    with running_queue(tmp_path, FakeClock()) as queue:
+        assert queue.submit("a").status is TaskStatus.PENDING
 
 
 def test_a_torn_log_loses_no_acknowledged_task(tmp_path: Path) -> None:

@@ -393,4 +393,5 @@ def test_a_child_process_does_not_keep_the_lock(files: TaskFiles) -> None:
         other = TaskFiles(files.root)
         other.acquire_lock()
         other.release_lock()
+        assert child.poll() is None
         child.kill()
