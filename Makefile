@@ -11,7 +11,7 @@ BIOME  := node_modules/.bin/biome
 FACTOR ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup page weights test test-full fuzz lint lock prove-container prove-service wer bench bench-scheduler \
+.PHONY: help run setup page weights test test-full coverage fuzz lint lock prove-container prove-service wer bench bench-scheduler \
 	bench-cuda chromium clean
 
 help: ## list the commands
@@ -53,6 +53,12 @@ test: $(VENV)/.installed-dev page chromium ## every test but the slow ones
 test-full: $(VENV)/.installed-dev page chromium ## every test, with the long ones
 	@$(PY) -m tools.fetch_model tiny.en base
 	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
+
+coverage: $(VENV)/.installed-dev page chromium ## branch coverage of what `make test` runs
+	@$(PY) -m tools.fetch_model tiny.en
+	@$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS); status=$$?; \
+	$(PY) -m coverage combine --quiet && $(PY) -m coverage report && exit $$status
 
 fuzz: $(VENV)/.installed-dev ## the property tests at random, FACTOR (20) times as long; SEED= repeats a run
 	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; again="make fuzz SEED=$$seed FACTOR=$(FACTOR)"; \
