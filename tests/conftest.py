@@ -18,6 +18,7 @@ from config import Settings
 pytest.register_assert_rewrite(*(f"tests.{entry.stem}" for entry in Path(__file__).parent.iterdir()))
 
 from tests.leaks import SETTLE_S, described, mark_session, nothing_left_behind, orphans  # noqa: E402
+from tests.paths import DATA, MODELS_DIR  # noqa: E402
 from tests.properties import load_profiles  # noqa: E402
 
 load_profiles()
@@ -26,10 +27,6 @@ mark_session()
 # wait for each other. Tests that are about several threads ask for them.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(__file__).resolve().parent / "data"
-MODELS_DIR = ROOT / "data" / "models"
 
 
 @pytest.fixture(scope="session")
@@ -86,8 +83,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(autouse=True, scope="module")
 def long_lived_objects_are_set_aside() -> None:
-    """Imported modules stay, so the collection after every test need not look through them (200 ms each time)."""
-    gc.unfreeze()
+    """What is alive before a module's fixtures stays, so the collection after every test need not look at it (200 ms)."""
     gc.collect()
     gc.freeze()
 

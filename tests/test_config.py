@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from config import Settings, load_settings, unknown_names
 from errors import InvalidSettingsError
+from tests.paths import ROOT
 from tools import settings_docs
-
-ROOT = Path(__file__).resolve().parent.parent
 
 CHARTER = {
     "ENABLE_OPTIMIZATION_SYSTEM": True,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.paths import ROOT
+
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests" / "data").glob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FOLDERS = "benchmarks|deploy|docs|optimizer|static|tests|tools|web|whisper_core"

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import ROOT
 from tests.leaks import SETTLE_S, nothing_left_behind, orphans, outliving_tests
+from tests.paths import ROOT
 
 WAITS = "import sys; sys.stdin.read()"
 STARTS_ANOTHER = f"""

@@ -6,18 +6,17 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from setuptools.config.pyprojecttoml import read_configuration
 
 from config import Settings
+from tests.paths import ROOT
 from tests.web.fake_system import FakeSystem
 from version import PRODUCT_NAME, __version__
 from web.application import create_app
 
-ROOT = Path(__file__).resolve().parent.parent
 CHANGELOG_SECTIONS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 PACKAGE_NAME = PRODUCT_NAME.lower().replace(" ", "-")
 

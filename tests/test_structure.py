@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.paths import ROOT
+
 SHARED = {"config", "errors", "logs", "version"}
 MAY_IMPORT = {
     "whisper_core": {"whisper_core"},

@@ -17,12 +17,11 @@ from benchmarks.recordings import Recording, long_recording, one_minute_recordin
 from benchmarks.run_engine import drive
 from benchmarks.scores import normalised_error_rate, share_of_equal_segments, share_of_identical_texts
 from benchmarks.throughput_tables import comparison, growth, health
+from tests.paths import DATA
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
 from whisper_core.worker.engine_protocol import TaskObserver
 from whisper_core.worker.messages import RunTask
-
-DATA = Path(__file__).resolve().parent.parent / "data"
 
 
 def recording(name: str, text: str | None = "red cat", seconds: float = 60.0) -> Recording:

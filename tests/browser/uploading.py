@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
-RECORDINGS = Path(__file__).parent.parent / "data"
+from tests.paths import DATA
+
 MINUTE, SPANISH, SHORT = "dev-minute-01.flac", "dev-spanish.flac", "librivox-0880.flac"
 TRANSCRIBING_MS = 270_000  # a minute of speech on a slow CPU, with the model loaded first
 
@@ -18,7 +17,7 @@ def upload(page: Page, *files: tuple[str, bytes]) -> None:
 
 
 def recording(name: str) -> bytes:
-    return (RECORDINGS / name).read_bytes()
+    return (DATA / name).read_bytes()
 
 
 def task(page: Page, filename: str) -> Locator:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.paths import ROOT
+
 HOST = "transcribe.example.org"
 USER, PASSWORD = "somebody", "of this test"
 START_LIMIT_S = 20

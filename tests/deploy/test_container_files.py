@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from config import Settings
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = ["cpu", "gpu"]
 # gunicorn's graceful_timeout in the server: then it kills its worker itself.

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tools.deployment_proof import package_access
 from tools.deployment_proof.base_tree import BaseImage
 from tools.deployment_proof.compose_options import run_options, service
 from tools.deployment_proof.package_access import Mount
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_the_base_is_the_one_that_the_dockerfile_names() -> None:

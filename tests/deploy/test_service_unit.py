@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from errors import DatabaseDamagedError, InvalidSettingsError
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 UNIT = ROOT / "deploy/whisper-scheduler.service"
 PROGRAM = "/usr/local/lib/whisper-scheduler/.venv/bin/python"
 MOST_EXPOSURE = 20  # tenths; systemd calls this OK. It was 17 with systemd 252.

@@ -12,9 +12,11 @@ import pytest
 
 from tests.web.running_server import RunningServer
 
+StartServer = Callable[..., RunningServer]
+
 
 @pytest.fixture
-def start_server(tmp_path: Path) -> Callable[..., RunningServer]:
+def start_server(tmp_path: Path) -> StartServer:
     """Makes a server with the test's own folder, to be used as a context manager."""
     return partial(server_in, tmp_path)
 

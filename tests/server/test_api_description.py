@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import SHORT
 from tests.server.client import Client
 from tests.web.api_description import ADDRESS, ApiDescription
 from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
-
-SHORT = Path(__file__).parent.parent / "data" / "librivox-0880.flac"
 
 
 def test_every_answer_has_what_its_description_names_and_nothing_else(

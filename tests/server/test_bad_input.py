@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.paths import DATA, SHORT
 from tests.server.client import Client
 from tests.server.conftest import server_in
 from tests.web.running_server import RunningServer
@@ -19,8 +20,6 @@ from tests.whisper_core.audio.media_corpus import MediaCorpus, canary_server
 
 pytestmark = pytest.mark.server
 
-DATA = Path(__file__).parent.parent / "data"
-SHORT = DATA / "librivox-0880.flac"
 CANARY_TEXT = "CANARY-4c1f-do-not-show"
 MAX_AUDIO_HOURS = 0.5
 

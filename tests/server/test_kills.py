@@ -6,23 +6,21 @@ import random
 import signal
 import threading
 import wave
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.fake_engine import BYTES_PER_FRAME, WINDOW_FRAMES, fake_segment
+from tests.paths import MINUTE
 from tests.server.client import Client
+from tests.server.conftest import StartServer
 from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
 
-MINUTE = Path(__file__).parent.parent / "data" / "dev-minute-01.flac"
 KILLS = 10
 GONE_LIMIT_S = 15
-
-StartServer = Callable[..., RunningServer]
 
 
 def expected_text(path: Path) -> str:

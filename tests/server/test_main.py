@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.paths import SHORT
 from tests.server.client import Client
+from tests.server.conftest import StartServer
 from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
 
-SHORT = Path(__file__).parent.parent / "data" / "librivox-0880.flac"
 WEB_MEMORY_LIMIT = 120_000_000
-
-StartServer = Callable[..., RunningServer]
 
 
 def outcome(server: RunningServer) -> tuple[int, str]:

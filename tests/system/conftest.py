@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 FAKE_ENGINE = "tests.fake_engine:FakeEngine"
 PARALLEL_FAKE_ENGINE = "tests.fake_engine:ParallelFakeEngine"
 WAIT_S = 60.0
+
+ROOMY = DeviceSpec("cpu", "cpu", "roomy", 100 * 10**9)
+HOLD = "endless window_s=0.02"  # runs until it is cancelled
+
+Open = Callable[..., Any]
+Submit = Callable[..., str]
 
 
 def device_at(system: OptimizedWhisperSystem, index: int) -> Device:
@@ -68,6 +75,22 @@ class Watcher:
         return self.system.task(task_id).task
 
 
+def device_of(system: OptimizedWhisperSystem) -> dict[str, Any]:
+    (device,) = system.status()["devices"]
+    return device
+
+
+def wait_running(watcher: Watcher, count: int) -> list[str]:
+    watcher.wait_until(lambda: len(device_of(watcher.system)["running"]) == count, f"{count} running tasks")
+    return device_of(watcher.system)["running"]
+
+
+def cancel_all(watcher: Watcher, task_ids: list[str]) -> None:
+    for task_id in task_ids:
+        watcher.system.cancel(task_id)
+    wait_running(watcher, 0)
+
+
 @pytest.fixture
 def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
     """A started system as a context manager; stopped at the end whatever happens."""
@@ -94,6 +117,12 @@ def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
             system.stop()
 
     return opened
+
+
+@pytest.fixture
+def open_parallel(open_system: Open) -> Open:
+    """As open_system, with ParallelFakeEngine and memory enough for everything."""
+    return partial(open_system, fake_engine=PARALLEL_FAKE_ENGINE, devices=[ROOMY])
 
 
 def _pretend_weights(models_dir: Path) -> None:

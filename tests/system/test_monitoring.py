@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from errors import TaskNotFoundError
 from optimizer.tasks.task import Priority, TaskStatus
-from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
-
-DATA = Path(__file__).parent.parent / "data"
-SHORT = DATA / "librivox-0880.flac"
-LONG = DATA / "dev-minute-01.flac"
-
-Open = Callable[..., Any]
-Submit = Callable[..., str]
+from tests.paths import MINUTE, SHORT
+from tests.system.conftest import PARALLEL_FAKE_ENGINE, Open, Submit, Watcher
 
 
 def codes(system: Any, task_id: str) -> list[str]:
@@ -61,7 +53,7 @@ def test_devices_and_models_are_in_the_journal(open_system: Open, submit: Submit
 def test_the_end_of_a_worker_is_in_the_journal_and_in_the_timeline(open_system: Open, submit: Submit) -> None:
     with open_system(in_thread=False) as system:
         watcher = Watcher(system)
-        task_id = submit(system, LONG, knobs="abort@1 once")
+        task_id = submit(system, MINUTE, knobs="abort@1 once")
         watcher.wait_for(task_id, TaskStatus.COMPLETED)
         states = [event.data["state"] for event in reversed(system.events("device"))]
         assert states == ["ready", "exited", "ready"]
@@ -72,7 +64,7 @@ def test_the_end_of_a_worker_is_in_the_journal_and_in_the_timeline(open_system: 
 def test_samples_and_measured_speeds_are_kept_over_a_restart(open_system: Open, submit: Submit) -> None:
     with open_system(performance_monitor_interval=1) as system:
         watcher = Watcher(system)
-        task_id = submit(system, LONG, knobs="window_s=0.05")  # long enough for its speed to be measured
+        task_id = submit(system, MINUTE, knobs="window_s=0.05")  # long enough for its speed to be measured
         watcher.wait_for(task_id, TaskStatus.COMPLETED)
         watcher.wait_until(
             lambda: any(sample["completed"] for sample in system.history(1)["samples"]), "a sample with the task"
@@ -109,11 +101,11 @@ def test_nothing_is_tuned_where_it_is_switched_off(open_system: Open) -> None:
 def test_a_device_says_which_tasks_and_models_it_has(open_system: Open, submit: Submit) -> None:
     with open_system(fake_engine=PARALLEL_FAKE_ENGINE) as system:
         watcher = Watcher(system)
-        task_id = submit(system, LONG, knobs="endless window_s=0.05")
+        task_id = submit(system, MINUTE, knobs="endless window_s=0.05")
         watcher.wait_until(lambda: bool(system.status()["devices"][0]["tasks"]), "a running task")
         device = system.status()["devices"][0]
         (task,) = device["tasks"]
-        assert (task["id"], task["filename"], task["model"]) == (task_id, LONG.name, "tiny.en")
+        assert (task["id"], task["filename"], task["model"]) == (task_id, MINUTE.name, "tiny.en")
         assert task["reserved_bytes"] > 0
         assert [(model["name"], model["is_used"]) for model in device["models"]] == [("tiny.en", True)]
         system.cancel(task_id)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,23 +11,16 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.queue.backoff import RetryDelay
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import TaskStatus
-from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher, statuses_of
+from tests.paths import MINUTE, SHORT
+from tests.system.conftest import ROOMY, Open, Submit, Watcher, statuses_of
 
-DATA = Path(__file__).parent.parent / "data"
-SHORT = DATA / "librivox-0880.flac"
-LONG = DATA / "dev-minute-01.flac"  # three windows of the fake engine
-ROOMY = DeviceSpec("cpu", "cpu", "roomy", 100 * 10**9)
 CARD = DeviceSpec("cuda:0", "cuda", "a card", 100 * 10**9)
 
-Open = Callable[..., Any]
-Submit = Callable[..., str]
 
-
-@pytest.fixture
-def open_parallel(open_system: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """As open_system, with ParallelFakeEngine, memory enough for everything and short waits after a failure."""
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failure."""
     monkeypatch.setattr("optimizer.wiring.RetryDelay", partial(RetryDelay, first_s=0.1))
-    return partial(open_system, fake_engine=PARALLEL_FAKE_ENGINE, devices=[ROOMY])
 
 
 def memory_steps(system: OptimizedWhisperSystem, task_id: str) -> list[str]:
@@ -41,7 +32,7 @@ def test_a_batch_that_is_too_large_shrinks_and_every_task_completes(open_paralle
         watcher = Watcher(system)
         held = [submit(system, SHORT, knobs="endless window_s=0.02") for _ in range(3)]
         watcher.wait_for_a_window(*held)
-        ids = [submit(system, LONG, knobs="oom>3") for _ in range(3)]
+        ids = [submit(system, MINUTE, knobs="oom>3") for _ in range(3)]
         tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED) for task_id in ids]
         assert [(task.status.value, task.attempt, task.errors) for task in tasks] == [("completed", 1, ())] * 3
         for task_id in held:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,18 @@ import pytest
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import Priority, TaskStatus
-from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher
-from tests.system.test_several_tasks import HOLD, LONG, ROOMY, SHORT, cancel_all, device_of, wait_running
-
-Open = Callable[..., Any]
-Submit = Callable[..., str]
+from tests.paths import MINUTE, SHORT
+from tests.system.conftest import (
+    HOLD,
+    PARALLEL_FAKE_ENGINE,
+    ROOMY,
+    Open,
+    Submit,
+    Watcher,
+    cancel_all,
+    device_of,
+    wait_running,
+)
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def test_the_short_one_passes_the_long_one_and_says_so(open_one_place: Open, sub
         watcher = Watcher(system)
         holder = submit(system, SHORT, knobs=HOLD)
         wait_running(watcher, 1)
-        long, short = submit(system, LONG), submit(system, SHORT)
+        long, short = submit(system, MINUTE), submit(system, SHORT)
         assert [system.task(each).position for each in (short, long)] == [1, 2]
         system.cancel(holder)
         for each in (long, short):
@@ -117,8 +123,8 @@ def test_an_idle_model_leaves_after_its_time(open_system: Open, submit: Submit) 
 def test_what_a_waiting_task_was_promised_is_held_against_what_came(open_one_place: Open, submit: Submit) -> None:
     with open_one_place() as system:
         watcher = Watcher(system)
-        watcher.wait_for(submit(system, LONG, knobs="window_s=0.1"), TaskStatus.COMPLETED)
-        ids = [submit(system, LONG, knobs="window_s=0.5") for _ in range(3)]
+        watcher.wait_for(submit(system, MINUTE, knobs="window_s=0.1"), TaskStatus.COMPLETED)
+        ids = [submit(system, MINUTE, knobs="window_s=0.5") for _ in range(3)]
         second, third = (system.task(each).expected for each in ids[1:])
         assert second is not None
         assert third is not None

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,22 +19,19 @@ from optimizer.tasks.events import Event, TaskChanged
 from optimizer.tasks.task import TaskStatus
 from optimizer.tasks.wait_reasons import WaitCode
 from tests.fake_engine import WEIGHTS_BYTES
-from tests.system.conftest import PARALLEL_FAKE_ENGINE, Watcher, device_at, statuses_of
-
-DATA = Path(__file__).parent.parent / "data"
-SHORT = DATA / "librivox-0880.flac"
-LONG = DATA / "dev-minute-01.flac"  # three windows of the fake engine
-ROOMY = DeviceSpec("cpu", "cpu", "roomy", 100 * 10**9)
-HOLD = "endless window_s=0.02"  # runs until it is cancelled
-
-Open = Callable[..., Any]
-Submit = Callable[..., str]
-
-
-@pytest.fixture
-def open_parallel(open_system: Open) -> Open:
-    """As open_system, with ParallelFakeEngine and memory enough for everything."""
-    return partial(open_system, fake_engine=PARALLEL_FAKE_ENGINE, devices=[ROOMY])
+from tests.paths import MINUTE, SHORT
+from tests.system.conftest import (
+    HOLD,
+    ROOMY,
+    Open,
+    Submit,
+    Watcher,
+    cancel_all,
+    device_at,
+    device_of,
+    statuses_of,
+    wait_running,
+)
 
 
 class MostRunning:
@@ -57,22 +52,6 @@ class MostRunning:
         self.total = max(self.total, running.total())
         for model, count in running.items():
             self.by_model[model] = max(self.by_model[model], count)
-
-
-def device_of(system: OptimizedWhisperSystem) -> dict[str, Any]:
-    (device,) = system.status()["devices"]
-    return device
-
-
-def wait_running(watcher: Watcher, count: int) -> list[str]:
-    watcher.wait_until(lambda: len(device_of(watcher.system)["running"]) == count, f"{count} running tasks")
-    return device_of(watcher.system)["running"]
-
-
-def cancel_all(watcher: Watcher, task_ids: list[str]) -> None:
-    for task_id in task_ids:
-        watcher.system.cancel(task_id)
-    wait_running(watcher, 0)
 
 
 @contextmanager
@@ -138,7 +117,7 @@ def test_tasks_of_several_models_run_at_the_same_time(open_parallel: Open, submi
     with open_parallel() as system:
         watcher, most = Watcher(system), MostRunning(system)
         models = ("tiny.en", "base", "tiny", "base", "tiny.en", "tiny")
-        ids = [submit(system, LONG, model=model, knobs="window_s=0.2") for model in models]
+        ids = [submit(system, MINUTE, model=model, knobs="window_s=0.2") for model in models]
         tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED) for task_id in ids]
         assert [task.attempt for task in tasks] == [1] * 6
         assert set(most.by_model) == {"tiny.en", "base", "tiny"}
@@ -150,7 +129,7 @@ def test_of_several_running_tasks_only_the_cancelled_one_ends(open_parallel: Ope
     with open_parallel() as system:
         watcher = Watcher(system)
         ids = [
-            submit(system, LONG, knobs=knobs)
+            submit(system, MINUTE, knobs=knobs)
             for knobs in ("window_s=0.3", "window_s=0.3", "endless window_s=0.3", "window_s=0.3")
         ]
         watcher.wait_for_a_window(*ids)
@@ -198,7 +177,7 @@ def test_of_tasks_that_began_together_only_the_one_that_kills_is_charged(
     with open_parallel(in_thread=False, max_task_retries=0, min_batch_size=4) as system:
         watcher = Watcher(system)
         starter = submit(
-            system, LONG, knobs="window_s=0.3"
+            system, MINUTE, knobs="window_s=0.3"
         )  # so that the others wait for the worker and begin together
         ids = [submit(system, SHORT, knobs=each) for each in ("", knobs, "", "")]
         tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED) for task_id in (starter, *ids)]
@@ -211,7 +190,7 @@ def test_a_stop_gives_all_running_tasks_back_and_the_next_start_completes_them(
     open_parallel: Open, submit: Submit
 ) -> None:
     with open_parallel() as system:
-        ids = [submit(system, LONG, knobs="window_s=0.3") for _ in range(5)]
+        ids = [submit(system, MINUTE, knobs="window_s=0.3") for _ in range(5)]
         Watcher(system).wait_for_a_window(*ids)
     with open_parallel() as system:
         watcher = Watcher(system)
@@ -276,7 +255,7 @@ def test_the_engine_is_the_settings_one_and_the_plain_path_has_the_reference(
 def test_the_plain_path_runs_one_task_at_a_time_whatever_the_engine_can(open_parallel: Open, submit: Submit) -> None:
     with open_parallel(enable_optimization_system=False) as system:
         watcher, most = Watcher(system), MostRunning(system)
-        ids = [submit(system, LONG, knobs="window_s=0.05") for _ in range(4)]
+        ids = [submit(system, MINUTE, knobs="window_s=0.05") for _ in range(4)]
         for task_id in ids:
             watcher.wait_for(task_id, TaskStatus.COMPLETED)
         assert most.total == 1

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial, partialmethod
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -39,16 +37,10 @@ from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.events import TaskDeleted, WindowFinished
 from optimizer.tasks.task import Priority, Task, TaskFilter, TaskStatus
 from tests.fake_engine import FakeEngine
-from tests.system.conftest import WAIT_S, Watcher, device_at, statuses_of
+from tests.paths import DATA, MINUTE, SHORT
+from tests.system.conftest import WAIT_S, Open, Submit, Watcher, device_at, statuses_of
 from whisper_core.models import fetch as models
 from whisper_core.text.transcript import WindowResult
-
-DATA = Path(__file__).parent.parent / "data"
-SHORT = DATA / "librivox-0880.flac"
-LONG = DATA / "dev-minute-01.flac"  # three windows of the fake engine
-
-Open = Callable[..., Any]
-Submit = Callable[..., str]
 
 
 def started_at(task: Task) -> datetime:
@@ -61,7 +53,7 @@ def test_a_task_goes_from_pending_to_completed_and_its_text_appears_on_the_way(
 ) -> None:
     with open_system() as system:
         watcher = Watcher(system)
-        task_id = submit(system, LONG)
+        task_id = submit(system, MINUTE)
         task = watcher.wait_for(task_id, TaskStatus.COMPLETED)
         windows = [event for event in watcher.events if isinstance(event, WindowFinished)]
         transcript, is_partial = system.transcript(task_id)
@@ -135,7 +127,7 @@ def test_a_worker_that_dies_costs_an_attempt_and_the_task_goes_on_after_its_last
 ) -> None:
     with open_system(in_thread=False) as system:
         watcher = Watcher(system)
-        task_id = submit(system, LONG, knobs="abort@2 once")
+        task_id = submit(system, MINUTE, knobs="abort@2 once")
         watcher.wait_until(lambda: system.task(task_id).task.windows_done == 2, "two windows")
         task = watcher.wait_for(task_id, TaskStatus.COMPLETED)
         seqs = [event.seq for event in watcher.events if isinstance(event, WindowFinished)]
@@ -156,7 +148,7 @@ def test_a_dead_worker_leaves_the_other_tasks_and_the_server_alone(open_system: 
 def test_cancelling_a_running_task_ends_it_at_once_and_frees_the_device(open_system: Open, submit: Submit) -> None:
     with open_system() as system:
         watcher = Watcher(system)
-        task_id = submit(system, LONG, knobs="window_s=0.5")
+        task_id = submit(system, MINUTE, knobs="window_s=0.5")
         watcher.wait_for(task_id, TaskStatus.PROCESSING)
         view = system.cancel(task_id)
         assert view.task.status is TaskStatus.CANCELLED
@@ -170,7 +162,7 @@ def test_cancelling_a_running_task_ends_it_at_once_and_frees_the_device(open_sys
 def test_a_deleted_task_leaves_no_file(open_system: Open, submit: Submit, tmp_path: Path) -> None:
     with open_system() as system:
         watcher = Watcher(system)
-        running = submit(system, LONG, knobs="window_s=0.3")
+        running = submit(system, MINUTE, knobs="window_s=0.3")
         done = submit(system, SHORT)
         watcher.wait_for(running, TaskStatus.PROCESSING)
         system.delete(running)
@@ -185,7 +177,7 @@ def test_a_deleted_task_leaves_no_file(open_system: Open, submit: Submit, tmp_pa
 
 def test_a_stop_gives_running_tasks_back_and_the_next_start_completes_them(open_system: Open, submit: Submit) -> None:
     with open_system() as system:
-        task_id = submit(system, LONG, knobs="window_s=0.3")
+        task_id = submit(system, MINUTE, knobs="window_s=0.3")
         waiting = submit(system, SHORT)
         watcher = Watcher(system)
         watcher.wait_until(lambda: system.task(task_id).task.windows_done == 1, "one window")
@@ -247,7 +239,7 @@ def test_the_same_key_gives_the_same_task_and_another_file_with_it_is_refused(
 def test_a_high_priority_task_goes_before_those_that_wait(open_system: Open, submit: Submit) -> None:
     with open_system() as system:
         watcher = Watcher(system)
-        submit(system, LONG, knobs="window_s=0.3")
+        submit(system, MINUTE, knobs="window_s=0.3")
         normal = submit(system, SHORT)
         urgent = submit(system, SHORT, priority=Priority.HIGH)
         assert system.task(urgent).position == 1
@@ -271,7 +263,7 @@ def test_an_idle_system_is_ready_and_healthy(open_system: Open) -> None:
 def test_samples_that_are_gone_are_made_again(open_system: Open, submit: Submit, tmp_path: Path) -> None:
     with open_system() as system:
         watcher = Watcher(system)
-        first = submit(system, LONG, knobs="window_s=0.2")
+        first = submit(system, MINUTE, knobs="window_s=0.2")
         waiting = submit(system, SHORT)
         watcher.wait_for(first, TaskStatus.PROCESSING)
         (tmp_path / "data" / "audio" / f"{waiting}.pcm").unlink()
@@ -282,7 +274,7 @@ def test_samples_that_are_gone_are_made_again(open_system: Open, submit: Submit,
 def test_a_failed_and_a_cancelled_task_keep_no_samples(open_system: Open, submit: Submit, tmp_path: Path) -> None:
     with open_system(max_task_retries=0) as system:
         watcher = Watcher(system)
-        running = submit(system, LONG, knobs="window_s=0.2")
+        running = submit(system, MINUTE, knobs="window_s=0.2")
         waiting = submit(system, SHORT)
         failing = submit(system, SHORT, knobs="fail=engine_error")
         watcher.wait_for(running, TaskStatus.PROCESSING)
@@ -361,7 +353,7 @@ def test_running_tasks_are_given_back_before_a_silent_fetch_is_waited_for(
     states: list[TaskStatus] = []
     stop = ModelLibrary.stop
     with open_system() as system:
-        task_id = submit(system, LONG, knobs="window_s=0.3")
+        task_id = submit(system, MINUTE, knobs="window_s=0.3")
         Watcher(system).wait_for(task_id, TaskStatus.PROCESSING)
         system.fetch_model("large-v3")
 

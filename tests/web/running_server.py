@@ -16,8 +16,8 @@ from types import TracebackType
 import psutil
 
 from tests.leaks import outliving_tests
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 20.0
 

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from logs import DescriptorHandler, configure_logging
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.paths import ROOT
 
 
 @pytest.fixture

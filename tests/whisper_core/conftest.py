@@ -5,12 +5,26 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.whisper_core.parity import Samples, SamplesOf
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
+from whisper_core.audio.vad import WINDOW_SAMPLES
+
+
+class LoudScan:
+    """Speech is whatever is not silent."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+        self.num_windows = -(-len(samples) // WINDOW_SAMPLES)
+
+    def probabilities(self, first: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        heard = self._samples[first * WINDOW_SAMPLES : (first + count) * WINDOW_SAMPLES] != 0
+        return np.logical_or.reduceat(heard, range(0, len(heard), WINDOW_SAMPLES)).astype(np.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +58,8 @@ def samples_of(tmp_path_factory: pytest.TempPathFactory) -> SamplesOf:
         return samples
 
     return decoded
+
+
+@pytest.fixture
+def loud_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whisper_core.chunked.SpeechScan", LoudScan)

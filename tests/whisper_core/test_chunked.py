@@ -19,7 +19,6 @@ from whisper.normalizers import EnglishTextNormalizer
 
 from errors import BadRecordError, EngineError
 from tests.whisper_core.parity import RATE, Samples, SamplesOf, noise, short_toy
-from whisper_core.audio.vad import WINDOW_SAMPLES
 from whisper_core.chunked import ChunkedTranscription, ChunkStream, transcribe_chunked
 from whisper_core.model_requests import Align, Decode, Decoded, DecodeSettings, DetectLanguage, Encode, Request
 from whisper_core.models.load import load_model
@@ -40,22 +39,10 @@ WINDOW = 4  # frames: speech is told in steps of 32 ms
 Serve = Callable[[Request], Any]
 
 
-class LoudScan:
-    """Speech is whatever is not silent."""
-
-    def __init__(self, samples: Samples) -> None:
-        self._samples = samples
-        self.num_windows = -(-len(samples) // WINDOW_SAMPLES)
-
-    def probabilities(self, first: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        heard = self._samples[first * WINDOW_SAMPLES : (first + count) * WINDOW_SAMPLES] != 0
-        return np.logical_or.reduceat(heard, range(0, len(heard), WINDOW_SAMPLES)).astype(np.float32)
-
-
 @pytest.fixture(autouse=True)
-def _loud_scan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _loud_scan(request: pytest.FixtureRequest) -> None:
     if "models" not in request.keywords:
-        monkeypatch.setattr("whisper_core.chunked.SpeechScan", LoudScan)
+        request.getfixturevalue("loud_scan")
 
 
 def with_pauses(*seconds: float, seed: int = 0) -> Samples:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from whisper.model import Whisper
 
-from tests.conftest import DATA, MODELS_DIR, ROOT
+from tests.paths import DATA, MODELS_DIR, ROOT
 from tests.whisper_core.parity import SamplesOf, assert_parity, our_windows
 from whisper_core.models.load import load_model
 from whisper_core.models.weight_files import locate

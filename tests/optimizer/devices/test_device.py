@@ -23,11 +23,6 @@ GB = 10**9
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def worker() -> FakeWorker:
     return FakeWorker()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import Iterator
 from threading import Barrier, Thread
 
 import pytest
@@ -180,14 +178,6 @@ def test_a_ledger_that_does_not_add_up_says_so_with_the_numbers(pool: GPUMemoryP
     pool._unreserved += 7
     with pytest.raises(RuntimeError, match=r"cuda:0.*reserved 1000000000.*unreserved 8000000007.*task-1"):
         pool.check()
-
-
-@pytest.fixture
-def frequent_thread_switches() -> Iterator[None]:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
 
 
 @pytest.mark.usefixtures("frequent_thread_switches")

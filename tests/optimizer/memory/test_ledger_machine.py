@@ -6,8 +6,6 @@ The ledger equals a dictionary that cannot be wrong, and the estimates keep to t
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import Iterator
 from threading import Barrier, Thread
 
 import pytest
@@ -249,14 +247,6 @@ class LedgerMachine(RuleBasedStateMachine):
 
 TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = budget(100, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow])
-
-
-@pytest.fixture
-def frequent_thread_switches() -> Iterator[None]:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
 
 
 @pytest.mark.usefixtures("frequent_thread_switches")

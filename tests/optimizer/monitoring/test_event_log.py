@@ -20,11 +20,6 @@ from tests.optimizer.fakes import FakeClock
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def open_event_log(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], EventLog]]:
     """Each call is a start of the server on the same database."""
     stores: list[TaskStore] = []
@@ -40,12 +35,6 @@ def open_event_log(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], Ev
     yield opened
     for store in stores:
         store.close()
-
-
-@pytest.fixture(autouse=True)
-def no_failpoint_stays_armed() -> Iterator[None]:
-    yield
-    failpoints.disarm()
 
 
 def full_disk() -> None:

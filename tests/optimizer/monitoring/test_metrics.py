@@ -11,11 +11,6 @@ from tests.optimizer.fakes import FakeClock
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def monitor(clock: FakeClock) -> PerformanceMonitor:
     return PerformanceMonitor(clock, interval_s=30, on_sample=lambda: None)
 

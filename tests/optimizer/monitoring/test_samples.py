@@ -138,11 +138,6 @@ def test_a_bucket_is_merged_when_it_is_over_and_not_before() -> None:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Iterator[TaskStore]:
     opened = TaskStore(tmp_path)
     opened.open()

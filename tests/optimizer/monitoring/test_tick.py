@@ -90,11 +90,6 @@ class World:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def make_world(
     make_settings: Callable[..., Settings], clock: FakeClock, tmp_path: Path
 ) -> Iterator[Callable[..., World]]:

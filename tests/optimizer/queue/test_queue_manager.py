@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,6 @@ from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, new_task, running_queue, window
 
 THREADS = 8
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def queue(tmp_path: Path, clock: FakeClock) -> Iterator[Queue]:
-    with running_queue(tmp_path, clock) as queue:
-        yield queue
 
 
 def ready_ids(queue: Queue) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,19 +13,8 @@ from optimizer.scheduling.dispatcher import Dispatcher
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.transitions import MAX_KEPT_IN_A_ROW
 from tests.optimizer.fakes import FakeClock
-from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, new_task, running_queue, window
+from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, new_task, window
 from whisper_core.worker import messages as protocol
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def queue(tmp_path: Path, clock: FakeClock) -> Iterator[Queue]:
-    with running_queue(tmp_path, clock) as made:
-        yield made
 
 
 def run_short(queue: Queue, task_id: str = "T1", *, may_move_to_cpu: bool = False, device: str = "cuda:0") -> Task:

@@ -6,7 +6,6 @@ import itertools
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -21,21 +20,15 @@ from optimizer.tasks.task import TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.faults import NthHit, kill_process
 from tests.optimizer.queue.helpers import new_task, running_queue, window
+from tests.paths import ROOT
 from whisper_core.text.transcript import Transcript
 
-ROOT = Path(__file__).parents[3]
 TRANSCRIPT = Transcript("Hello.", "en", window(0).segments)
 KILLED_EVERY = 11  # a process for each step would take minutes; the test with exceptions covers every step
 
 
 class PowerCutError(Exception):
     """Stands for the end of the process: no code of this project may catch it."""
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints.disarm()
 
 
 def serve_one_task(data_dir: Path, answered: list[str]) -> None:

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -36,18 +35,6 @@ from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.faults import NthHit
 from tests.optimizer.queue.helpers import Queue, new_task, running_queue, window
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    with running_queue(tmp_path, FakeClock()) as queue:
-        yield queue
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints.disarm()
 
 
 def opened(data_dir: Path) -> TaskStore:

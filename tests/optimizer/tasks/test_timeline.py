@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,23 +20,6 @@ from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, Queue, running_queue, window
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def queue(tmp_path: Path, clock: FakeClock) -> Iterator[Queue]:
-    with running_queue(tmp_path, clock) as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def no_failpoint_stays_armed() -> Iterator[None]:
-    yield
-    failpoints.disarm()
 
 
 def busy() -> None:

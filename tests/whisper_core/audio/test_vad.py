@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from tests.conftest import DATA, ROOT
+from tests.paths import DATA, ROOT
 from tests.whisper_core.parity import RATE, Samples, SamplesOf, noise
 from whisper_core.audio.vad import WINDOW_SAMPLES, SpeechScan
 

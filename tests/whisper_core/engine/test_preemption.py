@@ -22,7 +22,6 @@ from tests.whisper_core.engine.driving import (
     write_samples,
 )
 from tests.whisper_core.parity import RATE, Samples, noise, short_toy
-from tests.whisper_core.test_chunked import LoudScan
 from whisper_core.engine.batch_engine import BatchEngine
 from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
@@ -32,11 +31,6 @@ from whisper_core.worker.messages import RunTask
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 CHUNKED = replace(GREEDY, mode="vad")
 LONG = noise(75.0, 5)
-
-
-@pytest.fixture
-def loud_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whisper_core.chunked.SpeechScan", LoudScan)
 
 
 @cache

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from whisper.model import Whisper
 
-from tests.conftest import DATA, MODELS_DIR, ROOT
+from tests.paths import DATA, MODELS_DIR, ROOT
 from tests.whisper_core.engine.driving import (
     Watch,
     alone_by_reference,
