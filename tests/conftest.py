@@ -83,7 +83,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(autouse=True, scope="module")
 def long_lived_objects_are_set_aside() -> None:
-    """What is alive before a module's fixtures stays, so the collection after every test need not look at it (200 ms)."""
+    """What lives before a module's fixtures stays, so the collection after each test need not look at it (200 ms)."""
     gc.collect()
     gc.freeze()
 
