@@ -57,6 +57,9 @@ class Client:
         self.wait_until(lambda: self.task(task_id)["status"] in statuses, f"{task_id} {statuses}", limit_s)
         return self.task(task_id)
 
+    def wait_for_progress(self, task_id: str, *, beyond: float) -> None:
+        self.wait_until(lambda: self.task(task_id)["progress"] > beyond, f"{task_id} progress beyond {beyond}")
+
     def wait_until(self, is_true: Callable[[], bool], what: str, limit_s: float = 60) -> None:
         waited_s = 0.0
         while not is_true():
