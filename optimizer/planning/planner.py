@@ -1,8 +1,8 @@
 """Which tasks run next, together, and where: pure functions of what waits, what is there and what time it is.
 
 The order: higher priority first; then the task that is due first (see `ordering`: short ones first, but not for ever),
-with its owner's penalty added and, on a device without its model, what loading that costs. So a
-loaded model is preferred, a small one to a large one, and a load is paid for when a task is due that much earlier.
+with its owner's penalty added and, on a device without its model, what loading that costs. So a loaded model is
+preferred, a small one to a large one, and a load is paid for when a task is due that much earlier.
 
 A decision has three steps:
 1. Each device whose turn it is serves the task that is due first of all, if others would starve it (see `fairness`).

@@ -104,12 +104,12 @@ def test_where_nobody_speaks_there_is_no_chunk(probabilities: npt.NDArray[np.flo
     assert cut(probabilities) == []
 
 
-TARGET_SLOWDOWN = st.tuples(
+SPEECH_AND_PAUSE = st.tuples(
     st.sampled_from([0.03, 0.1, 0.2, 0.5, 1, 4, 12, 31, 65]), st.sampled_from([0.0, 0.2, 0.4, 0.6, 1.0])
 )
 
 
-@given(st.lists(TARGET_SLOWDOWN, max_size=25).map(lambda stretches: spoken(*stretches)))
+@given(st.lists(SPEECH_AND_PAUSE, max_size=25).map(lambda stretches: spoken(*stretches)))
 def test_chunks_fit_a_window_and_leave_no_speech_out(probabilities: npt.NDArray[np.float32]) -> None:
     chunks = cut(probabilities)
     for chunk in chunks:
@@ -123,7 +123,7 @@ def test_chunks_fit_a_window_and_leave_no_speech_out(probabilities: npt.NDArray[
         assert missed <= 2  # what a cut leaves of a run may be as short as a click
 
 
-@given(st.lists(TARGET_SLOWDOWN, max_size=25).map(lambda stretches: spoken(*stretches)))
+@given(st.lists(SPEECH_AND_PAUSE, max_size=25).map(lambda stretches: spoken(*stretches)))
 def test_cutting_goes_on_after_any_chunk_as_if_never_interrupted(probabilities: npt.NDArray[np.float32]) -> None:
     chunks = cut(probabilities)
     for done, chunk in enumerate(chunks, start=1):
