@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,7 +15,6 @@ from whisper.model import Whisper
 from errors import DeviceLostError, EngineError, OutOfMemoryError, SourceMissingError
 from tests.whisper_core.engine.driving import (
     MODEL,
-    SlowExecutor,
     Watch,
     alone_by_reference,
     assert_same,
@@ -31,7 +29,6 @@ from whisper_core.engine import batch_engine
 from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.network.decoder import run_step
-from whisper_core.engine.network.encoder import WindowEncoder
 from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
@@ -154,23 +151,6 @@ def fail_above(limit: int, real: Callable[..., Any], error: type[Exception]) -> 
     return run_step
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3])
-def test_out_of_memory_shrinks_the_batch_and_fails_nobody(
-    limit: int, paths: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(slot_batch, "run_step", fail_above(limit, run_step, torch.OutOfMemoryError))
-    watches = [Watch() for _ in paths]
-    with engine_with(toy()) as engine, caplog.at_level(logging.WARNING):
-        for path, watch in zip(paths, watches, strict=True):
-            begin(engine, path, GREEDY, watch)
-        run_until_idle(engine)
-    for number, watch in enumerate(watches):
-        assert watch.error is None
-        assert watch.transcript is not None
-        assert_same(watch.transcript, expected_of(number))
-    assert "batch_shrunk" in caplog.text
-
-
 def test_a_window_that_never_fits_fails_its_task(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     watches = [Watch(), Watch()]
     with engine_with(toy()) as engine:
@@ -183,34 +163,6 @@ def test_a_window_that_never_fits_fails_its_task(paths: list[Path], monkeypatch:
     assert isinstance(watches[0].error, OutOfMemoryError)
     assert watches[1].transcript is not None
     assert_same(watches[1].transcript, expected_of(0))
-
-
-def test_an_encoder_without_memory_is_tried_again_with_less_beside_it(
-    paths: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, failures = WindowEncoder.encode, iter([1, 3])
-    calls = iter(range(1000))
-    next_failure = next(failures)
-
-    def encode(self: WindowEncoder, mels: torch.Tensor) -> Any:
-        nonlocal next_failure
-        if next(calls) == next_failure:
-            next_failure = next(failures, -1)
-            raise torch.OutOfMemoryError
-        return real(self, mels)
-
-    monkeypatch.setattr(WindowEncoder, "encode", encode)
-    watches = [Watch() for _ in paths]
-    with engine_with(toy()) as engine:
-        for path, watch in zip(paths, watches, strict=True):
-            begin(engine, path, GREEDY, watch)
-        run_until_idle(engine)
-    for number, watch in enumerate(watches):
-        if watch.transcript is not None:
-            assert_same(watch.transcript, expected_of(number))
-    # A window that was the only one in flight ends its task, which the scheduler tries anew.
-    assert all(watch.error is None or isinstance(watch.error, OutOfMemoryError) for watch in watches)
-    assert sum(watch.transcript is not None for watch in watches) >= 5
 
 
 def test_a_lost_device_fails_all_tasks_and_ends_the_engine(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,13 +212,12 @@ def test_a_device_lost_while_a_model_is_loaded_ends_the_engine(
     assert isinstance(watch.error, DeviceLostError)
 
 
+@pytest.mark.usefixtures("slow_encoder")
 @pytest.mark.parametrize("error", [ValueError, torch.OutOfMemoryError])
 def test_what_fails_for_a_stopped_task_harms_nobody(
     error: type[Exception], paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its window is being encoded when it is stopped, while another task's only window is in a slot."""
-    monkeypatch.setattr(batch_engine, "SerialExecutor", SlowExecutor)
-    monkeypatch.setitem(batch_engine.FEW_ROWS, "cpu", 0)
 
     def normalised(*_: Any) -> None:
         raise error("out of memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -30,6 +31,7 @@ from whisper_core.engine.batch_engine import BatchEngine
 from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.decoder import run_step
+from whisper_core.engine.network.encoder import WindowEncoder
 from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
@@ -98,11 +100,14 @@ def first(times: int) -> Callable[..., bool]:
     return lambda *_: next(calls) < times
 
 
-def test_every_task_of_a_batch_that_shrinks_is_told(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    short = fail_while(lambda layers, tokens, *_: len(tokens) > 2, run_step)
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_batch_that_shrinks_fails_nobody_and_tells_its_tasks(
+    limit: int, paths: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = fail_while(lambda layers, tokens, *_: len(tokens) > limit, run_step)
     monkeypatch.setattr(slot_batch, "run_step", short)
     watches = [Watch() for _ in paths]
-    with engine_with(toy()) as engine:
+    with engine_with(toy()) as engine, caplog.at_level(logging.WARNING):
         for path, watch in zip(paths, watches, strict=True):
             begin(engine, path, GREEDY, watch)
         run_until_idle(engine)
@@ -111,6 +116,34 @@ def test_every_task_of_a_batch_that_shrinks_is_told(paths: list[Path], monkeypat
     assert code == "memory"
     assert data["step"] == "batch_shrunk"
     assert int(data["windows"]) // 2 == data["slots"]
+    assert "event=batch_shrunk" in caplog.text
+
+
+def test_an_encoder_without_memory_is_tried_again_with_less_beside_it(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watches = [Watch() for _ in paths]
+    with engine_with(toy()) as engine:
+        for path, watch in zip(paths, watches, strict=True):
+            begin(engine, path, GREEDY, watch)
+        advance_until(engine, lambda: engine._models[MODEL].num_decoding == 1)
+        monkeypatch.setattr(WindowEncoder, "encode", fail_while(first(1), WindowEncoder.encode))
+        run_until_idle(engine)
+    assert_all_right(watches)
+    assert any(watch.notes for watch in watches)
+
+
+def test_a_lone_window_that_cannot_be_encoded_fails_its_task_alone(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WindowEncoder, "encode", fail_while(first(1), WindowEncoder.encode))
+    lone, later = Watch(), Watch()
+    with engine_with(toy()) as engine:
+        for watch in (lone, later):
+            begin(engine, paths[0], GREEDY, watch)
+            run_until_idle(engine)
+    assert isinstance(lone.error, OutOfMemoryError)
+    assert_all_right([later])
 
 
 def test_after_a_while_without_trouble_more_windows_run_together_again(

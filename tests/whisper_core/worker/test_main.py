@@ -178,7 +178,9 @@ def test_a_running_task_is_preempted_after_a_window(start: Callable[..., Server]
 
 def test_a_waiting_task_is_preempted_at_once(start: Callable[..., Server], audio: Path) -> None:
     server = start()
-    server.send(task(audio, "endless"), task(audio, None, 2), StopTask("task-2", "attempt-2", at_window=True))
+    server.send(task(audio, "endless"))
+    server.wait_for(protocol.WindowDone)
+    server.send(task(audio, None, 2), StopTask("task-2", "attempt-2", at_window=True))
     server.send(StopTask("task-1", "attempt-1"))
     assert server.wait_for(protocol.TaskStopped).task_id == "task-1"
     assert server.receive() == protocol.TaskStopped("task-2", "attempt-2")
@@ -192,8 +194,9 @@ def test_a_stop_for_another_attempt_stops_nothing(start: Callable[..., Server], 
 
 def test_a_waiting_task_is_stopped_without_being_run(start: Callable[..., Server], audio: Path) -> None:
     server = start()
-    server.send(task(audio, "endless"), task(audio, "fail", 2), StopTask("task-2", "attempt-2"))
-    server.send(StopTask("task-1", "attempt-1"))
+    server.send(task(audio, "endless"))
+    server.wait_for(protocol.WindowDone)
+    server.send(task(audio, "fail", 2), StopTask("task-2", "attempt-2"), StopTask("task-1", "attempt-1"))
     assert server.wait_for(protocol.TaskStopped).task_id == "task-1"
     assert server.receive() == protocol.TaskStopped("task-2", "attempt-2")
 
