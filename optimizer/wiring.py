@@ -38,8 +38,7 @@ from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.learner import MeasurementLearner
 from optimizer.scheduling.loop import BatchTaskScheduler
 from optimizer.scheduling.model_library import ModelLibrary
-from optimizer.scheduling.parts import SchedulerParts
-from optimizer.scheduling.path import SchedulingPath
+from optimizer.scheduling.parts import SchedulerParts, SchedulingPath
 from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.result_recorder import ResultRecorder
 from optimizer.scheduling.storage_retry import StorageRetry

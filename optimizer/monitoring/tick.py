@@ -17,11 +17,10 @@ from optimizer.devices.status import DeviceStatus
 from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.limit_tuning import LimitsInForce, LimitTuning
 from optimizer.monitoring.metrics import Measured, PerformanceMonitor
-from optimizer.monitoring.persistence import Persistable, Persistence
 from optimizer.monitoring.sample_store import SampleStore
 from optimizer.monitoring.utilization import Utilization
 from optimizer.planning.plan import PlanLimits
-from optimizer.storage.documents import DocumentStore
+from optimizer.storage.documents import DocumentStore, Persistable, Persistence
 from optimizer.tasks.task import TaskStatus
 
 log = logging.getLogger(__name__)

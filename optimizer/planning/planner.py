@@ -20,7 +20,6 @@ from optimizer.planning.assignment import StartReason
 from optimizer.planning.batches import LOOK_AHEAD, Batches, ShortestMiss
 from optimizer.planning.device_plan import DevicePlan, Fit, device_plans
 from optimizer.planning.draft import Draft
-from optimizer.planning.eviction import evictable
 from optimizer.planning.explain import Explanation
 from optimizer.planning.fairness import Fairness
 from optimizer.planning.inputs import DeviceView, Estimates, ModelView, Times, is_available
@@ -142,5 +141,5 @@ class _Decision:
         fit = device.fit(task)
         if fit.missing_bytes == 0:  # the usual case: nothing needs to be evicted
             return fit
-        models = evictable(self._ranking, device, task, protects_demanded=protects_demanded)
+        models = self._ranking.evictable(device, task, protects_demanded=protects_demanded)
         return device.fit(task, models, may_force=self._draft.is_below_minimum)

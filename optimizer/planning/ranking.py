@@ -79,6 +79,28 @@ class Ranking:
                 best = head
         return best
 
+    # --- what may leave the device ------------------------------------------------------------------------------
+
+    def evictable(self, device: DevicePlan, task: WaitingTask, *, protects_demanded: bool) -> list[str]:
+        """Idle resident models, those in least demand first, of those the smallest.
+
+        protects_demanded: leaves out models that a task of higher priority waits for.
+        """
+        idle = device.evictable(task.model)
+        demand = {model: self._demand(device, model) for model in idle}
+        if protects_demanded:
+            idle = [model for model in idle if demand[model] <= task.priority]
+        return sorted(idle, key=lambda model: (demand[model], device.resident[model], model))
+
+    def _demand(self, device: DevicePlan, model: str) -> int:
+        """The highest priority of the tasks that wait for the model on this device; -1 when none does."""
+        priorities = [
+            int(group.key.priority)
+            for _, group in self.groups_of_model(device, model)
+            if self.head(device, group) is not None
+        ]
+        return max(priorities, default=-1)
+
     # --- the cost of loading models ----------------------------------------------------------------------------
 
     def offers(self, devices: Iterable[DevicePlan]) -> list[tuple[DevicePlan, WaitingGroup]]:

@@ -15,12 +15,28 @@ from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.model_library import ModelLibrary
-from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import EventBus
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
+
+
+class SchedulingPath:
+    """Which of two paths tasks take: planned, or the plain one, one at a time in order of arrival.
+
+    Settled before the scheduler starts; from then on any thread may read it.
+    """
+
+    def __init__(self, plain_reason: str | None = None) -> None:
+        self.plain_reason = plain_reason  # why it is the plain path; None on the optimized one
+
+    def is_optimized(self) -> bool:
+        return self.plain_reason is None
+
+    def use_plain(self, reason: str) -> None:
+        """An earlier reason stands."""
+        self.plain_reason = self.plain_reason or reason
 
 
 @dataclass(frozen=True)

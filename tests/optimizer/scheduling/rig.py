@@ -22,8 +22,7 @@ from optimizer.queue.ordering import FIRST_COME
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
-from optimizer.scheduling.parts import SchedulerParts
-from optimizer.scheduling.path import SchedulingPath
+from optimizer.scheduling.parts import SchedulerParts, SchedulingPath
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles

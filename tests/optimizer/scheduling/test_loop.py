@@ -18,7 +18,7 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceState
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.scheduling import loop, storage_retry
-from optimizer.scheduling.path import SchedulingPath
+from optimizer.scheduling.parts import SchedulingPath
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import TaskOptions, TaskStatus
 from tests.optimizer.scheduling.rig import CARD, LONGEST_NAP_S, WAIT_S, Rig, running_rig
