@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 from flask_openapi3.models.info import Info
+from flask_openapi3.models.schema import Schema
 from flask_openapi3.openapi import OpenAPI
 
 from config import Settings
 from version import PRODUCT_NAME
 from web.health import health
-from web.http.answer_schemas import ErrorAnswer
+from web.http.answer_schemas import ErrorAnswer, schemas_of_answers
 from web.http.context import attach_system
 from web.http.errors import raise_validation_error, register_error_answers
 from web.http.security import AllowedHosts, Guard
@@ -63,7 +64,11 @@ class Application(OpenAPI):
     json_provider_class = StrictJSONProvider
 
     def generate_spec_json(self) -> None:
-        """Removes the 422 that flask-openapi3 adds to operations that name none, in a shape that is not ours."""
+        """Adds the schemas of the answers.
+
+        Removes the 422 that flask-openapi3 adds to operations that name none, in a shape that is not ours.
+        """
+        self.components_schemas |= {name: Schema(**schema) for name, schema in schemas_of_answers().items()}
         super().generate_spec_json()  # type: ignore[no-untyped-call]
         for path in self.spec_json["paths"].values():
             for operation in path.values():

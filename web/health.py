@@ -7,11 +7,14 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from errors import UnavailableError
-from web.http.answer_schemas import HealthAnswer
+from web.http.answer_schemas import HealthAnswer, answer
 from web.http.context import current_system
 
 health = APIBlueprint(
-    "health", __name__, abp_tags=[Tag(name="health")], abp_responses={"200": HealthAnswer, "503": HealthAnswer}
+    "health",
+    __name__,
+    abp_tags=[Tag(name="health")],
+    abp_responses={"200": answer(HealthAnswer), "503": answer(HealthAnswer)},
 )
 
 

@@ -9,7 +9,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from logs import recent_lines
-from web.http.answer_schemas import error_responses
+from web.http.answer_schemas import answer, error_responses
 from web.http.context import current_system
 from web.http.request_schemas import HistoryQuery, LogQuery, SystemEventsQuery
 from web.http.system_schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer
@@ -23,20 +23,20 @@ system_api = APIBlueprint(
 )
 
 
-@system_api.get("/history", responses={"200": HistoryAnswer})
+@system_api.get("/history", responses={"200": answer(HistoryAnswer)})
 def get_history(query: HistoryQuery) -> Response:
     """The monitor's samples, oldest first and thinned with age, and what was tuned meanwhile."""
     return jsonify(current_system().history(query.hours))
 
 
-@system_api.get("/events", responses={"200": SystemEventsAnswer})
+@system_api.get("/events", responses={"200": answer(SystemEventsAnswer)})
 def get_events(query: SystemEventsQuery) -> Response:
     """What the system decided and changed, and why; newest first."""
     events = current_system().events(query.kind, query.limit, query.before)
     return jsonify(events=[asdict(event) for event in events])
 
 
-@system_api.get("/log", responses={"200": LogAnswer})
+@system_api.get("/log", responses={"200": answer(LogAnswer)})
 def get_log(query: LogQuery) -> Response:
     """The newest lines of this server process's log, newest last; tracebacks are in the log itself."""
     return jsonify(lines=[asdict(line) for line in recent_lines(query.limit)])

@@ -1,20 +1,33 @@
 """What the API answers, as pydantic models. They describe the answers in OpenAPI; nothing is built from them.
 
-The answers about the system are in `system_schemas`.
+The answers about the system are in `system_schemas`. An operation refers to its answers by name; their schemas are
+written when somebody asks for the document, because writing them for every operation held up each start.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from optimizer.tasks.wait_reasons import WaitCode
 from web.http.request_schemas import PriorityWord, Status
 from whisper_core.text.options import Mode
 
+_SCHEMAS = "#/components/schemas/"
 
-class Options(BaseModel):
+
+class Body(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(defer_build=True)  # no start of the server needs a validator for it
+
+
+class Answer(Body):
+    """A whole answer; the direct subclasses are those that operations give."""
+
+
+class Options(Body):
     model: str
     language: str | None
     task: Literal["transcribe", "translate"]
@@ -24,17 +37,17 @@ class Options(BaseModel):
     mode: Mode
 
 
-class Memory(BaseModel):
+class Memory(Body):
     estimated_bytes: int | None
     peak_bytes: int | None
 
 
-class Waiting(BaseModel):
+class Waiting(Body):
     code: WaitCode
     data: dict[str, float | int | str]
 
 
-class Expected(BaseModel):
+class Expected(Body):
     """Seconds from now."""
 
     start_seconds: float
@@ -43,12 +56,12 @@ class Expected(BaseModel):
     latest_end_seconds: float
 
 
-class TaskFault(BaseModel):
+class TaskFault(Body):
     code: str
     message: str
 
 
-class TaskBody(BaseModel):
+class TaskBody(Body):
     id: str
     filename: str
     status: Status
@@ -75,17 +88,17 @@ class TaskBody(BaseModel):
     finished_at: str | None
 
 
-class TaskAnswer(BaseModel):
+class TaskAnswer(Answer):
     task: TaskBody
 
 
-class TaskListAnswer(BaseModel):
+class TaskListAnswer(Answer):
     tasks: list[TaskBody]
     next_cursor: str | None
     counts: dict[str, int]
 
 
-class WordBody(BaseModel):
+class WordBody(Body):
     """Seconds from the start of the recording."""
 
     word: str
@@ -94,7 +107,7 @@ class WordBody(BaseModel):
     probability: float | None
 
 
-class SegmentBody(BaseModel):
+class SegmentBody(Body):
     """openai-whisper's segment. A number that is not finite is null."""
 
     id: int
@@ -110,7 +123,9 @@ class SegmentBody(BaseModel):
     words: list[WordBody] = Field(default_factory=list, description="only with word_timestamps")
 
 
-class TranscriptBody(BaseModel):
+class TranscriptAnswer(Answer):
+    """As json; the other formats are text."""
+
     text: str
     language: str
     segments: list[SegmentBody]
@@ -118,12 +133,12 @@ class TranscriptBody(BaseModel):
     mode: Mode = Field("exact", description="only there when it is not exact")
 
 
-class FetchProgress(BaseModel):
+class FetchProgress(Body):
     done_bytes: int
     total_bytes: int
 
 
-class ModelBody(BaseModel):
+class ModelBody(Body):
     name: str
     size_bytes: int
     is_multilingual: bool
@@ -134,49 +149,63 @@ class ModelBody(BaseModel):
     problem: str | None
 
 
-class ModelsAnswer(BaseModel):
+class ModelsAnswer(Answer):
     models: list[ModelBody]
     default: str
     default_language: str
     languages: dict[str, str]
 
 
-class TaskEventBody(BaseModel):
+class TaskEventBody(Body):
     at: str
     code: str
     data: dict[str, Any]
     text: str
 
 
-class TimelineAnswer(BaseModel):
+class TimelineAnswer(Answer):
     events: list[TaskEventBody]
 
 
-class FetchAnswer(BaseModel):
+class FetchAnswer(Answer):
     model: str
 
 
-class HealthAnswer(BaseModel):
+class HealthAnswer(Answer):
     status: Literal["ok", "unavailable"]
     reasons: list[str]
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(Body):
     code: str
     message: str
     field: str | None
     request_id: str
 
 
-class ErrorAnswer(BaseModel):
+class ErrorAnswer(Answer):
     error: ErrorDetail
 
 
-def error_responses(*statuses: int) -> dict[Any, Any]:
-    """The OpenAPI entries of errors, which all look alike.
+def answer(model: type[Answer], **other_media_types: Any) -> dict[str, Any]:
+    """The OpenAPI entry of an answer as JSON, and of the same one in other media types."""
+    return {"content": {"application/json": _reference_to(model)} | other_media_types}
 
-    They refer to the schema, which the application brings in as `validation_error_model`: writing it out anew for each
-    operation took 70 ms of every start.
-    """
-    reference = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
-    return {str(status): {"content": {"application/json": {"schema": reference}}} for status in statuses}
+
+def error_responses(*statuses: int) -> dict[Any, Any]:
+    """The OpenAPI entries of errors, which all look alike."""
+    return {str(status): answer(ErrorAnswer) for status in statuses}
+
+
+def schemas_of_answers() -> dict[str, Any]:
+    """JSON schemas by name: of every answer and of what it is made of."""
+    schemas: dict[str, Any] = {}
+    for model in Answer.__subclasses__():
+        schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}", mode="serialization")
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
+    return schemas
+
+
+def _reference_to(model: type[Answer]) -> dict[str, Any]:
+    return {"schema": {"$ref": _SCHEMAS + model.__name__}}

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from optimizer.monitoring.event_log import EventKind
+from web.http.answer_schemas import Answer, Body
 
 
-class DeviceModelBody(BaseModel):
+class DeviceModelBody(Body):
     name: str
     reserved_bytes: int
     state: Literal["loading", "loaded", "evicting"]
     is_used: bool
 
 
-class DeviceTaskBody(BaseModel):
+class DeviceTaskBody(Body):
     id: str
     filename: str
     model: str
@@ -29,7 +30,7 @@ class DeviceTaskBody(BaseModel):
     eta_seconds: float | None
 
 
-class DeviceBody(BaseModel):
+class DeviceBody(Body):
     """Memory in bytes."""
 
     name: str
@@ -49,40 +50,40 @@ class DeviceBody(BaseModel):
     tasks: list[DeviceTaskBody]
 
 
-class ThroughputBody(BaseModel):
+class ThroughputBody(Body):
     audio_seconds_per_second: float
 
 
-class LimitsBody(BaseModel):
+class LimitsBody(Body):
     max_concurrent_tasks: int
     max_batch_size: int
 
 
-class FetchBody(BaseModel):
+class FetchBody(Body):
     model: str
     done_bytes: int
     total_bytes: int
 
 
-class AdviceBody(BaseModel):
+class AdviceBody(Body):
     code: str
     text: str
     data: dict[str, Any]
 
 
-class LastChangeBody(BaseModel):
+class LastChangeBody(Body):
     at: str
     text: str
 
 
-class AdaptiveBody(BaseModel):
+class AdaptiveBody(Body):
     enabled: bool
     max_concurrent_tasks: int
     max_batch_size: int
     last_change: LastChangeBody | None
 
 
-class MemoryForecastBody(BaseModel):
+class MemoryForecastBody(Body):
     """Bytes."""
 
     predicted: int
@@ -90,7 +91,7 @@ class MemoryForecastBody(BaseModel):
     measured: int
 
 
-class MemoryEstimateBody(BaseModel):
+class MemoryEstimateBody(Body):
     device: str
     model: str
     count: int
@@ -100,20 +101,20 @@ class MemoryEstimateBody(BaseModel):
     last: MemoryForecastBody | None
 
 
-class ForecastsBody(BaseModel):
+class ForecastsBody(Body):
     count: int
     median_error_seconds: float | None
     median_error: float | None
     within_interval: float | None
 
 
-class WaitBoundBody(BaseModel):
+class WaitBoundBody(Body):
     patience_seconds: float
     text: str
 
 
 # GET /api/system, and the live feed's `system` event.
-class SystemAnswer(BaseModel):
+class SystemAnswer(Answer):
     version: str
     path: Literal["optimized", "plain"]
     path_reason: str | None
@@ -133,7 +134,7 @@ class SystemAnswer(BaseModel):
     wait_bound: WaitBoundBody
 
 
-class DeviceMemorySample(BaseModel):
+class DeviceMemorySample(Body):
     """Bytes."""
 
     total: int
@@ -144,7 +145,7 @@ class DeviceMemorySample(BaseModel):
     models: dict[str, int]
 
 
-class SampleBody(BaseModel):
+class SampleBody(Body):
     at: float = Field(description="seconds since 1970, at the end of the span")
     span_seconds: float
     throughput: float = Field(description="seconds of sound per second")
@@ -161,18 +162,18 @@ class SampleBody(BaseModel):
     speeds: dict[str, dict[str, float]] = Field(description="times real time of one task, by device and model")
 
 
-class TuningChange(BaseModel):
+class TuningChange(Body):
     at: float
     text: str
     data: dict[str, Any]
 
 
-class HistoryAnswer(BaseModel):
+class HistoryAnswer(Answer):
     samples: list[SampleBody]
     changes: list[TuningChange]
 
 
-class SystemEventBody(BaseModel):
+class SystemEventBody(Body):
     id: int
     at: float
     kind: EventKind
@@ -180,16 +181,16 @@ class SystemEventBody(BaseModel):
     data: dict[str, Any]
 
 
-class SystemEventsAnswer(BaseModel):
+class SystemEventsAnswer(Answer):
     events: list[SystemEventBody]
 
 
-class LogLineBody(BaseModel):
+class LogLineBody(Body):
     at: float
     level: str
     logger: str
     message: str
 
 
-class LogAnswer(BaseModel):
+class LogAnswer(Answer):
     lines: list[LogLineBody]

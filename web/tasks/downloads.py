@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import cast
 
 from flask import Response, request, send_file
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
-from pydantic import ConfigDict
 
 from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
 from optimizer.tasks.task import Task, TaskStatus
-from web.http.answer_schemas import TranscriptBody, error_responses
+from web.http.answer_schemas import TranscriptAnswer, answer, error_responses
 from web.http.context import current_system
 from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
 from web.tasks.filenames import transcript_name
@@ -23,15 +21,7 @@ from web.tasks.zip_archive import completed_tasks, zip_transcripts
 ARCHIVE_NAME = "transcripts.zip"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _TEXT = {"schema": {"type": "string"}}
-
-
 _OTHER_FORMATS = {media_type: _TEXT for name, media_type in MEDIA_TYPES.items() if name != "json"}
-
-
-class TranscriptAnswer(TranscriptBody):
-    """As json; the other formats are text."""
-
-    model_config = cast(ConfigDict, {"openapi_extra": {"content": _OTHER_FORMATS}})  # flask-openapi3's own key
 
 
 downloads = APIBlueprint(
@@ -41,7 +31,7 @@ downloads = APIBlueprint(
 
 @downloads.get(
     "/tasks/<id>/transcript",
-    responses={"200": TranscriptAnswer, **error_responses(404, 409, 410)},
+    responses={"200": answer(TranscriptAnswer, **_OTHER_FORMATS), **error_responses(404, 409, 410)},
 )
 def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
     """The transcript; as json also while the task runs, with `"partial": true`.

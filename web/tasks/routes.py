@@ -16,6 +16,7 @@ from web.http.answer_schemas import (
     TaskAnswer,
     TaskListAnswer,
     TimelineAnswer,
+    answer,
     error_responses,
 )
 from web.http.context import current_system
@@ -61,7 +62,11 @@ _RECEIVE_REQUEST: dict[str, Any] = {
 @api.post(
     "/tasks",
     tags=[_TASKS],
-    responses={"202": TaskAnswer, "200": TaskAnswer, **error_responses(400, 403, 409, 413, 415, 422, 429, 507)},
+    responses={
+        "202": answer(TaskAnswer),
+        "200": answer(TaskAnswer),
+        **error_responses(400, 403, 409, 413, 415, 422, 429, 507),
+    },
     openapi_extensions=_RECEIVE_REQUEST,
 )
 def create_task() -> Response:
@@ -75,7 +80,7 @@ def create_task() -> Response:
     return response
 
 
-@api.get("/tasks", tags=[_TASKS], responses={"200": TaskListAnswer, **error_responses(422)})
+@api.get("/tasks", tags=[_TASKS], responses={"200": answer(TaskListAnswer), **error_responses(422)})
 def list_tasks(query: TaskListQuery) -> Response:
     """The tasks, newest first, a page at a time."""
     views, next_cursor, counts = current_system().tasks(
@@ -86,32 +91,36 @@ def list_tasks(query: TaskListQuery) -> Response:
     return jsonify(tasks=[task_json(view) for view in views], next_cursor=next_cursor, counts=counts_json(counts))
 
 
-@api.get("/tasks/<id>", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(404)})
+@api.get("/tasks/<id>", tags=[_TASKS], responses={"200": answer(TaskAnswer), **error_responses(404)})
 def get_task(path: TaskPath) -> Response:
     """One task."""
     return _answer(current_system().task(path.id))
 
 
-@api.get("/tasks/<id>/timeline", tags=[_TASKS], responses={"200": TimelineAnswer, **error_responses(404)})
+@api.get("/tasks/<id>/timeline", tags=[_TASKS], responses={"200": answer(TimelineAnswer), **error_responses(404)})
 def get_timeline(path: TaskPath) -> Response:
     """What happened to one task, oldest first."""
     events = current_system().timeline(path.id)
     return jsonify(events=[task_event_json(event) for event in events])
 
 
-@api.patch("/tasks/<id>", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(400, 403, 404, 409, 413, 422)})
+@api.patch(
+    "/tasks/<id>", tags=[_TASKS], responses={"200": answer(TaskAnswer), **error_responses(400, 403, 404, 409, 413, 422)}
+)
 def change_task(path: TaskPath, body: TaskPatch) -> Response:
     """Change a waiting task's priority."""
     return _answer(current_system().set_priority(path.id, Priority.of(body.priority)))
 
 
-@api.post("/tasks/<id>/cancel", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(403, 404, 409)})
+@api.post("/tasks/<id>/cancel", tags=[_TASKS], responses={"200": answer(TaskAnswer), **error_responses(403, 404, 409)})
 def cancel_task(path: TaskPath) -> Response:
     """Stop a task that is not finished. Harmless when repeated."""
     return _answer(current_system().cancel(path.id))
 
 
-@api.post("/tasks/<id>/retry", tags=[_TASKS], responses={"200": TaskAnswer, **error_responses(403, 404, 409, 410)})
+@api.post(
+    "/tasks/<id>/retry", tags=[_TASKS], responses={"200": answer(TaskAnswer), **error_responses(403, 404, 409, 410)}
+)
 def retry_task(path: TaskPath) -> Response:
     """Begin a failed or cancelled task anew."""
     return _answer(current_system().retry(path.id))
@@ -124,13 +133,13 @@ def delete_task(path: TaskPath) -> Response:
     return Response(status=204)
 
 
-@api.get("/models", tags=[_SYSTEM], responses={"200": ModelsAnswer})
+@api.get("/models", tags=[_SYSTEM], responses={"200": answer(ModelsAnswer)})
 def get_models() -> Response:
     """The models: what they take, whether their weights are here, where they are loaded."""
     return jsonify(current_system().models())
 
 
-@api.post("/models/<name>/fetch", tags=[_SYSTEM], responses={"202": FetchAnswer, **error_responses(403, 422)})
+@api.post("/models/<name>/fetch", tags=[_SYSTEM], responses={"202": answer(FetchAnswer), **error_responses(403, 422)})
 def fetch_model(path: ModelPath) -> Response:
     """Fetch a model's weights in the background."""
     current_system().fetch_model(path.name)
@@ -139,13 +148,13 @@ def fetch_model(path: ModelPath) -> Response:
     return response
 
 
-@api.get("/system", tags=[_SYSTEM], responses={"200": SystemAnswer})
+@api.get("/system", tags=[_SYSTEM], responses={"200": answer(SystemAnswer)})
 def get_system() -> Response:
     """Devices and their memory, counts, throughput, settings in force, advice."""
     return jsonify(current_system().status())
 
 
-@api.patch("/system", tags=[_SYSTEM], responses={"200": SystemAnswer, **error_responses(400, 403, 413, 422)})
+@api.patch("/system", tags=[_SYSTEM], responses={"200": answer(SystemAnswer), **error_responses(400, 403, 413, 422)})
 def change_system(body: SystemPatch) -> Response:
     """Change the limits until the next restart."""
     limits = body.model_dump(exclude_none=True)
