@@ -1,11 +1,13 @@
-"""A queue on a real database, and short ways to fill it."""
+"""A queue on a real database, short ways to fill it, and threads that act on it at the same moment."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
@@ -15,6 +17,7 @@ from tests.optimizer.fakes import FakeClock
 from whisper_core.text.transcript import Checkpoint, Segment, WindowResult
 
 RETRY_DELAY_S = 10.0
+THREADS = 8
 OOM = ErrorInfo("out_of_memory", "The device ran out of memory.")
 
 _boots = itertools.count()
@@ -96,3 +99,27 @@ def window(index: int, of: int = 4, text: str = " Hello.") -> WindowResult:
         no_speech_prob=0.01,
     )
     return WindowResult(index, (segment,), Checkpoint("en", seek=(index + 1) * 3000, content_frames=of * 3000))
+
+
+def ready_ids(queue: Queue) -> list[str]:
+    return [task.id for task in sorted(queue.manager.waiting(), key=lambda task: (-task.priority, task.seq))]
+
+
+def at_once(*actions: Callable[[], object]) -> list[Any]:
+    """Runs each on a thread of its own, all released at the same moment. Returns their results or errors."""
+    barrier = threading.Barrier(len(actions), timeout=10)
+    results: list[Any] = [None] * len(actions)
+
+    def run(index: int, action: Callable[[], object]) -> None:
+        barrier.wait()
+        try:
+            results[index] = action()
+        except Exception as error:  # noqa: BLE001 - handed to the test
+            results[index] = error
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(actions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    return results
