@@ -15,6 +15,7 @@ from optimizer.tasks.task import Priority
 
 GB = 1_000_000_000
 WEIGHTS = {"tiny": 1 * GB, "base": 2 * GB, "medium": 5 * GB, "large": 10 * GB}
+LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
 EVERY_MODEL = {model: ModelView(is_available=True) for model in WEIGHTS}
 
 
