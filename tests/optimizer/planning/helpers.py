@@ -16,6 +16,7 @@ from optimizer.tasks.task import Priority
 GB = 1_000_000_000
 WEIGHTS = {"tiny": 1 * GB, "base": 2 * GB, "medium": 5 * GB, "large": 10 * GB}
 LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
+MODELS = sorted(WEIGHTS)
 EVERY_MODEL = {model: ModelView(is_available=True) for model in WEIGHTS}
 
 
@@ -39,6 +40,7 @@ class RoundTimes:
         return WEIGHTS[model] / GB / 2
 
 
+ESTIMATES = RoundEstimates()
 TIMES = RoundTimes()
 DUE_TIMES = DueTimes(TIMES.work_seconds)
 
@@ -88,7 +90,7 @@ def decide(
 ) -> Plan:
     """penalties: seconds by which owners' tasks rank later."""
     view = WaitingIndex.of(tasks).view(penalties)
-    return plan(view, devices, RoundEstimates(), TIMES, models, PlanLimits(**limits), now)
+    return plan(view, devices, ESTIMATES, TIMES, models, PlanLimits(**limits), now)
 
 
 def started(decision: Plan) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from optimizer.planning.plan import PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ready_queue import WaitingIndex, WaitingTask
 from optimizer.tasks.task import Priority
-from tests.optimizer.planning.helpers import EVERY_MODEL, TIMES, RoundEstimates, device, task
+from tests.optimizer.planning.helpers import ESTIMATES, EVERY_MODEL, TIMES, device, task
 
 WAITING = 100_000
 FEW = 500  # one group of the tasks below has 8,333
@@ -42,6 +42,6 @@ def test_a_decision_over_a_hundred_thousand_tasks_looks_at_few_of_them() -> None
     counted = replace(view, groups=tuple(group._replace(tasks=CountedTasks(group.tasks)) for group in view.groups))
     devices = [device("cuda:0", rounds=2), device("cuda:1")]
     CountedTasks.looks = 0
-    decision = plan(counted, devices, RoundEstimates(), TIMES, EVERY_MODEL, PlanLimits(), now=10.0)
+    decision = plan(counted, devices, ESTIMATES, TIMES, EVERY_MODEL, PlanLimits(), now=10.0)
     assert len(decision.assignments) == 2
     assert 0 < CountedTasks.looks < FEW
