@@ -1,0 +1,36 @@
+"""What the formula says, and ways to teach a pool something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optimizer.common.kinds import DeviceKind
+from optimizer.memory.costs import Batch
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.memory.formula import costs_formula
+from optimizer.memory.regression import FEW_MEASUREMENTS
+
+MIB = 2**20
+ONE_MINUTE = Batch.of([60.0])
+
+
+def formula(model: str, kind: DeviceKind, seconds: float, *, words: bool = False) -> float:
+    """Of one task alone, with all that tasks share."""
+    return costs_formula(model, kind, word_timestamps=words).growth(Batch.of([seconds]))
+
+
+def own(model: str, kind: DeviceKind, seconds: float) -> float:
+    return costs_formula(model, kind).own(seconds)
+
+
+def teach(pool: MemoryEstimationPool, batch: Batch, factor: float, times: int = FEW_MEASUREMENTS, **how: Any) -> None:
+    """So many measurements of `base` on the CPU that are `factor` times what the formula says."""
+    grown = factor * costs_formula("base", "cpu", word_timestamps=how.get("word_timestamps", False)).growth(batch)
+    for _ in range(times):
+        pool.record("base", "cpu", batch, peak_bytes=int(grown / batch.tasks), **how)
+
+
+def run_out(pool: MemoryEstimationPool, reserved: int) -> int:
+    """The next estimate for a task like it."""
+    pool.record_out_of_memory("base", "cpu", 60.0, False, reserved)
+    return pool.task_bytes("base", "cpu", 60.0)

@@ -1,0 +1,95 @@
+"""The formula compared with measurements of real engines."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimizer.memory.costs import Batch
+from optimizer.memory.formula import costs_formula, slot_bytes, weights_formula
+from tests.optimizer.memory.helpers import MIB, formula, own
+from whisper_core.models.catalogue import MODEL_NAMES, model_info
+
+# Of the reference engine, which runs one task at a time. Growth of resident memory at its peak, openai-whisper 20250625
+# with random weights, torch 2.13, 2 cores: a window with the longest prompt (and 224 sampled tokens, small 40); the
+# pass for word timestamps with 220 tokens.
+MEASURED_ON_CPU = {"tiny": (168 * MIB, 401 * MIB), "base": (193 * MIB, 524 * MIB), "small": (260 * MIB, 688 * MIB)}
+
+# Of the batch engine on an NVIDIA H200, torch 2.11, random weights: MB of the weights once loaded, and by how much the
+# allocator's memory grew with 1, 16 and 64 tasks of two windows at once (`python -m benchmarks.cuda_all memory`).
+MEASURED_ON_GPU = {
+    "tiny.en": (189, {1: 201, 16: 751, 64: 1976}),
+    "base": (285, {1: 245, 16: 1388, 64: 3855}),
+    "small": (765, {1: 357, 16: 3362, 64: 11507}),
+    "medium": (2087, {1: 696, 16: 8502, 64: 27831}),
+    "turbo": (2405, {1: 283, 16: 2173, 64: 4222}),
+    "large-v3": (4287, {1: 1017, 16: 13957, 64: 47358}),
+}
+
+
+@pytest.mark.parametrize("model", MEASURED_ON_CPU)
+def test_the_formula_is_above_what_a_task_takes_and_below_twice_that(model: str) -> None:
+    """The longest prompt is one of a second window."""
+    peak, _ = MEASURED_ON_CPU[model]
+    assert peak < formula(model, "cpu", 60.0) < 2 * peak
+
+
+@pytest.mark.parametrize("model", MEASURED_ON_CPU)
+def test_the_formula_for_word_timestamps_is_above_what_they_take_and_below_twice_that(model: str) -> None:
+    _, peak = MEASURED_ON_CPU[model]
+    assert peak < formula(model, "cpu", 30.0, words=True) < 2 * peak
+
+
+@pytest.mark.parametrize(
+    ("model", "cross_mb", "self_mb"),
+    [("tiny", 9.2, 2.8), ("base", 18.4, 5.5), ("small", 55, 16.5), ("medium", 147, 44), ("large-v3", 246, 73),
+     ("turbo", 31, 9.2)],
+)  # fmt: skip
+def test_a_slot_holds_the_keys_and_values_of_a_window(model: str, cross_mb: float, self_mb: float) -> None:
+    assert slot_bytes(model_info(model).dimensions, "cuda") == pytest.approx((cross_mb + self_mb) * 1e6, rel=0.01)
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_the_estimate_of_a_task_is_its_slot_and_little_else(model: str) -> None:
+    """What several tasks share counts once, with the model, however many there are."""
+    dims = model_info(model).dimensions
+    for kind in ("cpu", "cuda"):
+        slot = slot_bytes(dims, kind)
+        assert slot < own(model, kind, 60.0) <= (2 if kind == "cpu" else 2.8) * slot + 40_000_000
+
+
+@pytest.mark.parametrize(
+    ("lengths", "grown_mb"),
+    [([8], 91), ([60], 124), ([1000], 131), ([60] * 2, 152), ([60] * 3, 211), ([40] * 4, 253), ([50] * 9, 574)],
+)
+def test_the_formula_is_above_what_the_batch_engine_took(lengths: list[float], grown_mb: int) -> None:
+    """Growth of resident memory with so many seconds of sound at once, tiny.en on 2 cores, torch 2.13."""
+    assert grown_mb * 1e6 < costs_formula("tiny.en", "cpu").growth(Batch.of(lengths)) < 2 * grown_mb * 1e6
+
+
+@pytest.mark.parametrize(("model", "grown_by"), [("tiny", 154 * MIB), ("base", 287 * MIB), ("small", 933 * MIB)])
+def test_the_weights_formula_is_what_loading_takes_and_the_decoders_second_layout(model: str, grown_by: int) -> None:
+    """grown_by: of upstream's model alone. The second layout has the MLP, six other matrices and the vocabulary, which
+    is kept twice."""
+    dims = model_info(model).dimensions
+    anew = 4 * (14 * dims.n_text_layer * dims.n_text_state**2 + 2 * dims.n_vocab * dims.n_text_state)
+    assert grown_by < weights_formula(model, "cpu") - anew < 1.1 * grown_by
+
+
+@pytest.mark.parametrize("model", MEASURED_ON_GPU)
+def test_the_weights_formula_is_what_loading_took_on_a_gpu(model: str) -> None:
+    measured, _ = MEASURED_ON_GPU[model]
+    assert weights_formula(model, "cuda") == pytest.approx(measured * 1e6, rel=0.05)
+
+
+@pytest.mark.parametrize("model", MEASURED_ON_GPU)
+def test_the_formula_is_above_what_the_batch_engine_took_on_a_gpu(model: str) -> None:
+    weights, grown = MEASURED_ON_GPU[model]
+    for tasks, grown_mb in grown.items():
+        formula = weights_formula(model, "cuda") + costs_formula(model, "cuda").growth(Batch.of([60.0] * tasks))
+        measured = (weights + grown_mb) * 1e6
+        assert measured < 1.01 * formula < (1.3 if tasks <= 16 else 1.8) * measured
+
+
+def test_a_larger_model_takes_more() -> None:
+    sizes = [own(model, "cuda", 60.0) for model in ("tiny", "base", "small", "medium", "large-v3")]
+    assert sizes == sorted(set(sizes))

@@ -1,0 +1,110 @@
+"""What a pool has learned is there after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from errors import DiskFullError
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.storage.documents import DocumentStore
+from optimizer.storage.store import TaskStore
+from tests.optimizer.fakes import FakeClock
+from tests.optimizer.memory.helpers import ONE_MINUTE, own, run_out, teach
+
+
+@pytest.fixture
+def document_store(tmp_path: Path) -> Iterator[DocumentStore]:
+    store = TaskStore(tmp_path)
+    store.open()
+    yield DocumentStore(store.database, FakeClock())
+    store.close()
+
+
+def restarted(document_store: DocumentStore) -> MemoryEstimationPool:
+    pool = MemoryEstimationPool(1.2, document_store)
+    pool.know_device("cpu", "cpu", "CPU, 2 threads / fast")
+    pool.open()
+    return pool
+
+
+def test_what_was_learned_is_there_after_a_restart(document_store: DocumentStore) -> None:
+    pool = restarted(document_store)
+    teach(pool, ONE_MINUTE, 1.7, 10, device="cpu")
+    teach(pool, ONE_MINUTE, 1.7, 10, device="cpu", word_timestamps=True)
+    run_out(pool, pool.task_bytes("base", "cpu", 60.0))
+    pool.save()
+    again = restarted(document_store)
+    assert again.accuracy() == pool.accuracy()
+    for words in (False, True):
+        expected = pool.estimate("base", "cpu", 60.0, words)
+        found = again.estimate("base", "cpu", 60.0, words)
+        assert found.is_measured
+        assert found.total == pytest.approx(expected.total, rel=0.001)
+
+
+def test_only_what_is_new_is_written(document_store: DocumentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[list[str]] = []
+    monkeypatch.setattr(document_store, "write", lambda documents: written.append(sorted(documents)))
+    pool = restarted(document_store)
+    teach(pool, ONE_MINUTE, 1.0, 3, device="cpu")
+    pool.save()
+    pool.save()
+    assert written == [["memory/cpu/CPU, 2 threads / fast/base/plain"], []]
+
+
+def test_what_could_not_be_written_is_written_the_next_time(
+    document_store: DocumentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = restarted(document_store)
+    teach(pool, ONE_MINUTE, 1.0, 3, device="cpu")
+
+    def refuse(documents: dict[str, Any]) -> None:
+        raise DiskFullError
+
+    with monkeypatch.context() as context:
+        context.setattr(document_store, "write", refuse)
+        pool.save()
+    assert restarted(document_store).accuracy() == []
+    pool.save()
+    assert restarted(document_store).accuracy() == pool.accuracy()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"version": "0"},
+        {"model": "enormous"},
+        {"kind": "abacus"},
+        {"measurements": [[1, 0, 60.0, 1, 5]]},
+        {"measurements": [[1, 1, float("nan"), 1, 5]]},
+        {"measurements": [[float("inf"), 1, 60.0, 1, 5]]},
+        {"measurements": "all"},
+        {"forecasts": [[1, 2]]},
+        {"forecasts": [[1, 2, 0]]},
+        {"pressure": None},
+    ],
+)
+def test_what_an_unreadable_document_held_is_measured_again(
+    document_store: DocumentStore, damage: dict[str, Any]
+) -> None:
+    pool = restarted(document_store)
+    teach(pool, ONE_MINUTE, 1.7, 10, device="cpu")
+    pool.save()
+    ((name, document),) = document_store.read("memory/").items()
+    document_store.write({name: {**document, **damage}, "memory/strange": [1, 2]})
+    again = restarted(document_store)
+    assert again.accuracy() == []
+    assert again.task_bytes("base", "cpu", 60.0) == ceil(1.2 * own("base", "cpu", 60.0))
+
+
+def test_a_pool_without_a_place_to_keep_things_forgets_them() -> None:
+    pool = MemoryEstimationPool(1.2)
+    pool.open()
+    teach(pool, ONE_MINUTE, 1.0)
+    pool.save()
+    assert MemoryEstimationPool(1.2).accuracy() == []
