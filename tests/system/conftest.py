@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ Submit = Callable[..., str]
 
 def device_at(system: OptimizedWhisperSystem, index: int) -> Device:
     return list(system._scheduling.devices)[index]
+
+
+def started_at(task: Task) -> datetime:
+    assert task.started_at is not None
+    return task.started_at
 
 
 def statuses_of(system: OptimizedWhisperSystem) -> list[DeviceStatus]:

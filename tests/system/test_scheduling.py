@@ -1,15 +1,18 @@
-"""The scheduler at work on real queues and workers: order, shares, stepping aside, several devices, idle models."""
+"""The scheduler at work on real queues and workers: order, shares, stepping aside, devices, idle models."""
 
 from __future__ import annotations
 
 import wave
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from optimizer.devices.discovery import DeviceSpec
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.planning.plan import PlanLimits
+from optimizer.queue.ordering import DueTimes
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import Priority, TaskStatus
 from tests.paths import MINUTE, SHORT
@@ -22,6 +25,7 @@ from tests.system.conftest import (
     Watcher,
     cancel_all,
     device_of,
+    started_at,
     wait_running,
 )
 
@@ -132,6 +136,37 @@ def test_what_a_waiting_task_was_promised_is_held_against_what_came(open_one_pla
         for each in ids:
             watcher.wait_for(each, TaskStatus.COMPLETED)
         watcher.wait_until(lambda: system.status()["forecasts"]["count"] >= 3, "the outcome of the promises")
+
+
+def test_a_high_priority_task_goes_before_those_that_wait(open_system: Open, submit: Submit) -> None:
+    with open_system() as system:
+        watcher = Watcher(system)
+        holder = submit(system, MINUTE, knobs=HOLD)
+        watcher.wait_for(holder, TaskStatus.PROCESSING)
+        normal = submit(system, SHORT)
+        urgent = submit(system, SHORT, priority=Priority.HIGH)
+        assert system.task(urgent).position == 1
+        system.cancel(holder)
+        started = [started_at(watcher.wait_for(task_id, TaskStatus.COMPLETED)) for task_id in (urgent, normal)]
+        assert started == sorted(started)
+
+
+def test_a_starving_task_gets_its_turn_although_another_model_must_go_first(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models do not fit at once, and small tasks of the loaded one never end."""
+    monkeypatch.setattr(PlanLimits, "__init__", partialmethod(PlanLimits.__init__, starvation_s=0.0))
+    monkeypatch.setattr("optimizer.wiring.DueTimes", partial(DueTimes, max_patience_s=0.0))  # due when it comes
+    one_task_of_base = MemoryEstimationPool(1.2).estimate("base", "cpu", audio_seconds=3.0).total
+    card = DeviceSpec("cpu", "cpu", "small", one_task_of_base + 50_000_000)  # tiny.en takes more than that
+    with open_system(devices=[card]) as system:
+        watcher = Watcher(system)
+        first = submit(system, SHORT, knobs="window_s=0.3")
+        starving = submit(system, SHORT, model="base")
+        others = [submit(system, SHORT, knobs="window_s=0.1") for _ in range(6)]
+        tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED) for task_id in (first, starving, *others)]
+        started = sorted(tasks, key=started_at)
+        assert starving in [task.id for task in started[:3]]
 
 
 def silence(folder: Path, seconds: int) -> Path:

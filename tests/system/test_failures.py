@@ -1,0 +1,117 @@
+"""What fails is tried again or ends with its reason, and costs no other task anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from errors import BadRecordError, ConflictError, EngineError, StoreBusyError, TaskNotFoundError, WeightsDamagedError
+from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.task import Priority, TaskStatus
+from tests.fake_engine import FakeEngine
+from tests.paths import MINUTE, SHORT
+from tests.system.conftest import Open, Submit, Watcher
+from whisper_core.text.transcript import WindowResult
+
+
+def test_a_failing_task_is_tried_again_and_fails_in_the_end(open_system: Open, submit: Submit) -> None:
+    with open_system(max_task_retries=0) as system:
+        watcher = Watcher(system)
+        task = watcher.wait_for(submit(system, SHORT, knobs="fail=engine_error"), TaskStatus.FAILED)
+        assert task.error is not None
+        assert task.error.code == "engine_error"
+    with open_system(max_task_retries=1) as system:
+        watcher = Watcher(system)
+        task_id = submit(system, SHORT, knobs="fail=engine_error")
+        task = watcher.wait_for(task_id, TaskStatus.RETRYING)
+        assert (task.attempt, task.not_before is not None) == (1, True)
+        reason = system.task(task_id).waiting_reason
+        assert reason is not None
+        assert reason.code.value == "retry_delay"
+
+
+def test_a_permanent_error_is_never_retried(open_system: Open, submit: Submit) -> None:
+    with open_system(max_task_retries=3) as system:
+        task = Watcher(system).wait_for(submit(system, SHORT, knobs="fail=source_missing"), TaskStatus.FAILED)
+        assert task.attempt == 1
+
+
+def test_a_failed_task_is_begun_anew_by_hand(open_system: Open, submit: Submit) -> None:
+    with open_system(max_task_retries=0) as system:
+        watcher = Watcher(system)
+        task_id = submit(system, SHORT, knobs="fail=engine_error")
+        watcher.wait_for(task_id, TaskStatus.FAILED)
+        system.retry(task_id)
+        watcher.wait_until(lambda: len(system.task(task_id).task.errors) == 2, "a second failure")
+        with pytest.raises(ConflictError):
+            system.set_priority(task_id, Priority.HIGH)
+
+
+def test_a_worker_that_dies_costs_an_attempt_and_the_task_goes_on_after_its_last_window(
+    open_system: Open, submit: Submit
+) -> None:
+    with open_system(in_thread=False) as system:
+        watcher = Watcher(system)
+        task_id = submit(system, MINUTE, knobs="abort@2 once")
+        watcher.wait_until(lambda: system.task(task_id).task.windows_done >= 2, "two windows")
+        task = watcher.wait_for(task_id, TaskStatus.COMPLETED)
+        seqs = [event.seq for event in watcher.events if isinstance(event, WindowFinished)]
+        assert [error.code for error in task.errors] == ["worker_died"]
+        assert (task.attempt, seqs) == (2, [1, 2, 3])
+        assert [segment.id for segment in system.transcript(task_id)[0].segments] == [0, 1, 2]
+
+
+def test_a_dead_worker_leaves_the_other_tasks_and_the_server_alone(open_system: Open, submit: Submit) -> None:
+    with open_system(in_thread=False, max_task_retries=0) as system:
+        watcher = Watcher(system)
+        bad = submit(system, SHORT, knobs="abort@0")
+        good = submit(system, SHORT)
+        assert watcher.wait_for(bad, TaskStatus.FAILED).errors[-1].code == "worker_died"
+        assert watcher.wait_for(good, TaskStatus.COMPLETED).attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(StoreBusyError(), TaskStatus.COMPLETED), (BadRecordError(), TaskStatus.FAILED)]
+)
+def test_a_task_that_cannot_be_handed_over_does_not_stay_processing(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch, error: Exception, status: TaskStatus
+) -> None:
+    with open_system() as system:
+        queue = system._queue
+        read_windows = queue.windows
+        raised: list[str] = []
+
+        def unreadable_once(task_id: str) -> list[WindowResult]:
+            if not raised:
+                raised.append(task_id)
+                raise error
+            return read_windows(task_id)
+
+        monkeypatch.setattr(queue, "windows", unreadable_once)
+        watcher = Watcher(system)
+        task_id = submit(system, SHORT)
+        watcher.wait_until(lambda: bool(raised), "the first try")
+        assert watcher.wait_for(task_id, status).status is status
+        assert len(raised) == 1
+
+
+def test_a_retry_of_an_unknown_task_says_so(open_system: Open) -> None:
+    with open_system() as system, pytest.raises(TaskNotFoundError):
+        system.retry("01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+
+def test_a_model_that_cannot_be_loaded_is_named_as_the_reason(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(engine: FakeEngine, model: str, models_dir: Path) -> int:
+        raise WeightsDamagedError()
+
+    def run(engine: FakeEngine, *_: object) -> None:
+        raise EngineError("The model is not loaded on this device.")  # all that an engine can say of it
+
+    monkeypatch.setattr(FakeEngine, "load", load)
+    monkeypatch.setattr(FakeEngine, "run", run)
+    with open_system(max_task_retries=0) as system:
+        task = Watcher(system).wait_for(submit(system, SHORT), TaskStatus.FAILED)
+        assert [error.code for error in task.errors] == ["weights_damaged"]

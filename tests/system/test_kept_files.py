@@ -1,0 +1,97 @@
+"""What is kept on the disk of a task, and for how long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from errors import EmptyFileError, InvalidOptionError, TaskNotFoundError, UnsupportedMediaError
+from optimizer.common import failpoints
+from optimizer.tasks.events import TaskDeleted
+from optimizer.tasks.task import TaskFilter, TaskStatus
+from tests.paths import MINUTE, SHORT
+from tests.system.conftest import HOLD, Open, Submit, Watcher, device_at
+
+
+def test_samples_are_removed_when_they_are_no_longer_needed(open_system: Open, submit: Submit, tmp_path: Path) -> None:
+    with open_system() as system:
+        watcher = Watcher(system)
+        watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED)
+        watcher.wait_until(lambda: not any((tmp_path / "data" / "audio").iterdir()), "an empty folder of samples")
+        assert len(list((tmp_path / "data" / "media").iterdir())) == 1
+
+
+def test_a_deleted_task_leaves_no_file(open_system: Open, submit: Submit, tmp_path: Path) -> None:
+    with open_system() as system:
+        watcher = Watcher(system)
+        running = submit(system, MINUTE, knobs=HOLD)
+        watcher.wait_for(running, TaskStatus.PROCESSING)
+        done = submit(system, SHORT)
+        system.delete(running)
+        watcher.wait_for(done, TaskStatus.COMPLETED)
+        system.delete(done)
+        watcher.wait_until(lambda: not system.status()["devices"][0]["running"], "a free device")
+        with pytest.raises(TaskNotFoundError):
+            system.task(running)
+        files = [p.name for p in (tmp_path / "data").rglob("*") if p.is_file()]
+        assert [name for name in files if running in name or done in name] == []
+
+
+def test_bad_files_are_refused_and_nothing_of_them_is_kept(open_system: Open, submit: Submit, tmp_path: Path) -> None:
+    empty, text = tmp_path / "empty.wav", tmp_path / "text.mp3"
+    empty.write_bytes(b"")
+    text.write_text("these are words, not sound\n" * 100)
+    with open_system() as system:
+        with pytest.raises(EmptyFileError):
+            submit(system, empty)
+        with pytest.raises(UnsupportedMediaError):
+            submit(system, text)
+        with pytest.raises(InvalidOptionError):
+            submit(system, SHORT, device="cuda:9")
+        assert system.tasks(TaskFilter())[0] == []
+        folders = [tmp_path / "data" / name for name in ("incoming", "media", "audio", "transcripts")]
+        assert [path for folder in folders for path in folder.iterdir()] == []
+
+
+def test_samples_that_are_gone_are_made_again(open_system: Open, submit: Submit, tmp_path: Path) -> None:
+    with open_system() as system:
+        watcher = Watcher(system)
+        first = submit(system, MINUTE, knobs=HOLD)
+        watcher.wait_for(first, TaskStatus.PROCESSING)
+        waiting = submit(system, SHORT)
+        (tmp_path / "data" / "audio" / f"{waiting}.pcm").unlink()
+        system.cancel(first)
+        task = watcher.wait_for(waiting, TaskStatus.COMPLETED, TaskStatus.FAILED)
+        assert (task.status, task.errors) == (TaskStatus.COMPLETED, ())
+
+
+def test_a_failed_and_a_cancelled_task_keep_no_samples(open_system: Open, submit: Submit, tmp_path: Path) -> None:
+    with open_system(max_task_retries=0) as system:
+        watcher = Watcher(system)
+        running = submit(system, MINUTE, knobs=HOLD)
+        watcher.wait_for(running, TaskStatus.PROCESSING)
+        waiting = submit(system, SHORT)
+        failing = submit(system, SHORT, knobs="fail=engine_error")
+        system.cancel(waiting)
+        system.cancel(running)
+        watcher.wait_for(failing, TaskStatus.FAILED)
+        watcher.wait_until(lambda: not any((tmp_path / "data" / "audio").iterdir()), "an empty folder of samples")
+        system.retry(waiting)
+        assert watcher.wait_for(waiting, TaskStatus.COMPLETED).attempt == 1
+
+
+def test_a_task_deleted_while_its_result_is_written_leaves_the_worker_alone(
+    open_system: Open, submit: Submit, tmp_path: Path
+) -> None:
+    with open_system(in_thread=False) as system:
+        watcher = Watcher(system)
+        task_id = submit(system, SHORT)
+        failpoints.arm({"transcript.before_rename": lambda: system.delete(task_id)})
+        try:
+            watcher.wait_until(lambda: any(isinstance(event, TaskDeleted) for event in watcher.events), "the deletion")
+        finally:
+            failpoints.disarm()
+        assert watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED).attempt == 1
+        assert len(device_at(system, 0).supervisor._restarts) == 0
+        assert len(list((tmp_path / "data" / "transcripts").iterdir())) == 1
