@@ -1,54 +1,27 @@
-"""A system without scheduler, database or devices: tasks in a dictionary, files in the real TaskFiles.
+"""A system without scheduler, database or devices.
 
-It has the methods that the web room calls (`SystemPort`) and raises the errors that the real one does.
-Tests play the scheduler with `finish_window`, `complete` and `fail`.
+It has the methods that the web room calls (`SystemPort`) and raises the errors that the real one does. Tasks are
+those of FakeTasks; this adds the device, the models, the limits and the history.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from ulid import ULID
-
 from config import Settings
-from errors import (
-    ConflictError,
-    EmptyFileError,
-    IdempotencyMismatchError,
-    InvalidOptionError,
-    TaskNotFoundError,
-    UnsupportedMediaError,
-)
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.samples import Sample
-from optimizer.storage.task_files import TaskFiles
-from optimizer.storage.upload_file import Upload
-from optimizer.tasks import timeline
-from optimizer.tasks import wait_reasons as waiting_reasons
-from optimizer.tasks.events import Event, Listener, SystemChanged, TaskChanged, TaskDeleted, WindowFinished
-from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskStatus
-from optimizer.tasks.timeline import TaskEvent
-from optimizer.views.task_view import Submission, TaskView
+from optimizer.tasks.events import SystemChanged
+from optimizer.tasks.task import TaskFilter
+from tests.web.fake_tasks import EPOCH, FakeTasks
 from version import __version__
 from whisper_core.models.catalogue import MODELS, model_info
 from whisper_core.text.languages import LANGUAGES
-from whisper_core.text.options import Mode
-from whisper_core.text.transcript import Segment, Transcript
-
-EPOCH = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-BAD_MEDIA = b"not a recording"
 
 
-class FakeSystem:
+class FakeSystem(FakeTasks):
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.files = TaskFiles(settings.data_dir)
-        self.files.make_folders()
+        super().__init__(settings)
         self.is_started = False
         self.health_reasons: list[str] = []
         self.readiness_reasons: list[str] = []
@@ -56,108 +29,12 @@ class FakeSystem:
         self.samples: list[Sample] = []
         self.event_log: list[SystemEvent] = []
         self.limits = {"max_concurrent_tasks": 8, "max_batch_size": 4}
-        self.before_answer: Callable[[], None] = lambda: None
-        self._lock = threading.RLock()
-        self._tasks: dict[str, Task] = {}
-        self._keys: dict[str, str] = {}
-        self._segments: dict[str, list[Segment]] = {}
-        self._listeners: list[Listener] = []
-
-    # --- the border ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         self.is_started = True
 
     def stop(self) -> None:
         self.is_started = False
-
-    def begin_upload(self, expected_bytes: int = 0) -> Upload:
-        return self.files.begin_upload(
-            str(ULID()), expected_bytes=expected_bytes, max_bytes=self.settings.max_upload_bytes
-        )
-
-    def submit(
-        self,
-        upload: Upload,
-        *,
-        filename: str,
-        options: TaskOptions,
-        priority: Priority,
-        device: str,
-        idempotency_key: str | None,
-        owner: str = "",
-    ) -> Submission:
-        self.before_answer()
-        if upload.size == 0:
-            raise EmptyFileError()
-        upload.seek(0)
-        if upload.read(len(BAD_MEDIA)) == BAD_MEDIA:
-            raise UnsupportedMediaError()
-        with self._lock:
-            known = self._keys.get(idempotency_key or "")
-            if known is not None:
-                return self._replay(upload, self._tasks[known], options)
-            upload.commit()
-            task = self._new_task(upload, filename, options, priority, device, idempotency_key)
-        self.tell(TaskChanged(task.id))
-        return Submission(self._view(task), is_replay=False)
-
-    def task(self, task_id: str) -> TaskView:
-        return self._view(self._get(task_id))
-
-    def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
-        with self._lock:
-            newest_first = sorted(self._tasks.values(), key=lambda task: -task.seq)
-        counts = {status: sum(task.status is status for task in newest_first) for status in TaskStatus}
-        found = [task for task in newest_first if _matches(task, task_filter)]
-        start = self._start_of(task_filter.cursor)
-        page = found[start : start + task_filter.limit]
-        end = start + len(page)
-        return [self._view(task) for task in page], str(end) if end < len(found) else None, counts
-
-    def transcript(self, task_id: str) -> tuple[Transcript, bool]:
-        task = self._get(task_id)
-        if task.status is TaskStatus.COMPLETED:
-            return self.files.read_transcript(task_id), False
-        segments = tuple(self._segments[task_id])
-        return Transcript("".join(s.text for s in segments), task.language or "", segments), True
-
-    def segments_from(self, task_id: str, first: int) -> WindowFinished | None:
-        task = self._get(task_id)
-        return None if task.status.is_final else self._window(task, self._segments[task_id][first:], first)
-
-    def media(self, task_id: str) -> Path:
-        self._get(task_id)
-        return self.files.find_media(task_id)
-
-    def cancel(self, task_id: str) -> TaskView:
-        if self._get(task_id).status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
-            raise ConflictError("The task is already finished.")
-        return self._change(task_id, status=TaskStatus.CANCELLED)
-
-    def retry(self, task_id: str) -> TaskView:
-        if self._get(task_id).status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
-            raise ConflictError()
-        return self._change(task_id, status=TaskStatus.PENDING)
-
-    def set_priority(self, task_id: str, priority: Priority) -> TaskView:
-        if not self._get(task_id).status.is_waiting:
-            raise ConflictError()
-        return self._change(task_id, priority=priority)
-
-    def delete(self, task_id: str) -> None:
-        self._get(task_id)
-        with self._lock:
-            del self._tasks[task_id]
-        self.files.delete(task_id)
-        self.tell(TaskDeleted(task_id))
-
-    def timeline(self, task_id: str) -> list[TaskEvent]:
-        task = self._get(task_id)
-        events = [TaskEvent(task.created_at, timeline.UPLOADED, {"size_bytes": task.size_bytes})]
-        if task.status is TaskStatus.COMPLETED:
-            events.append(TaskEvent(EPOCH + timedelta(hours=1), timeline.COMPLETED, {"seconds": 4.0, "speed": 13.8}))
-        return events
 
     def models(self) -> dict[str, Any]:
         return {
@@ -255,137 +132,3 @@ class FakeSystem:
 
     def readiness(self) -> list[str]:
         return self.readiness_reasons
-
-    def add_listener(self, listener: Listener) -> None:
-        self._listeners.append(listener)
-
-    # --- what a test plays -----------------------------------------------------------------------------------------
-
-    def add(
-        self, filename: str = "interview.mp3", data: bytes = b"fLaC sound", model: str = "base", mode: Mode = "exact"
-    ) -> Task:
-        """A pending task, as after an upload."""
-        upload = self.begin_upload()
-        upload.write(data)
-        submission = self.submit(
-            upload,
-            filename=filename,
-            options=TaskOptions(model=model, mode=mode),
-            priority=Priority.NORMAL,
-            device="auto",
-            idempotency_key=None,
-        )
-        return submission.task.task
-
-    def finish_window(self, task_id: str, *texts: str) -> WindowFinished:
-        with self._lock:
-            segments = self._segments[task_id]
-            new = [segment(len(segments) + index, text) for index, text in enumerate(texts)]
-            first = len(segments)
-            segments.extend(new)
-            task = self._get(task_id)
-            task = task.with_(status=TaskStatus.PROCESSING, windows_done=task.windows_done + 1, progress=0.5)
-            self._tasks[task_id] = task
-        window = self._window(task, new, first)
-        self.tell(window)
-        return window
-
-    def complete(self, task_id: str, *texts: str) -> TaskView:
-        segments = [*self._segments[task_id]]
-        segments += [segment(len(segments) + index, text) for index, text in enumerate(texts)]
-        self.files.write_transcript(task_id, Transcript("".join(s.text for s in segments), "en", tuple(segments)))
-        return self._change(
-            task_id, status=TaskStatus.COMPLETED, progress=1.0, finished_at=EPOCH + timedelta(hours=1), language="en"
-        )
-
-    def fail(self, task_id: str, code: str, message: str) -> TaskView:
-        return self._change(task_id, status=TaskStatus.FAILED, errors=(ErrorInfo(code, message, EPOCH, 1),))
-
-    def tell(self, event: Event) -> None:
-        for listener in self._listeners:
-            listener(event)
-
-    # --- inside ----------------------------------------------------------------------------------------------------
-
-    def _new_task(
-        self, upload: Upload, filename: str, options: TaskOptions, priority: Priority, device: str, key: str | None
-    ) -> Task:
-        seq = len(self._keys) + len(self._tasks) + 1
-        task = Task(
-            id=upload.task_id,
-            seq=seq,
-            filename=filename,
-            status=TaskStatus.PENDING,
-            options=options,
-            priority=priority,
-            requested_device=device,
-            size_bytes=upload.size,
-            sha256=upload.sha256,
-            created_at=EPOCH + timedelta(seconds=seq),
-            max_attempts=4,
-            audio_seconds=55.2,
-            idempotency_key=key,
-        )
-        self._tasks[task.id] = task
-        self._segments[task.id] = []
-        if key is not None:
-            self._keys[key] = task.id
-        return task
-
-    def _replay(self, upload: Upload, task: Task, options: TaskOptions) -> Submission:
-        is_same = upload.sha256 == task.sha256 and options == task.options
-        upload.discard()
-        if not is_same:
-            raise IdempotencyMismatchError()
-        return Submission(self._view(task), is_replay=True)
-
-    def _get(self, task_id: str) -> Task:
-        with self._lock:
-            task = self._tasks.get(task_id)
-        if task is None:
-            raise TaskNotFoundError()
-        return task
-
-    def _change(self, task_id: str, **changes: Any) -> TaskView:
-        with self._lock:
-            task = self._tasks[task_id] = replace(self._get(task_id), **changes)
-        self.tell(TaskChanged(task_id))
-        return self._view(task)
-
-    def _view(self, task: Task) -> TaskView:
-        if not task.status.is_waiting:
-            return TaskView(task)
-        return TaskView(task, position=1, waiting_reason=waiting_reasons.tasks_ahead(3))
-
-    def _window(self, task: Task, segments: list[Segment], first: int) -> WindowFinished:
-        return WindowFinished(task.id, task.windows_done, task.progress, 30.0, 12.5, 3.1, first, tuple(segments))
-
-    def _start_of(self, cursor: str | None) -> int:
-        if cursor is None:
-            return 0
-        if not cursor.isascii() or not cursor.isdigit():
-            raise InvalidOptionError("This is no cursor of ours.", field="cursor")
-        return int(cursor)
-
-
-def segment(index: int, text: str) -> Segment:
-    return Segment(
-        id=index,
-        seek=0,
-        start=2.0 * index,
-        end=2.0 * index + 2,
-        text=text,
-        tokens=(50364, 400, 50464),
-        temperature=0.0,
-        avg_logprob=-0.2,
-        compression_ratio=1.1,
-        no_speech_prob=0.01,
-    )
-
-
-def _matches(task: Task, task_filter: TaskFilter) -> bool:
-    return (
-        task_filter.status in (None, task.status)
-        and task_filter.model in (None, task.options.model)
-        and (task_filter.query or "").lower() in task.filename.lower()
-    )

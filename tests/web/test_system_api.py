@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 import logs
 from optimizer.monitoring.event_log import SystemEvent
 from optimizer.monitoring.samples import DeviceSample, Sample
-from tests.web.fake_system import EPOCH, FakeSystem
+from tests.web.fake_system import FakeSystem
+from tests.web.fake_tasks import EPOCH
 from tests.web.requests import error_of
 from web.http.answer_schemas import TimelineAnswer
 from web.http.system_schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer

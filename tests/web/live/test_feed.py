@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from optimizer.tasks.events import TaskChanged
 from tests.properties import budget
-from tests.web.fake_system import FakeSystem, segment
+from tests.web.fake_system import FakeSystem
+from tests.web.fake_tasks import segment
 from tests.web.live_client import LiveClient, wait_until_closed
 from web.application import Application, live_feed_of
 from web.live.broadcaster import MAX_WATCHED

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from optimizer.tasks.events import SystemChanged, TaskChanged, TaskDeleted, WindowFinished
-from tests.web.fake_system import segment
+from tests.web.fake_tasks import segment
 from web.live.commands import Unwatch, Watch
 from web.live.outbox import MAX_COMMANDS, MAX_WINDOWS, SYSTEM_INTERVAL_S, Batch, Outbox
 

@@ -12,7 +12,8 @@ from urllib.parse import unquote
 import pytest
 from flask.testing import FlaskClient
 
-from tests.web.fake_system import FakeSystem, segment
+from tests.web.fake_system import FakeSystem
+from tests.web.fake_tasks import segment
 from tests.web.requests import error_of
 from web.tasks.media_type import media_type_of_head
 from web.tasks.rendering import MEDIA_TYPES, render_transcript

@@ -12,7 +12,8 @@ from werkzeug.test import TestResponse
 
 from errors import DiskFullError, QueueFullError, ShuttingDownError
 from optimizer.tasks.task import Priority, TaskFilter
-from tests.web.fake_system import BAD_MEDIA, FakeSystem
+from tests.web.fake_system import FakeSystem
+from tests.web.fake_tasks import BAD_MEDIA
 from tests.web.requests import RECORDING, error_of, send
 
 
