@@ -1,206 +1,34 @@
-"""mode=vad: chunks are decoded in any order, alone or interleaved, with one and the same result.
+"""mode=vad: what is heard in a chunk, heard again, hinted and placed.
 
-Random weights for the rules, scripted answers where a rule needs a certain text, and real speech for the text itself.
-Where no real voice is heard, speech is whatever is not silent.
+Scripted answers where a rule needs a certain text, random weights elsewhere. Speech is whatever is not silent.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import jiwer
-import numpy as np
 import pytest
-from whisper.normalizers import EnglishTextNormalizer
 
 from errors import BadRecordError, EngineError
-from tests.whisper_core.parity import RATE, Samples, SamplesOf, noise, short_toy
-from whisper_core.chunked import ChunkedTranscription, ChunkStream, transcribe_chunked
+from tests.whisper_core.chunked_driving import (
+    DETECTED,
+    FOUR_CHUNKS,
+    GREEDY,
+    TWO_STEPS,
+    WORDS,
+    run,
+    transcribed,
+    with_pauses,
+)
+from tests.whisper_core.parity import Samples, short_toy
+from whisper_core.chunked import ChunkedTranscription, transcribe_chunked
 from whisper_core.model_requests import Align, Decode, Decoded, DecodeSettings, DetectLanguage, Encode, Request
-from whisper_core.models.load import load_model
 from whisper_core.reference.model import ReferenceModel
-from whisper_core.text.options import TranscribeOptions
-from whisper_core.text.transcript import Transcript, WindowResult
+from whisper_core.text.transcript import Transcript
 from whisper_core.transcribe import ResumePoint
 
-GREEDY = TranscribeOptions(language="en", temperature=0.0, mode="vad")
-DETECTED = replace(GREEDY, language=None)
-LADDER = replace(GREEDY, temperature=None, initial_prompt="Names: Ann.")
-TWO_STEPS = DecodeSettings(temperatures=(0.0, 0.8))
-WORDS = replace(GREEDY, word_timestamps=True)
-PLAIN = DecodeSettings()
-
-WINDOW = 4  # frames: speech is told in steps of 32 ms
-
-Serve = Callable[[Request], Any]
-
-
-@pytest.fixture(autouse=True)
-def _loud_scan(request: pytest.FixtureRequest) -> None:
-    if "models" not in request.keywords:
-        request.getfixturevalue("loud_scan")
-
-
-def with_pauses(*seconds: float, seed: int = 0) -> Samples:
-    """Noise, silence, noise, …: of these lengths."""
-    loud = np.maximum(np.abs(noise(sum(seconds), seed)), 1)
-    start = 0
-    for number, length in enumerate(seconds):
-        stop = start + round(length * RATE)
-        if number % 2:
-            loud[start:stop] = 0
-        start = stop
-    return loud
-
-
-FOUR_CHUNKS = with_pauses(7, 22, 6, 25, 5, 26, 3, 0)
-
-
-class Remembering:
-    """A model's answers, each worked out once: a recording is gone through many times here."""
-
-    def __init__(self, model: ReferenceModel) -> None:
-        self._model = model
-        self._answers: dict[Any, Any] = {}
-        self.traits = model.traits
-
-    def serve(self, request: Request) -> Any:
-        match request:
-            case Encode(mel):
-                key: Any = mel.tensor().numpy().tobytes()
-            case Align(mel):
-                key = (mel.tensor().numpy().tobytes(), request.segments)
-            case DetectLanguage(features):
-                key = id(features)  # which is remembered too
-            case Decode(features):
-                key = replace(request, features=id(features))
-        if key not in self._answers:
-            self._answers[key] = self._model.serve(request)
-        return self._answers[key]
-
-
-@pytest.fixture(scope="module")
-def remembering() -> Remembering:
-    return Remembering(ReferenceModel(short_toy(13), seed=7))
-
-
-def transcribed(
-    serve: Serve,
-    samples: Samples,
-    options: TranscribeOptions,
-    settings: DecodeSettings = PLAIN,
-    *,
-    model: ReferenceModel | Remembering,
-    resume: ResumePoint | None = None,
-) -> tuple[Transcript, list[WindowResult]]:
-    windows: list[WindowResult] = []
-    transcript = transcribe_chunked(
-        samples, model.traits, options, serve, settings=settings, resume=resume, on_window=windows.append
-    )
-    assert transcript is not None
-    before = () if resume is None else resume.segments
-    assert transcript.segments == (*before, *(segment for window in windows for segment in window.segments))
-    return transcript, windows
-
-
-def in_random_order(
-    samples: Samples, options: TranscribeOptions, settings: DecodeSettings, model: Remembering, seed: int
-) -> tuple[Transcript, list[WindowResult]]:
-    """Up to three streams at a time; whose request is served next is decided by chance."""
-    chance = random.Random(seed)
-    transcription = ChunkedTranscription(samples, model.traits, options, settings=settings)
-    running: list[tuple[ChunkStream, Any]] = []
-    windows: list[WindowResult] = []
-    while not transcription.is_complete:
-        stream = transcription.next_stream() if len(running) < 3 else None
-        if stream is not None:
-            running.append((stream, None))
-        if running and (stream is None or chance.random() < 0.5):
-            stream, answer = running.pop(chance.randrange(len(running)))
-            with suppress(StopIteration):
-                running.append((stream, model.serve(stream.send(answer))))
-        windows.extend(transcription.finished_windows())
-    assert not running
-    return transcription.transcript(), windows
-
-
-@pytest.mark.usefixtures("alignment")
-@pytest.mark.parametrize(
-    ("options", "settings"),
-    [(DETECTED, PLAIN), (LADDER, TWO_STEPS), (WORDS, PLAIN)],
-    ids=["detected", "ladder", "words"],
-)
-def test_any_order_gives_the_same_text(
-    options: TranscribeOptions, settings: DecodeSettings, remembering: Remembering
-) -> None:
-    expected = transcribed(remembering.serve, FOUR_CHUNKS, options, settings, model=remembering)
-    assert len(expected[1]) == 4
-    for seed in range(8):
-        assert in_random_order(FOUR_CHUNKS, options, settings, remembering, seed) == expected
-
-
-@pytest.mark.usefixtures("alignment")
-@pytest.mark.parametrize(
-    ("options", "settings"),
-    [(DETECTED, PLAIN), (LADDER, TWO_STEPS), (WORDS, PLAIN)],
-    ids=["detected", "ladder", "words"],
-)
-def test_resuming_after_any_chunk_ends_as_an_uninterrupted_run(
-    options: TranscribeOptions, settings: DecodeSettings, remembering: Remembering
-) -> None:
-    model = remembering
-    whole, windows = transcribed(model.serve, FOUR_CHUNKS, options, settings, model=model)
-    for done in range(1, len(windows) + 1):
-        saved = [WindowResult.from_dict(window.to_dict()) for window in windows[:done]]
-        segments = tuple(segment for window in saved for segment in window.segments)
-        resume = ResumePoint(saved[-1].checkpoint, segments, saved[-1].index + 1)
-        again = transcribed(model.serve, FOUR_CHUNKS, options, settings, model=model, resume=resume)
-        assert again == (whole, windows[done:])
-
-
-@pytest.mark.usefixtures("alignment")
-def test_times_numbers_and_words_are_the_recording_s(remembering: Remembering) -> None:
-    transcript, windows = transcribed(remembering.serve, FOUR_CHUNKS, WORDS, model=remembering)
-    assert [segment.id for segment in transcript.segments] == list(range(len(transcript.segments)))
-    assert [window.index for window in windows] == [0, 1, 2, 3]
-    assert [window.checkpoint.seek for window in windows] == [
-        pytest.approx(end, abs=WINDOW) for end in (720, 3520, 6520, 9400)
-    ]
-    assert windows[-1].checkpoint.seek == windows[-1].checkpoint.content_frames
-    starts = [0, 2880, 5980, 9080]
-    for window, start in zip(windows, starts, strict=True):
-        assert window.segments[0].seek == pytest.approx(start, abs=WINDOW)
-        for segment in window.segments:
-            ends = [(segment.start, segment.end), *((word.start, word.end) for word in segment.words or ())]
-            assert all(start / 100 - 0.1 <= time <= window.checkpoint.seek / 100 for pair in ends for time in pair)
-    assert any(segment.words for segment in transcript.segments)
-
-
-def test_windows_wait_for_those_before_them() -> None:
-    model = ReferenceModel(short_toy(2), seed=0)
-    transcription = ChunkedTranscription(FOUR_CHUNKS, model.traits, GREEDY)
-    streams = [stream for stream in (transcription.next_stream() for _ in range(5)) if stream is not None]
-    assert (len(streams), transcription.next_stream()) == (4, None)
-    returned = []
-    for stream in (streams[2], streams[0], streams[3], streams[1]):
-        run(stream, model.serve)
-        returned.append([window.index for window in transcription.finished_windows()])
-        assert transcription.is_complete == (len(returned) == 4)
-    assert returned == [[], [0], [], [1, 2, 3]]
-    assert transcription.finished_windows() == []
-
-
-def run(stream: ChunkStream, serve: Serve) -> None:
-    answer = None
-    while True:
-        try:
-            answer = serve(stream.send(answer))
-        except StopIteration:
-            return
+pytestmark = pytest.mark.usefixtures("loud_scan")
 
 
 class Script:
@@ -391,22 +219,3 @@ def test_words_are_aligned_within_their_chunk() -> None:
     (align,) = [request for request in requests if isinstance(request, Align)]
     assert (align.num_frames, align.last_speech_timestamp) == (308, 0.0)
     assert sum(isinstance(request, Encode) for request in requests) == 1
-
-
-@pytest.fixture(scope="module")
-def recording(recordings: list[dict[str, Any]], samples_of: SamplesOf) -> tuple[Samples, str]:
-    """A minute of real speech and what is said in it."""
-    entry = next(entry for entry in recordings if entry["file"] == "dev-minute-01.flac")
-    return samples_of(entry["path"]), entry["text"]
-
-
-@pytest.mark.models
-def test_real_speech_is_understood(models_dir: Any, recording: tuple[Samples, str]) -> None:
-    samples, spoken = recording
-    model = ReferenceModel(load_model("tiny.en", models_dir, "cpu"), seed=0)
-    transcript, windows = transcribed(model.serve, samples, TranscribeOptions(mode="vad"), model=model)
-    normalise = EnglishTextNormalizer()
-    assert jiwer.wer(normalise(spoken), normalise(transcript.text)) < 0.06
-    assert len(windows) >= 3
-    assert all(0 < segment.end - segment.start < 20 for segment in transcript.segments)
-    assert sorted(transcript.segments, key=lambda segment: segment.start) == list(transcript.segments)
