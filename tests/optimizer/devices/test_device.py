@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,10 @@ from optimizer.devices import supervisor
 from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceState
-from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
+from optimizer.tasks.task import TaskOptions
 from tests.optimizer.devices.fake_worker import FakeWorker, RememberingListener, device_of
 from tests.optimizer.fakes import FakeClock
+from tests.optimizer.values import processing_task
 from whisper_core.text.transcript import Checkpoint, WindowResult
 from whisper_core.worker import messages as protocol
 from whisper_core.worker.messages import MemoryReport
@@ -44,28 +44,10 @@ def ready(device: Device) -> None:
     device.apply_report(protocol.WorkerReady("cuda:0", "a card", 1, MemoryReport(0, 0), slots=8))
 
 
-def running_task() -> Task:
-    return Task(
-        id="T1",
-        seq=1,
-        filename="a.wav",
-        status=TaskStatus.PROCESSING,
-        options=TaskOptions(model="tiny.en"),
-        priority=Priority.NORMAL,
-        requested_device="auto",
-        size_bytes=1,
-        sha256="",
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        max_attempts=4,
-        audio_seconds=90.0,
-        lease_token="lease",
-    )
-
-
 def hand_over(device: Device) -> None:
     reservation = device.pool.try_reserve("T1", GB)
     assert reservation is not None
-    device.run(running_task(), reservation, Path("T1.pcm"), [], seed=0)
+    device.run(processing_task(options=TaskOptions(model="tiny.en")), reservation, Path("T1.pcm"), [], seed=0)
 
 
 def window_done(index: int) -> protocol.WindowDone:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,30 +18,14 @@ from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.result_recorder import ResultRecorder
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.tasks.events import Event, EventBus, WindowFinished
-from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
+from optimizer.tasks.task import Task, TaskOptions
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from tests.optimizer.fakes import FakeClock
+from tests.optimizer.values import processing_task
 from whisper_core.text.transcript import Checkpoint, Transcript, WindowResult
 from whisper_core.worker import messages as protocol
 
-TASK = Task(
-    id="T1",
-    seq=1,
-    filename="a.wav",
-    status=TaskStatus.PROCESSING,
-    options=TaskOptions(model="base"),
-    priority=Priority.NORMAL,
-    requested_device="auto",
-    size_bytes=1,
-    sha256="",
-    created_at=datetime(2026, 1, 1, tzinfo=UTC),
-    max_attempts=4,
-    audio_seconds=90.0,
-    device="cpu",
-    lease_token="lease",
-)
-
-
+TASK = processing_task(device="cpu")
 CPU = DeviceSpec("cpu", "cpu", "a processor", 10**9)
 CARD = DeviceSpec("cuda:0", "cuda", "a card", 10**9)
 
