@@ -6,14 +6,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from whisper.model import Whisper
 
-from tests.whisper_core.parity import Samples
+from tests.whisper_core.parity import Samples, noise, short_toy
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
 from whisper_core.engine.batch_engine import BatchEngine
@@ -26,9 +27,13 @@ from whisper_core.transcribe import transcribe_audio
 from whisper_core.worker.messages import RunTask
 
 MODEL = "tiny.en"  # whatever the test's model is, it is loaded under this name
+OTHER_MODEL = "base.en"
 MANY_ROUNDS = 100_000
 FRAME_S = 0.02
 LAST_BITS = 2e-3  # of a mean logprob, whose 200 terms of other batch sizes differ in their last bits
+
+GREEDY = TranscribeOptions(language="en", temperature=0.0)
+CHUNKED = replace(GREEDY, mode="vad")
 
 
 @dataclass
@@ -146,6 +151,14 @@ def run_until_idle(engine: BatchEngine, between: Callable[[], None] = lambda: No
     pytest.fail("the engine did not come to an end")
 
 
+def advance_until(engine: BatchEngine, is_reached: Callable[[], bool], rounds: int = 1000) -> None:
+    for _ in range(rounds):
+        if is_reached():
+            return
+        engine.advance()
+    pytest.fail("the engine did not get that far")
+
+
 def write_samples(path: Path, samples: Samples) -> Path:
     samples.astype("<i2").tofile(path)
     return path
@@ -185,6 +198,17 @@ def alone_by_reference(
     )
     assert transcript is not None
     return transcript
+
+
+@cache
+def toy() -> Whisper:
+    return short_toy(7, n_text_ctx=20)
+
+
+@cache
+def expected_of_noise(seconds: float, seed: int, options: TranscribeOptions = GREEDY) -> Transcript:
+    """What the reference hears in that noise with the toy."""
+    return alone_by_reference(toy(), noise(seconds, seed), options, DEFAULT_SETTINGS)
 
 
 def assert_same(ours: Transcript, expected: Transcript) -> None:

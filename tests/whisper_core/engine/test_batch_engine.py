@@ -3,59 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from whisper.model import Whisper
 
 from errors import DeviceLostError, EngineError, OutOfMemoryError, SourceMissingError
 from tests.whisper_core.engine.driving import (
+    GREEDY,
     MODEL,
     Watch,
-    alone_by_reference,
     assert_same,
     begin,
     engine_with,
+    expected_of_noise,
     run_until_idle,
+    toy,
     write_samples,
 )
-from tests.whisper_core.parity import RATE, Samples, noise, short_toy
+from tests.whisper_core.parity import RATE, noise
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
 from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.network.decoder import run_step
-from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
 from whisper_core.worker.memory_meter import CpuMeter
 from whisper_core.worker.messages import RunTask
 
-GREEDY = TranscribeOptions(language="en", temperature=0.0)
-
 
 @pytest.fixture
 def paths(tmp_path: Path) -> list[Path]:
     """Six recordings of one to three windows."""
-    return [write_samples(tmp_path / f"{number}.pcm", recording(number)) for number in range(6)]
+    return [write_samples(tmp_path / f"{number}.pcm", noise(seconds_of(number), number)) for number in range(6)]
 
 
-def recording(number: int) -> Samples:
-    return noise(3.0 + 7 * number, number)
+def seconds_of(number: int) -> float:
+    return 3.0 + 7 * number
 
 
-@cache
-def toy() -> Whisper:
-    return short_toy(7, n_text_ctx=20)
-
-
-@cache
 def expected_of(number: int) -> Transcript:
-    return alone_by_reference(toy(), recording(number), GREEDY, DEFAULT_SETTINGS)
+    return expected_of_noise(seconds_of(number), number)
 
 
 def test_tasks_join_while_others_run(paths: list[Path]) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.whisper_core.engine.driving import (
+    GREEDY,
     Watch,
     alone_by_reference,
     assert_same,
@@ -24,9 +25,7 @@ from whisper_core.engine import batch_engine
 from whisper_core.engine.network.encoder import WindowEncoder
 from whisper_core.engine.pipeline import largest_power_of_two
 from whisper_core.model_requests import DEFAULT_SETTINGS
-from whisper_core.text.options import TranscribeOptions
 
-GREEDY = TranscribeOptions(language="en", temperature=0.0)
 LENGTHS_S = (4.0, 5.0, 6.0)
 
 

@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 from whisper.model import Whisper
 
-from tests.whisper_core.engine.driving import alone_by_reference, assert_same, transcribe_together
+from tests.whisper_core.engine.driving import GREEDY, alone_by_reference, assert_same, transcribe_together
 from tests.whisper_core.parity import RATE, Samples, noise, short_toy
 from tests.whisper_core.toy_model import toy_model
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
 
-GREEDY = TranscribeOptions(language="en", temperature=0.0)
 LADDER = TranscribeOptions(language="en")
 HALF_WAY = DecodeSettings(logprob_threshold=-1.2, compression_ratio_threshold=1.9, temperatures=(0.0, 0.3, 0.9))
 

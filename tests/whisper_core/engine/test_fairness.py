@@ -12,8 +12,12 @@ import pytest
 from whisper.model import Whisper
 
 from tests.whisper_core.engine.driving import (
+    CHUNKED,
+    GREEDY,
     MODEL,
+    OTHER_MODEL,
     Watch,
+    advance_until,
     begin,
     engine_with,
     run_until_idle,
@@ -24,18 +28,14 @@ from whisper_core.engine import batch_engine
 from whisper_core.engine.active_task import ActiveStream
 from whisper_core.engine.batch_engine import BatchEngine
 from whisper_core.engine.model_runner import ModelRunner
-from whisper_core.text.options import TranscribeOptions
 from whisper_core.worker.messages import RunTask
 
 pytestmark = pytest.mark.usefixtures("slow_encoder")
 
-GREEDY = TranscribeOptions(language="en", temperature=0.0)
-CHUNKED = TranscribeOptions(language="en", temperature=0.0, mode="vad")
-OTHER_MODEL = "base.en"
-
 
 @cache
 def toy() -> Whisper:
+    """Its windows have fewer tokens than those of the other tests' toy."""
     return short_toy(7, n_text_ctx=12)
 
 
@@ -51,11 +51,7 @@ def short(tmp_path: Path) -> Path:
 
 
 def run_until(engine: BatchEngine, is_reached: Callable[[], bool]) -> None:
-    for _ in range(300):
-        if is_reached():
-            return
-        engine.advance()
-    pytest.fail("it was never reached")
+    advance_until(engine, is_reached, rounds=300)
 
 
 def test_a_short_recording_does_not_wait_for_long_ones(long: list[Path], short: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.whisper_core.engine.driving import alone_by_reference, assert_same, transcribe_together
+from tests.whisper_core.engine.driving import GREEDY, alone_by_reference, assert_same, transcribe_together
 from tests.whisper_core.engine.fake_cuda import fake_cuda
 from tests.whisper_core.parity import Samples, noise, short_toy
 from whisper_core.engine import batch_engine
@@ -26,7 +26,6 @@ from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.text.options import TranscribeOptions
 
-GREEDY = TranscribeOptions(language="en", temperature=0.0)
 LADDER = TranscribeOptions(language="en")
 
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from whisper.model import Whisper
 
 from errors import OutOfMemoryError
 from tests.whisper_core.engine.driving import (
+    GREEDY,
     MODEL,
+    OTHER_MODEL,
     Watch,
-    alone_by_reference,
+    advance_until,
     assert_same,
     begin,
     engine_with,
+    expected_of_noise,
     run_until_idle,
+    toy,
     write_samples,
 )
-from tests.whisper_core.parity import Samples, noise, short_toy
+from tests.whisper_core.parity import noise
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine, slot_limit
 from whisper_core.engine.batch_engine import BatchEngine
@@ -32,36 +34,27 @@ from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.decoder import run_step
 from whisper_core.engine.network.encoder import WindowEncoder
-from whisper_core.model_requests import DEFAULT_SETTINGS
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
 from whisper_core.worker.messages import RunTask
 
 pytestmark = pytest.mark.usefixtures("slow_encoder")
 
-GREEDY = TranscribeOptions(language="en", temperature=0.0)
 WORDS = replace(GREEDY, word_timestamps=True)
 DETECTED = replace(GREEDY, language=None)
-OTHER_MODEL = "base.en"
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> list[Path]:
-    return [write_samples(tmp_path / f"{number}.pcm", recording(number)) for number in range(4)]
+    return [write_samples(tmp_path / f"{number}.pcm", noise(seconds_of(number), number)) for number in range(4)]
 
 
-def recording(number: int) -> Samples:
-    return noise(3.0 + 14 * number, number)
+def seconds_of(number: int) -> float:
+    return 3.0 + 14 * number
 
 
-@cache
-def toy() -> Whisper:
-    return short_toy(7, n_text_ctx=20)
-
-
-@cache
 def expected_of(number: int, options: TranscribeOptions = GREEDY) -> Transcript:
-    return alone_by_reference(toy(), recording(number), options, DEFAULT_SETTINGS)
+    return expected_of_noise(seconds_of(number), number, options)
 
 
 def assert_all_right(watches: list[Watch], options: TranscribeOptions = GREEDY) -> None:
@@ -74,14 +67,6 @@ def assert_all_right(watches: list[Watch], options: TranscribeOptions = GREEDY) 
 def begin_other(engine: BatchEngine, path: Path, watch: Watch) -> None:
     name = f"other-{id(watch)}"
     engine.begin(RunTask(name, name, OTHER_MODEL, str(path), GREEDY), watch)
-
-
-def advance_until(engine: BatchEngine, is_reached: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if is_reached():
-            return
-        engine.advance()
-    pytest.fail("the engine did not get that far")
 
 
 def fail_while(is_short: Callable[..., bool], real: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,50 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from whisper.model import Whisper
 
 from tests.whisper_core.engine.driving import (
+    CHUNKED,
+    GREEDY,
     MODEL,
     Watch,
-    alone_by_reference,
+    advance_until,
     assert_same,
     begin,
     engine_with,
+    expected_of_noise,
     run_until_idle,
+    toy,
     write_samples,
 )
-from tests.whisper_core.parity import RATE, Samples, noise, short_toy
-from whisper_core.engine.batch_engine import BatchEngine
-from whisper_core.model_requests import DEFAULT_SETTINGS
+from tests.whisper_core.parity import RATE, Samples, noise
 from whisper_core.text.options import TranscribeOptions
-from whisper_core.text.transcript import Transcript, WindowResult
+from whisper_core.text.transcript import WindowResult
 from whisper_core.worker.messages import RunTask
 
-GREEDY = TranscribeOptions(language="en", temperature=0.0)
-CHUNKED = replace(GREEDY, mode="vad")
-LONG = noise(75.0, 5)
-
-
-@cache
-def toy() -> Whisper:
-    return short_toy(7, n_text_ctx=20)
-
-
-@cache
-def expected() -> Transcript:
-    return alone_by_reference(toy(), LONG, GREEDY, DEFAULT_SETTINGS)
+LONG_S, LONG_SEED = 75.0, 5
 
 
 @pytest.fixture
 def long(tmp_path: Path) -> Path:
-    return write_samples(tmp_path / "long.pcm", LONG)
+    return write_samples(tmp_path / "long.pcm", noise(LONG_S, LONG_SEED))
 
 
 def resumed(path: Path, options: TranscribeOptions, windows: list[WindowResult]) -> RunTask:
@@ -66,7 +52,7 @@ def test_it_ends_behind_its_window_and_goes_on_there(long: Path, tmp_path: Path)
         engine.begin(resumed(long, GREEDY, first.windows), second)
         run_until_idle(engine)
     assert second.transcript is not None
-    assert_same(second.transcript, expected())
+    assert_same(second.transcript, expected_of_noise(LONG_S, LONG_SEED))
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
@@ -124,14 +110,6 @@ def test_chunks_that_were_begun_are_finished_and_told(slots: int, tmp_path: Path
     assert transcript is not None
     assert whole.transcript is not None
     assert_same(transcript, whole.transcript)
-
-
-def advance_until(engine: BatchEngine, is_reached: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if is_reached():
-            return
-        engine.advance()
-    pytest.fail("the engine did not get that far")
 
 
 def five_chunks() -> Samples:
