@@ -5,7 +5,7 @@ Prompts, joined by spaces: `window_s=0.05`, `fail=<error code>`, `abort@2` (kill
 `oom>3` (the device has memory for 3 tasks at a time, so that more take turns; for 0: never enough for this one),
 `oom@cuda` (never enough on such a device), `oom_until=<path>` (not enough while there is no such file), `once` (only in
 the first attempt, that is, when no window was saved before), `endless` (the last window again and again, until it is
-told to stop).
+told to stop), `hold@1` (wait before window 1 until it is told to stop).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ WINDOW_FRAMES = 3000
 BYTES_PER_FRAME = 320  # 10 ms of 16 kHz s16
 WEIGHTS_BYTES = 1_000_000
 TASK_BYTES = 500_000
+HELD_S = 0.02  # between two looks whether a task that waits was told to stop
 
 
 class FakeEngine(SequentialEngine):
@@ -59,6 +60,9 @@ class FakeEngine(SequentialEngine):
         while not task.is_done:
             if should_stop():
                 return None
+            if task.is_held:
+                self._hold.wait(HELD_S)
+                continue
             task.provoke()
             self._hold.wait(task.window_s)
             on_window(task.next_window())
@@ -91,7 +95,7 @@ class ParallelFakeEngine(FakeEngine):
 
     def advance(self) -> None:
         """One window of every task. They share the device: the slowest one's `window_s` passes for all."""
-        self._hold.wait(max(task.window_s for task, _ in self._running.values()))
+        self._hold.wait(max(HELD_S if task.is_held else task.window_s for task, _ in self._running.values()))
         self._shrink()
         for token, (task, watch) in list(self._running.items())[: self._at_once]:
             if len(self._running) > self._at_once:
@@ -124,7 +128,7 @@ class ParallelFakeEngine(FakeEngine):
         if watch.should_stop() or watch.should_preempt():
             watch.stopped()
             return True
-        if not task.is_done:
+        if not task.is_done and not task.is_held:
             task.provoke()
             watch.window(task.next_window())
         if task.is_done:
@@ -150,6 +154,10 @@ class FakeTask:
     @property
     def is_done(self) -> bool:
         return self._seek >= self._content_frames and "endless" not in self._knobs
+
+    @property
+    def is_held(self) -> bool:
+        return self._is_armed and f"hold@{self._index}" in self._knobs
 
     @property
     def most_at_once(self) -> int:

@@ -128,10 +128,7 @@ def test_tasks_of_several_models_run_at_the_same_time(open_parallel: Open, submi
 def test_of_several_running_tasks_only_the_cancelled_one_ends(open_parallel: Open, submit: Submit) -> None:
     with open_parallel() as system:
         watcher = Watcher(system)
-        ids = [
-            submit(system, MINUTE, knobs=knobs)
-            for knobs in ("window_s=0.3", "window_s=0.3", "endless window_s=0.3", "window_s=0.3")
-        ]
+        ids = [submit(system, MINUTE, knobs=knobs) for knobs in ("window_s=0.3", "window_s=0.3", HOLD, "window_s=0.3")]
         watcher.wait_for_a_window(*ids)
         system.cancel(ids[2])
         statuses = [watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.CANCELLED).status for task_id in ids]
@@ -190,7 +187,7 @@ def test_a_stop_gives_all_running_tasks_back_and_the_next_start_completes_them(
     open_parallel: Open, submit: Submit
 ) -> None:
     with open_parallel() as system:
-        ids = [submit(system, MINUTE, knobs="window_s=0.3") for _ in range(5)]
+        ids = [submit(system, MINUTE, knobs="hold@1 once") for _ in range(5)]
         Watcher(system).wait_for_a_window(*ids)
     with open_parallel() as system:
         watcher = Watcher(system)

@@ -16,7 +16,7 @@ from whisper_core.models import fetch as models
 
 def test_a_stop_gives_running_tasks_back_and_the_next_start_completes_them(open_system: Open, submit: Submit) -> None:
     with open_system() as system:
-        task_id = submit(system, MINUTE, knobs="window_s=0.3")
+        task_id = submit(system, MINUTE, knobs="hold@1 once")
         waiting = submit(system, SHORT)
         Watcher(system).wait_for_a_window(task_id)
     with open_system() as system:
