@@ -284,6 +284,11 @@ class DataFolderInUseError(StartError):
     exit_code = 4
 
 
+# What storing may raise in a running server: nothing was stored, and trying again may help. DatabaseDamagedError also
+# stands for a database that cannot be opened, for lack of file descriptors or permissions.
+CANNOT_STORE = (UnavailableError, DatabaseDamagedError)
+
+
 def error_class_of(code: str) -> type[TranscriptionServerError]:
     """The class with this code; TaskError for a code that this version does not know."""
     classes: list[type[TranscriptionServerError]] = [TranscriptionServerError]

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from errors import (
+    CANNOT_STORE,
     EmptyFileError,
     FfmpegMissingError,
     IdempotencyInFlightError,
     ShuttingDownError,
     TaskNotFoundError,
     TranscriptionServerError,
-    UnavailableError,
 )
 from optimizer.common.clock import Clock
 from optimizer.intake.decode_pool import DecodePool
@@ -149,7 +149,7 @@ class TaskIntake:
         except TaskNotFoundError:
             log.info("task=%s event=prepared_after_delete", task_id)
             self._files.delete(task_id)
-        except UnavailableError as error:
+        except CANNOT_STORE as error:
             log.error("task=%s event=preparation_postponed code=%s", task_id, error.code)
         except TranscriptionServerError as error:
             self._queue.fail_preparation(task_id, ErrorInfo(error.code, error.message, at=self._clock.now()))

@@ -8,12 +8,11 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from errors import (
+    CANNOT_STORE,
     BadRecordError,
-    DatabaseDamagedError,
     TaskError,
     TaskNotFoundError,
     TranscriptionServerError,
-    UnavailableError,
     WorkerDiedError,
     error_class_of,
 )
@@ -27,9 +26,6 @@ from optimizer.tasks.task import ErrorInfo, Task
 from whisper_core.worker import messages as protocol
 
 log = logging.getLogger(__name__)
-
-# DatabaseDamagedError also stands for a database that cannot be opened, for want of file descriptors, say.
-CANNOT_STORE = (UnavailableError, DatabaseDamagedError)
 
 
 class Dispatcher:

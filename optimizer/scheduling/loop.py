@@ -10,9 +10,10 @@ import logging
 import threading
 from functools import partial
 
+from errors import CANNOT_STORE
 from optimizer.planning.plan import PlanLimits
 from optimizer.scheduling.decision import DecisionMaker
-from optimizer.scheduling.dispatcher import CANNOT_STORE, Dispatcher
+from optimizer.scheduling.dispatcher import Dispatcher
 from optimizer.scheduling.parts import SchedulerParts
 from optimizer.tasks.events import SystemChanged
 from optimizer.tasks.wait_reasons import WaitReason

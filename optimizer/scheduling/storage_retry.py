@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from errors import DatabaseDamagedError, DiskFullError, StoreBusyError
+from errors import CANNOT_STORE
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,7 @@ class StorageRetry:
         while True:
             try:
                 stored = store()
-            except (DiskFullError, StoreBusyError, DatabaseDamagedError) as error:
-                # DatabaseDamagedError also stands for a database that cannot be opened, for want of file descriptors
-                # or of permissions.
+            except CANNOT_STORE as error:
                 self._problem = error.message
                 pause_s = PAUSES_S[min(tries, len(PAUSES_S) - 1)]
                 log.error("event=storing_waits code=%s retry_in_s=%.1f", error.code, pause_s)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from errors import (
     EmptyFileError,
@@ -129,6 +131,26 @@ def test_an_unexpected_error_fails_the_task_without_details(intake: Intake) -> N
 
 def test_missing_ffmpeg_leaves_the_task_waiting_until_it_is_prepared_again(intake: Intake) -> None:
     intake.accept_slow("a").set_exception(FfmpegMissingError())
+    assert intake.queue.manager.unprepared() == ["a"]
+
+    intake.pool.outcome = DECODED
+    intake.intake.prepare_waiting()
+
+    assert intake.queue.manager.unprepared() == []
+
+
+def test_a_database_that_cannot_be_opened_for_a_moment_fails_no_task(intake: Intake, tmp_path: Path) -> None:
+    future = intake.accept_slow("a")
+    engine = intake.queue.store.database._engine
+    engine.dispose()  # so that the next transaction opens the database
+
+    @event.listens_for(engine, "do_connect", once=True)
+    def cannot_be_opened(*_: object) -> sqlite3.Connection:
+        return sqlite3.connect(tmp_path / "no folder" / "tasks.db")
+
+    future.set_result(DECODED)
+
+    assert intake.queue.manager.get("a").status is TaskStatus.PENDING
     assert intake.queue.manager.unprepared() == ["a"]
 
     intake.pool.outcome = DECODED
