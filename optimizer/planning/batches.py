@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from itertools import islice
 
-from optimizer.planning.assignment import StartReason
 from optimizer.planning.device_plan import DevicePlan, Fit
 from optimizer.planning.draft import Draft
 from optimizer.planning.fairness import Fairness
 from optimizer.planning.plan import PlanLimits
 from optimizer.planning.ranking import Ranking
 from optimizer.queue.ready_queue import WaitingTask, in_order
+from optimizer.tasks.start_reason import StartReason
 
 LOOK_AHEAD = 256  # tasks that a decision looks at when the first ones do not fit
 

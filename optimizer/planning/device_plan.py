@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from optimizer.planning.assignment import Assignment, StartReason
+from optimizer.planning.assignment import Assignment
 from optimizer.planning.inputs import DeviceView, Estimates
 from optimizer.queue.ready_queue import WaitingTask
+from optimizer.tasks.start_reason import StartReason
 from whisper_core.common.units import WINDOW_SECONDS
 
 

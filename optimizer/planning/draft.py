@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optimizer.planning.assignment import Assignment, StartReason
+from optimizer.planning.assignment import Assignment
 from optimizer.planning.device_plan import DevicePlan, Fit
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.ready_queue import WaitingTask, WaitingView
+from optimizer.tasks.start_reason import StartReason
+from optimizer.tasks.task import Priority
 
 
 class Draft:
@@ -33,16 +35,16 @@ class Draft:
         return self._running + len(self.assignments) < self._min_concurrent
 
     def start(self, device: DevicePlan, task: WaitingTask, fit: Fit, why: StartReason) -> None:
-        self.assignments.append(device.accept(task, fit, why, self.count_passed(task)))
+        self.assignments.append(device.accept(task, fit, why, self.count_passed(task, task.priority)))
         self.taken.add(task.id)
 
-    def count_passed(self, task: WaitingTask) -> int:
-        """How many tasks of its priority arrived before it and are not started either."""
+    def count_passed(self, task: WaitingTask, priority: Priority) -> int:
+        """How many tasks of that priority arrived before this one and are not started either."""
         started_before = sum(
             1
             for assignment in self.assignments
             if (other := self._waiting.find(assignment.task_id)) is not None
-            and other.priority == task.priority
+            and other.priority == priority
             and other.seq < task.seq
         )
-        return max(0, self._waiting.count_arrived_before(task.priority, task.seq) - started_before)
+        return max(0, self._waiting.count_arrived_before(priority, task.seq) - started_before)

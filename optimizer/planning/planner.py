@@ -13,10 +13,9 @@ A decision has three steps:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, takewhile
 
-from optimizer.planning.assignment import StartReason
 from optimizer.planning.batches import LOOK_AHEAD, Batches, ShortestMiss
 from optimizer.planning.device_plan import DevicePlan, Fit, device_plans
 from optimizer.planning.draft import Draft
@@ -26,8 +25,9 @@ from optimizer.planning.inputs import DeviceView, Estimates, ModelView, Times, i
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.preemption import Preemption, choose_preemption
 from optimizer.planning.ranking import Ranking
-from optimizer.planning.start_reasons import StartReasons
-from optimizer.queue.ready_queue import WaitingGroup, WaitingTask, WaitingView, ranked
+from optimizer.queue.ready_queue import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, ranked
+from optimizer.tasks.start_reason import StartReason
+from optimizer.tasks.task import Priority
 
 PREEMPTION_HEADS = 4  # waiting tasks for which a full device asks whether a running one should make way
 
@@ -79,7 +79,7 @@ class _Decision:
         self._ranking = Ranking(startable, times, draft.taken)
         self._fairness = Fairness(self._ranking, draft.devices, limits, now)
         self._batches = Batches(draft, self._ranking, self._fairness, limits, now)
-        self._start_reasons = StartReasons(groups, models, draft)
+        self._start_reasons = _StartReasons(groups, models, draft)
 
     def offers(self) -> list[tuple[DevicePlan, WaitingGroup]]:
         return self._ranking.offers(self._draft.devices)
@@ -143,3 +143,47 @@ class _Decision:
             return fit
         models = self._ranking.evictable(device, task, protects_demanded=protects_demanded)
         return device.fit(task, models, may_force=self._draft.is_below_minimum)
+
+
+class _StartReasons:
+    """Works out what put a task before the others, once it has been chosen."""
+
+    def __init__(self, groups: Sequence[RankedGroup], models: Mapping[str, ModelView], draft: Draft) -> None:
+        """groups: in order; also those whose model is not here."""
+        self._groups = groups
+        self._models = models
+        self._draft = draft
+
+    def reason(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> StartReason:
+        """For a task of this group that is about to start, not yet in the draft."""
+        keys = [each.key for each in self._groups_before(group.rank_of(task))]
+        if not keys:
+            return self._reason_in_order(task)
+        could_run = any(is_available(self._models, key.model) and device.view.is_wanted_by(key.device) for key in keys)
+        costs_a_load = any(key.model not in device.resident for key in keys)
+        return StartReason.RESIDENT_MODEL if could_run and costs_a_load else StartReason.FITS
+
+    def _reason_in_order(self, task: WaitingTask) -> StartReason:
+        """For the task that ranks before all others: the rule of the order that put it there."""
+        if self._is_due_after_another(task):
+            return StartReason.FAIR_SHARE
+        if self._draft.count_passed(task, task.priority):
+            return StartReason.SHORTEST
+        if any(self._draft.count_passed(task, lower) for lower in Priority if lower < task.priority):
+            return StartReason.PRIORITY
+        return StartReason.ARRIVAL
+
+    def _groups_before(self, rank: Rank) -> Iterator[WaitingGroup]:
+        """The groups of which a task that is not taken ranks before that."""
+        for _, group in takewhile(lambda pair: pair[0] < rank, self._groups):
+            first = self._first_waiting(group)
+            if first is not None and group.rank_of(first) < rank:
+                yield group
+
+    def _is_due_after_another(self, task: WaitingTask) -> bool:
+        """Whether one of its priority would go first if no owner's tasks were set back."""
+        firsts = (self._first_waiting(group) for _, group in self._groups if group.key.priority == task.priority)
+        return any(first is not None and first.place < task.place for first in firsts)
+
+    def _first_waiting(self, group: WaitingGroup) -> WaitingTask | None:
+        return next((task for task in group.tasks if task.id not in self._draft.taken), None)

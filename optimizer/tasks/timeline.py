@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from optimizer.common.text import duration
+from optimizer.tasks.start_reason import StartReason
 from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
 
 UPLOADED = "uploaded"
@@ -106,14 +107,7 @@ def _events_from_row(task: Task) -> Iterator[TaskEvent]:
 
 # The sentence for each code
 
-_REASONS = {
-    "shortest": "it had the least work left",
-    "starving": "it had waited longest",
-    "together": "its model had the round",
-    "resident_model": "its model was loaded",
-    "only_one_that_fits": "it was the one that fitted",
-    "arrival": "it was next",
-}
+_REASONS = {reason.value: reason.sentence for reason in StartReason}
 _MEMORY_STEPS = {
     "batch_shrunk": "Memory ran out, so fewer windows are worked on at the same time.",
     "model_evicted": "Memory ran out, so a model that was idle left it.",

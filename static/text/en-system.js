@@ -115,6 +115,7 @@ export default {
   'why.shortest': 'it had the least work left',
   'why.starving': 'it had been overtaken for too long',
   'why.priority': 'its priority was higher',
+  'why.fair_share': 'its owner had used the devices less lately',
   'why.resident_model': 'its model was already loaded',
   'why.together': 'tasks with its model were running, and a slot was free',
   'why.only_one_that_fits': 'it was the only one that fitted',

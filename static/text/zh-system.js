@@ -133,6 +133,7 @@ export default {
   'why.shortest': '它剩余的工作量最小',
   'why.starving': '它被其他任务超过的时间太长',
   'why.priority': '它的优先级更高',
+  'why.fair_share': '它的所有者近期占用设备较少',
   'why.resident_model': '它的模型已经加载',
   'why.together': '使用同一模型的任务正在运行，且有空闲槽位',
   'why.only_one_that_fits': '只有它放得下',

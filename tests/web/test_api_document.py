@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 
 import errors
 from optimizer.tasks import timeline
+from optimizer.tasks.start_reason import StartReason
 from tests.web.api_description import ApiDescription, Operation
 from tests.web.api_document import PATH, Document, Section, codes
 from tests.web.fake_system import FakeSystem
@@ -236,6 +237,12 @@ def test_every_reason_to_wait_is_named(document: Document, description: ApiDescr
 
 def test_every_code_of_a_timeline_is_named(document: Document) -> None:
     assert _first_codes(document, "codes of the timeline") == set(timeline._SENTENCES)
+
+
+def test_every_reason_for_a_start_is_named(document: Document) -> None:
+    meanings = {codes(code)[0]: meaning for code, _, meaning in document.marked("codes of the timeline")}
+    reasons = meanings["started"].partition("`reason`: ")[2].partition(";")[0]
+    assert set(codes(reasons)) == {reason.value for reason in StartReason}
 
 
 def test_every_code_of_advice_is_named(document: Document) -> None:

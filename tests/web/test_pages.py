@@ -8,6 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from errors import StartError
+from optimizer.tasks.start_reason import StartReason
+from tests.paths import ROOT
 from tests.web.fake_system import FakeSystem
 from version import __version__
 from web.application import create_app
@@ -37,6 +39,12 @@ def test_api_documentation_runs_under_the_policy(client: FlaskClient) -> None:
         with client.get(f"/openapi/{address}") as part:
             assert part.status_code == 200
     assert client.get("/openapi/openapi.json").get_json()["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize("dictionary", ["en-system.js", "zh-system.js"])
+def test_the_page_has_a_text_for_every_reason_for_a_start(dictionary: str) -> None:
+    texts = (ROOT / "static" / "text" / dictionary).read_text()
+    assert set(re.findall(r"'why\.(\w+)'", texts)) == {reason.value for reason in StartReason}
 
 
 def test_unknown_page_is_a_small_page(client: FlaskClient) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.planning.assignment import StartReason
 from optimizer.queue.ready_queue import WaitingTask
+from optimizer.tasks.start_reason import StartReason
 from tests.optimizer.planning.helpers import HIGH, LOW, decide, device, started, task
 
 LARGE = "large"
@@ -71,6 +71,9 @@ def test_an_owner_who_had_much_is_set_back() -> None:
     ("tasks", "resident", "rounds", "why"),
     [
         ([task(1), task(2)], [], 1, StartReason.ARRIVAL),
+        ([task(1, priority=HIGH), task(2)], [], 1, StartReason.ARRIVAL),
+        ([task(1), task(2, LARGE), task(3, priority=HIGH)], [], 1, StartReason.PRIORITY),
+        ([task(1), task(2, audio_seconds=600.0, priority=HIGH), task(3, priority=HIGH)], [], 1, StartReason.SHORTEST),
         ([task(1, audio_seconds=600.0), task(2)], [], 1, StartReason.SHORTEST),
         ([task(1, "tiny"), task(3, "base", audio_seconds=40.0)], ["base"], 1, StartReason.RESIDENT_MODEL),
         ([task(1, device="cuda:1"), task(2, audio_seconds=90.0)], [], 1, StartReason.FITS),
@@ -80,6 +83,20 @@ def test_an_owner_who_had_much_is_set_back() -> None:
 def test_a_decision_says_why(tasks: list[WaitingTask], resident: list[str], rounds: int, why: StartReason) -> None:
     (assignment,) = decide(tasks, [device(resident=resident, rounds=rounds)], now=501.0).assignments
     assert assignment.why is why
+
+
+@pytest.mark.parametrize("seq", [2, 0])
+def test_a_decision_says_that_only_its_owners_share_put_a_task_first(seq: int) -> None:
+    """Whether it came after the one that it passes or before it."""
+    tasks = [task(1, owner="a"), task(seq, owner="b", audio_seconds=120.0)]
+    (assignment,) = decide(tasks, [device()], penalties={"a": 60.0}).assignments
+    assert (assignment.task_id, assignment.why) == (f"t{seq}", StartReason.FAIR_SHARE)
+
+
+def test_an_owners_share_is_no_reason_where_the_order_would_be_the_same_without_it() -> None:
+    tasks = [task(1, owner="a", audio_seconds=600.0), task(2, owner="b")]
+    (assignment,) = decide(tasks, [device()], penalties={"a": 60.0}).assignments
+    assert (assignment.task_id, assignment.why) == ("t2", StartReason.SHORTEST)
 
 
 def test_a_decision_says_how_many_it_passed() -> None:

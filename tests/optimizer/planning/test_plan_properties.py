@@ -8,13 +8,14 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from optimizer.planning.assignment import Assignment, StartReason
+from optimizer.planning.assignment import Assignment
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.inputs import DeviceView, ModelView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ordering import TARGET_SLOWDOWN
 from optimizer.queue.ready_queue import WaitingIndex, WaitingTask
+from optimizer.tasks.start_reason import StartReason
 from optimizer.tasks.task import Priority
 from optimizer.tasks.wait_reasons import WaitCode
 from tests.optimizer.planning.helpers import ESTIMATES, GB, MODELS, TIMES, WEIGHTS, decide, device, started, task
