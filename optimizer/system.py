@@ -100,12 +100,17 @@ class OptimizedWhisperSystem:
         report = self._queue.recover()
         for task_id in report.poisoned:
             self._storage.files.delete_audio(task_id)
+        log.info(
+            "event=recovered interrupted=%d poisoned=%d bad_records=%d waiting=%d",
+            len(report.interrupted), len(report.poisoned), len(report.bad_records), report.waiting,
+        )  # fmt: skip
         sweep = self._storage.files.sweep(self._storage.store.ids(), self._clock.now())
-        if sweep.media_without_row or sweep.rows_without_media:
-            log.warning(
-                "event=swept uploads_without_task=%d tasks_without_upload=%d; nothing was removed",
-                len(sweep.media_without_row), len(sweep.rows_without_media),
-            )  # fmt: skip
+        only_found = (sweep.media_without_row, sweep.rows_without_media, sweep.transcripts_without_row)
+        tell = log.warning if any(only_found) else log.info
+        tell(
+            "event=swept files_removed=%d uploads_without_task=%d tasks_without_upload=%d transcripts_without_task=%d",
+            len(sweep.removed), *map(len, only_found),
+        )  # fmt: skip
 
     def _start_scheduler(self) -> None:
         devices, path = self._scheduling.devices, self._scheduling.path

@@ -170,19 +170,17 @@ class GPUMemoryPool:
             self._shrink_when_possible()
             return self._shrinks_to is None
 
-    def void_all(self) -> tuple[LedgerEntry, ...]:
-        """Releases everything, because the process that held the memory is gone, and returns what was reserved.
+    def void_all(self) -> None:
+        """Releases everything, because the process that held the memory is gone.
 
         Releasing one of these reservations later is harmless and not counted.
         """
         with self._lock:
-            voided = tuple(self._entries.values())
             self._entries.clear()
             self._unreserved = self._total - self._effective_headroom()
             self._shrink_when_possible()
             self._used = 0
             self._first_live_number = next(self._numbers)
-            return voided
 
     def snapshot(self) -> PoolSnapshot:
         with self._lock:

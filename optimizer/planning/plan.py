@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 
 from optimizer.planning.assignment import Assignment
 from optimizer.planning.explain import Explanation
 from optimizer.planning.preemption import Preemption
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.tasks.wait_reasons import WaitReason
-
-MAX_REASONS = 200  # that `Plan.reasons` works out: one page of the list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +42,6 @@ class Plan:
     @cached_property
     def assigned(self) -> frozenset[str]:
         return frozenset(assignment.task_id for assignment in self.assignments)
-
-    @cached_property
-    def reasons(self) -> dict[str, WaitReason]:
-        """Why the first tasks that stay waiting do, in their order; `reason_for` answers for those further back."""
-        staying = (task for task in self.waiting.in_order() if task.id not in self.assigned)
-        return {task.id: self.explain(task) for task in islice(staying, MAX_REASONS)}
 
     def reason_for(self, task_id: str) -> WaitReason | None:
         """Why that task was not chosen; None when it was, or when it has changed since the decision."""

@@ -171,14 +171,13 @@ class IntelligentQueueManager:
         lease_token: str,
         error: ErrorInfo | None = None,
         *,
-        is_interrupt: bool = False,
         gave_way_to: str | None = None,
     ) -> Task | None:
         """The attempt ended through no fault of the task's: pending in its old place, and not charged.
 
-        is_interrupt: counts towards the three that make a task poison. gave_way_to: the task that it made room for.
+        gave_way_to: the task that it made room for.
         """
-        requeue = changes.Requeue(error, is_interrupt, gave_way_to)
+        requeue = changes.Requeue(error, gave_way_to=gave_way_to)
         return self._transactions.try_change(task_id, requeue, held_by=lease_token)
 
     def wait_for_memory(

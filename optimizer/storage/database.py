@@ -100,21 +100,18 @@ class Database:
             finally:
                 connection.invalidate()  # a new connection has foreign keys on again
 
-    def truncate_wal(self) -> bool:
-        """Writes the log into the database and empties it, so that deleted rows are in neither. Never waits.
-
-        False when a reader or writer prevents it; the next call or the next stop will do it.
-        """
+    def truncate_wal(self) -> None:
+        """Writes the log into the database and empties it, so that deleted rows are in neither. Never waits: what a
+        reader or writer prevents, the next call or the next stop will do."""
         if not self.is_sqlite:
-            return True
+            return
         with _our_errors(), self._engine.connect() as connection:
             raw = _raw(connection)
             raw.execute("PRAGMA busy_timeout = 0")
             try:
-                is_busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
                 raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        return not is_busy
 
     def close(self) -> None:
         """Harmless when repeated."""

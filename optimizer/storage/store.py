@@ -84,9 +84,9 @@ class TaskStore:
         with self.reading() as rows:
             return rows.ids()
 
-    def erase_deleted(self) -> bool:
-        """Empties SQLite's log, which may still hold deleted rows. False when a reader or writer prevents it."""
-        return self._database.truncate_wal()
+    def erase_deleted(self) -> None:
+        """Empties SQLite's log, which may still hold deleted rows, unless a reader or writer prevents it now."""
+        self._database.truncate_wal()
 
     def _check_writable(self) -> None:
         with self._database.writing():

@@ -139,8 +139,7 @@ def test_a_device_smaller_than_the_headroom_reserves_nothing(pool: GPUMemoryPool
 
 def test_all_reservations_end_with_the_process_that_held_the_memory(pool: GPUMemoryPool) -> None:
     task, model = reserve(pool, "task-1", GB), reserve(pool, model_owner("base"), 2 * GB)
-    voided = pool.void_all()
-    assert [entry.owner for entry in voided] == ["task-1", "model:base"]
+    pool.void_all()
     assert (pool.reserved_bytes, task.is_active, model.is_active) == (0, False, False)
     task.release()
     assert (pool.reserved_bytes, pool.snapshot().double_releases) == (0, 0)

@@ -12,6 +12,7 @@ from optimizer.planning.planner import plan
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingIndex, WaitingTask
 from optimizer.tasks.task import Priority
+from optimizer.tasks.wait_reasons import WaitReason
 
 GB = 1_000_000_000
 WEIGHTS = {"tiny": 1 * GB, "base": 2 * GB, "medium": 5 * GB, "large": 10 * GB}
@@ -91,6 +92,12 @@ def decide(
     """penalties: seconds by which owners' tasks rank later."""
     view = WaitingIndex.of(tasks).view(penalties)
     return plan(view, devices, ESTIMATES, TIMES, models, PlanLimits(**limits), now)
+
+
+def reasons(decision: Plan) -> dict[str, WaitReason]:
+    """Why each task that stays waiting does, in their order."""
+    told = ((each.id, decision.reason_for(each.id)) for each in decision.waiting.in_order())
+    return {task_id: reason for task_id, reason in told if reason is not None}
 
 
 def started(decision: Plan) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.tasks.wait_reasons import WaitCode
-from tests.optimizer.planning.helpers import GB, HIGH, LOW, decide, device, started, task
+from tests.optimizer.planning.helpers import GB, HIGH, LOW, decide, device, reasons, started, task
 
 
 def test_no_more_run_than_the_maximum_over_all_devices() -> None:
@@ -38,7 +38,7 @@ def test_one_batch_does_not_pass_the_maximum_over_all_devices() -> None:
 def test_a_lowered_maximum_starts_nothing_until_enough_have_ended() -> None:
     decision = decide([task(1)], [device(running=3, slots=8)], max_concurrent=2)
     assert decision.assignments == ()
-    assert decision.reasons["t1"].text == "waits: 3 tasks ahead"
+    assert reasons(decision)["t1"].text == "waits: 3 tasks ahead"
 
 
 def test_below_the_minimum_an_idle_device_starts_although_other_programs_use_the_memory() -> None:
@@ -87,7 +87,7 @@ def test_a_busy_device_waits_for_a_batch_that_is_there_to_be_started() -> None:
     tasks = [task(seq) for seq in range(4)]
     decision = decide(tasks, [device(running=3, slots=4)], min_batch=2)
     assert decision.assignments == ()
-    assert decision.reasons["t0"].code is WaitCode.BATCH_FORMING
+    assert reasons(decision)["t0"].code is WaitCode.BATCH_FORMING
     assert len(decide(tasks, [device(running=2, slots=4)], min_batch=2).assignments) == 2
 
 

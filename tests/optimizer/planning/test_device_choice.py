@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.tasks.wait_reasons import WaitCode
-from tests.optimizer.planning.helpers import GB, decide, device, started, task
+from tests.optimizer.planning.helpers import GB, decide, device, reasons, started, task
 
 
 def test_a_task_goes_where_its_model_is_loaded() -> None:
@@ -24,7 +24,7 @@ def test_a_task_runs_only_on_the_device_that_was_asked_for() -> None:
     devices = [device("cuda:0", resident=["base"]), device("cuda:1", running=1)]
     decision = decide([task(1, device="cuda:1"), task(2, device="cuda:1")], devices)
     assert decision.assignments == ()
-    assert decision.reasons["t1"].text == "waits: 1 task ahead"
+    assert reasons(decision)["t1"].text == "waits: 1 task ahead"
 
 
 def test_a_device_without_a_free_slot_gets_nothing() -> None:
@@ -34,14 +34,14 @@ def test_a_device_without_a_free_slot_gets_nothing() -> None:
 def test_a_device_that_is_not_ready_gets_nothing_and_is_named() -> None:
     decision = decide([task(1)], [device(is_ready=False)])
     assert decision.assignments == ()
-    assert decision.reasons["t1"].text == "waits: cuda:0 is starting"
+    assert reasons(decision)["t1"].text == "waits: cuda:0 is starting"
 
 
 def test_an_unknown_device_is_named() -> None:
     decision = decide([task(1, device="cuda:7"), task(2)], [device()])
     assert started(decision) == [("t2", "cuda:0")]
-    assert decision.reasons["t1"].code is WaitCode.DEVICE_UNKNOWN
+    assert reasons(decision)["t1"].code is WaitCode.DEVICE_UNKNOWN
 
 
 def test_without_any_device_tasks_wait_for_one() -> None:
-    assert decide([task(1)], []).reasons["t1"].code is WaitCode.DEVICE_STARTING
+    assert reasons(decide([task(1)], []))["t1"].code is WaitCode.DEVICE_STARTING

@@ -6,7 +6,7 @@ from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.inputs import DeviceView, ModelView
 from optimizer.planning.plan import Plan
 from optimizer.queue.ready_queue import WaitingIndex, WaitingTask
-from tests.optimizer.planning.helpers import EVERY_MODEL, GB, HIGH, LOW, RoundEstimates, device, started, task
+from tests.optimizer.planning.helpers import EVERY_MODEL, GB, HIGH, LOW, RoundEstimates, device, reasons, started, task
 
 
 def in_order(tasks: list[WaitingTask], *devices: DeviceView, models: dict[str, ModelView] = EVERY_MODEL) -> Plan:
@@ -18,7 +18,7 @@ def test_the_plain_path_is_first_come_first_served_whatever_else() -> None:
     decision = in_order(tasks, device(capacity=GB, resident=["tiny"]))
     (assignment,) = decision.assignments
     assert (assignment.task_id, assignment.evict, assignment.is_forced) == ("t1", ("tiny",), True)
-    assert decision.reasons["t2"].text == "waits: 1 task ahead"
+    assert reasons(decision)["t2"].text == "waits: 1 task ahead"
 
 
 def test_the_plain_path_runs_one_task_over_all_devices() -> None:

@@ -18,7 +18,18 @@ from optimizer.queue.ready_queue import WaitingIndex, WaitingTask
 from optimizer.tasks.start_reason import StartReason
 from optimizer.tasks.task import Priority
 from optimizer.tasks.wait_reasons import WaitCode
-from tests.optimizer.planning.helpers import ESTIMATES, GB, MODELS, TIMES, WEIGHTS, decide, device, started, task
+from tests.optimizer.planning.helpers import (
+    ESTIMATES,
+    GB,
+    MODELS,
+    TIMES,
+    WEIGHTS,
+    decide,
+    device,
+    reasons,
+    started,
+    task,
+)
 from tests.properties import budget
 
 DEVICES = ("cuda:0", "cuda:1", "cpu")
@@ -190,9 +201,8 @@ def test_every_task_is_started_once_where_it_may_run_or_has_a_reason(
         chosen = by_id[assignment.task_id]
         assert chosen.device in ("auto", assignment.device)
         assert models[chosen.model].is_available
-    assert set(decision.reasons) == set(by_id) - decision.assigned
-    for task_id, reason in decision.reasons.items():
-        assert decision.reason_for(task_id) == reason
+    assert set(reasons(decision)) == set(by_id) - decision.assigned
+    for task_id, reason in reasons(decision).items():
         assert (reason.code is WaitCode.MODEL_FETCHING) <= (not models[by_id[task_id].model].is_available)
 
 
@@ -209,7 +219,7 @@ def test_the_same_input_gives_the_same_plan_in_whatever_order_it_is_listed(
     seed.shuffle(tasks)  # type: ignore[attr-defined]
     seed.shuffle(devices)  # type: ignore[attr-defined]
     second = decision_of(tasks, devices, models, limits)
-    assert (first.assignments, first.reasons) == (second.assignments, second.reasons)
+    assert (first.assignments, reasons(first)) == (second.assignments, reasons(second))
 
 
 @given(**WORLD)
@@ -232,7 +242,7 @@ def test_an_idle_server_starts_something_whenever_something_fits(
             WaitCode.TOO_BIG, WaitCode.MODEL_FETCHING, WaitCode.DEVICE_STARTING, WaitCode.DEVICE_UNKNOWN,
         }  # fmt: skip
         may_wait_for_a_device = {view.name for view in idle if not view.is_ready}
-        for reason in decision.reasons.values():
+        for reason in reasons(decision).values():
             assert reason.code in hopeless or may_wait_for_a_device
 
 
@@ -262,7 +272,7 @@ def test_the_plain_path_starts_at_most_one_task_and_only_when_nothing_runs(
 ) -> None:
     decision = plan_in_order(WaitingIndex.of(tasks).view(), devices, ESTIMATES, models)
     assert len(decision.assignments) <= (0 if any(view.running for view in devices) else 1)
-    assert set(decision.reasons) == {each.id for each in tasks} - decision.assigned
+    assert set(reasons(decision)) == {each.id for each in tasks} - decision.assigned
 
 
 def test_one_decision_changes_nothing_that_it_was_given() -> None:

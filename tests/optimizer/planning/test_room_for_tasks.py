@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from optimizer.tasks.wait_reasons import WaitCode
-from tests.optimizer.planning.helpers import GB, HIGH, LOW, RoundEstimates, decide, device, started, task
+from tests.optimizer.planning.helpers import GB, HIGH, LOW, RoundEstimates, decide, device, reasons, started, task
 
 
 def test_weights_are_reserved_only_by_the_task_that_has_them_loaded() -> None:
@@ -34,7 +34,7 @@ def test_a_model_in_use_is_never_evicted() -> None:
     busy = device(resident=["medium"], running_models=["medium"], running=1, slots=2, capacity=13 * GB)
     decision = decide([task(1, "large")], [busy])
     assert decision.assignments == ()
-    assert decision.reasons["t1"].code is WaitCode.MEMORY_SHORT
+    assert reasons(decision)["t1"].code is WaitCode.MEMORY_SHORT
 
 
 def test_a_busy_device_keeps_a_model_that_a_higher_priority_waits_for() -> None:
@@ -50,7 +50,7 @@ def test_a_busy_device_keeps_a_model_that_a_higher_priority_waits_for() -> None:
 
 def test_a_shortage_is_told_in_gigabytes_with_the_device() -> None:
     decision = decide([task(1)], [device(capacity=4 * GB, others_bytes=3 * GB)], min_concurrent=0)
-    reason = decision.reasons["t1"]
+    reason = reasons(decision)["t1"]
     assert reason.text == "waits: 1.6 GB short on cuda:0"
     assert reason.data == {"missing_bytes": 1_560_000_000, "device": "cuda:0"}
 
@@ -65,20 +65,20 @@ def test_a_smaller_task_may_start_when_the_first_is_short_of_memory() -> None:
 def test_word_timestamps_count() -> None:
     alone = device(capacity=3 * GB)
     assert started(decide([task(1)], [alone])) == [("t1", "cuda:0")]
-    assert decide([task(1, word_timestamps=True)], [alone]).reasons["t1"].code is WaitCode.TOO_BIG
+    assert reasons(decide([task(1, word_timestamps=True)], [alone]))["t1"].code is WaitCode.TOO_BIG
 
 
 def test_a_task_that_fits_nowhere_is_told_so_and_blocks_nobody() -> None:
     decision = decide([task(1, "large", HIGH), task(2, "tiny")], [device(capacity=8 * GB)])
     assert started(decision) == [("t2", "cuda:0")]
-    assert decision.reasons["t1"].text == (
+    assert reasons(decision)["t1"].text == (
         "cannot run here: it needs 12.6 GB and cuda:0 has 8.0 GB; choose a smaller model"
     )
 
 
 def test_a_device_that_is_still_starting_may_be_large_enough() -> None:
     devices = [device("cuda:0", capacity=8 * GB, running=1), device("cuda:1", capacity=80 * GB, is_ready=False)]
-    assert decide([task(1, "large")], devices).reasons["t1"].code is WaitCode.TASKS_AHEAD
+    assert reasons(decide([task(1, "large")], devices))["t1"].code is WaitCode.TASKS_AHEAD
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from optimizer.tasks.wait_reasons import WaitCode
-from tests.optimizer.planning.helpers import GB, HIGH, LOW, decide, device, started, task
+from tests.optimizer.planning.helpers import GB, HIGH, LOW, decide, device, reasons, started, task
 
 
 def test_on_its_turn_the_task_that_is_due_first_passes_others_that_are_due_much_later() -> None:
@@ -30,7 +30,7 @@ def test_a_device_drains_for_a_task_that_is_due_first_and_short_of_memory() -> N
     tasks = [task(1, "large", waiting_since=0.0), task(2, "tiny", HIGH, waiting_since=300.0)]
     decision = decide(tasks, [busy], now=301.0)
     assert decision.assignments == ()
-    assert {reason.code for reason in decision.reasons.values()} == {WaitCode.TASKS_AHEAD}
+    assert {reason.code for reason in reasons(decision).values()} == {WaitCode.TASKS_AHEAD}
 
 
 def test_only_one_device_drains_for_a_starving_task() -> None:

@@ -190,14 +190,14 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             expected.status = TaskStatus.FAILED
 
-    @rule(lease=tokens, is_interrupt=st.booleans())
-    def requeue(self, lease: tuple[str, str], is_interrupt: bool) -> None:
+    @rule(lease=tokens)
+    def requeue(self, lease: tuple[str, str]) -> None:
         expected = self._holder(lease)
         error = ErrorInfo("worker_died", "It died.")
-        back = self.queue.manager.requeue(*lease, error, is_interrupt=is_interrupt)
+        back = self.queue.manager.requeue(*lease, error)
         assert (back is not None) == (expected is not None)
         if expected is not None:
-            self._expect_requeued(expected, "worker_died", is_interrupt=is_interrupt)
+            self._expect_requeued(expected, "worker_died", is_interrupt=False)
 
     # What the world does
 

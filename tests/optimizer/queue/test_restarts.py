@@ -40,8 +40,21 @@ def test_a_task_that_was_running_at_three_stops_fails_at_the_next_start(tmp_path
 
     with running_queue(tmp_path, clock) as queue:
         assert queue.report.poisoned == ("a",)
-        assert queue.manager.get("a").status is TaskStatus.FAILED
-        assert queue.manager.get("a").errors[-1].code == "poison"
+        failed = queue.manager.get("a")
+        assert (failed.status, failed.interrupts) == (TaskStatus.FAILED, 3)
+        assert [error.code for error in failed.errors] == ["interrupted"] * 3 + ["poison"]
+
+
+def test_stops_of_a_task_that_makes_progress_in_between_do_not_add_up(tmp_path: Path, clock: FakeClock) -> None:
+    with running_queue(tmp_path, clock) as queue:
+        queue.submit("a")
+    for index in range(4):
+        with running_queue(tmp_path, clock) as queue:
+            task = queue.claim("a")
+            queue.manager.save_window("a", task.lease_token or "", window(index))
+        with running_queue(tmp_path, clock) as queue:
+            back = queue.manager.get("a")
+            assert (back.status, back.interrupts) == (TaskStatus.PENDING, 1)
 
 
 def test_what_waits_waits_again_after_a_restart(tmp_path: Path, clock: FakeClock) -> None:

@@ -87,27 +87,6 @@ def test_a_requeued_task_keeps_its_place_and_its_attempts(queue: Queue) -> None:
     assert ready_ids(queue) == ["a", "b"]
 
 
-def test_the_third_interrupt_makes_a_task_poison(queue: Queue) -> None:
-    queue.submit("a")
-    for _ in range(3):
-        task = queue.claim("a")
-        back = queue.manager.requeue("a", task.lease_token or "", OOM, is_interrupt=True)
-
-    assert back is not None
-    assert (back.status, back.interrupts) == (TaskStatus.FAILED, 3)
-    assert [error.code for error in back.errors] == ["out_of_memory"] * 3 + ["poison"]
-
-
-def test_interrupts_of_a_task_that_makes_progress_in_between_do_not_add_up(queue: Queue) -> None:
-    queue.submit("a")
-    for index in range(4):
-        task = queue.claim("a")
-        queue.manager.save_window("a", task.lease_token or "", window(index))
-        back = queue.manager.requeue("a", task.lease_token or "", OOM, is_interrupt=True)
-        assert back is not None
-        assert (back.status, back.interrupts) == (TaskStatus.PENDING, 1)
-
-
 def test_a_retry_delay_grows_stays_bounded_and_is_never_negative() -> None:
     without_jitter = RetryDelay(first_s=2, max_s=60, random=lambda: 0.0)
     assert [without_jitter(attempt) for attempt in (1, 2, 3, 10, 10_000)] == [2, 4, 8, 60, 60]

@@ -111,7 +111,8 @@ def test_no_transaction_stays_open_after_an_error(queue: Queue, tmp_path: Path) 
     with pytest.raises(TaskNotFoundError), queue.store.reading() as rows:
         rows.get("no such task")
     edit(tmp_path, "UPDATE tasks SET filename = 'renamed'")
-    assert queue.store.erase_deleted()
+    queue.store.erase_deleted()
+    assert (tmp_path / "tasks.db-wal").stat().st_size == 0
 
 
 def test_a_reader_keeps_its_view_while_a_writer_commits(queue: Queue) -> None:
