@@ -155,6 +155,10 @@ class Settings(BaseSettings):
         return self.max_upload_mb * 1_000_000
 
     @property
+    def min_free_disk_bytes(self) -> int:
+        return self.min_free_disk_mb * 1_000_000
+
+    @property
     def max_audio_seconds(self) -> float:
         return self.max_audio_hours * 3600
 

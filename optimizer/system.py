@@ -307,7 +307,7 @@ class OptimizedWhisperSystem:
         if not any(status.is_ready for status in statuses):
             reasons.append("no device is ready")
         reasons += [f"{status.spec.name} keeps failing" for status in statuses if status.is_unstable]
-        if self._storage.files.free_bytes() < self.settings.min_free_disk_mb * 1_000_000:
+        if self._storage.files.free_bytes() < self.settings.min_free_disk_bytes:
             reasons.append("the disk is nearly full")
         problems = (
             self._storage.store.problem(),

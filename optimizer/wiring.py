@@ -143,7 +143,7 @@ def _limits_of(settings: Settings) -> PlanLimits:
 def _build_storage(settings: Settings, clock: Clock) -> Storage:
     store = TaskStore(settings.data_dir, settings.database_url)
     return Storage(
-        files=TaskFiles(settings.data_dir, settings.min_free_disk_mb * 1_000_000),
+        files=TaskFiles(settings.data_dir, settings.min_free_disk_bytes),
         store=store,
         documents=DocumentStore(store.database, clock),
         event_log=EventLog(store.database, clock),

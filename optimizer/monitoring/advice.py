@@ -84,7 +84,7 @@ def _unstable_devices(situation: Situation) -> Iterator[Advice]:
 
 
 def _disk(situation: Situation) -> Iterator[Advice]:
-    free, kept_free = situation.free_disk_bytes, situation.settings.min_free_disk_mb * 1_000_000
+    free, kept_free = situation.free_disk_bytes, situation.settings.min_free_disk_bytes
     if free < NEARLY_FULL_DISK * kept_free:
         text = (
             f"The disk of DATA_DIR is nearly full: {in_gigabytes(free)} are free, and uploads are refused below"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from errors import DatabaseDamagedError, TranscriptionServerError
-from optimizer.common.atomic_files import PRIVATE_FILE
+from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER
 from optimizer.storage.database import Database, check_sqlite_file, database_url
 from optimizer.storage.migrate import Migrator
 from optimizer.storage.repository import TaskReader, TaskWriter
@@ -98,7 +98,7 @@ class TaskStore:
             return
         if any(self._folder_has_files(name) for name in _IRREPLACEABLE_FOLDERS):
             raise DatabaseDamagedError("The database is missing, but there are uploads or transcripts that it knew.")
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         # SQLite gives its log the same mode as the database.
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE))
         log.info("event=database_created")
