@@ -109,7 +109,6 @@ export default {
   'decision.passed': { one: 'ahead of {count} earlier task', other: 'ahead of {count} earlier tasks' },
   'decision.loads': '{model} was loaded for it',
   'decision.evicts': '{models} unloaded to make room',
-  'decision.gave_way': { one: '{count} running task stepped aside', other: '{count} running tasks stepped aside' },
   'decision.steps_aside': 'steps aside on {device} for {name}, which is shorter or more urgent',
   'decision.idle_model': '{model} unloaded from {device}: not used for {span}',
   'why.shortest': 'it had the least work left',

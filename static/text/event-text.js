@@ -15,7 +15,7 @@ export function decisionText(data, nameOf) {
 }
 
 function startText(data) {
-  const { device, model, waited_seconds: waited, why, passed = 0, evict = [], gave_way: preempted = [] } = data
+  const { device, model, waited_seconds: waited, why, passed = 0, evict = [] } = data
   const start =
     waited == null
       ? t('decision.started', { device, model })
@@ -25,7 +25,6 @@ function startText(data) {
     passed > 0 && t('decision.passed', { count: passed }),
     data.load_model && t('decision.loads', { model }),
     evict.length > 0 && t('decision.evicts', { models: evict.join(', ') }),
-    preempted.length > 0 && t('decision.gave_way', { count: preempted.length }),
   ]
   return withReason(start, joined(reasons, 'punctuation.semicolon'))
 }

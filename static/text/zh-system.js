@@ -127,7 +127,6 @@ export default {
   'decision.passed': { other: '排到了更早到达的 {count} 个任务之前' },
   'decision.loads': '为它加载了 {model}',
   'decision.evicts': '为腾出内存卸载了 {models}',
-  'decision.gave_way': { other: '{count} 个运行中的任务让位' },
   'decision.steps_aside': '在 {device} 上为更短或更紧急的 {name} 让位',
   'decision.idle_model': '{model} 已从 {device} 卸载：{span}内没有使用',
   'why.shortest': '它剩余的工作量最小',
