@@ -177,7 +177,7 @@ class Simulation:
             self._measure(device, task)
             del device.real_bytes[task.id]
             device.reservations.pop(task.id).release()
-            if ended.is_leaving and ended.ends < ended.begun + ended.work - 1e-9:
+            if ended.is_ending and ended.ends < ended.begun + ended.work - 1e-9:
                 self._requeue(task, ended)
                 continue
             self._change(TaskStatus.PROCESSING, task.with_(status=TaskStatus.COMPLETED, version=task.version + 1))
@@ -260,8 +260,8 @@ class Simulation:
             audio_left_seconds=left,
             due=self._due_times.due(task.options.model, left, self._outcomes[task.id].arrived),
             task_bytes=device.reservations[task.id].nbytes,
-            may_leave=done >= self._service.work_seconds(task.options.model, WINDOW_SECONDS),
-            is_leaving=running.is_leaving,
+            may_be_preempted=done >= self._service.work_seconds(task.options.model, WINDOW_SECONDS),
+            is_ending=running.is_ending,
         )
 
     def _load(self, device: _Device, model: str, nbytes: int) -> None:

@@ -34,7 +34,7 @@ class Running:
     work: float
     begun: float
     ends: float
-    is_leaving: bool = False  # at its next window
+    is_ending: bool = False  # at its next window
 
 
 @dataclass
@@ -77,7 +77,7 @@ class VirtualDevice:
         """Has the task leave at the end of its present window."""
         task = self.running[task_id]
         windows = int((self.served - task.begun) / window_work) + 1
-        task.is_leaving = True
+        task.is_ending = True
         task.ends = min(task.ends, task.begun + windows * window_work)
         heappush(self._ends, (task.ends, task_id))
 

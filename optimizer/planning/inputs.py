@@ -36,8 +36,8 @@ class RunningView:
     audio_left_seconds: float
     due: float  # when the work that is left would be due if the task were waiting
     task_bytes: int  # reserved for it
-    may_leave: bool  # it finished a window in this attempt, so it could be preempted without losing its work
-    is_leaving: bool = False  # it has been told to end
+    may_be_preempted: bool  # it finished a window in this attempt, so its work would not be lost
+    is_ending: bool = False  # it has been told to end
 
 
 @dataclass(frozen=True, kw_only=True)

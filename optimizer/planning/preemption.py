@@ -27,19 +27,19 @@ class Preemption:
 def choose_preemption(device: DevicePlan, waiting: WaitingTask, times: Times, now: float) -> Preemption | None:
     """The running task that should make way for `waiting` on a device without a free slot; None when none should.
 
-    One at a time: while one is leaving, no other one is chosen.
+    One at a time: while one is ending, no other one is chosen.
     """
     running = device.view.running
     left = {task.id: times.work_seconds(task.model, task.audio_left_seconds) for task in running}
-    if not running or any(task.is_leaving for task in running) or min(left.values()) < LEAST_WAIT_S:
+    if not running or any(task.is_ending for task in running) or min(left.values()) < LEAST_WAIT_S:
         return None
     work = times.work_seconds(waiting.model, waiting.audio_left_seconds)
     candidates = [
         task
         for task in running
-        if task.may_leave
+        if task.may_be_preempted
         and left[task.id] >= LEAST_WORK_LEFT_S
-        and _should_yield(task, left[task.id], waiting, work, now)
+        and _should_be_preempted(task, left[task.id], waiting, work, now)
         and _leaves_room(device, task, waiting)
     ]
     if not candidates:
@@ -48,7 +48,7 @@ def choose_preemption(device: DevicePlan, waiting: WaitingTask, times: Times, no
     return Preemption(longest.id, device.view.name, waiting.id)
 
 
-def _should_yield(task: RunningView, left_s: float, waiting: WaitingTask, work_s: float, now: float) -> bool:
+def _should_be_preempted(task: RunningView, left_s: float, waiting: WaitingTask, work_s: float, now: float) -> bool:
     """left_s, work_s: seconds of work that the running and the waiting task still need."""
     if waiting.priority != task.priority:
         return waiting.priority > task.priority

@@ -180,11 +180,11 @@ class Requeue:
 
     error: ErrorInfo | None = None
     is_interrupt: bool = False  # counts towards the interrupts that make a task poison
-    gave_way_to: str | None = None  # the task that it made room for
+    preempted_by: str | None = None  # the task that it made way for
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         after = transitions.requeued(task, self.error, is_interrupt=self.is_interrupt, now=now)
-        rows.add_event(task.id, *timeline.requeued_entry(after, self.error, self.gave_way_to), now)
+        rows.add_event(task.id, *timeline.requeued_entry(after, self.error, self.preempted_by), now)
         return rows.save(task, after)
 
 

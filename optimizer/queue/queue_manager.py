@@ -171,13 +171,13 @@ class IntelligentQueueManager:
         lease_token: str,
         error: ErrorInfo | None = None,
         *,
-        gave_way_to: str | None = None,
+        preempted_by: str | None = None,
     ) -> Task | None:
         """The attempt ended through no fault of the task's: pending in its old place, and not charged.
 
-        gave_way_to: the task that it made room for.
+        preempted_by: the task that it made way for.
         """
-        requeue = changes.Requeue(error, gave_way_to=gave_way_to)
+        requeue = changes.Requeue(error, preempted_by=preempted_by)
         return self._transactions.try_change(task_id, requeue, held_by=lease_token)
 
     def wait_for_memory(

@@ -49,6 +49,6 @@ class DeviceViews:
             audio_left_seconds=audio_left,
             due=self._due_times.due(model, audio_left, running.arrived),
             task_bytes=running.reservation.nbytes,
-            may_leave=running.has_progressed,
-            is_leaving=running.is_stopping or running.is_being_preempted,
+            may_be_preempted=running.has_progressed,
+            is_ending=running.is_stopping or running.is_being_preempted,
         )

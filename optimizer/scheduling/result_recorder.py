@@ -53,9 +53,9 @@ class ResultRecorder:
             case protocol.TaskFailed():
                 return self._record_failure(device, report, attempt)
             case protocol.TaskStopped():
-                gave_way_to = attempt.preempted_by if attempt else None
+                preempted_by = attempt.preempted_by if attempt else None
                 return self._storage.until_stored(
-                    lambda: self._queue.requeue(report.task_id, report.attempt_id, gave_way_to=gave_way_to)
+                    lambda: self._queue.requeue(report.task_id, report.attempt_id, preempted_by=preempted_by)
                 )
         return None
 

@@ -81,12 +81,12 @@ def error_data(error: ErrorInfo) -> dict[str, Any]:
     return {"code": error.code, "message": error.message}
 
 
-def requeued_entry(after: Task, error: ErrorInfo | None, gave_way_to: str | None = None) -> tuple[str, dict[str, Any]]:
+def requeued_entry(after: Task, error: ErrorInfo | None, preempted_by: str | None = None) -> tuple[str, dict[str, Any]]:
     """Code and figures for an attempt that ended through no fault of the task's. after: the requeued task."""
     if after.status is TaskStatus.FAILED and after.error is not None:
         return FAILED, error_data(after.error)
-    if gave_way_to is not None:
-        return GAVE_WAY, {"to_task": gave_way_to, "progress": round(after.progress, 4)}
+    if preempted_by is not None:
+        return GAVE_WAY, {"to_task": preempted_by, "progress": round(after.progress, 4)}
     return INTERRUPTED, {"code": GIVEN_BACK if error is None else error.code}
 
 

@@ -57,7 +57,7 @@ def task(seq: int, model: str = "base", priority: Priority = Priority.NORMAL, **
 def running_task(name: str = "r0", model: str = "base", **fields: Any) -> RunningView:
     """One that could be preempted; due long ago."""
     values: dict[str, Any] = {"priority": Priority.NORMAL, "audio_left_seconds": 60.0, "due": 0.0, "task_bytes": GB}
-    values |= {"may_leave": True, **fields}
+    values |= {"may_be_preempted": True, **fields}
     return RunningView(id=name, model=model, **values)
 
 

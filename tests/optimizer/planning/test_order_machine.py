@@ -85,7 +85,7 @@ class OrderMachine(RuleBasedStateMachine):
         assert own.claimed is not None
         done = window(own.claimed.windows_done, of=own.claimed.windows_done + 2)
         self.queue.manager.save_window(name, own.claimed.lease_token or "", done)
-        self.queue.manager.requeue(name, own.claimed.lease_token or "", gave_way_to="another")
+        self.queue.manager.requeue(name, own.claimed.lease_token or "", preempted_by="another")
         own.left = own.audio_seconds * (1 - done.checkpoint.seek / done.checkpoint.content_frames)
         own.claimed, own.since = None, own.arrived
         self._charge(own, -own.left)

@@ -74,7 +74,7 @@ def test_a_task_that_gave_way_goes_on_and_its_speed_is_that_of_the_rest(queue: Q
     queue.submit("A")
     first = queue.claim("A")
     queue.manager.save_window("A", first.lease_token or "", window(0, of=4))
-    queue.manager.requeue("A", first.lease_token or "", gave_way_to="B")
+    queue.manager.requeue("A", first.lease_token or "", preempted_by="B")
     second = queue.claim("A")
     clock.advance(9)
     queue.complete(second)
