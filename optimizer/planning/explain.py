@@ -21,18 +21,19 @@ class Explanation:
         models: Mapping[str, ModelView],
         *,
         room: int,
-        forms_batches: bool = False,
+        may_wait_for_round: bool = False,
         plans_memory: bool = True,
     ) -> None:
         """devices: every device, with what is left of it. room: how many more tasks could have started.
 
-        forms_batches: whether a busy device may wait for a batch. plans_memory: False on the plain path.
+        may_wait_for_round: whether a busy device may wait until more can start together. plans_memory: False on the
+        plain path.
         """
         self._waiting = waiting
         self._devices = devices
         self._models = models
         self._room = room
-        self._forms_batches = forms_batches
+        self._may_wait_for_round = may_wait_for_round
         self._plans_memory = plans_memory
 
     def __call__(self, task: WaitingTask) -> WaitReason:
@@ -75,7 +76,7 @@ class Explanation:
         if missing > 0:
             return reasons.memory_short(missing, name)
         is_held_back = any(device.is_draining for device in free)
-        return reasons.batch_forming(task.model) if self._forms_batches and not is_held_back else None
+        return reasons.batch_forming(task.model) if self._may_wait_for_round and not is_held_back else None
 
     def _count_ahead(self, task: WaitingTask, ready: Sequence[DevicePlan]) -> int:
         """Tasks that run where this one may run, and waiting ones that come before it."""

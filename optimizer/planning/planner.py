@@ -6,8 +6,8 @@ preferred, a small one to a large one, and a load is paid for when a task is due
 
 A decision has three steps:
 1. Each device whose turn it is serves the task that is due first of all, if others would starve it (see `fairness`).
-2. Every open device is offered every group of tasks, best first. A group's first task that fits starts a batch, unless
-   it would overtake a task that must not wait longer (`fairness`) or a larger batch is worth waiting for (`batches`).
+2. Every open device is offered every group of tasks, best first. A group's first task that fits starts a round, unless
+   it would overtake a task that must not wait longer (`fairness`) or a larger round is worth waiting for (`rounds`).
 3. On a full device a long running task makes way for a short or urgent waiting one (see `preemption`).
 """
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, takewhile
 
-from optimizer.planning.batches import LOOK_AHEAD, Batches, ShortestMiss
 from optimizer.planning.device_plan import DevicePlan, Fit, device_plans
 from optimizer.planning.draft import Draft
 from optimizer.planning.explain import Explanation
@@ -25,6 +24,7 @@ from optimizer.planning.inputs import DeviceView, Estimates, ModelView, Times, i
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.preemption import Preemption, choose_preemption
 from optimizer.planning.ranking import Ranking
+from optimizer.planning.rounds import LOOK_AHEAD, Rounds, ShortestMiss
 from optimizer.queue.ready_queue import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, ranked
 from optimizer.tasks.start_reason import StartReason
 from optimizer.tasks.task import Priority
@@ -54,7 +54,7 @@ def plan(
         if device.is_open and draft.room > 0:
             decision.serve(device, group)
     preemptions = decision.preemptions() if limits.preempts else ()
-    why_waiting = Explanation(waiting, draft.devices, models, room=draft.room, forms_batches=limits.min_batch > 1)
+    why_waiting = Explanation(waiting, draft.devices, models, room=draft.room, may_wait_for_round=limits.min_batch > 1)
     return Plan(tuple(draft.assignments), waiting, why_waiting, preemptions)
 
 
@@ -78,7 +78,7 @@ class _Decision:
         self._now = now
         self._ranking = Ranking(startable, times, draft.taken)
         self._fairness = Fairness(self._ranking, draft.devices, limits, now)
-        self._batches = Batches(draft, self._ranking, self._fairness, limits, now)
+        self._rounds = Rounds(draft, self._ranking, self._fairness, limits, now)
         self._start_reasons = _StartReasons(groups, models, draft)
 
     def offers(self) -> list[tuple[DevicePlan, WaitingGroup]]:
@@ -95,7 +95,7 @@ class _Decision:
         fit = self._fit(device, first, protects_demanded=False)
         if fit.missing_bytes == 0:
             if self._fairness.is_starving(device, first):
-                self._batches.start(device, first, fit, StartReason.STARVING)
+                self._rounds.start(device, first, fit, StartReason.STARVING)
         elif not device.is_idle and self._fairness.has_waited_too_long(first):
             device.is_closed = True
             self._draft.taken.add(first.id)  # no other device drains for it in the same decision
@@ -112,8 +112,8 @@ class _Decision:
                 continue
             if self._fairness.is_held_back(device, task, group):
                 device.is_draining = True
-            elif not self._batches.is_worth_waiting_for(device, task):
-                self._batches.start(device, task, fit, self._start_reasons.reason(device, task, group))
+            elif not self._rounds.is_worth_waiting_for(device, task):
+                self._rounds.start(device, task, fit, self._start_reasons.reason(device, task, group))
             return
 
     def preemptions(self) -> tuple[Preemption, ...]:

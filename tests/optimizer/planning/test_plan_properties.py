@@ -175,7 +175,7 @@ def test_a_plan_loads_each_model_once_and_evicts_none_in_use(
 
 @given(**WORLD)
 @EXAMPLES
-def test_a_plan_keeps_to_slots_batches_and_limits(
+def test_a_plan_keeps_to_slots_rounds_and_limits(
     tasks: list[WaitingTask], devices: list[DeviceView], models: dict[str, ModelView], limits: PlanLimits
 ) -> None:
     decision = decision_of(tasks, devices, models, limits)

@@ -101,11 +101,11 @@ def test_everything_that_fits_is_started_in_the_end() -> None:
 
 
 def test_round_after_round_a_device_is_filled_up_to_its_slots() -> None:
-    """Each round hands over one batch of one model; several models come to run side by side."""
+    """Each round has one model; several models come to run side by side."""
     simulation = Simulation(30 * GB, 6, PlanLimits(max_concurrent=None, max_batch=2), duration=100)
     simulation.waiting = [task(seq, MODELS[seq % 2]) for seq in range(12)]
-    batches = [len(simulation.step()) for _ in range(4)]
-    assert batches == [2, 2, 2, 0]
+    started = [len(simulation.step()) for _ in range(4)]
+    assert started == [2, 2, 2, 0]
     simulation.waiting = [task(seq, MODELS[seq % 2]) for seq in range(12, 16)]
     assert simulation.step() == []
 

@@ -28,7 +28,7 @@ class ShortestMiss:
         self._audio_seconds[task.word_timestamps] = task.audio_seconds
 
 
-class Batches:
+class Rounds:
     """Forms the rounds of one decision. now: monotonic seconds."""
 
     def __init__(self, draft: Draft, ranking: Ranking, fairness: Fairness, limits: PlanLimits, now: float) -> None:

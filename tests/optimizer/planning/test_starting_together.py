@@ -19,7 +19,7 @@ def test_without_a_maximum_slots_and_memory_decide() -> None:
     assert len(decide(tasks, [tight], max_concurrent=None, max_batch=16).assignments) == 2
 
 
-def test_a_batch_joins_another_models_tasks_while_there_are_slots_and_memory() -> None:
+def test_a_round_joins_another_models_tasks_while_there_are_slots_and_memory() -> None:
     busy = device(running=2, slots=4, resident=["tiny", "base"], running_models=["tiny"])
     assert started(decide([task(1), task(2), task(3)], [busy])) == [("t1", "cuda:0"), ("t2", "cuda:0")]
 
@@ -30,7 +30,7 @@ def test_a_busy_device_loads_another_model_when_there_is_room() -> None:
     assert (assignment.weights_bytes, assignment.evict) == (5 * GB, ())
 
 
-def test_one_batch_does_not_pass_the_maximum_over_all_devices() -> None:
+def test_one_round_does_not_pass_the_maximum_over_all_devices() -> None:
     tasks = [task(seq) for seq in range(9)]
     assert len(decide(tasks, [device(slots=8)], max_concurrent=3, max_batch=6).assignments) == 3
 
@@ -59,31 +59,31 @@ def test_a_busy_device_is_not_forced() -> None:
     assert decide([task(1)], [crowded], min_concurrent=2).assignments == ()
 
 
-def test_a_batch_has_one_model() -> None:
+def test_a_round_has_one_model() -> None:
     tasks = [task(1, "tiny"), task(2, "base"), task(3, "tiny")]
     assert started(decide(tasks, [device(slots=4)])) == [("t1", "cuda:0"), ("t3", "cuda:0")]
 
 
-def test_a_batch_is_no_larger_than_the_maximum() -> None:
+def test_a_round_is_no_larger_than_the_maximum() -> None:
     assert len(decide([task(seq) for seq in range(9)], [device(slots=8)], max_batch=3).assignments) == 3
 
 
-def test_a_batch_is_filled_by_priority_then_arrival() -> None:
+def test_a_round_is_filled_by_priority_then_arrival() -> None:
     tasks = [task(1, priority=LOW), task(2), task(3, priority=HIGH), task(4, device="cuda:0")]
     decision = decide(tasks, [device(slots=3)])
     assert [assignment.task_id for assignment in decision.assignments] == ["t3", "t2", "t4"]
 
 
-def test_a_batch_stops_where_memory_does() -> None:
+def test_a_round_stops_where_memory_does() -> None:
     decision = decide([task(seq) for seq in range(4)], [device(slots=4, capacity=3_200_000_000)])
     assert len(decision.assignments) == 2
 
 
-def test_a_lone_task_never_waits_for_a_batch() -> None:
+def test_a_lone_task_never_waits_for_a_round() -> None:
     assert len(decide([task(1)], [device(running=1, slots=4)], min_batch=4).assignments) == 1
 
 
-def test_a_busy_device_waits_for_a_batch_that_is_there_to_be_started() -> None:
+def test_a_busy_device_waits_for_a_round_that_is_there_to_be_started() -> None:
     tasks = [task(seq) for seq in range(4)]
     decision = decide(tasks, [device(running=3, slots=4)], min_batch=2)
     assert decision.assignments == ()
@@ -91,7 +91,7 @@ def test_a_busy_device_waits_for_a_batch_that_is_there_to_be_started() -> None:
     assert len(decide(tasks, [device(running=2, slots=4)], min_batch=2).assignments) == 2
 
 
-def test_an_idle_device_never_waits_for_a_batch_that_the_maximum_forbids() -> None:
+def test_an_idle_device_never_waits_for_a_round_that_the_maximum_forbids() -> None:
     devices = [device("cuda:0"), device("cuda:1", running=3, slots=3)]
     tasks = [task(seq) for seq in range(4)]
     assert started(decide(tasks, devices, min_batch=1, max_concurrent=4)) == [("t0", "cuda:0")]
@@ -99,6 +99,6 @@ def test_an_idle_device_never_waits_for_a_batch_that_the_maximum_forbids() -> No
     assert started(decide(tasks, slotted, min_batch=2, max_concurrent=4)) == [("t0", "cuda:0")]
 
 
-def test_an_idle_device_never_waits_for_memory_for_a_batch() -> None:
+def test_an_idle_device_never_waits_for_memory_for_a_round() -> None:
     tight = device(slots=4, capacity=2_700_000_000)
     assert len(decide([task(seq) for seq in range(4)], [tight], min_batch=4).assignments) == 1
