@@ -81,8 +81,7 @@ class Explanation:
     def _count_ahead(self, task: WaitingTask, ready: Sequence[DevicePlan]) -> int:
         """Tasks that run where this one may run, and waiting ones that come before it."""
         ahead = sum(len(device.view.running) for device in ready)
-        key = GroupKey.of(task)
-        own = next((group for group in self._waiting.groups if group.key == key), WaitingGroup(key, ()))
+        own = self._waiting.group_of(task) or WaitingGroup(GroupKey.of(task), ())
         rank = own.rank_of(task)
         for group in self._waiting.groups:
             if any(device.view.is_wanted_by(group.key.device) for device in ready):

@@ -14,7 +14,8 @@ A decision has three steps:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, takewhile
+from functools import partial
+from itertools import takewhile
 
 from optimizer.planning.device_plan import DevicePlan, Fit, device_plans
 from optimizer.planning.draft import Draft
@@ -24,7 +25,7 @@ from optimizer.planning.inputs import DeviceView, Estimates, ModelView, Times, i
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.preemption import Preemption, choose_preemption
 from optimizer.planning.ranking import Ranking
-from optimizer.planning.rounds import LOOK_AHEAD, Rounds, ShortestMiss
+from optimizer.planning.rounds import Rounds, fitting
 from optimizer.queue.ready_queue import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, ranked
 from optimizer.tasks.start_reason import StartReason
 from optimizer.tasks.task import Priority
@@ -102,19 +103,16 @@ class _Decision:
 
     def serve(self, device: DevicePlan, group: WaitingGroup) -> None:
         """Starts the group's first task that fits, and others of its model with it."""
-        misses = ShortestMiss()
-        for task in islice(self._ranking.candidates(device, group.tasks), LOOK_AHEAD):
-            if misses.rules_out(task):
-                continue
-            fit = self._fit(device, task, protects_demanded=not device.is_idle)
-            if fit.missing_bytes > 0:
-                misses.add(task)
-                continue
-            if self._fairness.is_held_back(device, task, group):
-                device.is_draining = True
-            elif not self._rounds.is_worth_waiting_for(device, task):
-                self._rounds.start(device, task, fit, self._start_reasons.reason(device, task, group))
+        candidates = ((task, group) for task in self._ranking.candidates(device, group.tasks))
+        fit_of = partial(self._fit, device, protects_demanded=not device.is_idle)
+        first = next(fitting(candidates, fit_of), None)
+        if first is None:
             return
+        task, _, fit = first
+        if self._fairness.is_held_back(device, task, group):
+            device.is_draining = True
+        elif not self._rounds.is_worth_waiting_for(device, task):
+            self._rounds.start(device, task, fit, self._start_reasons.reason(device, task, group))
 
     def preemptions(self) -> tuple[Preemption, ...]:
         """On devices without a free place, for the tasks that would start there next."""

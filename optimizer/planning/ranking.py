@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 
 from optimizer.planning.device_plan import DevicePlan
 from optimizer.planning.inputs import Times
 from optimizer.queue.ordering import TARGET_SLOWDOWN
 from optimizer.queue.ready_queue import RankedGroup, WaitingGroup, WaitingTask
-
-_place = attrgetter("due", "seq")
-
-
-def _first_place(group: WaitingGroup) -> tuple[float, int]:
-    return _place(group.tasks[0])
 
 
 class Ranking:
@@ -71,11 +65,11 @@ class Ranking:
     def due_first(self, device: DevicePlan) -> WaitingTask | None:
         """The candidate with the earliest due time, whatever its priority and owner."""
         best: WaitingTask | None = None
-        for group in sorted((group for _, group in self.groups(device)), key=_first_place):
-            if best is not None and _place(best) <= _first_place(group):
+        for group in sorted((group for _, group in self.groups(device)), key=lambda each: each.tasks[0].place):
+            if best is not None and best.place <= group.tasks[0].place:
                 break
             head = self.head(device, group)
-            if head is not None and (best is None or _place(head) < _place(best)):
+            if head is not None and (best is None or head.place < best.place):
                 best = head
         return best
 

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, takewhile
 
 from optimizer.planning.device_plan import DevicePlan, Fit
 from optimizer.planning.draft import Draft
 from optimizer.planning.fairness import Fairness
 from optimizer.planning.plan import PlanLimits
 from optimizer.planning.ranking import Ranking
-from optimizer.queue.ready_queue import WaitingTask, in_order
+from optimizer.queue.ready_queue import WaitingGroup, WaitingTask, in_order
 from optimizer.tasks.start_reason import StartReason
 
 LOOK_AHEAD = 256  # tasks that a decision looks at when the first ones do not fit
 
+Candidate = tuple[WaitingTask, WaitingGroup]
 
-class ShortestMiss:
-    """Remembers the shortest recording that did not fit, since no longer one of the same model will fit either."""
 
-    def __init__(self) -> None:
-        self._audio_seconds: dict[bool, float] = {}
+def fitting(
+    candidates: Iterable[Candidate], fit_of: Callable[[WaitingTask], Fit]
+) -> Iterator[tuple[WaitingTask, WaitingGroup, Fit]]:
+    """Those of the first LOOK_AHEAD candidates that fit, each with its group and how it fits. They have one model.
 
-    def rules_out(self, task: WaitingTask) -> bool:
-        return task.audio_seconds >= self._audio_seconds.get(task.word_timestamps, float("inf"))
-
-    def add(self, task: WaitingTask) -> None:
-        self._audio_seconds[task.word_timestamps] = task.audio_seconds
+    Asked for one at a time, so that `fit_of` knows what was started in between. Where a recording does not fit, no
+    longer one will, so most of those that do not fit are not even tried.
+    """
+    shortest_misses: dict[bool, float] = {}  # seconds of sound, by word_timestamps
+    for task, group in islice(candidates, LOOK_AHEAD):
+        if task.audio_seconds >= shortest_misses.get(task.word_timestamps, float("inf")):
+            continue
+        fit = fit_of(task)
+        if fit.missing_bytes > 0:
+            shortest_misses[task.word_timestamps] = task.audio_seconds
+        else:
+            yield task, group, fit
 
 
 class Rounds:
@@ -41,21 +50,12 @@ class Rounds:
     def start(self, device: DevicePlan, first: WaitingTask, fit: Fit, why: StartReason) -> None:
         """Starts `first` and, with it, the next tasks of its model that fit; then the device's round is over."""
         self._draft.start(device, first, fit, why)
-        misses = ShortestMiss()
         others = in_order(self._ranking.groups_of_model(device, first.model))
         candidates = ((task, group) for task, group in others if self._ranking.is_candidate(device, task))
-        for task, group in islice(candidates, LOOK_AHEAD):
-            if device.started >= self._limits.max_batch or self._draft.room <= 0 or device.slots_left <= 0:
-                break
-            if misses.rules_out(task):
-                continue
-            fit = device.fit(task)
-            if fit.missing_bytes > 0:
-                misses.add(task)
-            elif self._fairness.is_held_back(device, task, group):
+        for task, group, fit in fitting(takewhile(lambda _: self._has_place(device), candidates), device.fit):
+            if self._fairness.is_held_back(device, task, group):
                 break  # so would be those behind it
-            else:
-                self._draft.start(device, task, fit, StartReason.TOGETHER)
+            self._draft.start(device, task, fit, StartReason.TOGETHER)
         device.is_closed = True
 
     def is_worth_waiting_for(self, device: DevicePlan, first: WaitingTask) -> bool:
@@ -72,3 +72,7 @@ class Rounds:
             return False
         tasks = (task for _, group in self._ranking.groups_of_model(device, first.model) for task in group.tasks)
         return sum(1 for _ in islice(self._ranking.candidates(device, tasks), wanted)) >= wanted
+
+    def _has_place(self, device: DevicePlan) -> bool:
+        """Whether one more task may start on the device in this round."""
+        return device.started < self._limits.max_batch and self._draft.room > 0 and device.slots_left > 0

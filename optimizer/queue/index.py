@@ -20,6 +20,11 @@ from optimizer.tasks.task import Task, TaskStatus
 _GONE = 2**63  # later than every version of a row
 
 
+def _may_run(is_prepared: bool, delay_end: float | None) -> bool:
+    """Whether a waiting task is ready. delay_end: see `QueueIndex.follow`."""
+    return is_prepared and delay_end is None
+
+
 @dataclass
 class LoadedTasks:
     """The waiting tasks at a start, in any order."""
@@ -30,7 +35,7 @@ class LoadedTasks:
     unprepared: list[str] = field(default_factory=list)  # ids
 
     def add(self, entry: WaitingTask, *, is_prepared: bool, delay_end: float | None) -> None:
-        (self.ready if is_prepared and delay_end is None else self.held).append(entry)
+        (self.ready if _may_run(is_prepared, delay_end) else self.held).append(entry)
         if delay_end is not None:
             self.delay_ends[entry.id] = delay_end
         if not is_prepared:
@@ -211,8 +216,7 @@ class QueueIndex:
 
     def _put(self, entry: WaitingTask, *, is_prepared: bool, delay_end: float | None) -> None:
         self._drop(entry.id)
-        is_ready = is_prepared and delay_end is None
-        (self._ready if is_ready else self._held).add(entry)
+        (self._ready if _may_run(is_prepared, delay_end) else self._held).add(entry)
         if delay_end is not None:
             self._delay_ends[entry.id] = delay_end
         if not is_prepared:

@@ -96,7 +96,7 @@ class WaitingView:
         """Whether exactly this task waited at that moment."""
         if not isinstance(task, WaitingTask):
             return False
-        group = self._group_of(task)
+        group = self.group_of(task)
         if group is None:
             return False
         place = bisect_left(group.tasks, task.place, key=_place)
@@ -111,7 +111,8 @@ class WaitingView:
         rank = WaitingGroup(GroupKey.of(task), (), penalty).rank_of(task)
         return sum(group.count_before(rank) for group in self.groups)
 
-    def _group_of(self, task: WaitingTask) -> WaitingGroup | None:
+    def group_of(self, task: WaitingTask) -> WaitingGroup | None:
+        """The group that the task belongs to; None when nothing of that group waits."""
         key = GroupKey.of(task)
         return next((group for group in self.groups if group.key == key), None)
 
