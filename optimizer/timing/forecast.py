@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
+from optimizer.common.kinds import AUTO_DEVICE
+
 
 class Speeds(Protocol):
     def running_eta(
@@ -31,14 +33,20 @@ class Places:
     accepts_auto: bool = True  # False: only tasks that ask for this device by name
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A waiting task."""
+class Waiting(Protocol):
+    """What a forecast needs of a WaitingTask."""
 
-    id: str
-    model: str
-    audio_left_seconds: float
-    device: str | None = None  # the one asked for; None: any that accepts such tasks
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def audio_left_seconds(self) -> float: ...
+
+    @property
+    def device(self) -> str: ...  # the requested one
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def forecast(
     to_load = dict(load_seconds)
     found: dict[str, Expected] = {}
     for task in coming:
-        place = _pop_place(free_at, open_to_all if task.device is None else {task.device})
+        place = _pop_place(free_at, open_to_all if task.device == AUTO_DEVICE else {task.device})
         if place is None:
             continue
         at, device = place

@@ -7,14 +7,13 @@ from itertools import islice
 from threading import Lock
 
 from errors import OutOfMemoryError
-from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.scheduling.loop import BatchTaskScheduler
 from optimizer.scheduling.parts import SchedulerParts
 from optimizer.tasks import wait_reasons as reasons
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.wait_reasons import WaitReason
-from optimizer.timing.forecast import Expected, Places, Waiting, forecast
+from optimizer.timing.forecast import Expected, Places, forecast
 from optimizer.timing.forecast_accuracy import Interval
 from optimizer.views.task_view import TaskView
 
@@ -79,12 +78,7 @@ class TaskViewBuilder:
         statuses = [status for status in self._devices.statuses() if status.is_ready]
         resident = {model for status in statuses for model in status.resident_models}
         return forecast(
-            [
-                Waiting(
-                    each.id, each.model, each.audio_left_seconds, None if each.device == AUTO_DEVICE else each.device
-                )
-                for each in next_ones
-            ],
+            next_ones,
             [Places(status.spec.name, status.slots, status.work_left, status.accepts_auto) for status in statuses],
             self._speeds,
             most_running=self._scheduler.limits().most_running(status.slots for status in statuses),

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 
-from optimizer.timing.forecast import Expected, Places, Waiting, forecast
+from optimizer.common.kinds import AUTO_DEVICE
+from optimizer.timing.forecast import Expected, Places, forecast
 from optimizer.timing.forecast_accuracy import ENOUGH, ForecastTracker, Interval
 from optimizer.timing.speeds import SpeedTable
+
+
+class Waiting(NamedTuple):
+    id: str
+    model: str
+    audio_left_seconds: float
+    device: str = AUTO_DEVICE
 
 
 def speeds() -> SpeedTable:
