@@ -44,7 +44,7 @@ class Watch:
         return False
 
     def note(self, code: str, data: dict[str, int | float | str]) -> None:
-        """What the engine does for want of memory is in its log."""
+        """What the engine does for lack of memory is in its log."""
 
     def done(self, transcript: Transcript, peak_bytes: int) -> None:
         self.transcript = transcript

@@ -1,4 +1,4 @@
-"""OptimizedWhisperSystem: the one object that the web room talks to.
+"""OptimizedWhisperSystem: the one object that the web package talks to.
 
 Starts and stops the parts that `wiring` builds, and hands each question to the part that answers it.
 """

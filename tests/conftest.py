@@ -1,4 +1,4 @@
-"""What every room's tests share: recordings, weights, settings that read nothing from outside, and a clean end."""
+"""What every package's tests share: recordings, weights, settings that read nothing from outside, and a clean end."""
 
 from __future__ import annotations
 

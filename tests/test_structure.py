@@ -1,4 +1,4 @@
-"""The rooms look one way only, and importing one does nothing but define names."""
+"""Packages import one way only, and importing one does nothing but define names."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MAY_IMPORT = {
     "optimizer": {"optimizer", "whisper_core"},
     "web": {"web", "optimizer", "whisper_core"},
 }
-# Inside a room a folder imports only from folders before it; those of one line do not know each other. A module that
-# stands in the room itself has the room's name.
+# Inside a package a folder imports only from folders before it; those of one line do not know each other. A module that
+# stands in the package itself has the package's name.
 FOLDERS = [
     "optimizer.common",
     "optimizer.tasks optimizer.timing",
@@ -49,7 +49,7 @@ FOLDERS = [
 LEVEL = {folder: level for level, line in enumerate(FOLDERS) for folder in line.split()}
 # The same for the page's modules; a name that ends in .js is a module that stands in static/ itself.
 PAGE_ORDER = ["util", "text", "plots", "api.js", "state", "hooks", "components", "components/system", "app.js"]
-ROOMS = set(MAY_IMPORT) | SHARED | {"main", "tests", "benchmarks", "tools"}
+PACKAGES = set(MAY_IMPORT) | SHARED | {"main", "tests", "benchmarks", "tools"}
 TORCH_FREE = [
     "whisper_core.models.fetch",
     "whisper_core.worker.main",
@@ -66,11 +66,11 @@ NO_WALL_CLOCK = {
 }
 
 
-def modules(room: str) -> list[Path]:
-    return sorted((ROOT / room).rglob("*.py"))
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
 
 
-def imported_rooms(path: Path) -> set[str]:
+def imported_packages(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -78,12 +78,13 @@ def imported_rooms(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
             names.add(node.module or "")
-    return {name.split(".")[0] for name in names} & ROOMS
+    return {name.split(".")[0] for name in names} & PACKAGES
 
 
-@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
-def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
-    wrong = {str(path): extra for path in modules(room) if (extra := imported_rooms(path) - MAY_IMPORT[room] - SHARED)}
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_a_package_imports_only_the_packages_below_it(package: str) -> None:
+    allowed = MAY_IMPORT[package] | SHARED
+    wrong = {str(path): extra for path in modules(package) if (extra := imported_packages(path) - allowed)}
     assert wrong == {}
 
 
@@ -103,18 +104,18 @@ def imported_folders(path: Path) -> set[str]:
 
 
 def test_every_folder_has_its_place_in_the_order() -> None:
-    found = {folder_of(path) for room in MAY_IMPORT for path in modules(room) if "migrations" not in path.parts}
+    found = {folder_of(path) for package in MAY_IMPORT for path in modules(package) if "migrations" not in path.parts}
     assert found == set(LEVEL)
 
 
 def test_a_folder_imports_only_from_folders_before_it() -> None:
     wrong = {
         f"{path.relative_to(ROOT)} -> {folder}"
-        for room in MAY_IMPORT
-        for path in modules(room)
+        for package in MAY_IMPORT
+        for path in modules(package)
         if "migrations" not in path.parts
         for folder in imported_folders(path)
-        if folder.split(".")[0] == room and LEVEL[folder] >= LEVEL[folder_of(path)]
+        if folder.split(".")[0] == package and LEVEL[folder] >= LEVEL[folder_of(path)]
     }
     assert wrong == set()
 
@@ -164,16 +165,16 @@ def test_the_two_engines_do_not_know_each_other() -> None:
     assert wrong == set()
 
 
-@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
-def test_the_structure_document_names_every_module(room: str) -> None:
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_the_structure_document_names_every_module(package: str) -> None:
     document = (ROOT / "docs" / "structure.md").read_text()
-    names = {path.name for path in modules(room) if path.name != "__init__.py" and "migrations" not in path.parts}
+    names = {path.name for path in modules(package) if path.name != "__init__.py" and "migrations" not in path.parts}
     assert {name for name in names if f"`{name}`" not in document} == set()
 
 
 def test_only_the_worker_side_imports_torch_or_whisper() -> None:
-    for room in ("optimizer", "web"):
-        for path in modules(room):
+    for package in ("optimizer", "web"):
+        for path in modules(package):
             tree = ast.parse(path.read_text())
             names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
             names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
@@ -209,8 +210,8 @@ def test_decisions_take_their_time_from_a_clock() -> None:
 
 def test_nothing_is_unpickled_evaluated_or_run_through_a_shell() -> None:
     found = []
-    for room in [*MAY_IMPORT, "tools"]:
-        for path in modules(room):
+    for package in [*MAY_IMPORT, "tools"]:
+        for path in modules(package):
             for node in ast.walk(ast.parse(path.read_text())):
                 match node:
                     case ast.Import(names=names) if {"pickle", "marshal", "shelve"} & {name.name for name in names}:

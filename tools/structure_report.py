@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOMS = ("optimizer", "whisper_core", "web")
+PACKAGES = ("optimizer", "whisper_core", "web")
 TOP = ("main.py", "config.py", "errors.py", "logs.py", "version.py")
 PAGE = ("static", "templates")
 Named = tuple[int, str]
@@ -21,7 +21,7 @@ Named = tuple[int, str]
 
 @dataclass(frozen=True)
 class Code:
-    """The Python modules of the rooms, by dotted name."""
+    """The Python modules of the packages, by dotted name."""
 
     root: Path
     trees: dict[str, ast.Module]
@@ -29,7 +29,8 @@ class Code:
     @classmethod
     def read(cls, root: Path) -> Code:
         paths = [root / name for name in TOP if (root / name).is_file()]
-        paths += [path for room in ROOMS for path in sorted((root / room).rglob("*.py")) if path.name != "__init__.py"]
+        for package in PACKAGES:
+            paths += sorted(path for path in (root / package).rglob("*.py") if path.name != "__init__.py")
         names = (".".join(path.relative_to(root).with_suffix("").parts) for path in paths)
         return cls(root, dict(zip(names, (ast.parse(path.read_text()) for path in paths), strict=True)))
 
@@ -77,7 +78,7 @@ def report(root: Path) -> str:
     by_one = [name for name, sources in importers.items() if len(sources) == 1]
     both_ways = sorted((a, b) for a, b in arrows if (b, a) in arrows and a < b)
     rows = [
-        ("modules in the rooms", str(len(code.trees))),
+        ("modules in the packages", str(len(code.trees))),
         ("files in the fullest folder", "{1} ({0})".format(*folders.most_common(1)[0])),
         ("files in a folder, median", str(sorted(folders.values())[len(folders) // 2])),
         ("folders", str(len(folders))),
@@ -89,7 +90,7 @@ def report(root: Path) -> str:
         ("functions over 40 lines", str(sum(lines > 40 for lines, _ in code.functions()))),
         ("largest file, lines", _largest(code.files())),
         ("files over 350 lines", str(sum(lines > 350 for lines, _ in code.files()))),
-        ("lines of Python in the rooms", str(sum(lines for lines, _ in code.files()))),
+        ("lines of Python in the packages", str(sum(lines for lines, _ in code.files()))),
         ("lines of the page (js, css, html)", str(_sum(root, PAGE, "js", "css", "html"))),
         ("lines of tests (py, mjs)", str(_sum(root, ("tests",), "py", "mjs"))),
         ("lines of benchmarks and tools", str(_sum(root, ("benchmarks", "tools"), "py"))),

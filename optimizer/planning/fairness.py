@@ -1,6 +1,6 @@
 """The two rules against starvation: who may not be overtaken any longer, and whose turn it is regardless of order.
 
-Want of memory or of a loaded model must not keep a task waiting for ever: nothing of at most its priority that is due
+Lack of memory or of a loaded model must not keep a task waiting for ever: nothing of at most its priority that is due
 more than `overtake_limit_s` later may start before it. The device nearest to having the memory drains for it.
 
 And every second round of a device belongs to the task that is due first of all, whatever its priority and owner, once

@@ -142,7 +142,7 @@ class IntelligentQueueManager:
         return self._transactions.try_change(task_id, claim)
 
     def save_window(self, task_id: str, lease_token: str, window: WindowResult) -> Task | None:
-        """Keeps one finished window; after a crash the task resumes behind it. Harmless when it was saved before.
+        """Keeps one finished window; after a crash the task continues after it. Harmless when it was saved before.
 
         Raises ValueError when an earlier window is missing. Does not call on_change: the task's state is the same.
         """

@@ -90,7 +90,7 @@ class EventMessages:
         """Nothing when the exit was asked for."""
         if device.state is not DeviceState.STOPPED:
             name = device.spec.name
-            text = f"The worker of {name} ended; the tasks that it had go on behind their last finished windows."
+            text = f"The worker of {name} ended; the tasks that it had continue after their last finished windows."
             self._event_log.add("device", text, device=name, state="exited")
 
     def tell_device_changed(self, device: str, text: str) -> None:

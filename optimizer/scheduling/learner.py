@@ -1,6 +1,6 @@
 """Learns from what workers report: how fast models are, and how much memory they and their tasks take.
 
-Runs on the threads `device-<name>`, behind the recorder.
+Runs on the threads `device-<name>`, after the recorder.
 """
 
 from __future__ import annotations

@@ -147,8 +147,8 @@ def _memory(data: Mapping[str, Any]) -> str:
 
 def _interrupted(data: Mapping[str, Any]) -> str:
     if data.get("code") == GIVEN_BACK:
-        return "Stopped on the way; it goes on behind its last finished window."
-    return f"Interrupted ({data['code']}); it goes on behind its last finished window."
+        return "Stopped on the way; it continues after its last finished window."
+    return f"Interrupted ({data['code']}); it continues after its last finished window."
 
 
 def _retrying(data: Mapping[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""What the web room is shown."""
+"""What the web package is shown."""

@@ -1,4 +1,4 @@
-"""What the web room is shown of a task: its row together with what only the running scheduler knows."""
+"""What the web package is shown of a task: its row together with what only the running scheduler knows."""
 
 from __future__ import annotations
 

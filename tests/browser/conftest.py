@@ -38,7 +38,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> I
 
 @pytest.fixture(scope="module")
 def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the web room around a FakeSystem, where nothing happens by itself."""
+    """The address of the web package around a FakeSystem, where nothing happens by itself."""
     with RunningServer(tmp_path_factory.mktemp("quiet")) as server, server.outliving_tests():
         yield server.address
 

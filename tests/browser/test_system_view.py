@@ -1,4 +1,4 @@
-"""The System view of a busy server in a real Chromium: a real web room whose answers about the system are made up.
+"""The System view of a busy server in a real Chromium: a real web package whose answers about the system are made up.
 
 That the real server answers in these shapes is seen in test_page.py, where the view is opened on the real program.
 """

@@ -1,6 +1,6 @@
 """A system without scheduler, database or devices.
 
-It has the methods that the web room calls (`SystemPort`) and raises the errors that the real one does. Tasks are
+It has the methods that the web package calls (`SystemPort`) and raises the errors that the real one does. Tasks are
 those of FakeTasks; this adds the device, the models, the limits and the history.
 """
 

@@ -1,4 +1,4 @@
-"""What the web room needs from OptimizedWhisperSystem. Tests use a smaller system with the same methods."""
+"""What the web package needs from OptimizedWhisperSystem. Tests use a smaller system with the same methods."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class MemoryRecovery:
-    """Runs one model's work so that no task fails for want of memory while there is memory that can be given up.
+    """Runs one model's work so that no task fails for lack of memory while there is memory that can be given up.
 
     free_elsewhere: has other models give memory back, and returns whether they did. Asked only when memory is short for
     a single window.

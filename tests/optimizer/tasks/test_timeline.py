@@ -222,11 +222,11 @@ def test_a_damaged_entry_costs_no_other_entry(queue: Queue) -> None:
             "Stepped aside at 50% for a task that is shorter or more urgent; nothing is lost.",
         ),
         ("memory", {"step": "model_evicted"}, "Memory ran out, so a model that was idle left it."),
-        ("interrupted", {"code": "given_back"}, "Stopped on the way; it goes on behind its last finished window."),
+        ("interrupted", {"code": "given_back"}, "Stopped on the way; it continues after its last finished window."),
         (
             "interrupted",
             {"code": "worker_died"},
-            "Interrupted (worker_died); it goes on behind its last finished window.",
+            "Interrupted (worker_died); it continues after its last finished window.",
         ),
         (
             "retrying",

@@ -1,4 +1,4 @@
-"""What the engine tries before a task fails for want of memory: a smaller batch, then memory that others free."""
+"""What the engine tries before a task fails for lack of memory: a smaller batch, then memory that others free."""
 
 from __future__ import annotations
 
