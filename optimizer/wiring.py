@@ -123,7 +123,7 @@ def build_scheduler(
 ) -> tuple[BatchTaskScheduler, ReportHandler]:
     """The loop, and who hears its devices' workers. interval_s: the longest time between two decisions."""
     attribution = CrashAttribution()
-    attempts = RunningAttempts(parts.monitor, parts.clock)
+    attempts = RunningAttempts(parts.clock)
     dispatcher = Dispatcher(parts, attempts)
     decisions = DecisionMaker(parts, DeviceViews(attribution, parts.due_times), dispatcher, attempts, limits)
     updater = DeviceUpdater(parts, dispatcher, attribution)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from optimizer.common.clock import Clock
 from optimizer.memory.busy_periods import BusyPeriods
 from optimizer.memory.costs import Batch
-from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.tasks.task import Task
 
 
@@ -35,8 +34,7 @@ class RunningAttempt:
 class RunningAttempts:
     """By id, which is the lease token of their claim. Any thread; an attempt begins and ends once."""
 
-    def __init__(self, monitor: PerformanceMonitor, clock: Clock) -> None:
-        self._monitor = monitor
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._attempts: dict[str, RunningAttempt] = {}
         self._busy_periods = BusyPeriods()
@@ -48,8 +46,6 @@ class RunningAttempts:
         kind = (options.model, options.word_timestamps, options.mode)
         self._busy_periods.begin(task.device or "", token, kind, task.audio_seconds or 0.0)
         self._attempts[token] = RunningAttempt(task, audio_done, segment_count, self._clock.monotonic(), audio_done)
-        if task.attempt == 1 and task.started_at is not None:
-            self._monitor.task_started((task.started_at - task.created_at).total_seconds())
 
     def untrack(self, attempt_id: str) -> RunningAttempt | None:
         """The attempt is over. None, and nothing changed, when it is not here."""

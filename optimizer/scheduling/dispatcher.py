@@ -37,6 +37,7 @@ class Dispatcher:
         self._inbox = parts.inbox
         self._path = parts.path
         self._prepare = parts.prepare
+        self._monitor = parts.monitor
         self._attempts = attempts
 
     # --- starting a task ---------------------------------------------------------------------------------------
@@ -118,6 +119,8 @@ class Dispatcher:
         try:
             windows = self._queue.windows(task.id)
             self._attempts.track(task, sum(len(window.segments) for window in windows))
+            if task.attempt == 1 and task.started_at is not None:
+                self._monitor.task_started((task.started_at - task.created_at).total_seconds())
             device.run(task, reservation, self._files.audio_path(task.id), windows, seed, windows_at_once)
         except (WorkerDiedError, *CANNOT_STORE):
             self.end_attempt(task, None, is_charged=False)

@@ -14,6 +14,7 @@ import pytest
 from errors import StoreBusyError
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.monitoring.utilization import Utilization
 from optimizer.scheduling import loop
 from optimizer.scheduling.parts import SchedulingPath
 from optimizer.tasks.events import WindowFinished
@@ -38,6 +39,22 @@ def test_a_waiting_task_is_claimed_reserved_for_and_handed_over(rig: Rig) -> Non
     assert (task.status, task.device, task.lease_token) == (TaskStatus.PROCESSING, "cpu", run.attempt_id)
     assert rig.owners() == {"model:base", "T1"}
     assert rig.device().running["T1"].reservation.nbytes == task.estimated_bytes
+
+
+def test_only_the_first_start_of_a_task_ends_its_wait(rig: Rig) -> None:
+    with rig.busy_loop():
+        rig.submit("T1")
+        rig.clock.advance(4)
+    rig.worker().expect(protocol.LoadModel)
+    run = rig.worker().expect(protocol.RunTask)
+    rig.settle()
+    rig.worker().fail(run)
+    rig.clock.advance(10)
+    rig.scheduler.wake()
+    rig.worker().expect(protocol.RunTask)
+    rig.settle()
+    sample = rig.monitor.finish_interval(Utilization(), [], ended=(0, 0)).sample
+    assert (sample.started, sample.mean_wait_seconds) == (1, 4.0)
 
 
 def test_windows_and_the_result_are_durable_and_the_memory_is_given_back(rig: Rig) -> None:

@@ -55,7 +55,7 @@ class Reports:
                 may_move_to_cpu=lambda: False,
             ),
         )
-        self.attempts = RunningAttempts(self.monitor, clock)
+        self.attempts = RunningAttempts(clock)
         updater = SimpleNamespace(apply_report=lambda *_: None)
         self._handler = ReportHandler(
             parts, self.attempts, ResultRecorder(parts), MeasurementLearner(parts, self.attempts), cast(Any, updater)

@@ -152,7 +152,7 @@ def device(queue: Queue) -> FakeDevice:
 
 def free_memory(queue: Queue, device: FakeDevice, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> list[str]:
     unused = cast(Any, None)
-    parts = SimpleNamespace(queue=queue.manager, files=unused, inbox=unused, path=unused, prepare=unused)
+    parts = SimpleNamespace(queue=queue.manager, files=unused, inbox=unused, path=unused, prepare=unused, monitor=unused)
     return Dispatcher(cast(Any, parts), unused).free_memory(cast(Any, device), report)
 
 
