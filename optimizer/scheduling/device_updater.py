@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import partial
 
-from errors import OutOfMemoryError
+from errors import OutOfMemoryError, TaskNotFoundError, WorkerDiedError
 from optimizer.devices.device import Device
 from optimizer.devices.status import DeviceState
 from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.dispatcher import Dispatcher
 from optimizer.scheduling.parts import SchedulerParts
+from optimizer.tasks import timeline
 from optimizer.tasks.events import SystemChanged
 from optimizer.tasks.task import ErrorInfo
 from whisper_core.worker import messages as protocol
@@ -41,7 +43,7 @@ class DeviceUpdater:
                 self._clear_of_crash(device, report.task_id)
                 self._parts.forecasts.forget(report.task_id)
         if isinstance(report, protocol.TaskFailed | protocol.ModelLoadFailed) and report.code == OutOfMemoryError.code:
-            self._dispatcher.free_memory(device, report)
+            self._free_memory(device, report)
         if not isinstance(report, protocol.WindowDone):
             self._parts.events.publish(SystemChanged())
 
@@ -50,6 +52,27 @@ class DeviceUpdater:
         running = device.running.get(task_id)
         if running is None or running.has_progressed:
             self._attribution.clear(task_id)
+
+    def _free_memory(self, device: Device, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> None:
+        """Evict every idle model. report: what said that memory ran out, already applied."""
+        needed = device.models_in_use
+        if isinstance(report, protocol.ModelLoadFailed):
+            short = [each.task.id for each in device.running.values() if each.task.options.model == report.model]
+        else:
+            short = [report.task_id]
+            with suppress(TaskNotFoundError):
+                needed.add(self._parts.queue.get(report.task_id).options.model)
+        evicted = sorted(device.models.loaded - device.models.evicting - needed)
+        try:
+            for model in evicted:
+                log.warning("model=%s event=evicted device=%s: out of memory", model, device.spec.name)
+                device.models.evict(model)
+        except WorkerDiedError:
+            log.warning("event=no_memory_freed device=%s is gone", device.spec.name)
+            return
+        for task_id in short:
+            for model in evicted:
+                self._parts.queue.add_event(task_id, timeline.MEMORY, step="model_evicted", model=model)
 
     def apply_exit(self, device: Device) -> None:
         """The worker is gone: its tasks go back to the queue, one of them perhaps charged with a failed attempt."""

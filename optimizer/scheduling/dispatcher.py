@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import zlib
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 
 from errors import (
     CANNOT_STORE,
     BadRecordError,
     TaskError,
-    TaskNotFoundError,
     TranscriptionServerError,
     WorkerDiedError,
     error_class_of,
@@ -21,9 +20,7 @@ from optimizer.memory.ledger import Reservation
 from optimizer.planning.assignment import Assignment
 from optimizer.scheduling.attempts import RunningAttempts
 from optimizer.scheduling.parts import SchedulerParts
-from optimizer.tasks import timeline
 from optimizer.tasks.task import ErrorInfo, Task
-from whisper_core.worker import messages as protocol
 
 log = logging.getLogger(__name__)
 
@@ -159,27 +156,3 @@ class Dispatcher:
                 log.info("task=%s event=requeued", task.id)
         except TranscriptionServerError as error:
             log.error("task=%s event=requeue_failed code=%s", task.id, error.code)
-
-    # --- a device that ran out of memory -----------------------------------------------------------------------
-
-    def free_memory(self, device: Device, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> list[str]:
-        """Evict every idle model, and return them. report: what said that memory ran out, already applied."""
-        needed = device.models_in_use
-        if isinstance(report, protocol.ModelLoadFailed):
-            short = [each.task.id for each in device.running.values() if each.task.options.model == report.model]
-        else:
-            short = [report.task_id]
-            with suppress(TaskNotFoundError):
-                needed.add(self._queue.get(report.task_id).options.model)
-        evicted = sorted(device.models.loaded - device.models.evicting - needed)
-        try:
-            for model in evicted:
-                log.warning("model=%s event=evicted device=%s: out of memory", model, device.spec.name)
-                device.models.evict(model)
-        except WorkerDiedError:
-            log.warning("event=no_memory_freed device=%s is gone", device.spec.name)
-            return []
-        for task_id in short:
-            for model in evicted:
-                self._queue.add_event(task_id, timeline.MEMORY, step="model_evicted", model=model)
-        return evicted

@@ -9,9 +9,12 @@ import pytest
 
 from errors import IdempotencyMismatchError, WorkerDiedError
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S
-from optimizer.scheduling.dispatcher import Dispatcher
+from optimizer.scheduling.crash_attribution import CrashAttribution
+from optimizer.scheduling.device_updater import DeviceUpdater
+from optimizer.tasks.events import EventBus
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.transitions import MAX_KEPT_IN_A_ROW
+from optimizer.timing.forecast_accuracy import ForecastTracker
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, new_task, window
 from whisper_core.worker import messages as protocol
@@ -139,6 +142,9 @@ class FakeDevice:
         self.running = {"T2": SimpleNamespace(task=task)}
         self.models_in_use = {"tiny"}
 
+    def apply_report(self, report: protocol.Report) -> None:
+        """What it makes of its picture of itself is another test's."""
+
     def _evict(self, model: str) -> None:
         if self.is_gone:
             raise WorkerDiedError
@@ -150,24 +156,31 @@ def device(queue: Queue) -> FakeDevice:
     return FakeDevice(queue)
 
 
-def free_memory(queue: Queue, device: FakeDevice, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> list[str]:
-    unused = cast(Any, None)
-    parts = SimpleNamespace(queue=queue.manager, files=unused, inbox=unused, path=unused, prepare=unused, monitor=unused)
-    return Dispatcher(cast(Any, parts), unused).free_memory(cast(Any, device), report)
+def apply_report(queue: Queue, device: FakeDevice, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> None:
+    parts = SimpleNamespace(queue=queue.manager, forecasts=ForecastTracker(), events=EventBus())
+    DeviceUpdater(cast(Any, parts), cast(Any, None), CrashAttribution()).apply_report(cast(Any, device), report)
 
 
 def test_what_idles_leaves_a_device_that_ran_out_of_memory(queue: Queue, device: FakeDevice) -> None:
     failed = protocol.TaskFailed("T1", "lease", "out_of_memory", "")
-    assert free_memory(queue, device, failed) == ["medium", "small"] == device.evicted
+    apply_report(queue, device, failed)
+    assert device.evicted == ["medium", "small"]
     assert memory_events(queue) == [{"step": "model_evicted", "model": model} for model in ("medium", "small")]
 
 
 def test_for_a_model_that_found_no_memory_too(queue: Queue, device: FakeDevice) -> None:
     failed = protocol.ModelLoadFailed("tiny", "out_of_memory", "")
-    assert free_memory(queue, device, failed) == ["base", "medium", "small"]
+    apply_report(queue, device, failed)
+    assert device.evicted == ["base", "medium", "small"]
     assert len(memory_events(queue, "T2")) == 3
+
+
+def test_for_a_task_that_was_deleted_meanwhile_too(queue: Queue, device: FakeDevice) -> None:
+    apply_report(queue, device, protocol.TaskFailed("gone", "lease", "out_of_memory", ""))
+    assert device.evicted == ["base", "medium", "small"]
 
 
 def test_a_worker_that_is_gone_has_nothing_to_evict(queue: Queue, device: FakeDevice) -> None:
     device.is_gone = True
-    assert free_memory(queue, device, protocol.TaskFailed("gone", "lease", "out_of_memory", "")) == []
+    apply_report(queue, device, protocol.TaskFailed("T1", "lease", "out_of_memory", ""))
+    assert (device.evicted, memory_events(queue)) == ([], [])
