@@ -72,6 +72,13 @@ class Intake:
 
 
 @dataclass(frozen=True)
+class Scheduling:
+    scheduler: BatchTaskScheduler  # the loop
+    decisions: DecisionMaker
+    reports: ReportHandler  # hears the devices' workers
+
+
+@dataclass(frozen=True)
 class Monitors:
     monitoring: Monitoring
     memory_probe: MemoryProbe
@@ -112,23 +119,23 @@ def build_parts(
     estimates = MemoryEstimationPool(settings.memory_calibration_factor, storage.documents)
     fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, worker=worker, devices=devices))
     scheduling, intake = _build_scheduling(settings, clock, storage, monitor, estimates, fleet)
-    scheduler, reports = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
-    monitors = _build_monitors(settings, scheduling, scheduler, storage)
-    views = _build_views(settings, scheduling, scheduler, monitors.monitoring)
-    return SystemParts(storage, intake, scheduling, reports, scheduler, monitors, views)
+    built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
+    monitors = _build_monitors(settings, scheduling, built, storage)
+    views = _build_views(settings, scheduling, built.decisions, monitors.monitoring)
+    return SystemParts(storage, intake, scheduling, built.reports, built.scheduler, monitors, views)
 
 
 def build_scheduler(
     parts: SchedulerParts, limits: PlanLimits, interval_s: float
-) -> tuple[BatchTaskScheduler, ReportHandler]:
-    """The loop, and who hears its devices' workers. interval_s: the longest time between two decisions."""
+) -> Scheduling:
+    """interval_s: the longest time between two decisions."""
     attribution = CrashAttribution()
     attempts = RunningAttempts(parts.clock)
     dispatcher = Dispatcher(parts, attempts)
     decisions = DecisionMaker(parts, DeviceViews(attribution, parts.due_times), dispatcher, attempts, limits)
     updater = DeviceUpdater(parts, dispatcher, attribution)
     reports = ReportHandler(parts, attempts, ResultRecorder(parts), MeasurementLearner(parts, attempts), updater)
-    return BatchTaskScheduler(parts, decisions, dispatcher, interval_s=interval_s), reports
+    return Scheduling(BatchTaskScheduler(parts, decisions, dispatcher, interval_s=interval_s), decisions, reports)
 
 
 def _limits_of(settings: Settings) -> PlanLimits:
@@ -222,7 +229,7 @@ def _build_models(settings: Settings, clock: Clock, events: EventBus, inbox: Inb
 
 
 def _build_monitors(
-    settings: Settings, parts: SchedulerParts, scheduler: BatchTaskScheduler, storage: Storage
+    settings: Settings, parts: SchedulerParts, scheduling: Scheduling, storage: Storage
 ) -> Monitors:
     monitoring = Monitoring(
         settings,
@@ -235,8 +242,8 @@ def _build_monitors(
             statuses=parts.devices.statuses,
             counts=parts.queue.counts,
             entered=parts.queue.entered,
-            limits=scheduler.limits,
-            set_limits=scheduler.set_limits,
+            limits=scheduling.decisions.limits,
+            set_limits=scheduling.scheduler.set_limits,
             is_optimized=parts.path.is_optimized,
         ),
         {"speeds": parts.monitor.speeds, "forecasts": parts.forecasts},
@@ -249,13 +256,13 @@ def _build_monitors(
 
 
 def _build_views(
-    settings: Settings, parts: SchedulerParts, scheduler: BatchTaskScheduler, monitoring: Monitoring
+    settings: Settings, parts: SchedulerParts, decisions: DecisionMaker, monitoring: Monitoring
 ) -> Views:
-    tasks = TaskViewBuilder(parts, scheduler)
+    tasks = TaskViewBuilder(parts, decisions)
     return Views(
         tasks=tasks,
         transcripts=TranscriptViews(parts.queue, parts.files, parts.monitor, tasks),
-        status=StatusViews(settings, parts, scheduler, monitoring),
+        status=StatusViews(settings, parts, decisions, monitoring),
     )
 
 

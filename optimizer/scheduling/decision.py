@@ -35,7 +35,7 @@ class DecisionMaker:
         attempts: RunningAttempts,
         limits: PlanLimits,
     ) -> None:
-        self.limits = limits
+        self._limits = limits
         self._parts = parts
         self._views = views
         self._dispatcher = dispatcher
@@ -60,10 +60,13 @@ class DecisionMaker:
 
     # --- any thread --------------------------------------------------------------------------------------------
 
+    def limits(self) -> PlanLimits:
+        return self._limits
+
     def change_limits(self, max_concurrent: int | None, max_batch: int | None) -> None:
         """In force from the next decision on. None leaves a limit as it is."""
-        limits = self.limits
-        self.limits = replace(
+        limits = self._limits
+        self._limits = replace(
             limits,
             max_concurrent=limits.max_concurrent if max_concurrent is None else max_concurrent,
             max_batch=limits.max_batch if max_batch is None else max_batch,
@@ -87,7 +90,7 @@ class DecisionMaker:
         views = [self._views.device_view(device, waiting) for device in self._parts.devices.usable()]
         self._parts.times.refresh()
         if self._parts.path.is_optimized():
-            return plan(waiting, views, self._parts.estimates, self._parts.times, models, self.limits, now)
+            return plan(waiting, views, self._parts.estimates, self._parts.times, models, self._limits, now)
         return plan_in_order(waiting, views, self._parts.estimates, models)
 
     def _start(self, assignment: Assignment, waiting: WaitingView, now: float) -> bool:
@@ -103,7 +106,7 @@ class DecisionMaker:
 
     def _expected_end(self, device: Device, task: WaitingTask, num_waiting: int) -> Expected:
         """Of a task that has just been started; waiting tasks will soon share the device with it."""
-        concurrency = min(device.slots, self.limits.most_running([device.slots]), len(device.running) + num_waiting)
+        concurrency = min(device.slots, self._limits.most_running([device.slots]), len(device.running) + num_waiting)
         eta_s = self._parts.times.eta_seconds(
             task.model, device.spec.name, task.audio_left_seconds, max(1, concurrency)
         )

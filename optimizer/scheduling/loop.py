@@ -11,12 +11,10 @@ import threading
 from functools import partial
 
 from errors import CANNOT_STORE
-from optimizer.planning.plan import PlanLimits
 from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.dispatcher import Dispatcher
 from optimizer.scheduling.parts import SchedulerParts
 from optimizer.tasks.events import SystemChanged
-from optimizer.tasks.wait_reasons import WaitReason
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +60,11 @@ class BatchTaskScheduler:
         silent_s = self._parts.clock.monotonic() - self._last_turn
         return self._thread.is_alive() and silent_s < self._interval_s + TURN_TIMEOUT_S
 
-    def limits(self) -> PlanLimits:
-        return self._decisions.limits
-
     def set_limits(self, max_concurrent: int | None = None, max_batch: int | None = None) -> None:
         """In force from the next decision on. None leaves a limit as it is."""
         self._decisions.change_limits(max_concurrent, max_batch)
         self.wake()
         self._parts.events.publish(SystemChanged())
-
-    def reason(self, task_id: str) -> WaitReason | None:
-        """Why the last decision left this task waiting; None when it did not see the task."""
-        return self._decisions.reason(task_id)
 
     def stop_task(self, task_id: str) -> None:
         """End the task as soon as its worker can, wherever it runs."""

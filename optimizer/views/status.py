@@ -12,7 +12,7 @@ from optimizer.monitoring.advice import Situation, advise, reasons_by_model
 from optimizer.monitoring.tick import Monitoring
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.ordering import DueTimes
-from optimizer.scheduling.loop import BatchTaskScheduler
+from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.parts import SchedulerParts
 from optimizer.tasks.task import TaskStatus
 from optimizer.timing.speeds import SpeedTable
@@ -25,16 +25,16 @@ class StatusViews:
     """Any thread, once the system is started."""
 
     def __init__(
-        self, settings: Settings, parts: SchedulerParts, scheduler: BatchTaskScheduler, monitoring: Monitoring
+        self, settings: Settings, parts: SchedulerParts, decisions: DecisionMaker, monitoring: Monitoring
     ) -> None:
         self._settings = settings
         self._parts = parts
-        self._scheduler = scheduler
+        self._decisions = decisions
         self._monitoring = monitoring
 
     def system(self) -> dict[str, Any]:
         """The body of GET /api/system. Memory in bytes; throughput in seconds of sound per second, over a minute."""
-        statuses, counts, limits = self._parts.devices.statuses(), self._parts.queue.counts(), self._scheduler.limits()
+        statuses, counts, limits = self._parts.devices.statuses(), self._parts.queue.counts(), self._decisions.limits()
         advice = advise(self._situation(statuses))
         return {
             "version": __version__,
@@ -93,10 +93,10 @@ class StatusViews:
         counts = self._parts.queue.counts()
         return Situation(
             settings=self._settings,
-            limits=self._scheduler.limits(),
+            limits=self._decisions.limits(),
             statuses=statuses,
             waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
-            reasons=reasons_by_model(self._parts.queue.waiting(), self._scheduler.reason),
+            reasons=reasons_by_model(self._parts.queue.waiting(), self._decisions.reason),
             is_bound=self._monitoring.level().is_bound,
             occupancy=self._monitoring.last_occupancy,
             free_disk_bytes=self._parts.files.free_bytes(),

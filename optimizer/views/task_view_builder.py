@@ -8,7 +8,7 @@ from threading import Lock
 
 from errors import OutOfMemoryError
 from optimizer.queue.ready_queue import WaitingTask
-from optimizer.scheduling.loop import BatchTaskScheduler
+from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.parts import SchedulerParts
 from optimizer.tasks import wait_reasons as reasons
 from optimizer.tasks.task import Task, TaskStatus
@@ -24,14 +24,14 @@ FORECAST_LASTS_S = 1.0
 class TaskViewBuilder:
     """Any thread."""
 
-    def __init__(self, parts: SchedulerParts, scheduler: BatchTaskScheduler) -> None:
+    def __init__(self, parts: SchedulerParts, decisions: DecisionMaker) -> None:
         self._queue = parts.queue
         self._speeds = parts.monitor.speeds
         self._times = parts.times
         self._tracker = parts.forecasts
         self._clock = parts.clock
         self._devices = parts.devices
-        self._scheduler = scheduler
+        self._decisions = decisions
         self._lock = Lock()
         self._forecast: dict[str, Expected] = {}
         self._forecast_of: frozenset[str] = frozenset()  # the tasks that the forecast is about
@@ -81,7 +81,7 @@ class TaskViewBuilder:
             next_ones,
             [Places(status.spec.name, status.slots, status.work_left, status.accepts_auto) for status in statuses],
             self._speeds,
-            most_running=self._scheduler.limits().most_running(status.slots for status in statuses),
+            most_running=self._decisions.limits().most_running(status.slots for status in statuses),
             load_seconds={
                 model: self._times.load_seconds(model) for model in {each.model for each in next_ones} - resident
             },
@@ -94,4 +94,4 @@ class TaskViewBuilder:
             is_short_of_memory = task.error is not None and task.error.code == OutOfMemoryError.code
             delay = reasons.memory_delay if is_short_of_memory else reasons.retry_delay
             return delay((task.not_before - self._clock.now()).total_seconds())
-        return self._scheduler.reason(task.id)
+        return self._decisions.reason(task.id)

@@ -168,8 +168,9 @@ class Rig:
         self.devices = DeviceFleet(cast(Any, self._factory))
         self.monitor = PerformanceMonitor(self.clock, interval_s=60, on_sample=lambda: None)
         self.forecasts = ForecastTracker()
-        self.scheduler, reports = build_scheduler(self._parts(path, bus), PlanLimits(), LONGEST_NAP_S)
-        self.devices.open(specs, reports, is_optimized=path.is_optimized())
+        scheduling = build_scheduler(self._parts(path, bus), PlanLimits(), LONGEST_NAP_S)
+        self.scheduler, self.decisions = scheduling.scheduler, scheduling.decisions
+        self.devices.open(specs, scheduling.reports, is_optimized=path.is_optimized())
 
     def _parts(self, path: SchedulingPath, events: EventBus) -> SchedulerParts:
         return SchedulerParts(

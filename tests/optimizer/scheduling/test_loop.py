@@ -100,7 +100,7 @@ def test_a_finished_task_makes_room_for_the_next_one(rig: Rig) -> None:
     first = rig.start_task("T1")
     rig.submit("T2")
     rig.settle()
-    reason = rig.scheduler.reason("T2")
+    reason = rig.decisions.reason("T2")
     assert reason is not None
     assert reason.code.value == "tasks_ahead"
     assert not rig.worker().has_commands()
