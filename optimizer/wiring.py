@@ -48,6 +48,7 @@ from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
+from optimizer.timing.speeds import SpeedTable
 from optimizer.views.status import StatusViews
 from optimizer.views.task_view_builder import TaskViewBuilder
 from optimizer.views.transcripts import TranscriptViews
@@ -115,19 +116,18 @@ def build_parts(
 ) -> SystemParts:
     """on_tick: called every PERFORMANCE_MONITOR_INTERVAL. worker, devices: see `DeviceFactory`."""
     storage = _build_storage(settings, clock)
-    monitor = PerformanceMonitor(clock, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
+    speeds = SpeedTable()
+    monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
     estimates = MemoryEstimationPool(settings.memory_calibration_factor, storage.documents)
     fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, worker=worker, devices=devices))
-    scheduling, intake = _build_scheduling(settings, clock, storage, monitor, estimates, fleet)
+    scheduling, intake = _build_scheduling(settings, clock, storage, monitor, speeds, estimates, fleet)
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
     monitors = _build_monitors(settings, scheduling, built, storage)
     views = _build_views(settings, scheduling, built.decisions, monitors.monitoring)
     return SystemParts(storage, intake, scheduling, built.reports, built.scheduler, monitors, views)
 
 
-def build_scheduler(
-    parts: SchedulerParts, limits: PlanLimits, interval_s: float
-) -> Scheduling:
+def build_scheduler(parts: SchedulerParts, limits: PlanLimits, interval_s: float) -> Scheduling:
     """interval_s: the longest time between two decisions."""
     attribution = CrashAttribution()
     attempts = RunningAttempts(parts.clock)
@@ -162,13 +162,14 @@ def _build_scheduling(
     clock: Clock,
     storage: Storage,
     monitor: PerformanceMonitor,
+    speeds: SpeedTable,
     estimates: MemoryEstimationPool,
     fleet: DeviceFleet,
 ) -> tuple[SchedulerParts, Intake]:
     path = SchedulingPath(None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False")
     events, inbox = EventBus(), Inbox()
     events.add_listener(partial(_wake_when_a_task_changed, inbox))
-    times = RuntimeEstimates(monitor.speeds)
+    times = RuntimeEstimates(speeds)
     due_times = DueTimes(times.work_seconds) if path.is_optimized() else FIRST_COME
     queue = _build_queue(settings, clock, storage.store, events, due_times)
     intake = _build_intake(settings, clock, storage.files, queue)
@@ -186,6 +187,7 @@ def _build_scheduling(
         models=_build_models(settings, clock, events, inbox),
         estimates=estimates,
         monitor=monitor,
+        speeds=speeds,
         times=times,
         due_times=due_times,
         forecasts=ForecastTracker(),
@@ -228,9 +230,7 @@ def _build_models(settings: Settings, clock: Clock, events: EventBus, inbox: Inb
     return ModelLibrary(settings.models_dir, settings.model_sources, clock, on_change)
 
 
-def _build_monitors(
-    settings: Settings, parts: SchedulerParts, scheduling: Scheduling, storage: Storage
-) -> Monitors:
+def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Scheduling, storage: Storage) -> Monitors:
     monitoring = Monitoring(
         settings,
         parts.monitor,
@@ -246,7 +246,7 @@ def _build_monitors(
             set_limits=scheduling.scheduler.set_limits,
             is_optimized=parts.path.is_optimized,
         ),
-        {"speeds": parts.monitor.speeds, "forecasts": parts.forecasts},
+        {"speeds": parts.speeds, "forecasts": parts.forecasts},
     )
     probe = MemoryProbe()
     poll = MemoryPoll(
@@ -255,13 +255,11 @@ def _build_monitors(
     return Monitors(monitoring, probe, poll)
 
 
-def _build_views(
-    settings: Settings, parts: SchedulerParts, decisions: DecisionMaker, monitoring: Monitoring
-) -> Views:
+def _build_views(settings: Settings, parts: SchedulerParts, decisions: DecisionMaker, monitoring: Monitoring) -> Views:
     tasks = TaskViewBuilder(parts, decisions)
     return Views(
         tasks=tasks,
-        transcripts=TranscriptViews(parts.queue, parts.files, parts.monitor, tasks),
+        transcripts=TranscriptViews(parts.queue, parts.files, parts.speeds, tasks),
         status=StatusViews(settings, parts, decisions, monitoring),
     )
 

@@ -45,11 +45,11 @@ class _Counters:
 class PerformanceMonitor:
     """Any thread. Its own thread, `monitor`, calls `on_sample` every `interval_s` seconds between start and stop."""
 
-    def __init__(self, clock: Clock, *, interval_s: float, on_sample: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, speeds: SpeedTable, *, interval_s: float, on_sample: Callable[[], None]) -> None:
+        self._speed_table = speeds
         self._clock = clock
         self._interval_s = interval_s
         self._on_sample = on_sample
-        self.speeds = SpeedTable()
         self._lock = threading.Lock()
         self._recent: deque[tuple[float, float]] = deque()  # when, and how many seconds of sound were done
         self._counters = _Counters()
@@ -91,10 +91,6 @@ class PerformanceMonitor:
             self._utilization.set(current, self._clock.monotonic())
 
     # --- what it comes to --------------------------------------------------------------------------------------
-
-    def speed(self, model: str, device: str) -> float | None:
-        """Seconds of sound that one task gets done per second, as measured; None before its first window."""
-        return self.speeds.speed(model, device)
 
     def throughput(self) -> float:
         """Seconds of sound transcribed per second over the last minute, on all devices."""
@@ -147,7 +143,7 @@ class PerformanceMonitor:
         """By device and model, of those that ran in the interval."""
         speeds: dict[str, dict[str, float]] = {}
         for device, model in ran:
-            if (speed := self.speeds.speed(model, device)) is not None:
+            if (speed := self._speed_table.speed(model, device)) is not None:
                 speeds.setdefault(device, {})[model] = speed
         return speeds
 

@@ -23,6 +23,7 @@ class MeasurementLearner:
 
     def __init__(self, parts: SchedulerParts, attempts: RunningAttempts) -> None:
         self._monitor = parts.monitor
+        self._speeds = parts.speeds
         self._times = parts.times
         self._estimates = parts.estimates
         self._clock = parts.clock
@@ -68,7 +69,7 @@ class MeasurementLearner:
         seconds = now - attempt.measured_at
         if seconds < SHORTEST_MEASUREMENT_S:
             return  # several chunks may be reported at once; they are measured with the next that takes time
-        self._monitor.speeds.record(
+        self._speeds.record(
             attempt.model,
             attempt.device,
             audio_done - attempt.measured_audio_seconds,

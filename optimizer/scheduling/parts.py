@@ -20,6 +20,7 @@ from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import EventBus
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
+from optimizer.timing.speeds import SpeedTable
 
 
 class SchedulingPath:
@@ -56,6 +57,7 @@ class SchedulerParts:
     models: ModelLibrary
     estimates: MemoryEstimationPool
     monitor: PerformanceMonitor
+    speeds: SpeedTable
     times: RuntimeEstimates
     due_times: DueTimes
     forecasts: ForecastTracker

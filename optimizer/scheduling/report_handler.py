@@ -71,8 +71,8 @@ class ReportHandler:
                 seq=task.windows_done,
                 progress=task.progress,
                 audio_done_seconds=audio_done,
-                speed=self._parts.monitor.speed(model, device),
-                eta_seconds=self._parts.monitor.speeds.running_eta(model, device, audio_left, concurrency),
+                speed=self._parts.speeds.speed(model, device),
+                eta_seconds=self._parts.speeds.running_eta(model, device, audio_left, concurrency),
                 first_segment=attempt.segment_count,
                 segments=report.window.segments,
             )

@@ -40,7 +40,7 @@ class StatusViews:
             "version": __version__,
             "path": "optimized" if self._parts.path.is_optimized() else "plain",
             "path_reason": self._parts.path.plain_reason,
-            "devices": [_device(status, self._parts.monitor.speeds) for status in statuses],
+            "devices": [_device(status, self._parts.speeds) for status in statuses],
             "counts": {status.value: counts.get(status, 0) for status in TaskStatus},
             "throughput": {"audio_seconds_per_second": round(self._parts.monitor.throughput(), 3)},
             "limits": {

@@ -26,7 +26,7 @@ class TaskViewBuilder:
 
     def __init__(self, parts: SchedulerParts, decisions: DecisionMaker) -> None:
         self._queue = parts.queue
-        self._speeds = parts.monitor.speeds
+        self._speeds = parts.speeds
         self._times = parts.times
         self._tracker = parts.forecasts
         self._clock = parts.clock

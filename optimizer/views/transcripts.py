@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import TaskStatus
+from optimizer.timing.speeds import SpeedTable
 from optimizer.views.task_view_builder import TaskViewBuilder
 from whisper_core.text.transcript import Segment, Transcript
 
@@ -18,12 +18,12 @@ class TranscriptViews:
         self,
         queue: IntelligentQueueManager,
         files: TaskFiles,
-        monitor: PerformanceMonitor,
+        speeds: SpeedTable,
         task_views: TaskViewBuilder,
     ) -> None:
         self._queue = queue
         self._files = files
-        self._monitor = monitor
+        self._speeds = speeds
         self._task_views = task_views
 
     def transcript(self, task_id: str) -> tuple[Transcript, bool]:
@@ -45,7 +45,7 @@ class TranscriptViews:
             seq=task.windows_done,
             progress=task.progress,
             audio_done_seconds=task.progress * (task.audio_seconds or 0.0),
-            speed=self._monitor.speed(task.options.model, task.device or ""),
+            speed=self._speeds.speed(task.options.model, task.device or ""),
             eta_seconds=self._task_views.remaining_seconds(task),
             first_segment=first,
             segments=self._segments(task_id)[first:],

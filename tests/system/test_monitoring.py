@@ -70,14 +70,14 @@ def test_samples_and_measured_speeds_are_kept_over_a_restart(open_system: Open, 
             lambda: any(sample["completed"] for sample in system.history(1)["samples"]), "a sample with the task"
         )
         samples = system.history(1)["samples"]
-        speed = system._scheduling.monitor.speed("tiny.en", "cpu")
+        speed = system._scheduling.speeds.speed("tiny.en", "cpu")
         done = sum(sample["throughput"] * sample["span_seconds"] for sample in samples)
         assert done == pytest.approx(67.58, abs=0.1)
         assert [sum(sample[name] for sample in samples) for name in ("started", "completed", "failed")] == [1, 1, 0]
         assert set(samples[-1]["devices"]) == {"cpu"}
     with open_system() as system:
         assert system.history(1)["samples"][: len(samples)] == samples
-        assert system._scheduling.monitor.speed("tiny.en", "cpu") == pytest.approx(speed, rel=0.01)
+        assert system._scheduling.speeds.speed("tiny.en", "cpu") == pytest.approx(speed, rel=0.01)
 
 
 def test_a_change_by_hand_is_told_and_marks_the_plots(open_system: Open) -> None:

@@ -7,12 +7,18 @@ import pytest
 from optimizer.memory.ledger import GPUMemoryPool, model_owner
 from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.monitoring.utilization import Utilization, UtilizationMeter
+from optimizer.timing.speeds import SpeedTable
 from tests.optimizer.fakes import FakeClock
 
 
 @pytest.fixture
-def monitor(clock: FakeClock) -> PerformanceMonitor:
-    return PerformanceMonitor(clock, interval_s=30, on_sample=lambda: None)
+def speeds() -> SpeedTable:
+    return SpeedTable()
+
+
+@pytest.fixture
+def monitor(clock: FakeClock, speeds: SpeedTable) -> PerformanceMonitor:
+    return PerformanceMonitor(clock, speeds, interval_s=30, on_sample=lambda: None)
 
 
 def test_utilization_is_averaged_over_the_time_that_it_lasted() -> None:
@@ -47,13 +53,15 @@ def test_utilization_says_how_full_the_devices_are_and_what_holds_tasks_back(
     assert (utilization.occupancy, utilization.is_bound) == (occupancy, is_bound)
 
 
-def test_an_interval_is_what_happened_since_the_last_one(monitor: PerformanceMonitor, clock: FakeClock) -> None:
+def test_an_interval_is_what_happened_since_the_last_one(
+    monitor: PerformanceMonitor, speeds: SpeedTable, clock: FakeClock
+) -> None:
     pool = GPUMemoryPool("cuda:0", 1000, headroom_bytes=50)
     pool.try_reserve(model_owner("base"), 300)
     pool.try_reserve("task", 100)
     pool.observe(250, others_bytes=20)
-    monitor.speeds.record("base", "cuda:0", 60.0, 3.0)
-    monitor.speeds.record("tiny", "cuda:0", 60.0, 1.0)
+    speeds.record("base", "cuda:0", 60.0, 3.0)
+    speeds.record("tiny", "cuda:0", 60.0, 1.0)
     monitor.set_utilization(Utilization(running=2, waiting=1, allowed=4, limit=2))
     for wait_s in [*range(1, 20), 100]:
         monitor.task_started(wait_s)

@@ -25,6 +25,7 @@ from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import TaskStatus
 from optimizer.timing.forecast_accuracy import ForecastTracker
+from optimizer.timing.speeds import SpeedTable
 from tests.optimizer.fakes import FakeClock
 
 INTERVAL_S = 30.0
@@ -38,7 +39,8 @@ class World:
         self.store = TaskStore(data_dir)
         self.store.open()
         self.event_log = EventLog(self.store.database, clock)
-        self.monitor = PerformanceMonitor(clock, interval_s=INTERVAL_S, on_sample=lambda: None)
+        self.speeds = SpeedTable()
+        self.monitor = PerformanceMonitor(clock, self.speeds, interval_s=INTERVAL_S, on_sample=lambda: None)
         self.forecasts = ForecastTracker()
         self.counts = dict.fromkeys(TaskStatus, 0)
         self.limits = PlanLimits(max_concurrent=settings.max_concurrent, max_batch=settings.max_batch_size)
@@ -60,7 +62,7 @@ class World:
                 set_limits=self.set_limits,
                 is_optimized=lambda: self.is_optimized,
             ),
-            {"speeds": self.monitor.speeds, "forecasts": self.forecasts},
+            {"speeds": self.speeds, "forecasts": self.forecasts},
         )
 
     def status(self) -> DeviceStatus:
@@ -169,11 +171,11 @@ def test_what_a_person_set_is_left_alone(make_world: Callable[..., World]) -> No
 
 def test_speeds_forecasts_and_events_are_there_after_a_restart(make_world: Callable[..., World]) -> None:
     world = make_world()
-    world.monitor.speeds.record("base", "cpu", 60.0, 3.0)
+    world.speeds.record("base", "cpu", 60.0, 3.0)
     world.event_log.add("decision", "A began.")
     world.monitoring.close()
     again = make_world()
-    assert again.monitor.speed("base", "cpu") == 20.0
+    assert again.speeds.speed("base", "cpu") == 20.0
     assert [event.text for event in again.event_log.events()] == ["A began."]
 
 
@@ -181,12 +183,12 @@ def test_speeds_forecasts_and_events_are_there_after_a_restart(make_world: Calla
 def test_speeds_that_cannot_be_read_are_measured_again(make_world: Callable[..., World], document: Any) -> None:
     make_world().learned.write({"speeds": document})
     world = make_world()
-    assert world.monitor.speed("base", "cpu") is None
+    assert world.speeds.speed("base", "cpu") is None
 
 
 def test_unchanged_measurements_are_not_written_again(make_world: Callable[..., World]) -> None:
     world = make_world()
-    world.monitor.speeds.record("base", "cpu", 60.0, 3.0)
+    world.speeds.record("base", "cpu", 60.0, 3.0)
     world.monitoring.close()
     written: list[dict[str, Any]] = []
     world.learned.write = written.append  # type: ignore[method-assign, assignment]

@@ -30,6 +30,7 @@ from optimizer.tasks.events import Event, EventBus, TaskChanged
 from optimizer.tasks.task import Task
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
+from optimizer.timing.speeds import SpeedTable
 from optimizer.wiring import build_scheduler
 from tests.optimizer.devices.fake_worker import FakeWorker, device_of
 from tests.optimizer.fakes import FakeClock
@@ -166,7 +167,8 @@ class Rig:
         self.queue.recover()
         self._factory = PlayedFactory(self.clock)
         self.devices = DeviceFleet(cast(Any, self._factory))
-        self.monitor = PerformanceMonitor(self.clock, interval_s=60, on_sample=lambda: None)
+        self.speeds = SpeedTable()
+        self.monitor = PerformanceMonitor(self.clock, self.speeds, interval_s=60, on_sample=lambda: None)
         self.forecasts = ForecastTracker()
         scheduling = build_scheduler(self._parts(path, bus), PlanLimits(), LONGEST_NAP_S)
         self.scheduler, self.decisions = scheduling.scheduler, scheduling.decisions
@@ -187,7 +189,8 @@ class Rig:
             models=cast(Any, SimpleNamespace(model_view=lambda model: ModelView(is_available=True))),
             estimates=MemoryEstimationPool(1.2),
             monitor=self.monitor,
-            times=RuntimeEstimates(self.monitor.speeds),
+            speeds=self.speeds,
+            times=RuntimeEstimates(self.speeds),
             due_times=FIRST_COME,
             forecasts=self.forecasts,
             may_move_to_cpu=self.devices.may_use_cpu,

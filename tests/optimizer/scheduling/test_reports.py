@@ -20,6 +20,7 @@ from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.tasks.events import Event, EventBus, WindowFinished
 from optimizer.tasks.task import Task, TaskOptions
 from optimizer.timing.runtime_estimates import RuntimeEstimates
+from optimizer.timing.speeds import SpeedTable
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.values import processing_task
 from whisper_core.text.transcript import Checkpoint, Transcript, WindowResult
@@ -35,7 +36,8 @@ class Reports:
 
     def __init__(self, clock: FakeClock, task: Task = TASK, estimates: Any = None) -> None:
         self.events: list[Event] = []
-        self.monitor = PerformanceMonitor(clock, interval_s=60, on_sample=lambda: None)
+        speeds = SpeedTable()
+        self.monitor = PerformanceMonitor(clock, speeds, interval_s=60, on_sample=lambda: None)
         self.estimates = estimates or SimpleNamespace(record_weights=lambda *_: None)
         bus = EventBus()
         bus.add_listener(self.events.append)
@@ -46,8 +48,9 @@ class Reports:
                 files=SimpleNamespace(write_transcript=lambda *_: "", delete_audio=lambda _: None),
                 storage_retry=StorageRetry(),
                 monitor=self.monitor,
+                speeds=speeds,
                 estimates=self.estimates,
-                times=RuntimeEstimates(self.monitor.speeds),
+                times=RuntimeEstimates(speeds),
                 clock=clock,
                 events=bus,
                 messages=SimpleNamespace(tell_report=lambda *_: None),
