@@ -20,6 +20,7 @@ from optimizer.intake.task_intake import TaskIntake
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.probes import MemoryProbe
 from optimizer.monitoring.event_log import EventLog
+from optimizer.monitoring.limit_tuning import LimitsInForce, LimitTuning
 from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
 from optimizer.monitoring.tick import MonitorHooks, Monitoring
@@ -42,7 +43,7 @@ from optimizer.scheduling.parts import SchedulerParts, SchedulingPath
 from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.result_recorder import ResultRecorder
 from optimizer.scheduling.storage_retry import StorageRetry
-from optimizer.storage.documents import DocumentStore
+from optimizer.storage.documents import DocumentStore, Persistence
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
@@ -231,22 +232,18 @@ def _build_models(settings: Settings, clock: Clock, events: EventBus, inbox: Inb
 
 
 def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Scheduling, storage: Storage) -> Monitors:
+    def slots() -> list[int]:
+        return [status.slots for status in parts.devices.statuses()]
+
+    in_force = LimitsInForce(scheduling.decisions.limits, scheduling.scheduler.set_limits, slots)
     monitoring = Monitoring(
-        settings,
-        parts.monitor,
-        storage.event_log,
-        SampleStore(storage.store.database, parts.clock),
-        storage.documents,
-        parts.clock,
-        MonitorHooks(
-            statuses=parts.devices.statuses,
-            counts=parts.queue.counts,
-            entered=parts.queue.entered,
-            limits=scheduling.decisions.limits,
-            set_limits=scheduling.scheduler.set_limits,
-            is_optimized=parts.path.is_optimized,
-        ),
-        {"speeds": parts.speeds, "forecasts": parts.forecasts},
+        monitor=parts.monitor,
+        tuning=LimitTuning(settings, storage.event_log, parts.clock, in_force, parts.path.is_optimized),
+        samples=SampleStore(storage.store.database, parts.clock),
+        event_log=storage.event_log,
+        persistence=Persistence(storage.documents, {"speeds": parts.speeds, "forecasts": parts.forecasts}),
+        clock=parts.clock,
+        hooks=MonitorHooks(parts.devices.statuses, parts.queue.counts, parts.queue.entered),
     )
     probe = MemoryProbe()
     poll = MemoryPoll(

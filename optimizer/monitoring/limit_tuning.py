@@ -46,7 +46,7 @@ class LimitTuning:
         self._settings = settings
         self._event_log = event_log
         self._clock = clock
-        self._in_force = in_force
+        self.in_force = in_force
         self._is_optimized = is_optimized
         self._lock = threading.Lock()
         self._tuner: Tuner | None = None
@@ -75,10 +75,10 @@ class LimitTuning:
 
     def report(self) -> dict[str, Any]:
         """The field `adaptive` of GET /api/system."""
-        limits, change = self._in_force.limits(), self._last_change
+        limits, change = self.in_force.limits(), self._last_change
         return {
             "enabled": self.is_enabled,
-            "max_concurrent_tasks": limits.most_running(self._in_force.slots()),
+            "max_concurrent_tasks": limits.most_running(self.in_force.slots()),
             "max_batch_size": limits.max_batch,
             "last_change": None if change is None else {"at": iso_time(change[0]), "text": change[1]},
         }
@@ -94,7 +94,7 @@ class LimitTuning:
 
     def _set_directly(self, chosen: dict[Setting, int | None]) -> None:
         before = self._point()
-        self._in_force.set_limits(chosen[Setting.CONCURRENT], chosen[Setting.BATCH])
+        self.in_force.set_limits(chosen[Setting.CONCURRENT], chosen[Setting.BATCH])
         for setting, value in chosen.items():
             if value is not None:
                 text = f"{setting.env_name} was set to {value} by hand."
@@ -103,20 +103,20 @@ class LimitTuning:
     def _apply(self, tuner: Tuner) -> None:
         """Until the tuner's point is in force: a person may change it at the same moment."""
         while True:
-            point, limits = tuner.point, self._in_force.limits()
-            is_auto = limits.max_concurrent is None and point.concurrent == limits.most_running(self._in_force.slots())
-            self._in_force.set_limits(None if is_auto else point.concurrent, point.batch)
+            point, limits = tuner.point, self.in_force.limits()
+            is_auto = limits.max_concurrent is None and point.concurrent == limits.most_running(self.in_force.slots())
+            self.in_force.set_limits(None if is_auto else point.concurrent, point.batch)
             if tuner.point == point:
                 return
 
     def _point(self) -> Point:
         """As it is in force."""
-        limits = self._in_force.limits()
-        return Point(limits.most_running(self._in_force.slots()), limits.max_batch)
+        limits = self.in_force.limits()
+        return Point(limits.most_running(self.in_force.slots()), limits.max_batch)
 
     def _current_tuner(self) -> Tuner:
         """With the bounds as they are now: what `auto` allows depends on the devices that are there."""
-        settings, slots = self._settings, self._in_force.slots()
+        settings, slots = self._settings, self.in_force.slots()
         highest = settings.max_concurrent or max(1, min(MAX_CONCURRENT_TASKS, sum(slots)))
         bounds = Bounds(
             concurrent=(min(settings.min_concurrent_tasks, highest), highest),

@@ -10,17 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from config import Settings
 from errors import TranscriptionServerError
 from optimizer.common.clock import Clock
 from optimizer.devices.status import DeviceStatus
 from optimizer.monitoring.event_log import EventLog
-from optimizer.monitoring.limit_tuning import LimitsInForce, LimitTuning
+from optimizer.monitoring.limit_tuning import LimitTuning
 from optimizer.monitoring.metrics import Measured, PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
 from optimizer.monitoring.utilization import Utilization
-from optimizer.planning.plan import PlanLimits
-from optimizer.storage.documents import DocumentStore, Persistable, Persistence
+from optimizer.storage.documents import Persistence
 from optimizer.tasks.task import TaskStatus
 
 log = logging.getLogger(__name__)
@@ -31,14 +29,11 @@ SLOTS_LAST_S = 1.0
 
 @dataclass(frozen=True)
 class MonitorHooks:
-    """What is looked at and changed; each may be called on any thread."""
+    """What is looked at; each may be called on any thread."""
 
     statuses: Callable[[], Sequence[DeviceStatus]]
     counts: Callable[[], Mapping[TaskStatus, int]]  # tasks by status, now
     entered: Callable[[], Mapping[TaskStatus, int]]  # how many tasks have come into each status since the start
-    limits: Callable[[], PlanLimits]
-    set_limits: Callable[[int | None, int | None], None]  # max_concurrent and max_batch; None leaves one as it is
-    is_optimized: Callable[[], bool]  # False on the plain path, where there is nothing to tune
 
 
 class Monitoring:
@@ -46,25 +41,24 @@ class Monitoring:
 
     def __init__(
         self,
-        settings: Settings,
+        *,
         monitor: PerformanceMonitor,
-        event_log: EventLog,
+        tuning: LimitTuning,
         samples: SampleStore,
-        document_store: DocumentStore,
+        event_log: EventLog,
+        persistence: Persistence,
         clock: Clock,
         hooks: MonitorHooks,
-        persisted: Mapping[str, Persistable],
     ) -> None:
-        """persisted: measurements to keep over restarts, by the name of their document."""
+        """persistence: of measurements that outlive a restart."""
         self._monitor = monitor
-        self._event_log = event_log
+        self._tuning = tuning
         self._samples = samples
+        self._event_log = event_log
+        self._persistence = persistence
         self._clock = clock
         self._hooks = hooks
-        self._persistence = Persistence(document_store, persisted)
-        in_force = LimitsInForce(hooks.limits, hooks.set_limits, self._read_slots)
-        self._tuning = LimitTuning(settings, event_log, clock, in_force, hooks.is_optimized)
-        self._known_slots: tuple[int, ...] = ()
+        self._known_slots: Sequence[int] = ()
         self._slots_read_at = float("-inf")
         self.last_occupancy: float | None = None  # of the latest sample
 
@@ -107,7 +101,7 @@ class Monitoring:
     def level(self) -> Utilization:
         """How many tasks run and wait now."""
         counts, slots = self._hooks.counts(), self._slots()
-        limit = self._hooks.limits().most_running(slots)
+        limit = self._tuning.in_force.limits().most_running(slots)
         return Utilization(
             running=counts.get(TaskStatus.PROCESSING, 0),
             waiting=counts.get(TaskStatus.PENDING, 0),
@@ -131,16 +125,13 @@ class Monitoring:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _slots(self) -> tuple[int, ...]:
+    def _slots(self) -> Sequence[int]:
         """Of every device. Read at most once a second: a whole status costs too much for every change of a task."""
         now = self._clock.monotonic()
         if now - self._slots_read_at >= SLOTS_LAST_S:
-            self._known_slots = self._read_slots()
+            self._known_slots = self._tuning.in_force.slots()
             self._slots_read_at = now
         return self._known_slots
-
-    def _read_slots(self) -> tuple[int, ...]:
-        return tuple(status.slots for status in self._hooks.statuses())
 
     def _try(self, what: str, action: Callable[[], None]) -> None:
         try:

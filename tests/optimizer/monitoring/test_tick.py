@@ -15,13 +15,14 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceState, DeviceStatus
 from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.event_log import EventLog
+from optimizer.monitoring.limit_tuning import LimitsInForce, LimitTuning
 from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
 from optimizer.monitoring.search_directions import PAUSE_SAMPLES
 from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.monitoring.tuner import BASE_SAMPLES
 from optimizer.planning.plan import PlanLimits
-from optimizer.storage.documents import DocumentStore
+from optimizer.storage.documents import DocumentStore, Persistence
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import TaskStatus
 from optimizer.timing.forecast_accuracy import ForecastTracker
@@ -47,22 +48,19 @@ class World:
         self.set: list[tuple[int | None, int | None]] = []
         self.is_optimized = True
         self.learned = DocumentStore(self.store.database, clock)
+        in_force = LimitsInForce(limits=lambda: self.limits, set_limits=self.set_limits, slots=lambda: [8])
         self.monitoring = Monitoring(
-            settings,
-            self.monitor,
-            self.event_log,
-            SampleStore(self.store.database, clock),
-            self.learned,
-            clock,
-            MonitorHooks(
+            monitor=self.monitor,
+            tuning=LimitTuning(settings, self.event_log, clock, in_force, lambda: self.is_optimized),
+            samples=SampleStore(self.store.database, clock),
+            event_log=self.event_log,
+            persistence=Persistence(self.learned, {"speeds": self.speeds, "forecasts": self.forecasts}),
+            clock=clock,
+            hooks=MonitorHooks(
                 statuses=lambda: [self.status()],
                 counts=lambda: self.counts,
                 entered=lambda: {TaskStatus.COMPLETED: 5},
-                limits=lambda: self.limits,
-                set_limits=self.set_limits,
-                is_optimized=lambda: self.is_optimized,
             ),
-            {"speeds": self.speeds, "forecasts": self.forecasts},
         )
 
     def status(self) -> DeviceStatus:
