@@ -259,7 +259,7 @@ class OptimizedWhisperSystem:
 
     def models(self) -> dict[str, Any]:
         """Every model that can be asked for; the shape of GET /api/models."""
-        return self._views.status.models()
+        return self._views.models.models()
 
     def status(self) -> dict[str, Any]:
         """Devices, counts, throughput, limits and settings in force; the shape of GET /api/system."""

@@ -28,21 +28,15 @@ from optimizer.planning.plan import PlanLimits
 from optimizer.queue.backoff import RetryDelay
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
-from optimizer.scheduling.attempts import RunningAttempts
-from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.decision import DecisionMaker
-from optimizer.scheduling.device_updater import DeviceUpdater
-from optimizer.scheduling.device_views import DeviceViews
-from optimizer.scheduling.dispatcher import Dispatcher
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
-from optimizer.scheduling.learner import MeasurementLearner
 from optimizer.scheduling.loop import BatchTaskScheduler
 from optimizer.scheduling.model_library import ModelLibrary
-from optimizer.scheduling.parts import SchedulerParts, SchedulingPath
+from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.report_handler import ReportHandler
-from optimizer.scheduling.result_recorder import ResultRecorder
 from optimizer.scheduling.storage_retry import StorageRetry
+from optimizer.scheduling.wiring import SchedulerParts, Scheduling, build_scheduler
 from optimizer.storage.documents import DocumentStore, Persistence
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
@@ -50,6 +44,7 @@ from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
+from optimizer.views.models import ModelViews
 from optimizer.views.status import StatusViews
 from optimizer.views.task_view_builder import TaskViewBuilder
 from optimizer.views.transcripts import TranscriptViews
@@ -74,13 +69,6 @@ class Intake:
 
 
 @dataclass(frozen=True)
-class Scheduling:
-    scheduler: BatchTaskScheduler  # the loop
-    decisions: DecisionMaker
-    reports: ReportHandler  # hears the devices' workers
-
-
-@dataclass(frozen=True)
 class Monitors:
     monitoring: Monitoring
     memory_probe: MemoryProbe
@@ -92,6 +80,7 @@ class Views:
     tasks: TaskViewBuilder
     transcripts: TranscriptViews
     status: StatusViews
+    models: ModelViews
 
 
 @dataclass(frozen=True)
@@ -126,17 +115,6 @@ def build_parts(
     monitors = _build_monitors(settings, scheduling, built, storage)
     views = _build_views(settings, scheduling, built.decisions, monitors.monitoring)
     return SystemParts(storage, intake, scheduling, built.reports, built.scheduler, monitors, views)
-
-
-def build_scheduler(parts: SchedulerParts, limits: PlanLimits, interval_s: float) -> Scheduling:
-    """interval_s: the longest time between two decisions."""
-    attribution = CrashAttribution()
-    attempts = RunningAttempts(parts.clock)
-    dispatcher = Dispatcher(parts, attempts)
-    decisions = DecisionMaker(parts, DeviceViews(attribution, parts.due_times), dispatcher, attempts, limits)
-    updater = DeviceUpdater(parts, dispatcher, attribution)
-    reports = ReportHandler(parts, attempts, ResultRecorder(parts), MeasurementLearner(parts, attempts), updater)
-    return Scheduling(BatchTaskScheduler(parts, decisions, dispatcher, interval_s=interval_s), decisions, reports)
 
 
 def _limits_of(settings: Settings) -> PlanLimits:
@@ -253,11 +231,35 @@ def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Sched
 
 
 def _build_views(settings: Settings, parts: SchedulerParts, decisions: DecisionMaker, monitoring: Monitoring) -> Views:
-    tasks = TaskViewBuilder(parts, decisions)
+    tasks = TaskViewBuilder(
+        queue=parts.queue,
+        devices=parts.devices,
+        decisions=decisions,
+        speeds=parts.speeds,
+        times=parts.times,
+        forecasts=parts.forecasts,
+        clock=parts.clock,
+    )
+    status = StatusViews(
+        settings,
+        path=parts.path,
+        decisions=decisions,
+        queue=parts.queue,
+        due_times=parts.due_times,
+        files=parts.files,
+        devices=parts.devices,
+        models=parts.models,
+        estimates=parts.estimates,
+        forecasts=parts.forecasts,
+        speeds=parts.speeds,
+        monitor=parts.monitor,
+        monitoring=monitoring,
+    )
     return Views(
         tasks=tasks,
         transcripts=TranscriptViews(parts.queue, parts.files, parts.speeds, tasks),
-        status=StatusViews(settings, parts, decisions, monitoring),
+        status=status,
+        models=ModelViews(settings, devices=parts.devices, models=parts.models, estimates=parts.estimates),
     )
 
 

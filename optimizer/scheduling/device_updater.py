@@ -7,14 +7,19 @@ from contextlib import suppress
 from functools import partial
 
 from errors import OutOfMemoryError, TaskNotFoundError, WorkerDiedError
+from optimizer.common.clock import Clock
 from optimizer.devices.device import Device
+from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.status import DeviceState
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.dispatcher import Dispatcher
-from optimizer.scheduling.parts import SchedulerParts
+from optimizer.scheduling.inbox import Inbox
 from optimizer.tasks import timeline
-from optimizer.tasks.events import SystemChanged
+from optimizer.tasks.events import EventBus, SystemChanged
 from optimizer.tasks.task import ErrorInfo
+from optimizer.timing.forecast_accuracy import ForecastTracker
 from whisper_core.worker import messages as protocol
 
 log = logging.getLogger(__name__)
@@ -23,29 +28,47 @@ log = logging.getLogger(__name__)
 class DeviceUpdater:
     """Belongs to the scheduler's thread."""
 
-    def __init__(self, parts: SchedulerParts, dispatcher: Dispatcher, attribution: CrashAttribution) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        attribution: CrashAttribution,
+        *,
+        queue: IntelligentQueueManager,
+        devices: DeviceFleet,
+        estimates: MemoryEstimationPool,
+        forecasts: ForecastTracker,
+        inbox: Inbox,
+        events: EventBus,
+        clock: Clock,
+    ) -> None:
         self._dispatcher = dispatcher
         self._attribution = attribution
+        self._queue = queue
+        self._devices = devices
+        self._estimates = estimates
+        self._forecasts = forecasts
+        self._inbox = inbox
+        self._events = events
+        self._clock = clock
 
     def apply_report(self, device: Device, report: protocol.Report) -> None:
         device.apply_report(report)
         match report:
             case protocol.ModelLoaded():
-                nbytes = self._parts.estimates.weights_bytes(report.model, device.spec.kind)
+                nbytes = self._estimates.weights_bytes(report.model, device.spec.kind)
                 device.models.correct_promise(report.model, nbytes)
             case protocol.WindowDone():
                 self._clear_of_crash(device, report.task_id)
             case protocol.TaskDone():
                 self._clear_of_crash(device, report.task_id)
-                self._parts.forecasts.done(report.task_id, self._parts.clock.monotonic())
+                self._forecasts.done(report.task_id, self._clock.monotonic())
             case protocol.TaskFailed():
                 self._clear_of_crash(device, report.task_id)
-                self._parts.forecasts.forget(report.task_id)
+                self._forecasts.forget(report.task_id)
         if isinstance(report, protocol.TaskFailed | protocol.ModelLoadFailed) and report.code == OutOfMemoryError.code:
             self._free_memory(device, report)
         if not isinstance(report, protocol.WindowDone):
-            self._parts.events.publish(SystemChanged())
+            self._events.publish(SystemChanged())
 
     def _clear_of_crash(self, device: Device, task_id: str) -> None:
         """Not a task that is still in its first window: one that lost its device is, until its worker is gone."""
@@ -61,7 +84,7 @@ class DeviceUpdater:
         else:
             short = [report.task_id]
             with suppress(TaskNotFoundError):
-                needed.add(self._parts.queue.get(report.task_id).options.model)
+                needed.add(self._queue.get(report.task_id).options.model)
         evicted = sorted(device.models.loaded - device.models.evicting - needed)
         try:
             for model in evicted:
@@ -72,19 +95,19 @@ class DeviceUpdater:
             return
         for task_id in short:
             for model in evicted:
-                self._parts.queue.add_event(task_id, timeline.MEMORY, step="model_evicted", model=model)
+                self._queue.add_event(task_id, timeline.MEMORY, step="model_evicted", model=model)
 
     def apply_exit(self, device: Device) -> None:
         """The worker is gone: its tasks go back to the queue, one of them perhaps charged with a failed attempt."""
         error, tasks = device.apply_exit()
         if device.state is DeviceState.STOPPED:
             return
-        info = ErrorInfo(error.code, error.message, at=self._parts.clock.now())
+        info = ErrorInfo(error.code, error.message, at=self._clock.now())
         charged = self._attribution.attribute_crash(tasks)
         for running in tasks:
             log.error("task=%s event=attempt_failed code=%s device=%s", running.task.id, error.code, device.spec.name)
             is_charged = running.task.id == charged
             # Posted, so that one that cannot be stored now holds up neither the others nor the fallback.
-            self._parts.inbox.post(partial(self._dispatcher.end_attempt, running.task, info, is_charged=is_charged))
-        self._parts.devices.fall_back_to_cpu()
-        self._parts.events.publish(SystemChanged())
+            self._inbox.post(partial(self._dispatcher.end_attempt, running.task, info, is_charged=is_charged))
+        self._devices.fall_back_to_cpu()
+        self._events.publish(SystemChanged())

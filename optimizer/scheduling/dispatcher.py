@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
@@ -17,9 +18,13 @@ from errors import (
 )
 from optimizer.devices.device import Device
 from optimizer.memory.ledger import Reservation
+from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.planning.assignment import Assignment
+from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.attempts import RunningAttempts
-from optimizer.scheduling.parts import SchedulerParts
+from optimizer.scheduling.inbox import Inbox
+from optimizer.scheduling.path import SchedulingPath
+from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import ErrorInfo, Task
 
 log = logging.getLogger(__name__)
@@ -28,14 +33,25 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """Belongs to the scheduler's thread."""
 
-    def __init__(self, parts: SchedulerParts, attempts: RunningAttempts) -> None:
-        self._queue = parts.queue
-        self._files = parts.files
-        self._inbox = parts.inbox
-        self._path = parts.path
-        self._prepare = parts.prepare
-        self._monitor = parts.monitor
+    def __init__(
+        self,
+        *,
+        queue: IntelligentQueueManager,
+        files: TaskFiles,
+        attempts: RunningAttempts,
+        inbox: Inbox,
+        path: SchedulingPath,
+        monitor: PerformanceMonitor,
+        prepare: Callable[[str], None],
+    ) -> None:
+        """prepare: has a task's samples made in the background."""
+        self._queue = queue
+        self._files = files
         self._attempts = attempts
+        self._inbox = inbox
+        self._path = path
+        self._monitor = monitor
+        self._prepare = prepare
 
     # --- starting a task ---------------------------------------------------------------------------------------
 

@@ -6,12 +6,16 @@ Runs on the threads `device-<name>`, after the recorder.
 from __future__ import annotations
 
 from errors import OutOfMemoryError
+from optimizer.common.clock import Clock
 from optimizer.common.kinds import DeviceKind
 from optimizer.devices.discovery import DeviceSpec
+from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.scheduling.attempts import RunningAttempt, RunningAttempts
-from optimizer.scheduling.parts import SchedulerParts
 from optimizer.tasks.task import Task
 from optimizer.tasks.timeline import MEMORY
+from optimizer.timing.runtime_estimates import RuntimeEstimates
+from optimizer.timing.speeds import SpeedTable
 from whisper_core.common.units import FRAMES_PER_SECOND
 from whisper_core.worker import messages as protocol
 
@@ -21,13 +25,22 @@ SHORTEST_MEASUREMENT_S = 0.02
 class MeasurementLearner:
     """Any thread."""
 
-    def __init__(self, parts: SchedulerParts, attempts: RunningAttempts) -> None:
-        self._monitor = parts.monitor
-        self._speeds = parts.speeds
-        self._times = parts.times
-        self._estimates = parts.estimates
-        self._clock = parts.clock
+    def __init__(
+        self,
+        *,
+        attempts: RunningAttempts,
+        monitor: PerformanceMonitor,
+        speeds: SpeedTable,
+        times: RuntimeEstimates,
+        estimates: MemoryEstimationPool,
+        clock: Clock,
+    ) -> None:
         self._attempts = attempts
+        self._monitor = monitor
+        self._speeds = speeds
+        self._times = times
+        self._estimates = estimates
+        self._clock = clock
 
     def learn_from(
         self, device: DeviceSpec, report: protocol.Report, task: Task | None, attempt: RunningAttempt | None

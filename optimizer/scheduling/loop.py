@@ -11,10 +11,13 @@ import threading
 from functools import partial
 
 from errors import CANNOT_STORE
+from optimizer.common.clock import Clock
+from optimizer.devices.fleet import DeviceFleet
+from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.dispatcher import Dispatcher
-from optimizer.scheduling.parts import SchedulerParts
-from optimizer.tasks.events import SystemChanged
+from optimizer.scheduling.inbox import Inbox
+from optimizer.tasks.events import EventBus, SystemChanged
 
 log = logging.getLogger(__name__)
 
@@ -27,21 +30,34 @@ class BatchTaskScheduler:
     """start and stop once; everything else from any thread."""
 
     def __init__(
-        self, parts: SchedulerParts, decisions: DecisionMaker, dispatcher: Dispatcher, *, interval_s: float
+        self,
+        decisions: DecisionMaker,
+        dispatcher: Dispatcher,
+        *,
+        queue: IntelligentQueueManager,
+        devices: DeviceFleet,
+        inbox: Inbox,
+        events: EventBus,
+        clock: Clock,
+        interval_s: float,
     ) -> None:
         """interval_s: the longest time between two decisions."""
-        self._parts = parts
         self._decisions = decisions
         self._dispatcher = dispatcher
+        self._queue = queue
+        self._devices = devices
+        self._inbox = inbox
+        self._events = events
+        self._clock = clock
         self._interval_s = interval_s
         self._thread = threading.Thread(target=self._run, name="scheduler")
         self._stopping = threading.Event()
-        self._last_turn = parts.clock.monotonic()
+        self._last_turn = clock.monotonic()
 
     def start(self) -> None:
         """Start the devices, which are open by now, and the loop."""
-        self._parts.devices.start()
-        self._last_turn = self._parts.clock.monotonic()
+        self._devices.start()
+        self._last_turn = self._clock.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -53,29 +69,29 @@ class BatchTaskScheduler:
 
     def wake(self) -> None:
         """Have the queue looked at now."""
-        self._parts.inbox.wake()
+        self._inbox.wake()
 
     def is_alive(self) -> bool:
         """Whether the loop turns."""
-        silent_s = self._parts.clock.monotonic() - self._last_turn
+        silent_s = self._clock.monotonic() - self._last_turn
         return self._thread.is_alive() and silent_s < self._interval_s + TURN_TIMEOUT_S
 
     def set_limits(self, max_concurrent: int | None = None, max_batch: int | None = None) -> None:
         """In force from the next decision on. None leaves a limit as it is."""
         self._decisions.change_limits(max_concurrent, max_batch)
         self.wake()
-        self._parts.events.publish(SystemChanged())
+        self._events.publish(SystemChanged())
 
     def stop_task(self, task_id: str) -> None:
         """End the task as soon as its worker can, wherever it runs."""
-        for device in self._parts.devices:
-            self._parts.inbox.post(partial(device.stop_task, task_id))
+        for device in self._devices:
+            self._inbox.post(partial(device.stop_task, task_id))
 
     # --- the loop ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._last_turn = self._parts.clock.monotonic()
+            self._last_turn = self._clock.monotonic()
             try:
                 self._turn()
             except CANNOT_STORE as error:
@@ -88,25 +104,25 @@ class BatchTaskScheduler:
         self._stop_devices()
 
     def _turn(self) -> None:
-        self._parts.inbox.work_off(self._nap_s())
+        self._inbox.work_off(self._nap_s())
         if self._stopping.is_set():
             return
-        for device in self._parts.devices:
+        for device in self._devices:
             device.supervise()
             device.pool.check()
-        self._parts.queue.promote_due()
+        self._queue.promote_due()
         self._decisions.decide()
 
     def _nap_s(self) -> float:
         """Until something is due, and interval_s at most."""
-        due = [device.supervisor.next_supervision_in() for device in self._parts.devices]
-        due.append(self._parts.queue.next_due_in())
+        due = [device.supervisor.next_supervision_in() for device in self._devices]
+        due.append(self._queue.next_due_in())
         return min([self._interval_s, *(seconds for seconds in due if seconds is not None)])
 
     def _stop_devices(self) -> None:
         """What the workers had goes back to pending, without being charged."""
-        self._parts.devices.stop(STOP_GRACE_S)
-        for device in self._parts.devices:
+        self._devices.stop(STOP_GRACE_S)
+        for device in self._devices:
             _, tasks = device.apply_exit()
             for running in tasks:
                 self._dispatcher.requeue_at_stop(running.task)

@@ -12,11 +12,13 @@ from errors import DeviceLostError
 from optimizer.devices.device import Device
 from optimizer.scheduling.attempts import RunningAttempt, RunningAttempts
 from optimizer.scheduling.device_updater import DeviceUpdater
+from optimizer.scheduling.event_messages import EventMessages
+from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.learner import MeasurementLearner
-from optimizer.scheduling.parts import SchedulerParts
 from optimizer.scheduling.result_recorder import ResultRecorder
-from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.events import EventBus, WindowFinished
 from optimizer.tasks.task import Task
+from optimizer.timing.speeds import SpeedTable
 from whisper_core.worker import messages as protocol
 
 
@@ -25,30 +27,37 @@ class ReportHandler:
 
     def __init__(
         self,
-        parts: SchedulerParts,
+        *,
+        messages: EventMessages,
         attempts: RunningAttempts,
         recorder: ResultRecorder,
         learner: MeasurementLearner,
         updater: DeviceUpdater,
+        speeds: SpeedTable,
+        events: EventBus,
+        inbox: Inbox,
     ) -> None:
-        self._parts = parts
+        self._messages = messages
         self._attempts = attempts
         self._recorder = recorder
         self._learner = learner
         self._updater = updater
+        self._speeds = speeds
+        self._events = events
+        self._inbox = inbox
 
     def on_report(self, device: Device, report: protocol.Report) -> None:
-        self._parts.messages.tell_report(device.spec.name, report)
+        self._messages.tell_report(device.spec.name, report)
         attempt = self._attempt_of(report)
         task = self._recorder.record_report(device.spec, report, attempt)
         self._learner.learn_from(device.spec, report, task, attempt)
         if isinstance(report, protocol.WindowDone) and task is not None and attempt is not None:
             self._publish_window(report, task, attempt)
-        self._parts.inbox.post(partial(self._updater.apply_report, device, report))
+        self._inbox.post(partial(self._updater.apply_report, device, report))
 
     def on_exit(self, device: Device) -> None:
-        self._parts.messages.tell_worker_exited(device)
-        self._parts.inbox.post(partial(self._updater.apply_exit, device))
+        self._messages.tell_worker_exited(device)
+        self._inbox.post(partial(self._updater.apply_exit, device))
 
     def _attempt_of(self, report: protocol.Report) -> RunningAttempt | None:
         """The attempt that the report is about, which is over when the report says so."""
@@ -65,14 +74,14 @@ class ReportHandler:
         model, device, audio_done = attempt.model, attempt.device, attempt.audio_done_seconds
         audio_left = (task.audio_seconds or audio_done) - audio_done
         concurrency = self._attempts.concurrency(device)
-        self._parts.events.publish(
+        self._events.publish(
             WindowFinished(
                 task_id=task.id,
                 seq=task.windows_done,
                 progress=task.progress,
                 audio_done_seconds=audio_done,
-                speed=self._parts.speeds.speed(model, device),
-                eta_seconds=self._parts.speeds.running_eta(model, device, audio_left, concurrency),
+                speed=self._speeds.speed(model, device),
+                eta_seconds=self._speeds.running_eta(model, device, audio_left, concurrency),
                 first_segment=attempt.segment_count,
                 segments=report.window.segments,
             )

@@ -7,11 +7,15 @@ fenced by the lease token: a report of an attempt that no longer holds the task 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from errors import DeviceLostError, OutOfMemoryError, TaskNotFoundError, error_class_of
+from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
+from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.attempts import RunningAttempt
-from optimizer.scheduling.parts import SchedulerParts
+from optimizer.scheduling.storage_retry import StorageRetry
+from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import ErrorInfo, Task
 from whisper_core.worker import messages as protocol
 
@@ -21,12 +25,21 @@ log = logging.getLogger(__name__)
 class ResultRecorder:
     """Any thread; the reports of one device one after another."""
 
-    def __init__(self, parts: SchedulerParts) -> None:
-        self._queue = parts.queue
-        self._files = parts.files
-        self._storage = parts.storage_retry
-        self._clock = parts.clock
-        self._may_move_to_cpu = parts.may_move_to_cpu
+    def __init__(
+        self,
+        *,
+        queue: IntelligentQueueManager,
+        files: TaskFiles,
+        storage_retry: StorageRetry,
+        clock: Clock,
+        may_move_to_cpu: Callable[[], bool],
+    ) -> None:
+        """may_move_to_cpu: whether a task that a GPU has no memory for may go to the CPU now."""
+        self._queue = queue
+        self._files = files
+        self._storage = storage_retry
+        self._clock = clock
+        self._may_move_to_cpu = may_move_to_cpu
         self._load_failures: dict[tuple[str, str], protocol.ModelLoadFailed] = {}  # by device and model
 
     def record_report(self, device: DeviceSpec, report: protocol.Report, attempt: RunningAttempt | None) -> Task | None:

@@ -1,4 +1,4 @@
-"""What the server says of itself: the bodies of GET /api/system and GET /api/models."""
+"""What the server says of itself: the body of GET /api/system."""
 
 from __future__ import annotations
 
@@ -7,42 +7,70 @@ from typing import Any
 
 from config import Settings
 from optimizer.common.text import duration
+from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.status import DeviceStatus, TaskOnDevice
+from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.advice import Situation, advise, reasons_by_model
+from optimizer.monitoring.metrics import PerformanceMonitor
 from optimizer.monitoring.tick import Monitoring
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.ordering import DueTimes
+from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.decision import DecisionMaker
-from optimizer.scheduling.parts import SchedulerParts
+from optimizer.scheduling.model_library import ModelLibrary
+from optimizer.scheduling.path import SchedulingPath
+from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskStatus
+from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.speeds import SpeedTable
 from version import __version__
-from whisper_core.models.catalogue import MODEL_NAMES, model_info
-from whisper_core.text.languages import LANGUAGES
 
 
 class StatusViews:
     """Any thread, once the system is started."""
 
     def __init__(
-        self, settings: Settings, parts: SchedulerParts, decisions: DecisionMaker, monitoring: Monitoring
+        self,
+        settings: Settings,
+        *,
+        path: SchedulingPath,
+        decisions: DecisionMaker,
+        queue: IntelligentQueueManager,
+        due_times: DueTimes,
+        files: TaskFiles,
+        devices: DeviceFleet,
+        models: ModelLibrary,
+        estimates: MemoryEstimationPool,
+        forecasts: ForecastTracker,
+        speeds: SpeedTable,
+        monitor: PerformanceMonitor,
+        monitoring: Monitoring,
     ) -> None:
         self._settings = settings
-        self._parts = parts
+        self._path = path
         self._decisions = decisions
+        self._queue = queue
+        self._due_times = due_times
+        self._files = files
+        self._devices = devices
+        self._models = models
+        self._estimates = estimates
+        self._forecasts = forecasts
+        self._speeds = speeds
+        self._monitor = monitor
         self._monitoring = monitoring
 
     def system(self) -> dict[str, Any]:
         """The body of GET /api/system. Memory in bytes; throughput in seconds of sound per second, over a minute."""
-        statuses, counts, limits = self._parts.devices.statuses(), self._parts.queue.counts(), self._decisions.limits()
+        statuses, counts, limits = self._devices.statuses(), self._queue.counts(), self._decisions.limits()
         advice = advise(self._situation(statuses))
         return {
             "version": __version__,
-            "path": "optimized" if self._parts.path.is_optimized() else "plain",
-            "path_reason": self._parts.path.plain_reason,
-            "devices": [_device(status, self._parts.speeds) for status in statuses],
+            "path": "optimized" if self._path.is_optimized() else "plain",
+            "path_reason": self._path.plain_reason,
+            "devices": [_device(status, self._speeds) for status in statuses],
             "counts": {status.value: counts.get(status, 0) for status in TaskStatus},
-            "throughput": {"audio_seconds_per_second": round(self._parts.monitor.throughput(), 3)},
+            "throughput": {"audio_seconds_per_second": round(self._monitor.throughput(), 3)},
             "limits": {
                 # Where the setting is `auto`, as many tasks as the devices have slots.
                 "max_concurrent_tasks": limits.most_running(status.slots for status in statuses),
@@ -51,56 +79,29 @@ class StatusViews:
             "settings": self._settings.public_values(),
             "fetches": [
                 {"model": model, "done_bytes": done, "total_bytes": total}
-                for model, (done, total) in self._parts.models.fetching().items()
+                for model, (done, total) in self._models.fetching().items()
             ],
             "advice": [each.text for each in advice],
             "advice_items": [each.to_dict() for each in advice],
             "is_public": self._settings.is_public,
             **self._monitoring.report(),
-            "memory_estimates": self._parts.estimates.accuracy(),
-            "forecasts": asdict(self._parts.forecasts.accuracy()),
-            "wait_bound": _wait_bound(self._parts.due_times, limits),
-        }
-
-    def models(self) -> dict[str, Any]:
-        """The body of GET /api/models: every model, smallest first."""
-        statuses, fetching = self._parts.devices.statuses(), self._parts.models.fetching()
-        kind = statuses[0].spec.kind if statuses else "cpu"
-        models = []
-        for name in MODEL_NAMES:
-            info = model_info(name)
-            fetch = fetching.get(name)
-            models.append(
-                {
-                    "name": name,
-                    "size_bytes": info.size_bytes,
-                    "is_multilingual": info.is_multilingual,
-                    "is_available": self._parts.models.is_available(name),
-                    "loaded_on": [status.spec.name for status in statuses if name in status.resident_models],
-                    "memory_bytes": self._parts.estimates.weights_bytes(name, kind),  # on the first device's kind
-                    "fetch": {"done_bytes": fetch[0], "total_bytes": fetch[1]} if fetch else None,
-                    "problem": self._parts.models.model_view(name).failed_message,
-                }
-            )
-        return {
-            "models": models,
-            "default": self._settings.default_model,
-            "default_language": self._settings.default_language,
-            "languages": LANGUAGES,
+            "memory_estimates": self._estimates.accuracy(),
+            "forecasts": asdict(self._forecasts.accuracy()),
+            "wait_bound": _wait_bound(self._due_times, limits),
         }
 
     def _situation(self, statuses: list[DeviceStatus]) -> Situation:
-        counts = self._parts.queue.counts()
+        counts = self._queue.counts()
         return Situation(
             settings=self._settings,
             limits=self._decisions.limits(),
             statuses=statuses,
             waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
-            reasons=reasons_by_model(self._parts.queue.waiting(), self._decisions.reason),
+            reasons=reasons_by_model(self._queue.waiting(), self._decisions.reason),
             is_bound=self._monitoring.level().is_bound,
             occupancy=self._monitoring.last_occupancy,
-            free_disk_bytes=self._parts.files.free_bytes(),
-            is_plain=not self._parts.path.is_optimized(),
+            free_disk_bytes=self._files.free_bytes(),
+            is_plain=not self._path.is_optimized(),
         )
 
 

@@ -7,14 +7,18 @@ from itertools import islice
 from threading import Lock
 
 from errors import OutOfMemoryError
+from optimizer.common.clock import Clock
+from optimizer.devices.fleet import DeviceFleet
+from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.scheduling.decision import DecisionMaker
-from optimizer.scheduling.parts import SchedulerParts
 from optimizer.tasks import wait_reasons as reasons
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast import Expected, Places, forecast
-from optimizer.timing.forecast_accuracy import Interval
+from optimizer.timing.forecast_accuracy import ForecastTracker, Interval
+from optimizer.timing.runtime_estimates import RuntimeEstimates
+from optimizer.timing.speeds import SpeedTable
 from optimizer.views.task_view import TaskView
 
 MAX_FORECAST_POSITION = 200  # further back a forecast costs more than it is worth
@@ -24,14 +28,24 @@ FORECAST_LASTS_S = 1.0
 class TaskViewBuilder:
     """Any thread."""
 
-    def __init__(self, parts: SchedulerParts, decisions: DecisionMaker) -> None:
-        self._queue = parts.queue
-        self._speeds = parts.speeds
-        self._times = parts.times
-        self._tracker = parts.forecasts
-        self._clock = parts.clock
-        self._devices = parts.devices
+    def __init__(
+        self,
+        *,
+        queue: IntelligentQueueManager,
+        devices: DeviceFleet,
+        decisions: DecisionMaker,
+        speeds: SpeedTable,
+        times: RuntimeEstimates,
+        forecasts: ForecastTracker,
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._devices = devices
         self._decisions = decisions
+        self._speeds = speeds
+        self._times = times
+        self._tracker = forecasts
+        self._clock = clock
         self._lock = Lock()
         self._forecast: dict[str, Expected] = {}
         self._forecast_of: frozenset[str] = frozenset()  # the tasks that the forecast is about

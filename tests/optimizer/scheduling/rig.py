@@ -22,8 +22,9 @@ from optimizer.queue.ordering import FIRST_COME
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
-from optimizer.scheduling.parts import SchedulerParts, SchedulingPath
+from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.storage_retry import StorageRetry
+from optimizer.scheduling.wiring import SchedulerParts, build_scheduler
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event, EventBus, TaskChanged
@@ -31,7 +32,6 @@ from optimizer.tasks.task import Task
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
-from optimizer.wiring import build_scheduler
 from tests.optimizer.devices.fake_worker import FakeWorker, device_of
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import new_task, window

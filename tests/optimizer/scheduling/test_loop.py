@@ -16,7 +16,7 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.utilization import Utilization
 from optimizer.scheduling import loop
-from optimizer.scheduling.parts import SchedulingPath
+from optimizer.scheduling.path import SchedulingPath
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import TaskOptions, TaskStatus
 from tests.optimizer.scheduling.rig import LONGEST_NAP_S, WAIT_S, Rig, running_rig

@@ -38,30 +38,36 @@ class Reports:
         self.events: list[Event] = []
         speeds = SpeedTable()
         self.monitor = PerformanceMonitor(clock, speeds, interval_s=60, on_sample=lambda: None)
-        self.estimates = estimates or SimpleNamespace(record_weights=lambda *_: None)
+        self.estimates = cast(Any, estimates or SimpleNamespace(record_weights=lambda *_: None))
         bus = EventBus()
         bus.add_listener(self.events.append)
-        parts = cast(
-            Any,
-            SimpleNamespace(
-                queue=SimpleNamespace(save_window=lambda *_: task, get=lambda _: task, complete=lambda *_, **__: task),
-                files=SimpleNamespace(write_transcript=lambda *_: "", delete_audio=lambda _: None),
-                storage_retry=StorageRetry(),
-                monitor=self.monitor,
-                speeds=speeds,
-                estimates=self.estimates,
-                times=RuntimeEstimates(speeds),
-                clock=clock,
-                events=bus,
-                messages=SimpleNamespace(tell_report=lambda *_: None),
-                inbox=Inbox(),
-                may_move_to_cpu=lambda: False,
-            ),
-        )
         self.attempts = RunningAttempts(clock)
-        updater = SimpleNamespace(apply_report=lambda *_: None)
+        queue = SimpleNamespace(save_window=lambda *_: task, get=lambda _: task, complete=lambda *_, **__: task)
+        files = SimpleNamespace(write_transcript=lambda *_: "", delete_audio=lambda _: None)
+        recorder = ResultRecorder(
+            queue=cast(Any, queue),
+            files=cast(Any, files),
+            storage_retry=StorageRetry(),
+            clock=clock,
+            may_move_to_cpu=lambda: False,
+        )
+        learner = MeasurementLearner(
+            attempts=self.attempts,
+            monitor=self.monitor,
+            speeds=speeds,
+            times=RuntimeEstimates(speeds),
+            estimates=self.estimates,
+            clock=clock,
+        )
         self._handler = ReportHandler(
-            parts, self.attempts, ResultRecorder(parts), MeasurementLearner(parts, self.attempts), cast(Any, updater)
+            messages=cast(Any, SimpleNamespace(tell_report=lambda *_: None)),
+            attempts=self.attempts,
+            recorder=recorder,
+            learner=learner,
+            updater=cast(Any, SimpleNamespace(apply_report=lambda *_: None)),
+            speeds=speeds,
+            events=bus,
+            inbox=Inbox(),
         )
 
     def report(self, report: protocol.Report, spec: DeviceSpec = CPU) -> None:

@@ -157,8 +157,19 @@ def device(queue: Queue) -> FakeDevice:
 
 
 def apply_report(queue: Queue, device: FakeDevice, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> None:
-    parts = SimpleNamespace(queue=queue.manager, forecasts=ForecastTracker(), events=EventBus())
-    DeviceUpdater(cast(Any, parts), cast(Any, None), CrashAttribution()).apply_report(cast(Any, device), report)
+    unused = cast(Any, None)
+    updater = DeviceUpdater(
+        dispatcher=unused,
+        attribution=CrashAttribution(),
+        queue=queue.manager,
+        devices=unused,
+        estimates=unused,
+        forecasts=ForecastTracker(),
+        inbox=unused,
+        events=EventBus(),
+        clock=unused,
+    )
+    updater.apply_report(cast(Any, device), report)
 
 
 def test_what_idles_leaves_a_device_that_ran_out_of_memory(queue: Queue, device: FakeDevice) -> None:

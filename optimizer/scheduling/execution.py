@@ -1,0 +1,80 @@
+"""Carries a plan out: starts tasks, has others make way, unloads idle models, and says so in the event log."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+
+from errors import WorkerDiedError
+from optimizer.devices.device import Device
+from optimizer.devices.fleet import DeviceFleet
+from optimizer.planning.assignment import Assignment
+from optimizer.planning.plan import Plan, PlanLimits
+from optimizer.queue.ready_queue import WaitingTask, WaitingView
+from optimizer.scheduling.attempts import RunningAttempts
+from optimizer.scheduling.dispatcher import Dispatcher
+from optimizer.scheduling.event_messages import EventMessages
+from optimizer.timing.forecast import Expected
+from optimizer.timing.forecast_accuracy import ForecastTracker
+from optimizer.timing.runtime_estimates import RuntimeEstimates
+
+
+class PlanExecutor:
+    """Belongs to the scheduler's thread."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        attempts: RunningAttempts,
+        *,
+        devices: DeviceFleet,
+        messages: EventMessages,
+        forecasts: ForecastTracker,
+        times: RuntimeEstimates,
+        model_idle_s: float,
+    ) -> None:
+        """model_idle_s: a model that no task has used for so long leaves its device."""
+        self._dispatcher = dispatcher
+        self._attempts = attempts
+        self._devices = devices
+        self._messages = messages
+        self._forecasts = forecasts
+        self._times = times
+        self._model_idle_s = model_idle_s
+
+    def start(self, decided: Plan, waiting: WaitingView, limits: PlanLimits, now: float) -> list[str]:
+        """The devices that got a task, once for each. Raises what `Dispatcher.try_start` raises."""
+        return [each.device for each in decided.assignments if self._start(each, waiting, limits, now)]
+
+    def preempt(self, decided: Plan) -> None:
+        for preemption in decided.preemptions:
+            attempt_id = self._devices.device_named(preemption.device).preempt(preemption.task_id)
+            if attempt_id is not None:
+                self._attempts.mark_preempted(attempt_id, preemption.for_task)
+                self._messages.tell_preempted(preemption)
+
+    def evict_idle_models(self, wanted: Collection[str]) -> None:
+        """wanted: models that tasks wait for."""
+        for device in self._devices:
+            for model, idle_s in device.models.idle_for(self._model_idle_s, device.models_in_use).items():
+                if model not in wanted:
+                    self._messages.tell_idle_model_evicted(model, device.spec.name, idle_s)
+                    with suppress(WorkerDiedError):  # then the model is gone with its worker
+                        device.models.evict(model)
+
+    def _start(self, assignment: Assignment, waiting: WaitingView, limits: PlanLimits, now: float) -> bool:
+        """Whether the task was started."""
+        task = waiting.find(assignment.task_id)
+        device = self._devices.device_named(assignment.device)
+        if not self._dispatcher.try_start(device, assignment):
+            return False
+        if task is not None:
+            self._messages.tell_task_started(assignment, task, now)
+            self._forecasts.promise(task.id, self._expected_end(device, task, len(waiting), limits), now)
+        return True
+
+    def _expected_end(self, device: Device, task: WaitingTask, num_waiting: int, limits: PlanLimits) -> Expected:
+        """Of a task that has just been started; waiting tasks will soon share the device with it."""
+        concurrency = min(device.slots, limits.most_running([device.slots]), len(device.running) + num_waiting)
+        eta_s = self._times.eta_seconds(task.model, device.spec.name, task.audio_left_seconds, max(1, concurrency))
+        return Expected(0.0, eta_s)
