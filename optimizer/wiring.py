@@ -28,7 +28,6 @@ from optimizer.planning.plan import PlanLimits
 from optimizer.queue.backoff import RetryDelay
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
-from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.loop import BatchTaskScheduler
@@ -113,7 +112,7 @@ def build_parts(
     scheduling, intake = _build_scheduling(settings, clock, storage, monitor, speeds, estimates, fleet)
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
     monitors = _build_monitors(settings, scheduling, built, storage)
-    views = _build_views(settings, scheduling, built.decisions, monitors.monitoring)
+    views = _build_views(settings, scheduling, built, monitors.monitoring)
     return SystemParts(storage, intake, scheduling, built.reports, built.scheduler, monitors, views)
 
 
@@ -230,11 +229,12 @@ def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Sched
     return Monitors(monitoring, probe, poll)
 
 
-def _build_views(settings: Settings, parts: SchedulerParts, decisions: DecisionMaker, monitoring: Monitoring) -> Views:
+def _build_views(settings: Settings, parts: SchedulerParts, scheduling: Scheduling, monitoring: Monitoring) -> Views:
     tasks = TaskViewBuilder(
         queue=parts.queue,
         devices=parts.devices,
-        decisions=decisions,
+        decisions=scheduling.decisions,
+        progress=scheduling.progress,
         speeds=parts.speeds,
         times=parts.times,
         forecasts=parts.forecasts,
@@ -243,7 +243,7 @@ def _build_views(settings: Settings, parts: SchedulerParts, decisions: DecisionM
     status = StatusViews(
         settings,
         path=parts.path,
-        decisions=decisions,
+        decisions=scheduling.decisions,
         queue=parts.queue,
         due_times=parts.due_times,
         files=parts.files,
@@ -251,13 +251,13 @@ def _build_views(settings: Settings, parts: SchedulerParts, decisions: DecisionM
         models=parts.models,
         estimates=parts.estimates,
         forecasts=parts.forecasts,
-        speeds=parts.speeds,
+        progress=scheduling.progress,
         monitor=parts.monitor,
         monitoring=monitoring,
     )
     return Views(
         tasks=tasks,
-        transcripts=TranscriptViews(parts.queue, parts.files, parts.speeds, tasks),
+        transcripts=TranscriptViews(parts.queue, parts.files, scheduling.progress),
         status=status,
         models=ModelViews(settings, devices=parts.devices, models=parts.models, estimates=parts.estimates),
     )

@@ -16,9 +16,9 @@ from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.learner import MeasurementLearner
 from optimizer.scheduling.result_recorder import ResultRecorder
-from optimizer.tasks.events import EventBus, WindowFinished
+from optimizer.scheduling.running_progress import RunningProgress
+from optimizer.tasks.events import EventBus
 from optimizer.tasks.task import Task
-from optimizer.timing.speeds import SpeedTable
 from whisper_core.worker import messages as protocol
 
 
@@ -33,7 +33,7 @@ class ReportHandler:
         recorder: ResultRecorder,
         learner: MeasurementLearner,
         updater: DeviceUpdater,
-        speeds: SpeedTable,
+        progress: RunningProgress,
         events: EventBus,
         inbox: Inbox,
     ) -> None:
@@ -42,7 +42,7 @@ class ReportHandler:
         self._recorder = recorder
         self._learner = learner
         self._updater = updater
-        self._speeds = speeds
+        self._progress = progress
         self._events = events
         self._inbox = inbox
 
@@ -71,19 +71,6 @@ class ReportHandler:
         return None
 
     def _publish_window(self, report: protocol.WindowDone, task: Task, attempt: RunningAttempt) -> None:
-        model, device, audio_done = attempt.model, attempt.device, attempt.audio_done_seconds
-        audio_left = (task.audio_seconds or audio_done) - audio_done
-        concurrency = self._attempts.concurrency(device)
-        self._events.publish(
-            WindowFinished(
-                task_id=task.id,
-                seq=task.windows_done,
-                progress=task.progress,
-                audio_done_seconds=audio_done,
-                speed=self._speeds.speed(model, device),
-                eta_seconds=self._speeds.running_eta(model, device, audio_left, concurrency),
-                first_segment=attempt.segment_count,
-                segments=report.window.segments,
-            )
-        )
-        attempt.segment_count += len(report.window.segments)
+        segments = report.window.segments
+        self._events.publish(self._progress.window_finished(task, attempt.segment_count, segments))
+        attempt.segment_count += len(segments)

@@ -28,6 +28,7 @@ from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.result_recorder import ResultRecorder
+from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import EventBus
@@ -66,6 +67,7 @@ class Scheduling:
     scheduler: BatchTaskScheduler  # the loop
     decisions: DecisionMaker
     reports: ReportHandler  # hears the devices' workers
+    progress: RunningProgress
 
 
 def build_scheduler(parts: SchedulerParts, limits: PlanLimits, interval_s: float) -> Scheduling:
@@ -92,7 +94,9 @@ def build_scheduler(parts: SchedulerParts, limits: PlanLimits, interval_s: float
         clock=parts.clock,
         interval_s=interval_s,
     )
-    return Scheduling(scheduler, decisions, _build_reports(parts, attribution, attempts, dispatcher))
+    progress = RunningProgress(attempts, parts.speeds)
+    reports = _build_reports(parts, attribution, attempts, dispatcher, progress)
+    return Scheduling(scheduler, decisions, reports, progress)
 
 
 def _build_decisions(
@@ -127,7 +131,11 @@ def _build_decisions(
 
 
 def _build_reports(
-    parts: SchedulerParts, attribution: CrashAttribution, attempts: RunningAttempts, dispatcher: Dispatcher
+    parts: SchedulerParts,
+    attribution: CrashAttribution,
+    attempts: RunningAttempts,
+    dispatcher: Dispatcher,
+    progress: RunningProgress,
 ) -> ReportHandler:
     recorder = ResultRecorder(
         queue=parts.queue,
@@ -161,7 +169,7 @@ def _build_reports(
         recorder=recorder,
         learner=learner,
         updater=updater,
-        speeds=parts.speeds,
+        progress=progress,
         events=parts.events,
         inbox=parts.inbox,
     )

@@ -19,10 +19,10 @@ from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.path import SchedulingPath
+from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskStatus
 from optimizer.timing.forecast_accuracy import ForecastTracker
-from optimizer.timing.speeds import SpeedTable
 from version import __version__
 
 
@@ -42,7 +42,7 @@ class StatusViews:
         models: ModelLibrary,
         estimates: MemoryEstimationPool,
         forecasts: ForecastTracker,
-        speeds: SpeedTable,
+        progress: RunningProgress,
         monitor: PerformanceMonitor,
         monitoring: Monitoring,
     ) -> None:
@@ -56,7 +56,7 @@ class StatusViews:
         self._models = models
         self._estimates = estimates
         self._forecasts = forecasts
-        self._speeds = speeds
+        self._progress = progress
         self._monitor = monitor
         self._monitoring = monitoring
 
@@ -68,7 +68,7 @@ class StatusViews:
             "version": __version__,
             "path": "optimized" if self._path.is_optimized() else "plain",
             "path_reason": self._path.plain_reason,
-            "devices": [_device(status, self._speeds) for status in statuses],
+            "devices": [_device(status, self._progress) for status in statuses],
             "counts": {status.value: counts.get(status, 0) for status in TaskStatus},
             "throughput": {"audio_seconds_per_second": round(self._monitor.throughput(), 3)},
             "limits": {
@@ -117,7 +117,7 @@ def _wait_bound(due_times: DueTimes, limits: PlanLimits) -> dict[str, Any]:
     return {"patience_seconds": patience_s, "text": text}
 
 
-def _device(status: DeviceStatus, speeds: SpeedTable) -> dict[str, Any]:
+def _device(status: DeviceStatus, progress: RunningProgress) -> dict[str, Any]:
     memory = status.memory
     return {
         "name": status.spec.name,
@@ -134,10 +134,10 @@ def _device(status: DeviceStatus, speeds: SpeedTable) -> dict[str, Any]:
         "running": list(status.running),
         "slots": status.slots,
         "models": [asdict(model) for model in status.models],
-        "tasks": [_task(task, status, speeds) for task in status.tasks],
+        "tasks": [_task(task, status.spec.name, progress) for task in status.tasks],
     }
 
 
-def _task(task: TaskOnDevice, status: DeviceStatus, speeds: SpeedTable) -> dict[str, Any]:
-    eta_s = speeds.running_eta(task.model, status.spec.name, task.work_left_seconds, len(status.tasks))
+def _task(task: TaskOnDevice, device: str, progress: RunningProgress) -> dict[str, Any]:
+    eta_s = progress.eta_seconds(task.model, device, task.work_left_seconds)
     return {**asdict(task), "peak_bytes": None, "eta_seconds": eta_s}  # the peak is measured when the task is done

@@ -12,6 +12,7 @@ from optimizer.devices.fleet import DeviceFleet
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.scheduling.decision import DecisionMaker
+from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.tasks import wait_reasons as reasons
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.wait_reasons import WaitReason
@@ -34,6 +35,7 @@ class TaskViewBuilder:
         queue: IntelligentQueueManager,
         devices: DeviceFleet,
         decisions: DecisionMaker,
+        progress: RunningProgress,
         speeds: SpeedTable,
         times: RuntimeEstimates,
         forecasts: ForecastTracker,
@@ -42,6 +44,7 @@ class TaskViewBuilder:
         self._queue = queue
         self._devices = devices
         self._decisions = decisions
+        self._progress = progress
         self._speeds = speeds
         self._times = times
         self._tracker = forecasts
@@ -53,18 +56,11 @@ class TaskViewBuilder:
 
     def task_view(self, task: Task) -> TaskView:
         if not task.status.is_waiting:
-            return TaskView(task, eta_seconds=self.remaining_seconds(task))
+            return TaskView(task, eta_seconds=self._progress.eta_of(task))
         position = self._queue.position(task.id)
         is_near = position is not None and position <= MAX_FORECAST_POSITION
         expected = self._expected(task) if is_near else None
         return TaskView(task, position, self._waiting_reason(task), expected.end if expected else None, expected)
-
-    def remaining_seconds(self, task: Task) -> float | None:
-        """Until a running task is done; None for any other, or before its model was measured."""
-        if task.status is not TaskStatus.PROCESSING or task.device is None:
-            return None
-        concurrency = sum(len(status.running) for status in self._devices.statuses() if status.spec.name == task.device)
-        return self._speeds.running_eta(task.options.model, task.device, task.audio_left_seconds, max(1, concurrency))
 
     def _expected(self, task: Task) -> Interval | None:
         """When a task near the front will run; None before its model was measured, or while it cannot run yet."""

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from optimizer.queue.queue_manager import IntelligentQueueManager
+from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import TaskStatus
-from optimizer.timing.speeds import SpeedTable
-from optimizer.views.task_view_builder import TaskViewBuilder
 from whisper_core.text.transcript import Segment, Transcript
 
 
 class TranscriptViews:
     """Any thread. Methods raise TaskNotFoundError."""
 
-    def __init__(
-        self,
-        queue: IntelligentQueueManager,
-        files: TaskFiles,
-        speeds: SpeedTable,
-        task_views: TaskViewBuilder,
-    ) -> None:
+    def __init__(self, queue: IntelligentQueueManager, files: TaskFiles, progress: RunningProgress) -> None:
         self._queue = queue
         self._files = files
-        self._speeds = speeds
-        self._task_views = task_views
+        self._progress = progress
 
     def transcript(self, task_id: str) -> tuple[Transcript, bool]:
         """The transcript, and whether it is only what there is so far. Raises FileMissingError."""
@@ -40,16 +32,7 @@ class TranscriptViews:
         task = self._queue.get(task_id)
         if task.status.is_final:
             return None
-        return WindowFinished(
-            task_id=task_id,
-            seq=task.windows_done,
-            progress=task.progress,
-            audio_done_seconds=task.progress * (task.audio_seconds or 0.0),
-            speed=self._speeds.speed(task.options.model, task.device or ""),
-            eta_seconds=self._task_views.remaining_seconds(task),
-            first_segment=first,
-            segments=self._segments(task_id)[first:],
-        )
+        return self._progress.window_finished(task, first, self._segments(task_id)[first:])
 
     def _segments(self, task_id: str) -> tuple[Segment, ...]:
         return tuple(segment for window in self._queue.windows(task_id) for segment in window.segments)

@@ -16,7 +16,9 @@ from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.learner import MeasurementLearner
 from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.result_recorder import ResultRecorder
+from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.scheduling.storage_retry import StorageRetry
+from optimizer.tasks import transitions
 from optimizer.tasks.events import Event, EventBus, WindowFinished
 from optimizer.tasks.task import Task, TaskOptions
 from optimizer.timing.runtime_estimates import RuntimeEstimates
@@ -42,7 +44,8 @@ class Reports:
         bus = EventBus()
         bus.add_listener(self.events.append)
         self.attempts = RunningAttempts(clock)
-        queue = SimpleNamespace(save_window=lambda *_: task, get=lambda _: task, complete=lambda *_, **__: task)
+        self._task = task
+        queue = SimpleNamespace(save_window=self._save_window, get=lambda _: task, complete=lambda *_, **__: task)
         files = SimpleNamespace(write_transcript=lambda *_: "", delete_audio=lambda _: None)
         recorder = ResultRecorder(
             queue=cast(Any, queue),
@@ -65,10 +68,14 @@ class Reports:
             recorder=recorder,
             learner=learner,
             updater=cast(Any, SimpleNamespace(apply_report=lambda *_: None)),
-            speeds=speeds,
+            progress=RunningProgress(self.attempts, speeds),
             events=bus,
             inbox=Inbox(),
         )
+
+    def _save_window(self, _id: str, _lease: str, window: WindowResult) -> Task:
+        self._task = transitions.window_saved(self._task, window)
+        return self._task
 
     def report(self, report: protocol.Report, spec: DeviceSpec = CPU) -> None:
         self._handler.on_report(cast(Any, SimpleNamespace(spec=spec)), report)
@@ -178,4 +185,4 @@ def test_loading_the_model_does_not_count_as_transcribing() -> None:
     reports.window(0, seek=3000, content_frames=9000)
 
     (event,) = reports.windows
-    assert (event.speed, event.eta_seconds) == (3.0, 20.0)
+    assert (event.speed, event.eta_seconds) == (3.0, pytest.approx(20.0))

@@ -1,0 +1,42 @@
+"""What is said of a running task's progress: how far it is, how fast it gets on, and when it will be done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.scheduling.attempts import RunningAttempts
+from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.task import Task, TaskStatus
+from optimizer.timing.speeds import SpeedTable
+from whisper_core.text.transcript import Segment
+
+
+class RunningProgress:
+    """Any thread."""
+
+    def __init__(self, attempts: RunningAttempts, speeds: SpeedTable) -> None:
+        self._attempts = attempts
+        self._speeds = speeds
+
+    def eta_seconds(self, model: str, device: str, audio_left_seconds: float) -> float | None:
+        """Until so much sound is done beside what else the device has; None before the model was measured there."""
+        return self._speeds.running_eta(model, device, audio_left_seconds, self._attempts.concurrency(device))
+
+    def eta_of(self, task: Task) -> float | None:
+        """Seconds until a running task is done; None for any other, or before its model was measured."""
+        if task.status is not TaskStatus.PROCESSING or task.device is None:
+            return None
+        return self.eta_seconds(task.options.model, task.device, task.audio_left_seconds)
+
+    def window_finished(self, task: Task, first_segment: int, segments: Sequence[Segment]) -> WindowFinished:
+        """The event that brings new segments. task: as it now is. first_segment: how many there were before these."""
+        return WindowFinished(
+            task_id=task.id,
+            seq=task.windows_done,
+            progress=task.progress,
+            audio_done_seconds=(task.audio_seconds or 0.0) * task.progress,
+            speed=self._speeds.speed(task.options.model, task.device or ""),
+            eta_seconds=self.eta_of(task),
+            first_segment=first_segment,
+            segments=tuple(segments),
+        )
