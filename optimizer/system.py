@@ -88,7 +88,7 @@ class OptimizedWhisperSystem:
         self._scheduler.stop()  # first of those that take time: running tasks must be given back
         self._parts.intake.decode_pool.stop()
         self._scheduling.monitor.stop()
-        self._monitoring.close()
+        self._monitoring.flush()
         self._scheduling.estimates.save()
         self._parts.monitors.memory_probe.close()
         self._scheduling.models.stop()
@@ -120,7 +120,7 @@ class OptimizedWhisperSystem:
         devices.open(specs, self._parts.reports, is_optimized=path.is_optimized())
         self._log_start(specs)
         self._is_started = True
-        self._scheduling.events.add_listener(self._follow_levels)
+        self._scheduling.events.add_listener(self._update_utilization)
         self._scheduler.start()
 
     def _log_start(self, specs: Sequence[DeviceSpec]) -> None:
@@ -135,9 +135,9 @@ class OptimizedWhisperSystem:
                 "path=plain: one task at a time in order of arrival, because %s", self._scheduling.path.plain_reason
             )
 
-    def _follow_levels(self, event: Event) -> None:
+    def _update_utilization(self, event: Event) -> None:
         if isinstance(event, TaskChanged):
-            self._monitoring.look()
+            self._monitoring.update_utilization()
 
     def _tick(self) -> None:
         """Every PERFORMANCE_MONITOR_INTERVAL, on the monitor's thread."""
@@ -225,7 +225,7 @@ class OptimizedWhisperSystem:
     def cancel(self, task_id: str) -> TaskView:
         """Raises TaskNotFoundError, AlreadyFinishedError."""
         task = self._queue.cancel(task_id)
-        self._scheduling.forecasts.forget(task_id)
+        self._scheduling.forecasts.discard(task_id)
         self._scheduler.stop_task(task_id)
         self._storage.files.delete_audio(task_id)
         return self._views.tasks.task_view(task)
@@ -248,7 +248,7 @@ class OptimizedWhisperSystem:
         """The task, its files and its text are gone. Raises TaskNotFoundError."""
         with suppress(AlreadyFinishedError):
             self._queue.cancel(task_id)
-        self._scheduling.forecasts.forget(task_id)
+        self._scheduling.forecasts.discard(task_id)
         self._scheduler.stop_task(task_id)
         # The row goes last: after a crash in between, the task is there to be deleted again.
         self._storage.files.delete(task_id)
@@ -296,7 +296,7 @@ class OptimizedWhisperSystem:
         """Why the process should be restarted; empty when it is fine."""
         if not self._is_started or self._stopping.is_set() or self._scheduler.is_alive():
             return []
-        return ["the scheduler does not turn"]
+        return ["the scheduler's loop has stopped"]
 
     def readiness(self) -> list[str]:
         """Why the server cannot do its work at the moment; empty when it can."""

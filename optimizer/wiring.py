@@ -21,9 +21,9 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.probes import MemoryProbe
 from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.limit_tuning import LimitsInForce, LimitTuning
-from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.monitoring import MonitorHooks, Monitoring
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
-from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.backoff import RetryDelay
 from optimizer.queue.ordering import FIRST_COME, DueTimes

@@ -13,7 +13,7 @@ from config import MAX_CONCURRENT_TASKS, Settings
 from optimizer.common.clock import Clock
 from optimizer.common.text import iso_time
 from optimizer.monitoring.event_log import EventLog
-from optimizer.monitoring.metrics import Measured
+from optimizer.monitoring.performance_monitor import Measured
 from optimizer.monitoring.tuner import Tuner
 from optimizer.monitoring.tuning import Bounds, Change, Observation, Point, Setting
 from optimizer.planning.plan import PlanLimits

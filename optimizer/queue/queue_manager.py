@@ -118,14 +118,14 @@ class IntelligentQueueManager:
         """A waiting task's place in the whole queue, from 1; None for a task that does not wait."""
         return self._index.position(task_id, self._clock.monotonic())
 
-    def promote_due(self) -> int:
+    def end_delays(self) -> int:
         """Makes retrying tasks whose delay is over pending again; returns how many."""
         task_ids = self._index.ids_with_delay_over(self._clock.monotonic())
-        promoted = [self._transactions.try_change(task_id, changes.EndDelay()) for task_id in task_ids]
-        return sum(task is not None for task in promoted)
+        ended = [self._transactions.try_change(task_id, changes.EndDelay()) for task_id in task_ids]
+        return sum(task is not None for task in ended)
 
-    def next_due_in(self) -> float | None:
-        """Seconds until `promote_due` has something to do; None when no task is retrying."""
+    def next_delay_end_in(self) -> float | None:
+        """Seconds until `end_delays` has something to do; None when no task is retrying."""
         delay_end = self._index.next_delay_end()
         return None if delay_end is None else max(0.0, delay_end - self._clock.monotonic())
 

@@ -61,10 +61,10 @@ class DeviceUpdater:
                 self._clear_of_crash(device, report.task_id)
             case protocol.TaskDone():
                 self._clear_of_crash(device, report.task_id)
-                self._forecasts.done(report.task_id, self._clock.monotonic())
+                self._forecasts.record_end(report.task_id, self._clock.monotonic())
             case protocol.TaskFailed():
                 self._clear_of_crash(device, report.task_id)
-                self._forecasts.forget(report.task_id)
+                self._forecasts.discard(report.task_id)
         if isinstance(report, protocol.TaskFailed | protocol.ModelLoadFailed) and report.code == OutOfMemoryError.code:
             self._free_memory(device, report)
         if not isinstance(report, protocol.WindowDone):

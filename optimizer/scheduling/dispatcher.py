@@ -18,7 +18,7 @@ from errors import (
 )
 from optimizer.devices.device import Device
 from optimizer.memory.ledger import Reservation
-from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.planning.assignment import Assignment
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.attempts import RunningAttempts

@@ -70,7 +70,7 @@ class PlanExecutor:
             return False
         if task is not None:
             self._messages.tell_task_started(assignment, task, now)
-            self._forecasts.promise(task.id, self._expected_end(device, task, len(waiting), limits), now)
+            self._forecasts.record_forecast(task.id, self._expected_end(device, task, len(waiting), limits), now)
         return True
 
     def _expected_end(self, device: Device, task: WaitingTask, num_waiting: int, limits: PlanLimits) -> Expected:

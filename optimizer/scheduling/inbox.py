@@ -9,7 +9,7 @@ Action = Callable[[], None]
 
 
 class Inbox:
-    """`post` and `wake` from any thread; `work_off` on the scheduler's thread."""
+    """`post` and `wake` from any thread; `run_actions` on the scheduler's thread."""
 
     def __init__(self) -> None:
         self._actions: queue.SimpleQueue[Action] = queue.SimpleQueue()
@@ -25,7 +25,7 @@ class Inbox:
             self._is_wake_here = True
             self._actions.put(self._woken)
 
-    def work_off(self, timeout_s: float) -> None:
+    def run_actions(self, timeout_s: float) -> None:
         """Sleep until something comes, at most timeout_s, then run all of it, so one decision answers many reports.
 
         Raises what an action raises; those behind it stay for the next call.

@@ -10,7 +10,7 @@ from optimizer.common.clock import Clock
 from optimizer.common.kinds import DeviceKind
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
-from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.scheduling.attempts import RunningAttempt, RunningAttempts
 from optimizer.tasks.task import Task
 from optimizer.tasks.timeline import MEMORY

@@ -22,7 +22,7 @@ from optimizer.tasks.events import EventBus, SystemChanged
 log = logging.getLogger(__name__)
 
 STOP_GRACE_S = 2.0
-TURN_TIMEOUT_S = 10.0  # beyond the longest nap; a decision may wait 5 s for a busy database
+ITERATION_TIMEOUT_S = 10.0  # beyond the longest nap; a decision may wait 5 s for a busy database
 PAUSE_AFTER_ERROR_S = 0.5
 
 
@@ -52,12 +52,12 @@ class BatchTaskScheduler:
         self._interval_s = interval_s
         self._thread = threading.Thread(target=self._run, name="scheduler")
         self._stopping = threading.Event()
-        self._last_turn = clock.monotonic()
+        self._last_iteration_at = clock.monotonic()
 
     def start(self) -> None:
         """Start the devices, which are open by now, and the loop."""
         self._devices.start()
-        self._last_turn = self._clock.monotonic()
+        self._last_iteration_at = self._clock.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -72,9 +72,9 @@ class BatchTaskScheduler:
         self._inbox.wake()
 
     def is_alive(self) -> bool:
-        """Whether the loop turns."""
-        silent_s = self._clock.monotonic() - self._last_turn
-        return self._thread.is_alive() and silent_s < self._interval_s + TURN_TIMEOUT_S
+        """Whether the loop still goes round."""
+        silent_s = self._clock.monotonic() - self._last_iteration_at
+        return self._thread.is_alive() and silent_s < self._interval_s + ITERATION_TIMEOUT_S
 
     def set_limits(self, max_concurrent: int | None = None, max_batch: int | None = None) -> None:
         """In force from the next decision on. None leaves a limit as it is."""
@@ -91,9 +91,9 @@ class BatchTaskScheduler:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._last_turn = self._clock.monotonic()
+            self._last_iteration_at = self._clock.monotonic()
             try:
-                self._turn()
+                self._iterate()
             except CANNOT_STORE as error:
                 log.warning("event=scheduler_waits code=%s", error.code)
                 self._stopping.wait(PAUSE_AFTER_ERROR_S)
@@ -103,20 +103,20 @@ class BatchTaskScheduler:
                 self._stopping.wait(PAUSE_AFTER_ERROR_S)
         self._stop_devices()
 
-    def _turn(self) -> None:
-        self._inbox.work_off(self._nap_s())
+    def _iterate(self) -> None:
+        self._inbox.run_actions(self._nap_s())
         if self._stopping.is_set():
             return
         for device in self._devices:
             device.supervise()
             device.pool.check()
-        self._queue.promote_due()
+        self._queue.end_delays()
         self._decisions.decide()
 
     def _nap_s(self) -> float:
         """Until something is due, and interval_s at most."""
         due = [device.supervisor.next_supervision_in() for device in self._devices]
-        due.append(self._queue.next_due_in())
+        due.append(self._queue.next_delay_end_in())
         return min([self._interval_s, *(seconds for seconds in due if seconds is not None)])
 
     def _stop_devices(self) -> None:

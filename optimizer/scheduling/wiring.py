@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optimizer.common.clock import Clock
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.memory.estimator import MemoryEstimationPool
-from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager

@@ -69,14 +69,14 @@ class ForecastTracker:
             max(expected.end, high * expected.end),
         )
 
-    def promise(self, task_id: str, expected: Expected, now: float) -> None:
+    def record_forecast(self, task_id: str, expected: Expected, now: float) -> None:
         """A forecast was given. Only the first one for a task counts, since later ones know more."""
         interval = self.interval(expected)
         with self._lock:
             if task_id not in self._open and len(self._open) < MOST_OPEN:
                 self._open[task_id] = (now, interval)
 
-    def done(self, task_id: str, now: float) -> None:
+    def record_end(self, task_id: str, now: float) -> None:
         """The task is finished."""
         with self._lock:
             given = self._open.pop(task_id, None)
@@ -88,7 +88,7 @@ class ForecastTracker:
             self._outcomes.append(_Outcome(interval.end, actual, within))
             self._factors = _factors_of(self._outcomes)
 
-    def forget(self, task_id: str) -> None:
+    def discard(self, task_id: str) -> None:
         """It was cancelled, deleted or delayed by a failure, which says nothing about forecasts."""
         with self._lock:
             self._open.pop(task_id, None)

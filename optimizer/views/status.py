@@ -11,8 +11,8 @@ from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.status import DeviceStatus, TaskOnDevice
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.advice import Situation, advise, reasons_by_model
-from optimizer.monitoring.metrics import PerformanceMonitor
-from optimizer.monitoring.tick import Monitoring
+from optimizer.monitoring.monitoring import Monitoring
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
@@ -98,7 +98,7 @@ class StatusViews:
             statuses=statuses,
             waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
             reasons=reasons_by_model(self._queue.waiting(), self._decisions.reason),
-            is_bound=self._monitoring.level().is_bound,
+            is_bound=self._monitoring.utilization().is_bound,
             occupancy=self._monitoring.last_occupancy,
             free_disk_bytes=self._files.free_bytes(),
             is_plain=not self._path.is_optimized(),

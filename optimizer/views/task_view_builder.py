@@ -78,7 +78,7 @@ class TaskViewBuilder:
         next_ones = list(islice(self._queue.waiting().in_order(), MAX_FORECAST_POSITION))
         made = self._play_forward(next_ones)
         for task_id, expected in made.items():
-            self._tracker.promise(task_id, expected, now)
+            self._tracker.record_forecast(task_id, expected, now)
         with self._lock:
             self._forecast, self._forecast_at = made, now
             self._forecast_of = frozenset(each.id for each in next_ones)

@@ -58,9 +58,9 @@ class Machine:
         """One look at the machine; then the scheduler's thread applies what it found."""
         self.reading = reading
         self.watch.tick()
-        self.work_off()
+        self.run_actions()
 
-    def work_off(self) -> None:
+    def run_actions(self) -> None:
         while self.posted:
             self.posted.pop(0)()
 
@@ -97,7 +97,7 @@ def test_devices_change_on_the_schedulers_thread_only(machine: Machine) -> None:
     machine.reading = MemoryReading(10 * GB, 0, 0)
     machine.watch.tick()
     assert machine.others == 0
-    machine.work_off()
+    machine.run_actions()
     assert machine.others == 10 * GB
 
 

@@ -19,7 +19,7 @@ def test_every_task_that_has_not_ended_can_be_cancelled_for_good(queue: Queue) -
         cancelled = queue.manager.cancel(task_id)
         assert (cancelled.status, cancelled.lease_token) == (TaskStatus.CANCELLED, None)
         assert queue.manager.cancel(task_id) == cancelled
-    assert queue.manager.next_due_in() is None
+    assert queue.manager.next_delay_end_in() is None
     assert ready_ids(queue) == []
 
 

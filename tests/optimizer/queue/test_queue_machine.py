@@ -213,7 +213,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def promote(self) -> None:
         due = [task for task in self.model.values() if task.status is R and task.delay_end <= self.clock.monotonic()]
-        assert self.queue.manager.promote_due() == len(due)
+        assert self.queue.manager.end_delays() == len(due)
         for task in due:
             task.status = W
 
@@ -267,7 +267,7 @@ class QueueMachine(RuleBasedStateMachine):
     def a_retrying_task_waits_until_its_delay_ends(self) -> None:
         delay_ends = [task.delay_end for task in self.model.values() if task.status is R]
         expected = max(0.0, min(delay_ends) - self.clock.monotonic()) if delay_ends else None
-        assert self.queue.manager.next_due_in() == (None if expected is None else pytest.approx(expected))
+        assert self.queue.manager.next_delay_end_in() == (None if expected is None else pytest.approx(expected))
 
     def _check(self, task: Task, expected: Expected) -> None:
         assert task.status is expected.status

@@ -70,7 +70,7 @@ def test_what_waits_waits_again_after_a_restart(tmp_path: Path, clock: FakeClock
         assert [task.id for task in queue.manager.waiting()] == [task.id for task in before]
         assert [task.word_timestamps for task in queue.manager.waiting()] == [True]
         assert queue.manager.unprepared() == ["b"]
-        assert queue.manager.next_due_in() == pytest.approx(RETRY_DELAY_S - 4)
+        assert queue.manager.next_delay_end_in() == pytest.approx(RETRY_DELAY_S - 4)
 
 
 def test_after_a_restart_a_delay_in_the_far_future_is_shortened(tmp_path: Path, clock: FakeClock) -> None:
@@ -79,7 +79,7 @@ def test_after_a_restart_a_delay_in_the_far_future_is_shortened(tmp_path: Path, 
         queue.fail(queue.claim("a"))
     clock.jump(-365 * 86400)
     with running_queue(tmp_path, clock) as queue:
-        assert queue.manager.next_due_in() == MAX_RETRY_DELAY_S
+        assert queue.manager.next_delay_end_in() == MAX_RETRY_DELAY_S
 
 
 def test_a_start_loads_every_waiting_task_however_many_rows_are_read_at_once(
@@ -96,4 +96,4 @@ def test_a_start_loads_every_waiting_task_however_many_rows_are_read_at_once(
     with running_queue(tmp_path, clock) as queue:
         assert ready_ids(queue) == list("abcde")
         assert queue.manager.unprepared() == ["u", "v"]
-        assert queue.manager.next_due_in() == RETRY_DELAY_S
+        assert queue.manager.next_delay_end_in() == RETRY_DELAY_S

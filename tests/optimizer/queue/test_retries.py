@@ -20,23 +20,23 @@ def test_a_failed_attempt_goes_to_the_back_with_a_growing_delay(queue: Queue) ->
     assert retrying.status is TaskStatus.RETRYING
     assert retrying.error == ErrorInfo(OOM.code, OOM.message, queue.clock.now(), attempt=1)
     assert [queue.manager.position(task_id) for task_id in "ab"] == [2, 1]
-    assert queue.manager.next_due_in() == RETRY_DELAY_S
+    assert queue.manager.next_delay_end_in() == RETRY_DELAY_S
     assert queue.manager.claim("a", "cpu", 1) is None
 
     queue.clock.advance(RETRY_DELAY_S)
-    assert queue.manager.promote_due() == 1
-    assert queue.manager.next_due_in() is None
+    assert queue.manager.end_delays() == 1
+    assert queue.manager.next_delay_end_in() is None
     assert ready_ids(queue) == ["b", "a"]
 
     queue.fail(queue.claim("a"))
-    assert queue.manager.next_due_in() == 2 * RETRY_DELAY_S
+    assert queue.manager.next_delay_end_in() == 2 * RETRY_DELAY_S
 
 
 def test_a_task_fails_when_its_attempts_are_used_up(queue: Queue) -> None:
     queue.submit("a", max_attempts=2)
     queue.fail(queue.claim("a"))
     queue.clock.advance(RETRY_DELAY_S)
-    queue.manager.promote_due()
+    queue.manager.end_delays()
 
     failed = queue.fail(queue.claim("a"))
 
@@ -71,8 +71,8 @@ def test_a_delay_is_not_moved_by_a_jump_of_the_wall_clock(queue: Queue, jump_s: 
     queue.fail(queue.claim("a"))
     queue.clock.jump(jump_s)
 
-    assert queue.manager.next_due_in() == RETRY_DELAY_S
-    assert queue.manager.promote_due() == 0
+    assert queue.manager.next_delay_end_in() == RETRY_DELAY_S
+    assert queue.manager.end_delays() == 0
 
 
 def test_a_requeued_task_keeps_its_place_and_its_attempts(queue: Queue) -> None:

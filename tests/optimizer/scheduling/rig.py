@@ -15,7 +15,7 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.event_log import EventLog
-from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.planning.inputs import ModelView
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.ordering import FIRST_COME
@@ -43,7 +43,7 @@ GB = 10**9
 CPU = DeviceSpec("cpu", "cpu", "a processor", 100 * GB)
 CARD = DeviceSpec("cuda:0", "cuda", "a card", 100 * GB)
 WAIT_S = 20.0  # for what another thread does; never reached unless something is wrong
-LONGEST_NAP_S = 3600.0  # so that a loop which is not woken does not turn
+LONGEST_NAP_S = 3600.0  # so that a loop which is not woken does nothing
 
 Command = TypeVar("Command", bound=protocol.Command)
 Result = TypeVar("Result")
@@ -102,27 +102,30 @@ class PlayedFactory:
 
 
 class WatchedQueue(IntelligentQueueManager):
-    """Counts the loop's turns, and raises in the place of a method what a test wants. faults: by method, each once."""
+    """Counts the loop's iterations, and raises instead of a method's answer what a test wants.
+
+    faults: by method, each once.
+    """
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self.turns = 0
-        self.turned = threading.Condition()
+        self.iterations = 0
+        self.iterated = threading.Condition()
         self.faults: dict[str, list[Exception]] = {}
 
-    def next_due_in(self) -> float | None:
-        """The loop asks for it at the beginning of every turn, when it has carried out its last decision."""
-        with self.turned:
-            self.turns += 1
-            self.turned.notify_all()
-        return super().next_due_in()
+    def next_delay_end_in(self) -> float | None:
+        """The loop asks for it at the beginning of every iteration, when it has carried out its last decision."""
+        with self.iterated:
+            self.iterations += 1
+            self.iterated.notify_all()
+        return super().next_delay_end_in()
 
-    def wait_for_a_turn(self, wake: Callable[[], None]) -> None:
+    def wait_for_an_iteration(self, wake: Callable[[], None]) -> None:
         """Of those that begin after `wake`."""
-        before = self.turns
+        before = self.iterations
         wake()
-        with self.turned:
-            assert self.turned.wait_for(lambda: self.turns > before, WAIT_S)
+        with self.iterated:
+            assert self.iterated.wait_for(lambda: self.iterations > before, WAIT_S)
 
     def waiting(self) -> Any:
         return self._or_fault("waiting", super().waiting)
@@ -219,9 +222,9 @@ class Rig:
         return run
 
     def settle(self) -> None:
-        """Returns when the loop has worked off all it was sent, and has decided at least once since."""
-        for _ in range(2):  # a turn that is under way may be past what was sent
-            self.queue.wait_for_a_turn(self.inbox.wake)
+        """Returns when the loop has run all it was sent, and has decided at least once since."""
+        for _ in range(2):  # one that is under way may be past what was sent
+            self.queue.wait_for_an_iteration(self.inbox.wake)
 
     def owners(self, name: str = "cpu") -> set[str]:
         """Who is promised memory of the device, besides the worker itself."""

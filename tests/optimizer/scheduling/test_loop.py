@@ -216,11 +216,11 @@ def test_no_task_stays_processing_when_the_database_is_busy_as_its_worker_dies(r
 def test_any_number_of_wakes_brings_one_decision(rig: Rig) -> None:
     rig.settle()
     with rig.busy_loop():
-        before = rig.queue.turns
+        before = rig.queue.iterations
         for _ in range(1000):
             rig.scheduler.wake()
     rig.settle()
-    assert rig.queue.turns - before <= 4
+    assert rig.queue.iterations - before <= 4
 
 
 def test_a_loop_that_hangs_is_not_alive_and_one_that_naps_is(rig: Rig) -> None:
@@ -228,7 +228,7 @@ def test_a_loop_that_hangs_is_not_alive_and_one_that_naps_is(rig: Rig) -> None:
     rig.clock.advance(LONGEST_NAP_S)
     assert rig.scheduler.is_alive()
     with rig.busy_loop():
-        rig.clock.advance(LONGEST_NAP_S + loop.TURN_TIMEOUT_S)
+        rig.clock.advance(LONGEST_NAP_S + loop.ITERATION_TIMEOUT_S)
         assert not rig.scheduler.is_alive()
     rig.settle()
     assert rig.scheduler.is_alive()

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.costs import Batch
-from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.scheduling.attempts import RunningAttempts
 from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.learner import MeasurementLearner

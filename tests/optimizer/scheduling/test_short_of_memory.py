@@ -23,7 +23,7 @@ from whisper_core.worker import messages as protocol
 def run_short(queue: Queue, task_id: str = "T1", *, may_move_to_cpu: bool = False, device: str = "cuda:0") -> Task:
     """One attempt for which there was no memory."""
     queue.clock.advance(MAX_RETRY_DELAY_S)
-    queue.manager.promote_due()
+    queue.manager.end_delays()
     task = queue.claim(task_id, device)
     token = task.lease_token or ""
     after = queue.manager.wait_for_memory(task_id, token, OOM, may_move_to_cpu=may_move_to_cpu)
@@ -56,7 +56,7 @@ def test_it_keeps_its_place_and_its_windows(queue: Queue, clock: FakeClock) -> N
     queue.manager.save_window("T1", task.lease_token or "", window(0))
     queue.manager.wait_for_memory("T1", task.lease_token or "", OOM)
     clock.advance(MAX_RETRY_DELAY_S)
-    queue.manager.promote_due()
+    queue.manager.end_delays()
     assert [each.id for each in queue.manager.waiting()] == ["T1", "T2"]
     assert queue.manager.get("T1").windows_done == 1
 
@@ -92,7 +92,7 @@ def test_another_failure_in_between_or_a_new_start_begins_the_count_anew(queue: 
     queue.submit("T1")
     run_short(queue)
     clock.advance(MAX_RETRY_DELAY_S)
-    queue.manager.promote_due()
+    queue.manager.end_delays()
     failing = queue.claim("T1")
     other = OOM.__class__("engine_error", "The transcription itself failed.")
     queue.manager.fail("T1", failing.lease_token or "", other, is_retryable=True)

@@ -89,7 +89,7 @@ def test_failures_retries_and_what_people_asked_for_are_in_the_timeline(queue: Q
     queue.submit("A", max_attempts=2)
     queue.fail(queue.claim("A"))
     clock.advance(10)
-    queue.manager.promote_due()
+    queue.manager.end_delays()
     queue.fail(queue.claim("A"))
     queue.manager.retry("A")
     queue.manager.cancel("A")

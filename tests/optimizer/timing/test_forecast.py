@@ -99,8 +99,8 @@ def test_the_interval_is_a_guess_until_there_are_measurements() -> None:
 def test_the_interval_follows_how_far_earlier_forecasts_were_off() -> None:
     record = ForecastTracker()
     for number in range(ENOUGH):
-        record.promise(f"t{number}", Expected(0.0, 10.0), now=0.0)
-        record.done(f"t{number}", now=9.0 + 0.1 * number)  # 9.0 to 10.9 s
+        record.record_forecast(f"t{number}", Expected(0.0, 10.0), now=0.0)
+        record.record_end(f"t{number}", now=9.0 + 0.1 * number)  # 9.0 to 10.9 s
     interval = record.interval(Expected(0.0, 100.0))
     assert (interval.earliest_end, interval.latest_end) == (pytest.approx(92.0), pytest.approx(107.0))
     accuracy = record.accuracy()
@@ -111,24 +111,24 @@ def test_the_interval_follows_how_far_earlier_forecasts_were_off() -> None:
 
 def test_the_first_forecast_of_a_task_counts() -> None:
     record = ForecastTracker()
-    record.promise("a", Expected(0.0, 10.0), now=0.0)
-    record.promise("a", Expected(0.0, 1.0), now=19.0)
-    record.done("a", now=20.0)
+    record.record_forecast("a", Expected(0.0, 10.0), now=0.0)
+    record.record_forecast("a", Expected(0.0, 1.0), now=19.0)
+    record.record_end("a", now=20.0)
     assert record.accuracy().median_error_seconds == 10.0
 
 
 def test_tasks_without_a_forecast_or_called_off_are_not_counted() -> None:
     record = ForecastTracker()
-    record.promise("a", Expected(0.0, 10.0), now=0.0)
-    record.forget("a")
-    record.done("a", now=5.0)
-    record.done("b", now=5.0)
+    record.record_forecast("a", Expected(0.0, 10.0), now=0.0)
+    record.discard("a")
+    record.record_end("a", now=5.0)
+    record.record_end("b", now=5.0)
     assert record.accuracy().count == 0
 
 
 def test_outcomes_outlive_a_restart() -> None:
     record, later = ForecastTracker(), ForecastTracker()
-    record.promise("a", Expected(0.0, 10.0), now=0.0)
-    record.done("a", now=30.0)
+    record.record_forecast("a", Expected(0.0, 10.0), now=0.0)
+    record.record_end("a", now=30.0)
     later.load(record.dump())
     assert later.accuracy() == record.accuracy()

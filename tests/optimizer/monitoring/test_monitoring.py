@@ -16,10 +16,10 @@ from optimizer.devices.status import DeviceState, DeviceStatus
 from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.limit_tuning import LimitsInForce, LimitTuning
-from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.monitoring import MonitorHooks, Monitoring
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
 from optimizer.monitoring.search_directions import PAUSE_SAMPLES
-from optimizer.monitoring.tick import MonitorHooks, Monitoring
 from optimizer.monitoring.tuner import BASE_SAMPLES
 from optimizer.planning.plan import PlanLimits
 from optimizer.storage.documents import DocumentStore, Persistence
@@ -80,7 +80,7 @@ class World:
         for _ in range(times):
             running = self.limits.most_running([8])
             self.counts |= {TaskStatus.PROCESSING: running, TaskStatus.PENDING: 50}
-            self.monitoring.look()
+            self.monitoring.update_utilization()
             self.clock.advance(INTERVAL_S)
             self.monitor.add_audio(per_task * running * INTERVAL_S, "base", "cpu")
             self.monitoring.tick()
@@ -171,7 +171,7 @@ def test_speeds_forecasts_and_events_are_there_after_a_restart(make_world: Calla
     world = make_world()
     world.speeds.record("base", "cpu", 60.0, 3.0)
     world.event_log.add("decision", "A began.")
-    world.monitoring.close()
+    world.monitoring.flush()
     again = make_world()
     assert again.speeds.speed("base", "cpu") == 20.0
     assert [event.text for event in again.event_log.events()] == ["A began."]
@@ -187,10 +187,10 @@ def test_speeds_that_cannot_be_read_are_measured_again(make_world: Callable[...,
 def test_unchanged_measurements_are_not_written_again(make_world: Callable[..., World]) -> None:
     world = make_world()
     world.speeds.record("base", "cpu", 60.0, 3.0)
-    world.monitoring.close()
+    world.monitoring.flush()
     written: list[dict[str, Any]] = []
     world.learned.write = written.append  # type: ignore[method-assign, assignment]
-    world.monitoring.close()
+    world.monitoring.flush()
     assert written == [{}]
 
 

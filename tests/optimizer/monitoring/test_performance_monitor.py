@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from optimizer.memory.ledger import GPUMemoryPool, model_owner
-from optimizer.monitoring.metrics import PerformanceMonitor
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.utilization import Utilization, UtilizationMeter
 from optimizer.timing.speeds import SpeedTable
 from tests.optimizer.fakes import FakeClock

@@ -15,7 +15,7 @@ from optimizer.common.clock import Clock
 from optimizer.devices.status import DeviceStatus
 from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.limit_tuning import LimitTuning
-from optimizer.monitoring.metrics import Measured, PerformanceMonitor
+from optimizer.monitoring.performance_monitor import Measured, PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
 from optimizer.monitoring.utilization import Utilization
 from optimizer.storage.documents import Persistence
@@ -37,7 +37,7 @@ class MonitorHooks:
 
 
 class Monitoring:
-    """`open` once the database is there, `tick` and `close` on one thread at a time, the rest on any."""
+    """`open` once the database is there, `tick` and `flush` on one thread at a time, the rest on any."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Monitoring:
         self._event_log.open()
         self._persistence.load()
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Writes down what is still only in memory."""
         self._try("measurements", self._persistence.save)
         self._try("event_log", self._event_log.flush)
@@ -76,7 +76,7 @@ class Monitoring:
         """Makes one sample, and does what follows from it."""
         entered = self._hooks.entered()
         measured = self._monitor.finish_interval(
-            self.level(),
+            self.utilization(),
             [status.memory for status in self._hooks.statuses()],
             (entered.get(TaskStatus.COMPLETED, 0), entered.get(TaskStatus.FAILED, 0)),
         )
@@ -84,21 +84,21 @@ class Monitoring:
         self._try("sample", lambda: self._samples.add(measured.sample))
         if self._tuning.is_enabled:
             self._tuning.observe(measured)
-        self.close()
+        self.flush()
         return measured
 
-    def look(self) -> None:
+    def update_utilization(self) -> None:
         """The number of running or waiting tasks has changed."""
-        self._monitor.set_utilization(self.level())
+        self._monitor.set_utilization(self.utilization())
 
     def set_by_hand(self, max_concurrent: int | None, max_batch: int | None) -> None:
         """A person changes limits: in force at the next decision, and left alone by the tuner for a while."""
         self._tuning.set_by_hand(max_concurrent, max_batch)
-        self.look()
+        self.update_utilization()
 
     # --- answers -----------------------------------------------------------------------------------------------
 
-    def level(self) -> Utilization:
+    def utilization(self) -> Utilization:
         """How many tasks run and wait now."""
         counts, slots = self._hooks.counts(), self._slots()
         limit = self._tuning.in_force.limits().most_running(slots)
@@ -112,7 +112,7 @@ class Monitoring:
 
     def report(self) -> dict[str, Any]:
         """Monitoring's fields of GET /api/system."""
-        return {"occupancy": round(self.level().occupancy, 4), "adaptive": self._tuning.report()}
+        return {"occupancy": round(self.utilization().occupancy, 4), "adaptive": self._tuning.report()}
 
     def history(self, hours: float) -> dict[str, Any]:
         """The body of GET /api/system/history. Raises StoreBusyError, DatabaseDamagedError."""
