@@ -224,7 +224,12 @@ def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Sched
     )
     probe = MemoryProbe()
     poll = MemoryPoll(
-        probe, parts.estimates, devices=parts.devices, post=parts.inbox.post, tell=parts.messages.tell_device_changed
+        probe,
+        parts.estimates,
+        devices=parts.devices,
+        post=parts.inbox.post,
+        tell=parts.messages.tell_device_changed,
+        tell_shortfall=parts.messages.tell_shortfall,
     )
     return Monitors(monitoring, probe, poll)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from optimizer.devices.device import Device
+from optimizer.devices.residency import ModelShortfall
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.probes import MemoryReading, MemorySource
 
@@ -24,14 +25,17 @@ class MemoryPoll:
         devices: Iterable[Device],
         post: Callable[[Callable[[], None]], None],
         tell: Callable[[str, str], None],
+        tell_shortfall: Callable[[ModelShortfall], None],
     ) -> None:
         """devices: read anew at every tick. post: runs an action on the scheduler's thread, which owns the devices.
-        tell: takes a device's name and a sentence about what became of it."""
+        tell: takes a device's name and a sentence about what became of it. tell_shortfall: a model takes more than was
+        promised for it; called on the scheduler's thread."""
         self._source = source
         self._estimates = estimates
         self._devices = devices
         self._post = post
         self._tell = tell
+        self._tell_shortfall = tell_shortfall
         self._gone: set[str] = set()
 
     def tick(self) -> None:
@@ -48,7 +52,9 @@ class MemoryPoll:
         if reading is not None:
             device.apply_reading(reading)
         for model in sorted(device.models.loaded):
-            device.models.correct_promise(model, self._estimates.weights_bytes(model, device.spec.kind))
+            nbytes = self._estimates.weights_bytes(model, device.spec.kind)
+            if (shortfall := device.models.correct_promise(model, nbytes)) is not None:
+                self._tell_shortfall(shortfall)
 
     def _tell_changes(self, device: Device, reading: MemoryReading) -> None:
         name = device.spec.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from errors import WorkerDiedError
@@ -14,6 +15,20 @@ from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
 from whisper_core.worker import messages as protocol
 
 log = logging.getLogger(__name__)
+
+
+_NEWSWORTHY_GROWTH = 1.05
+
+
+@dataclass(frozen=True)
+class ModelShortfall:
+    """A loaded model takes more than was promised for it."""
+
+    device: str
+    model: str
+    reserved_bytes: int
+    needed_bytes: int
+    was_raised: bool  # False: the device has no room to promise it more
 
 
 class ModelResidency:
@@ -67,16 +82,28 @@ class ModelResidency:
         """A task used it until now."""
         self._last_used[model] = self._clock.monotonic()
 
-    def correct_promise(self, model: str, nbytes: int) -> None:
-        """Promise what the model is now known to take instead of what was estimated, as far as that fits."""
+    def correct_promise(self, model: str, nbytes: int) -> ModelShortfall | None:
+        """Promise what the model is now known to take instead of what was estimated, as far as that fits.
+
+        Returns by how much the promise was too small, where that is news: not for a little growth, which may come with
+        every measurement, and not again as long as there is no room for more.
+        """
         reservation = self.resident.get(model)
         if reservation is None or reservation.nbytes in (0, nbytes):
-            return
-        if reservation.try_resize(nbytes):
+            return None
+        before = reservation.nbytes
+        was_raised = reservation.try_resize(nbytes)
+        if was_raised:
             self._too_small.discard(model)
-        elif model not in self._too_small:
+            is_news = nbytes >= _NEWSWORTHY_GROWTH * before
+        else:
+            is_news = model not in self._too_small
             self._too_small.add(model)
+        if not is_news:
+            return None
+        if not was_raised:
             log.warning("device=%s event=promise_too_small model=%s bytes=%d", self._pool.device, model, nbytes)
+        return ModelShortfall(self._pool.device, model, before, nbytes, was_raised)
 
     def remove(self, model: str) -> None:
         """It was unloaded, or could not be loaded."""

@@ -15,6 +15,7 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.dispatcher import Dispatcher
+from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
 from optimizer.tasks import timeline
 from optimizer.tasks.events import EventBus, SystemChanged
@@ -39,6 +40,7 @@ class DeviceUpdater:
         forecasts: ForecastTracker,
         inbox: Inbox,
         events: EventBus,
+        messages: EventMessages,
         clock: Clock,
     ) -> None:
         self._dispatcher = dispatcher
@@ -49,6 +51,7 @@ class DeviceUpdater:
         self._forecasts = forecasts
         self._inbox = inbox
         self._events = events
+        self._messages = messages
         self._clock = clock
 
     def apply_report(self, device: Device, report: protocol.Report) -> None:
@@ -56,7 +59,8 @@ class DeviceUpdater:
         match report:
             case protocol.ModelLoaded():
                 nbytes = self._estimates.weights_bytes(report.model, device.spec.kind)
-                device.models.correct_promise(report.model, nbytes)
+                if (shortfall := device.models.correct_promise(report.model, nbytes)) is not None:
+                    self._messages.tell_shortfall(shortfall)
             case protocol.WindowDone():
                 self._clear_of_crash(device, report.task_id)
             case protocol.TaskDone():
@@ -90,6 +94,7 @@ class DeviceUpdater:
             for model in evicted:
                 log.warning("model=%s event=evicted device=%s: out of memory", model, device.spec.name)
                 device.models.evict(model)
+                self._messages.tell_evicted_for_memory(model, device.spec.name)
         except WorkerDiedError:
             log.warning("event=no_memory_freed device=%s is gone", device.spec.name)
             return

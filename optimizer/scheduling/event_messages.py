@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optimizer.common.text import duration, in_gigabytes
 from optimizer.devices.device import Device
+from optimizer.devices.residency import ModelShortfall
 from optimizer.devices.status import DeviceState
 from optimizer.monitoring.event_log import EventLog
 from optimizer.planning.assignment import Assignment
@@ -62,6 +63,29 @@ class EventMessages:
     def tell_idle_model_evicted(self, model: str, device: str, idle_s: float) -> None:
         text = f"{model} leaves {device}: nobody has asked for it for {duration(idle_s)}."
         self._event_log.add("model", text, model=model, device=device, idle_seconds=round(idle_s, 1))
+
+    # --- memory ------------------------------------------------------------------------------------------------
+
+    def tell_evicted_for_memory(self, model: str, device: str) -> None:
+        text = f"{model} leaves {device}: memory ran out there, and no task was using it."
+        self._event_log.add("memory", text, step="model_evicted", model=model, device=device)
+
+    def tell_shortfall(self, shortfall: ModelShortfall) -> None:
+        device, model, needed = shortfall.device, shortfall.model, in_gigabytes(shortfall.needed_bytes)
+        text = f"{model} takes more memory on {device} than was reserved for it. "
+        if shortfall.was_raised:
+            text += f"Its reservation was raised to {needed}."
+        else:
+            text += f"There is no room to raise its reservation to {needed}."
+        self._event_log.add(
+            "memory",
+            text,
+            step="reservation_raised" if shortfall.was_raised else "reservation_too_small",
+            model=model,
+            device=device,
+            reserved_bytes=shortfall.reserved_bytes,
+            needed_bytes=shortfall.needed_bytes,
+        )
 
     # --- devices and their models ------------------------------------------------------------------------------
 

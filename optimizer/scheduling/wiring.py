@@ -161,6 +161,7 @@ def _build_reports(
         forecasts=parts.forecasts,
         inbox=parts.inbox,
         events=parts.events,
+        messages=parts.messages,
         clock=parts.clock,
     )
     return ReportHandler(

@@ -110,6 +110,11 @@ export default {
   'decision.loads': '{model} was loaded for it',
   'decision.evicts': '{models} unloaded to make room',
   'decision.steps_aside': 'steps aside on {device} for {name}, which is shorter or more urgent',
+  'memory_event.model_evicted': '{model} unloaded from {device}, because memory ran out there',
+  'memory_event.reservation_raised':
+    '{model} takes more on {device} than was reserved; its reservation was raised to {size}',
+  'memory_event.reservation_too_small':
+    '{model} takes more on {device} than was reserved, and there is no room to raise its reservation to {size}',
   'decision.idle_model': '{model} unloaded from {device}: not used for {span}',
   'why.shortest': 'it had the least work left',
   'why.starving': 'it had been overtaken for too long',

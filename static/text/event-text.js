@@ -1,5 +1,5 @@
 /** The system's events as sentences: what the scheduler decided, what was tuned, which models left memory. */
-import { formatNumber, formatSpan } from './format.js'
+import { formatBytes, formatNumber, formatSpan } from './format.js'
 import { joined, lookUp, t, withReason } from './i18n.js'
 import { isEnglish } from './language.js'
 
@@ -31,8 +31,13 @@ function startText(data) {
 
 /** An event that is about no task. In English it is the server's own sentence. */
 export function eventText({ kind, text, data }) {
+  if (isEnglish()) return text
+  if (kind === 'memory') {
+    const { model, device, needed_bytes: needed } = data ?? {}
+    return lookUp(`memory_event.${data?.step}`, { model, device, size: formatBytes(needed) }) ?? text
+  }
   const isIdleModel = kind === 'model' && data?.idle_seconds != null
-  if (isEnglish() || !isIdleModel) return text
+  if (!isIdleModel) return text
   return t('decision.idle_model', { model: data.model, device: data.device, span: formatSpan(data.idle_seconds) })
 }
 

@@ -184,6 +184,9 @@ test("an event without a translation is shown in the server's words", () => {
   assert.equal(eventText(idle), 'small leaves.')
   language.value = 'zh'
   assert.match(eventText(idle), /^small 已从 cuda:0 卸载.*15分钟/)
+  const data = { step: 'reservation_raised', model: 'small', device: 'cuda:0', needed_bytes: 2e9 }
+  assert.match(eventText({ kind: 'memory', text: 'small takes more.', data }), /^small 在 cuda:0 上.*提高到 2/)
+  assert.equal(eventText({ kind: 'memory', text: 'What is new.', data: { step: 'new' } }), 'What is new.')
   assert.equal(eventText({ kind: 'device', text: 'cuda:1 is ready', data: {} }), 'cuda:1 is ready')
 })
 

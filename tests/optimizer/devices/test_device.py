@@ -120,6 +120,14 @@ def test_a_loaded_model_is_promised_what_it_really_takes(device: Device) -> None
     assert device.pool.reserved_bytes == 2 * GB
 
 
+def test_only_a_growth_worth_a_line_in_the_event_log_is_reported(device: Device) -> None:
+    ready(device)
+    device.models.load("tiny.en", GB)
+    assert device.models.correct_promise("tiny.en", GB + GB // 25) is None
+    assert device.pool.reserved_bytes == 2 * GB + GB // 25
+    assert device.models.correct_promise("tiny.en", 2 * GB) is not None
+
+
 def test_a_gone_worker_takes_no_promise_with_it(device: Device, worker: FakeWorker) -> None:
     ready(device)
     worker.is_gone = True

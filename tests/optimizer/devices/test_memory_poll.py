@@ -10,6 +10,7 @@ import pytest
 from optimizer.common.kinds import DeviceKind
 from optimizer.devices.discovery import DeviceSpec, cpu_device
 from optimizer.devices.memory_poll import MemoryPoll
+from optimizer.devices.residency import ModelShortfall
 from optimizer.devices.status import DeviceState
 from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
@@ -32,6 +33,7 @@ class Machine:
         self.reading: MemoryReading | None = MemoryReading(10 * GB, 10 * GB, None)
         self.asked: list[tuple[DeviceKind, str | None, int | None]] = []
         self.told: list[tuple[str, str]] = []
+        self.shortfalls: list[ModelShortfall] = []
         self.clock = FakeClock()
         self.worker = FakeWorker()
         spec = DeviceSpec(
@@ -48,6 +50,7 @@ class Machine:
             devices=[self.device],
             post=self.posted.append,
             tell=lambda device, text: self.told.append((device, text)),
+            tell_shortfall=self.shortfalls.append,
         )
 
     def read(self, kind: DeviceKind, gpu_uuid: str | None, pid: int | None) -> MemoryReading | None:
@@ -226,17 +229,33 @@ def test_the_promise_of_a_loaded_model_follows_what_was_learned(machine: Machine
     assert machine.device.models.resident["base"].nbytes == after
 
 
+def test_a_promise_that_was_too_small_is_told_of_when_it_is_raised_and_not_again(machine: Machine) -> None:
+    before = load(machine)
+    after = learn(machine, 2.0)
+    machine.tick(None)
+    machine.tick(None)
+    assert machine.shortfalls == [ModelShortfall("cuda:0", "base", before, after, was_raised=True)]
+
+
+def test_a_promise_that_was_too_large_is_not_told_of(machine: Machine) -> None:
+    load(machine)
+    learn(machine, 0.5)
+    machine.tick(None)
+    assert machine.shortfalls == []
+
+
 def test_a_promise_that_cannot_grow_stays_and_is_complained_of_once(
     machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = load(machine)
     assert machine.device.pool.try_reserve("T1", machine.free) is not None
-    learn(machine, 2.0)
+    needed = learn(machine, 2.0)
     with caplog.at_level(logging.WARNING):
         machine.tick(None)
         machine.tick(None)
     assert machine.device.models.resident["base"].nbytes == before
     assert caplog.text.count("event=promise_too_small") == 1
+    assert machine.shortfalls == [ModelShortfall("cuda:0", "base", before, needed, was_raised=False)]
 
 
 def test_what_a_shortage_raised_falls_with_every_look(machine: Machine) -> None:

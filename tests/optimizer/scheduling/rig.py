@@ -170,6 +170,7 @@ class Rig:
         self.queue.recover()
         self._factory = PlayedFactory(self.clock)
         self.devices = DeviceFleet(cast(Any, self._factory))
+        self.event_log = EventLog(self.store.database, self.clock)
         self.speeds = SpeedTable()
         self.monitor = PerformanceMonitor(self.clock, self.speeds, interval_s=60, on_sample=lambda: None)
         self.forecasts = ForecastTracker()
@@ -182,7 +183,7 @@ class Rig:
             clock=self.clock,
             path=path,
             events=events,
-            messages=EventMessages(EventLog(self.store.database, self.clock)),
+            messages=EventMessages(self.event_log),
             inbox=self.inbox,
             storage_retry=StorageRetry(),
             queue=self.queue,

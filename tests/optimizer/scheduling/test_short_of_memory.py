@@ -8,9 +8,11 @@ from typing import Any, cast
 import pytest
 
 from errors import IdempotencyMismatchError, WorkerDiedError
+from optimizer.monitoring.event_log import EventLog, SystemEvent
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S
 from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.device_updater import DeviceUpdater
+from optimizer.scheduling.event_messages import EventMessages
 from optimizer.tasks.events import EventBus
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.transitions import MAX_KEPT_IN_A_ROW
@@ -156,8 +158,12 @@ def device(queue: Queue) -> FakeDevice:
     return FakeDevice(queue)
 
 
-def apply_report(queue: Queue, device: FakeDevice, report: protocol.TaskFailed | protocol.ModelLoadFailed) -> None:
+def apply_report(
+    queue: Queue, device: FakeDevice, report: protocol.TaskFailed | protocol.ModelLoadFailed
+) -> list[SystemEvent]:
+    """The events that the scheduler logged of it."""
     unused = cast(Any, None)
+    event_log = EventLog(queue.store.database, queue.clock)
     updater = DeviceUpdater(
         dispatcher=unused,
         attribution=CrashAttribution(),
@@ -167,15 +173,20 @@ def apply_report(queue: Queue, device: FakeDevice, report: protocol.TaskFailed |
         forecasts=ForecastTracker(),
         inbox=unused,
         events=EventBus(),
+        messages=EventMessages(event_log),
         clock=unused,
     )
     updater.apply_report(cast(Any, device), report)
+    return event_log.events("memory")
 
 
 def test_what_idles_leaves_a_device_that_ran_out_of_memory(queue: Queue, device: FakeDevice) -> None:
     failed = protocol.TaskFailed("T1", "lease", "out_of_memory", "")
-    apply_report(queue, device, failed)
+    events = apply_report(queue, device, failed)
     assert device.evicted == ["medium", "small"]
+    assert [event.data for event in reversed(events)] == [
+        {"step": "model_evicted", "model": model, "device": "cuda:0"} for model in ("medium", "small")
+    ]
     assert memory_events(queue) == [{"step": "model_evicted", "model": model} for model in ("medium", "small")]
 
 
@@ -193,5 +204,5 @@ def test_for_a_task_that_was_deleted_meanwhile_too(queue: Queue, device: FakeDev
 
 def test_a_worker_that_is_gone_has_nothing_to_evict(queue: Queue, device: FakeDevice) -> None:
     device.is_gone = True
-    apply_report(queue, device, protocol.TaskFailed("T1", "lease", "out_of_memory", ""))
-    assert (device.evicted, memory_events(queue)) == ([], [])
+    events = apply_report(queue, device, protocol.TaskFailed("T1", "lease", "out_of_memory", ""))
+    assert (device.evicted, memory_events(queue), events) == ([], [], [])
