@@ -25,7 +25,7 @@ from optimizer.intake.task_intake import SubmissionRequest
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.storage.upload_file import Upload
 from optimizer.tasks.events import Event, Listener, TaskChanged, TaskDeleted, WindowFinished
-from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus, num_waiting
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from optimizer.wiring import build_parts
@@ -161,8 +161,7 @@ class OptimizedWhisperSystem:
         """
         if self._stopping.is_set():
             raise ShuttingDownError()
-        counts = self._queue.counts()
-        if counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING] >= self.settings.max_queued_tasks:
+        if num_waiting(self._queue.counts()) >= self.settings.max_queued_tasks:
             raise QueueFullError()
         return self._storage.files.begin_upload(
             str(ULID()), expected_bytes=expected_bytes, max_bytes=self.settings.max_upload_bytes

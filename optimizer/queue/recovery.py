@@ -18,7 +18,7 @@ from optimizer.queue.transactions import TaskTransactions
 from optimizer.storage import mapping
 from optimizer.storage.mapping import WaitingRow
 from optimizer.storage.store import TaskStore
-from optimizer.tasks.task import ErrorInfo, TaskStatus
+from optimizer.tasks.task import ErrorInfo, TaskStatus, num_waiting
 
 _RETRYING = TaskStatus.RETRYING.value
 INTERRUPTED = ErrorInfo(
@@ -57,12 +57,11 @@ def recover(
     unreadable_waiting = load_waiting(store, index, clock, due_times)
     for task_id in unreadable_waiting:
         transactions.quarantine(task_id)
-    counts = index.counts()
     return RecoveryReport(
         interrupted=tuple(interrupted),
         poisoned=tuple(task.id for task in requeued.values() if task and task.status is TaskStatus.FAILED),
         bad_records=(*unreadable, *unreadable_waiting),
-        waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
+        waiting=num_waiting(index.counts()),
     )
 
 

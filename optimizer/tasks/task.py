@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import Enum, IntEnum
@@ -26,6 +27,11 @@ class TaskStatus(Enum):
     @property
     def is_waiting(self) -> bool:
         return self in (TaskStatus.PENDING, TaskStatus.RETRYING)
+
+
+def num_waiting(counts: Mapping[TaskStatus, int]) -> int:
+    """How many wait, of so many tasks in each state."""
+    return sum(count for status, count in counts.items() if status.is_waiting)
 
 
 class Priority(IntEnum):

@@ -21,7 +21,7 @@ from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.storage.task_files import TaskFiles
-from optimizer.tasks.task import TaskStatus
+from optimizer.tasks.task import TaskStatus, num_waiting
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from version import __version__
 
@@ -91,12 +91,11 @@ class StatusViews:
         }
 
     def _situation(self, statuses: list[DeviceStatus]) -> Situation:
-        counts = self._queue.counts()
         return Situation(
             settings=self._settings,
             limits=self._decisions.limits(),
             statuses=statuses,
-            waiting=counts[TaskStatus.PENDING] + counts[TaskStatus.RETRYING],
+            waiting=num_waiting(self._queue.counts()),
             reasons=reasons_by_model(self._queue.waiting(), self._decisions.reason),
             is_bound=self._monitoring.utilization().is_bound,
             occupancy=self._monitoring.last_occupancy,
