@@ -16,9 +16,7 @@ from optimizer.common.kinds import AUTO_DEVICE
 
 
 class Speeds(Protocol):
-    def running_eta(
-        self, model: str, device: str, audio_left_seconds: float, concurrency: int | None = None
-    ) -> float | None:
+    def running_eta(self, model: str, device: str, audio_left_seconds: float, concurrency: int) -> float | None:
         """Seconds that one task needs for so much sound while the device runs `concurrency` tasks; None when the model
         was never measured there."""
 

@@ -106,17 +106,15 @@ class SpeedTable:
             speeds[model] = max(speed, speeds.get(model, 0.0))
         return speeds
 
-    def running_eta(
-        self, model: str, device: str, audio_left_seconds: float, concurrency: int | None = None
-    ) -> float | None:
+    def running_eta(self, model: str, device: str, audio_left_seconds: float, concurrency: int) -> float | None:
         """Seconds until a task that runs or starts now, with so much sound left, is done; None before there is a
-        measurement. concurrency: tasks on the device meanwhile; None: as many as when it was measured."""
+        measurement. concurrency: tasks on the device meanwhile."""
         with self._lock:
             speed = self._speeds.get((model, device))
             measured_beside = self._concurrencies.get((model, device))
         if speed is None:
             return None
-        if concurrency is not None and measured_beside is not None:
+        if measured_beside is not None:  # not of a speed that an earlier run measured
             exponent = _GAIN_EXPONENT["cuda" if device.startswith("cuda") else "cpu"]
             speed *= (measured_beside / max(1, concurrency)) ** (1 - exponent)
         return counted_seconds(audio_left_seconds) / speed

@@ -10,7 +10,7 @@ from optimizer.timing.speeds import SpeedTable, counted_seconds
 def test_nothing_is_known_before_a_measurement() -> None:
     book = SpeedTable()
     assert book.speed("base", "cpu") is None
-    assert book.running_eta("base", "cpu", 60.0) is None
+    assert book.running_eta("base", "cpu", 60.0, 1) is None
 
 
 def test_the_first_measurement_is_the_speed() -> None:
@@ -47,23 +47,23 @@ def test_a_measurement_of_nothing_is_ignored(audio_seconds: float, seconds: floa
 def test_a_running_task_is_done_when_its_rest_is() -> None:
     book = SpeedTable()
     book.record("base", "cpu", 30.0, 3.0)
-    assert book.running_eta("base", "cpu", 100.0) == pytest.approx(10.0)
-    assert book.running_eta("base", "cpu", -1.0) == 0.0
+    assert book.running_eta("base", "cpu", 100.0, 1) == pytest.approx(10.0)
+    assert book.running_eta("base", "cpu", -1.0, 1) == 0.0
 
 
 def test_a_short_recording_says_how_long_a_minute_takes() -> None:
     book = SpeedTable()
     book.record("tiny.en", "cpu", 3.0, 1.1, ends_recording=True)  # as measured; a minute took 7.9 s
-    assert book.running_eta("tiny.en", "cpu", 67.6) == pytest.approx(7.9, rel=0.5)
+    assert book.running_eta("tiny.en", "cpu", 67.6, 1) == pytest.approx(7.9, rel=0.5)
     book.record("base", "cpu", 3.0, 4.2, ends_recording=True)  # a minute took 21.8 s
-    assert book.running_eta("base", "cpu", 67.6) == pytest.approx(21.8, rel=0.5)
+    assert book.running_eta("base", "cpu", 67.6, 1) == pytest.approx(21.8, rel=0.5)
 
 
 def test_a_minute_says_how_long_a_short_recording_takes() -> None:
     book = SpeedTable()
     for audio_seconds, seconds, ends_recording in [(22.6, 2.3, False), (24.3, 2.2, False), (20.7, 3.3, True)]:
         book.record("tiny.en", "cpu", audio_seconds, seconds, ends_recording=ends_recording)
-    assert book.running_eta("tiny.en", "cpu", 3.0) == pytest.approx(1.1, rel=0.6)
+    assert book.running_eta("tiny.en", "cpu", 3.0, 1) == pytest.approx(1.1, rel=0.6)
 
 
 def test_a_window_that_is_not_the_last_is_measured_by_how_far_it_brought_the_task() -> None:
@@ -98,7 +98,7 @@ def test_the_fastest_device_counts() -> None:
 def test_higher_concurrency_makes_a_task_slower_but_less_than_in_proportion(device: str, beside_eight: float) -> None:
     book = SpeedTable()
     book.record("base", device, 30.0, 3.0)
-    assert book.running_eta("base", device, 60.0) == book.running_eta("base", device, 60.0, 1) == pytest.approx(6.0)
+    assert book.running_eta("base", device, 60.0, 1) == pytest.approx(6.0)
     assert book.running_eta("base", device, 60.0, 8) == pytest.approx(6.0 * beside_eight)
 
 
