@@ -25,7 +25,6 @@ from optimizer.monitoring.monitoring import MonitorHooks, Monitoring
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
 from optimizer.planning.plan import PlanLimits
-from optimizer.queue.backoff import RetryDelay
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.event_messages import EventMessages
@@ -183,7 +182,6 @@ def _build_queue(
         clock,
         boot_id=secrets.token_hex(8),
         max_queued=settings.max_queued_tasks,
-        retry_delay=RetryDelay(),
         on_change=events.publish_task_changed,
         due_times=due_times,
     )

@@ -20,7 +20,7 @@ CARD = DeviceSpec("cuda:0", "cuda", "a card", 100 * 10**9)
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failure."""
-    monkeypatch.setattr("optimizer.wiring.RetryDelay", partial(RetryDelay, first_s=0.1))
+    monkeypatch.setattr("optimizer.queue.queue_manager.RetryDelay", partial(RetryDelay, first_s=0.1))
 
 
 def memory_steps(system: OptimizedWhisperSystem, task_id: str) -> list[str]:
