@@ -1,6 +1,7 @@
-"""What happens every PERFORMANCE_MONITOR_INTERVAL: a sample is kept, the tuner looks at it, and notes are written down.
+"""The monitoring's share of a tick: a sample is kept, the tuner looks at it, measurements and events are written down.
 
-Runs on the monitor's thread. What cannot be stored now is tried again at the next tick; nothing here holds up a task.
+Runs on the monitor's thread, with what else OptimizedWhisperSystem does every PERFORMANCE_MONITOR_INTERVAL. What cannot
+be stored now is tried again at the next tick; nothing here holds up a task.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What happens to a worker's report on the thread `device-<name>`, which read it from the pipe.
 
-It is recorded before anything else is done with it, so whatever is killed afterwards, it counts. The scheduler's thread
-then brings its picture of the device up to date (see `device_updater`).
+It is recorded before anybody relies on it, so whatever is killed afterwards, it counts; only the event log may have a
+line of it before. The scheduler's thread then brings its picture of the device up to date (see `device_updater`).
 """
 
 from __future__ import annotations
