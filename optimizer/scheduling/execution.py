@@ -1,4 +1,4 @@
-"""Carries a plan out: starts tasks, has others make way, unloads idle models, and says so in the event log."""
+"""Carries a plan out: starts tasks, preempts others, unloads idle models, and says so in the event log."""
 
 from __future__ import annotations
 
