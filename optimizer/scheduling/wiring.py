@@ -144,14 +144,6 @@ def _build_reports(
         clock=parts.clock,
         may_move_to_cpu=parts.may_move_to_cpu,
     )
-    learner = MeasurementLearner(
-        attempts=attempts,
-        monitor=parts.monitor,
-        speeds=parts.speeds,
-        times=parts.times,
-        estimates=parts.estimates,
-        clock=parts.clock,
-    )
     updater = DeviceUpdater(
         dispatcher,
         attribution,
@@ -168,9 +160,20 @@ def _build_reports(
         messages=parts.messages,
         attempts=attempts,
         recorder=recorder,
-        learner=learner,
+        learner=_build_learner(parts, attempts),
         updater=updater,
         progress=progress,
         events=parts.events,
         inbox=parts.inbox,
+    )
+
+
+def _build_learner(parts: SchedulerParts, attempts: RunningAttempts) -> MeasurementLearner:
+    return MeasurementLearner(
+        attempts=attempts,
+        monitor=parts.monitor,
+        speeds=parts.speeds,
+        times=parts.times,
+        estimates=parts.estimates,
+        clock=parts.clock,
     )
