@@ -153,7 +153,6 @@ def dims_of(dimensions: ModelDimensions, device: str) -> DecoderDims:
         state=dimensions.n_text_state,
         text_positions=dimensions.n_text_ctx,
         audio_positions=dimensions.n_audio_ctx,
-        vocabulary=dimensions.n_vocab,
         device=torch.device(device),
         dtype=torch.float32 if device == "cpu" else torch.float16,
     )

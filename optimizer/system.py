@@ -68,7 +68,7 @@ class OptimizedWhisperSystem:
         try:
             self._storage.store.open()
             self._monitoring.open()
-            self._scheduling.estimates.open()
+            self._scheduling.estimates.open(self._storage.documents)
             self._recover()
             self._start_scheduler()
         except BaseException:
@@ -89,7 +89,7 @@ class OptimizedWhisperSystem:
         self._parts.intake.decode_pool.stop()
         self._scheduling.monitor.stop()
         self._monitoring.flush()
-        self._scheduling.estimates.save()
+        self._scheduling.estimates.save(self._storage.documents)
         self._parts.monitors.memory_probe.close()
         self._scheduling.models.stop()
         self._storage.store.close()
@@ -143,7 +143,7 @@ class OptimizedWhisperSystem:
         """Every PERFORMANCE_MONITOR_INTERVAL, on the monitor's thread."""
         self._intake.prepare_waiting()
         self._parts.monitors.memory_poll.tick()
-        self._scheduling.estimates.save()
+        self._scheduling.estimates.save(self._storage.documents)
         self._monitoring.tick()
         counts = self._queue.counts()
         log.info(

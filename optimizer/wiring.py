@@ -106,7 +106,7 @@ def build_parts(
     storage = _build_storage(settings, clock)
     speeds = SpeedTable()
     monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
-    estimates = MemoryEstimationPool(settings.memory_calibration_factor, storage.documents)
+    estimates = MemoryEstimationPool(settings.memory_calibration_factor)
     fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, worker=worker, devices=devices))
     scheduling, intake = _build_scheduling(settings, clock, storage, monitor, speeds, estimates, fleet)
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)

@@ -53,7 +53,7 @@ class DeviceFactory:
             self.clock,
             listener,
             context_bytes=self.estimates.context_bytes(spec.kind),
-            models_dir=config.models_dir,
+            models_dir=self.settings.models_dir,
         )
 
     def make_cpu(self, listener: WorkerListener, *, is_optimized: bool) -> Device:
@@ -63,7 +63,6 @@ class DeviceFactory:
     def _worker_config(self, is_optimized: bool) -> WorkerConfig:
         engine = self.settings.engine if is_optimized else "reference"
         return WorkerConfig(
-            self.settings.models_dir,
             ENGINE_FACTORIES[engine],
             cpu_threads=self.settings.cpu_threads,
             log_level=self.settings.log_level,

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Protocol
 
 from config import EngineName
@@ -33,7 +32,6 @@ ENGINE_FACTORIES: dict[EngineName, str] = {
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    models_dir: Path  # where the worker finds the weights
     engine_factory: str  # dotted path `module:callable`, called as (device, cpu_threads) inside the worker
     cpu_threads: int = 0
     in_thread: bool = False

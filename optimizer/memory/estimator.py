@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import ceil
 from threading import Lock
 from typing import Any
@@ -21,20 +20,6 @@ log = logging.getLogger(__name__)
 _RELIEF_PER_TICK = 0.97  # what is left of the rise after a shortage; half of it after twelve minutes of 30 s ticks
 
 
-@dataclass(frozen=True)
-class MemoryEstimate:
-    """Bytes on one device."""
-
-    context: int  # of its worker process, once
-    weights: int  # of the model, once, with the workspace that its tasks share
-    task: int  # of each task
-    is_measured: bool  # whether `task` follows measurements of this model on this kind of device
-
-    @property
-    def total(self) -> int:
-        return self.context + self.weights + self.task
-
-
 class MemoryEstimationPool:
     """Estimates per model, kind of device (`cpu` in fp32, `cuda` in fp16) and word timestamps. Any thread.
 
@@ -46,12 +31,10 @@ class MemoryEstimationPool:
     them, and bounds that hold for costs hold for estimates (4·⌈x⌉ is at least ⌈4·x⌉).
     """
 
-    def __init__(self, calibration_factor: float, document_store: DocumentStore | None = None) -> None:
-        """document_store: where measurements are kept over restarts; None: nowhere."""
+    def __init__(self, calibration_factor: float) -> None:
         if calibration_factor < 1:
             raise ValueError(f"calibration_factor must be at least 1, not {calibration_factor}")
         self._calibration_factor = calibration_factor
-        self._document_store = document_store
         self._lock = Lock()
         self._cost_models = CostModelStore(calibration_factor)
         self._weights: dict[tuple[str, DeviceKind], int] = {}
@@ -80,19 +63,6 @@ class MemoryEstimationPool:
             self._update_estimates(model, kind)
             costs = self._task_costs[model, kind, word_timestamps]
         return ceil(costs.own(audio_seconds))
-
-    def estimate(
-        self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False
-    ) -> MemoryEstimate:
-        """All that one task needs on an empty device, in parts. Raises UnknownModelError."""
-        with self._lock:
-            is_measured = any(each.count for each in self._cost_models.here(model, kind, word_timestamps))
-        return MemoryEstimate(
-            context=self.context_bytes(kind),
-            weights=self.weights_bytes(model, kind),
-            task=self.task_bytes(model, kind, audio_seconds, word_timestamps),
-            is_measured=is_measured,
-        )
 
     # --- learning ----------------------------------------------------------------------------------------------
 
@@ -186,24 +156,20 @@ class MemoryEstimationPool:
 
     # --- kept over restarts ------------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, document_store: DocumentStore) -> None:
         """Takes over what earlier runs of this version learned. Raises StoreBusyError, DatabaseDamagedError."""
-        if self._document_store is None:
-            return
-        documents = self._document_store.read(PREFIX)
+        documents = document_store.read(PREFIX)
         with self._lock:
             restored = self._cost_models.restore(documents)
         for key in restored:
             self._update_estimates(key.model, key.kind)
 
-    def save(self) -> None:
+    def save(self, document_store: DocumentStore) -> None:
         """Stores what was learned since the last time. What cannot be stored now is tried again the next time."""
-        if self._document_store is None:
-            return
         with self._lock:
             documents = self._cost_models.pop_unsaved()
         try:
-            self._document_store.write({key.name: document for key, document in documents.items()})
+            document_store.write({key.name: document for key, document in documents.items()})
         except TranscriptionServerError as error:
             log.warning("event=memory_not_written code=%s", error.code)
             with self._lock:

@@ -81,10 +81,6 @@ class Reservation:
         """The bytes reserved now; 0 once released."""
         return self._pool._reserved_by(self._number)
 
-    @property
-    def is_active(self) -> bool:
-        return self._pool._is_active(self._number)
-
     def try_resize(self, nbytes: int) -> bool:
         """Makes it `nbytes`; False, and nothing is changed, when that does not fit or it has been released."""
         return self._pool._try_resize(self._number, nbytes)
@@ -233,10 +229,6 @@ class GPUMemoryPool:
         with self._lock:
             entry = self._entries.get(number)
             return 0 if entry is None else entry.nbytes
-
-    def _is_active(self, number: int) -> bool:
-        with self._lock:
-            return number in self._entries
 
     def _try_resize(self, number: int, nbytes: int) -> bool:
         _require_not_negative(nbytes)

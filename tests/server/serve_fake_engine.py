@@ -14,7 +14,7 @@ from web.server.gunicorn_app import serve
 
 
 def make_system(settings: Settings) -> OptimizedWhisperSystem:
-    worker = WorkerConfig(settings.models_dir, "tests.fake_engine:FakeEngine", cpu_threads=1)
+    worker = WorkerConfig("tests.fake_engine:FakeEngine", cpu_threads=1)
     return OptimizedWhisperSystem(settings, worker=worker)
 
 

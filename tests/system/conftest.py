@@ -112,7 +112,7 @@ def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
         settings = make_settings(batch_schedule_interval=0.5, default_model="tiny.en", **values)
         system = OptimizedWhisperSystem(
             settings,
-            worker=WorkerConfig(settings.models_dir, fake_engine, cpu_threads=1, in_thread=in_thread),
+            worker=WorkerConfig(fake_engine, cpu_threads=1, in_thread=in_thread),
             devices=devices,
         )
         _pretend_weights(settings.models_dir)

@@ -15,6 +15,7 @@ from optimizer.planning.plan import PlanLimits
 from optimizer.queue.ordering import DueTimes
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import Priority, TaskStatus
+from tests.optimizer.memory.helpers import total_bytes
 from tests.paths import MINUTE, SHORT
 from tests.system.conftest import (
     HOLD,
@@ -157,7 +158,7 @@ def test_a_starving_task_gets_its_turn_although_another_model_must_go_first(
     """Two models do not fit at once, and small tasks of the loaded one never end."""
     monkeypatch.setattr(PlanLimits, "__init__", partialmethod(PlanLimits.__init__, starvation_s=0.0))
     monkeypatch.setattr("optimizer.wiring.DueTimes", partial(DueTimes, max_patience_s=0.0))  # due when it comes
-    one_task_of_base = MemoryEstimationPool(1.2).estimate("base", "cpu", audio_seconds=3.0).total
+    one_task_of_base = total_bytes(MemoryEstimationPool(1.2), "base", "cpu", 3.0)
     card = DeviceSpec("cpu", "cpu", "small", one_task_of_base + 50_000_000)  # tiny.en takes more than that
     with open_system(devices=[card]) as system:
         watcher = Watcher(system)

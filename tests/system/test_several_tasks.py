@@ -19,6 +19,7 @@ from optimizer.tasks.events import Event, TaskChanged
 from optimizer.tasks.task import TaskStatus
 from optimizer.tasks.wait_reasons import WaitCode
 from tests.fake_engine import WEIGHTS_BYTES
+from tests.optimizer.memory.helpers import total_bytes
 from tests.paths import MINUTE, SHORT
 from tests.system.conftest import (
     HOLD,
@@ -93,12 +94,12 @@ def test_a_device_is_topped_up_round_after_round_until_the_limit(open_parallel: 
 
 def test_memory_decides_how_many_run(open_parallel: Open, submit: Submit) -> None:
     pool = MemoryEstimationPool(1.2)
-    total_bytes = pool.estimate("tiny.en", "cpu", audio_seconds=10.0).total
+    size = total_bytes(pool, "tiny.en", "cpu", 10.0)
     pool.record_weights("tiny.en", "cpu", WEIGHTS_BYTES)  # loaded, it turns out smaller, so that more than one fits
-    loaded = pool.estimate("tiny.en", "cpu", audio_seconds=10.0)
-    expected = (total_bytes - loaded.context - loaded.weights) // loaded.task
+    task_bytes = pool.task_bytes("tiny.en", "cpu", 10.0)
+    expected = (size - pool.context_bytes("cpu") - pool.weights_bytes("tiny.en", "cpu")) // task_bytes
     assert 1 < expected < 8
-    with open_parallel(devices=[DeviceSpec("cpu", "cpu", "small", total_bytes)]) as system:
+    with open_parallel(devices=[DeviceSpec("cpu", "cpu", "small", size)]) as system:
         watcher = Watcher(system)
         ids = [submit(system, SHORT, knobs=HOLD) for _ in range(expected + 2)]
         running = wait_running(watcher, expected)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,10 @@ def assert_parity(
     assert [segment for window in windows for segment in window.segments] == list(transcript.segments)
     assert [window.index for window in windows] == list(range(len(windows)))
     return transcript
+
+
+def resume_after(windows: list[WindowResult]) -> ResumePoint:
+    """As the server saves and restores it: through JSON."""
+    saved = [WindowResult.from_dict(json.loads(json.dumps(asdict(window)))) for window in windows]
+    segments = tuple(segment for window in saved for segment in window.segments)
+    return ResumePoint(saved[-1].checkpoint, segments, saved[-1].index + 1)

@@ -23,13 +23,12 @@ from tests.whisper_core.chunked_driving import (
     run,
     transcribed,
 )
-from tests.whisper_core.parity import Samples, short_toy
+from tests.whisper_core.parity import Samples, resume_after, short_toy
 from whisper_core.chunked import ChunkedTranscription, ChunkStream
 from whisper_core.model_requests import DecodeSettings
 from whisper_core.reference.model import ReferenceModel
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript, WindowResult
-from whisper_core.transcribe import ResumePoint
 
 pytestmark = pytest.mark.usefixtures("loud_scan")
 
@@ -90,9 +89,7 @@ def test_resuming_after_any_chunk_ends_as_an_uninterrupted_run(
     model = remembering
     whole, windows = transcribed(model.serve, FOUR_CHUNKS, options, settings, model=model)
     for done in range(1, len(windows) + 1):
-        saved = [WindowResult.from_dict(window.to_dict()) for window in windows[:done]]
-        segments = tuple(segment for window in saved for segment in window.segments)
-        resume = ResumePoint(saved[-1].checkpoint, segments, saved[-1].index + 1)
+        resume = resume_after(windows[:done])
         again = transcribed(model.serve, FOUR_CHUNKS, options, settings, model=model, resume=resume)
         assert again == (whole, windows[done:])
 

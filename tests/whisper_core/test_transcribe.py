@@ -19,6 +19,7 @@ from tests.whisper_core.parity import (
     assert_parity,
     noise,
     our_windows,
+    resume_after,
     short_toy,
     upstream_result,
 )
@@ -28,7 +29,7 @@ from whisper_core.model_requests import DecodeSettings, Encode
 from whisper_core.reference.model import ReferenceModel
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript, WindowResult
-from whisper_core.transcribe import ResumePoint, transcription_steps
+from whisper_core.transcribe import transcription_steps
 
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 LADDER = TranscribeOptions(language="en")
@@ -190,13 +191,6 @@ def test_resuming_at_any_window_ends_as_an_uninterrupted_run(
         resume = resume_after(windows[:done])
         resumed, rest = our_windows(model, samples, options, settings, seed=done, task_seed=7, resume=resume)
         assert (resumed, rest) == (whole, windows[done:])
-
-
-def resume_after(windows: list[WindowResult]) -> ResumePoint:
-    """As the server saves and restores it: through its dicts."""
-    saved = [WindowResult.from_dict(window.to_dict()) for window in windows]
-    segments = tuple(segment for window in saved for segment in window.segments)
-    return ResumePoint(saved[-1].checkpoint, segments, saved[-1].index + 1)
 
 
 def test_a_task_samples_the_same_whatever_was_sampled_before() -> None:

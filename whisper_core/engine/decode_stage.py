@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 from whisper_core.engine.active_task import ActiveStream
@@ -59,12 +58,10 @@ class DecodeStage:
         return self._model.sequence(decode_request_of(stream), owner=stream, task_seed=seed)
 
     def _step(self, batch: SlotBatch) -> None:
-        began = time.perf_counter()
         statistics = self._statistics
         statistics.steps += 1
         statistics.step_rows += len(batch.sequences)
         finished = self._recovery.attempt(batch.step, [sequence.owner for sequence in batch.sequences])
-        statistics.decode_seconds += time.perf_counter() - began
         if finished is None:
             return
         self._limit.step_succeeded()

@@ -16,7 +16,6 @@ from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.memory_recovery import MemoryRecovery
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.pipeline import WindowPipeline
-from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.engine.stream_driver import StreamDriver
 from whisper_core.model_requests import Decode
 from whisper_core.worker.device_errors import guarded
@@ -39,14 +38,12 @@ class EncodeStage:
         driver: StreamDriver,
         recovery: MemoryRecovery,
         executor: SerialExecutor,
-        statistics: EngineStatistics,
     ) -> None:
         self._model = model
         self._pipeline = pipeline
         self._driver = driver
         self._recovery = recovery
         self._executor = executor
-        self._statistics = statistics
         self.latest_seconds = float("inf")  # that an encoding took
 
     def submit(self) -> None:
@@ -76,7 +73,6 @@ class EncodeStage:
         if mels:
             batch.cross = guarded(lambda: self._model.encoder.encode(torch.stack(mels)))
         self.latest_seconds = time.perf_counter() - began
-        self._statistics.encode_seconds += self.latest_seconds
         return batch
 
     def _accept(self, streams: list[ActiveStream], encoded: Future[_EncodedBatch]) -> None:

@@ -41,7 +41,7 @@ class ModelRunner:
         self._pipeline = pipeline = WindowPipeline(model, limit)
         self._recovery = recovery = MemoryRecovery(pipeline, limit, lambda: free_elsewhere(self))
         self._driver = driver = StreamDriver(model, recovery)
-        self._encode_stage = EncodeStage(model, pipeline, driver, recovery, encoder_executor, statistics)
+        self._encode_stage = EncodeStage(model, pipeline, driver, recovery, encoder_executor)
         self._decode_stage = DecodeStage(model, pipeline, driver, recovery, limit, statistics)
 
     @property

@@ -13,5 +13,3 @@ class EngineStatistics:
     steps: int = 0  # of the decoder
     step_rows: int = 0  # active rows, summed over the steps
     fallbacks: int = 0  # windows that needed more than one temperature
-    encode_seconds: float = 0.0  # wall clock; overlaps with decode_seconds
-    decode_seconds: float = 0.0

@@ -87,13 +87,6 @@ class WindowResult:
     segments: tuple[Segment, ...]  # the new ones only, possibly none
     checkpoint: Checkpoint  # the state after this window
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "index": self.index,
-            "segments": [segment.to_dict() for segment in self.segments],
-            "checkpoint": asdict(self.checkpoint),
-        }
-
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> WindowResult:
         return cls(

@@ -81,7 +81,7 @@ class CommandLoop:
     def _send_heartbeats(self, interval_s: float) -> None:
         try:
             while not self._is_finished.wait(interval_s):
-                self._outbox.send(messages.Heartbeat(self._engine.memory(), self._inbox.task_ids()))
+                self._outbox.send(messages.Heartbeat(self._engine.memory()))
         except Exception:
             # Without heartbeats the server considers the worker hung and restarts it, which is what is needed.
             log.exception("event=heartbeat_failed")

@@ -30,8 +30,8 @@ class WorkerInbox:
         self._on_server_gone = on_server_gone
         self._commands: queue.SimpleQueue[WorkCommand | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._task_ids: dict[str, str] = {}  # by attempt id: the tasks that have not been answered yet
-        self._stopped: set[str] = set()  # attempt ids, some of those in _task_ids
+        self._unanswered: set[str] = set()  # attempt ids of the tasks that have not been answered yet
+        self._stopped: set[str] = set()  # attempt ids, some of those in _unanswered
         self._preempted: set[str] = set()  # likewise
         self._is_closing = threading.Event()
         self._is_exhausted = False
@@ -78,14 +78,9 @@ class WorkerInbox:
     def remove_task(self, attempt_id: str) -> None:
         """Called when the task has been answered."""
         with self._lock:
-            self._task_ids.pop(attempt_id, None)
+            self._unanswered.discard(attempt_id)
             self._stopped.discard(attempt_id)
             self._preempted.discard(attempt_id)
-
-    def task_ids(self) -> tuple[str, ...]:
-        """The tasks that are waiting or running here."""
-        with self._lock:
-            return tuple(self._task_ids.values())
 
     def _read(self) -> None:
         try:
@@ -108,11 +103,11 @@ class WorkerInbox:
                 self._is_closing.set()
             case StopTask():
                 with self._lock:
-                    if message.attempt_id in self._task_ids:  # otherwise it has been answered already
+                    if message.attempt_id in self._unanswered:  # otherwise it has been answered already
                         (self._preempted if message.at_window else self._stopped).add(message.attempt_id)
             case RunTask():
                 with self._lock:
-                    self._task_ids[message.attempt_id] = message.task_id
+                    self._unanswered.add(message.attempt_id)
                 self._commands.put(message)
             case LoadModel() | UnloadModel():
                 self._commands.put(message)

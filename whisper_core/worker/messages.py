@@ -157,7 +157,6 @@ class Heartbeat:
     """Sent every few seconds."""
 
     memory: MemoryReport
-    running: tuple[str, ...] = ()  # ids of the tasks that are waiting or running in the worker
 
 
 Report = Union[
@@ -189,7 +188,6 @@ _READERS: dict[str, Any] = {
     "memory": lambda value: MemoryReport(**value),
     "window": WindowResult.from_dict,
     "transcript": Transcript.from_dict,
-    "running": tuple,
 }
 
 

@@ -191,7 +191,7 @@ def test_a_worker_that_lives_but_finishes_no_window_is_killed(
     hand_over(device)
     for _ in range(8):
         clock.advance(40)
-        device.apply_report(protocol.Heartbeat(MemoryReport(GB, GB), ("T1",)))
+        device.apply_report(protocol.Heartbeat(MemoryReport(GB, GB)))
         device.supervise()
     assert worker.kills == 1
 

@@ -68,7 +68,7 @@ class Machine:
             self.posted.pop(0)()
 
     def heartbeat(self, used: int) -> None:
-        self.device.apply_report(protocol.Heartbeat(MemoryReport(used, used), ()))
+        self.device.apply_report(protocol.Heartbeat(MemoryReport(used, used)))
 
     def exits(self) -> None:
         self.device.apply_exit()

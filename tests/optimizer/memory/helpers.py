@@ -23,6 +23,14 @@ def own(model: str, kind: DeviceKind, seconds: float) -> float:
     return costs_formula(model, kind).own(seconds)
 
 
+def total_bytes(
+    pool: MemoryEstimationPool, model: str, kind: DeviceKind, seconds: float, word_timestamps: bool = False
+) -> int:
+    """All that one task takes on an empty device, its worker and its model included."""
+    task = pool.task_bytes(model, kind, seconds, word_timestamps)
+    return pool.context_bytes(kind) + pool.weights_bytes(model, kind) + task
+
+
 def teach(pool: MemoryEstimationPool, batch: Batch, factor: float, times: int = FEW_MEASUREMENTS, **how: Any) -> None:
     """So many measurements of `base` on the CPU that are `factor` times what the formula says."""
     grown = factor * costs_formula("base", "cpu", word_timestamps=how.get("word_timestamps", False)).growth(batch)

@@ -15,7 +15,7 @@ from optimizer.memory.costs import Batch
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS
-from tests.optimizer.memory.helpers import MIB, ONE_MINUTE, formula, own, teach
+from tests.optimizer.memory.helpers import MIB, ONE_MINUTE, formula, own, teach, total_bytes
 from whisper_core.models.catalogue import MODEL_NAMES
 
 GB = 1_000_000_000
@@ -23,9 +23,9 @@ GB = 1_000_000_000
 
 def test_the_estimates_stay_far_below_the_published_table() -> None:
     """Those figures (10 GB for large) are of one task; here it is one of up to 64 that share a workspace."""
-    estimate = MemoryEstimationPool(1.2).estimate("large-v3", "cuda", 3600.0)
-    assert estimate.total < 7.5 * GB
-    assert estimate.task < 1.1 * GB
+    pool = MemoryEstimationPool(1.2)
+    assert total_bytes(pool, "large-v3", "cuda", 3600.0) < 7.5 * GB
+    assert pool.task_bytes("large-v3", "cuda", 3600.0) < 1.1 * GB
 
 
 @given(
@@ -47,7 +47,14 @@ def test_the_calibration_factor_multiplies_what_was_never_measured() -> None:
     assert pool.task_bytes("base", "cpu", 60.0) == int(1.5 * own("base", "cpu", 60.0))
     expected = int(1.5 * weights_formula("base", "cpu")) + int(1.5 * workspace_formula("base", "cpu"))
     assert pool.weights_bytes("base", "cpu") == expected
-    assert not pool.estimate("base", "cpu", 60.0).is_measured
+    assert pool.accuracy() == []
+
+
+def measurements(pool: MemoryEstimationPool) -> int:
+    """Of the single kind of tasks that was measured."""
+    (row,) = pool.accuracy()
+    count: int = row["count"]
+    return count
 
 
 def estimated(pool: MemoryEstimationPool, lengths: list[float]) -> int:
@@ -63,7 +70,7 @@ def test_measurements_take_the_calibration_factors_place_with_a_margin(lengths: 
     batch = Batch.of(lengths)
     teach(pool, batch, factor)
     grown = factor * costs_formula("base", "cpu").growth(batch)
-    assert pool.estimate("base", "cpu", 60.0).is_measured
+    assert measurements(pool) == FEW_MEASUREMENTS
     assert 0.999 * grown < estimated(pool, lengths) < 1.25 * grown
 
 
@@ -72,7 +79,7 @@ def test_the_calibration_factor_holds_while_there_are_few_measurements() -> None
     before = estimated(pool, [60.0])
     teach(pool, ONE_MINUTE, 1.0, FEW_MEASUREMENTS - 1)
     assert estimated(pool, [60.0]) == pytest.approx(before, rel=0.01)
-    assert pool.estimate("base", "cpu", 60.0).is_measured
+    assert measurements(pool) == FEW_MEASUREMENTS - 1
 
 
 def test_batches_of_different_sizes_tell_the_shared_part_from_each_tasks_own() -> None:
@@ -90,10 +97,9 @@ def test_batches_of_different_sizes_tell_the_shared_part_from_each_tasks_own() -
 def test_the_pass_for_word_timestamps_is_in_the_estimate_of_each_task_that_needs_it() -> None:
     pool = MemoryEstimationPool(1.0)
     teach(pool, ONE_MINUTE, 1.5, word_timestamps=True)
-    plain, words = (pool.estimate("base", "cpu", 60.0, word_timestamps) for word_timestamps in (False, True))
     needed = 1.5 * costs_formula("base", "cpu", word_timestamps=True).growth(ONE_MINUTE)
-    assert words.weights == plain.weights
-    assert needed < words.weights - weights_formula("base", "cpu") + words.task < 1.2 * needed
+    workspace = pool.weights_bytes("base", "cpu") - weights_formula("base", "cpu")
+    assert needed < workspace + pool.task_bytes("base", "cpu", 60.0, word_timestamps=True) < 1.2 * needed
 
 
 def test_a_measurement_of_one_kind_of_work_says_nothing_about_another() -> None:
@@ -111,10 +117,10 @@ def test_of_several_titles_of_one_kind_the_largest_holds() -> None:
     formula = costs_formula("base", "cuda").growth(ONE_MINUTE)
     for _ in range(FEW_MEASUREMENTS):
         pool.record("base", "cuda", ONE_MINUTE, peak_bytes=int(formula), device="cuda:0")
-    one = pool.estimate("base", "cuda", 60.0).total
+    one = total_bytes(pool, "base", "cuda", 60.0)
     for _ in range(FEW_MEASUREMENTS):
         pool.record("base", "cuda", ONE_MINUTE, peak_bytes=int(2 * formula), device="cuda:1")
-    assert pool.estimate("base", "cuda", 60.0).total - one == pytest.approx(1.05 * formula, rel=0.05)
+    assert total_bytes(pool, "base", "cuda", 60.0) - one == pytest.approx(1.05 * formula, rel=0.05)
     assert [row["device"] for row in pool.accuracy()] == ["H100", "H200"]
 
 
@@ -179,10 +185,11 @@ def test_measured_weights_take_the_formulas_place() -> None:
 @pytest.mark.parametrize("nonsense", [0, -1])
 def test_what_was_not_measured_is_ignored(nonsense: int) -> None:
     pool = MemoryEstimationPool(1.2)
-    before = pool.estimate("base", "cpu", 60.0)
+    before = total_bytes(pool, "base", "cpu", 60.0)
     pool.record("base", "cpu", ONE_MINUTE, peak_bytes=nonsense)
     pool.record_weights("base", "cpu", nonsense)
-    assert pool.estimate("base", "cpu", 60.0) == before
+    assert total_bytes(pool, "base", "cpu", 60.0) == before
+    assert pool.accuracy() == []
 
 
 def test_weights_are_never_taken_for_a_fraction_of_the_model() -> None:

@@ -14,7 +14,7 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
-from tests.optimizer.memory.helpers import ONE_MINUTE, own, run_out, teach
+from tests.optimizer.memory.helpers import ONE_MINUTE, own, run_out, teach, total_bytes
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def document_store(tmp_path: Path) -> Iterator[DocumentStore]:
 
 
 def restarted(document_store: DocumentStore) -> MemoryEstimationPool:
-    pool = MemoryEstimationPool(1.2, document_store)
+    pool = MemoryEstimationPool(1.2)
     pool.know_device("cpu", "cpu", "CPU, 2 threads / fast")
-    pool.open()
+    pool.open(document_store)
     return pool
 
 
@@ -37,14 +37,12 @@ def test_what_was_learned_is_there_after_a_restart(document_store: DocumentStore
     teach(pool, ONE_MINUTE, 1.7, 10, device="cpu")
     teach(pool, ONE_MINUTE, 1.7, 10, device="cpu", word_timestamps=True)
     run_out(pool, pool.task_bytes("base", "cpu", 60.0))
-    pool.save()
+    pool.save(document_store)
     again = restarted(document_store)
     assert again.accuracy() == pool.accuracy()
     for words in (False, True):
-        expected = pool.estimate("base", "cpu", 60.0, words)
-        found = again.estimate("base", "cpu", 60.0, words)
-        assert found.is_measured
-        assert found.total == pytest.approx(expected.total, rel=0.001)
+        expected, found = (total_bytes(each, "base", "cpu", 60.0, words) for each in (pool, again))
+        assert found == pytest.approx(expected, rel=0.001)
 
 
 def test_only_what_is_new_is_written(document_store: DocumentStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,8 +50,8 @@ def test_only_what_is_new_is_written(document_store: DocumentStore, monkeypatch:
     monkeypatch.setattr(document_store, "write", lambda documents: written.append(sorted(documents)))
     pool = restarted(document_store)
     teach(pool, ONE_MINUTE, 1.0, 3, device="cpu")
-    pool.save()
-    pool.save()
+    pool.save(document_store)
+    pool.save(document_store)
     assert written == [["memory/cpu/CPU, 2 threads / fast/base/plain"], []]
 
 
@@ -68,9 +66,9 @@ def test_what_could_not_be_written_is_written_the_next_time(
 
     with monkeypatch.context() as context:
         context.setattr(document_store, "write", refuse)
-        pool.save()
+        pool.save(document_store)
     assert restarted(document_store).accuracy() == []
-    pool.save()
+    pool.save(document_store)
     assert restarted(document_store).accuracy() == pool.accuracy()
 
 
@@ -94,17 +92,9 @@ def test_what_an_unreadable_document_held_is_measured_again(
 ) -> None:
     pool = restarted(document_store)
     teach(pool, ONE_MINUTE, 1.7, 10, device="cpu")
-    pool.save()
+    pool.save(document_store)
     ((name, document),) = document_store.read("memory/").items()
     document_store.write({name: {**document, **damage}, "memory/strange": [1, 2]})
     again = restarted(document_store)
     assert again.accuracy() == []
     assert again.task_bytes("base", "cpu", 60.0) == ceil(1.2 * own("base", "cpu", 60.0))
-
-
-def test_a_pool_without_a_place_to_keep_things_forgets_them() -> None:
-    pool = MemoryEstimationPool(1.2)
-    pool.open()
-    teach(pool, ONE_MINUTE, 1.0)
-    pool.save()
-    assert MemoryEstimationPool(1.2).accuracy() == []

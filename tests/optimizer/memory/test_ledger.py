@@ -26,9 +26,9 @@ def reserve(pool: GPUMemoryPool, owner: str, nbytes: int) -> Reservation:
 def test_a_reservation_lowers_what_is_free_until_it_is_released(pool: GPUMemoryPool) -> None:
     with reserve(pool, "task-1", 4 * GB) as reservation:
         assert (pool.reserved_bytes, pool.free_bytes) == (4 * GB, 5 * GB)
-        assert (reservation.owner, reservation.nbytes, reservation.is_active) == ("task-1", 4 * GB, True)
+        assert (reservation.owner, reservation.nbytes) == ("task-1", 4 * GB)
     assert (pool.reserved_bytes, pool.free_bytes) == (0, 9 * GB)
-    assert (reservation.nbytes, reservation.is_active) == (0, False)
+    assert reservation.nbytes == 0
 
 
 def test_a_reservation_is_released_when_the_work_under_it_fails(pool: GPUMemoryPool) -> None:
@@ -60,7 +60,7 @@ def test_releasing_twice_is_harmless_and_counted(pool: GPUMemoryPool) -> None:
 def test_one_owner_may_hold_two_reservations_while_an_old_attempt_is_ending(pool: GPUMemoryPool) -> None:
     old, new = reserve(pool, "task-1", GB), reserve(pool, "task-1", 2 * GB)
     old.release()
-    assert (pool.reserved_bytes, new.is_active) == (2 * GB, True)
+    assert (pool.reserved_bytes, new.nbytes) == (2 * GB, 2 * GB)
 
 
 def test_memory_of_other_programs_is_not_reserved(pool: GPUMemoryPool) -> None:
@@ -140,7 +140,7 @@ def test_a_device_smaller_than_the_headroom_reserves_nothing(pool: GPUMemoryPool
 def test_all_reservations_end_with_the_process_that_held_the_memory(pool: GPUMemoryPool) -> None:
     task, model = reserve(pool, "task-1", GB), reserve(pool, model_owner("base"), 2 * GB)
     pool.void_all()
-    assert (pool.reserved_bytes, task.is_active, model.is_active) == (0, False, False)
+    assert (pool.reserved_bytes, task.nbytes, model.nbytes) == (0, 0, 0)
     task.release()
     assert (pool.reserved_bytes, pool.snapshot().double_releases) == (0, 0)
     pool.check()
@@ -227,5 +227,5 @@ def test_of_eight_threads_that_release_one_reservation_one_gives_the_memory_back
         for thread in threads:
             thread.join(timeout=30)
         assert pool.reserved_bytes == GB
-    assert (keeper.is_active, pool.snapshot().double_releases) == (True, 50 * 7)
+    assert (keeper.nbytes, pool.snapshot().double_releases) == (GB, 50 * 7)
     pool.check()

@@ -118,8 +118,9 @@ def test_a_higher_limit_is_in_force_at_once(rig: Rig) -> None:
 
 
 def test_the_memory_of_an_evicted_model_is_promised_only_when_the_worker_has_unloaded_it(tmp_path: Path) -> None:
-    one_model = MemoryEstimationPool(1.2).estimate("base", "cpu", audio_seconds=60.0)
-    small = DeviceSpec("cpu", "cpu", "small", int(1.3 * (one_model.weights + one_model.task)))
+    pool = MemoryEstimationPool(1.2)
+    one_task = pool.weights_bytes("base", "cpu") + pool.task_bytes("base", "cpu", audio_seconds=60.0)
+    small = DeviceSpec("cpu", "cpu", "small", int(1.3 * one_task))
     with running_rig(tmp_path, [small]) as rig:
         rig.worker().ready()
         rig.worker().finish(rig.start_task("T1"))

@@ -16,7 +16,6 @@ class DecoderDims:
     state: int  # heads * head_size
     text_positions: int  # the longest text context: prompt and sampled tokens
     audio_positions: int  # the encoder's outputs for one window, 20 ms each
-    vocabulary: int
     device: torch.device
     dtype: torch.dtype  # of the matrices and caches
 
@@ -30,7 +29,6 @@ class DecoderDims:
             state=dims.n_text_state,
             text_positions=dims.n_text_ctx,
             audio_positions=dims.n_audio_ctx,
-            vocabulary=dims.n_vocab,
             device=model.device,
             dtype=dtype,
         )

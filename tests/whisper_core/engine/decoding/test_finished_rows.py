@@ -41,7 +41,7 @@ def sequence(*, may_lag: bool = True, width: int = 1) -> Any:
 @pytest.fixture
 def state() -> RowState:
     """All rows active, each with its number as its only token."""
-    dims = DecoderDims(1, 1, 1, 1, 8, 1, 1, torch.device("cpu"), torch.float32)
+    dims = DecoderDims(1, 1, 1, 1, 8, 1, torch.device("cpu"), torch.float32)
     state = RowState.empty(dims, ROWS)
     state.is_active.fill_(True)
     state.tokens[:, 0] = torch.arange(ROWS)

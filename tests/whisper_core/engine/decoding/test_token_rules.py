@@ -29,6 +29,7 @@ class Rules:
         self.tokenizer: Any = self.upstream.tokenizer
         self.ours = TokenRules.of(self.tokenizer, model.dims.n_audio_ctx, model.device)
         self.dims = DecoderDims.of(model, torch.float32)
+        self.vocabulary = model.dims.n_vocab
 
     def begun(self, rows: int, max_tokens: int = 1000) -> RowState:
         state = RowState.empty(self.dims, rows)
@@ -54,7 +55,7 @@ def rules(request: pytest.FixtureRequest) -> Rules:
 def random_logits(rules: Rules, generator: torch.Generator, rows: int = ROWS) -> Tensor:
     """Of rows that like timestamps and of rows that do not, flat ones and sharp ones."""
     sharpness = torch.rand(rows, 1, generator=generator) * 4
-    logits = torch.randn(rows, rules.dims.vocabulary, generator=generator) * sharpness
+    logits = torch.randn(rows, rules.vocabulary, generator=generator) * sharpness
     logits[:, rules.ours.timestamp_begin :] += torch.randn(rows, 1, generator=generator) * 6
     logits[:, rules.ours.eot] += torch.randn(rows, generator=generator) * 6
     return logits
@@ -69,8 +70,8 @@ def random_history(rules: Rules, generator: torch.Generator) -> list[int]:
     begin = rules.ours.timestamp_begin
     kinds = (
         lambda: below(rules.ours.eot),
-        lambda: begin + below(rules.dims.vocabulary - begin),
-        lambda: rules.dims.vocabulary - 1,  # the last timestamp
+        lambda: begin + below(rules.vocabulary - begin),
+        lambda: rules.vocabulary - 1,  # the last timestamp
         lambda: begin,
         lambda: rules.ours.eot + 1 + below(begin - rules.ours.eot - 1),  # special tokens
     )
