@@ -107,12 +107,12 @@ def statistics_of(engine: Engine) -> EngineStatistics | None:
 
 def counted_between(before: EngineStatistics, after: EngineStatistics) -> dict[str, Any]:
     """Figures of one run, from the engine's statistics before and after it."""
-    steps, rows = after.steps - before.steps, after.step_rows - before.step_rows
+    steps, windows = after.steps - before.steps, after.step_windows - before.step_windows
     return {
         "windows": after.windows - before.windows,
         "tokens": after.tokens - before.tokens,
         "fallbacks": after.fallbacks - before.fallbacks,
-        "occupancy": rows / (steps * after.slots) if steps else None,
+        "occupancy": windows / (steps * after.slots) if steps else None,
     }
 
 

@@ -58,9 +58,8 @@ class DecodeStage:
         return self._model.sequence(decode_request_of(stream), owner=stream, task_seed=seed)
 
     def _step(self, batch: SlotBatch) -> None:
-        statistics = self._statistics
-        statistics.steps += 1
-        statistics.step_rows += len(batch.sequences)
+        self._statistics.steps += 1
+        self._statistics.step_windows += len(batch.sequences)
         finished = self._recovery.attempt(batch.step, [sequence.owner for sequence in batch.sequences])
         if finished is None:
             return

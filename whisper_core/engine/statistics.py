@@ -1,4 +1,4 @@
-"""What an engine has done since it was created, for benchmarks and monitoring."""
+"""What an engine has done since it was created, for benchmarks."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class EngineStatistics:
     windows: int = 0  # decoded at least once
     tokens: int = 0  # sampled, in all attempts
     steps: int = 0  # of the decoder
-    step_rows: int = 0  # active rows, summed over the steps
+    step_windows: int = 0  # in slots, summed over the steps
     fallbacks: int = 0  # windows that needed more than one temperature

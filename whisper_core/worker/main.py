@@ -1,9 +1,10 @@
 """The process that owns a device: it takes commands from the server over a pipe, hosts one engine, and reports.
 
-torch is imported together with the engine, so this module is cheap to import. A worker has three threads: the one that
-called `run_worker` executes the commands and advances the engine (`command_loop`); `commands` reads the pipe, so that a
-stop or the end of the server is noticed while the engine works; `heartbeat` tells the server that the worker is alive.
-A worker can also be a thread of the server, for tests.
+torch is imported together with the engine, so this module is cheap to import. A worker has three threads of its own:
+the one that called `run_worker` executes the commands and advances the engine (`command_loop`); `commands` reads the
+pipe, so that a stop or the end of the server is noticed while the engine works; `heartbeat` tells the server that the
+worker is alive. The engine may add others: the batch engine has `encoder` and `open`. A worker can also be a thread of
+the server, for tests.
 """
 
 from __future__ import annotations
