@@ -172,7 +172,7 @@ class Device:
             case protocol.ModelLoaded():
                 self.models.mark_loaded(report.model)
                 for running in self.running.values():
-                    running.last_sign = now
+                    running.last_progress_at = now
                 log.info("model=%s event=loaded device=%s seconds=%.1f", report.model, self.spec.name, report.seconds)
             case protocol.ModelUnloaded() | protocol.ModelLoadFailed():
                 self.models.remove(report.model)
@@ -181,7 +181,7 @@ class Device:
             case protocol.WindowDone():
                 self.supervisor.mark_productive()
                 if (task := self.running.get(report.task_id)) is not None:
-                    task.last_sign = now
+                    task.last_progress_at = now
                     task.has_progressed = True
                     task.audio_done_seconds = report.window.checkpoint.seek / FRAMES_PER_SECOND
             case protocol.TaskFailed() if report.code == DeviceLostError.code:

@@ -46,7 +46,7 @@ class DeviceFactory:
         title = spec.title
         if config.engine_factory != ENGINE_FACTORIES["batch"]:  # another engine takes other memory on the same device
             title = f"{title}, {config.engine_factory.rpartition(':')[2]}"
-        self.estimates.know_device(spec.name, spec.kind, title)
+        self.estimates.add_device(spec.name, spec.kind, title)
         return Device(
             spec,
             DeviceWorker(spec, config),

@@ -27,7 +27,7 @@ class RunningTask:
 
     task: Task
     reservation: Reservation
-    last_sign: float  # of life: the start, a window, or a model that was loaded
+    last_progress_at: float  # its start, a window, or its model that was loaded
     arrived: float  # at the server
     is_stopping: bool = False  # told to end at once
     is_being_preempted: bool = False  # told to end at its next window

@@ -84,8 +84,8 @@ class WorkerSupervisor:
         now = self._clock.monotonic()
         if self.state is DeviceState.RESTARTING and now >= self._restart_at:
             self.start()
-        elif self.state in (DeviceState.STARTING, DeviceState.READY) and (complaint := self._complaint(running, now)):
-            log.error("device=%s event=worker_hung reason=%s", self._spec.name, complaint)
+        elif self.state in (DeviceState.STARTING, DeviceState.READY) and (reason := self._hang_reason(running, now)):
+            log.error("device=%s event=worker_hung reason=%s", self._spec.name, reason)
             self._end_reason = WorkerHungError()
             self._last_report_at = now  # kill it once; its exit follows
             self._worker.kill()
@@ -102,20 +102,20 @@ class WorkerSupervisor:
         now = self._clock.monotonic()
         return sum(now - at < UNSTABLE_WITHIN_S for at in self._restarts.copy()) >= UNSTABLE_RESTARTS
 
-    def _complaint(self, running: Collection[RunningTask], now: float) -> str | None:
-        """What is wrong with a worker that should be at work; None when nothing is."""
+    def _hang_reason(self, running: Collection[RunningTask], now: float) -> str | None:
+        """Why a worker that should be at work counts as hung; None when it does not."""
         if self._worker.is_report_being_handled:
             # We are the slow side: a full disk or a busy database holds up the thread that reads the worker's pipe.
             self._last_report_at = now
             for task in running:
-                task.last_sign = now
+                task.last_progress_at = now
             return None
         silent_s = now - self._last_report_at
         if silent_s > (START_TIMEOUT_S if self.state is DeviceState.STARTING else HEARTBEAT_TIMEOUT_S):
             return f"no report for {silent_s:.0f} s"
         for task in running:
-            if now - task.last_sign > WINDOW_TIMEOUT_S[self._spec.kind]:
-                return f"task {task.task.id} finished no window for {now - task.last_sign:.0f} s"
+            if now - task.last_progress_at > WINDOW_TIMEOUT_S[self._spec.kind]:
+                return f"task {task.task.id} finished no window for {now - task.last_progress_at:.0f} s"
         return None
 
     # --- what is heard of it -----------------------------------------------------------------------------------

@@ -47,15 +47,15 @@ class CostModelStore:
         _, title = self._titles.get(device, (kind, self._titles_of(kind)[0]))
         return CostModelKey(kind, title, model, word_timestamps)
 
-    def for_change(self, key: CostModelKey) -> CostModel:
+    def get_for_update(self, key: CostModelKey) -> CostModel:
         """Made when it is first asked for, and written at the next save. Raises UnknownModelError."""
         if key not in self._cost_models:
             self._cost_models[key] = self._new(key)
         self._unsaved.add(key)
         return self._cost_models[key]
 
-    def here(self, model: str, kind: DeviceKind, word_timestamps: bool) -> list[CostModel]:
-        """Those of devices that are here, not of devices that an earlier run had."""
+    def of_present_devices(self, model: str, kind: DeviceKind, word_timestamps: bool) -> list[CostModel]:
+        """Not those of devices that only an earlier run had."""
         keys = (CostModelKey(kind, title, model, word_timestamps) for title in self._titles_of(kind))
         return [self._cost_models[key] for key in keys if key in self._cost_models]
 

@@ -66,7 +66,7 @@ class MemoryEstimationPool:
 
     # --- learning ----------------------------------------------------------------------------------------------
 
-    def know_device(self, name: str, kind: DeviceKind, title: str) -> None:
+    def add_device(self, name: str, kind: DeviceKind, title: str) -> None:
         """A device that is here. Devices with the same title share their measurements, now and after a restart."""
         with self._lock:
             self._cost_models.add_device(name, kind, title)
@@ -94,7 +94,7 @@ class MemoryEstimationPool:
         workspace = self._workspace(model, kind)
         with self._lock:
             key = self._cost_models.key(device, model, kind, word_timestamps)
-            cost_model = self._cost_models.for_change(key)
+            cost_model = self._cost_models.get_for_update(key)
             last = cost_model.record(batch, peak_bytes * batch.tasks, reserved_bytes + workspace // batch.tasks)
         self._update_estimates(model, kind)
         log.debug(
@@ -119,7 +119,7 @@ class MemoryEstimationPool:
         estimate = self.task_bytes(model, kind, audio_seconds, word_timestamps)
         with self._lock:
             key = self._cost_models.key(device, model, kind, word_timestamps)
-            cost_model = self._cost_models.for_change(key)
+            cost_model = self._cost_models.get_for_update(key)
             cost_model.record_out_of_memory(estimate, reserved_bytes)
             pressure = cost_model.pressure
         self._update_estimates(model, kind)
@@ -199,7 +199,7 @@ class MemoryEstimationPool:
     def _costs_to_reserve(self, model: str, kind: DeviceKind, word_timestamps: bool) -> Costs:
         """Under the lock."""
         formula = costs_formula(model, kind, word_timestamps=word_timestamps)
-        learned = self._cost_models.here(model, kind, word_timestamps)
+        learned = self._cost_models.of_present_devices(model, kind, word_timestamps)
         if not learned:
             return formula.times(self._calibration_factor)
         costs = _largest(cost_model.to_reserve for cost_model in learned)

@@ -37,7 +37,7 @@ class Explanation:
         self._plans_memory = plans_memory
 
     def __call__(self, task: WaitingTask) -> WaitReason:
-        wanted = [device for device in self._devices if device.view.is_wanted_by(task.device)]
+        wanted = [device for device in self._devices if device.view.accepts(task.device)]
         ready = [device for device in wanted if device.view.is_ready]
         return (
             self._device_reason(task, wanted, ready)
@@ -84,7 +84,7 @@ class Explanation:
         own = self._waiting.group_of(task) or WaitingGroup(GroupKey.of(task), ())
         rank = own.rank_of(task)
         for group in self._waiting.groups:
-            if any(device.view.is_wanted_by(group.key.device) for device in ready):
+            if any(device.view.accepts(group.key.device) for device in ready):
                 ahead += group.count_before(rank)
         return ahead
 

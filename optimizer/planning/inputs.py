@@ -60,8 +60,8 @@ class DeviceView:
         """Models in use, which are never evicted."""
         return frozenset(task.model for task in self.running)
 
-    def is_wanted_by(self, device: str) -> bool:
-        """device: the one a task asked for, or `auto`."""
+    def accepts(self, device: str) -> bool:
+        """Whether it takes tasks that ask for `device`: a name, or `auto`."""
         return device == self.name or (device == AUTO_DEVICE and self.accepts_auto)
 
 

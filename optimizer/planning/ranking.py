@@ -31,7 +31,7 @@ class Ranking:
         """The groups that may run on this device, in order."""
         known = self._by_device.get(device.view.name)
         if known is None:
-            known = [pair for pair in self._ranked if device.view.is_wanted_by(pair[1].key.device)]
+            known = [pair for pair in self._ranked if device.view.accepts(pair[1].key.device)]
             self._by_device[device.view.name] = known
         return known
 

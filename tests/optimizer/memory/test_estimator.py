@@ -112,8 +112,8 @@ def test_a_measurement_of_one_kind_of_work_says_nothing_about_another() -> None:
 
 def test_of_several_titles_of_one_kind_the_largest_holds() -> None:
     pool = MemoryEstimationPool(1.0)
-    pool.know_device("cuda:0", "cuda", "H100")
-    pool.know_device("cuda:1", "cuda", "H200")
+    pool.add_device("cuda:0", "cuda", "H100")
+    pool.add_device("cuda:1", "cuda", "H200")
     formula = costs_formula("base", "cuda").growth(ONE_MINUTE)
     for _ in range(FEW_MEASUREMENTS):
         pool.record("base", "cuda", ONE_MINUTE, peak_bytes=int(formula), device="cuda:0")
@@ -141,7 +141,7 @@ def test_one_odd_measurement_changes_little() -> None:
 
 def test_the_error_is_of_predictions_made_before_the_measurement() -> None:
     pool = MemoryEstimationPool(1.2)
-    pool.know_device("cpu", "cpu", "CPU, 2 threads")
+    pool.add_device("cpu", "cpu", "CPU, 2 threads")
     teach(pool, ONE_MINUTE, 2.0, 1, device="cpu", reserved_bytes=700)
     (row,) = pool.accuracy()
     measured = int(2 * costs_formula("base", "cpu").growth(ONE_MINUTE))

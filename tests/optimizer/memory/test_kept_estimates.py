@@ -27,7 +27,7 @@ def document_store(tmp_path: Path) -> Iterator[DocumentStore]:
 
 def restarted(document_store: DocumentStore) -> MemoryEstimationPool:
     pool = MemoryEstimationPool(1.2)
-    pool.know_device("cpu", "cpu", "CPU, 2 threads / fast")
+    pool.add_device("cpu", "cpu", "CPU, 2 threads / fast")
     pool.open(document_store)
     return pool
 

@@ -150,7 +150,7 @@ def test_no_task_that_the_device_could_run_empty_is_passed_by_one_due_much_later
             needs = WEIGHTS[other.model] + ESTIMATES.task_bytes(
                 other.model, view.kind, other.audio_seconds, other.word_timestamps
             )
-            could_run = models[other.model].is_available and view.is_wanted_by(other.device) and needs <= empty
+            could_run = models[other.model].is_available and view.accepts(other.device) and needs <= empty
             is_passed = other.priority >= by_id[starts.task_id].priority and other.id not in decision.assigned
             if could_run and is_passed and needs <= view.capacity_bytes:
                 assert turns[starts.task_id] - turns[other.id] <= limits.overtake_limit_s
