@@ -94,7 +94,7 @@ def check_memory(options: argparse.Namespace, scratch: Path) -> str:
     for name in ["tiny"] if options.smoke else MEMORY_MODELS:
         device, counts = ("cpu", (1, 2)) if options.smoke else (DEVICE, MEMORY_COUNTS)
         rows += measure_memory(name, model_info(name).dimensions, device, counts, scratch)
-    return f"### Memory: promised and measured, random weights\n\n{memory_table(rows)}"
+    return f"### Memory: reserved and measured, random weights\n\n{memory_table(rows)}"
 
 
 def check_server(options: argparse.Namespace, scratch: Path) -> str:

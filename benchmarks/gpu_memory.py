@@ -1,4 +1,4 @@
-"""What models and their tasks really take on a GPU beside what is promised to them, with random weights."""
+"""What models and their tasks really take on a GPU beside what is reserved for them, with random weights."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def context_line(device: str) -> str:
     """What a process takes on the device before it has a model, as the meter sees it; once in a process."""
     engine = make_engine(BATCH_ENGINE, device)
     measured = engine.memory().used
-    return f"Context: {measured / 1e6:.0f} MB measured, {CONTEXT_BYTES['cuda'] / 1e6:.0f} MB promised."
+    return f"Context: {measured / 1e6:.0f} MB measured, {CONTEXT_BYTES['cuda'] / 1e6:.0f} MB reserved."
 
 
 def memory_table(rows: Sequence[MemoryRow]) -> str:

@@ -46,7 +46,7 @@ def _service(service: Found) -> str:
 def _rows(rows: Sequence[Found]) -> str:
     heads = [
         "scheme", "arrivals", "load", "throughput", "mean wait, s", "p95, s", "longest, s", "wait saved",
-        "mean time to text, s", "memory used of promised", "loads", "stepped aside",
+        "mean time to text, s", "reserved memory in use", "loads", "stepped aside",
     ]  # fmt: skip
     baselines = {_where(row): row["mean_wait"] for row in rows if row["scheme"] == PLAIN}
     return table(
@@ -89,7 +89,7 @@ def million(found: Found) -> str:
         "tasks": lambda row: f"{row['tasks']:,}",
         "load": _load,
         "starts after which more memory was used than the device has": lambda row: f"{row['over_memory']:,}",
-        "memory used of promised": lambda row: f"{row['memory_in_use']:.0%}",
+        "reserved memory in use": lambda row: f"{row['memory_in_use']:.0%}",
         "models loaded": lambda row: f"{row['loads']:,}",
         "mean, 95th percentile and longest wait, s": _three,
         f"a task was passed by one of its owner that had come later by at most, s (bound: {BOUND_S:.0f})": (
@@ -143,7 +143,7 @@ def real_table(found: Found) -> str:
     """The runs of a trace; the first one is the baseline."""
     heads = [
         "", "throughput, × real time", "× plain", "mean wait, s", "wait saved", "p95, s", "mean time to text, s",
-        "memory used of promised", "peak memory, MB", "loads", "texts identical",
+        "reserved memory in use", "peak memory, MB", "loads", "texts identical",
     ]  # fmt: skip
     plain = found["runs"][0]
     speed = plain["audio_seconds"] / plain["span"]

@@ -191,7 +191,7 @@ class Device:
                 self._end_task(report.task_id, report.attempt_id)
 
     def apply_exit(self) -> tuple[TaskError, list[RunningTask]]:
-        """The worker is gone: nothing is resident or promised any more. Returns why, and the tasks that it had."""
+        """The worker is gone: nothing is resident or reserved any more. Returns why, and the tasks that it had."""
         tasks = list(self.running.values())
         self.running.clear()
         self.models.clear()

@@ -1,4 +1,4 @@
-"""Which devices this machine has, and how much memory each may promise.
+"""Which devices this machine has, and how much memory of each may be reserved.
 
 CUDA cards are found by NVML, so the web process learns their names and sizes without torch; where there is none the
 machine itself is one CPU device. A card is handed to its worker by UUID, because NVML and CUDA may number cards
@@ -19,7 +19,7 @@ from optimizer.memory.probes import cpu_memory
 
 log = logging.getLogger(__name__)
 
-# Kept out of every promise: the desktop, the driver and the allocator's fragments need some of it too.
+# Never reserved: the desktop, the driver and the allocator's fragments need some of it too.
 HEADROOM_FRACTION = {"cpu": 0.10, "cuda": 0.05}
 
 
@@ -30,7 +30,7 @@ class DeviceSpec:
     title: str
     total_bytes: int  # the size of the device's ledger
     gpu_uuid: str | None = None  # the card's NVML UUID; None for the CPU
-    headroom_bytes: int = 0  # the part of total_bytes that is never promised
+    headroom_bytes: int = 0  # the part of total_bytes that is never reserved
     # Whether total_bytes is what was free at start, so that it grows when other programs give memory back. False when a
     # setting fixed it.
     follows_free: bool = False

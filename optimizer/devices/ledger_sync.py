@@ -53,7 +53,7 @@ class LedgerSync:
         is_done = self._pool.resize(total)
         log.warning(
             "device=%s event=resized from_mb=%.0f to_mb=%.0f%s",
-            self._spec.name, before / 1e6, total / 1e6, "" if is_done else " once enough promises have ended",
+            self._spec.name, before / 1e6, total / 1e6, "" if is_done else " once enough reservations have ended",
         )  # fmt: skip
 
     def _others(self, usable: int) -> int:

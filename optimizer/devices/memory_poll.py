@@ -1,4 +1,4 @@
-"""Reads the devices' real memory, so that nothing is promised that other programs use, and a lost card is noticed."""
+"""Reads the devices' real memory, so that nothing is reserved that other programs use, and a lost card is noticed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MemoryPoll:
     ) -> None:
         """devices: read anew at every tick. post: runs an action on the scheduler's thread, which owns the devices.
         tell: takes a device's name and a sentence about what became of it. tell_shortfall: a model takes more than was
-        promised for it; called on the scheduler's thread."""
+        reserved for it; called on the scheduler's thread."""
         self._source = source
         self._estimates = estimates
         self._devices = devices
@@ -39,7 +39,7 @@ class MemoryPoll:
         self._gone: set[str] = set()
 
     def tick(self) -> None:
-        """Read every device, and let promises follow what was learned meanwhile."""
+        """Read every device, and let reservations follow what was learned meanwhile."""
         self._estimates.relieve()
         for device in self._devices:
             reading = self._source.read(device.spec.kind, device.spec.gpu_uuid, device.worker.pid)
@@ -53,7 +53,7 @@ class MemoryPoll:
             device.apply_reading(reading)
         for model in sorted(device.models.loaded):
             nbytes = self._estimates.weights_bytes(model, device.spec.kind)
-            if (shortfall := device.models.correct_promise(model, nbytes)) is not None:
+            if (shortfall := device.models.resize_reservation(model, nbytes)) is not None:
                 self._tell_shortfall(shortfall)
 
     def _tell_changes(self, device: Device, reading: MemoryReading) -> None:

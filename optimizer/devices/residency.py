@@ -1,4 +1,4 @@
-"""Which models are in one device's memory, and how much of it each is promised."""
+"""Which models are in one device's memory, and how much of it is reserved for each."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _NEWSWORTHY_GROWTH = 1.05
 
 @dataclass(frozen=True)
 class ModelShortfall:
-    """A loaded model takes more than was promised for it."""
+    """A loaded model takes more than was reserved for it."""
 
     device: str
     model: str
     reserved_bytes: int
     needed_bytes: int
-    was_raised: bool  # False: the device has no room to promise it more
+    was_raised: bool  # False: the device has no room to reserve more
 
 
 class ModelResidency:
-    """A model is loading, then loaded, then perhaps evicting; its memory is promised all the while.
+    """A model is loading, then loaded, then perhaps evicting; its memory is reserved all the while.
 
     Belongs to the scheduler's thread; any thread may call `statuses`.
     """
@@ -46,14 +46,14 @@ class ModelResidency:
         self._clock = clock
         self._models_dir = models_dir
         self._last_used: dict[str, float] = {}  # monotonic seconds
-        self._too_small: set[str] = set()  # models whose promise was complained of
+        self._too_small: set[str] = set()  # models whose reservation was logged as too small
 
     # --- commands ----------------------------------------------------------------------------------------------
 
     def load(self, model: str, nbytes: int, *, respects_others: bool = True) -> bool:
-        """Promise the weights' memory and have them loaded; False, and nothing changed, when they do not fit now.
+        """Reserve the weights' memory and have them loaded; False, and nothing changed, when they do not fit now.
 
-        Raises WorkerDiedError; nothing is promised then.
+        Raises WorkerDiedError; nothing is reserved then.
         """
         reservation = self._pool.try_reserve(model_owner(model), nbytes, respects_others=respects_others)
         if reservation is None:
@@ -82,10 +82,10 @@ class ModelResidency:
         """A task used it until now."""
         self._last_used[model] = self._clock.monotonic()
 
-    def correct_promise(self, model: str, nbytes: int) -> ModelShortfall | None:
-        """Promise what the model is now known to take instead of what was estimated, as far as that fits.
+    def resize_reservation(self, model: str, nbytes: int) -> ModelShortfall | None:
+        """Reserve what the model is now known to take instead of what was estimated, as far as that fits.
 
-        Returns by how much the promise was too small, where that is news: not for a little growth, which may come with
+        Returns by how much the reservation was too small, where that is news: not for a little growth, which may come with
         every measurement, and not again as long as there is no room for more.
         """
         reservation = self.resident.get(model)
@@ -102,7 +102,7 @@ class ModelResidency:
         if not is_news:
             return None
         if not was_raised:
-            log.warning("device=%s event=promise_too_small model=%s bytes=%d", self._pool.device, model, nbytes)
+            log.warning("device=%s event=reservation_too_small model=%s bytes=%d", self._pool.device, model, nbytes)
         return ModelShortfall(self._pool.device, model, before, nbytes, was_raised)
 
     def remove(self, model: str) -> None:
@@ -113,7 +113,7 @@ class ModelResidency:
             reservation.release()
 
     def clear(self) -> None:
-        """The worker is gone, and every model with it. The ledger's promises are the caller's to void."""
+        """The worker is gone, and every model with it. The ledger's reservations are the caller's to void."""
         self.resident.clear()
         self.loaded.clear()
         self.evicting.clear()

@@ -61,7 +61,7 @@ class WorkerSupervisor:
     # --- start and stop ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Promise the worker its own memory and start it. A worker that cannot be started counts as one that ended."""
+        """Reserve the worker's own memory and start it. A worker that cannot be started counts as one that ended."""
         self.state = DeviceState.STARTING
         self._last_report_at = self._clock.monotonic()
         if self._pool.try_reserve(CONTEXT_OWNER, min(self._context_bytes, self._pool.free_bytes)) is None:

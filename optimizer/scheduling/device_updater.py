@@ -59,7 +59,7 @@ class DeviceUpdater:
         match report:
             case protocol.ModelLoaded():
                 nbytes = self._estimates.weights_bytes(report.model, device.spec.kind)
-                if (shortfall := device.models.correct_promise(report.model, nbytes)) is not None:
+                if (shortfall := device.models.resize_reservation(report.model, nbytes)) is not None:
                     self._messages.tell_shortfall(shortfall)
             case protocol.WindowDone():
                 self._clear_of_crash(device, report.task_id)

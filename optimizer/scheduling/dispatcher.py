@@ -58,7 +58,7 @@ class Dispatcher:
     def try_start(self, device: Device, assignment: Assignment) -> bool:
         """Evict, load, reserve, claim and hand over. False where one of them is not possible now.
 
-        The task's memory is promised only as long as it runs. Raises CANNOT_STORE when the database takes no change,
+        The task's memory is reserved only as long as it runs. Raises CANNOT_STORE when the database takes no change,
         and whatever went wrong with the task itself.
         """
         try:
@@ -97,7 +97,7 @@ class Dispatcher:
             return True
         return assignment.weights_bytes > 0 and device.models.load(
             assignment.model,
-            self._bytes_to_promise(assignment.weights_bytes),
+            self._bytes_to_reserve(assignment.weights_bytes),
             respects_others=not assignment.is_forced,
         )
 
@@ -113,11 +113,11 @@ class Dispatcher:
     def _reserve(self, device: Device, assignment: Assignment) -> Reservation | None:
         return device.pool.try_reserve(
             assignment.task_id,
-            self._bytes_to_promise(assignment.task_bytes),
+            self._bytes_to_reserve(assignment.task_bytes),
             respects_others=not assignment.is_forced,
         )
 
-    def _bytes_to_promise(self, nbytes: int) -> int:
+    def _bytes_to_reserve(self, nbytes: int) -> int:
         """The plain path reserves nothing: it runs one task, whatever that needs."""
         return nbytes if self._path.is_optimized() else 0
 

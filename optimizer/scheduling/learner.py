@@ -54,7 +54,7 @@ class MeasurementLearner:
             case protocol.TaskDone() if task is not None and attempt is not None:
                 self._learn_from_peak(device, report, task, attempt)
             case protocol.TaskNote() if task is not None and report.code == MEMORY:
-                # A chunked task's memory was promised for several windows, so it says nothing about one.
+                # A chunked task's memory was reserved for several windows, so it says nothing about one.
                 if not task.options.is_chunked:
                     self._learn_from_shortage(device.name, device.kind, task)
             case protocol.TaskFailed() if task is not None and report.code == OutOfMemoryError.code:

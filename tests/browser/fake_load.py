@@ -268,7 +268,7 @@ def log_lines(now: float, limit: int) -> dict[str, Any]:
     lines = (
         ("INFO", "optimizer.scheduling.dispatcher", "started board-meeting-2026-11-24.m4a on cuda:0 (large-v3)"),
         ("INFO", "optimizer.scheduling.result_recorder", "completed voicemail-3.ogg in 4.1 s"),
-        ("WARNING", "optimizer.memory.ledger", "cuda:0: other programs took 1.5 GB of promised memory"),
+        ("WARNING", "optimizer.memory.ledger", "cuda:0: other programs took 1.5 GB of reserved memory"),
         ("INFO", "optimizer.devices.discovery", "small loaded on cuda:0 in 2.3 s"),
         ("ERROR", "optimizer.devices.worker_process", "cuda:1: out of memory at batch 8, going on with batch 4"),
     )

@@ -56,7 +56,7 @@ class MostRunning:
 
 
 @contextmanager
-def nothing_promised_after(watcher: Watcher) -> Iterator[None]:
+def nothing_reserved_after(watcher: Watcher) -> Iterator[None]:
     """When all tasks have ended, the ledger holds the worker and the resident models only."""
     yield
     wait_running(watcher, 0)
@@ -76,7 +76,7 @@ def test_eight_tasks_run_at_once_and_a_ninth_waits(open_parallel: Open, submit: 
         assert reason is not None
         assert (reason.code.value, reason.data) == ("tasks_ahead", {"count": 8})
         assert device_of(system)["slots"] == 8
-        with nothing_promised_after(watcher):
+        with nothing_reserved_after(watcher):
             system.cancel(ids[0])
             watcher.wait_for(ninth, TaskStatus.COMPLETED)
             cancel_all(watcher, ids[1:])
@@ -161,7 +161,7 @@ def test_when_a_worker_dies_the_tasks_that_had_got_on_come_back_and_are_not_char
         watcher.wait_until(
             lambda: all(system.task(task_id).task.attempt == 2 for task_id in others), "a second attempt of each"
         )
-        with nothing_promised_after(watcher):
+        with nothing_reserved_after(watcher):
             tasks = [system.task(task_id).task for task_id in others]
             assert [(task.attempt, task.free_attempts, len(task.errors)) for task in tasks] == [(2, 1, 1)] * 4
             cancel_all(watcher, others)

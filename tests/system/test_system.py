@@ -31,7 +31,7 @@ def test_a_task_goes_from_pending_to_completed_and_its_text_appears_on_the_way(
         assert task.estimated_bytes is not None
 
 
-def test_nothing_stays_promised_when_all_tasks_are_done(open_system: Open, submit: Submit) -> None:
+def test_nothing_stays_reserved_when_all_tasks_are_done(open_system: Open, submit: Submit) -> None:
     with open_system() as system:
         watcher = Watcher(system)
         before = system.status()["devices"][0]["reserved"]

@@ -111,24 +111,24 @@ def test_a_model_that_does_not_fit_is_not_loaded(device: Device, worker: FakeWor
     assert worker.sent == []
 
 
-def test_a_loaded_model_is_promised_what_it_really_takes(device: Device) -> None:
+def test_what_is_reserved_for_a_loaded_model_follows_what_it_really_takes(device: Device) -> None:
     ready(device)
     device.models.load("tiny.en", 2 * GB)
-    device.models.correct_promise("tiny.en", GB)
+    device.models.resize_reservation("tiny.en", GB)
     assert device.pool.reserved_bytes == 2 * GB  # the worker itself and the model
-    device.models.correct_promise("tiny.en", 100 * GB)  # more than there is: what was promised stays
+    device.models.resize_reservation("tiny.en", 100 * GB)  # more than there is: what was reserved stays
     assert device.pool.reserved_bytes == 2 * GB
 
 
 def test_only_a_growth_worth_a_line_in_the_event_log_is_reported(device: Device) -> None:
     ready(device)
     device.models.load("tiny.en", GB)
-    assert device.models.correct_promise("tiny.en", GB + GB // 25) is None
+    assert device.models.resize_reservation("tiny.en", GB + GB // 25) is None
     assert device.pool.reserved_bytes == 2 * GB + GB // 25
-    assert device.models.correct_promise("tiny.en", 2 * GB) is not None
+    assert device.models.resize_reservation("tiny.en", 2 * GB) is not None
 
 
-def test_a_gone_worker_takes_no_promise_with_it(device: Device, worker: FakeWorker) -> None:
+def test_a_gone_worker_takes_no_reservation_with_it(device: Device, worker: FakeWorker) -> None:
     ready(device)
     worker.is_gone = True
     with pytest.raises(WorkerDiedError):
@@ -136,7 +136,7 @@ def test_a_gone_worker_takes_no_promise_with_it(device: Device, worker: FakeWork
     assert device.pool.reserved_bytes == GB
 
 
-def test_after_an_exit_nothing_is_resident_promised_or_running(device: Device) -> None:
+def test_after_an_exit_nothing_is_resident_reserved_or_running(device: Device) -> None:
     ready(device)
     device.models.load("tiny.en", GB)
     hand_over(device)

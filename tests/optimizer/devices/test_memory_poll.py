@@ -87,7 +87,7 @@ def machine() -> Machine:
     return Machine()
 
 
-def test_what_others_take_is_not_promised_from_then_on(machine: Machine) -> None:
+def test_what_others_take_is_not_reserved_from_then_on(machine: Machine) -> None:
     assert machine.free == 8 * GB  # less headroom and context
     machine.tick(MemoryReading(10 * GB, 5 * GB, 2 * GB))
     assert machine.asked == [("cuda", "GPU-1", 77)]
@@ -133,14 +133,14 @@ def test_a_machine_that_says_nothing_changes_nothing(machine: Machine) -> None:
     assert machine.others == 3 * GB
 
 
-def test_a_smaller_card_shrinks_the_ledger_once_the_promises_fit(
+def test_a_smaller_card_shrinks_the_ledger_once_the_reservations_fit(
     machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
     task = machine.device.pool.try_reserve("T1", 6 * GB)
     assert task is not None
     with caplog.at_level(logging.WARNING):
         machine.tick(MemoryReading(6 * GB, 6 * GB, 0))
-    assert "from_mb=10000 to_mb=6000 once enough promises have ended" in caplog.text
+    assert "from_mb=10000 to_mb=6000 once enough reservations have ended" in caplog.text
     assert (machine.device.pool.snapshot().wanted_total, machine.free, task.nbytes) == (6 * GB, 0, 6 * GB)
     assert machine.others == 0
     task.release()
@@ -163,7 +163,7 @@ def test_a_little_more_free_memory_does_not_change_the_size() -> None:
 # --- a card that goes ------------------------------------------------------------------------------------------------
 
 
-def test_a_card_that_is_gone_ends_its_worker_and_is_promised_nothing(machine: Machine) -> None:
+def test_a_card_that_is_gone_ends_its_worker_and_nothing_of_it_is_reserved(machine: Machine) -> None:
     machine.tick(GONE)
     machine.tick(GONE)
     assert machine.worker.kills == 1
@@ -200,11 +200,11 @@ def test_a_device_that_is_unavailable_for_another_reason_is_not_started_by_a_rea
     assert machine.device.state is DeviceState.UNAVAILABLE
 
 
-# --- promises follow what was learned --------------------------------------------------------------------------------
+# --- reservations follow what was learned ----------------------------------------------------------------------------
 
 
 def load(machine: Machine) -> int:
-    """Its promise."""
+    """What is reserved for it."""
     nbytes = machine.estimates.weights_bytes("base", "cuda")
     assert machine.device.models.load("base", nbytes)
     machine.device.apply_report(protocol.ModelLoaded("base", 1, 1.0))
@@ -221,7 +221,7 @@ def learn(machine: Machine, factor: float) -> int:
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_the_promise_of_a_loaded_model_follows_what_was_learned(machine: Machine, factor: float) -> None:
+def test_the_reservation_of_a_loaded_model_follows_what_was_learned(machine: Machine, factor: float) -> None:
     before = load(machine)
     after = learn(machine, factor)
     assert before != after
@@ -229,7 +229,7 @@ def test_the_promise_of_a_loaded_model_follows_what_was_learned(machine: Machine
     assert machine.device.models.resident["base"].nbytes == after
 
 
-def test_a_promise_that_was_too_small_is_told_of_when_it_is_raised_and_not_again(machine: Machine) -> None:
+def test_a_reservation_that_was_too_small_is_told_of_when_it_is_raised_and_not_again(machine: Machine) -> None:
     before = load(machine)
     after = learn(machine, 2.0)
     machine.tick(None)
@@ -237,14 +237,14 @@ def test_a_promise_that_was_too_small_is_told_of_when_it_is_raised_and_not_again
     assert machine.shortfalls == [ModelShortfall("cuda:0", "base", before, after, was_raised=True)]
 
 
-def test_a_promise_that_was_too_large_is_not_told_of(machine: Machine) -> None:
+def test_a_reservation_that_was_too_large_is_not_told_of(machine: Machine) -> None:
     load(machine)
     learn(machine, 0.5)
     machine.tick(None)
     assert machine.shortfalls == []
 
 
-def test_a_promise_that_cannot_grow_stays_and_is_complained_of_once(
+def test_a_reservation_that_cannot_grow_stays_and_is_complained_of_once(
     machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = load(machine)
@@ -254,7 +254,7 @@ def test_a_promise_that_cannot_grow_stays_and_is_complained_of_once(
         machine.tick(None)
         machine.tick(None)
     assert machine.device.models.resident["base"].nbytes == before
-    assert caplog.text.count("event=promise_too_small") == 1
+    assert caplog.text.count("event=reservation_too_small") == 1
     assert machine.shortfalls == [ModelShortfall("cuda:0", "base", before, needed, was_raised=False)]
 
 
@@ -281,6 +281,6 @@ def test_a_size_from_the_settings_has_no_headroom_and_stays(make_settings: Calla
     assert (spec.total_bytes, spec.headroom_bytes, spec.follows_free) == (3 * GB, 0, False)
 
 
-def test_the_context_is_promised_within_what_the_headroom_leaves(machine: Machine) -> None:
+def test_the_context_is_reserved_within_what_the_headroom_leaves(machine: Machine) -> None:
     entries = {entry.owner: entry.nbytes for entry in machine.device.pool.snapshot().reservations}
     assert entries == {CONTEXT_OWNER: GB}

@@ -228,7 +228,7 @@ class Rig:
             self.queue.wait_for_an_iteration(self.inbox.wake)
 
     def owners(self, name: str = "cpu") -> set[str]:
-        """Who is promised memory of the device, besides the worker itself."""
+        """Who has memory of the device reserved, besides the worker itself."""
         return {entry.owner for entry in self.device(name).pool.snapshot().reservations} - {"context"}
 
     @contextmanager

@@ -117,7 +117,7 @@ def test_a_higher_limit_is_in_force_at_once(rig: Rig) -> None:
     assert rig.worker().expect(protocol.RunTask).task_id == "T2"
 
 
-def test_the_memory_of_an_evicted_model_is_promised_only_when_the_worker_has_unloaded_it(tmp_path: Path) -> None:
+def test_the_memory_of_an_evicted_model_is_reserved_only_when_the_worker_has_unloaded_it(tmp_path: Path) -> None:
     pool = MemoryEstimationPool(1.2)
     one_task = pool.weights_bytes("base", "cpu") + pool.task_bytes("base", "cpu", audio_seconds=60.0)
     small = DeviceSpec("cpu", "cpu", "small", int(1.3 * one_task))
@@ -135,7 +135,7 @@ def test_the_memory_of_an_evicted_model_is_promised_only_when_the_worker_has_unl
         assert rig.owners() == {"model:tiny", "T2"}
 
 
-def test_the_plain_path_promises_nothing_and_runs_one_task_at_a_time(tmp_path: Path) -> None:
+def test_the_plain_path_reserves_nothing_and_runs_one_task_at_a_time(tmp_path: Path) -> None:
     with running_rig(tmp_path, path=SchedulingPath("it is switched off")) as rig:
         rig.worker().ready()
         run = rig.start_task("T1")

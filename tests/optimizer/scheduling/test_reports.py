@@ -142,7 +142,7 @@ def test_a_share_of_the_peak_is_believed_when_tasks_of_one_kind_shared_it(
     assert estimates.batches == expected
 
 
-def test_a_measurement_is_recorded_with_what_was_promised_and_where() -> None:
+def test_a_measurement_is_recorded_with_what_was_reserved_and_where() -> None:
     estimates = RecordingEstimates()
     reports = Reports(FakeClock(), replace(TASK, estimated_bytes=7), estimates)
     reports.attempts.track(TASK, segment_count=0)

@@ -92,7 +92,7 @@ def test_chunks_of_two_recordings_share_the_slots(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(("most", "reached"), [(1, 1), (2, 2), (None, 4)])
-def test_a_recording_has_no_more_chunks_at_work_than_memory_was_promised_for(
+def test_a_recording_has_no_more_chunks_at_work_than_memory_was_reserved_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int | None, reached: int
 ) -> None:
     monkeypatch.setattr("whisper_core.chunked.SpeechScan", AlwaysSpeech)
