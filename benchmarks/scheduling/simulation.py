@@ -17,7 +17,7 @@ from benchmarks.scheduling.outcome import Outcome, TaskOutcome
 from benchmarks.scheduling.traces import Arrival
 from benchmarks.scheduling.virtual_device import Gain, Running, VirtualDevice
 from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
@@ -201,8 +201,8 @@ class Simulation:
         together = [task, *(self._tasks[each] for each in device.engine.running)]
         together = [each for each in together if each.options.model == model]
         growth = workspace_formula(model, KIND) + sum(device.real_bytes[each.id] for each in together)
-        batch = Batch.of([each.audio_seconds or 0.0 for each in together])
-        self._estimates.record(model, KIND, batch, peak_bytes=growth // batch.tasks)
+        concurrent = ConcurrentTasks.of([each.audio_seconds or 0.0 for each in together])
+        self._estimates.record(model, KIND, concurrent, peak_bytes=growth // concurrent.tasks)
 
     def _decide(self) -> None:
         if not self._waiting:

@@ -85,8 +85,8 @@ class ModelResidency:
     def resize_reservation(self, model: str, nbytes: int) -> ModelShortfall | None:
         """Reserve what the model is now known to take instead of what was estimated, as far as that fits.
 
-        Returns by how much the reservation was too small, where that is news: not for a little growth, which may come with
-        every measurement, and not again as long as there is no room for more.
+        Returns by how much the reservation was too small, where that is news: not for a little growth, which may come
+        with every measurement, and not again as long as there is no room for more.
         """
         reservation = self.resident.get(model)
         if reservation is None or reservation.nbytes in (0, nbytes):

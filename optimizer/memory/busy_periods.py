@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from threading import Lock
 
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 
 TaskKind = tuple[str, bool, str]
 """Model, word timestamps and mode: tasks that agree in these need the same memory."""
@@ -43,7 +43,7 @@ class BusyPeriods:
             if (len(now), sum(now)) > (len(fullest), sum(fullest)):
                 period.fullest = now
 
-    def end(self, device: str, token: str) -> Batch | None:
+    def end(self, device: str, token: str) -> ConcurrentTasks | None:
         """The task no longer runs. Harmless when it did not.
 
         Returns the most tasks that ran together in its period so far, itself included; None when they were of several
@@ -55,4 +55,4 @@ class BusyPeriods:
                 return None
             if not period.running:
                 del self._periods[device]
-            return Batch.of(period.fullest, period.number) if len(period.kinds) == 1 else None
+            return ConcurrentTasks.of(period.fullest, period.number) if len(period.kinds) == 1 else None

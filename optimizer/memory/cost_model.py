@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from optimizer.memory.costs import Batch, Costs
+from optimizer.memory.costs import ConcurrentTasks, Costs
 from optimizer.memory.regression import Calibration
 
 KEPT_PREDICTIONS = 20
@@ -72,13 +72,13 @@ class CostModel:
         """The latest ones."""
         return tuple(self._predictions)
 
-    def record(self, batch: Batch, growth: int, reserved: int) -> Prediction:
-        """A task of `batch` is done, and the batch took `growth` bytes in all. reserved: for one task, with its part of
+    def record(self, concurrent: ConcurrentTasks, growth: int, reserved: int) -> Prediction:
+        """A task of `concurrent` is done, and they took `growth` bytes in all. reserved: for one task, with its part of
         what they share."""
-        predicted = self._calibration.costs.growth(batch)
-        prediction = Prediction(round(predicted / batch.tasks), reserved, round(growth / batch.tasks))
+        predicted = self._calibration.costs.growth(concurrent)
+        prediction = Prediction(round(predicted / concurrent.tasks), reserved, round(growth / concurrent.tasks))
         self._predictions.append(prediction)
-        self._calibration.add(batch, growth)
+        self._calibration.add(concurrent, growth)
         self.pressure = 1.0 + (self.pressure - 1.0) * _RELIEF_PER_TASK
         return prediction
 

@@ -18,7 +18,7 @@ from whisper_core.common.units import WINDOW_SECONDS
 
 
 @dataclass(frozen=True)
-class Batch:
+class ConcurrentTasks:
     """Tasks of one kind that ran together."""
 
     tasks: int
@@ -27,7 +27,7 @@ class Batch:
     period: int = field(default=0, compare=False)  # number of the busy period; 0 when it is not known
 
     @classmethod
-    def of(cls, audio_seconds: Sequence[float], period: int = 0) -> Batch:
+    def of(cls, audio_seconds: Sequence[float], period: int = 0) -> ConcurrentTasks:
         longer = sum(length > WINDOW_SECONDS for length in audio_seconds)
         return cls(len(audio_seconds), sum(audio_seconds), longer, period)
 
@@ -45,9 +45,9 @@ class Costs(NamedTuple):
     per_second: float
     per_longer: float  # for a task of more than one window: its next one is encoded while one is decoded
 
-    def growth(self, batch: Batch) -> float:
-        """What all the batch's tasks take together."""
-        return sum(cost * count for cost, count in zip(self, batch.counts, strict=True))
+    def growth(self, concurrent: ConcurrentTasks) -> float:
+        """What all these tasks take together."""
+        return sum(cost * count for cost, count in zip(self, concurrent.counts, strict=True))
 
     def own(self, audio_seconds: float) -> float:
         """What one task takes, without what it shares. Never shrinks as audio_seconds grow."""

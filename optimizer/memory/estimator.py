@@ -11,7 +11,7 @@ from typing import Any
 from errors import TranscriptionServerError
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.cost_model_store import PREFIX, CostModelStore
-from optimizer.memory.costs import Batch, Costs
+from optimizer.memory.costs import ConcurrentTasks, Costs
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
 from optimizer.storage.documents import DocumentStore
 
@@ -77,7 +77,7 @@ class MemoryEstimationPool:
         self,
         model: str,
         kind: DeviceKind,
-        batch: Batch,
+        concurrent: ConcurrentTasks,
         *,
         peak_bytes: int,
         reserved_bytes: int = 0,
@@ -86,7 +86,7 @@ class MemoryEstimationPool:
     ) -> None:
         """What a finished task really took beyond the weights. A peak that is not positive was not measured: ignored.
 
-        batch: the tasks that ran together. peak_bytes: their growth divided by their number.
+        concurrent: the tasks that ran together. peak_bytes: their growth divided by their number.
         reserved_bytes: for the task itself. device: its name.
         """
         if peak_bytes <= 0:
@@ -95,11 +95,13 @@ class MemoryEstimationPool:
         with self._lock:
             key = self._cost_models.key(device, model, kind, word_timestamps)
             cost_model = self._cost_models.get_for_update(key)
-            last = cost_model.record(batch, peak_bytes * batch.tasks, reserved_bytes + workspace // batch.tasks)
+            last = cost_model.record(
+                concurrent, peak_bytes * concurrent.tasks, reserved_bytes + workspace // concurrent.tasks
+            )
         self._update_estimates(model, kind)
         log.debug(
             "event=memory_measured model=%s title=%r tasks=%d predicted_mb=%.0f reserved_mb=%.0f measured_mb=%.0f",
-            model, key.title, batch.tasks, last.predicted / 1e6, last.reserved / 1e6, last.measured / 1e6,
+            model, key.title, concurrent.tasks, last.predicted / 1e6, last.reserved / 1e6, last.measured / 1e6,
         )  # fmt: skip
 
     def record_out_of_memory(

@@ -1,6 +1,6 @@
 """Robust regression of what tasks that run together really take, with the formula's figures as prior.
 
-Batches of different sizes tell the shared part from each task's own; as long as all were equally large, the formula
+Different numbers of concurrent tasks tell the shared part from each task's own; with always the same number the formula
 decides how their growth is divided (see `costs`).
 """
 
@@ -13,10 +13,10 @@ from operator import mul
 from statistics import median
 from typing import Any, NamedTuple
 
-from optimizer.memory.costs import Batch, Costs
+from optimizer.memory.costs import ConcurrentTasks, Costs
 
 HALF_LIFE = 100  # tasks after which a measurement counts half
-KEPT_PER_SIZE = 16  # measurements of batches of 1, 2 to 3, 4 to 7 … tasks, so that a common size crowds out no other
+KEPT_PER_SIZE = 16  # measurements of 1, 2 to 3, 4 to 7 … tasks, so that a common number crowds out no other
 FEW_MEASUREMENTS = 5
 
 # As fractions: a part of the formula being wrong by all of itself is as likely as a measurement being off by a tenth.
@@ -35,7 +35,7 @@ _MOST_MARGIN = 0.5
 
 class _Measurement(NamedTuple):
     number: int  # counted from the first one ever
-    batch: Batch
+    concurrent: ConcurrentTasks
     growth: float
 
 
@@ -56,31 +56,31 @@ class Calibration:
         """Whether there are enough measurements to take the margin from."""
         return self.count >= FEW_MEASUREMENTS
 
-    def add(self, batch: Batch, growth: float) -> None:
-        """One measurement: `batch` took `growth` bytes. Runs for a few milliseconds."""
-        self._keep(_Measurement(self.count + 1, batch, growth))
+    def add(self, concurrent: ConcurrentTasks, growth: float) -> None:
+        """One measurement: `concurrent` took `growth` bytes. Runs for a few milliseconds."""
+        self._keep(_Measurement(self.count + 1, concurrent, growth))
         self._fit()
 
     def to_json(self) -> list[list[float]]:
         return [
-            [each.number, each.batch.tasks, round(each.batch.audio_seconds, 1), each.batch.longer, each.growth]
-            for each in self._measurements()
+            [number, concurrent.tasks, round(concurrent.audio_seconds, 1), concurrent.longer, growth]
+            for number, concurrent, growth in self._measurements()
         ]
 
     def restore(self, rows: Any) -> None:
         """Adds what `to_json` returned. Raises ValueError or TypeError when `rows` are anything else."""
         for number, tasks, audio_seconds, longer, growth in rows:
-            batch = Batch(int(tasks), float(audio_seconds), int(longer))
-            if batch.tasks < 1 or not 0 <= batch.audio_seconds < inf or not 0 < float(growth) < inf:
-                raise ValueError(f"not a measurement: {batch}, {growth} bytes")
-            self._keep(_Measurement(int(number), batch, float(growth)))
+            concurrent = ConcurrentTasks(int(tasks), float(audio_seconds), int(longer))
+            if concurrent.tasks < 1 or not 0 <= concurrent.audio_seconds < inf or not 0 < float(growth) < inf:
+                raise ValueError(f"not a measurement: {concurrent}, {growth} bytes")
+            self._keep(_Measurement(int(number), concurrent, float(growth)))
         if self.count:
             self._fit()
 
     def _keep(self, measurement: _Measurement) -> None:
-        kept = self._kept.setdefault(measurement.batch.tasks.bit_length(), deque(maxlen=KEPT_PER_SIZE))
-        period = measurement.batch.period
-        earlier = next((each for each in kept if period and each.batch.period == period), None)
+        kept = self._kept.setdefault(measurement.concurrent.tasks.bit_length(), deque(maxlen=KEPT_PER_SIZE))
+        period = measurement.concurrent.period
+        earlier = next((each for each in kept if period and each.concurrent.period == period), None)
         if earlier is not None:
             kept.remove(earlier)  # it is the same peak, or a lower one from earlier in the busy period
         kept.append(measurement)
@@ -108,14 +108,14 @@ class Calibration:
 
     def _errors(self, measurements: Sequence[_Measurement]) -> list[float]:
         """How much more was measured than is expected now, as a fraction of what is expected."""
-        return [each.growth / max(1.0, self.costs.growth(each.batch)) - 1.0 for each in measurements]
+        return [each.growth / max(1.0, self.costs.growth(each.concurrent)) - 1.0 for each in measurements]
 
     def _equation(self, measurement: _Measurement) -> tuple[list[float], float]:
         """One row of the regression, terms and target, as fractions of the growth that is expected now."""
-        expected = max(1.0, self.costs.growth(measurement.batch))
-        counts = measurement.batch.counts
+        expected = max(1.0, self.costs.growth(measurement.concurrent))
+        counts = measurement.concurrent.counts
         terms = [count * scale / expected for count, scale in zip(counts, self._scales, strict=True)]
-        return terms, (measurement.growth - self._prior.growth(measurement.batch)) / expected
+        return terms, (measurement.growth - self._prior.growth(measurement.concurrent)) / expected
 
 
 def _margin(errors: Sequence[float], weights: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from optimizer.common.clock import Clock
 from optimizer.memory.busy_periods import BusyPeriods
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 from optimizer.tasks.task import Task
 
 
@@ -20,7 +20,7 @@ class RunningAttempt:
     measured_at: float  # monotonic seconds: when the next measurement of its speed begins
     measured_audio_seconds: float  # and how far in the recording
     preempted_by: str | None = None  # the task that it was told to make way for
-    batch: Batch | None = None  # set at its end: what ran with it, where that was all of one kind
+    ran_together: ConcurrentTasks | None = None  # set at its end: it and what ran with it, where all were of one kind
 
     @property
     def device(self) -> str:
@@ -51,7 +51,7 @@ class RunningAttempts:
         """The attempt is over. None, and nothing changed, when it is not here."""
         attempt = self._attempts.pop(attempt_id, None)
         if attempt is not None:
-            attempt.batch = self._busy_periods.end(attempt.device, attempt_id)
+            attempt.ran_together = self._busy_periods.end(attempt.device, attempt_id)
         return attempt
 
     def find_attempt(self, attempt_id: str) -> RunningAttempt | None:

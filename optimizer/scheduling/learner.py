@@ -98,12 +98,12 @@ class MeasurementLearner:
         self, device: DeviceSpec, report: protocol.TaskDone, task: Task, attempt: RunningAttempt
     ) -> None:
         # A chunked task spreads one recording over many slots, so its growth does not measure a task of one window.
-        if attempt.batch is None or task.options.is_chunked:
+        if attempt.ran_together is None or task.options.is_chunked:
             return
         self._estimates.record(
             task.options.model,
             device.kind,
-            attempt.batch,
+            attempt.ran_together,
             word_timestamps=task.options.word_timestamps,
             reserved_bytes=task.estimated_bytes or 0,
             peak_bytes=report.peak_bytes,

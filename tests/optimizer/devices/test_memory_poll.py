@@ -12,7 +12,7 @@ from optimizer.devices.discovery import DeviceSpec, cpu_device
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.residency import ModelShortfall
 from optimizer.devices.status import DeviceState
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula
 from optimizer.memory.ledger import CONTEXT_OWNER
@@ -213,10 +213,10 @@ def load(machine: Machine) -> int:
 
 def learn(machine: Machine, factor: float) -> int:
     """What the estimates say of the model afterwards."""
-    batch = Batch.of([60.0])
-    peak_bytes = int(factor * costs_formula("base", "cuda").growth(batch))
+    concurrent = ConcurrentTasks.of([60.0])
+    peak_bytes = int(factor * costs_formula("base", "cuda").growth(concurrent))
     for _ in range(FEW_MEASUREMENTS):
-        machine.estimates.record("base", "cuda", batch, peak_bytes=peak_bytes)
+        machine.estimates.record("base", "cuda", concurrent, peak_bytes=peak_bytes)
     return machine.estimates.weights_bytes("base", "cuda")
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from optimizer.common.kinds import DeviceKind
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS
 
 MIB = 2**20
-ONE_MINUTE = Batch.of([60.0])
+ONE_MINUTE = ConcurrentTasks.of([60.0])
 
 
 def formula(model: str, kind: DeviceKind, seconds: float, *, words: bool = False) -> float:
     """Of one task alone, with all that tasks share."""
-    return costs_formula(model, kind, word_timestamps=words).growth(Batch.of([seconds]))
+    return costs_formula(model, kind, word_timestamps=words).growth(ConcurrentTasks.of([seconds]))
 
 
 def own(model: str, kind: DeviceKind, seconds: float) -> float:
@@ -31,11 +31,13 @@ def total_bytes(
     return pool.context_bytes(kind) + pool.weights_bytes(model, kind) + task
 
 
-def teach(pool: MemoryEstimationPool, batch: Batch, factor: float, times: int = FEW_MEASUREMENTS, **how: Any) -> None:
+def teach(
+    pool: MemoryEstimationPool, concurrent: ConcurrentTasks, factor: float, times: int = FEW_MEASUREMENTS, **how: Any
+) -> None:
     """So many measurements of `base` on the CPU that are `factor` times what the formula says."""
-    grown = factor * costs_formula("base", "cpu", word_timestamps=how.get("word_timestamps", False)).growth(batch)
+    grown = factor * costs_formula("base", "cpu", word_timestamps=how.get("word_timestamps", False)).growth(concurrent)
     for _ in range(times):
-        pool.record("base", "cpu", batch, peak_bytes=int(grown / batch.tasks), **how)
+        pool.record("base", "cpu", concurrent, peak_bytes=int(grown / concurrent.tasks), **how)
 
 
 def run_out(pool: MemoryEstimationPool, reserved: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.memory.busy_periods import BusyPeriods, TaskKind
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 
 PLAIN: TaskKind = ("base", False, "exact")
 WORDS: TaskKind = ("base", True, "exact")
@@ -16,24 +16,24 @@ def begun(*lengths: float) -> BusyPeriods:
     return periods
 
 
-def test_a_task_alone_is_a_batch_of_one() -> None:
-    assert begun(40.0).end("cpu", "t0") == Batch(1, 40.0, 1)
+def test_a_task_alone_counts_as_one() -> None:
+    assert begun(40.0).end("cpu", "t0") == ConcurrentTasks(1, 40.0, 1)
 
 
 def test_the_fullest_moment_counts_for_all_that_end_after_it() -> None:
     periods = begun(40.0, 10.0)
     periods.begin("cuda:0", "elsewhere", WORDS, 100.0)
-    assert periods.end("cpu", "t0") == Batch(2, 50.0, 1)
+    assert periods.end("cpu", "t0") == ConcurrentTasks(2, 50.0, 1)
     periods.begin("cpu", "t2", PLAIN, 20.0)
-    assert periods.end("cpu", "t1") == Batch(2, 50.0, 1)
-    assert periods.end("cpu", "t2") == Batch(2, 50.0, 1)
+    assert periods.end("cpu", "t1") == ConcurrentTasks(2, 50.0, 1)
+    assert periods.end("cpu", "t2") == ConcurrentTasks(2, 50.0, 1)
 
 
 def test_of_moments_with_equally_many_tasks_the_one_with_more_sound_counts() -> None:
     periods = begun(40.0, 10.0)
     periods.end("cpu", "t1")
     periods.begin("cpu", "t2", PLAIN, 90.0)
-    assert periods.end("cpu", "t2") == Batch(2, 130.0, 2)
+    assert periods.end("cpu", "t2") == ConcurrentTasks(2, 130.0, 2)
 
 
 def test_an_idle_device_begins_a_new_period() -> None:
@@ -41,20 +41,20 @@ def test_an_idle_device_begins_a_new_period() -> None:
     periods.end("cpu", "t0")
     periods.end("cpu", "t1")
     periods.begin("cpu", "t2", PLAIN, 20.0)
-    assert periods.end("cpu", "t2") == Batch(1, 20.0, 0)
+    assert periods.end("cpu", "t2") == ConcurrentTasks(1, 20.0, 0)
 
 
 def test_every_period_of_every_device_has_a_number_of_its_own() -> None:
     periods, numbers = begun(40.0, 10.0), []
     for device, token in (("cpu", "t0"), ("cpu", "t1"), ("cpu", "again"), ("cuda:0", "elsewhere")):
         periods.begin(device, token, PLAIN, 1.0)
-        batch = periods.end(device, token)
-        assert batch is not None
-        numbers.append(batch.period)
+        concurrent = periods.end(device, token)
+        assert concurrent is not None
+        numbers.append(concurrent.period)
     assert numbers == [1, 1, 2, 3]
 
 
-def test_tasks_of_two_kinds_give_no_batch_until_the_device_was_idle() -> None:
+def test_tasks_of_two_kinds_measure_nothing_until_the_device_was_idle() -> None:
     """The engine's peak stays what the earlier kind made of it."""
     periods = begun(40.0)
     periods.begin("cpu", "words", WORDS, 10.0)
@@ -63,12 +63,12 @@ def test_tasks_of_two_kinds_give_no_batch_until_the_device_was_idle() -> None:
     assert periods.end("cpu", "t0") is None
     assert periods.end("cpu", "t1") is None
     periods.begin("cpu", "t2", PLAIN, 10.0)
-    assert periods.end("cpu", "t2") == Batch(1, 10.0, 0)
+    assert periods.end("cpu", "t2") == ConcurrentTasks(1, 10.0, 0)
 
 
 def test_a_task_that_is_not_there_cannot_end() -> None:
     periods = begun(40.0)
     assert periods.end("cpu", "unknown") is None
     assert periods.end("cuda:0", "t0") is None
-    assert periods.end("cpu", "t0") == Batch(1, 40.0, 1)
+    assert periods.end("cpu", "t0") == ConcurrentTasks(1, 40.0, 1)
     assert periods.end("cpu", "t0") is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from errors import UnknownModelError
 from optimizer.common.kinds import DeviceKind
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS
@@ -37,7 +37,7 @@ def test_the_estimates_stay_far_below_the_published_table() -> None:
 def test_a_longer_recording_never_needs_less(model: str, kind: DeviceKind, words: bool, lengths: list[float]) -> None:
     pool = MemoryEstimationPool(1.2)
     for seconds, peak in ((60.0, 300 * MIB), (5.0, 400 * MIB), (900.0, 200 * MIB)):
-        pool.record(model, kind, Batch.of([seconds]), peak_bytes=peak, word_timestamps=words)
+        pool.record(model, kind, ConcurrentTasks.of([seconds]), peak_bytes=peak, word_timestamps=words)
     shorter, longer = (pool.task_bytes(model, kind, seconds, words) for seconds in lengths)
     assert 0 < shorter <= longer
 
@@ -67,9 +67,9 @@ def estimated(pool: MemoryEstimationPool, lengths: list[float]) -> int:
 @pytest.mark.parametrize("factor", [0.6, 1.0, 3.0])
 def test_measurements_take_the_calibration_factors_place_with_a_margin(lengths: list[float], factor: float) -> None:
     pool = MemoryEstimationPool(2.0)
-    batch = Batch.of(lengths)
-    teach(pool, batch, factor)
-    grown = factor * costs_formula("base", "cpu").growth(batch)
+    concurrent = ConcurrentTasks.of(lengths)
+    teach(pool, concurrent, factor)
+    grown = factor * costs_formula("base", "cpu").growth(concurrent)
     assert measurements(pool) == FEW_MEASUREMENTS
     assert 0.999 * grown < estimated(pool, lengths) < 1.25 * grown
 
@@ -82,13 +82,13 @@ def test_the_calibration_factor_holds_while_there_are_few_measurements() -> None
     assert measurements(pool) == FEW_MEASUREMENTS - 1
 
 
-def test_batches_of_different_sizes_tell_the_shared_part_from_each_tasks_own() -> None:
+def test_different_numbers_of_tasks_tell_the_shared_part_from_each_tasks_own() -> None:
     pool = MemoryEstimationPool(1.0)
     formula = costs_formula("base", "cpu")
     for count in (1, 4, 16) * 5:
-        batch = Batch.of([60.0] * count)
-        grown = 2 * formula.shared + 0.7 * (formula.growth(batch) - formula.shared)
-        pool.record("base", "cpu", batch, peak_bytes=int(grown / count))
+        concurrent = ConcurrentTasks.of([60.0] * count)
+        grown = 2 * formula.shared + 0.7 * (formula.growth(concurrent) - formula.shared)
+        pool.record("base", "cpu", concurrent, peak_bytes=int(grown / count))
     shared = pool.weights_bytes("base", "cpu") - weights_formula("base", "cpu")
     assert shared == pytest.approx(1.05 * 2 * formula.shared, rel=0.05)
     assert pool.task_bytes("base", "cpu", 60.0) == pytest.approx(1.05 * 0.7 * formula.own(60.0), rel=0.05)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.formula import costs_formula, slot_bytes, weights_formula
 from tests.optimizer.memory.helpers import MIB, formula, own
 from whisper_core.models.catalogue import MODEL_NAMES, model_info
@@ -63,7 +63,7 @@ def test_the_estimate_of_a_task_is_its_slot_and_little_else(model: str) -> None:
 )
 def test_the_formula_is_above_what_the_batch_engine_took(lengths: list[float], grown_mb: int) -> None:
     """Growth of resident memory with so many seconds of sound at once, tiny.en on 2 cores, torch 2.13."""
-    assert grown_mb * 1e6 < costs_formula("tiny.en", "cpu").growth(Batch.of(lengths)) < 2 * grown_mb * 1e6
+    assert grown_mb * 1e6 < costs_formula("tiny.en", "cpu").growth(ConcurrentTasks.of(lengths)) < 2 * grown_mb * 1e6
 
 
 @pytest.mark.parametrize(("model", "grown_by"), [("tiny", 154 * MIB), ("base", 287 * MIB), ("small", 933 * MIB)])
@@ -85,7 +85,9 @@ def test_the_weights_formula_is_what_loading_took_on_a_gpu(model: str) -> None:
 def test_the_formula_is_above_what_the_batch_engine_took_on_a_gpu(model: str) -> None:
     weights, grown = MEASURED_ON_GPU[model]
     for tasks, grown_mb in grown.items():
-        formula = weights_formula(model, "cuda") + costs_formula(model, "cuda").growth(Batch.of([60.0] * tasks))
+        formula = weights_formula(model, "cuda") + costs_formula(model, "cuda").growth(
+            ConcurrentTasks.of([60.0] * tasks)
+        )
         measured = (weights + grown_mb) * 1e6
         assert measured < 1.01 * formula < (1.3 if tasks <= 16 else 1.8) * measured
 

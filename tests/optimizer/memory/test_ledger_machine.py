@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.ledger_sync import LedgerSync
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
 from optimizer.memory.probes import MemoryReading
@@ -123,7 +123,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """A measurement comes, and the loaded models' reservations follow it as far as they can."""
         estimated = sum(self.estimates.task_bytes(model, "cuda", seconds) for seconds in lengths)
         peak_bytes = int(factor * estimated / len(lengths))
-        self.estimates.record(model, "cuda", Batch.of(lengths), peak_bytes=peak_bytes)
+        self.estimates.record(model, "cuda", ConcurrentTasks.of(lengths), peak_bytes=peak_bytes)
         self.estimates.relieve()
         for loaded, reservation in self.models.items():
             self.resize(reservation, self.estimates.weights_bytes(loaded, "cuda"))

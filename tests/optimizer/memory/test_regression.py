@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.common.kinds import DeviceKind
-from optimizer.memory.costs import Batch, Costs
+from optimizer.memory.costs import ConcurrentTasks, Costs
 from optimizer.memory.formula import costs_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS, HALF_LIFE, KEPT_PER_SIZE, Calibration
 
 PRIOR = costs_formula("base", "cpu")
-ONE = Batch.of([60.0])
+ONE = ConcurrentTasks.of([60.0])
 
 Sizes = Callable[[random.Random], int]
 SIZES: dict[str, Sizes] = {
@@ -45,12 +45,12 @@ def errors_of_forecasts(prior: Costs, truth: Costs, sizes: Sizes, seed: int, tas
     """
     choose, calibration, errors = random.Random(seed), Calibration(prior), []
     for _ in range(tasks):
-        batch = Batch.of([choose.lognormvariate(4.0, 1.2) for _ in range(sizes(choose))])
-        measured = truth.growth(batch) * choose.lognormvariate(0, 0.07)
+        concurrent = ConcurrentTasks.of([choose.lognormvariate(4.0, 1.2) for _ in range(sizes(choose))])
+        measured = truth.growth(concurrent) * choose.lognormvariate(0, 0.07)
         if choose.random() < 0.1:
             measured *= choose.choice((1 / 3, 3.0))
-        errors.append(abs(calibration.costs.growth(batch) / measured - 1))
-        calibration.add(batch, measured)
+        errors.append(abs(calibration.costs.growth(concurrent) / measured - 1))
+        calibration.add(concurrent, measured)
     return errors
 
 
@@ -70,8 +70,8 @@ def test_after_twenty_tasks_the_median_error_is_below_a_tenth(name: str, kind: D
 def test_a_formula_that_was_right_all_along_stays() -> None:
     calibration = Calibration(PRIOR)
     for count in (1, 2, 4, 8, 16) * 4:
-        batch = Batch.of([90.0] * count)
-        calibration.add(batch, PRIOR.growth(batch))
+        concurrent = ConcurrentTasks.of([90.0] * count)
+        calibration.add(concurrent, PRIOR.growth(concurrent))
     assert calibration.costs == pytest.approx(PRIOR, rel=1e-6)
     assert calibration.margin == pytest.approx(0.05 + 0.15 / 20)
 
@@ -80,8 +80,8 @@ def test_the_parts_are_found_when_sizes_and_lengths_differ() -> None:
     calibration, choose = Calibration(PRIOR), random.Random(5)
     truth = Costs(0.5 * PRIOR.shared, 1.4 * PRIOR.per_task, 30_000.0, 1.5 * PRIOR.per_longer)
     for _ in range(100):
-        batch = Batch.of([choose.lognormvariate(4.0, 1.2) for _ in range(choose.randint(1, 16))])
-        calibration.add(batch, truth.growth(batch))
+        concurrent = ConcurrentTasks.of([choose.lognormvariate(4.0, 1.2) for _ in range(choose.randint(1, 16))])
+        calibration.add(concurrent, truth.growth(concurrent))
     assert calibration.costs == pytest.approx(truth, rel=0.1)
 
 
@@ -90,7 +90,7 @@ def test_equal_measurements_divide_the_growth_as_the_formula_does_and_predict_it
     for _ in range(30):
         calibration.add(ONE, 2 * PRIOR.growth(ONE))
     assert calibration.costs.growth(ONE) == pytest.approx(2 * PRIOR.growth(ONE), rel=0.02)
-    eight = Batch.of([60.0] * 8)
+    eight = ConcurrentTasks.of([60.0] * 8)
     assert 0.7 < calibration.costs.growth(eight) / (2 * PRIOR.growth(eight)) < 1.1
 
 
@@ -105,11 +105,11 @@ def test_of_one_busy_period_the_last_measurement_counts_and_it_counts_once() -> 
     """Within it the peak never falls, so earlier figures are of the same peak or of a lower one."""
     calibration = Calibration(PRIOR)
     for share in (0.2, 0.5, 1.0, 1.0, 1.0, 1.0):
-        calibration.add(Batch.of([60.0], period=1), share * PRIOR.growth(ONE))
+        calibration.add(ConcurrentTasks.of([60.0], period=1), share * PRIOR.growth(ONE))
     assert calibration.costs.growth(ONE) == pytest.approx(PRIOR.growth(ONE), rel=0.001)
     assert calibration.count == 6
     assert len(calibration.to_json()) == 1
-    calibration.add(Batch.of([60.0], period=2), PRIOR.growth(ONE))
+    calibration.add(ConcurrentTasks.of([60.0], period=2), PRIOR.growth(ONE))
     assert len(calibration.to_json()) == 2
 
 
@@ -122,9 +122,9 @@ def test_the_fewer_measurements_the_wider_the_margin() -> None:
 
 
 def test_old_measurements_are_forgotten_slowly() -> None:
-    """After three half-lives new measurements decide, although those of another batch size are still kept."""
-    calibration, small = Calibration(PRIOR), Batch.of([60.0])
-    large = Batch.of([60.0] * 16)
+    """After three half-lives new measurements decide, although those of another number of tasks are still kept."""
+    calibration, small = Calibration(PRIOR), ConcurrentTasks.of([60.0])
+    large = ConcurrentTasks.of([60.0] * 16)
     for _ in range(KEPT_PER_SIZE):
         calibration.add(small, PRIOR.growth(small))
     for _ in range(3 * HALF_LIFE):
@@ -153,7 +153,7 @@ def test_whatever_is_measured_no_part_is_negative_and_longer_never_means_less(
 ) -> None:
     calibration = Calibration(PRIOR)
     for seconds, growth in measurements:
-        calibration.add(Batch.of(seconds), growth)
+        calibration.add(ConcurrentTasks.of(seconds), growth)
     assert all(0 <= cost < 1e15 for cost in calibration.costs)
     assert 0.05 <= calibration.margin <= 0.5
     shorter, longer = (calibration.costs.own(seconds) for seconds in lengths)
@@ -164,7 +164,7 @@ def test_whatever_is_measured_no_part_is_negative_and_longer_never_means_less(
 def test_a_restored_calibration_gives_the_same_again(measurements: list[tuple[list[float], float]]) -> None:
     calibration, again = Calibration(PRIOR), Calibration(PRIOR)
     for seconds, growth in measurements:
-        calibration.add(Batch.of([round(each) for each in seconds]), growth)
+        calibration.add(ConcurrentTasks.of([round(each) for each in seconds]), growth)
     again.restore(calibration.to_json())
     assert again.count == calibration.count
     assert again.to_json() == calibration.to_json()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
 from tests.optimizer.memory.helpers import ONE_MINUTE, run_out, teach
 
@@ -37,7 +37,7 @@ def test_a_shortage_raises_an_estimate_to_four_times_at_most_and_not_a_byte_more
     pool = MemoryEstimationPool(1.2)
     if lengths:
         together = sum(pool.task_bytes(model, "cuda", seconds) for seconds in lengths)
-        pool.record(model, "cuda", Batch.of(lengths), peak_bytes=int(factor * together / len(lengths)))
+        pool.record(model, "cuda", ConcurrentTasks.of(lengths), peak_bytes=int(factor * together / len(lengths)))
     before = pool.task_bytes(model, "cuda", audio_seconds)
     pool.record_out_of_memory(model, "cuda", audio_seconds, False, 100 * before)
     assert before <= pool.task_bytes(model, "cuda", audio_seconds) <= 4 * before

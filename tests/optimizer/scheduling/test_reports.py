@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.memory.costs import Batch
+from optimizer.memory.costs import ConcurrentTasks
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.scheduling.attempts import RunningAttempts
 from optimizer.scheduling.inbox import Inbox
@@ -102,8 +102,8 @@ class RecordingEstimates:
         self.recorded.append((args, more))
 
     @property
-    def batches(self) -> list[Batch]:
-        return [batch for (_, _, batch), _ in self.recorded]
+    def measured(self) -> list[ConcurrentTasks]:
+        return [concurrent for (_, _, concurrent), _ in self.recorded]
 
 
 def test_windows_that_come_at_once_are_measured_with_the_time_that_they_took_together() -> None:
@@ -124,13 +124,13 @@ def test_windows_that_come_at_once_are_measured_with_the_time_that_they_took_tog
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
-        (TaskOptions(model="base"), [Batch(2, 180.0, 2)]),
+        (TaskOptions(model="base"), [ConcurrentTasks(2, 180.0, 2)]),
         (TaskOptions(model="tiny"), []),
         (TaskOptions(model="base", word_timestamps=True), []),
     ],
 )
 def test_a_share_of_the_peak_is_believed_when_tasks_of_one_kind_shared_it(
-    others: TaskOptions, expected: list[Batch]
+    others: TaskOptions, expected: list[ConcurrentTasks]
 ) -> None:
     estimates = RecordingEstimates()
     reports = Reports(FakeClock(), estimates=estimates)
@@ -139,7 +139,7 @@ def test_a_share_of_the_peak_is_believed_when_tasks_of_one_kind_shared_it(
     reports.attempts.track(replace(TASK, id="T3", lease_token="elsewhere", device="cuda:0"), segment_count=0)
     reports.attempts.untrack("another")
     reports.done()
-    assert estimates.batches == expected
+    assert estimates.measured == expected
 
 
 def test_a_measurement_is_recorded_with_what_was_reserved_and_where() -> None:
@@ -148,7 +148,7 @@ def test_a_measurement_is_recorded_with_what_was_reserved_and_where() -> None:
     reports.attempts.track(TASK, segment_count=0)
     reports.done()
     more = {"word_timestamps": False, "reserved_bytes": 7, "peak_bytes": 5, "device": "cpu"}
-    assert estimates.recorded == [(("base", "cpu", Batch(1, 90.0, 1)), more)]
+    assert estimates.recorded == [(("base", "cpu", ConcurrentTasks(1, 90.0, 1)), more)]
 
 
 def test_the_peak_of_a_chunked_task_is_not_recorded() -> None:
