@@ -25,7 +25,7 @@ from whisper_core.worker.messages import RunTask
 BATCH_ENGINE = "whisper_core.engine.batch_engine:BatchEngine"
 
 
-class Watch:
+class Observer:
     """One task's outcome. See engine_protocol.TaskObserver."""
 
     def __init__(self) -> None:
@@ -64,19 +64,19 @@ class Watch:
         return self.transcript
 
 
-def drive(engine: Engine, commands: Sequence[RunTask]) -> list[Watch]:
-    """Run them all, as many at the same time as the engine has slots; watches in the commands' order."""
-    watches = [Watch() for _ in commands]
-    waiting = deque(zip(commands, watches, strict=True))
-    running: list[Watch] = []
+def drive(engine: Engine, commands: Sequence[RunTask]) -> list[Observer]:
+    """Run them all, as many at the same time as the engine has slots; observers in the commands' order."""
+    observers = [Observer() for _ in commands]
+    waiting = deque(zip(commands, observers, strict=True))
+    running: list[Observer] = []
     while waiting or engine.is_busy:
-        running = [watch for watch in running if not watch.has_ended]
+        running = [observer for observer in running if not observer.has_ended]
         while waiting and len(running) < engine.slots:
-            command, watch = waiting.popleft()
-            engine.begin(command, watch)
-            running.append(watch)
+            command, observer = waiting.popleft()
+            engine.start(command, observer)
+            running.append(observer)
         engine.advance()
-    return watches
+    return observers
 
 
 def commands_for(model: str, sounds: Sequence[Sound], options: TranscribeOptions) -> list[RunTask]:
@@ -88,12 +88,12 @@ def measure(engine: Engine, model: str, sounds: Sequence[Sound], options: Transc
     before = statistics_of(engine)
     forget_peak()
     began = time.perf_counter()
-    watches = drive(engine, commands_for(model, sounds, options))
+    observers = drive(engine, commands_for(model, sounds, options))
     seconds = time.perf_counter() - began
     texts = {
-        sound.name: Text.from_transcript(watch.result().to_dict()) for sound, watch in zip(sounds, watches, strict=True)
+        sound.name: Text.from_transcript(each.result().to_dict()) for sound, each in zip(sounds, observers, strict=True)
     }
-    windows = sum(len(watch.windows) for watch in watches)
+    windows = sum(len(observer.windows) for observer in observers)
     plain = Measurement(seconds, texts, peak_bytes(), windows=windows)
     after = statistics_of(engine)
     return plain if before is None or after is None else replace(plain, **counted_between(before, after))

@@ -83,32 +83,32 @@ class ParallelFakeEngine(FakeEngine):
     def is_busy(self) -> bool:
         return bool(self._running)
 
-    def begin(self, command: RunTask, watch: TaskObserver) -> None:
+    def start(self, command: RunTask, observer: TaskObserver) -> None:
         if len(self._running) >= self.slots:
             raise AssertionError(f"task {command.task_id} was sent although {self.slots} run")
         if command.model not in self._resident:
             raise AssertionError(f"task {command.task_id} was sent before its model {command.model} was loaded")
         try:
-            self._running[command.attempt_id] = FakeTask(command, self._hold, self._kind), watch
+            self._running[command.attempt_id] = FakeTask(command, self._hold, self._kind), observer
         except OSError as error:
-            watch.failed(error)
+            observer.failed(error)
 
     def advance(self) -> None:
         """One window of every task. They share the device: the slowest one's `window_s` passes for all."""
         self._hold.wait(max(HELD_S if task.is_held else task.window_s for task, _ in self._running.values()))
         self._shrink()
-        for token, (task, watch) in list(self._running.items())[: self._at_once]:
+        for token, (task, observer) in list(self._running.items())[: self._at_once]:
             if len(self._running) > self._at_once:
                 self._running[token] = self._running.pop(token)  # behind those that did not have their turn
             try:
-                is_over = self._step(task, watch)
+                is_over = self._step(task, observer)
             except DeviceLostError as error:
                 for _, other in self._running.values():
                     other.failed(error)
                 self._running.clear()
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's
-                watch.failed(error)
+                observer.failed(error)
                 is_over = True
             if is_over:
                 del self._running[token]
@@ -120,19 +120,19 @@ class ParallelFakeEngine(FakeEngine):
         most = max(1, min(task.most_at_once for task, _ in self._running.values()))
         while (in_flight := min(len(self._running), self._at_once)) > most:
             self._at_once = max(1, in_flight // 2)
-            for _, watch in self._running.values():
-                watch.note("memory", {"step": "batch_shrunk", "windows": in_flight, "slots": self._at_once})
+            for _, observer in self._running.values():
+                observer.note("memory", {"step": "batch_shrunk", "windows": in_flight, "slots": self._at_once})
 
-    def _step(self, task: FakeTask, watch: TaskObserver) -> bool:
+    def _step(self, task: FakeTask, observer: TaskObserver) -> bool:
         """Whether the task has ended."""
-        if watch.should_stop() or watch.should_preempt():
-            watch.stopped()
+        if observer.should_stop() or observer.should_preempt():
+            observer.stopped()
             return True
         if not task.is_done and not task.is_held:
             task.provoke()
-            watch.window(task.next_window())
+            observer.window(task.next_window())
         if task.is_done:
-            watch.done(task.transcript(), TASK_BYTES)
+            observer.done(task.transcript(), TASK_BYTES)
         return task.is_done
 
 

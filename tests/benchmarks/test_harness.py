@@ -159,8 +159,8 @@ class TwoSlots:
         self._tasks: list[TaskObserver] = []
         self.most = 0
 
-    def begin(self, command: RunTask, watch: TaskObserver) -> None:
-        self._tasks.append(watch)
+    def start(self, command: RunTask, observer: TaskObserver) -> None:
+        self._tasks.append(observer)
         self.most = max(self.most, len(self._tasks))
 
     @property
@@ -176,14 +176,14 @@ def commands(count: int) -> list[RunTask]:
 
 
 def test_the_engine_gets_as_many_tasks_as_it_has_slots() -> None:
-    engine = TwoSlots(lambda watch: watch.done(Transcript("", "en", ()), 0))
-    watches = drive(engine, commands(5))  # type: ignore[arg-type]
-    assert [watch.result().language for watch in watches] == ["en"] * 5
+    engine = TwoSlots(lambda observer: observer.done(Transcript("", "en", ()), 0))
+    observers = drive(engine, commands(5))  # type: ignore[arg-type]
+    assert [observer.result().language for observer in observers] == ["en"] * 5
     assert engine.most == 2
 
 
 def test_a_failed_task_raises_its_own_error() -> None:
-    engine = TwoSlots(lambda watch: watch.failed(OSError("no such file")))
-    (watch,) = drive(engine, commands(1))  # type: ignore[arg-type]
+    engine = TwoSlots(lambda observer: observer.failed(OSError("no such file")))
+    (observer,) = drive(engine, commands(1))  # type: ignore[arg-type]
     with pytest.raises(OSError, match="no such file"):
-        watch.result()
+        observer.result()

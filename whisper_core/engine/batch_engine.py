@@ -86,12 +86,12 @@ class BatchEngine:
         self._models.unload(model)
         free_memory()
 
-    def begin(self, command: RunTask, watch: TaskObserver) -> None:
+    def start(self, command: RunTask, observer: TaskObserver) -> None:
         if command.model not in self._models:
-            watch.failed(EngineError(f"The model {command.model} is not loaded on this device."))
+            observer.failed(EngineError(f"The model {command.model} is not loaded on this device."))
             return
         self._peak.add_task(command.model, [task.command.model for task in self._tasks])
-        task = ActiveTask(command, watch)
+        task = ActiveTask(command, observer)
         self._tasks.append(task)
         self._opener.enqueue(task, self._models[command.model].model.traits)
 

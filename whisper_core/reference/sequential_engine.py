@@ -16,7 +16,7 @@ from whisper_core.worker.messages import RunTask
 
 
 class SequentialEngine(ABC):
-    """Implements `begin` and `advance` of engine_protocol.Engine with a subclass's `run`.
+    """Implements `start` and `advance` of engine_protocol.Engine with a subclass's `run`.
 
     `advance` takes as long as a whole task, because `run` cannot be interrupted: commands that arrive meanwhile wait.
     """
@@ -43,32 +43,32 @@ class SequentialEngine(ABC):
     def is_busy(self) -> bool:
         return bool(self._waiting)
 
-    def begin(self, command: RunTask, watch: TaskObserver) -> None:
-        self._waiting.append((command, watch))
+    def start(self, command: RunTask, observer: TaskObserver) -> None:
+        self._waiting.append((command, observer))
 
     def advance(self) -> None:
         """Run the oldest task to its end. Raises DeviceLostError after every task was told `failed`."""
         if not self._waiting:
             return
-        command, watch = self._waiting.popleft()
+        command, observer = self._waiting.popleft()
 
         def should_end() -> bool:
-            return watch.should_stop() or watch.should_preempt()
+            return observer.should_stop() or observer.should_preempt()
 
         if should_end():
-            watch.stopped()
+            observer.stopped()
             return
         try:
-            transcript = self.run(command, watch.window, should_end)
+            transcript = self.run(command, observer.window, should_end)
         except DeviceLostError as error:
-            for other in (watch, *(waiting for _, waiting in self._waiting)):
+            for other in (observer, *(waiting for _, waiting in self._waiting)):
                 other.failed(error)
             self._waiting.clear()
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's, and the watch logs it
-            watch.failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this task's, and the observer logs it
+            observer.failed(error)
             return
         if transcript is None:
-            watch.stopped()
+            observer.stopped()
         else:
-            watch.done(transcript, self.task_peak_bytes())
+            observer.done(transcript, self.task_peak_bytes())

@@ -76,7 +76,7 @@ class CommandLoop:
         if reporter.should_stop() or reporter.should_preempt():
             reporter.stopped()
         else:
-            self._engine.begin(command, reporter)
+            self._engine.start(command, reporter)
 
     def _send_heartbeats(self, interval_s: float) -> None:
         try:

@@ -61,15 +61,15 @@ class Engine(Protocol):
     def unload(self, model: str) -> None:
         """Frees a model's memory. Does nothing when the model is not resident."""
 
-    def begin(self, command: RunTask, watch: TaskObserver) -> None:
-        """Starts a task and returns soon. Faults of the task itself are reported to `watch.failed`."""
+    def start(self, command: RunTask, observer: TaskObserver) -> None:
+        """Starts a task and returns soon. Faults of the task itself are reported to `observer.failed`."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a task that was begun has not ended yet."""
+        """Whether a started task has not ended yet."""
 
     def advance(self) -> None:
-        """Does a bounded piece of work, well under a second, for the tasks that were begun. Calls their observers."""
+        """Does a bounded piece of work, well under a second, for the started tasks. Calls their observers."""
 
     def memory(self) -> MemoryReport:
         """Any thread, at any time."""

@@ -37,7 +37,7 @@ CHUNKED = replace(GREEDY, mode="vad")
 
 
 @dataclass
-class Watch:
+class Observer:
     """What an engine reports about one task."""
 
     stops_after: int | None = None  # windows after which the task should stop
@@ -137,9 +137,9 @@ def engine_with(
             engine.close()
 
 
-def begin(engine: BatchEngine, path: Path, options: TranscribeOptions, watch: Watch, seed: int = 0) -> None:
-    name = f"{path.stem}-{id(watch)}"
-    engine.begin(RunTask(name, name, MODEL, str(path), options, seed=seed), watch)
+def start_task(engine: BatchEngine, path: Path, options: TranscribeOptions, observer: Observer, seed: int = 0) -> None:
+    name = f"{path.stem}-{id(observer)}"
+    engine.start(RunTask(name, name, MODEL, str(path), options, seed=seed), observer)
 
 
 def run_until_idle(engine: BatchEngine, between: Callable[[], None] = lambda: None) -> None:
@@ -177,15 +177,15 @@ def transcribe_together(
 ) -> list[Transcript]:
     """The recordings' transcripts, from one engine that has all of them at once."""
     each = [options] * len(recordings) if isinstance(options, TranscribeOptions) else options
-    watches = [Watch() for _ in recordings]
+    observers = [Observer() for _ in recordings]
     with engine_with(model, settings, slots=slots, cores=cores) as engine:
-        for number, (samples, wanted, watch) in enumerate(zip(recordings, each, watches, strict=True)):
-            begin(engine, write_samples(folder / f"{number}.pcm", samples), wanted, watch, seed)
+        for number, (samples, wanted, observer) in enumerate(zip(recordings, each, observers, strict=True)):
+            start_task(engine, write_samples(folder / f"{number}.pcm", samples), wanted, observer, seed)
         run_until_idle(engine)
-    for watch in watches:
-        if watch.error is not None:
-            raise watch.error
-    return [watch.transcript for watch in watches if watch.transcript is not None]
+    for observer in observers:
+        if observer.error is not None:
+            raise observer.error
+    return [observer.transcript for observer in observers if observer.transcript is not None]
 
 
 def alone_by_reference(

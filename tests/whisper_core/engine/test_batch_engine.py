@@ -14,12 +14,12 @@ from errors import DeviceLostError, EngineError, OutOfMemoryError, SourceMissing
 from tests.whisper_core.engine.driving import (
     GREEDY,
     MODEL,
-    Watch,
+    Observer,
     assert_same,
-    begin,
     engine_with,
     expected_of_noise,
     run_until_idle,
+    start_task,
     toy,
     write_samples,
 )
@@ -50,53 +50,53 @@ def expected_of(number: int) -> Transcript:
 
 
 def test_tasks_join_while_others_run(paths: list[Path]) -> None:
-    watches = [Watch() for _ in paths]
+    observers = [Observer() for _ in paths]
     with engine_with(toy(), slots=3) as engine:
-        begin(engine, paths[0], GREEDY, watches[0])
+        start_task(engine, paths[0], GREEDY, observers[0])
         begun, rounds = 1, 0
         while engine.is_busy or begun < len(paths):
             engine.advance()
             rounds += 1
             if rounds % 5 == 0 and begun < len(paths):
-                begin(engine, paths[begun], GREEDY, watches[begun])
+                start_task(engine, paths[begun], GREEDY, observers[begun])
                 begun += 1
-    for number, watch in enumerate(watches):
-        assert watch.transcript is not None
-        assert_same(watch.transcript, expected_of(number))
-        assert [s for window in watch.windows for s in window.segments] == list(watch.transcript.segments)
-        assert watch.peak_bytes >= 0
+    for number, observer in enumerate(observers):
+        assert observer.transcript is not None
+        assert_same(observer.transcript, expected_of(number))
+        assert [s for window in observer.windows for s in window.segments] == list(observer.transcript.segments)
+        assert observer.peak_bytes >= 0
 
 
 def test_a_stopped_task_leaves_the_others_as_they_are(paths: list[Path]) -> None:
-    watches = [Watch(stops_after=1 if number % 2 else None) for number in range(6)]
+    observers = [Observer(stops_after=1 if number % 2 else None) for number in range(6)]
     with engine_with(toy()) as engine:
-        for path, watch in zip(paths, watches, strict=True):
-            begin(engine, path, GREEDY, watch)
+        for path, observer in zip(paths, observers, strict=True):
+            start_task(engine, path, GREEDY, observer)
         run_until_idle(engine)
-    assert [watch.was_stopped for watch in watches] == [False, True] * 3
+    assert [observer.was_stopped for observer in observers] == [False, True] * 3
     for number in (0, 2, 4):
-        transcript = watches[number].transcript
+        transcript = observers[number].transcript
         assert transcript is not None
         assert_same(transcript, expected_of(number))
 
 
 def test_a_task_may_be_stopped_before_anything_happened(paths: list[Path]) -> None:
-    watch = Watch(stops_after=0)
+    observer = Observer(stops_after=0)
     with engine_with(toy()) as engine:
-        begin(engine, paths[5], GREEDY, watch)
+        start_task(engine, paths[5], GREEDY, observer)
         run_until_idle(engine)
-    assert watch.was_stopped
-    assert watch.windows == []
+    assert observer.was_stopped
+    assert observer.windows == []
 
 
 def test_a_stopped_task_goes_on_from_its_last_window(paths: list[Path]) -> None:
-    first, second = Watch(stops_after=1), Watch()
+    first, second = Observer(stops_after=1), Observer()
     with engine_with(toy()) as engine:
-        begin(engine, paths[5], GREEDY, first)
+        start_task(engine, paths[5], GREEDY, first)
         run_until_idle(engine)
         window = first.windows[-1]
         resumed = RunTask("a", "b", MODEL, str(paths[5]), GREEDY, window.checkpoint, window.segments, 1)
-        engine.begin(resumed, second)
+        engine.start(resumed, second)
         run_until_idle(engine)
     assert second.transcript is not None
     assert_same(second.transcript, expected_of(5))
@@ -104,31 +104,31 @@ def test_a_stopped_task_goes_on_from_its_last_window(paths: list[Path]) -> None:
 
 
 def test_a_missing_recording_fails_alone(paths: list[Path], tmp_path: Path) -> None:
-    missing, there = Watch(), Watch()
+    missing, there = Observer(), Observer()
     with engine_with(toy()) as engine:
-        begin(engine, tmp_path / "none.pcm", GREEDY, missing)
-        begin(engine, paths[0], GREEDY, there)
+        start_task(engine, tmp_path / "none.pcm", GREEDY, missing)
+        start_task(engine, paths[0], GREEDY, there)
         run_until_idle(engine)
     assert isinstance(missing.error, SourceMissingError)
     assert there.transcript is not None
 
 
 def test_a_language_that_the_model_lacks_fails_alone(paths: list[Path]) -> None:
-    lacking, there = Watch(), Watch()
+    lacking, there = Observer(), Observer()
     with engine_with(toy()) as engine:
-        begin(engine, paths[0], TranscribeOptions(language="yue"), lacking)
-        begin(engine, paths[0], GREEDY, there)
+        start_task(engine, paths[0], TranscribeOptions(language="yue"), lacking)
+        start_task(engine, paths[0], GREEDY, there)
         run_until_idle(engine)
     assert isinstance(lacking.error, EngineError)
     assert there.transcript is not None
 
 
 def test_a_task_for_a_model_that_is_not_loaded_fails(paths: list[Path]) -> None:
-    watch = Watch()
+    observer = Observer()
     with engine_with(toy()) as engine:
-        engine.begin(RunTask("a", "b", "base", str(paths[0]), GREEDY), watch)
+        engine.start(RunTask("a", "b", "base", str(paths[0]), GREEDY), observer)
         assert not engine.is_busy
-    assert isinstance(watch.error, EngineError)
+    assert isinstance(observer.error, EngineError)
 
 
 def fail_above(limit: int, real: Callable[..., Any], error: type[Exception]) -> Callable[..., Any]:
@@ -143,17 +143,17 @@ def fail_above(limit: int, real: Callable[..., Any], error: type[Exception]) -> 
 
 
 def test_a_window_that_never_fits_fails_its_task(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    watches = [Watch(), Watch()]
+    observers = [Observer(), Observer()]
     with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
             patch.setattr(slot_batch, "run_step", fail_above(0, run_step, torch.OutOfMemoryError))
-            begin(engine, paths[0], GREEDY, watches[0])
+            start_task(engine, paths[0], GREEDY, observers[0])
             run_until_idle(engine)
-        begin(engine, paths[0], GREEDY, watches[1])
+        start_task(engine, paths[0], GREEDY, observers[1])
         run_until_idle(engine)
-    assert isinstance(watches[0].error, OutOfMemoryError)
-    assert watches[1].transcript is not None
-    assert_same(watches[1].transcript, expected_of(0))
+    assert isinstance(observers[0].error, OutOfMemoryError)
+    assert observers[1].transcript is not None
+    assert_same(observers[1].transcript, expected_of(0))
 
 
 def test_a_lost_device_fails_all_tasks_and_ends_the_engine(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,13 +161,13 @@ def test_a_lost_device_fails_all_tasks_and_ends_the_engine(paths: list[Path], mo
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(slot_batch, "run_step", run_step)
-    watches = [Watch(), Watch()]
+    observers = [Observer(), Observer()]
     with engine_with(toy()) as engine:
-        for watch in watches:
-            begin(engine, paths[0], GREEDY, watch)
+        for observer in observers:
+            start_task(engine, paths[0], GREEDY, observer)
         with pytest.raises(DeviceLostError):
             run_until_idle(engine)
-    assert all(isinstance(watch.error, DeviceLostError) for watch in watches)
+    assert all(isinstance(observer.error, DeviceLostError) for observer in observers)
 
 
 def test_a_device_lost_while_a_result_is_read_ends_the_engine(
@@ -179,12 +179,12 @@ def test_a_device_lost_while_a_result_is_read_ends_the_engine(
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(Sequence, "result", result)
-    watch = Watch()
+    observer = Observer()
     with engine_with(toy()) as engine:
-        begin(engine, paths[0], GREEDY, watch)
+        start_task(engine, paths[0], GREEDY, observer)
         with pytest.raises(DeviceLostError):
             run_until_idle(engine)
-    assert isinstance(watch.error, DeviceLostError)
+    assert isinstance(observer.error, DeviceLostError)
 
 
 def test_a_device_lost_while_a_model_is_loaded_ends_the_engine(
@@ -193,14 +193,14 @@ def test_a_device_lost_while_a_model_is_loaded_ends_the_engine(
     def load_model(*_: Any) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
-    watch = Watch()
+    observer = Observer()
     with engine_with(toy()) as engine:
-        begin(engine, paths[0], GREEDY, watch)
+        start_task(engine, paths[0], GREEDY, observer)
         engine.advance()
         monkeypatch.setattr(batch_engine, "load_model", load_model)
         with pytest.raises(DeviceLostError):
             engine.load("base", Path())
-    assert isinstance(watch.error, DeviceLostError)
+    assert isinstance(observer.error, DeviceLostError)
 
 
 @pytest.mark.usefixtures("slow_encoder")
@@ -213,10 +213,10 @@ def test_what_fails_for_a_stopped_task_harms_nobody(
     def normalised(*_: Any) -> None:
         raise error("out of memory")
 
-    stopped, other = Watch(), Watch()
+    stopped, other = Observer(), Observer()
     with engine_with(toy()) as engine:
-        begin(engine, paths[0], GREEDY, other)
-        begin(engine, paths[1], GREEDY, stopped)
+        start_task(engine, paths[0], GREEDY, other)
+        start_task(engine, paths[1], GREEDY, stopped)
         while not engine.statistics.steps:
             engine.advance()
         stopped.stops_after = 0
@@ -231,23 +231,23 @@ def test_what_fails_for_a_stopped_task_harms_nobody(
 
 
 def test_any_other_error_ends_the_tasks_that_were_decoding(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    watches = [Watch(), Watch()]
+    observers = [Observer(), Observer()]
     with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
             patch.setattr(slot_batch, "run_step", fail_above(0, run_step, ValueError))
-            begin(engine, paths[0], GREEDY, watches[0])
+            start_task(engine, paths[0], GREEDY, observers[0])
             run_until_idle(engine)
-        begin(engine, paths[0], GREEDY, watches[1])
+        start_task(engine, paths[0], GREEDY, observers[1])
         run_until_idle(engine)
-    assert isinstance(watches[0].error, ValueError)
-    assert watches[1].transcript is not None
+    assert isinstance(observers[0].error, ValueError)
+    assert observers[1].transcript is not None
 
 
 def test_chunks_of_a_vad_task_fill_the_slots(paths: list[Path]) -> None:
-    exact, chunked = Watch(), Watch()
+    exact, chunked = Observer(), Observer()
     with engine_with(toy()) as engine:
-        begin(engine, paths[5], TranscribeOptions(language="en", temperature=0.0, mode="vad"), chunked)
-        begin(engine, paths[1], GREEDY, exact)
+        start_task(engine, paths[5], TranscribeOptions(language="en", temperature=0.0, mode="vad"), chunked)
+        start_task(engine, paths[1], GREEDY, exact)
         run_until_idle(engine)
     assert chunked.transcript is not None
     assert exact.transcript is not None
@@ -255,22 +255,22 @@ def test_chunks_of_a_vad_task_fill_the_slots(paths: list[Path]) -> None:
 
 
 def test_a_task_for_an_unloaded_model_fails(paths: list[Path]) -> None:
-    watch = Watch()
+    observer = Observer()
     with engine_with(toy()) as engine:
         assert engine.load(MODEL, Path()) == 0
         engine.unload(MODEL)
-        begin(engine, paths[0], GREEDY, watch)
-    assert isinstance(watch.error, EngineError)
+        start_task(engine, paths[0], GREEDY, observer)
+    assert isinstance(observer.error, EngineError)
 
 
 def test_the_tasks_of_an_unloaded_model_fail(paths: list[Path]) -> None:
-    waiting, decoding, other = Watch(), Watch(), Watch()
+    waiting, decoding, other = Observer(), Observer(), Observer()
     with engine_with(toy(), also="base.en") as engine:
-        begin(engine, paths[5], GREEDY, decoding)
-        engine.begin(RunTask("other", "other", "base.en", str(paths[0]), GREEDY), other)
+        start_task(engine, paths[5], GREEDY, decoding)
+        engine.start(RunTask("other", "other", "base.en", str(paths[0]), GREEDY), other)
         while not decoding.windows:
             engine.advance()
-        begin(engine, paths[0], GREEDY, waiting)
+        start_task(engine, paths[0], GREEDY, waiting)
         engine.unload(MODEL)
         run_until_idle(engine)
     assert isinstance(waiting.error, EngineError)
@@ -279,11 +279,11 @@ def test_the_tasks_of_an_unloaded_model_fail(paths: list[Path]) -> None:
 
 
 def test_silence_in_a_language_that_the_model_lacks_fails_alone(paths: list[Path], tmp_path: Path) -> None:
-    lacking, there = Watch(), Watch()
+    lacking, there = Observer(), Observer()
     silence = write_samples(tmp_path / "silence.pcm", np.zeros(5 * RATE, np.int16))
     with engine_with(toy()) as engine:
-        begin(engine, silence, TranscribeOptions(language="yue", mode="vad"), lacking)
-        begin(engine, paths[0], GREEDY, there)
+        start_task(engine, silence, TranscribeOptions(language="yue", mode="vad"), lacking)
+        start_task(engine, paths[0], GREEDY, there)
         run_until_idle(engine)
     assert isinstance(lacking.error, EngineError)
     assert there.transcript is not None
@@ -291,11 +291,11 @@ def test_silence_in_a_language_that_the_model_lacks_fails_alone(paths: list[Path
 
 def test_memory_is_not_measured_where_models_mix(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CpuMeter, "peak_since_mark", lambda self: 1_000)
-    alone, first, second = Watch(), Watch(), Watch()
+    alone, first, second = Observer(), Observer(), Observer()
     with engine_with(toy(), also="base.en") as engine:
-        begin(engine, paths[0], GREEDY, alone)
+        start_task(engine, paths[0], GREEDY, alone)
         run_until_idle(engine)
-        begin(engine, paths[0], GREEDY, first)
-        engine.begin(RunTask("second", "second", "base.en", str(paths[0]), GREEDY), second)
+        start_task(engine, paths[0], GREEDY, first)
+        engine.start(RunTask("second", "second", "base.en", str(paths[0]), GREEDY), second)
         run_until_idle(engine)
     assert (alone.peak_bytes, first.peak_bytes, second.peak_bytes) == (1_000, 0, 0)

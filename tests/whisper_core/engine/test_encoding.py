@@ -10,12 +10,12 @@ import torch
 
 from tests.whisper_core.engine.driving import (
     GREEDY,
-    Watch,
+    Observer,
     alone_by_reference,
     assert_same,
-    begin,
     engine_with,
     run_until_idle,
+    start_task,
     write_samples,
 )
 from tests.whisper_core.parity import noise, short_toy
@@ -50,14 +50,14 @@ def test_batches_are_powers_of_two(count: int, expected: int) -> None:
 
 
 def test_windows_that_wait_are_encoded_together(tmp_path: Path, batches: list[int]) -> None:
-    model, watches = short_toy(7), [Watch() for _ in LENGTHS_S]
+    model, observers = short_toy(7), [Observer() for _ in LENGTHS_S]
     with engine_with(model) as engine:
-        for number, (seconds, watch) in enumerate(zip(LENGTHS_S, watches, strict=True)):
-            begin(engine, write_samples(tmp_path / f"{number}.pcm", noise(seconds)), GREEDY, watch)
+        for number, (seconds, observer) in enumerate(zip(LENGTHS_S, observers, strict=True)):
+            start_task(engine, write_samples(tmp_path / f"{number}.pcm", noise(seconds)), GREEDY, observer)
         run_until_idle(engine)
-    for seconds, watch in zip(LENGTHS_S, watches, strict=True):
-        assert watch.transcript is not None
-        assert_same(watch.transcript, alone_by_reference(model, noise(seconds), GREEDY, DEFAULT_SETTINGS))
+    for seconds, observer in zip(LENGTHS_S, observers, strict=True):
+        assert observer.transcript is not None
+        assert_same(observer.transcript, alone_by_reference(model, noise(seconds), GREEDY, DEFAULT_SETTINGS))
     assert set(batches) <= {1, 2, 4, 8}
 
 
@@ -72,10 +72,10 @@ def test_samples_that_cannot_be_read_fail_their_own_task(tmp_path: Path, monkeyp
         return normalised(self, first)
 
     monkeypatch.setattr(LogMel, "normalised", failing)
-    watches = [Watch() for _ in LENGTHS_S]
+    observers = [Observer() for _ in LENGTHS_S]
     with engine_with(short_toy(7)) as engine:
-        for number, (seconds, watch) in enumerate(zip(LENGTHS_S, watches, strict=True)):
-            begin(engine, write_samples(tmp_path / f"{number}.pcm", noise(seconds)), GREEDY, watch)
+        for number, (seconds, observer) in enumerate(zip(LENGTHS_S, observers, strict=True)):
+            start_task(engine, write_samples(tmp_path / f"{number}.pcm", noise(seconds)), GREEDY, observer)
         run_until_idle(engine)
-    assert isinstance(watches[1].error, OSError)
-    assert [watch.transcript is not None for watch in watches] == [True, False, True]
+    assert isinstance(observers[1].error, OSError)
+    assert [observer.transcript is not None for observer in observers] == [True, False, True]

@@ -16,11 +16,11 @@ from tests.whisper_core.engine.driving import (
     GREEDY,
     MODEL,
     OTHER_MODEL,
-    Watch,
+    Observer,
     advance_until,
-    begin,
     engine_with,
     run_until_idle,
+    start_task,
     write_samples,
 )
 from tests.whisper_core.parity import noise, short_toy
@@ -55,40 +55,40 @@ def run_until(engine: BatchEngine, is_reached: Callable[[], bool]) -> None:
 
 
 def test_a_short_recording_does_not_wait_for_long_ones(long: list[Path], short: Path) -> None:
-    busy, late = [Watch() for _ in long], Watch()
+    busy, late = [Observer() for _ in long], Observer()
     with engine_with(toy()) as engine:
-        for path, watch in zip(long, busy, strict=True):
-            begin(engine, path, GREEDY, watch)
+        for path, observer in zip(long, busy, strict=True):
+            start_task(engine, path, GREEDY, observer)
         run_until(engine, lambda: bool(busy[0].windows))
-        begin(engine, short, GREEDY, late)
+        start_task(engine, short, GREEDY, late)
         run_until(engine, lambda: late.is_done)
         assert late.transcript is not None
-        assert not any(watch.is_done for watch in busy)
+        assert not any(observer.is_done for observer in busy)
 
 
 def test_one_model_does_not_wait_for_another(long: list[Path], short: Path) -> None:
-    busy, late = [Watch() for _ in long], Watch()
+    busy, late = [Observer() for _ in long], Observer()
     with engine_with(toy(), also=OTHER_MODEL) as engine:
-        for path, watch in zip(long, busy, strict=True):
-            begin(engine, path, GREEDY, watch)
+        for path, observer in zip(long, busy, strict=True):
+            start_task(engine, path, GREEDY, observer)
         run_until(engine, lambda: bool(busy[0].windows))
-        engine.begin(RunTask("late", "late", OTHER_MODEL, str(short), GREEDY), late)
+        engine.start(RunTask("late", "late", OTHER_MODEL, str(short), GREEDY), late)
         run_until(engine, lambda: late.is_done)
         assert late.transcript is not None
-        assert not any(watch.is_done for watch in busy)
+        assert not any(observer.is_done for observer in busy)
 
 
 def test_chunks_of_two_recordings_share_the_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whisper_core.chunked.SpeechScan", AlwaysSpeech)
     paths = [write_samples(tmp_path / f"{number}.pcm", noise(120, number)) for number in range(2)]
-    watches = [Watch(), Watch()]
+    observers = [Observer(), Observer()]
     with engine_with(toy(), slots=4) as engine:
-        for path, watch in zip(paths, watches, strict=True):
-            begin(engine, path, CHUNKED, watch)
-        run_until(engine, lambda: bool(watches[1].windows))
-        assert not watches[0].is_done
+        for path, observer in zip(paths, observers, strict=True):
+            start_task(engine, path, CHUNKED, observer)
+        run_until(engine, lambda: bool(observers[1].windows))
+        assert not observers[0].is_done
         run_until_idle(engine)
-    assert all(watch.transcript is not None for watch in watches)
+    assert all(observer.transcript is not None for observer in observers)
 
 
 @pytest.mark.parametrize(("most", "reached"), [(1, 1), (2, 2), (None, 4)])
@@ -96,12 +96,12 @@ def test_a_recording_has_no_more_chunks_at_work_than_memory_was_reserved_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int | None, reached: int
 ) -> None:
     monkeypatch.setattr("whisper_core.chunked.SpeechScan", AlwaysSpeech)
-    path, watch, at_work = write_samples(tmp_path / "a.pcm", noise(120)), Watch(), [0]
+    path, observer, at_work = write_samples(tmp_path / "a.pcm", noise(120)), Observer(), [0]
     with engine_with(toy(), slots=4) as engine:
-        engine.begin(RunTask("a", "a", MODEL, str(path), CHUNKED, windows_at_once=most), watch)
+        engine.start(RunTask("a", "a", MODEL, str(path), CHUNKED, windows_at_once=most), observer)
         (task,) = engine._tasks
         run_until_idle(engine, between=lambda: at_work.append(len(task.streams)))
-    assert watch.transcript is not None
+    assert observer.transcript is not None
     assert max(at_work) == reached
 
 
@@ -118,14 +118,14 @@ def test_chunks_are_cut_a_few_a_round(tmp_path: Path, monkeypatch: pytest.Monkey
         real(runner, stream)
 
     monkeypatch.setattr(ModelRunner, "start", start)
-    watch = Watch()
+    observer = Observer()
     with engine_with(toy()) as engine:
-        begin(engine, write_samples(tmp_path / "a.pcm", noise(120)), CHUNKED, watch)
-        while not watch.is_done:
+        start_task(engine, write_samples(tmp_path / "a.pcm", noise(120)), CHUNKED, observer)
+        while not observer.is_done:
             engine.advance()
             begun_in_rounds.append(len(starts))
             starts.clear()
-    assert watch.transcript is not None
+    assert observer.transcript is not None
     assert max(begun_in_rounds) == 1
 
 

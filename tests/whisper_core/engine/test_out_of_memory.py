@@ -16,13 +16,13 @@ from tests.whisper_core.engine.driving import (
     GREEDY,
     MODEL,
     OTHER_MODEL,
-    Watch,
+    Observer,
     advance_until,
     assert_same,
-    begin,
     engine_with,
     expected_of_noise,
     run_until_idle,
+    start_task,
     toy,
     write_samples,
 )
@@ -57,16 +57,16 @@ def expected_of(number: int, options: TranscribeOptions = GREEDY) -> Transcript:
     return expected_of_noise(seconds_of(number), number, options)
 
 
-def assert_all_right(watches: list[Watch], options: TranscribeOptions = GREEDY) -> None:
-    for number, watch in enumerate(watches):
-        assert watch.error is None
-        assert watch.transcript is not None
-        assert_same(watch.transcript, expected_of(number, options))
+def assert_all_right(observers: list[Observer], options: TranscribeOptions = GREEDY) -> None:
+    for number, observer in enumerate(observers):
+        assert observer.error is None
+        assert observer.transcript is not None
+        assert_same(observer.transcript, expected_of(number, options))
 
 
-def begin_other(engine: BatchEngine, path: Path, watch: Watch) -> None:
-    name = f"other-{id(watch)}"
-    engine.begin(RunTask(name, name, OTHER_MODEL, str(path), GREEDY), watch)
+def start_other(engine: BatchEngine, path: Path, observer: Observer) -> None:
+    name = f"other-{id(observer)}"
+    engine.start(RunTask(name, name, OTHER_MODEL, str(path), GREEDY), observer)
 
 
 def fail_while(is_short: Callable[..., bool], real: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,13 +91,13 @@ def test_a_batch_that_shrinks_fails_nobody_and_tells_its_tasks(
 ) -> None:
     short = fail_while(lambda layers, tokens, *_: len(tokens) > limit, run_step)
     monkeypatch.setattr(slot_batch, "run_step", short)
-    watches = [Watch() for _ in paths]
+    observers = [Observer() for _ in paths]
     with engine_with(toy()) as engine, caplog.at_level(logging.WARNING):
-        for path, watch in zip(paths, watches, strict=True):
-            begin(engine, path, GREEDY, watch)
+        for path, observer in zip(paths, observers, strict=True):
+            start_task(engine, path, GREEDY, observer)
         run_until_idle(engine)
-    assert_all_right(watches)
-    code, data = next(note for watch in watches for note in watch.notes)
+    assert_all_right(observers)
+    code, data = next(note for observer in observers for note in observer.notes)
     assert code == "memory"
     assert data["step"] == "batch_shrunk"
     assert int(data["windows"]) // 2 == data["slots"]
@@ -107,25 +107,25 @@ def test_a_batch_that_shrinks_fails_nobody_and_tells_its_tasks(
 def test_an_encoder_without_memory_is_tried_again_with_less_beside_it(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watches = [Watch() for _ in paths]
+    observers = [Observer() for _ in paths]
     with engine_with(toy()) as engine:
-        for path, watch in zip(paths, watches, strict=True):
-            begin(engine, path, GREEDY, watch)
+        for path, observer in zip(paths, observers, strict=True):
+            start_task(engine, path, GREEDY, observer)
         advance_until(engine, lambda: engine._models[MODEL].num_decoding == 1)
         monkeypatch.setattr(WindowEncoder, "encode", fail_while(first(1), WindowEncoder.encode))
         run_until_idle(engine)
-    assert_all_right(watches)
-    assert any(watch.notes for watch in watches)
+    assert_all_right(observers)
+    assert any(observer.notes for observer in observers)
 
 
 def test_a_lone_window_that_cannot_be_encoded_fails_its_task_alone(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(WindowEncoder, "encode", fail_while(first(1), WindowEncoder.encode))
-    lone, later = Watch(), Watch()
+    lone, later = Observer(), Observer()
     with engine_with(toy()) as engine:
-        for watch in (lone, later):
-            begin(engine, paths[0], GREEDY, watch)
+        for observer in (lone, later):
+            start_task(engine, paths[0], GREEDY, observer)
             run_until_idle(engine)
     assert isinstance(lone.error, OutOfMemoryError)
     assert_all_right([later])
@@ -143,12 +143,12 @@ def test_after_a_while_without_trouble_more_windows_run_together_again(
         return len(tokens) == 4 and is_short()
 
     monkeypatch.setattr(slot_batch, "run_step", fail_while(remembered, run_step))
-    watches = [Watch() for _ in range(4)]
+    observers = [Observer() for _ in range(4)]
     with engine_with(toy()) as engine:
-        for watch in watches:
-            begin(engine, paths[3], GREEDY, watch)
+        for observer in observers:
+            start_task(engine, paths[3], GREEDY, observer)
         run_until_idle(engine)
-    assert [watch.error for watch in watches] == [None] * 4
+    assert [observer.error for observer in observers] == [None] * 4
     shrunk = rows.index(4)
     assert rows[shrunk + 1] < 4
     assert 4 in rows[shrunk + 1 :]
@@ -158,26 +158,26 @@ def test_after_a_while_without_trouble_more_windows_run_together_again(
 def test_a_request_beside_the_decoding_is_made_again_in_a_smaller_batch(
     options: TranscribeOptions, request_name: str, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short, others = Watch(), [Watch() for _ in paths[1:]]
+    short, others = Observer(), [Observer() for _ in paths[1:]]
     with engine_with(toy()) as engine:
-        for path, watch in zip(paths[1:], others, strict=True):
-            begin(engine, path, GREEDY, watch)
+        for path, observer in zip(paths[1:], others, strict=True):
+            start_task(engine, path, GREEDY, observer)
         advance_until(engine, lambda: engine._models[MODEL].num_decoding > 1)
         monkeypatch.setattr(LoadedModel, request_name, fail_while(first(1), getattr(LoadedModel, request_name)))
-        begin(engine, paths[0], options, short)
+        start_task(engine, paths[0], options, short)
         run_until_idle(engine)
-    for number, watch in enumerate([short, *others]):
-        assert watch.transcript is not None
-        assert_same(watch.transcript, expected_of(number, GREEDY if number else options))
-        assert [code for code, _ in watch.notes] == ["memory"] or number
-    assert any(watch.notes for watch in others)
+    for number, observer in enumerate([short, *others]):
+        assert observer.transcript is not None
+        assert_same(observer.transcript, expected_of(number, GREEDY if number else options))
+        assert [code for code, _ in observer.notes] == ["memory"] or number
+    assert any(observer.notes for observer in others)
 
 
 def test_a_lone_window_gets_the_memory_of_unused_slots(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    lone, other = Watch(), Watch()
+    lone, other = Observer(), Observer()
     with engine_with(toy(), also=OTHER_MODEL) as engine:
-        begin(engine, paths[3], GREEDY, lone)
-        begin_other(engine, paths[0], other)
+        start_task(engine, paths[3], GREEDY, lone)
+        start_other(engine, paths[0], other)
         advance_until(engine, lambda: other.is_done)
         assert not lone.is_done
         short = fail_while(lambda *_: bool(engine._models[OTHER_MODEL]._pipeline._batches), run_step)
@@ -191,7 +191,7 @@ def test_a_lone_window_gets_the_memory_of_unused_slots(paths: list[Path], monkey
 def test_for_a_lone_window_the_batch_of_another_model_shrinks(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lone, others = Watch(), [Watch() for _ in paths]
+    lone, others = Observer(), [Observer() for _ in paths]
     with engine_with(toy(), also=OTHER_MODEL) as engine:
         runner, crowd = engine._models[MODEL], engine._models[OTHER_MODEL]
 
@@ -199,13 +199,13 @@ def test_for_a_lone_window_the_batch_of_another_model_shrinks(
             return layers is runner.model.layers and crowd.num_in_flight > 1
 
         monkeypatch.setattr(slot_batch, "run_step", fail_while(is_short, run_step))
-        for path, watch in zip(paths, others, strict=True):
-            begin_other(engine, path, watch)
+        for path, observer in zip(paths, others, strict=True):
+            start_other(engine, path, observer)
         advance_until(engine, lambda: crowd.num_decoding > 2)
-        begin(engine, paths[0], GREEDY, lone)
+        start_task(engine, paths[0], GREEDY, lone)
         run_until_idle(engine)
     assert_all_right(others)
-    assert any(watch.notes for watch in others)
+    assert any(observer.notes for observer in others)
     assert lone.transcript is not None
     assert_same(lone.transcript, expected_of(0))
 
@@ -214,38 +214,38 @@ def test_a_lone_window_fails_its_task_when_nobody_can_free_memory(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slot_batch, "run_step", fail_while(lambda *_: True, run_step))
-    watches = [Watch(), Watch()]
+    observers = [Observer(), Observer()]
     with engine_with(toy(), also=OTHER_MODEL) as engine:
-        begin(engine, paths[0], GREEDY, watches[0])
-        begin_other(engine, paths[1], watches[1])
+        start_task(engine, paths[0], GREEDY, observers[0])
+        start_other(engine, paths[1], observers[1])
         run_until_idle(engine)
-    assert all(isinstance(watch.error, OutOfMemoryError) for watch in watches)
+    assert all(isinstance(observer.error, OutOfMemoryError) for observer in observers)
 
 
 def test_a_recording_is_opened_once_more_after_others_freed_memory(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watches = [Watch() for _ in paths]
+    observers = [Observer() for _ in paths]
     with engine_with(toy()) as engine:
-        for path, watch in zip(paths[1:], watches[1:], strict=True):
-            begin(engine, path, GREEDY, watch)
+        for path, observer in zip(paths[1:], observers[1:], strict=True):
+            start_task(engine, path, GREEDY, observer)
         advance_until(engine, lambda: engine._models[MODEL].num_decoding > 1)
         monkeypatch.setattr(LogMel, "prepare", fail_while(first(1), LogMel.prepare))
-        begin(engine, paths[0], GREEDY, watches[0])
+        start_task(engine, paths[0], GREEDY, observers[0])
         run_until_idle(engine)
-    assert_all_right(watches)
-    assert any(watch.notes for watch in watches[1:])
+    assert_all_right(observers)
+    assert any(observer.notes for observer in observers[1:])
 
 
 @pytest.mark.parametrize("has_idle_slots", [True, False])
 def test_a_model_is_loaded_once_more_after_unused_slots_were_released(
     has_idle_slots: bool, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lone, other = Watch(), Watch()
+    lone, other = Observer(), Observer()
     with engine_with(toy(), also=OTHER_MODEL) as engine:
-        begin(engine, paths[3], GREEDY, lone)
+        start_task(engine, paths[3], GREEDY, lone)
         if has_idle_slots:
-            begin_other(engine, paths[0], other)
+            start_other(engine, paths[0], other)
             advance_until(engine, lambda: other.is_done)
         monkeypatch.setattr(batch_engine, "load_model", fail_while(first(1), lambda *_: toy()))
         if has_idle_slots:

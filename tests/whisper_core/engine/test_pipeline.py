@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 from unittest import mock
 
-from tests.whisper_core.engine.driving import Watch
+from tests.whisper_core.engine.driving import Observer
 from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.pipeline import WindowPipeline
@@ -26,7 +26,7 @@ def pipeline_with(slots: int = 4, encoder_batch: int = 2) -> tuple[WindowPipelin
 
 def stream_of(options: TranscribeOptions = EXACT, *, best_of: int | None = None) -> ActiveStream:
     """A stream whose window is not encoded yet; it waits for a decoding with `best_of` samples at temperature 1."""
-    task = ActiveTask(RunTask("a", "a", "tiny.en", "", options), Watch())
+    task = ActiveTask(RunTask("a", "a", "tiny.en", "", options), Observer())
     stream = ActiveStream(task, mock.Mock(), EncodedWindow(cast(Any, None)))
     settings = replace(DEFAULT_SETTINGS, best_of=best_of)
     stream.request = Decode(stream.window, (), "en", "transcribe", 1.0, 0, settings)

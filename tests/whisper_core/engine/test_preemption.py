@@ -11,13 +11,13 @@ from tests.whisper_core.engine.driving import (
     CHUNKED,
     GREEDY,
     MODEL,
-    Watch,
+    Observer,
     advance_until,
     assert_same,
-    begin,
     engine_with,
     expected_of_noise,
     run_until_idle,
+    start_task,
     toy,
     write_samples,
 )
@@ -41,15 +41,15 @@ def resumed(path: Path, options: TranscribeOptions, windows: list[WindowResult])
 
 
 def test_it_ends_behind_its_window_and_goes_on_there(long: Path, tmp_path: Path) -> None:
-    first, second, other = Watch(is_preempted_after=1), Watch(), Watch()
+    first, second, other = Observer(is_preempted_after=1), Observer(), Observer()
     with engine_with(toy()) as engine:
-        begin(engine, long, GREEDY, first)
-        begin(engine, write_samples(tmp_path / "short.pcm", noise(3.0)), GREEDY, other)
+        start_task(engine, long, GREEDY, first)
+        start_task(engine, write_samples(tmp_path / "short.pcm", noise(3.0)), GREEDY, other)
         run_until_idle(engine)
         assert first.was_stopped
         assert len(first.windows) == 1
         assert other.transcript is not None
-        engine.begin(resumed(long, GREEDY, first.windows), second)
+        engine.start(resumed(long, GREEDY, first.windows), second)
         run_until_idle(engine)
     assert second.transcript is not None
     assert_same(second.transcript, expected_of_noise(LONG_S, LONG_SEED))
@@ -57,45 +57,45 @@ def test_it_ends_behind_its_window_and_goes_on_there(long: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("is_stopped", [False, True])
 def test_a_window_at_work_is_finished_first_unless_the_task_is_stopped(long: Path, is_stopped: bool) -> None:
-    watch = Watch()
+    observer = Observer()
     with engine_with(toy()) as engine:
-        begin(engine, long, GREEDY, watch)
+        start_task(engine, long, GREEDY, observer)
         advance_until(engine, lambda: engine.statistics.steps > 0)
-        watch.is_preempted_after = 0
-        watch.stops_after = 0 if is_stopped else None
+        observer.is_preempted_after = 0
+        observer.stops_after = 0 if is_stopped else None
         run_until_idle(engine)
-    assert watch.was_stopped
-    assert len(watch.windows) == (0 if is_stopped else 1)
+    assert observer.was_stopped
+    assert len(observer.windows) == (0 if is_stopped else 1)
 
 
 def test_a_task_of_which_nothing_is_at_work_ends_at_once(long: Path) -> None:
-    watch = Watch(is_preempted_after=0)
+    observer = Observer(is_preempted_after=0)
     with engine_with(toy()) as engine:
-        begin(engine, long, GREEDY, watch)
+        start_task(engine, long, GREEDY, observer)
         engine.advance()
-        assert watch.was_stopped
+        assert observer.was_stopped
         assert not engine.is_busy
 
 
 def test_a_task_that_is_at_its_last_chunk_completes(tmp_path: Path, loud_scan: None) -> None:
-    watch = Watch()
+    observer = Observer()
     with engine_with(toy()) as engine:
-        begin(engine, write_samples(tmp_path / "short.pcm", np.abs(noise(3.0)) + 1), CHUNKED, watch)
+        start_task(engine, write_samples(tmp_path / "short.pcm", np.abs(noise(3.0)) + 1), CHUNKED, observer)
         advance_until(engine, lambda: engine.statistics.steps > 0)
-        watch.is_preempted_after = 0
+        observer.is_preempted_after = 0
         run_until_idle(engine)
-    assert watch.transcript is not None
+    assert observer.transcript is not None
 
 
 @pytest.mark.parametrize("slots", [1, 3, 16])
 def test_chunks_that_were_begun_are_finished_and_told(slots: int, tmp_path: Path, loud_scan: None) -> None:
     path = write_samples(tmp_path / "chunks.pcm", five_chunks())
-    whole, first, second = Watch(), Watch(), Watch()
+    whole, first, second = Observer(), Observer(), Observer()
     with engine_with(toy(), slots=slots) as engine:
-        begin(engine, path, CHUNKED, whole)
+        start_task(engine, path, CHUNKED, whole)
         run_until_idle(engine)
         all_windows = engine.statistics.windows
-        begin(engine, path, CHUNKED, first)
+        start_task(engine, path, CHUNKED, first)
         advance_until(engine, lambda: engine.statistics.windows > all_windows)
         first.is_preempted_after = 0
         run_until_idle(engine)
@@ -103,7 +103,7 @@ def test_chunks_that_were_begun_are_finished_and_told(slots: int, tmp_path: Path
             assert first.was_stopped
             assert 0 < len(first.windows) < len(whole.windows)
         if first.was_stopped:
-            engine.begin(resumed(path, CHUNKED, first.windows), second)
+            engine.start(resumed(path, CHUNKED, first.windows), second)
             run_until_idle(engine)
         assert engine.statistics.windows == 2 * all_windows  # nothing was decoded twice
     transcript = second.transcript or first.transcript

@@ -16,12 +16,12 @@ from whisper.model import Whisper
 
 from tests.paths import DATA, MODELS_DIR, ROOT
 from tests.whisper_core.engine.driving import (
-    Watch,
+    Observer,
     alone_by_reference,
     assert_same,
-    begin,
     engine_with,
     run_until_idle,
+    start_task,
     transcribe_together,
     write_samples,
 )
@@ -122,16 +122,16 @@ def test_all_speech_in_batches_of_every_size(everything: Speech, slots: int, is_
 @pytest.mark.timeout(3600)
 def test_all_speech_while_others_are_cancelled(everything: Speech, tmp_path: Path) -> None:
     """Every recording twice; one of the two is stopped after its first window."""
-    watches = [Watch() for _ in everything.recordings]
+    observers = [Observer() for _ in everything.recordings]
     with engine_with(everything.model, slots=7, cores=CORES) as engine:
-        for number, (samples, watch) in enumerate(zip(everything.recordings, watches, strict=True)):
+        for number, (samples, observer) in enumerate(zip(everything.recordings, observers, strict=True)):
             path = write_samples(tmp_path / f"{number}.pcm", samples)
-            begin(engine, path, PLAIN, Watch(stops_after=1))
-            begin(engine, path, PLAIN, watch)
+            start_task(engine, path, PLAIN, Observer(stops_after=1))
+            start_task(engine, path, PLAIN, observer)
         run_until_idle(engine)
-    for watch, expected in zip(watches, everything.expected(PLAIN), strict=True):
-        assert watch.transcript is not None
-        assert_same(watch.transcript, expected)
+    for observer, expected in zip(observers, everything.expected(PLAIN), strict=True):
+        assert observer.transcript is not None
+        assert_same(observer.transcript, expected)
 
 
 @pytest.mark.slow

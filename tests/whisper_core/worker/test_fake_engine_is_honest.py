@@ -19,7 +19,7 @@ from whisper_core.worker.messages import RunTask
 CONTENT_FRAMES = 6500
 
 
-class Watch:
+class Observer:
     """Records what it is told. stop_after, step_aside_after: the number of windows after which the task should."""
 
     def __init__(self, stop_after: int = 1000, step_aside_after: int = 1000) -> None:
@@ -67,7 +67,7 @@ def run(engine: Engine, tmp_path: Path) -> Callable[..., None]:
     path = tmp_path / "samples.pcm"
     noise(CONTENT_FRAMES / 100).tofile(path)
 
-    def run_to_the_end(watch: Watch, after: list[WindowResult] | None = None) -> None:
+    def run_to_the_end(observer: Observer, after: list[WindowResult] | None = None) -> None:
         done = after or []
         command = RunTask(
             "task", "attempt", "tiny", str(path), TranscribeOptions(language="en", temperature=0.8),
@@ -75,7 +75,7 @@ def run(engine: Engine, tmp_path: Path) -> Callable[..., None]:
             segments=tuple(segment for window in done for segment in window.segments),
             first_window=len(done),
         )  # fmt: skip
-        engine.begin(command, watch)
+        engine.start(command, observer)
         while engine.is_busy:
             engine.advance()
 
@@ -89,21 +89,21 @@ def test_it_has_slots_and_reports_its_memory(engine: Engine) -> None:
 
 
 def test_windows_are_numbered_grow_and_make_up_the_transcript(run: Callable[..., None]) -> None:
-    watch = Watch()
-    run(watch)
-    assert watch.ends == ["done"]
-    assert [window.index for window in watch.windows] == list(range(len(watch.windows)))
-    seeks = [window.checkpoint.seek for window in watch.windows]
+    observer = Observer()
+    run(observer)
+    assert observer.ends == ["done"]
+    assert [window.index for window in observer.windows] == list(range(len(observer.windows)))
+    seeks = [window.checkpoint.seek for window in observer.windows]
     assert seeks == sorted(set(seeks))
     assert seeks[-1] >= CONTENT_FRAMES
-    assert {window.checkpoint.content_frames for window in watch.windows} == {CONTENT_FRAMES}
-    assert watch.transcript is not None
-    assert watch.transcript.segments == tuple(segment for window in watch.windows for segment in window.segments)
+    assert {window.checkpoint.content_frames for window in observer.windows} == {CONTENT_FRAMES}
+    assert observer.transcript is not None
+    assert observer.transcript.segments == tuple(segment for window in observer.windows for segment in window.segments)
 
 
 @pytest.mark.parametrize("knob", ["stop_after", "step_aside_after"])
 def test_a_stopped_task_continues_after_its_last_window(run: Callable[..., None], knob: str) -> None:
-    whole, first, rest = Watch(), Watch(**{knob: 1}), Watch()
+    whole, first, rest = Observer(), Observer(**{knob: 1}), Observer()
     run(whole)
     run(first)
     assert first.ends == ["stopped"]
