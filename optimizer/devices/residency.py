@@ -9,7 +9,7 @@ from pathlib import Path
 
 from errors import WorkerDiedError
 from optimizer.common.clock import Clock
-from optimizer.devices.status import ModelOnDevice
+from optimizer.devices.status import ModelOnDevice, ModelState
 from optimizer.devices.worker_process import Worker
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
 from whisper_core.worker import messages as protocol
@@ -31,6 +31,16 @@ class ModelShortfall:
     was_raised: bool  # False: the device has no room to reserve more
 
 
+@dataclass
+class _Resident:
+    """A model that takes memory of the device."""
+
+    reservation: Reservation
+    last_used_at: float  # monotonic seconds
+    state: ModelState = ModelState.LOADING
+    is_too_small: bool = False  # its reservation, which was logged
+
+
 class ModelResidency:
     """A model is loading, then loaded, then perhaps evicting; its memory is reserved all the while.
 
@@ -38,15 +48,24 @@ class ModelResidency:
     """
 
     def __init__(self, pool: GPUMemoryPool, worker: Worker, clock: Clock, models_dir: Path) -> None:
-        self.resident: dict[str, Reservation] = {}  # loading, loaded or evicting
-        self.loaded: set[str] = set()
-        self.evicting: set[str] = set()
         self._pool = pool
         self._worker = worker
         self._clock = clock
         self._models_dir = models_dir
-        self._last_used: dict[str, float] = {}  # monotonic seconds
-        self._too_small: set[str] = set()  # models whose reservation was logged as too small
+        self._residents: dict[str, _Resident] = {}
+
+    def __contains__(self, model: str) -> bool:
+        """Whether it takes memory, loaded or not."""
+        return model in self._residents
+
+    @property
+    def loaded(self) -> set[str]:
+        """The models that tasks can use, without those that are being evicted."""
+        return {model for model, resident in self._residents.items() if resident.state is ModelState.LOADED}
+
+    @property
+    def is_evicting(self) -> bool:
+        return any(resident.state is ModelState.EVICTING for resident in self._residents.values())
 
     # --- commands ----------------------------------------------------------------------------------------------
 
@@ -63,24 +82,27 @@ class ModelResidency:
         except WorkerDiedError:
             reservation.release()
             raise
-        self.resident[model] = reservation
-        self.mark_used(model)
+        self._residents[model] = _Resident(reservation, self._clock.monotonic())
         return True
 
     def evict(self, model: str) -> None:
         """Have an idle model unloaded; its memory is free once the worker says so. Raises WorkerDiedError."""
-        if model in self.resident and model not in self.evicting:
-            self.evicting.add(model)
+        resident = self._residents.get(model)
+        if resident is not None and resident.state is not ModelState.EVICTING:
+            resident.state = ModelState.EVICTING
             self._worker.send(protocol.UnloadModel(model))
 
     # --- what becomes of them ----------------------------------------------------------------------------------
 
     def mark_loaded(self, model: str) -> None:
-        self.loaded.add(model)
+        resident = self._residents.get(model)
+        if resident is not None and resident.state is ModelState.LOADING:  # not one that is to be evicted at once
+            resident.state = ModelState.LOADED
 
     def mark_used(self, model: str) -> None:
         """A task used it until now."""
-        self._last_used[model] = self._clock.monotonic()
+        if (resident := self._residents.get(model)) is not None:
+            resident.last_used_at = self._clock.monotonic()
 
     def resize_reservation(self, model: str, nbytes: int) -> ModelShortfall | None:
         """Reserve what the model is now known to take instead of what was estimated, as far as that fits.
@@ -88,17 +110,13 @@ class ModelResidency:
         Returns by how much the reservation was too small, where that is news: not for a little growth, which may come
         with every measurement, and not again as long as there is no room for more.
         """
-        reservation = self.resident.get(model)
-        if reservation is None or reservation.nbytes in (0, nbytes):
+        resident = self._residents.get(model)
+        before = resident.reservation.nbytes if resident is not None else 0
+        if resident is None or before in (0, nbytes):
             return None
-        before = reservation.nbytes
-        was_raised = reservation.try_resize(nbytes)
-        if was_raised:
-            self._too_small.discard(model)
-            is_news = nbytes >= _NEWSWORTHY_GROWTH * before
-        else:
-            is_news = model not in self._too_small
-            self._too_small.add(model)
+        was_raised = resident.reservation.try_resize(nbytes)
+        is_news = nbytes >= _NEWSWORTHY_GROWTH * before if was_raised else not resident.is_too_small
+        resident.is_too_small = not was_raised
         if not is_news:
             return None
         if not was_raised:
@@ -107,29 +125,24 @@ class ModelResidency:
 
     def remove(self, model: str) -> None:
         """It was unloaded, or could not be loaded."""
-        self.loaded.discard(model)
-        self.evicting.discard(model)
-        if (reservation := self.resident.pop(model, None)) is not None:
-            reservation.release()
+        if (resident := self._residents.pop(model, None)) is not None:
+            resident.reservation.release()
 
     def clear(self) -> None:
         """The worker is gone, and every model with it. The ledger's reservations are the caller's to void."""
-        self.resident.clear()
-        self.loaded.clear()
-        self.evicting.clear()
+        self._residents.clear()
 
     # --- who asks ----------------------------------------------------------------------------------------------
 
     def idle_for(self, min_idle_s: float, in_use: Collection[str]) -> dict[str, float]:
         """The loaded models that no task has used for at least min_idle_s, with the seconds since."""
         now = self._clock.monotonic()
-        idle = {model: now - self._last_used.get(model, now) for model in self.loaded - set(in_use) - self.evicting}
+        idle = {model: now - self._residents[model].last_used_at for model in self.loaded - set(in_use)}
         return {model: idle_s for model, idle_s in idle.items() if idle_s >= min_idle_s}
 
     def statuses(self, in_use: Collection[str]) -> tuple[ModelOnDevice, ...]:
-        return tuple(self._status(model, model in in_use) for model in sorted(self.resident.copy()))
-
-    def _status(self, model: str, is_used: bool) -> ModelOnDevice:
-        reservation = self.resident.get(model)
-        state = "evicting" if model in self.evicting else "loaded" if model in self.loaded else "loading"
-        return ModelOnDevice(model, reservation.nbytes if reservation else 0, state, is_used)
+        """By name."""
+        return tuple(
+            ModelOnDevice(model, resident.reservation.nbytes, resident.state, model in in_use)
+            for model, resident in sorted(self._residents.copy().items())
+        )

@@ -9,7 +9,7 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.ledger import PoolSnapshot, Reservation
 from optimizer.tasks.task import Task
 
-Work = tuple[str, float]
+AudioLeft = tuple[str, float]
 """A model, and the seconds of sound that it still has to transcribe."""
 
 
@@ -19,6 +19,12 @@ class DeviceState(Enum):
     RESTARTING = "restarting"
     UNAVAILABLE = "unavailable"  # its worker cannot be started on it
     STOPPED = "stopped"
+
+
+class ModelState(Enum):
+    LOADING = "loading"
+    LOADED = "loaded"
+    EVICTING = "evicting"  # its memory is free once the worker has unloaded it
 
 
 @dataclass
@@ -35,12 +41,11 @@ class RunningTask:
     audio_done_seconds: float = 0.0
 
     @property
-    def work_left(self) -> Work:
-        return self.task.options.model, max(0.0, (self.task.audio_seconds or 0.0) - self.audio_done_seconds)
+    def audio_left_seconds(self) -> float:
+        return max(0.0, (self.task.audio_seconds or 0.0) - self.audio_done_seconds)
 
     def status(self) -> TaskOnDevice:
-        audio_seconds = self.task.audio_seconds or 0.0
-        _, left_seconds = self.work_left
+        audio_seconds, left_seconds = self.task.audio_seconds or 0.0, self.audio_left_seconds
         return TaskOnDevice(
             id=self.task.id,
             filename=self.task.filename,
@@ -48,7 +53,7 @@ class RunningTask:
             priority=self.task.priority.word,
             progress=1 - left_seconds / audio_seconds if audio_seconds > 0 else 0.0,
             audio_seconds=audio_seconds,
-            work_left_seconds=left_seconds,
+            audio_left_seconds=left_seconds,
             reserved_bytes=self.reservation.nbytes,
         )
 
@@ -57,7 +62,7 @@ class RunningTask:
 class ModelOnDevice:
     name: str
     reserved_bytes: int
-    state: str  # loading, loaded or evicting
+    state: ModelState
     is_used: bool  # by a running task
 
 
@@ -69,7 +74,7 @@ class TaskOnDevice:
     priority: str
     progress: float  # 0 to 1, of the whole recording
     audio_seconds: float
-    work_left_seconds: float
+    audio_left_seconds: float
     reserved_bytes: int
 
 
@@ -80,9 +85,6 @@ class DeviceStatus:
     spec: DeviceSpec
     state: DeviceState
     memory: PoolSnapshot
-    resident_models: tuple[str, ...]
-    running: tuple[str, ...]
-    work_left: tuple[Work, ...]
     is_unstable: bool
     slots: int = 1  # tasks that it can run at the same time
     accepts_auto: bool = True  # False for one that gets only tasks which ask for it
@@ -92,3 +94,18 @@ class DeviceStatus:
     @property
     def is_ready(self) -> bool:
         return self.state is DeviceState.READY
+
+    @property
+    def resident_models(self) -> tuple[str, ...]:
+        """Those that are in its memory; the others are being loaded."""
+        return tuple(model.name for model in self.models if model.state is not ModelState.LOADING)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The ids of its tasks."""
+        return tuple(task.id for task in self.tasks)
+
+    @property
+    def audio_left(self) -> tuple[AudioLeft, ...]:
+        """Of each task."""
+        return tuple((task.model, task.audio_left_seconds) for task in self.tasks)

@@ -89,7 +89,7 @@ class DeviceUpdater:
             short = [report.task_id]
             with suppress(TaskNotFoundError):
                 needed.add(self._queue.get(report.task_id).options.model)
-        evicted = sorted(device.models.loaded - device.models.evicting - needed)
+        evicted = sorted(device.models.loaded - needed)
         try:
             for model in evicted:
                 log.warning("model=%s event=evicted device=%s: out of memory", model, device.spec.name)

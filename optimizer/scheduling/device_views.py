@@ -31,7 +31,7 @@ class DeviceViews:
             slots=self._attribution.allowed_slots(device.slots, device.running, waiting),
             running=tuple(self._running_view(running) for running in device.running.values()),
             rounds=self._rounds[device.spec.name],
-            is_ready=device.is_ready and not device.models.evicting,
+            is_ready=device.is_ready and not device.models.is_evicting,
             accepts_auto=device.accepts_auto,
             resident=memory.models,
         )
@@ -41,7 +41,7 @@ class DeviceViews:
         self._rounds.update(set(devices))
 
     def _running_view(self, running: RunningTask) -> RunningView:
-        model, audio_left = running.work_left
+        model, audio_left = running.task.options.model, running.audio_left_seconds
         return RunningView(
             id=running.task.id,
             model=model,

@@ -89,11 +89,11 @@ class Dispatcher:
         for model in assignment.evict:
             log.info("model=%s event=evicted device=%s", model, device.spec.name)
             device.models.evict(model)
-        return not device.models.evicting
+        return not device.models.is_evicting
 
     def _load(self, device: Device, assignment: Assignment) -> bool:
         """Whether the task's model is loaded or being loaded. The first of several tasks has it loaded for them all."""
-        if assignment.model in device.models.resident:
+        if assignment.model in device.models:
             return True
         return assignment.weights_bytes > 0 and device.models.load(
             assignment.model,

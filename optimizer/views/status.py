@@ -132,11 +132,17 @@ def _device(status: DeviceStatus, progress: RunningProgress) -> dict[str, Any]:
         "resident_models": list(status.resident_models),
         "running": list(status.running),
         "slots": status.slots,
-        "models": [asdict(model) for model in status.models],
+        "models": [{**asdict(model), "state": model.state.value} for model in status.models],
         "tasks": [_task(task, status.spec.name, progress) for task in status.tasks],
     }
 
 
 def _task(task: TaskOnDevice, device: str, progress: RunningProgress) -> dict[str, Any]:
-    eta_s = progress.eta_seconds(task.model, device, task.work_left_seconds)
-    return {**asdict(task), "peak_bytes": None, "eta_seconds": eta_s}  # the peak is measured when the task is done
+    fields = asdict(task)
+    audio_left_seconds = fields.pop("audio_left_seconds")
+    return {
+        **fields,
+        "work_left_seconds": audio_left_seconds,
+        "peak_bytes": None,  # measured when the task is done
+        "eta_seconds": progress.eta_seconds(task.model, device, audio_left_seconds),
+    }

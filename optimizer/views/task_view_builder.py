@@ -89,7 +89,7 @@ class TaskViewBuilder:
         resident = {model for status in statuses for model in status.resident_models}
         return forecast(
             next_ones,
-            [Places(status.spec.name, status.slots, status.work_left, status.accepts_auto) for status in statuses],
+            [Places(status.spec.name, status.slots, status.audio_left, status.accepts_auto) for status in statuses],
             self._speeds,
             most_running=self._decisions.limits().most_running(status.slots for status in statuses),
             load_seconds={

@@ -10,7 +10,7 @@ from errors import WorkerDiedError
 from optimizer.devices import supervisor
 from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.devices.status import DeviceState
+from optimizer.devices.status import DeviceState, ModelState
 from optimizer.tasks.task import TaskOptions
 from tests.optimizer.devices.fake_worker import FakeWorker, RememberingListener, device_of
 from tests.optimizer.fakes import FakeClock
@@ -102,13 +102,44 @@ def test_a_model_that_cannot_be_loaded_gives_its_memory_back(device: Device) -> 
     ready(device)
     assert device.models.load("tiny.en", GB)
     device.apply_report(protocol.ModelLoadFailed("tiny.en", "weights_damaged", "no"))
-    assert (device.pool.reserved_bytes, device.models.resident) == (GB, {})
+    assert (device.pool.reserved_bytes, device.models.statuses(())) == (GB, ())
 
 
 def test_a_model_that_does_not_fit_is_not_loaded(device: Device, worker: FakeWorker) -> None:
     ready(device)
     assert not device.models.load("large-v3", 8 * GB)
     assert worker.sent == []
+
+
+def test_a_model_is_loading_then_loaded_then_evicting(device: Device, worker: FakeWorker, clock: FakeClock) -> None:
+    ready(device)
+    states, idle = [], []
+
+    def note() -> None:
+        states.append([model.state for model in device.status().models])
+        idle.append(device.models.idle_for(5.0, in_use=()))
+
+    device.models.load("tiny.en", GB)
+    clock.advance(5.0)
+    note()
+    device.models.mark_loaded("tiny.en")
+    note()
+    device.models.evict("tiny.en")
+    device.models.evict("tiny.en")
+    note()
+    device.apply_report(protocol.ModelUnloaded("tiny.en"))
+    note()
+    assert states == [[ModelState.LOADING], [ModelState.LOADED], [ModelState.EVICTING], []]
+    assert idle == [{}, {"tiny.en": 5.0}, {}, {}]
+    assert [type(command).__name__ for command in worker.sent] == ["LoadModel", "UnloadModel"]
+
+
+def test_a_model_that_is_evicted_while_it_loads_is_not_used_when_it_is_loaded(device: Device) -> None:
+    ready(device)
+    device.models.load("tiny.en", GB)
+    device.models.evict("tiny.en")
+    device.models.mark_loaded("tiny.en")
+    assert (device.models.is_evicting, device.models.loaded) == (True, set())
 
 
 def test_what_is_reserved_for_a_loaded_model_follows_what_it_really_takes(device: Device) -> None:
@@ -143,7 +174,7 @@ def test_after_an_exit_nothing_is_resident_reserved_or_running(device: Device) -
     error, tasks = device.apply_exit()
     assert error.code == "worker_died"
     assert [running.task.id for running in tasks] == ["T1"]
-    assert (device.pool.reserved_bytes, device.models.resident, device.running) == (0, {}, {})
+    assert (device.pool.reserved_bytes, device.status().models, device.running) == (0, (), {})
 
 
 def test_a_worker_that_never_gets_anything_done_is_restarted_more_and_more_slowly(

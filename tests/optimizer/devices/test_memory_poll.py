@@ -226,7 +226,7 @@ def test_the_reservation_of_a_loaded_model_follows_what_was_learned(machine: Mac
     after = learn(machine, factor)
     assert before != after
     machine.tick(None)
-    assert machine.device.models.resident["base"].nbytes == after
+    assert machine.device.pool.snapshot().models["base"] == after
 
 
 def test_a_reservation_that_was_too_small_is_told_of_when_it_is_raised_and_not_again(machine: Machine) -> None:
@@ -253,7 +253,7 @@ def test_a_reservation_that_cannot_grow_stays_and_is_complained_of_once(
     with caplog.at_level(logging.WARNING):
         machine.tick(None)
         machine.tick(None)
-    assert machine.device.models.resident["base"].nbytes == before
+    assert machine.device.pool.snapshot().models["base"] == before
     assert caplog.text.count("event=reservation_too_small") == 1
     assert machine.shortfalls == [ModelShortfall("cuda:0", "base", before, needed, was_raised=False)]
 

@@ -10,7 +10,7 @@ import pytest
 
 from config import Settings
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.devices.status import DeviceState, DeviceStatus
+from optimizer.devices.status import DeviceState, DeviceStatus, TaskOnDevice
 from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.advice import Situation, advise, reasons_by_model
 from optimizer.planning.plan import PlanLimits
@@ -29,8 +29,8 @@ def status(
     pool.try_reserve("tasks", reserved)
     pool.observe(0, others)
     spec = DeviceSpec("cuda:0", "cuda", "a card", total)
-    ids = tuple(str(number) for number in range(running))
-    return DeviceStatus(spec, state, pool.snapshot(), (), ids, (), is_unstable, slots=slots)
+    tasks = tuple(TaskOnDevice(str(n), "a.wav", "base", "normal", 0.0, 60.0, 60.0, 0) for n in range(running))
+    return DeviceStatus(spec, state, pool.snapshot(), is_unstable, slots=slots, tasks=tasks)
 
 
 @pytest.fixture

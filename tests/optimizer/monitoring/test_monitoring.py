@@ -66,7 +66,7 @@ class World:
     def status(self) -> DeviceStatus:
         spec = DeviceSpec("cpu", "cpu", "a processor", 1000)
         pool = GPUMemoryPool("cpu", 1000)
-        return DeviceStatus(spec, DeviceState.READY, pool.snapshot(), (), (), (), False, slots=8)
+        return DeviceStatus(spec, DeviceState.READY, pool.snapshot(), is_unstable=False, slots=8)
 
     def set_limits(self, max_concurrent: int | None, max_batch: int | None) -> None:
         self.set.append((max_concurrent, max_batch))

@@ -212,7 +212,7 @@ class Rig:
 
     def start_task(self, task_id: str, **changes: object) -> protocol.RunTask:
         """Submit it, have its model loaded if it is the first, and return the command that the worker got."""
-        loads_model = not self.device().models.resident
+        loads_model = not self.device().models.statuses(())
         self.submit(task_id, **changes)
         if loads_model:
             load = self.worker().expect(protocol.LoadModel)

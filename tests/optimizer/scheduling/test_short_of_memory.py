@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from errors import IdempotencyMismatchError, WorkerDiedError
+from errors import IdempotencyMismatchError
+from optimizer.devices.residency import ModelResidency
+from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.event_log import EventLog, SystemEvent
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S
 from optimizer.scheduling.crash_attribution import CrashAttribution
@@ -17,6 +20,7 @@ from optimizer.tasks.events import EventBus
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.transitions import MAX_KEPT_IN_A_ROW
 from optimizer.timing.forecast_accuracy import ForecastTracker
+from tests.optimizer.devices.fake_worker import FakeWorker
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, new_task, window
 from whisper_core.worker import messages as protocol
@@ -133,24 +137,25 @@ class FakeDevice:
     spec = SimpleNamespace(name="cuda:0")
 
     def __init__(self, queue: Queue) -> None:
-        self.evicted: list[str] = []
-        self.is_gone = False
-        self.models = SimpleNamespace(
-            loaded={"base", "tiny", "small", "medium", "turbo"}, evicting={"turbo"}, evict=self._evict
-        )
+        self.worker = FakeWorker()
+        self.models = ModelResidency(GPUMemoryPool("cuda:0", 100), self.worker, queue.clock, Path("models"))
+        for model in ("base", "tiny", "small", "medium", "turbo"):
+            self.models.load(model, 1)
+            self.models.mark_loaded(model)
+        self.models.evict("turbo")
+        self.worker.sent.clear()
         queue.submit("T1")  # of base, which stays for it
         queue.submit("T2")
         task = queue.claim("T2").with_(options=new_task("T2").options.__class__(model="tiny"))
         self.running = {"T2": SimpleNamespace(task=task)}
         self.models_in_use = {"tiny"}
 
+    @property
+    def evicted(self) -> list[str]:
+        return [command.model for command in self.worker.sent if isinstance(command, protocol.UnloadModel)]
+
     def apply_report(self, report: protocol.Report) -> None:
         """What it makes of its picture of itself is another test's."""
-
-    def _evict(self, model: str) -> None:
-        if self.is_gone:
-            raise WorkerDiedError
-        self.evicted.append(model)
 
 
 @pytest.fixture
@@ -203,6 +208,6 @@ def test_for_a_task_that_was_deleted_meanwhile_too(queue: Queue, device: FakeDev
 
 
 def test_a_worker_that_is_gone_has_nothing_to_evict(queue: Queue, device: FakeDevice) -> None:
-    device.is_gone = True
+    device.worker.is_gone = True
     events = apply_report(queue, device, protocol.TaskFailed("T1", "lease", "out_of_memory", ""))
     assert (device.evicted, memory_events(queue), events) == ([], [], [])
