@@ -18,7 +18,6 @@ from optimizer.devices.worker_process import Worker
 from optimizer.memory.ledger import GPUMemoryPool, Reservation
 from optimizer.memory.probes import MemoryReading
 from optimizer.tasks.task import Task
-from whisper_core.common.units import FRAMES_PER_SECOND
 from whisper_core.text.transcript import Checkpoint, WindowResult
 from whisper_core.worker import messages as protocol
 
@@ -123,7 +122,7 @@ class Device:
             )
         )
         now = self._clock.monotonic()
-        audio_done = resume.seek / FRAMES_PER_SECOND if resume else 0.0
+        audio_done = resume.audio_done_seconds if resume else 0.0
         arrived = now - max(0.0, (self._clock.now() - task.created_at).total_seconds())
         self.running[task.id] = RunningTask(task, reservation, now, arrived, audio_done_seconds=audio_done)
 
@@ -183,7 +182,7 @@ class Device:
                 if (task := self.running.get(report.task_id)) is not None:
                     task.last_progress_at = now
                     task.has_progressed = True
-                    task.audio_done_seconds = report.window.checkpoint.seek / FRAMES_PER_SECOND
+                    task.audio_done_seconds = report.window.checkpoint.audio_done_seconds
             case protocol.TaskFailed() if report.code == DeviceLostError.code:
                 # The task stays here until the worker is gone.
                 self.supervisor.mark_device_lost(DeviceLostError(report.message))

@@ -16,7 +16,6 @@ from optimizer.tasks.task import Task
 from optimizer.tasks.timeline import MEMORY
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
-from whisper_core.common.units import FRAMES_PER_SECOND
 from whisper_core.worker import messages as protocol
 
 SHORTEST_MEASUREMENT_S = 0.02
@@ -75,7 +74,7 @@ class MeasurementLearner:
 
     def _learn_from_window(self, attempt: RunningAttempt, report: protocol.WindowDone) -> None:
         checkpoint = report.window.checkpoint
-        audio_done = min(checkpoint.seek, checkpoint.content_frames) / FRAMES_PER_SECOND
+        audio_done = checkpoint.audio_done_seconds
         self._monitor.add_audio(audio_done - attempt.audio_done_seconds, attempt.model, attempt.device)
         attempt.audio_done_seconds = audio_done
         now = self._clock.monotonic()
@@ -87,7 +86,7 @@ class MeasurementLearner:
             attempt.device,
             audio_done - attempt.measured_audio_seconds,
             seconds,
-            ends_recording=checkpoint.seek >= checkpoint.content_frames,
+            ends_recording=checkpoint.is_at_end,
             concurrency=self._attempts.concurrency(attempt.device),
         )
         attempt.measured_at, attempt.measured_audio_seconds = now, audio_done

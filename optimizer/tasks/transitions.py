@@ -36,11 +36,10 @@ def claimed(task: Task, *, device: str, estimated_bytes: int, owner: str, token:
 
 def window_saved(task: Task, window: WindowResult) -> Task:
     checkpoint = window.checkpoint
-    done = checkpoint.seek / checkpoint.content_frames if checkpoint.content_frames > 0 else 1.0
     # A task that gets further is not what stops the server, so only interrupts at the same window add up.
     return task.with_(
         windows_done=window.index + 1,
-        progress=min(max(done, 0.0), 1.0),
+        progress=checkpoint.progress,
         language=checkpoint.language,
         interrupts=0,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from whisper_core.common.units import FRAMES_PER_SECOND
+
 
 @dataclass(frozen=True)
 class Word:
@@ -77,6 +79,20 @@ class Checkpoint:
     content_frames: int  # mel frames in the whole recording
     prompt_reset_since: int = 0  # index into the tokens so far; earlier ones are not used as a prompt any more
     last_speech_timestamp: float = 0.0  # the end of the last word; only used for word timestamps
+
+    @property
+    def is_at_end(self) -> bool:
+        return self.seek >= self.content_frames
+
+    @property
+    def audio_done_seconds(self) -> float:
+        """From the start of the recording; `seek` may lie beyond its end."""
+        return min(self.seek, self.content_frames) / FRAMES_PER_SECOND
+
+    @property
+    def progress(self) -> float:
+        """0 to 1, of the whole recording."""
+        return 1.0 if self.is_at_end else max(0.0, self.seek / self.content_frames)
 
 
 @dataclass(frozen=True)
