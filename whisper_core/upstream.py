@@ -34,13 +34,18 @@ def traits_of(model: Whisper) -> ModelTraits:
     )
 
 
+def matrix_dtype(device: torch.device) -> torch.dtype:
+    """What matrices are computed in, as upstream does."""
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
 def place_on(model: Whisper, device: torch.device) -> Whisper:
     """The model on the device, in eval mode: fp32 on the CPU; on a GPU with fp16 matrices, as upstream computes there.
 
     model: on the CPU, so that a GPU never holds the weights twice.
     """
     model.eval()
-    if device.type == "cuda":
+    if matrix_dtype(device) is torch.float16:
         halve_matrices(model)
     return model.to(device)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.costs import Costs
+from whisper_core.common.slots import SLOTS
 from whisper_core.models.catalogue import ModelDimensions, model_info
 
 _MATRIX_BYTES: dict[DeviceKind, int] = {"cpu": 4, "cuda": 2}
@@ -42,7 +43,6 @@ _VOCABULARIES: dict[DeviceKind, int] = {"cpu": 2, "cuda": 1}
 _ENCODED_AT_ONCE: dict[DeviceKind, float] = {"cpu": 2, "cuda": 0}
 _ENCODED_PER_TASK: dict[DeviceKind, float] = {"cpu": 0, "cuda": 0.5}
 _ENCODER_TENSORS = 10 * 1.3  # of 1500 × state that live at once in a layer, with the allocator's rounding
-_MOST_ROWS: dict[DeviceKind, int] = {"cpu": 16, "cuda": 64}  # windows that a decoder step computes together
 _LOGITS_COPIES = 4  # fp32: as computed, filtered, their log-softmax, and its temporary
 _LONGEST_PROMPT = 227  # 223 tokens of previous text and the start-of-transcript sequence
 _PROMPT_TENSORS = 16  # of prompt × state: the input, query, key and value, the MLP's four-fold width twice, and so on
@@ -85,7 +85,7 @@ def workspace_formula(model: str, kind: DeviceKind) -> int:
     dims = model_info(model).dimensions
     encoder = _ENCODED_AT_ONCE[kind] * _encoder_bytes(dims, kind)
     prompt = _PROMPT_TENSORS * _LONGEST_PROMPT * dims.n_text_state * _MATRIX_BYTES[kind]
-    logits = _LOGITS_COPIES * _MOST_ROWS[kind] * dims.n_vocab * _FP32
+    logits = _LOGITS_COPIES * SLOTS[kind] * dims.n_vocab * _FP32
     return int(encoder) + prompt + logits + _WORKSPACE_OVERHEAD[kind]
 
 

@@ -1,1 +1,1 @@
-"""Files that survive a power cut, and the units of sound."""
+"""Files that survive a power cut, the units of sound, and how many windows are decoded at once."""

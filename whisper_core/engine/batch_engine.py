@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from errors import DeviceLostError, EngineError
+from whisper_core.common import slots
 from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.executors import DECODER_PRIORITY, CoreShare, SerialExecutor, new_cuda_stream, on_cuda_stream
 from whisper_core.engine.loaded_model import LoadedModel
@@ -26,10 +27,10 @@ from whisper_core.models.load import load_model
 from whisper_core.upstream import place_on
 from whisper_core.worker.device_errors import free_memory, guarded
 from whisper_core.worker.engine_protocol import TaskObserver
-from whisper_core.worker.memory_meter import CpuMeter, CudaMeter, MemoryMeter
+from whisper_core.worker.memory_meter import MemoryMeter, meter_for
 from whisper_core.worker.messages import MemoryReport, RunTask
 
-SLOTS = {"cpu": 16, "cuda": 64}  # 16 brought 1.2 times what 8 did (docs/benchmarks.md); more was not measured
+SLOTS = dict(slots.SLOTS)  # its own, so that an engine can be tried with fewer
 ENCODER_BATCH = {"cpu": 1, "cuda": 8}  # one window keeps a CPU busy
 
 # With fewer windows in slots, the engine's thread encodes too instead of taking a step: a step reads all weights,
@@ -65,7 +66,7 @@ class BatchEngine:
         self._models = ResidentModels(self._encoder_executor, self.statistics, self.slots, ENCODER_BATCH[kind])
         self._opener = RecordingOpener(self._open_executor, self._device, settings, self._models.free_memory_elsewhere)
         self._tasks: list[ActiveTask] = []
-        self._meter: MemoryMeter = CpuMeter() if kind == "cpu" else CudaMeter(self._device)
+        self._meter = meter_for(self._device)
         self._peak = _PeakPerTask(self._meter)
 
     def load(self, model: str, models_dir: Path) -> int:

@@ -18,7 +18,7 @@ from whisper_core.engine.network.encoder import WindowEncoder
 from whisper_core.engine.network.layers import decoder_layers
 from whisper_core.model_requests import Align, Decode
 from whisper_core.text.transcript import Segment
-from whisper_core.upstream import traits_of
+from whisper_core.upstream import matrix_dtype, traits_of
 
 
 class LoadedModel:
@@ -28,7 +28,7 @@ class LoadedModel:
     """
 
     def __init__(self, model: Whisper) -> None:
-        dtype = torch.float16 if model.device.type == "cuda" else torch.float32
+        dtype = matrix_dtype(model.device)
         self._alignment_heads = model.alignment_heads
         self.dims = DecoderDims.of(model, dtype)
         self.layers = decoder_layers(model.decoder, dtype)

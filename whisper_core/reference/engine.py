@@ -25,7 +25,7 @@ from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, transcribe_audio
 from whisper_core.upstream import place_on
 from whisper_core.worker.device_errors import free_memory, guarded, trim_heap
-from whisper_core.worker.memory_meter import CpuMeter, CudaMeter, MemoryMeter
+from whisper_core.worker.memory_meter import meter_for
 from whisper_core.worker.messages import MemoryReport, RunTask
 
 
@@ -42,7 +42,7 @@ class ReferenceEngine(SequentialEngine):
         self._device = torch.device(device)
         self._settings = settings
         self._models: dict[str, Whisper] = {}
-        self._meter: MemoryMeter = CpuMeter() if self._device.type == "cpu" else CudaMeter(self._device)
+        self._meter = meter_for(self._device)
         self.title = _title_of(self._device)
 
     def load(self, model: str, models_dir: Path) -> int:

@@ -24,7 +24,7 @@ from whisper_core.model_requests import (
     sampling_seed,
 )
 from whisper_core.text.transcript import Segment
-from whisper_core.upstream import align_words, traits_of
+from whisper_core.upstream import align_words, matrix_dtype, traits_of
 
 
 class ReferenceModel:
@@ -34,7 +34,7 @@ class ReferenceModel:
     def __init__(self, model: Whisper, *, seed: int | None = None) -> None:
         self._model = model
         self._seed = seed
-        self._dtype = torch.float16 if model.device.type == "cuda" else torch.float32
+        self._dtype = matrix_dtype(model.device)
         self.traits = traits_of(model)
 
     def serve(self, request: Request) -> Any:

@@ -109,6 +109,10 @@ class CudaMeter:
         return max(0, after - before - torch.cuda.memory_reserved(self._device))
 
 
+def meter_for(device: torch.device) -> MemoryMeter:
+    return CpuMeter() if device.type == "cpu" else CudaMeter(device)
+
+
 def _used_on(device: torch.device) -> int | None:
     """Bytes of the device that all processes use; creates no CUDA context. None where NVML cannot tell."""
     try:
