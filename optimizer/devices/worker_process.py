@@ -1,8 +1,8 @@
 """The server's handle on the process that owns a device.
 
-torch lives in that process only: a CUDA error cannot be healed inside the process that had it, decoding would fight the
-web threads for the interpreter lock, and a process that ends gives all its memory back. The same worker loop can run in
-a thread, for tests and for debugging.
+torch lives in that process only: a process cannot recover from a CUDA error, decoding would fight the web threads for
+the interpreter lock, and a process that ends gives all its memory back. The same worker loop can run in a thread, for
+tests and for debugging.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class CostModel:
         }
 
     def restore(self, document: Any) -> None:
-        """Takes over what `to_json` returned. Raises KeyError, TypeError or ValueError for anything else."""
+        """Restores what `to_json` returned. Raises KeyError, TypeError or ValueError for anything else."""
         predictions = [Prediction(*(int(nbytes) for nbytes in each)) for each in document["forecasts"]]
         if any(prediction.measured <= 0 for prediction in predictions):
             raise ValueError("a prediction without a measurement")

@@ -82,7 +82,7 @@ class CostModelStore:
         self._unsaved |= keys
 
     def restore(self, documents: dict[str, Any]) -> list[CostModelKey]:
-        """Takes over what earlier runs of this version learned; other code may need other memory."""
+        """Restores what earlier runs of this version learned; another version may need different amounts."""
         restored = []
         for name, document in documents.items():
             try:

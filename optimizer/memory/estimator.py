@@ -159,7 +159,7 @@ class MemoryEstimationPool:
     # --- kept over restarts ------------------------------------------------------------------------------------
 
     def open(self, document_store: DocumentStore) -> None:
-        """Takes over what earlier runs of this version learned. Raises StoreBusyError, DatabaseDamagedError."""
+        """Restores what earlier runs of this version learned. Raises StoreBusyError, DatabaseDamagedError."""
         documents = document_store.read(PREFIX)
         with self._lock:
             restored = self._cost_models.restore(documents)

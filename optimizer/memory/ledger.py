@@ -211,7 +211,7 @@ class GPUMemoryPool:
         return min(self._headroom, self._total)
 
     def _shrink_when_possible(self) -> None:
-        """Takes on the device's new size, once every reservation fits into it."""
+        """Adopts the device's new size once every reservation fits into it."""
         if self._shrinks_to is None:
             return
         unreserved = self._shrinks_to - min(self._headroom, self._shrinks_to) - self._reserved()

@@ -37,7 +37,7 @@ class SlotLimit:
         self._calm_steps = 0
 
     def step_succeeded(self) -> None:
-        """A step of the decoder found its memory."""
+        """A step of the decoder had enough memory."""
         if self.slots == self._most_slots and self.encoder_batch == self._largest_encoder_batch:
             return
         self._calm_steps += 1
