@@ -38,6 +38,8 @@ class StreamDriver:
                     case WindowResult():
                         self._report(stream, step)
                         answer = None
+                    case Encode() if _is_encoded(stream, step):
+                        answer = stream.window
                     case Encode():
                         _start_window(stream, step)
                         return
@@ -65,6 +67,15 @@ class StreamDriver:
         if isinstance(request, Align):
             return self._model.align(request, stream.window.cross)
         return self._model.detect_language(stream.window.cross)
+
+
+def _is_encoded(stream: ActiveStream, request: Encode) -> bool:
+    """Whether the stream's latest window is the one that is asked for: the first one, after its language was detected.
+
+    A recording of less than 30 s has another window for that (`LogMel.opening`).
+    """
+    window = stream.window
+    return window is not None and window.own_cross is not None and window.mel == request.mel
 
 
 def _start_window(stream: ActiveStream, request: Encode) -> None:

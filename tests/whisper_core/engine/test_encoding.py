@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.whisper_core.engine.driving import (
     engine_with,
     run_until_idle,
     start_task,
+    toy,
     write_samples,
 )
 from tests.whisper_core.parity import noise, short_toy
@@ -27,6 +29,7 @@ from whisper_core.engine.pipeline import largest_power_of_two
 from whisper_core.model_requests import DEFAULT_SETTINGS
 
 LENGTHS_S = (4.0, 5.0, 6.0)
+DETECTED = replace(GREEDY, language=None)
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +82,17 @@ def test_samples_that_cannot_be_read_fail_their_own_task(tmp_path: Path, monkeyp
         run_until_idle(engine)
     assert isinstance(observers[1].error, OSError)
     assert [observer.transcript is not None for observer in observers] == [True, False, True]
+
+
+@pytest.mark.parametrize(("seconds", "encoded_again"), [(31.0, 0), (5.0, 1)])
+def test_a_first_window_of_30_s_is_encoded_once_for_language_and_text(
+    seconds: float, encoded_again: int, tmp_path: Path, batches: list[int]
+) -> None:
+    """A shorter one is followed by zeros, but for language detection by silence, as in openai-whisper."""
+    observer = Observer()
+    with engine_with(toy()) as engine:
+        start_task(engine, write_samples(tmp_path / "long.pcm", noise(seconds)), DETECTED, observer)
+        run_until_idle(engine)
+    assert observer.transcript is not None
+    assert_same(observer.transcript, alone_by_reference(toy(), noise(seconds), DETECTED, DEFAULT_SETTINGS))
+    assert sum(batches) == len(observer.windows) + encoded_again
