@@ -50,5 +50,5 @@ class PaddedPrompt:
         uploaded = self._input
         cross = self._cross.gathered(uploaded[_SLOT : _SLOT + 1])
         tokens = uploaded[_TOKENS : _TOKENS + length]
-        x = run_prompt(self._layers, tokens, cross, self._cache, row=uploaded[_ROW : _ROW + 1])
-        return self._layers.logits(x.index_select(0, uploaded[_SOT : _LAST + 1]))
+        row, wanted = uploaded[_ROW : _ROW + 1], uploaded[_SOT : _LAST + 1]
+        return self._layers.logits(run_prompt(self._layers, tokens, cross, self._cache, row=row, wanted=wanted))

@@ -120,9 +120,10 @@ class SlotBatch:
         window, prompt = sequence.window, sequence.prompt
         if self._padded_prompt is not None:
             return self._padded_prompt.logits(prompt, window.slot, sequence.sot_index)
-        tokens = torch.tensor(prompt, device=self._dims.device)
-        x = run_prompt(self._layers, tokens, window.cross, self._cache, row=window.slot * self.width)
-        return self._layers.logits(x[[sequence.sot_index, len(prompt) - 1]])
+        device, row = self._dims.device, window.slot * self.width
+        tokens = torch.tensor(prompt, device=device)
+        wanted = torch.tensor([sequence.sot_index, len(prompt) - 1], device=device)
+        return self._layers.logits(run_prompt(self._layers, tokens, window.cross, self._cache, row=row, wanted=wanted))
 
     def _step_greedily(self, rows: int, length: int) -> Tensor:
         """One token for each of the first rows, (rows,).

@@ -22,22 +22,27 @@ def run_prompt(
     cache: SelfCache | None = None,
     *,
     row: int | Tensor = 0,
+    wanted: Tensor | None = None,
     on_cross_query: OnQuery = lambda layer, query: None,
 ) -> Tensor:
-    """The decoder's output for each token, (length, state), as `layers.logits` takes it.
+    """The decoder's output as `layers.logits` takes it: at the wanted positions, (wanted, state), or (length, state).
 
     tokens: (length,) int64, from position 0 on. cross: of one window. cache, row: where the tokens' keys and values are
-    stored; without a cache they are not. on_cross_query: called with each layer's number and its cross-attention query,
-    (1, heads, length, head size).
+    stored; without a cache they are not. wanted: int64; of the other tokens, the last layer computes keys and values
+    only. on_cross_query: called with each layer's number and its cross-attention query, (1, heads, length, head size).
     """
-    length = len(tokens)
-    x = layers.embed(tokens, torch.arange(length, device=tokens.device))
+    positions = torch.arange(len(tokens), device=tokens.device)
+    x = layers.embed(tokens, positions)
+    mask = None  # each token attends to those before it
     for number, block in enumerate(layers.blocks):
         query, key, value = _heads(block.query_key_value(block.attention_norm(x)), 3 * layers.num_heads).chunk(3)
         if cache is not None:
             cache.write_prompt(number, row, key, value)
-        mixed = F.scaled_dot_product_attention(query[None], key[None], value[None], is_causal=length > 1)
-        x = x + block.attention_out(mixed[0].transpose(0, 1).reshape(length, -1))
+        if wanted is not None and number == len(layers.blocks) - 1:
+            x, query, mask = x[wanted], query[:, wanted], positions <= wanted[:, None]
+        is_causal = mask is None and len(tokens) > 1
+        mixed = F.scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=mask, is_causal=is_causal)
+        x = x + block.attention_out(mixed[0].transpose(0, 1).reshape(len(x), -1))
         cross_query = _heads(block.cross_query(block.cross_norm(x)), layers.num_heads)[None]
         on_cross_query(number, cross_query)
         x = x + block.cross_out(cross.attend(number, cross_query)[0])
