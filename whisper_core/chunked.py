@@ -121,6 +121,11 @@ class ChunkedTranscription:
         return windows
 
     @property
+    def is_handed_out(self) -> bool:
+        """Whether all streams were handed out."""
+        return self._is_last_known
+
+    @property
     def is_complete(self) -> bool:
         """Whether every chunk is done and its window was returned."""
         return self._is_last_known and self._num_returned == len(self._chunks)

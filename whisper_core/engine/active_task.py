@@ -28,10 +28,16 @@ class ActiveTask:
     def is_exact(self) -> bool:
         return not self.command.options.is_chunked
 
-    def start_stream(self) -> ActiveStream | None:
-        """The recording's next stream; None when there is none now, or when the task has as many as it may have."""
+    @property
+    def may_start_stream(self) -> bool:
+        """Whether its recording may have another stream, and the task as many as it would then have."""
         most = self.command.windows_at_once
-        if self.recording is None or (most is not None and len(self.streams) >= most):
+        is_open = self.recording is not None and not self.recording.is_handed_out
+        return is_open and not self.is_done and not self.is_preempted and (most is None or len(self.streams) < most)
+
+    def start_stream(self) -> ActiveStream | None:
+        """The recording's next stream, or None when there is none now."""
+        if self.recording is None:
             return None
         steps = self.recording.next_stream()
         if steps is None:

@@ -6,6 +6,7 @@ for all windows in slots. On the CPU it computes in fp32, on a GPU in fp16, as `
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
 from collections.abc import Iterable
@@ -193,16 +194,20 @@ class BatchEngine:
     def _start_streams(self) -> None:
         """Start the single stream of every exact task; the chunks of the others share the slots that are left."""
         until = time.monotonic() + START_STREAMS_S
-        candidates = [task for task in self._tasks if not task.is_done and not task.is_preempted]
-        while candidates and sum(len(task.streams) for task in self._tasks) < self.slots:
-            task = min(candidates, key=lambda task: (not task.is_exact, len(task.streams)))
+        room = self.slots - sum(len(task.streams) for task in self._tasks)
+        waiting = [_turn(number, task) for number, task in enumerate(self._tasks) if task.may_start_stream]
+        heapq.heapify(waiting)
+        while waiting and room > 0:
+            *_, number, task = heapq.heappop(waiting)
             stream = self._next_stream(task)
-            if stream is not None:
-                with self._cores.claim():
-                    self._models[task.command.model].start(stream)
-            if stream is None or task.is_done:
-                candidates.remove(task)
-            elif time.monotonic() > until:
+            if stream is None:
+                continue
+            with self._cores.claim():
+                self._models[task.command.model].start(stream)
+            room = self.slots - sum(len(task.streams) for task in self._tasks)
+            if task.may_start_stream:
+                heapq.heappush(waiting, _turn(number, task))
+            if time.monotonic() > until:
                 return
 
     def _next_stream(self, task: ActiveTask) -> ActiveStream | None:
@@ -257,6 +262,11 @@ class _PeakPerTask:
     def bytes_per_task(self) -> int:
         """0 when it was not measured."""
         return self._meter.peak_since_mark() // self._most_tasks if self._is_valid else 0
+
+
+def _turn(number: int, task: ActiveTask) -> tuple[bool, int, int, ActiveTask]:
+    """Sorts tasks by who gets the next stream: exact ones, then those with the fewest. number: in order of arrival."""
+    return not task.is_exact, len(task.streams), number, task
 
 
 def _fail(tasks: Iterable[ActiveTask], error: Exception) -> None:

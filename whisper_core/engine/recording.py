@@ -22,6 +22,10 @@ class Recording(Protocol):
     @property
     def is_complete(self) -> bool: ...
 
+    @property
+    def is_handed_out(self) -> bool:
+        """Whether `next_stream` will return None from now on."""
+
     def next_stream(self) -> RequestStream | None:
         """The next stream, or None when there is none now."""
 
@@ -52,6 +56,10 @@ class ExactRecording:
     @property
     def is_complete(self) -> bool:
         return self._transcript is not None
+
+    @property
+    def is_handed_out(self) -> bool:
+        return self._steps is None
 
     def next_stream(self) -> RequestStream | None:
         steps, self._steps = self._steps, None

@@ -26,6 +26,7 @@ from tests.whisper_core.engine.driving import (
 from tests.whisper_core.parity import RATE, noise
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
+from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.network.decoder import run_step
@@ -65,6 +66,22 @@ def test_tasks_join_while_others_run(paths: list[Path]) -> None:
         assert_same(observer.transcript, expected_of(number))
         assert [s for window in observer.windows for s in window.segments] == list(observer.transcript.segments)
         assert observer.peak_bytes >= 0
+
+
+def test_an_exact_task_is_asked_for_its_only_stream_once(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ActiveTask] = []
+    start_stream = ActiveTask.start_stream
+
+    def noted(task: ActiveTask) -> ActiveStream | None:
+        asked.append(task)
+        return start_stream(task)
+
+    monkeypatch.setattr(ActiveTask, "start_stream", noted)
+    with engine_with(toy(), slots=len(paths) + 1) as engine:  # so that there is always room for another stream
+        for path in paths:
+            start_task(engine, path, GREEDY, Observer())
+        run_until_idle(engine)
+    assert len(asked) == len(set(map(id, asked))) == len(paths)
 
 
 def test_a_stopped_task_leaves_the_others_as_they_are(paths: list[Path]) -> None:
