@@ -72,11 +72,14 @@ class CostModel:
         """The latest ones."""
         return tuple(self._predictions)
 
+    def predict(self, concurrent: ConcurrentTasks) -> int:
+        """Bytes of one of these tasks, with its part of what they share, without the margin."""
+        return round(self._calibration.costs.growth(concurrent) / concurrent.tasks)
+
     def record(self, concurrent: ConcurrentTasks, growth: int, reserved: int) -> Prediction:
         """A task of `concurrent` is done, and they took `growth` bytes in all. reserved: for one task, with its part of
         what they share."""
-        predicted = self._calibration.costs.growth(concurrent)
-        prediction = Prediction(round(predicted / concurrent.tasks), reserved, round(growth / concurrent.tasks))
+        prediction = Prediction(self.predict(concurrent), reserved, round(growth / concurrent.tasks))
         self._predictions.append(prediction)
         self._calibration.add(concurrent, growth)
         self.pressure = 1.0 + (self.pressure - 1.0) * _RELIEF_PER_TASK

@@ -47,6 +47,10 @@ class CostModelStore:
         _, title = self._titles.get(device, (kind, self._titles_of(kind)[0]))
         return CostModelKey(kind, title, model, word_timestamps)
 
+    def get(self, key: CostModelKey) -> CostModel:
+        """A new one, which is not kept, where there is none. Raises UnknownModelError."""
+        return self._cost_models.get(key) or self._new(key)
+
     def get_for_update(self, key: CostModelKey) -> CostModel:
         """Made when it is first asked for, and written at the next save. Raises UnknownModelError."""
         if key not in self._cost_models:

@@ -14,6 +14,7 @@ from optimizer.memory.cost_model_store import PREFIX, CostModelStore
 from optimizer.memory.costs import ConcurrentTasks, Costs
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
 from optimizer.storage.documents import DocumentStore
+from optimizer.tasks.task import TaskMemory
 
 log = logging.getLogger(__name__)
 
@@ -91,18 +92,35 @@ class MemoryEstimationPool:
         """
         if peak_bytes <= 0:
             return
-        workspace = self._workspace(model, kind)
+        reserved_bytes += self._share_of_workspace(model, kind, concurrent)
         with self._lock:
             key = self._cost_models.key(device, model, kind, word_timestamps)
             cost_model = self._cost_models.get_for_update(key)
-            last = cost_model.record(
-                concurrent, peak_bytes * concurrent.tasks, reserved_bytes + workspace // concurrent.tasks
-            )
+            last = cost_model.record(concurrent, peak_bytes * concurrent.tasks, reserved_bytes)
         self._update_estimates(model, kind)
         log.debug(
             "event=memory_measured model=%s title=%r tasks=%d predicted_mb=%.0f reserved_mb=%.0f measured_mb=%.0f",
             model, key.title, concurrent.tasks, last.predicted / 1e6, last.reserved / 1e6, last.measured / 1e6,
         )  # fmt: skip
+
+    def memory_of(
+        self,
+        model: str,
+        kind: DeviceKind,
+        concurrent: ConcurrentTasks,
+        *,
+        peak_bytes: int,
+        reserved_bytes: int,
+        word_timestamps: bool,
+        device: str,
+    ) -> TaskMemory:
+        """What a finished task took, beside what was predicted and reserved for it. Arguments as for `record`, which
+        comes afterwards."""
+        reserved_bytes += self._share_of_workspace(model, kind, concurrent)
+        with self._lock:
+            key = self._cost_models.key(device, model, kind, word_timestamps)
+            predicted = self._cost_models.get(key).predict(concurrent)
+        return TaskMemory(predicted, reserved_bytes, peak_bytes)
 
     def record_out_of_memory(
         self,
@@ -178,6 +196,10 @@ class MemoryEstimationPool:
                 self._cost_models.mark_unsaved(set(documents))
 
     # --- inside ------------------------------------------------------------------------------------------------
+
+    def _share_of_workspace(self, model: str, kind: DeviceKind, concurrent: ConcurrentTasks) -> int:
+        """One task's part of what is reserved with the model for all tasks."""
+        return self._workspace(model, kind) // concurrent.tasks
 
     def _workspace(self, model: str, kind: DeviceKind) -> int:
         if (model, kind) not in self._workspaces:

@@ -21,7 +21,7 @@ from errors import AlreadyFinishedError, ConflictError, IdempotencyMismatchError
 from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.storage.repository import TaskReader, TaskWriter
 from optimizer.tasks import timeline, transitions
-from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskStatus
+from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskMemory, TaskStatus
 from whisper_core.text.transcript import WindowResult
 
 MOVES_TO_CPU_AFTER = 2  # attempts in a row for which a GPU had no memory
@@ -145,14 +145,14 @@ class Complete:
     language: str
     text: str  # what the search looks through
     result_sha256: str  # of the transcript's file
-    peak_bytes: int | None
+    memory: TaskMemory
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         rows.remove_windows(task.id)
         rows.set_text(task, self.text)
         rows.add_event(task.id, timeline.COMPLETED, timeline.completed_data(task, rows.events(task.id), now), now)
         completed = transitions.completed(
-            task, language=self.language, result_sha256=self.result_sha256, peak_bytes=self.peak_bytes, now=now
+            task, language=self.language, result_sha256=self.result_sha256, memory=self.memory, now=now
         )
         return rows.save(task, completed)
 

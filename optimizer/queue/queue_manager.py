@@ -23,7 +23,7 @@ from optimizer.queue.recovery import RecoveryReport
 from optimizer.queue.transactions import TaskTransactions
 from optimizer.storage.store import TaskStore
 from optimizer.tasks import timeline
-from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskFilter, TaskPage, TaskStatus
+from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskFilter, TaskMemory, TaskPage, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from whisper_core.text.transcript import WindowResult
 
@@ -154,10 +154,10 @@ class IntelligentQueueManager:
         return self._transactions.try_change(task_id, changes.AddAttemptEvent(code, data), held_by=lease_token)
 
     def complete(
-        self, task_id: str, lease_token: str, *, language: str, text: str, result_sha256: str, peak_bytes: int | None
+        self, task_id: str, lease_token: str, *, language: str, text: str, result_sha256: str, memory: TaskMemory
     ) -> Task | None:
         """The transcript is written, so the saved windows are removed. text: what the search looks through."""
-        complete = changes.Complete(language, text, result_sha256, peak_bytes)
+        complete = changes.Complete(language, text, result_sha256, memory)
         return self._transactions.try_change(task_id, complete, held_by=lease_token)
 
     def fail(self, task_id: str, lease_token: str, error: ErrorInfo, *, is_retryable: bool) -> Task | None:

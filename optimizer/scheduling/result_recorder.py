@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from errors import DeviceLostError, OutOfMemoryError, TaskNotFoundError, error_class_of
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
+from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.attempts import RunningAttempt
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.storage.task_files import TaskFiles
-from optimizer.tasks.task import ErrorInfo, Task
+from optimizer.tasks.task import ErrorInfo, Task, TaskMemory
 from whisper_core.worker import messages as protocol
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class ResultRecorder:
         files: TaskFiles,
         storage_retry: StorageRetry,
         clock: Clock,
+        estimates: MemoryEstimationPool,
         may_move_to_cpu: Callable[[], bool],
     ) -> None:
         """may_move_to_cpu: whether a task that a GPU has no memory for may go to the CPU now."""
@@ -39,6 +42,7 @@ class ResultRecorder:
         self._files = files
         self._storage = storage_retry
         self._clock = clock
+        self._estimates = estimates
         self._may_move_to_cpu = may_move_to_cpu
         self._load_failures: dict[tuple[str, str], protocol.ModelLoadFailed] = {}  # by device and model
 
@@ -62,7 +66,7 @@ class ResultRecorder:
                     lambda: self._queue.add_attempt_event(report.task_id, report.attempt_id, report.code, report.data)
                 )
             case protocol.TaskDone():
-                return self._record_done(report)
+                return self._record_done(report, self._memory_of(device, report, attempt))
             case protocol.TaskFailed():
                 return self._record_failure(device, report, attempt)
             case protocol.TaskStopped():
@@ -74,8 +78,8 @@ class ResultRecorder:
 
     # --- a transcript ------------------------------------------------------------------------------------------
 
-    def _record_done(self, report: protocol.TaskDone) -> Task | None:
-        task = self._storage.until_stored(lambda: self._complete(report))
+    def _record_done(self, report: protocol.TaskDone, memory: TaskMemory) -> Task | None:
+        task = self._storage.until_stored(lambda: self._complete(report, memory))
         if task is None:
             log.info("task=%s event=late_result_discarded", report.task_id)
             return None
@@ -85,7 +89,7 @@ class ResultRecorder:
         )
         return task
 
-    def _complete(self, report: protocol.TaskDone) -> Task | None:
+    def _complete(self, report: protocol.TaskDone, memory: TaskMemory) -> Task | None:
         """First the file, then the row that says that it is there."""
         if not self._holds(report):
             return None
@@ -102,11 +106,26 @@ class ResultRecorder:
             language=transcript.language,
             text=transcript.text,
             result_sha256=result_sha256,
-            peak_bytes=report.peak_bytes,
+            memory=memory,
         )
         if completed is None:  # cancelled or deleted since we looked; nobody else can hold the task yet
             self._files.delete_transcript(report.task_id)
         return completed
+
+    def _memory_of(self, device: DeviceSpec, report: protocol.TaskDone, attempt: RunningAttempt | None) -> TaskMemory:
+        if attempt is None or attempt.ran_together is None or report.peak_bytes <= 0:
+            return TaskMemory(measured=report.peak_bytes if report.peak_bytes > 0 else None)
+        options = attempt.task.options
+        memory = self._estimates.memory_of(
+            options.model,
+            device.kind,
+            attempt.ran_together,
+            peak_bytes=report.peak_bytes,
+            reserved_bytes=attempt.task.estimated_bytes or 0,
+            word_timestamps=options.word_timestamps,
+            device=device.name,
+        )
+        return replace(memory, predicted=None) if options.is_chunked else memory
 
     def _holds(self, report: protocol.TaskDone) -> bool:
         """Whether the attempt still holds the task: a late result must not touch the file of another attempt."""

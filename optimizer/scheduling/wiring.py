@@ -142,6 +142,7 @@ def _build_reports(
         files=parts.files,
         storage_retry=parts.storage_retry,
         clock=parts.clock,
+        estimates=parts.estimates,
         may_move_to_cpu=parts.may_move_to_cpu,
     )
     updater = DeviceUpdater(

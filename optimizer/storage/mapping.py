@@ -186,7 +186,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("seq", "version", "size_bytes", "max_attempts"), (int,)),
     **dict.fromkeys(("attempt", "interrupts", "free_attempts", "windows_done"), (int,)),
-    **dict.fromkeys(("estimated_bytes", "peak_bytes"), (int, type(None))),
+    **dict.fromkeys(("estimated_bytes", "predicted_bytes", "reserved_bytes", "measured_bytes"), (int, type(None))),
     **dict.fromkeys(("id", "filename", "requested_device", "sha256", "owner"), (str,)),
     **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),
     **dict.fromkeys(("result_sha256", "idempotency_key"), (str, type(None))),

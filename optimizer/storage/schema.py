@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 
 metadata = MetaData()
 
@@ -53,7 +53,9 @@ tasks = Table(
     Column("not_before", String(40)),
     Column("windows_done", Integer, nullable=False),
     Column("estimated_bytes", BigInteger),
-    Column("peak_bytes", BigInteger),
+    Column("predicted_bytes", BigInteger),
+    Column("reserved_bytes", BigInteger),
+    Column("peak_bytes", BigInteger, key="measured_bytes"),
     Column("errors", Text, nullable=False),  # a JSON list of ErrorInfo that only grows
     Column("started_at", String(40)),
     Column("finished_at", String(40)),

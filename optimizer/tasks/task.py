@@ -71,6 +71,18 @@ class ErrorInfo:
     attempt: int = 0
 
 
+@dataclass(frozen=True)
+class TaskMemory:
+    """What a task took, in bytes, with its part of what the tasks that ran with it shared: all three speak of the same.
+
+    None where it cannot be told: when tasks of several kinds ran together, or nothing was measured.
+    """
+
+    predicted: int | None = None  # by what was known before; also None for a chunked task, whose windows nobody counts
+    reserved: int | None = None
+    measured: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One row of the store, as it was when it was read."""
@@ -97,8 +109,10 @@ class Task:
     lease_owner: str | None = None  # the boot id of the server that claimed the task
     not_before: datetime | None = None  # until then a retrying task waits
     windows_done: int = 0  # windows saved so far; also the live feed's `seq`
-    estimated_bytes: int | None = None  # reserved for the latest attempt
-    peak_bytes: int | None = None  # measured in the latest attempt
+    estimated_bytes: int | None = None  # reserved for the latest attempt itself
+    predicted_bytes: int | None = None  # with measured_bytes and reserved_bytes: see TaskMemory
+    reserved_bytes: int | None = None
+    measured_bytes: int | None = None
     errors: tuple[ErrorInfo, ...] = ()
     started_at: datetime | None = None  # of the latest attempt
     finished_at: datetime | None = None

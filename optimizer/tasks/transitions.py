@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from errors import OutOfMemoryError, PoisonTaskError
 from optimizer.common.kinds import CPU_DEVICE
-from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
+from optimizer.tasks.task import ErrorInfo, Task, TaskMemory, TaskStatus
 from whisper_core.text.transcript import WindowResult
 
 MAX_INTERRUPTS = 3
@@ -27,7 +27,9 @@ def claimed(task: Task, *, device: str, estimated_bytes: int, owner: str, token:
         attempt=task.attempt + 1,
         device=device,
         estimated_bytes=estimated_bytes,
-        peak_bytes=None,
+        predicted_bytes=None,
+        reserved_bytes=None,
+        measured_bytes=None,
         lease_token=token,
         lease_owner=owner,
         started_at=now,
@@ -45,14 +47,16 @@ def window_saved(task: Task, window: WindowResult) -> Task:
     )
 
 
-def completed(task: Task, *, language: str, result_sha256: str, peak_bytes: int | None, now: datetime) -> Task:
+def completed(task: Task, *, language: str, result_sha256: str, memory: TaskMemory, now: datetime) -> Task:
     return _released(
         task,
         status=TaskStatus.COMPLETED,
         progress=1.0,
         language=language,
         result_sha256=result_sha256,
-        peak_bytes=peak_bytes,
+        predicted_bytes=memory.predicted,
+        reserved_bytes=memory.reserved,
+        measured_bytes=memory.measured,
         finished_at=now,
     )
 
@@ -123,7 +127,9 @@ def started_over(task: Task, *, seq: int) -> Task:
         language=None,
         device=None,
         estimated_bytes=None,
-        peak_bytes=None,
+        predicted_bytes=None,
+        reserved_bytes=None,
+        measured_bytes=None,
         started_at=None,
         finished_at=None,
     )

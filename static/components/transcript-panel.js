@@ -84,13 +84,17 @@ function Content({ task }) {
   </div>`
 }
 
-/** What was reserved for the latest attempt, and what it turned out to use. */
+/**
+ * What is reserved for the running attempt itself; once it is done, what was reserved and what was measured, both with
+ * the task's part of what it shared with others.
+ */
 function Memory({ memory }) {
   if (!memory?.estimated_bytes) return null
-  const estimated = formatBytes(memory.estimated_bytes)
-  const text = memory.peak_bytes
-    ? t('task.memory_used', { estimated, peak: formatBytes(memory.peak_bytes) })
-    : t('task.memory', { estimated })
+  const { estimated_bytes, reserved_bytes, measured_bytes } = memory
+  const text =
+    reserved_bytes && measured_bytes
+      ? t('task.memory_used', { estimated: formatBytes(reserved_bytes), peak: formatBytes(measured_bytes) })
+      : t('task.memory', { estimated: formatBytes(estimated_bytes) })
   return html`<p class="task-meta" data-testid="memory"><span>${text}</span></p>`
 }
 

@@ -27,7 +27,11 @@ def test_a_task_goes_from_pending_to_completed_and_its_text_appears_on_the_way(
         assert not is_partial
         assert (task.progress, task.attempt, task.error, task.device) == (1.0, 1, None, "cpu")
         assert task.audio_seconds == pytest.approx(67.58, abs=0.01)
-        assert task.peak_bytes == 500_000
+        watcher.wait_until(lambda: system.status()["memory_estimates"], "what was learned from it")
+        (estimate,) = system.status()["memory_estimates"]
+        memory = {"predicted": task.predicted_bytes, "reserved": task.reserved_bytes, "measured": task.measured_bytes}
+        assert memory == estimate["last"]
+        assert memory["measured"] == 500_000
         assert task.estimated_bytes is not None
 
 

@@ -39,6 +39,9 @@ class Options(Body):
 
 class Memory(Body):
     estimated_bytes: int | None
+    predicted_bytes: int | None
+    reserved_bytes: int | None
+    measured_bytes: int | None
     peak_bytes: int | None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import ceil
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,6 +50,20 @@ def test_the_calibration_factor_multiplies_what_was_never_measured() -> None:
     expected = int(1.5 * weights_formula("base", "cpu")) + int(1.5 * workspace_formula("base", "cpu"))
     assert pool.weights_bytes("base", "cpu") == expected
     assert pool.accuracy() == []
+
+
+@pytest.mark.parametrize("tasks", [1, 8])
+def test_what_a_task_is_told_of_its_memory_is_what_the_accuracy_counts(tasks: int) -> None:
+    pool = MemoryEstimationPool(1.2)
+    concurrent = ConcurrentTasks.of([60.0] * tasks)
+    how: Any = {"peak_bytes": 90 * MIB, "reserved_bytes": 50 * MIB, "word_timestamps": False, "device": "cpu"}
+    for _ in range(3):
+        memory = pool.memory_of("base", "cpu", concurrent, **how)
+        pool.record("base", "cpu", concurrent, **how)
+        assert pool.accuracy()[0]["last"] == asdict(memory)
+    assert memory.reserved is not None
+    assert memory.reserved > 50 * MIB
+    assert memory.measured == 90 * MIB
 
 
 def measurements(pool: MemoryEstimationPool) -> int:

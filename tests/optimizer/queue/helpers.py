@@ -12,7 +12,7 @@ from typing import Any
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.storage.store import TaskStore
-from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions
+from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskMemory, TaskOptions
 from tests.optimizer.fakes import FakeClock
 from whisper_core.text.transcript import Checkpoint, Segment, WindowResult
 
@@ -55,7 +55,12 @@ class Queue:
 
     def complete(self, task: Task, text: str = "Hello.") -> Task | None:
         return self.manager.complete(
-            task.id, task.lease_token or "", language="en", text=text, result_sha256="f" * 64, peak_bytes=900
+            task.id,
+            task.lease_token or "",
+            language="en",
+            text=text,
+            result_sha256="f" * 64,
+            memory=TaskMemory(800, 1000, 900),
         )
 
     def fail(self, task: Task, *, is_retryable: bool = True) -> Task | None:

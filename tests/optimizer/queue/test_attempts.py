@@ -82,7 +82,8 @@ def test_completing_records_the_result_and_drops_the_windows(queue: Queue) -> No
     assert done is not None
     assert done == queue.manager.get("a")
     assert (done.status, done.progress, done.language) == (TaskStatus.COMPLETED, 1.0, "en")
-    assert (done.result_sha256, done.peak_bytes, done.finished_at) == ("f" * 64, 900, queue.clock.now())
+    assert (done.result_sha256, done.finished_at) == ("f" * 64, queue.clock.now())
+    assert (done.predicted_bytes, done.reserved_bytes, done.measured_bytes) == (800, 1000, 900)
     assert (done.lease_token, done.lease_owner) == (None, None)
     assert queue.manager.windows("a") == []
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from errors import ConflictError, StoreBusyError
 from optimizer.common import failpoints
-from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskStatus
+from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskMemory, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, window
 from tests.properties import budget
@@ -170,7 +170,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(lease=tokens)
     def complete(self, lease: tuple[str, str]) -> None:
         expected = self._holder(lease)
-        done = self.queue.manager.complete(*lease, language="en", text="x", result_sha256="f" * 64, peak_bytes=None)
+        done = self.queue.manager.complete(*lease, language="en", text="x", result_sha256="f" * 64, memory=TaskMemory())
         assert (done is not None) == (expected is not None)
         if expected is not None:
             expected.status, expected.token, expected.windows = TaskStatus.COMPLETED, None, 0

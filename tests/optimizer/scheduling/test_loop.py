@@ -67,7 +67,7 @@ def test_windows_and_the_result_are_durable_and_the_memory_is_given_back(rig: Ri
 
     rig.worker().finish(run)
     task = rig.queue.get("T1")
-    assert (task.status, task.language, task.peak_bytes) == (TaskStatus.COMPLETED, "en", 1000)
+    assert (task.status, task.language, task.measured_bytes) == (TaskStatus.COMPLETED, "en", 1000)
     assert rig.files.read_transcript("T1", task.result_sha256).text == "Hello."
     assert not rig.files.has_audio("T1")
 

@@ -20,11 +20,12 @@ from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.tasks import transitions
 from optimizer.tasks.events import Event, EventBus, WindowFinished
-from optimizer.tasks.task import Task, TaskOptions
+from optimizer.tasks.task import Task, TaskMemory, TaskOptions
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.values import processing_task
+from whisper_core.text.options import Mode
 from whisper_core.text.transcript import Checkpoint, Transcript, WindowResult
 from whisper_core.worker import messages as protocol
 
@@ -45,13 +46,15 @@ class Reports:
         bus.add_listener(self.events.append)
         self.attempts = RunningAttempts(clock)
         self._task = task
-        queue = SimpleNamespace(save_window=self._save_window, get=lambda _: task, complete=lambda *_, **__: task)
+        self.memory: list[TaskMemory] = []  # of the completed tasks
+        queue = SimpleNamespace(save_window=self._save_window, get=lambda _: task, complete=self._complete)
         files = SimpleNamespace(write_transcript=lambda *_: "", delete_audio=lambda _: None)
         recorder = ResultRecorder(
             queue=cast(Any, queue),
             files=cast(Any, files),
             storage_retry=StorageRetry(),
             clock=clock,
+            estimates=self.estimates,
             may_move_to_cpu=lambda: False,
         )
         learner = MeasurementLearner(
@@ -77,6 +80,10 @@ class Reports:
         self._task = transitions.window_saved(self._task, window)
         return self._task
 
+    def _complete(self, *_: Any, memory: TaskMemory, **__: Any) -> Task:
+        self.memory.append(memory)
+        return self._task
+
     def report(self, report: protocol.Report, spec: DeviceSpec = CPU) -> None:
         self._handler.on_report(cast(Any, SimpleNamespace(spec=spec)), report)
 
@@ -100,6 +107,10 @@ class RecordingEstimates:
 
     def record(self, *args: Any, **more: Any) -> None:
         self.recorded.append((args, more))
+
+    def memory_of(self, *_: Any, peak_bytes: int, reserved_bytes: int, **__: Any) -> TaskMemory:
+        assert self.recorded == []  # a prediction knows nothing of what it is held against
+        return TaskMemory(3, reserved_bytes + 1, peak_bytes)
 
     @property
     def measured(self) -> list[ConcurrentTasks]:
@@ -158,6 +169,24 @@ def test_the_peak_of_a_chunked_task_is_not_recorded() -> None:
     reports.attempts.track(task, segment_count=0)
     reports.done()
     assert estimates.recorded == []
+
+
+@pytest.mark.parametrize(("mode", "predicted"), [("exact", 3), ("vad", None)])
+def test_a_completed_task_says_what_was_predicted_reserved_and_measured(mode: Mode, predicted: int | None) -> None:
+    task = replace(TASK, estimated_bytes=7, options=TaskOptions(model="base", mode=mode))
+    reports = Reports(FakeClock(), task, RecordingEstimates())
+    reports.attempts.track(task, segment_count=0)
+    reports.done()
+    assert reports.memory == [TaskMemory(predicted, 8, 5)]
+
+
+def test_a_task_that_ran_beside_others_of_another_kind_says_only_what_was_measured() -> None:
+    reports = Reports(FakeClock(), estimates=RecordingEstimates())
+    reports.attempts.track(TASK, segment_count=0)
+    other = replace(TASK, id="T2", lease_token="another", options=TaskOptions(model="tiny"))
+    reports.attempts.track(other, segment_count=0)
+    reports.done()
+    assert reports.memory == [TaskMemory(measured=5)]
 
 
 def test_a_short_recording_does_not_measure_what_a_window_full_of_sound_takes() -> None:

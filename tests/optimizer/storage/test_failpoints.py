@@ -16,7 +16,7 @@ import pytest
 from optimizer.common import failpoints
 from optimizer.common.failpoints import FAILPOINTS, failpoint
 from optimizer.storage.task_files import TaskFiles
-from optimizer.tasks.task import TaskStatus
+from optimizer.tasks.task import TaskMemory, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.faults import NthHit, kill_process
 from tests.optimizer.queue.helpers import new_task, running_queue, window
@@ -47,7 +47,7 @@ def serve_one_task(data_dir: Path, answered: list[str]) -> None:
             token = task.lease_token or ""
             queue.manager.save_window("a", token, window(0))
             sha256 = files.write_transcript("a", TRANSCRIPT)
-            queue.manager.complete("a", token, language="en", text="Hello.", result_sha256=sha256, peak_bytes=1)
+            queue.manager.complete("a", token, language="en", text="Hello.", result_sha256=sha256, memory=TaskMemory())
             answered.append("a completed")
             queue.manager.delete("b")
             files.delete("b")

@@ -18,7 +18,9 @@ def test_a_task_has_the_documented_fields(client: FlaskClient, system: FakeSyste
     shown = body["task"]
     assert shown["created_at"] == "2026-11-24T12:00:01.000Z"
     assert (shown["position"], shown["attempts"], shown["max_attempts"]) == (1, 0, 4)
-    assert shown["memory"] == {"estimated_bytes": None, "peak_bytes": None}
+    assert shown["memory"] == dict.fromkeys(
+        ("estimated_bytes", "predicted_bytes", "reserved_bytes", "measured_bytes", "peak_bytes")
+    )
     assert shown["waiting_reason"] == "waits: 3 tasks ahead"
     assert shown["waiting"] == {"code": "tasks_ahead", "data": {"count": 3}}
 
