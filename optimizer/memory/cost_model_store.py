@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from optimizer.common.kinds import DeviceKind
+from optimizer.common.machine import processor
 from optimizer.memory.cost_model import CostModel, accuracy_of
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula
 from version import __version__
@@ -79,20 +82,20 @@ class CostModelStore:
     def pop_unsaved(self) -> dict[CostModelKey, dict[str, Any]]:
         """Documents of what has changed since the last call."""
         keys, self._unsaved = self._unsaved, set()
-        return {key: {"version": __version__, **key._asdict(), **self._cost_models[key].to_json()} for key in keys}
+        return {key: {**_origin(key.kind), **key._asdict(), **self._cost_models[key].to_json()} for key in keys}
 
     def mark_unsaved(self, keys: set[CostModelKey]) -> None:
         """They could not be written: `pop_unsaved` has to return them again."""
         self._unsaved |= keys
 
     def restore(self, documents: dict[str, Any]) -> list[CostModelKey]:
-        """Restores what earlier runs of this version learned; another version may need different amounts."""
+        """Restores what earlier runs learned, but nothing of another `_origin`, which may need different amounts."""
         restored = []
         for name, document in documents.items():
             try:
-                if document["version"] != __version__:
-                    continue
                 key = _read_key(document)
+                if any(document.get(name) != value for name, value in _origin(key.kind).items()):
+                    continue
                 cost_model = self._new(key)
                 cost_model.restore(document)
             except _UNREADABLE:
@@ -109,6 +112,14 @@ class CostModelStore:
     def _new(self, key: CostModelKey) -> CostModel:
         prior = costs_formula(key.model, key.kind, word_timestamps=key.word_timestamps)
         return CostModel(prior, self._calibration_factor)
+
+
+@cache
+def _origin(kind: DeviceKind) -> dict[str, str]:
+    """What measurements hold for, besides their key. A CPU's title names no processor, and libraries take other
+    workspaces on another one."""
+    origin = {"version": __version__, "torch": version("torch")}
+    return {**origin, "processor": processor()} if kind == "cpu" else origin
 
 
 def _read_key(document: Any) -> CostModelKey:

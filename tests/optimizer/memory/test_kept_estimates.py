@@ -76,6 +76,8 @@ def test_what_could_not_be_written_is_written_the_next_time(
     "damage",
     [
         {"version": "0"},
+        {"torch": "1.0"},
+        {"processor": "another one"},
         {"model": "enormous"},
         {"kind": "abacus"},
         {"measurements": [[1, 0, 60.0, 1, 5]]},

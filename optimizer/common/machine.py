@@ -1,0 +1,28 @@
+"""What the machine is made of, as far as measurements depend on it."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+
+# Vector instructions for which matrix libraries have kernels, and so memory needs, of their own; as /proc/cpuinfo says.
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "asimd", "sve")
+
+
+@cache
+def processor() -> str:
+    """The processor's name and its vector instructions: the name alone may be a virtual machine's."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = dict(_field(line) for line in text.splitlines() if ":" in line)
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    name = fields.get("model name") or platform.machine()
+    return " ".join([name, *(each for each in _INSTRUCTIONS if each in flags)])
+
+
+def _field(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip(), value.strip()
