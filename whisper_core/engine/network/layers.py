@@ -15,7 +15,7 @@ from torch import Tensor
 from whisper.model import AudioEncoder, MultiHeadAttention, ResidualAttentionBlock, TextDecoder
 from whisper.model import Linear as UpstreamLinear
 
-from whisper_core.engine.network.linear import Linear, linear
+from whisper_core.engine.network.linear import Linear, Matrix, linear, matrix_maker
 
 _LAYER_NORM_EPSILON = 1e-5
 
@@ -28,19 +28,6 @@ class LayerNorm:
     def __call__(self, x: Tensor) -> Tensor:
         """Computed in fp32; the result has x's dtype."""
         return F.layer_norm(x.float(), self.weight.shape, self.weight, self.bias, _LAYER_NORM_EPSILON).type(x.dtype)
-
-
-@dataclass(frozen=True)
-class Matrix:
-    weight: Tensor  # (out, in)
-    bias: Tensor  # (out,)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
-
-    def add_to(self, sum_: Tensor, x: Tensor) -> None:
-        """sum_ += self(x), without a further tensor for the product. sum_: (positions, out). x: (positions, in)."""
-        sum_.add_(self.bias).addmm_(x, self.weight.t())
 
 
 @dataclass(frozen=True)
@@ -95,14 +82,16 @@ class DecoderLayers:
 
 
 def encoder_blocks(encoder: AudioEncoder) -> tuple[EncoderBlock, ...]:
+    positions = len(encoder.positional_embedding)
+    make = matrix_maker(encoder.blocks[0].mlp[0].weight.detach(), positions)
     return tuple(
         EncoderBlock(
             attention_norm=layer_norm(block.attn_ln),
-            query_key_value=Matrix(*_fused(block.attn)),
-            attention_out=_matrix(block.attn.out),
+            query_key_value=make(*_fused(block.attn)),
+            attention_out=make(*_parts(block.attn.out)),
             mlp_norm=layer_norm(block.mlp_ln),
-            mlp_in=_matrix(block.mlp[0]),
-            mlp_out=_matrix(block.mlp[2]),
+            mlp_in=make(*_parts(block.mlp[0])),
+            mlp_out=make(*_parts(block.mlp[2])),
         )
         for block in encoder.blocks
     )
@@ -126,13 +115,13 @@ def _block(block: ResidualAttentionBlock) -> DecoderBlock:
     return DecoderBlock(
         attention_norm=layer_norm(block.attn_ln),
         query_key_value=linear(*_fused(block.attn)),
-        attention_out=_linear(block.attn.out),
+        attention_out=linear(*_parts(block.attn.out)),
         cross_norm=layer_norm(block.cross_attn_ln),
-        cross_query=_linear(block.cross_attn.query),
-        cross_out=_linear(block.cross_attn.out),
+        cross_query=linear(*_parts(block.cross_attn.query)),
+        cross_out=linear(*_parts(block.cross_attn.out)),
         mlp_norm=layer_norm(block.mlp_ln),
-        mlp_in=_linear(block.mlp[0]),
-        mlp_out=_linear(block.mlp[2]),
+        mlp_in=linear(*_parts(block.mlp[0])),
+        mlp_out=linear(*_parts(block.mlp[2])),
     )
 
 
@@ -143,12 +132,9 @@ def _fused(attention: MultiHeadAttention) -> tuple[Tensor, Tensor]:
     return torch.cat([query.weight, key.weight, value.weight]).detach(), bias
 
 
-def _matrix(module: UpstreamLinear) -> Matrix:
-    return Matrix(module.weight.detach(), module.bias.detach())
-
-
-def _linear(module: UpstreamLinear) -> Linear:
-    return linear(module.weight.detach(), module.bias.detach())
+def _parts(module: UpstreamLinear) -> tuple[Tensor, Tensor]:
+    """Weight and bias."""
+    return module.weight.detach(), module.bias.detach()
 
 
 def layer_norm(module: torch.nn.LayerNorm) -> LayerNorm:
