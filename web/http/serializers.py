@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.common.text import iso_time
 from optimizer.tasks.events import WindowFinished
-from optimizer.tasks.task import ErrorInfo, TaskStatus
+from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast_accuracy import Interval
@@ -45,17 +45,21 @@ def task_json(view: TaskView) -> dict[str, Any]:
         "max_attempts": task.max_attempts,
         "device": task.device,
         "requested_device": task.requested_device,
-        "memory": {
-            "estimated_bytes": task.estimated_bytes,
-            "predicted_bytes": task.predicted_bytes,
-            "reserved_bytes": task.reserved_bytes,
-            "measured_bytes": task.measured_bytes,
-            "peak_bytes": task.measured_bytes,
-        },
+        "memory": _memory_json(task),
         "error": _error_json(task.error),
         "created_at": timestamp(task.created_at),
         "started_at": timestamp(task.started_at),
         "finished_at": timestamp(task.finished_at),
+    }
+
+
+def _memory_json(task: Task) -> dict[str, int | None]:
+    return {
+        "estimated_bytes": task.estimated_bytes,
+        "predicted_bytes": task.predicted_bytes,
+        "reserved_bytes": task.reserved_bytes,
+        "measured_bytes": task.measured_bytes,
+        "peak_bytes": task.measured_bytes,  # its older name
     }
 
 
