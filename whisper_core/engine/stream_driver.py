@@ -72,7 +72,7 @@ class StreamDriver:
 def _is_encoded(stream: ActiveStream, request: Encode) -> bool:
     """Whether the stream's latest window is the one that is asked for: the first one, after its language was detected.
 
-    A recording of less than 30 s has another window for that (`LogMel.opening`).
+    In exact mode, a recording of less than 30 s has another window for that (`LogMel.opening`).
     """
     window = stream.window
     return window is not None and window.own_cross is not None and window.mel == request.mel
