@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from errors import InvalidSettingsError
-from whisper_core.models.catalogue import MODEL_NAMES
+from whisper_core.models.catalogue import MODEL_CHOICES, MODEL_NAMES
 from whisper_core.text.languages import LANGUAGES
 
 AUTO_LANGUAGE = "auto"
@@ -27,7 +27,7 @@ MAX_CONCURRENT_TASKS = 256
 
 def _known_model(name: str) -> str:
     if name not in MODEL_NAMES:
-        raise ValueError(f"must be one of {', '.join(MODEL_NAMES)}")
+        raise ValueError(f"must be {MODEL_CHOICES}")
     return name
 
 

@@ -29,7 +29,7 @@ from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus, 
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from optimizer.wiring import build_parts
-from whisper_core.models.catalogue import MODEL_NAMES, model_info
+from whisper_core.models.catalogue import WEIGHTS_NAMES, model_info
 from whisper_core.text.transcript import Transcript
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class OptimizedWhisperSystem:
     def _log_start(self, specs: Sequence[DeviceSpec]) -> None:
         for spec in specs:
             log.info("device=%s title=%r memory_gb=%.1f", spec.name, spec.title, spec.total_bytes / 1e9)
-        here = [name for name in MODEL_NAMES if self._scheduling.models.is_available(name)]
+        here = [name for name in WEIGHTS_NAMES if self._scheduling.models.is_available(name)]
         log.info("models_here=%s default_model=%s", ",".join(here) or "none", self.settings.default_model)
         if self._scheduling.path.is_optimized():
             log.info("path=optimized: tasks are planned by model, priority and memory")

@@ -1,7 +1,8 @@
 """Which models' weights are on this machine, and fetching those that are not.
 
-A fetch has a thread of its own (`fetch-<model>`). Meanwhile the model's tasks wait, with the percentage as their
-reason. A failed fetch is tried again after a growing pause, or at once when somebody asks for it.
+A fetch has a thread of its own (`fetch-<model>`), one for all models that are loaded from the same file. Meanwhile
+their tasks wait, with the percentage as their reason. A failed fetch is tried again after a growing pause, or at once
+when somebody asks for it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ STOP_GRACE_S = 5.0
 
 @dataclass
 class _Fetch:
-    """The fetch of one model: its progress while `thread` is set, then how it ended."""
+    """The fetch of one file: its progress while `thread` is set, then how it ended."""
 
     thread: threading.Thread | None = None
     done_bytes: int = 0
@@ -58,7 +59,7 @@ class ModelLibrary:
         self._sources = sources
         self._clock = clock
         self._on_change = on_change
-        self._fetches: dict[str, _Fetch] = {}
+        self._fetches: dict[str, _Fetch] = {}  # by the weights' name
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
@@ -69,20 +70,21 @@ class ModelLibrary:
         """What the planner needs to know about a model."""
         if self.is_available(model):
             return ModelView(is_available=True)
-        fetching = self.fetching().get(model)
+        weights = model_info(model).weights_name
+        fetching = self.fetching().get(weights)
         if fetching is not None:
             done, total = fetching
             return ModelView(is_available=False, fetch_fraction=done / total if total else 0.0)
         with self._lock:
-            fetch = self._fetches.get(model)
+            fetch = self._fetches.get(weights)
             return ModelView(is_available=False, failed_message=fetch.failed_message if fetch else None)
 
     def fetching(self) -> dict[str, tuple[int, int]]:
-        """Bytes done and bytes in all, of every fetch that runs."""
+        """Bytes done and bytes in all, of every fetch that runs, by the weights' name."""
         with self._lock:
             return {
-                model: (fetch.done_bytes, fetch.total_bytes)
-                for model, fetch in self._fetches.items()
+                weights: (fetch.done_bytes, fetch.total_bytes)
+                for weights, fetch in self._fetches.items()
                 if fetch.thread is not None
             }
 
@@ -93,16 +95,18 @@ class ModelLibrary:
         """
         if self.is_available(model):
             return
+        info = model_info(model)
         with self._lock:
-            fetch = self._fetches.setdefault(model, _Fetch())
+            fetch = self._fetches.setdefault(info.weights_name, _Fetch())
             if fetch.thread is not None or self._stopping.is_set():
                 return
             if not now and self._clock.monotonic() < fetch.retry_at:
                 return
-            thread = threading.Thread(target=self._fetch, args=(model, fetch), name=f"fetch-{model}")
+            weights = info.weights_name
+            thread = threading.Thread(target=self._fetch, args=(weights, fetch), name=f"fetch-{weights}")
             fetch.failed_message = None
             fetch.done_bytes = 0
-            fetch.total_bytes = model_info(model).size_bytes
+            fetch.total_bytes = info.size_bytes
             thread.start()  # under the lock, so that `stop` can join every thread it finds
             fetch.thread = thread
         self._on_change()
@@ -120,25 +124,25 @@ class ModelLibrary:
         for thread in threads:
             thread.join(max(0.0, until - self._clock.monotonic()))
 
-    def _fetch(self, model: str, fetch: _Fetch) -> None:
+    def _fetch(self, weights: str, fetch: _Fetch) -> None:
         """On the fetch's own thread."""
-        log.info("model=%s event=fetch_started", model)
+        log.info("model=%s event=fetch_started", weights)
         failed_message: str | None = None
         try:
             models.fetch(
-                model,
+                weights,
                 self._models_dir,
                 sources=self._sources,
                 on_progress=partial(self._follow_progress, fetch),
                 should_stop=self._stopping.is_set,
             )
-            log.info("model=%s event=fetched", model)
+            log.info("model=%s event=fetched", weights)
         except TranscriptionServerError as error:
             failed_message = error.message
-            log.warning("model=%s event=fetch_failed code=%s message=%s", model, error.code, failed_message)
+            log.warning("model=%s event=fetch_failed code=%s message=%s", weights, error.code, failed_message)
         except Exception:
             failed_message = "The weights could not be fetched; the log has the details."
-            log.exception("model=%s event=fetch_failed", model)
+            log.exception("model=%s event=fetch_failed", weights)
         with self._lock:
             fetch.end(failed_message, self._clock.monotonic())
         self._on_change()

@@ -30,7 +30,7 @@ class ModelViews:
         models = []
         for name in MODEL_NAMES:
             info = model_info(name)
-            fetch = fetching.get(name)
+            fetch = fetching.get(info.weights_name)
             models.append(
                 {
                     "name": name,

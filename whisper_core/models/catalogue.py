@@ -1,8 +1,13 @@
-"""Which models exist: names, dimensions, addresses and checksums, all of them openai-whisper's (a test compares)."""
+"""Which models exist: openai-whisper's names, dimensions, addresses and checksums (a test compares), and precisions.
+
+Every model of openai-whisper's is there twice: as published, and as `<name>-int8`, which is loaded from the same file
+and has its matrices packed into 8-bit integers, for CPUs only.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from errors import UnknownModelError
 from whisper_core.text.languages import LANGUAGES
@@ -10,6 +15,9 @@ from whisper_core.text.languages import LANGUAGES
 OFFICIAL_ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models"
 VOCABULARY_WITHOUT_LANGUAGES = 51_766  # tokens of a multilingual vocabulary besides one for each language
 MULTILINGUAL_VOCABULARY = 51_865  # tokens; the English-only models have one less, large-v3 and turbo one more
+INT8_SUFFIX = "-int8"
+
+Precision = Literal["default", "int8"]  # default: what openai-whisper computes in, fp32 on a CPU and fp16 on a GPU
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,17 @@ class ModelInfo:
     sha256: str  # of the official fp16 `.pt` file
     size_bytes: int  # of that file; for progress and estimates, never a check
     package_source: PackageSource | None = None
+    precision: Precision = "default"
+
+    @property
+    def weights_name(self) -> str:
+        """The model whose file this one is loaded from: `base` for `base-int8`."""
+        return self.name.removesuffix(INT8_SUFFIX)
+
+    @property
+    def is_for_cpus_only(self) -> bool:
+        """GPUs compute in fp16, and this project has no 8-bit kernels for them."""
+        return self.precision == "int8"
 
     @property
     def is_multilingual(self) -> bool:
@@ -59,7 +78,7 @@ class ModelInfo:
     @property
     def file_name(self) -> str:
         """The official file's name; `turbo` is published as large-v3-turbo.pt."""
-        return "large-v3-turbo.pt" if self.name == "turbo" else f"{self.name}.pt"
+        return "large-v3-turbo.pt" if self.weights_name == "turbo" else f"{self.weights_name}.pt"
 
     @property
     def url(self) -> str:
@@ -182,15 +201,26 @@ _INFOS = (
     ),
 )
 
-ALIASES = {"large": "large-v3", "large-v3-turbo": "turbo"}
-MODELS: dict[str, ModelInfo] = {info.name: info for info in _INFOS}
-MODEL_NAMES: tuple[str, ...] = tuple(MODELS)  # smallest first; the aliases are not listed
+
+def _with_int8(info: ModelInfo) -> tuple[ModelInfo, ModelInfo]:
+    return info, replace(info, name=info.name + INT8_SUFFIX, precision="int8")
+
+
+ALIASES = {
+    "large": "large-v3",
+    "large-v3-turbo": "turbo",
+    "large-int8": "large-v3-int8",
+    "large-v3-turbo-int8": "turbo-int8",
+}
+MODELS: dict[str, ModelInfo] = {info.name: info for published in _INFOS for info in _with_int8(published)}
+MODEL_NAMES: tuple[str, ...] = tuple(MODELS)  # smallest first, each before its int8 model; the aliases are not listed
+WEIGHTS_NAMES: tuple[str, ...] = tuple(info.name for info in _INFOS)  # the models that have a file of their own
+MODEL_CHOICES = f"one of {', '.join(WEIGHTS_NAMES)}, or of these with {INT8_SUFFIX} appended"  # for messages
 
 
 def model_info(name: str) -> ModelInfo:
     """The model with that name or alias. Raises UnknownModelError."""
     info = MODELS.get(ALIASES.get(name, name))
     if info is None:
-        message = f"There is no model of that name. Choose one of {', '.join(MODEL_NAMES)}."
-        raise UnknownModelError(message, field="model")
+        raise UnknownModelError(f"There is no model of that name. Choose {MODEL_CHOICES}.", field="model")
     return info

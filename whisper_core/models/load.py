@@ -30,14 +30,15 @@ log = logging.getLogger(__name__)
 def load_model(name: str, models_dir: Path, device: str) -> Whisper:
     """The model as `whisper.load_model` gives it (fp32, eval mode, alignment heads set), on `device`.
 
-    Reads the disk and fetches nothing. A file with a wrong checksum is not loaded; the next place is tried instead.
+    So is an int8 model: the engine packs it. Reads the disk and fetches nothing. A file with a wrong checksum is not
+    loaded; the next place is tried instead.
     Raises UnknownModelError, ModelUnavailableError, WeightsDamagedError, and torch's own errors when `device` is full.
     """
     info = model_info(name)
     started_at = time.monotonic()
     weights = _intact_weights(info, models_dir)
     model = build_model(info.dimensions, read_weights(weights, info.dimensions))
-    model.set_alignment_heads(whisper._ALIGNMENT_HEADS[info.name])
+    model.set_alignment_heads(whisper._ALIGNMENT_HEADS[info.weights_name])
     log.debug("model=%s event=loaded device=%s seconds=%.2f", info.name, device, time.monotonic() - started_at)
     return model.to(device)
 

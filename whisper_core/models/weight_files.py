@@ -45,7 +45,7 @@ def locate(name: str, models_dir: Path) -> Weights | None:
 
 def candidates(info: ModelInfo, models_dir: Path) -> Iterator[Weights]:
     """Every place, in order: MODELS_DIR, openai-whisper's own cache, and the file from the package index."""
-    for file_name in dict.fromkeys((f"{info.name}.pt", info.file_name)):
+    for file_name in dict.fromkeys((f"{info.weights_name}.pt", info.file_name)):
         yield Weights(models_dir / file_name, "pt", info.sha256, models_dir / f"{file_name}.damaged")
     cached = openai_whisper_cache() / info.file_name
     yield Weights(cached, "pt", info.sha256, models_dir / f"{info.file_name}.cached.damaged")
@@ -61,8 +61,8 @@ def official_weights(info: ModelInfo, models_dir: Path) -> Weights:
 def package_weights(info: ModelInfo, models_dir: Path) -> Weights:
     """Where the weights from the package index are stored."""
     if info.package_source is None:
-        raise ModelUnavailableError(f"No package holds the weights of {info.name}.")
-    path = models_dir / f"{info.name}.ct2.bin"
+        raise ModelUnavailableError(f"No package holds the weights of {info.weights_name}.")
+    path = models_dir / f"{info.weights_name}.ct2.bin"
     return Weights(path, "ct2", info.package_source.sha256, models_dir / f"{path.name}.damaged")
 
 
@@ -75,7 +75,7 @@ def unavailable_message(info: ModelInfo, reasons: tuple[str, ...] = ()) -> str:
     """Which file to put where. Without a path, because the reader may be in a browser."""
     why = f" ({'; '.join(reasons)})" if reasons else ""
     what_to_do = f"Put {info.file_name} from {info.url} into MODELS_DIR."
-    return f"The weights of {info.name} are not here and were not fetched{why}. {what_to_do}"
+    return f"The weights of {info.weights_name} are not here and were not fetched{why}. {what_to_do}"
 
 
 def is_intact(weights: Weights, should_stop: Callable[[], bool] = lambda: False) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from errors import ModelUnavailableError
 from optimizer.scheduling.model_library import PROGRESS_EVERY_S, ModelLibrary
 from tests.optimizer.fakes import FakeClock
 from whisper_core.models import fetch as models
@@ -34,3 +35,29 @@ def test_progress_is_told_at_a_bounded_rate_and_the_end_always(tmp_path: Path, m
     library.stop()
     assert 10 <= len(told) <= 13
     assert told[-1] == {}
+
+
+def test_one_fetch_serves_all_models_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched, has_progressed, may_end = [], threading.Event(), threading.Event()
+
+    def fetch(name: str, models_dir: Path, *, on_progress: models.OnProgress, **_: object) -> None:
+        fetched.append(name)
+        on_progress(FetchProgress("official", 30, 100))
+        has_progressed.set()
+        may_end.wait(10)
+        raise ModelUnavailableError("It is not there.")
+
+    monkeypatch.setattr(models, "fetch", fetch)
+    monkeypatch.setattr("optimizer.scheduling.model_library.locate", lambda *_: None)
+    library = ModelLibrary(tmp_path, "all", FakeClock(), lambda: None)
+    library.fetch_if_missing("base-int8")
+    assert has_progressed.wait(10)
+    library.fetch_if_missing("base", now=True)
+    assert library.fetching() == {"base": (30, 100)}
+    assert [library.model_view(name).fetch_fraction for name in ("base", "base-int8", "tiny")] == [0.3, 0.3, None]
+
+    may_end.set()
+    library.stop()
+    assert fetched == ["base"]
+    messages = [library.model_view(name).failed_message for name in ("base", "base-int8", "tiny")]
+    assert messages == ["It is not there.", "It is not there.", None]

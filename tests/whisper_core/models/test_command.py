@@ -23,7 +23,9 @@ def test_the_command_ends_with_0_and_1(
 
     assert fetch_command.main(["fetch", "tiny", *where]) == 0
     assert "tiny: the weights are there." in capsys.readouterr().err
-    assert fetch_command.main(["fetch", "base", *where]) == 1
+    assert fetch_command.main(["fetch", "tiny-int8", *where]) == 0
+    assert "tiny-int8: the weights are there." in capsys.readouterr().err
+    assert fetch_command.main(["fetch", "base-int8", *where]) == 1
     assert "Put base.pt from https://" in capsys.readouterr().err
 
 

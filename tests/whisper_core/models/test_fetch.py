@@ -183,21 +183,28 @@ def test_a_disk_that_fills_up_gets_its_space_back(server: WeightsServer, folder:
     assert not (folder / "tiny.pt.part").is_symlink()
 
 
-def test_two_fetches_of_one_model_take_turns(server: WeightsServer, folder: Path) -> None:
-    barrier = threading.Barrier(3)
+@pytest.mark.parametrize("names", [("tiny", "tiny", "tiny"), ("tiny-int8", "tiny", "tiny-int8")])
+def test_fetches_of_one_file_take_turns(server: WeightsServer, folder: Path, names: tuple[str, ...]) -> None:
+    barrier = threading.Barrier(len(names))
     contents: list[bytes] = []
 
-    def run() -> None:
+    def run(name: str) -> None:
         barrier.wait(10)
-        contents.append(fetch_tiny(server, folder))
+        contents.append(fetch_tiny(server, folder, name=name))
 
-    threads = [threading.Thread(target=run) for _ in range(3)]
+    threads = [threading.Thread(target=run, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
     assert contents == [CONTENT] * 3
     assert len(server.ranges) == 1
+    assert {path.name for path in folder.iterdir()} == {"tiny.pt", "tiny.lock"}
+
+
+def test_the_message_about_an_int8_model_names_the_file_that_it_needs(server: WeightsServer, folder: Path) -> None:
+    with pytest.raises(ModelUnavailableError, match=r"Put large-v3-turbo\.pt from https://"):
+        fetch("turbo-int8", folder, sources="local")
 
 
 def test_a_folder_that_cannot_be_created_is_reported(server: WeightsServer, tmp_path: Path) -> None:

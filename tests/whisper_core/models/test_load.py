@@ -64,11 +64,11 @@ def write_pt(path: Path, model: Whisper, **changes: Any) -> Path:
 
 
 def become_tiny(monkeypatch: pytest.MonkeyPatch, *, pt: Path | None = None, ct2: Path | None = None) -> None:
-    """Replaces `tiny` in the table with the toy, with the checksums of these files."""
-    info = replace(
-        MODELS["tiny"], dimensions=DIMS, sha256=_sha256(pt), package_source=PackageSource((), _sha256(ct2), 0)
-    )
-    monkeypatch.setitem(MODELS, "tiny", info)
+    """Replaces `tiny` and its int8 model in the table with the toy, with the checksums of these files."""
+    source = PackageSource((), _sha256(ct2), 0)
+    for name in ("tiny", "tiny-int8"):
+        info = replace(MODELS[name], dimensions=DIMS, sha256=_sha256(pt), package_source=source)
+        monkeypatch.setitem(MODELS, name, info)
 
 
 def _sha256(path: Path | None) -> str:
@@ -108,6 +108,17 @@ def test_an_official_file_gives_its_tensors_bit_for_bit(tmp_path: Path, monkeypa
 def test_a_ctranslate2_file_gives_the_same_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     become_tiny(monkeypatch, ct2=write_ct2(tmp_path / "tiny.ct2.bin", toy_variables()))
     assert_is_the_toy(load_model("tiny", tmp_path, "cpu"))
+
+
+@pytest.mark.parametrize("file_name", ["tiny.pt", "tiny.ct2.bin"])
+def test_an_int8_model_is_loaded_unpacked_from_its_models_file(
+    file_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if file_name.endswith(".pt"):
+        become_tiny(monkeypatch, pt=write_pt(tmp_path / file_name, toy_model()))
+    else:
+        become_tiny(monkeypatch, ct2=write_ct2(tmp_path / file_name, toy_variables()))
+    assert_is_the_toy(load_model("tiny-int8", tmp_path, "cpu"))
 
 
 def test_the_model_answers_as_the_one_it_was_saved_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

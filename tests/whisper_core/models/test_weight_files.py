@@ -32,6 +32,25 @@ def test_turbo_is_found_under_both_its_names(folder: Path) -> None:
         assert located.path.name == name
 
 
+def test_an_int8_model_is_found_wherever_its_models_weights_are(folder: Path, tmp_path: Path) -> None:
+    cache, package = tmp_path / "cache" / "whisper", folder / "base.ct2.bin"
+    for place, name in ((cache / "large-v3-turbo.pt", "turbo"), (package, "base"), (folder / "base.pt", "base")):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"weights")
+        located = locate(f"{name}-int8", folder)
+        assert located is not None
+        assert located == locate(name, folder)
+        assert located.path == place
+
+
+def test_a_file_found_damaged_for_an_int8_model_is_damaged_for_its_model(server: WeightsServer, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "tiny.pt").write_bytes(b"damaged")
+    with pytest.raises(ModelUnavailableError):
+        fetch_tiny(server, folder, sources="local", name="tiny-int8")
+    assert locate("tiny", folder) is None
+
+
 def test_a_damaged_file_is_not_located_again_and_is_replaced(server: WeightsServer, folder: Path) -> None:
     folder.mkdir()
     (folder / "tiny.pt").write_bytes(b"damaged")

@@ -89,7 +89,9 @@ def status(code: int) -> Answer:
     return lambda handler: handler.send_error(code)
 
 
-def fetch_tiny(server: WeightsServer, folder: Path, sources: str = "official", **others: object) -> bytes:
-    fetched = fetch("tiny", folder, sources=sources, official_address=server.address, retry_policy=QUICK, **others)  # type: ignore[arg-type]
+def fetch_tiny(
+    server: WeightsServer, folder: Path, sources: str = "official", name: str = "tiny", **others: object
+) -> bytes:
+    fetched = fetch(name, folder, sources=sources, official_address=server.address, retry_policy=QUICK, **others)  # type: ignore[arg-type]
     assert not list(folder.glob("*.part*"))
     return fetched.path.read_bytes()
