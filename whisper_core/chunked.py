@@ -133,10 +133,10 @@ class ChunkedTranscription:
     def transcript(self) -> Transcript:
         """Of the windows returned so far. The language is empty when none was given and nobody speaks."""
         if not self._language:
-            return Transcript("", "", ())
+            return Transcript("", "", (), self._model.precision)
         tokens = [token for segment in self._segments for token in segment.tokens]
         text = self._model.tokenizer(self._language, self._options.task).decode(tokens)
-        return Transcript(text, self._language, tuple(self._segments))
+        return Transcript(text, self._language, tuple(self._segments), self._model.precision)
 
     @property
     def _is_last_known(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Union
 
 from whisper_core.audio.log_mel import Mel
 from whisper_core.text.options import TaskKind
-from whisper_core.text.transcript import Segment
+from whisper_core.text.transcript import ComputedPrecision, Segment
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -56,6 +56,7 @@ class ModelTraits:
     n_audio_ctx: int  # the encoder's outputs for one window
     n_text_ctx: int  # the longest text context: prompt and sampled tokens
     n_mels: int
+    precision: ComputedPrecision  # in which it answers requests, so that the transcript can say so
     tokenizer: Callable[[str, TaskKind], Tokenizer]  # the model's own, for a language code and a task
 
 

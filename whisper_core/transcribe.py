@@ -191,7 +191,7 @@ class _Transcription:
 
     def transcript(self) -> Transcript:
         text = self.tokenizer.decode(self.tokens[self.initial_prompt_length :])
-        return Transcript(text=text, language=self.language, segments=tuple(self.segments))
+        return Transcript(text, self.language, tuple(self.segments), self.model.precision)
 
     def next_window(self) -> Generator[Request | WindowResult, Any, WindowResult]:
         """The steps through the window at `seek`. Moves `seek` to the next one."""

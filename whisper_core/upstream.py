@@ -17,7 +17,10 @@ from whisper_core.text.transcript import Segment, Word
 
 
 def traits_of(model: Whisper) -> ModelTraits:
-    """What the transcription algorithm has to know of the model. Holds its tokenizers, but not the model itself."""
+    """What the transcription algorithm has to know of the model. Holds its tokenizers, but not the model itself.
+
+    The precision is that of openai-whisper on the model's device.
+    """
     is_multilingual, num_languages, dims = model.is_multilingual, model.num_languages, model.dims
 
     @cache
@@ -30,6 +33,7 @@ def traits_of(model: Whisper) -> ModelTraits:
         n_audio_ctx=dims.n_audio_ctx,
         n_text_ctx=dims.n_text_ctx,
         n_mels=dims.n_mels,
+        precision="fp16" if matrix_dtype(model.device) is torch.float16 else "fp32",
         tokenizer=tokenizer,
     )
 

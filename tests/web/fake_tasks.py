@@ -179,7 +179,8 @@ class FakeTasks:
     def complete(self, task_id: str, *texts: str) -> TaskView:
         segments = [*self._segments[task_id]]
         segments += [segment(len(segments) + index, text) for index, text in enumerate(texts)]
-        self.files.write_transcript(task_id, Transcript("".join(s.text for s in segments), "en", tuple(segments)))
+        text = "".join(segment.text for segment in segments)
+        self.files.write_transcript(task_id, Transcript(text, "en", tuple(segments), "fp32"))
         return self._change(
             task_id, status=TaskStatus.COMPLETED, progress=1.0, finished_at=EPOCH + timedelta(hours=1), language="en"
         )

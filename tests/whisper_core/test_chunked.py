@@ -169,15 +169,15 @@ def test_translation_and_the_chosen_settings_reach_the_model(toy: ReferenceModel
 @pytest.mark.parametrize("samples", [with_pauses(), with_pauses(0, 0.0001), with_pauses(0, 0.1), with_pauses(0, 100)])
 def test_a_recording_without_speech_has_an_empty_text(toy: ReferenceModel, samples: Samples) -> None:
     script = Script(toy)
-    assert transcribed(script, samples, GREEDY, model=toy) == (Transcript("", "en", ()), [])
-    assert transcribed(script, samples, DETECTED, model=toy) == (Transcript("", "", ()), [])
+    assert transcribed(script, samples, GREEDY, model=toy) == (Transcript("", "en", (), "fp32"), [])
+    assert transcribed(script, samples, DETECTED, model=toy) == (Transcript("", "", (), "fp32"), [])
     assert script.requests == []
 
 
 def test_a_chunk_that_the_model_calls_silent_has_no_segments(toy: ReferenceModel) -> None:
     settings = DecodeSettings(no_speech_threshold=0.0, logprob_threshold=None)
     transcript, windows = transcribed(toy.serve, FOUR_CHUNKS, GREEDY, settings, model=toy)
-    assert transcript == Transcript("", "en", ())
+    assert transcript == Transcript("", "en", (), "fp32")
     assert [window.segments for window in windows] == [()] * 4
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from optimizer.tasks.wait_reasons import WaitCode
 from web.http.request_schemas import PriorityWord, Status
 from whisper_core.text.options import Mode
+from whisper_core.text.transcript import ComputedPrecision
 
 _SCHEMAS = "#/components/schemas/"
 
@@ -132,6 +133,7 @@ class TranscriptAnswer(Answer):
     text: str
     language: str
     segments: list[SegmentBody]
+    precision: ComputedPrecision | None = Field(description="that the model was computed in; null if not known (yet)")
     partial: bool = Field(False, description="true, and only there, while more is to come")
     mode: Mode = Field("exact", description="only there when it is not exact")
 

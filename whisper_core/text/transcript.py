@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from whisper_core.common.units import FRAMES_PER_SECOND
+
+ComputedPrecision = Literal["fp32", "fp16", "int8"]  # of the matrices that a model is computed with
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,21 @@ class Transcript:
     text: str
     language: str
     segments: tuple[Segment, ...]
+    precision: ComputedPrecision | None = None  # of the attempt that finished it; None: not known, or not finished yet
 
     def to_dict(self) -> dict[str, Any]:
-        return {"text": self.text, "language": self.language, "segments": [s.to_dict() for s in self.segments]}
+        """openai-whisper's result, and the precision."""
+        segments = [segment.to_dict() for segment in self.segments]
+        return {"text": self.text, "language": self.language, "segments": segments, "precision": self.precision}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Transcript:
+        """Also of a transcript that was stored without its precision, and of openai-whisper's result."""
         return cls(
             text=fields["text"],
             language=fields["language"],
             segments=tuple(Segment.from_dict(segment) for segment in fields["segments"]),
+            precision=fields.get("precision"),
         )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from tests.optimizer.storage.helpers import ID, names
 from whisper_core.text.transcript import Transcript
 
 NOW = datetime.now(UTC)
-TRANSCRIPT = Transcript("Hello — 你好.", "en", window(0).segments)
+TRANSCRIPT = Transcript("Hello — 你好.", "en", window(0).segments, "int8")
 
 
 def uploaded(files: TaskFiles, task_id: str, data: bytes = b"sound") -> Upload:
@@ -41,6 +43,15 @@ def test_a_transcript_comes_back_as_it_was_written(files: TaskFiles) -> None:
     assert files.read_transcript(ID, sha256) == TRANSCRIPT
     written = files.root / "transcripts" / f"{ID}.json"
     assert hashlib.sha256(written.read_bytes()).hexdigest() == sha256
+
+
+def test_a_transcript_from_before_there_were_precisions_can_be_read(files: TaskFiles) -> None:
+    files.write_transcript(ID, TRANSCRIPT)
+    path = files.root / "transcripts" / f"{ID}.json"
+    older = json.loads(path.read_bytes())
+    assert older.pop("precision") == "int8"
+    path.write_text(json.dumps(older))
+    assert files.read_transcript(ID) == replace(TRANSCRIPT, precision=None)
 
 
 def test_writing_again_replaces_a_transcript(files: TaskFiles) -> None:

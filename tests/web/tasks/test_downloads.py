@@ -32,7 +32,7 @@ def test_a_finished_json_transcript_has_openai_whispers_fields(client: FlaskClie
     task = system.add()
     system.complete(task.id, " Hello")
     body = client.get(f"/api/tasks/{task.id}/transcript").get_json()
-    assert set(body) == {"text", "language", "segments"}
+    assert set(body) == {"text", "language", "segments", "precision"}
     assert set(body["segments"][0]) == {
         "id", "seek", "start", "end", "text", "tokens",
         "temperature", "avg_logprob", "compression_ratio", "no_speech_prob",
@@ -73,6 +73,17 @@ def test_the_json_shows_the_mode_vad(client: FlaskClient, system: FakeSystem, is
     if is_finished:
         system.complete(task.id)
     assert client.get(f"/api/tasks/{task.id}/transcript").get_json()["mode"] == "vad"
+
+
+def test_the_json_shows_the_precision_once_it_is_known(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    path = f"/api/tasks/{task.id}/transcript"
+    system.finish_window(task.id, " Hello")
+    assert client.get(path).get_json()["precision"] is None
+
+    system.complete(task.id)
+    assert client.get(path).get_json()["precision"] == "fp32"
+    assert list(json.loads(client.get(path).get_data())) == ["text", "language", "segments", "precision"]
 
 
 def test_unknown_format(client: FlaskClient, system: FakeSystem) -> None:

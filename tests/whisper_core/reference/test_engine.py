@@ -185,3 +185,4 @@ def test_halved_matrices_compute_what_upstream_computes_in_fp16() -> None:
 def test_traits_are_the_model_s() -> None:
     traits = ReferenceModel(short_toy(1)).traits
     assert (traits.is_multilingual, traits.num_languages, traits.n_audio_ctx, traits.n_text_ctx) == (True, 99, 1500, 40)
+    assert traits.precision == "fp32"
