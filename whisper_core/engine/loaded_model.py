@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
-from whisper.model import Whisper
+from whisper.model import Linear, Whisper
 
 from whisper_core.engine.alignment import align
 from whisper_core.engine.decoding.sequence import Sequence
@@ -15,27 +16,33 @@ from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.decoder import run_prompt
 from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.engine.network.encoder import WindowEncoder
+from whisper_core.engine.network.kernels import exact_kernels, int8_kernels
 from whisper_core.engine.network.layers import decoder_layers
 from whisper_core.model_requests import Align, Decode
+from whisper_core.models.catalogue import Precision
 from whisper_core.text.transcript import Segment
 from whisper_core.upstream import matrix_dtype, traits_of
 
 
 class LoadedModel:
-    """Keeps of `model` only what it uses, so that the decoder's matrices are freed once they are laid out anew.
+    """Keeps of `model` only what it uses, so that the matrices which are laid out anew are freed.
 
     model: on its device, with its matrices in the dtype that the engine computes in (upstream.place_on).
+    precision: int8 on a CPU only.
     """
 
-    def __init__(self, model: Whisper) -> None:
+    def __init__(self, model: Whisper, precision: Precision = "default") -> None:
+        is_int8 = precision == "int8"
         dtype = matrix_dtype(model.device)
+        kernels = int8_kernels(model) if is_int8 else exact_kernels(model)
+        traits = traits_of(model)
         self._alignment_heads = model.alignment_heads
         self.dims = DecoderDims.of(model, dtype)
-        self.layers = decoder_layers(model.decoder, dtype)
-        self.encoder = WindowEncoder(model, self.dims)
-        self.traits = traits_of(model)
+        self.layers = decoder_layers(model.decoder, dtype, kernels.decoder_matrix)
+        self.encoder = WindowEncoder(model, self.dims, kernels)
+        self.traits = replace(traits, precision="int8") if is_int8 else traits
         self.rules = TokenRules.of(self._tokenizer("en", "transcribe"), self.dims.audio_positions, model.device)
-        self.weights_bytes = _bytes_of(model)  # of everything that is kept
+        self.weights_bytes = _int8_bytes_of(model) if is_int8 else _bytes_of(model)  # of everything that is kept
 
     def detect_language(self, cross: CrossCache) -> str:
         """The code of the likeliest language. cross: of one window."""
@@ -77,3 +84,15 @@ def _bytes_of(model: Whisper) -> int:
     attentions = [block.attn for block in (*model.encoder.blocks, *decoder.blocks)]
     fused = sum(3 * int(attention.query.weight.nbytes) for attention in attentions)
     return once + fused + int(vocabulary.nbytes) // 2
+
+
+def _int8_bytes_of(model: Whisper) -> int:
+    """Bytes of the engine's tensors for this model in int8: a byte for each weight of a matrix, and a scale and a bias
+    in fp32 for each of its outputs; of the vocabulary also the embedding, in the file's precision."""
+    matrices = [module for module in model.modules() if isinstance(module, Linear)]
+    packed = {id(parameter) for matrix in matrices for parameter in matrix.parameters()}
+    tensors = (*model.parameters(), *model.buffers())
+    kept = sum(int(each.nbytes) for each in tensors if not each.is_sparse and id(each) not in packed)
+    vocabulary = model.decoder.token_embedding.weight
+    shapes = [tuple(weight.shape) for weight in (*(matrix.weight for matrix in matrices), vocabulary)]
+    return kept + sum(int(outputs * (inputs + 2 * 4)) for outputs, inputs in shapes)

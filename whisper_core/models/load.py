@@ -30,14 +30,15 @@ log = logging.getLogger(__name__)
 def load_model(name: str, models_dir: Path, device: str) -> Whisper:
     """The model as `whisper.load_model` gives it (fp32, eval mode, alignment heads set), on `device`.
 
-    So is an int8 model: the engine packs it. Reads the disk and fetches nothing. A file with a wrong checksum is not
-    loaded; the next place is tried instead.
+    Of an int8 model the matrices stay in the file's fp16 until the engine packs them, one after the other. Reads the
+    disk and fetches nothing. A file with a wrong checksum is not loaded; the next place is tried instead.
     Raises UnknownModelError, ModelUnavailableError, WeightsDamagedError, and torch's own errors when `device` is full.
     """
     info = model_info(name)
     started_at = time.monotonic()
     weights = _intact_weights(info, models_dir)
-    model = build_model(info.dimensions, read_weights(weights, info.dimensions))
+    state = read_weights(weights, info.dimensions)
+    model = build_model(info.dimensions, state, keeps_matrices=info.precision == "int8")
     model.set_alignment_heads(whisper._ALIGNMENT_HEADS[info.weights_name])
     log.debug("model=%s event=loaded device=%s seconds=%.2f", info.name, device, time.monotonic() - started_at)
     return model.to(device)
@@ -50,15 +51,25 @@ def read_weights(weights: Weights, dims: ModelDimensions) -> StateDict:
     return _read_checkpoint(weights.path, dims)
 
 
-def build_model(dims: ModelDimensions, state: StateDict) -> Whisper:
-    """A Whisper of these dimensions with these weights, fp32 on the CPU, in eval mode. Raises WeightsDamagedError."""
+def build_model(dims: ModelDimensions, state: StateDict, *, keeps_matrices: bool = False) -> Whisper:
+    """A Whisper of these dimensions with these weights, fp32 on the CPU, in eval mode. Raises WeightsDamagedError.
+
+    keeps_matrices: leave the matrices of all products, and the embedding, as `state` has them: fp16, and perhaps pages
+    of a file.
+    """
     with _NoRandomWeights():
         model = Whisper(WhisperDimensions(**asdict(dims)))
+    if keeps_matrices:
+        state = {name: tensor if _is_matrix(name, tensor) else tensor.float() for name, tensor in state.items()}
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(state, assign=keeps_matrices)
     except RuntimeError as error:
         raise WeightsDamagedError() from error
     return model.eval()
+
+
+def _is_matrix(name: str, tensor: torch.Tensor) -> bool:
+    return tensor.dim() == 2 and not name.endswith("positional_embedding")
 
 
 class _NoRandomWeights(TorchFunctionMode):

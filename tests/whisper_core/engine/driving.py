@@ -115,10 +115,13 @@ def engine_with(
     settings: DecodeSettings = DEFAULT_SETTINGS,
     *,
     slots: int = 16,
+    name: str = MODEL,
     also: str | None = None,
     cores: int = 1,
 ) -> Iterator[BatchEngine]:
     """An engine on the CPU with `model` resident, and resident once more under the name `also` when that is given.
+
+    name: what it is loaded as, which settles the precision.
 
     cores: one for the toy, whose operations are too small to be shared.
     """
@@ -126,7 +129,7 @@ def engine_with(
         patch.setattr(batch_engine, "load_model", lambda name, models_dir, device: model)
         patch.setitem(batch_engine.SLOTS, "cpu", slots)
         engine = BatchEngine("cpu", cores, settings)
-        engine.load(MODEL, Path())
+        engine.load(name, Path())
         if also is not None:
             engine.load(also, Path())
     with pytest.MonkeyPatch.context() as patch:
@@ -137,9 +140,16 @@ def engine_with(
             engine.close()
 
 
-def start_task(engine: BatchEngine, path: Path, options: TranscribeOptions, observer: Observer, seed: int = 0) -> None:
+def start_task(
+    engine: BatchEngine,
+    path: Path,
+    options: TranscribeOptions,
+    observer: Observer,
+    seed: int = 0,
+    model: str = MODEL,
+) -> None:
     name = f"{path.stem}-{id(observer)}"
-    engine.start(RunTask(name, name, MODEL, str(path), options, seed=seed), observer)
+    engine.start(RunTask(name, name, model, str(path), options, seed=seed), observer)
 
 
 def run_until_idle(engine: BatchEngine, between: Callable[[], None] = lambda: None) -> None:
@@ -173,14 +183,15 @@ def transcribe_together(
     *,
     slots: int = 16,
     seed: int = 0,
+    name: str = MODEL,
     cores: int = 1,
 ) -> list[Transcript]:
-    """The recordings' transcripts, from one engine that has all of them at once."""
+    """The recordings' transcripts, from one engine that has all of them at once. name: what the model is loaded as."""
     each = [options] * len(recordings) if isinstance(options, TranscribeOptions) else options
     observers = [Observer() for _ in recordings]
-    with engine_with(model, settings, slots=slots, cores=cores) as engine:
+    with engine_with(model, settings, slots=slots, name=name, cores=cores) as engine:
         for number, (samples, wanted, observer) in enumerate(zip(recordings, each, observers, strict=True)):
-            start_task(engine, write_samples(folder / f"{number}.pcm", samples), wanted, observer, seed)
+            start_task(engine, write_samples(folder / f"{number}.pcm", samples), wanted, observer, seed, name)
         run_until_idle(engine)
     for observer in observers:
         if observer.error is not None:

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import jiwer
 import pytest
 from whisper.model import Whisper
 
@@ -109,6 +110,15 @@ def test_tiny_en_in_one_batch(tiny_en: Speech, tmp_path: Path) -> None:
 
 def test_tiny_en_with_a_prompt_in_two_slots(tiny_en: Speech, tmp_path: Path) -> None:
     tiny_en.check(replace(PLAIN, initial_prompt="Names: Allison, Asterisk."), tmp_path, slots=2)
+
+
+def test_int8_hears_nearly_the_same_words(tiny_en: Speech, tmp_path: Path) -> None:
+    heard = transcribe_together(
+        tiny_en.model, tiny_en.recordings, PLAIN, DEFAULT_SETTINGS, tmp_path, name="tiny.en-int8", cores=CORES
+    )
+    exact = [transcript.text for transcript in tiny_en.expected(PLAIN)]
+    assert jiwer.wer(exact, [transcript.text for transcript in heard]) < 0.05
+    assert [transcript.precision for transcript in heard] == ["int8"] * len(exact)
 
 
 @pytest.mark.slow

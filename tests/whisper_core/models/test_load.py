@@ -111,14 +111,18 @@ def test_a_ctranslate2_file_gives_the_same_tensors(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("file_name", ["tiny.pt", "tiny.ct2.bin"])
-def test_an_int8_model_is_loaded_unpacked_from_its_models_file(
+def test_an_int8_model_has_the_matrices_of_its_model_s_file(
     file_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if file_name.endswith(".pt"):
         become_tiny(monkeypatch, pt=write_pt(tmp_path / file_name, toy_model()))
     else:
         become_tiny(monkeypatch, ct2=write_ct2(tmp_path / file_name, toy_variables()))
-    assert_is_the_toy(load_model("tiny-int8", tmp_path, "cpu"))
+    model = load_model("tiny-int8", tmp_path, "cpu")
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    assert dtypes["decoder.blocks.0.cross_attn.key.weight"] == dtypes["decoder.token_embedding.weight"] == torch.float16
+    assert dtypes["decoder.blocks.0.mlp.0.bias"] == dtypes["encoder.conv1.weight"] == torch.float32
+    assert_is_the_toy(model.float())
 
 
 def test_the_model_answers_as_the_one_it_was_saved_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """A Whisper model's layers as the engine computes them: query, key and value in one product, and the decoder's matrices
 laid out for few rows.
 
-LayerNorm's weights, the embeddings and their sum are in fp32 on every device, as upstream; the matrices are in the
-model's dtype. Source: openai-whisper model.py.
+LayerNorm's weights, the embeddings and their sum are in fp32 on every device, as upstream (an int8 model's embeddings
+are in the file's fp16); the matrices are in the model's dtype, or packed. Source: openai-whisper model.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from whisper.model import AudioEncoder, MultiHeadAttention, ResidualAttentionBlock, TextDecoder
 from whisper.model import Linear as UpstreamLinear
 
-from whisper_core.engine.network.linear import Linear, Matrix, linear, matrix_maker
+from whisper_core.engine.network.linear import Linear, MakeLinear, MakeMatrix, Matrix
 
 _LAYER_NORM_EPSILON = 1e-5
 
@@ -81,9 +81,7 @@ class DecoderLayers:
         return self.vocabulary(self.norm(x)).float()
 
 
-def encoder_blocks(encoder: AudioEncoder) -> tuple[EncoderBlock, ...]:
-    positions = len(encoder.positional_embedding)
-    make = matrix_maker(encoder.blocks[0].mlp[0].weight.detach(), positions)
+def encoder_blocks(encoder: AudioEncoder, make: MakeMatrix) -> tuple[EncoderBlock, ...]:
     return tuple(
         EncoderBlock(
             attention_norm=layer_norm(block.attn_ln),
@@ -97,31 +95,31 @@ def encoder_blocks(encoder: AudioEncoder) -> tuple[EncoderBlock, ...]:
     )
 
 
-def decoder_layers(decoder: TextDecoder, dtype: torch.dtype) -> DecoderLayers:
+def decoder_layers(decoder: TextDecoder, dtype: torch.dtype, make: MakeLinear) -> DecoderLayers:
     """decoder: upstream's, with its matrices in `dtype`."""
     embedding = decoder.token_embedding.weight.detach()
     return DecoderLayers(
         token_embedding=embedding,
         positional_embedding=decoder.positional_embedding.detach(),
-        blocks=tuple(_block(block) for block in decoder.blocks),
+        blocks=tuple(_decoder_block(block, make) for block in decoder.blocks),
         norm=layer_norm(decoder.ln),
-        vocabulary=linear(embedding.to(dtype), None),
+        vocabulary=make(embedding.to(dtype), None),
         num_heads=decoder.blocks[0].attn.n_head,
         dtype=dtype,
     )
 
 
-def _block(block: ResidualAttentionBlock) -> DecoderBlock:
+def _decoder_block(block: ResidualAttentionBlock, make: MakeLinear) -> DecoderBlock:
     return DecoderBlock(
         attention_norm=layer_norm(block.attn_ln),
-        query_key_value=linear(*_fused(block.attn)),
-        attention_out=linear(*_parts(block.attn.out)),
+        query_key_value=make(*_fused(block.attn)),
+        attention_out=make(*_parts(block.attn.out)),
         cross_norm=layer_norm(block.cross_attn_ln),
-        cross_query=linear(*_parts(block.cross_attn.query)),
-        cross_out=linear(*_parts(block.cross_attn.out)),
+        cross_query=make(*_parts(block.cross_attn.query)),
+        cross_out=make(*_parts(block.cross_attn.out)),
         mlp_norm=layer_norm(block.mlp_ln),
-        mlp_in=linear(*_parts(block.mlp[0])),
-        mlp_out=linear(*_parts(block.mlp[2])),
+        mlp_in=make(*_parts(block.mlp[0])),
+        mlp_out=make(*_parts(block.mlp[2])),
     )
 
 

@@ -1,0 +1,88 @@
+"""Each part of the encoder is computed in the way that was measured to be fastest on this processor."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.whisper_core.engine.driving import toy
+from whisper_core.engine.network import kernels
+from whisper_core.engine.network.encoder_attention import Attend, attend, attend_in_bf16, attend_in_bf16_blocks
+from whisper_core.engine.network.int8 import Int8Linear, Int8Matrix
+from whisper_core.engine.network.kernels import encoder_matrix, exact_kernels, int8_kernels
+from whisper_core.engine.network.linear import PackedMatrix, PlainMatrix
+
+Ways = Mapping[str, Callable[[], Tensor]]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    return now
+
+
+def taking(clock: list[float], *seconds: float) -> Callable[[], Tensor]:
+    left = iter(seconds)
+
+    def way() -> Tensor:
+        clock[0] += next(left)
+        return torch.zeros(1)
+
+    return way
+
+
+@pytest.mark.parametrize(
+    ("second_s", "chosen"), [((1, 3, 3, 3), "second"), ((9, 1.99, 3, 3), "first"), ((9, 9, 9, 9), "first")]
+)
+def test_the_first_way_stays_unless_another_s_fastest_time_is_clearly_less(
+    second_s: tuple[float, ...], chosen: str, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    ways = {"first": taking(clock, 9, 4, 2, 4), "second": taking(clock, *second_s)}
+    with caplog.at_level(logging.INFO):
+        assert kernels._fastest("product", ways, state=384) == chosen
+    assert f"what=product chosen={chosen} first_ms=2000.00 second_ms={min(second_s) * 1e3:.2f}" in caplog.text
+
+
+def test_small_models_are_not_measured() -> None:
+    ways: Ways = {"first": lambda: pytest.fail("measured"), "second": lambda: pytest.fail("measured")}
+    assert kernels._fastest("product", ways, state=64) == "first"
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [("plain", PlainMatrix), ("packed", PackedMatrix)])
+def test_the_encoder_gets_the_layout_that_is_faster(
+    chosen: str, expected: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "_fastest", lambda what, ways, state: chosen)
+    weight = torch.randn(64, 16)
+    assert isinstance(encoder_matrix(weight, 30)(weight, torch.zeros(64)), expected)
+
+
+@pytest.mark.parametrize("way", [attend_in_bf16, attend_in_bf16_blocks])
+def test_attention_in_bf16_is_attention(way: Attend) -> None:
+    query, key, value = torch.randn(3, 2, 3, 1100, 64, generator=torch.Generator().manual_seed(1))
+    expected = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(2, 1100, -1)
+    torch.testing.assert_close(attend(query, key, value), expected)
+    found = way(query, key, value)
+    assert (found.shape, found.dtype) == (expected.shape, torch.float32)
+    assert float((found - expected).norm() / expected.norm()) < 0.01  # eight bits of mantissa
+
+
+def test_openai_whisper_s_precision_is_never_lowered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_fastest", lambda what, ways, state: list(ways)[-1])
+    made, weight = exact_kernels(toy()), torch.randn(64, 16)
+    assert made.encoder_attention is attend
+    for matrix in (made.encoder_matrix(weight, torch.zeros(64)), made.decoder_matrix(weight, None)):
+        torch.testing.assert_close(matrix(torch.eye(16)), weight.t(), rtol=1e-6, atol=1e-6)
+
+
+def test_an_int8_model_has_all_its_matrices_in_int8() -> None:
+    made, weight = int8_kernels(toy()), torch.randn(64, 16)
+    assert isinstance(made.encoder_matrix(weight, torch.zeros(64)), Int8Matrix)
+    assert isinstance(made.decoder_matrix(weight, None), Int8Linear)

@@ -1,0 +1,115 @@
+"""Which routines compute a model's products. What is fastest depends on the processor, so several are tried with the
+model's own dimensions when it is loaded, and one line of the log tells which were chosen.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from whisper.model import ModelDimensions, Whisper
+
+from whisper_core.engine.network.encoder_attention import Attend, attend, attend_in_bf16, attend_in_bf16_blocks
+from whisper_core.engine.network.int8 import Int8Linear, Int8Matrix, int8_libraries
+from whisper_core.engine.network.linear import MakeLinear, MakeMatrix, PackedMatrix, PlainMatrix, can_pack, linear
+from whisper_core.engine.network.projection import (
+    Int8Projection,
+    MakeProjection,
+    PlainProjection,
+    TransposedProjection,
+)
+
+log = logging.getLogger(__name__)
+
+# Smaller models take too little time to be measured, and to matter.
+_LEAST_STATE_TO_MEASURE = 384
+_MEASUREMENTS = 3
+_WORTH_IT = 0.97  # of the first one's time: with less gain the choice would change from one load to the next
+_HEADS_TO_MEASURE = 6
+
+
+@dataclass(frozen=True)
+class Kernels:
+    encoder_matrix: MakeMatrix
+    encoder_attention: Attend
+    projection: MakeProjection
+    decoder_matrix: MakeLinear
+
+
+def exact_kernels(model: Whisper) -> Kernels:
+    """Those of openai-whisper's precision: fp32 on a CPU; on a GPU fp16."""
+    weight = _sample(model)
+    projection: MakeProjection = TransposedProjection if weight.device.type == "cpu" else PlainProjection
+    return Kernels(encoder_matrix(weight, model.dims.n_audio_ctx), attend, projection, linear)
+
+
+def int8_kernels(model: Whisper) -> Kernels:
+    """int8 products for all matrices but the convolutions', and attention in bf16 where that is faster. CPUs only."""
+    library = _int8_library(_sample(model), model.dims.n_audio_ctx)
+    return Kernels(
+        encoder_matrix=partial(Int8Matrix, library),
+        encoder_attention=_fastest_attention(model.dims),
+        projection=partial(Int8Projection, library),
+        decoder_matrix=partial(Int8Linear, library),
+    )
+
+
+def encoder_matrix(sample: Tensor, positions: int) -> MakeMatrix:
+    """What makes the encoder's matrices in openai-whisper's precision, to be multiplied with `positions` rows.
+
+    sample: the weight of one of them, to be tried with.
+    """
+    if not can_pack(sample):
+        return PlainMatrix
+    bias, rows = sample.new_zeros(len(sample)), torch.randn(positions, sample.shape[1])
+    makers: dict[str, MakeMatrix] = {"plain": PlainMatrix, "packed": partial(PackedMatrix.of, positions)}
+    ways = {name: partial(make(sample, bias), rows) for name, make in makers.items()}
+    return makers[_fastest("encoder_matrix", ways, sample.shape[1])]
+
+
+def _int8_library(sample: Tensor, positions: int) -> str:
+    rows = torch.randn(positions, sample.shape[1])
+    ways = {library: partial(Int8Matrix(library, sample, None), rows) for library in int8_libraries()}
+    return _fastest("int8_library", ways, sample.shape[1])
+
+
+def _fastest_attention(dims: ModelDimensions) -> Attend:
+    heads, size = min(_HEADS_TO_MEASURE, dims.n_audio_head), dims.n_audio_state // dims.n_audio_head
+    parts = torch.randn(3, 1, heads, dims.n_audio_ctx, size)
+    kinds: dict[str, Attend] = {"fp32": attend, "bf16": attend_in_bf16, "bf16_blocks": attend_in_bf16_blocks}
+    ways = {name: partial(kind, *parts) for name, kind in kinds.items()}
+    return kinds[_fastest("encoder_attention", ways, dims.n_audio_state)]
+
+
+def _sample(model: Whisper) -> Tensor:
+    """One of the largest of the encoder's weights."""
+    sample: Tensor = model.encoder.blocks[0].mlp[0].weight.detach()
+    return sample
+
+
+def _fastest(what: str, ways: Mapping[str, Callable[[], Tensor]], state: int) -> str:
+    """The name of the fastest; of the first one, unless another is faster by more than a little.
+
+    state: of the model, as are the sizes of what is computed.
+    """
+    first = next(iter(ways))
+    if state < _LEAST_STATE_TO_MEASURE:
+        return first
+    seconds = dict.fromkeys(ways, math.inf)
+    with torch.inference_mode():
+        for _ in range(1 + _MEASUREMENTS):  # the first time each sets itself up
+            for name, way in ways.items():  # in turn, so that a change of the machine's load meets all of them
+                began = time.perf_counter()
+                way()
+                seconds[name] = min(seconds[name], time.perf_counter() - began)
+    best = min(ways, key=lambda name: seconds[name])
+    chosen = best if seconds[best] < _WORTH_IT * seconds[first] else first
+    figures = " ".join(f"{name}_ms={each * 1e3:.2f}" for name, each in seconds.items())
+    log.info("event=kernel_chosen what=%s chosen=%s %s", what, chosen, figures)
+    return chosen
