@@ -18,12 +18,7 @@ from whisper.model import ModelDimensions, Whisper
 from whisper_core.engine.network.encoder_attention import Attend, attend, attend_in_bf16, attend_in_bf16_blocks
 from whisper_core.engine.network.int8 import Int8Linear, Int8Matrix, int8_libraries
 from whisper_core.engine.network.linear import MakeLinear, MakeMatrix, PackedMatrix, PlainMatrix, can_pack, linear
-from whisper_core.engine.network.projection import (
-    Int8Projection,
-    MakeProjection,
-    PlainProjection,
-    TransposedProjection,
-)
+from whisper_core.engine.network.projection import CpuProjection, Int8Projection, MakeProjection, PlainProjection
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +40,10 @@ class Kernels:
 def exact_kernels(model: Whisper) -> Kernels:
     """Those of openai-whisper's precision: fp32 on a CPU; on a GPU fp16."""
     weight = _sample(model)
-    projection: MakeProjection = TransposedProjection if weight.device.type == "cpu" else PlainProjection
-    return Kernels(encoder_matrix(weight, model.dims.n_audio_ctx), attend, projection, linear)
+    make_matrix = encoder_matrix(weight, model.dims.n_audio_ctx)
+    is_on_cpu = weight.device.type == "cpu"
+    projection: MakeProjection = partial(CpuProjection, make_matrix) if is_on_cpu else PlainProjection
+    return Kernels(make_matrix, attend, projection, linear)
 
 
 def int8_kernels(model: Whisper) -> Kernels:

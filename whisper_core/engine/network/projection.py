@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from whisper_core.engine.network.int8 import Int8Matrix
+from whisper_core.engine.network.linear import MakeMatrix
 
 
 class Projection(Protocol):
@@ -26,7 +27,7 @@ MakeProjection = Callable[[Tensor, Tensor, Tensor], Projection]
 
 @dataclass(frozen=True)
 class PlainProjection:
-    """Into (windows, heads, positions, head size): the GPU's layout."""
+    """All windows together, into (windows, heads, positions, head size): the GPU's layout."""
 
     key: Tensor
     value: Tensor
@@ -37,18 +38,18 @@ class PlainProjection:
         values.copy_(_split(F.linear(features, self.value, self.value_bias), values))
 
 
-@dataclass(frozen=True)
-class TransposedProjection:
-    """Into (windows, heads, head size, positions): the CPU's layout, in which the product is computed."""
+class CpuProjection:
+    """Values into (windows, heads, head size, positions): the CPU's layout, in which their product is computed."""
 
-    key: Tensor
-    value: Tensor
-    value_bias: Tensor
+    def __init__(self, make_matrix: MakeMatrix, key: Tensor, value: Tensor, value_bias: Tensor) -> None:
+        self._key = make_matrix(key, torch.zeros_like(value_bias))
+        self._value = value
+        self._value_bias = value_bias[:, None]
 
     def project(self, features: Tensor, keys: Tensor, values: Tensor) -> None:
         for of_window, own_keys, own_values in zip(features, keys, values, strict=True):
-            torch.mm(self.key, of_window.t(), out=_rows(own_keys))
-            torch.mm(self.value, of_window.t(), out=_rows(own_values)).add_(self.value_bias[:, None])
+            own_keys.copy_(_split(self._key(of_window), own_keys))
+            torch.mm(self._value, of_window.t(), out=_rows(own_values)).add_(self._value_bias)
 
 
 class Int8Projection:
@@ -60,10 +61,9 @@ class Int8Projection:
 
     def project(self, features: Tensor, keys: Tensor, values: Tensor) -> None:
         for of_window, own_keys, own_values in zip(features, keys, values, strict=True):
-            projected = self._matrix(of_window).t()
-            state = len(projected) // 2
-            _rows(own_keys).copy_(projected[:state])
-            _rows(own_values).copy_(projected[state:])
+            of_keys, of_values = self._matrix(of_window).chunk(2, dim=-1)
+            own_keys.copy_(_split(of_keys, own_keys))
+            _rows(own_values).copy_(of_values.t())
 
 
 def _rows(of_window: Tensor) -> Tensor:
@@ -72,6 +72,6 @@ def _rows(of_window: Tensor) -> Tensor:
 
 
 def _split(projected: Tensor, like: Tensor) -> Tensor:
-    """From (windows, positions, state) to the shape of `like`, (windows, heads, positions, head size)."""
-    windows, heads, positions, size = like.shape
-    return projected.view(windows, positions, heads, size).transpose(1, 2)
+    """From (..., positions, state) to the shape of `like`, (..., heads, positions, head size)."""
+    heads, positions, size = like.shape[-3:]
+    return projected.view(*like.shape[:-3], positions, heads, size).transpose(-2, -3)
