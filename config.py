@@ -95,7 +95,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="uploads, transcripts and the database")
     models_dir: Path = Field(Path("data/models"), description="the models' weights")
     default_model: Annotated[str, AfterValidator(_known_model)] = Field(
-        "base", description="model of a task that does not name one; fetched during set-up"
+        "base",
+        description="model of a task that does not name one, such as base, or base-int8 where there are only CPUs;"
+        " fetched during set-up",
     )
     default_language: Annotated[str, AfterValidator(_known_language)] = Field(
         AUTO_LANGUAGE, description="language of a task that does not name one; auto: detected"
