@@ -1,9 +1,9 @@
 """Bytes that a model and one task take on a device, from the model's dimensions alone. Imports no torch.
 
 Describes the batch engine: fp32 on the CPU; on a GPU matrices in fp16, embeddings and layer norms in fp32. An int8
-model, which runs on the CPU only, has its matrices in int8 and all else in fp32, caches included. A resident model
-takes its weights and the workspace that its tasks share; each running task takes its own slot. Published tables (1, 1,
-2, 5, 10, 6 GB) are about twice what one task alone takes, and say nothing about several.
+model, which runs on the CPU only, has its matrices in int8 and nearly all else in fp32, caches included. A resident
+model takes its weights and the workspace that its tasks share; each running task takes its own slot. Published tables
+(1, 1, 2, 5, 10, 6 GB) are about twice what one task alone takes, and say nothing about several.
 
 The reference engine, which runs one task at a time, has no formula of its own: it keeps no second layout of the decoder
 and no rows for other tasks, but the logits of a whole prompt. Measured (`whisper.model.Whisper` with random weights,
@@ -39,10 +39,11 @@ _SECOND_LAYOUTS: dict[DeviceKind, int] = {"cpu": 14, "cuda": 3}
 _ENCODER_SECOND_LAYOUTS: dict[DeviceKind, int] = {"cpu": 0, "cuda": 3}
 _VOCABULARIES: dict[DeviceKind, int] = {"cpu": 2, "cuda": 1}
 
-# An int8 model's matrices, packed once in the layout that all its products use. Not measured yet: what is known is what
-# has to be kept, which are a byte a weight, and for each output its scale and the sum of its weights, four bytes each.
-_INT8_BYTES = 1
+# An int8 model's matrices: oneDNN keeps them as they were given beside its own layout, a byte a weight each, and for
+# each output a scale and a bias in fp32. The embedding stays as it is in the file.
+_INT8_BYTES = 2
 _INT8_BYTES_PER_OUTPUT = 8
+_FP16 = 2
 
 # Windows in the encoder at once. On the CPU: one in each of two threads, however many tasks run. On a GPU: up to 8 in a
 # batch, which sixteen tasks filled and one does not.
@@ -89,16 +90,18 @@ def weights_formula(model: str, kind: DeviceKind) -> int:
 
 
 def _int8_weights(info: ModelInfo) -> int:
-    """Packed matrices of both stacks and of the vocabulary; in fp32 the embedding, which a step reads rows of, the
-    convolutions, layer norms, biases and position tables."""
+    """Packed matrices of both stacks and of the vocabulary; in fp16 the embedding, which a step reads rows of; in fp32
+    the convolutions, layer norms, biases and position tables."""
     dims = info.dimensions
     encoder, decoder, vocabulary = dims.n_audio_layer, dims.n_text_layer, dims.n_vocab
     audio, text = dims.n_audio_state, dims.n_text_state
+    embedding = vocabulary * text
     stacks = 12 * encoder * audio**2 + 16 * decoder * text**2
     outputs = 9 * encoder * audio + 13 * decoder * text + vocabulary
     buffers = dims.n_audio_ctx * audio + dims.n_text_ctx**2
-    packed = (stacks + vocabulary * text) * _INT8_BYTES + outputs * _INT8_BYTES_PER_OUTPUT
-    return packed + (info.parameters - stacks + buffers) * _FP32 + _WEIGHTS_OVERHEAD
+    packed = (stacks + embedding) * _INT8_BYTES + outputs * _INT8_BYTES_PER_OUTPUT
+    others = info.parameters - stacks - embedding + buffers
+    return packed + embedding * _FP16 + others * _FP32 + _WEIGHTS_OVERHEAD
 
 
 def workspace_formula(model: str, kind: DeviceKind) -> int:
