@@ -279,10 +279,14 @@ def test_models_are_offered_by_precision_and_an_int8_one_says_what_it_costs(page
 
 
 def test_a_finished_text_says_in_which_precision_it_was_computed(page: Page) -> None:
-    upload_and_wait(page, "precise.flac")
-    task(page, "precise.flac").get_by_test_id("open").click()
-    expect(page.get_by_test_id("transcript").get_by_test_id("task-precision")).to_have_text("fp32")
-    expect(task(page, "precise.flac").get_by_test_id("task-precision")).to_have_count(0)
+    precision = page.get_by_test_id("transcript").get_by_test_id("task-precision")
+    for model, name, expected in (("tiny.en", "precise.flac", "fp32"), ("tiny.en-int8", "packed.flac", "int8")):
+        page.get_by_test_id("option-model").select_option(model)
+        upload_and_wait(page, name)
+        task(page, name).get_by_test_id("open").click()
+        expect(precision).to_have_text(expected)
+        expect(task(page, name).get_by_test_id("task-precision")).to_have_count(0)
+        page.get_by_test_id("close-transcript").click()
 
     page.get_by_test_id("view-system").click()
     row = page.locator('[data-testid="model-row"][data-model="tiny.en"]')
