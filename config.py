@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from errors import InvalidSettingsError
-from whisper_core.models.catalogue import MODEL_CHOICES, MODEL_NAMES
+from whisper_core.models.catalogue import MODEL_CHOICES, MODELS
 from whisper_core.text.languages import LANGUAGES
 
 AUTO_LANGUAGE = "auto"
@@ -26,7 +26,7 @@ MAX_CONCURRENT_TASKS = 256
 
 
 def _known_model(name: str) -> str:
-    if name not in MODEL_NAMES:
+    if name not in MODELS:
         raise ValueError(f"must be {MODEL_CHOICES}")
     return name
 
@@ -95,7 +95,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="uploads, transcripts and the database")
     models_dir: Path = Field(Path("data/models"), description="the models' weights")
     default_model: Annotated[str, AfterValidator(_known_model)] = Field(
-        "base", description="model of a task that does not name one; fetched during set-up"
+        "base",
+        description="model of a task that does not name one, such as base, or base-int8 where there are only CPUs;"
+        " fetched during set-up",
     )
     default_language: Annotated[str, AfterValidator(_known_language)] = Field(
         AUTO_LANGUAGE, description="language of a task that does not name one; auto: detected"
@@ -142,6 +144,13 @@ class Settings(BaseSettings):
             raise ValueError("MIN_CONCURRENT_TASKS must not be above MAX_CONCURRENT_TASKS_LIMIT")
         if self.min_batch_size > self.max_batch_size:
             raise ValueError("MIN_BATCH_SIZE must not be above MAX_BATCH_SIZE")
+        return self
+
+    @model_validator(mode="after")
+    def _default_model_is_offered(self) -> Settings:
+        has_batch_engine = self.enable_optimization_system and self.engine == "batch"
+        if MODELS[self.default_model].precision == "int8" and not has_batch_engine:
+            raise ValueError("DEFAULT_MODEL can be an int8 model only with ENGINE=batch and the optimization system")
         return self
 
     @property

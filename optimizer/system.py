@@ -18,9 +18,9 @@ from ulid import ULID
 from config import MAX_CONCURRENT_TASKS, Settings
 from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, ShuttingDownError
 from optimizer.common.clock import Clock, SystemClock
-from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.worker_process import WorkerConfig
+from optimizer.intake.model_placement import device_to_request, refusal_of
 from optimizer.intake.task_intake import SubmissionRequest
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.storage.upload_file import Upload
@@ -180,15 +180,21 @@ class OptimizedWhisperSystem:
     ) -> Submission:
         """Make a received upload a task. owner: whose share of the devices it takes.
 
-        Raises what `TaskIntake.accept` raises, and InvalidOptionError for a device that is not there.
+        Raises what `TaskIntake.accept` raises, and InvalidOptionError for a device that is not there or not for the
+        model.
         """
-        if device != AUTO_DEVICE and device not in self.device_names():
-            upload.discard()
-            raise InvalidOptionError(f"This server has no device {device}.", field="device")
-        options = replace(options, model=model_info(options.model).name)  # `large` is another name for one of them
-        task, is_replay = self._intake.accept(
-            upload, SubmissionRequest(filename, options, priority, device, idempotency_key, owner)
+        model = model_info(options.model)
+        options = replace(options, model=model.name)  # `large` is another name for one of them
+        device = device_to_request(model, device)
+        refusal = refusal_of(
+            model,
+            device,
+            known_devices=self.device_names(),
+            may_use_cpu=self._scheduling.devices.may_use_cpu(),
+            openai_whisper_reason=self._scheduling.path.openai_whisper_reason(),
         )
+        request = SubmissionRequest(filename, options, priority, device, idempotency_key, owner)
+        task, is_replay = self._intake.accept(upload, request, refusal)
         self._scheduler.wake()
         return Submission(self._views.tasks.task_view(task), is_replay)
 

@@ -143,7 +143,8 @@ def _build_scheduling(
     estimates: MemoryEstimationPool,
     fleet: DeviceFleet,
 ) -> tuple[SchedulerParts, Intake]:
-    path = SchedulingPath(None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False")
+    plain_reason = None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False"
+    path = SchedulingPath(plain_reason, settings.engine)
     events, inbox = EventBus(), Inbox()
     events.add_listener(partial(_wake_when_a_task_changed, inbox))
     times = RuntimeEstimates(speeds)
@@ -262,7 +263,14 @@ def _build_views(settings: Settings, parts: SchedulerParts, scheduling: Scheduli
         tasks=tasks,
         transcripts=TranscriptViews(parts.queue, parts.files, scheduling.progress),
         status=status,
-        models=ModelViews(settings, devices=parts.devices, models=parts.models, estimates=parts.estimates),
+        models=ModelViews(
+            settings,
+            path=parts.path,
+            devices=parts.devices,
+            models=parts.models,
+            estimates=parts.estimates,
+            speeds=parts.speeds,
+        ),
     )
 
 

@@ -108,11 +108,17 @@ def test_one_message_names_every_bad_value_and_no_secret(tmp_path: Path) -> None
         "SECRET_KEY=short",
         "DEVICES=gpu",
         "BATCH_SCHEDULE_INTERVAL=nan",
+        "DEFAULT_MODEL=base-int8\nENGINE=reference",
+        "DEFAULT_MODEL=base-int8\nENABLE_OPTIMIZATION_SYSTEM=False",
     ],
 )
 def test_values_that_contradict_each_other_or_mean_nothing_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidSettingsError):
         load_settings(env_file(tmp_path, text))
+
+
+def test_the_default_model_may_be_an_int8_one(tmp_path: Path) -> None:
+    assert load_settings(env_file(tmp_path, "DEFAULT_MODEL=base-int8")).default_model == "base-int8"
 
 
 def test_the_limit_of_concurrency_is_a_number_or_auto(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class DeviceFleet:
         """The CPU as a device.
 
         Where there are GPUs it is started when it is first wanted, and takes only tasks that ask for it: those that a
-        GPU had no memory for.
+        GPU had no memory for, and those of int8 models.
         """
         known = next((device for device in self if device.spec.kind == "cpu"), None)
         if known is not None:
@@ -78,7 +78,7 @@ class DeviceFleet:
 
     def fall_back_to_cpu(self) -> None:
         """Have the CPU take every task when no device can be used any more; nothing while one can."""
-        if self.usable():
+        if any(device.accepts_auto for device in self.usable()):
             return
         cpu = self.ensure_cpu()
         if cpu.state is not DeviceState.UNAVAILABLE:  # otherwise not even its worker starts; readiness says so

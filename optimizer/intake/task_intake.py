@@ -68,9 +68,12 @@ class TaskIntake:
         self._keys_in_flight: set[str] = set()
         self._preparing: set[str] = set()  # ids
 
-    def accept(self, upload: Upload, request: SubmissionRequest) -> tuple[Task, bool]:
+    def accept(
+        self, upload: Upload, request: SubmissionRequest, refusal: TranscriptionServerError | None = None
+    ) -> tuple[Task, bool]:
         """The task of a received upload, and whether an earlier request with the same key had made it already.
 
+        refusal: raised in place of making a new task; the earlier one is returned all the same.
         Raises what is wrong with the file, QueueFullError, DiskFullError, StoreBusyError, IdempotencyMismatchError or
         IdempotencyInFlightError; then nothing of the upload is kept.
         """
@@ -78,6 +81,8 @@ class TaskIntake:
             try:
                 if upload.size == 0:
                     raise EmptyFileError()
+                if refusal is not None:
+                    return self._find_earlier(upload, request, refusal), True
                 upload.commit()
                 return self._decode_and_submit(upload, request)
             except BaseException:
@@ -95,6 +100,28 @@ class TaskIntake:
         if self._begin_preparation(task_id):
             self._record_when_decoded(task_id, self._decode_pool.start_decode(task_id))
 
+    def _find_earlier(self, upload: Upload, request: SubmissionRequest, refusal: TranscriptionServerError) -> Task:
+        earlier = self._queue.find_earlier(self._new_task(upload, request, None))
+        if earlier is None:
+            raise refusal
+        upload.discard()
+        return earlier
+
+    def _new_task(self, upload: Upload, request: SubmissionRequest, audio_seconds: float | None) -> NewTask:
+        return NewTask(
+            id=upload.task_id,
+            filename=request.filename,
+            options=request.options,
+            priority=request.priority,
+            requested_device=request.device,
+            size_bytes=upload.size,
+            sha256=upload.sha256,
+            max_attempts=self._max_attempts,
+            audio_seconds=audio_seconds,
+            idempotency_key=request.idempotency_key,
+            owner=request.owner,
+        )
+
     def _decode_and_submit(self, upload: Upload, request: SubmissionRequest) -> tuple[Task, bool]:
         task_id = upload.task_id
         self._begin_preparation(task_id)
@@ -102,21 +129,8 @@ class TaskIntake:
         is_accepted = False
         try:
             decoded = _wait_briefly(future)
-            task, is_replay = self._queue.submit(
-                NewTask(
-                    id=task_id,
-                    filename=request.filename,
-                    options=request.options,
-                    priority=request.priority,
-                    requested_device=request.device,
-                    size_bytes=upload.size,
-                    sha256=upload.sha256,
-                    max_attempts=self._max_attempts,
-                    audio_seconds=decoded.seconds if decoded else None,
-                    idempotency_key=request.idempotency_key,
-                    owner=request.owner,
-                )
-            )
+            new = self._new_task(upload, request, decoded.seconds if decoded else None)
+            task, is_replay = self._queue.submit(new)
             is_accepted = not is_replay
         finally:
             if not is_accepted:

@@ -1,6 +1,7 @@
 """Bytes that a model and one task take on a device, from the model's dimensions alone. Imports no torch.
 
-Describes the batch engine: fp32 on the CPU; on a GPU matrices in fp16, embeddings and layer norms in fp32. A resident
+Describes the batch engine: fp32 on the CPU; on a GPU matrices in fp16, embeddings and layer norms in fp32. An int8
+model, which runs on the CPU only, has its matrices in int8 and nearly all else in fp32, caches included. A resident
 model takes its weights and the workspace that its tasks share; each running task takes its own slot. Published tables
 (1, 1, 2, 5, 10, 6 GB) are about twice what one task alone takes, and say nothing about several.
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.costs import Costs
 from whisper_core.common.slots import SLOTS
-from whisper_core.models.catalogue import ModelDimensions, model_info
+from whisper_core.models.catalogue import ModelDimensions, ModelInfo, model_info
 
 _MATRIX_BYTES: dict[DeviceKind, int] = {"cpu": 4, "cuda": 2}
 _FP32 = 4
@@ -37,6 +38,12 @@ _WEIGHTS_OVERHEAD = 16 * _MB
 _SECOND_LAYOUTS: dict[DeviceKind, int] = {"cpu": 14, "cuda": 3}
 _ENCODER_SECOND_LAYOUTS: dict[DeviceKind, int] = {"cpu": 0, "cuda": 3}
 _VOCABULARIES: dict[DeviceKind, int] = {"cpu": 2, "cuda": 1}
+
+# An int8 model's matrices: oneDNN keeps them as they were given beside its own layout, a byte a weight each, and for
+# each output a scale and a bias in fp32. The embedding stays as it is in the file.
+_INT8_BYTES = 2
+_INT8_BYTES_PER_OUTPUT = 8
+_FP16 = 2
 
 # Windows in the encoder at once. On the CPU: one in each of two threads, however many tasks run. On a GPU: up to 8 in a
 # batch, which sixteen tasks filled and one does not.
@@ -69,6 +76,8 @@ _MEDIAN_FILTER_COPIES = 22  # windows of 7 values, their sorted copy, int64 indi
 def weights_formula(model: str, kind: DeviceKind) -> int:
     """What a resident model takes, second layouts included. Raises UnknownModelError."""
     info = model_info(model)
+    if info.precision == "int8":
+        return _int8_weights(info)
     dims = info.dimensions
     embeddings = (dims.n_vocab + dims.n_text_ctx) * dims.n_text_state
     buffers = dims.n_audio_ctx * dims.n_audio_state + dims.n_text_ctx**2
@@ -78,6 +87,21 @@ def weights_formula(model: str, kind: DeviceKind) -> int:
     matrices += _VOCABULARIES[kind] * dims.n_vocab * dims.n_text_state
     rounding = _mlp_rounding(dims) if kind == "cuda" else 0
     return matrices * _MATRIX_BYTES[kind] + (embeddings + buffers) * _FP32 + rounding + _WEIGHTS_OVERHEAD
+
+
+def _int8_weights(info: ModelInfo) -> int:
+    """Packed matrices of both stacks and of the vocabulary; in fp16 the embedding, which a step reads rows of; in fp32
+    the convolutions, layer norms, biases and position tables."""
+    dims = info.dimensions
+    encoder, decoder, vocabulary = dims.n_audio_layer, dims.n_text_layer, dims.n_vocab
+    audio, text = dims.n_audio_state, dims.n_text_state
+    embedding = vocabulary * text
+    stacks = 12 * encoder * audio**2 + 16 * decoder * text**2
+    outputs = 9 * encoder * audio + 13 * decoder * text + vocabulary
+    buffers = dims.n_audio_ctx * audio + dims.n_text_ctx**2
+    packed = (stacks + embedding) * _INT8_BYTES + outputs * _INT8_BYTES_PER_OUTPUT
+    others = info.parameters - stacks - embedding + buffers
+    return packed + embedding * _FP16 + others * _FP32 + _WEIGHTS_OVERHEAD
 
 
 def workspace_formula(model: str, kind: DeviceKind) -> int:

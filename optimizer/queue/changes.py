@@ -44,7 +44,7 @@ def find_earlier(rows: TaskReader, new: NewTask) -> Task | None:
         return None
     requested_devices = {task.requested_device}
     if task.requested_device == CPU_DEVICE:
-        requested_devices.add(AUTO_DEVICE)  # it may have moved there for lack of memory
+        requested_devices.add(AUTO_DEVICE)  # it may have moved there for lack of memory, or its model is for CPUs only
     if (task.sha256, task.options) != (new.sha256, new.options) or new.requested_device not in requested_devices:
         raise IdempotencyMismatchError()
     return task

@@ -80,16 +80,21 @@ class IntelligentQueueManager:
 
     # Submission and preparation
 
+    def find_earlier(self, new: NewTask) -> Task | None:
+        """The task that the idempotency key of `new` has made already. Raises IdempotencyMismatchError as `submit`."""
+        if new.idempotency_key is None:
+            return None
+        with self._store.reading() as rows:
+            return changes.find_earlier(rows, new)
+
     def submit(self, new: NewTask) -> tuple[Task, bool]:
         """The task, and whether its idempotency key had made it already. Once this returns, it survives a crash.
 
         Raises QueueFullError; IdempotencyMismatchError when the key came with another file or other options.
         """
-        if new.idempotency_key is not None:
-            with self._store.reading() as rows:
-                earlier = changes.find_earlier(rows, new)
-            if earlier is not None:
-                return earlier, True  # also when the queue is full
+        earlier = self.find_earlier(new)
+        if earlier is not None:
+            return earlier, True  # also when the queue is full
         return self._transactions.insert(new)
 
     def mark_prepared(self, task_id: str, audio_seconds: float) -> Task | None:

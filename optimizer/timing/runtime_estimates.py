@@ -8,7 +8,8 @@ from optimizer.timing.speeds import SpeedTable
 from whisper_core.models.catalogue import model_info
 
 # The guess while no model was ever measured: parameters divided by this are the real-time factor. tiny, with 39 million
-# of them, gets 0.1, as on two CPU cores. Until there are measurements only the order of the models matters.
+# of them, gets 0.1, as on two CPU cores. Until there are measurements only the order of the models matters. An int8
+# model counts as the one whose weights it has: how much faster it is depends on the processor, and one window shows it.
 _PARAMETERS_PER_SECOND = 390e6
 _LOADED_BYTES_PER_SECOND = 400e6
 

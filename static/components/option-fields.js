@@ -3,7 +3,7 @@ import { computed } from '@preact/signals'
 import { html } from 'htm/preact'
 import { titleOf } from '../state/devices.js'
 import { fetchedShare, fetchOf } from '../state/model-fetches.js'
-import { models, system } from '../state/store.js'
+import { models } from '../state/store.js'
 import { PRIORITIES } from '../state/task.js'
 import {
   AUTO,
@@ -16,38 +16,54 @@ import {
   chosenTask,
   isMultilingual,
   MODES,
+  offeredDevices,
+  PRECISIONS,
   prompt,
   TRANSCRIBE,
   TRANSLATE,
 } from '../state/upload-options.js'
-import { formatBytes, formatPercent, languageName } from '../text/format.js'
+import { formatBytes, languageName } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { locale } from '../text/language.js'
+import { availabilityText, errorRateText, speedText } from '../text/model-text.js'
 
-/** entries: [[value, text]]. */
-function SelectField({ name, value, entries, disabled }) {
+/** entries: [[value, text]]; or groups: [{label, entries}], of which one alone is shown without its label. */
+function SelectField({ name, value, entries, groups = [{ entries }], disabled }) {
   return html`<label class="option option-${name}">
     <span>${t(`option.${name}`)}</span>
     <select data-testid="option-${name}" value=${value} disabled=${disabled} onChange=${(event) => choose(name, event.target.value)}>
-      ${entries.map(([key, text]) => html`<option value=${key} selected=${key === value}>${text}</option>`)}
+      ${groups.map((group) =>
+        groups.length > 1
+          ? html`<optgroup label=${group.label}>${optionsOf(group, value)}</optgroup>`
+          : optionsOf(group, value),
+      )}
     </select>
   </label>`
 }
 
+const optionsOf = ({ entries }, value) =>
+  entries.map(([key, text]) => html`<option value=${key} selected=${key === value}>${text}</option>`)
+
 export function ModelField() {
-  const entries = (models.value?.models ?? []).map((model) => [model.name, modelLine(model)])
+  const offered = models.value?.models ?? []
+  const groups = PRECISIONS.map((precision) => ({
+    label: t(`model.precision_${precision}`),
+    entries: offered.filter((model) => model.precision === precision).map((model) => [model.name, modelLine(model)]),
+  })).filter(({ entries }) => entries.length > 0)
   const isUnknown = models.value === null
-  return html`<${SelectField} name="model" value=${chosenModel.value?.name ?? ''} entries=${entries} disabled=${isUnknown} />`
+  return html`<${SelectField} name="model" value=${chosenModel.value?.name ?? ''} groups=${groups} disabled=${isUnknown} />`
 }
 
 function modelLine(model) {
-  return `${model.name} · ${formatBytes(model.size_bytes)} · ${availability(model)}`
-}
-
-function availability(model) {
   const fetching = fetchOf(model.name)
-  if (fetching) return t('model.fetching', { percent: formatPercent(fetchedShare(fetching)) })
-  return model.is_available ? t('model.here') : t('model.not_here')
+  const parts = [
+    model.name,
+    formatBytes(model.size_bytes),
+    availabilityText(model, fetching && fetchedShare(fetching)),
+    speedText(model),
+    errorRateText(model),
+  ]
+  return parts.filter(Boolean).join(' · ')
 }
 
 /** [[code, name]], sorted the way the page's language sorts. */
@@ -73,7 +89,7 @@ export function PriorityField() {
 }
 
 export function DeviceField() {
-  const devices = system.value?.devices ?? []
+  const devices = offeredDevices.value
   const entries = devices.map((device) => [device.name, [device.name, titleOf(device)].filter(Boolean).join(' · ')])
   return html`<${SelectField} name="device" value=${chosenDevice.value} entries=${[[AUTO, t('option.auto_device')], ...entries]} />`
 }

@@ -8,11 +8,15 @@ import { formatAgo } from '../text/messages.js'
 import { secondsLeft } from '../util/countdown.js'
 import { eachHalfMinute, eachSecond } from '../util/ticker.js'
 
-/** Model, language, mode, length and size, where it runs or how long it took, and its age. */
-export function TaskFacts({ task }) {
+/**
+ * Model, language, mode, length and size, where it runs or how long it took, and its age. precision: in which the model
+ * computed the text, where that is known.
+ */
+export function TaskFacts({ task, precision }) {
   const { options, language } = task
   return html`<p class="task-meta">
     <span>${options.model}</span>
+    ${precision && html`<span title=${t(`precision.${precision}_hint`)} data-testid="task-precision">${t(`precision.${precision}`)}</span>`}
     ${language && html`<span>${languageName(language, models.value?.languages?.[language])}</span>`}
     ${options.task === 'translate' && html`<span>${t('task.translate_to')}</span>`}
     <span title=${t(`mode.${options.mode}_hint`)} data-testid="task-mode">${t(`mode.${options.mode}`)}</span>

@@ -1,7 +1,7 @@
 /** How a task of the queue stands: its progress and newest text, why it waits, or why it failed. */
 import { html } from 'htm/preact'
+import { fetchOf } from '../state/model-fetches.js'
 import * as selection from '../state/selection.js'
-import { system } from '../state/store.js'
 import { isRunning, isWaiting, PRIORITIES } from '../state/task.js'
 import { lastLine, transcriptOf } from '../state/transcripts.js'
 import { waitReasonNow } from '../state/wait-reason.js'
@@ -33,7 +33,7 @@ function LiveLine({ id }) {
 }
 
 function Waiting({ task }) {
-  const waiting = waitReasonNow(task, system.value?.fetches, eachSecond.value)
+  const waiting = waitReasonNow(task, fetchOf(task.options.model), eachSecond.value)
   const place = placeText(task, waiting)
   const reason = reasonText(task, waiting)
   const expected = expectedText(task, eachSecond.value)

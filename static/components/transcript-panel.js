@@ -2,7 +2,8 @@
 import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { STEP_S, usePlayer } from '../hooks/use-player.js'
-import { loadTask, system, taskOf } from '../state/store.js'
+import { fetchOf } from '../state/model-fetches.js'
+import { loadTask, taskOf } from '../state/store.js'
 import { isRunning, isWaiting } from '../state/task.js'
 import { loadTranscript, transcriptOf } from '../state/transcripts.js'
 import { waitReasonNow } from '../state/wait-reason.js'
@@ -74,7 +75,7 @@ function Content({ task }) {
       <div class="panel-title"><h2 dir="auto" title=${task.filename}>${task.filename}</h2><${Chip} status=${task.status} /></div>
       <${Close} />
     </header>
-    <${TaskFacts} task=${task} />
+    <${TaskFacts} task=${task} precision=${content.precision} />
     <${Memory} memory=${task.memory} />
     <${Timeline} task=${task} />
     <${Player} task=${task} player=${player} />
@@ -109,7 +110,7 @@ function State({ task }) {
 }
 
 function WaitingHint({ task }) {
-  const waiting = waitReasonNow(task, system.value?.fetches, eachSecond.value)
+  const waiting = waitReasonNow(task, fetchOf(task.options.model), eachSecond.value)
   const expected = expectedText(task, eachSecond.value)
   return html`<p class="hint">
     <span>${waitReasonText(waiting, task.waiting_reason) || t('transcript.waiting')}</span>

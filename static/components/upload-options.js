@@ -94,14 +94,15 @@ function Hint() {
   </p>`
 }
 
-function hintsFor({ name, is_multilingual: isMultilingual, size_bytes: size, problem }, isMissing) {
+function hintsFor({ name, weights, precision, is_multilingual: isMultilingual, size_bytes: size, problem }, isMissing) {
   const cannotTranslate = name.includes('turbo') && choices.value.task === TRANSLATE
   return [
     // In the compact form the language field, which then says English, is enough.
     !isMultilingual && !isIntakeCompact.value && t('model.english_only', { model: name }),
     cannotTranslate && t('model.no_translation', { model: name }),
+    precision === 'int8' && t('model.int8_chosen', { model: name, weights }),
     chosenMode.value === 'vad' && t('mode.vad_chosen'),
-    isMissing && t('model.missing_hint', { model: name, size: formatBytes(size) }),
+    isMissing && t('model.missing_hint', { model: weights, size: formatBytes(size) }),
     isMissing && problem && t('model.problem', { message: problem }),
   ].filter(Boolean)
 }

@@ -2,12 +2,18 @@
 
 const FAMILIES = ['tiny', 'base', 'small', 'medium', 'large', 'turbo']
 const FAINT = 0.65
+const PACKED = 0.6
+const INT8 = '-int8'
 
-/** Every family of models has a colour; variants (tiny.en, large-v1) are fainter than the newest of their family. */
+/**
+ * Every family of models has a colour; variants (tiny.en, large-v1) are fainter than the newest of their family, and
+ * int8 models fainter than the models whose weights they have.
+ */
 export function modelColour(model) {
   const family = FAMILIES.find((name) => model.startsWith(name)) ?? 'base'
-  const isVariant = model.endsWith('.en') || /-v[12]$/.test(model)
-  return { token: `--plot-${family}`, alpha: isVariant ? FAINT : 1 }
+  const weights = model.endsWith(INT8) ? model.slice(0, -INT8.length) : model
+  const isVariant = weights.endsWith('.en') || /-v[12]$/.test(weights)
+  return { token: `--plot-${family}`, alpha: (isVariant ? FAINT : 1) * (weights === model ? 1 : PACKED) }
 }
 
 const MEMORY_TOKENS = { others: '--plot-others', tasks: '--plot-tasks', beyond: '--plot-beyond' }

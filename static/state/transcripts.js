@@ -7,7 +7,15 @@
 import { signal } from '@preact/signals'
 import { fetchTranscript } from '../api.js'
 
-const NOTHING = { segments: [], text: null, language: null, isFinal: false, isLoaded: false, error: null }
+const NOTHING = {
+  segments: [],
+  text: null,
+  language: null,
+  precision: null,
+  isFinal: false,
+  isLoaded: false,
+  error: null,
+}
 
 /** id -> {content: Signal, seq} */
 const known = new Map()
@@ -17,7 +25,7 @@ function entryOf(id) {
   return known.get(id)
 }
 
-/** A signal of {segments, text, language, isFinal, isLoaded, error}. */
+/** A signal of {segments, text, language, precision, isFinal, isLoaded, error}. */
 export const transcriptOf = (id) => entryOf(id).content
 
 export const segmentCount = (id) => entryOf(id).content.peek().segments.length
@@ -68,7 +76,8 @@ function applyAnswer(entry, answer, seqBefore) {
   if (content.isFinal && !isFinal) return
   const isOutdated = !isFinal && entry.seq > seqBefore && content.segments.length > answer.segments.length
   const segments = isOutdated ? content.segments : answer.segments
-  entry.content.value = { segments, text: answer.text, language: answer.language, isFinal, isLoaded: true, error: null }
+  const { text, language, precision } = answer
+  entry.content.value = { segments, text, language, precision, isFinal, isLoaded: true, error: null }
 }
 
 /** The text of the newest segment that has any, for the line below a running task. */

@@ -4,6 +4,7 @@ import { preference } from '../util/preferences.js'
 import { models, system } from './store.js'
 
 export const AUTO = 'auto'
+export const PRECISIONS = ['default', 'int8']
 export const MODES = ['exact', 'vad']
 export const TRANSCRIBE = 'transcribe'
 export const TRANSLATE = 'translate'
@@ -41,9 +42,15 @@ export const chosenTask = computed(() => (isMultilingual.value ? choices.value.t
 /** Choices that were kept before there were modes have none. */
 export const chosenMode = computed(() => choices.value.mode ?? MODES[0])
 
-/** A device that is gone is not asked for. */
+/** The devices that the chosen model runs on. */
+export const offeredDevices = computed(() => {
+  const kinds = chosenModel.value?.device_kinds
+  return (system.value?.devices ?? []).filter((device) => !kinds || kinds.includes(device.kind))
+})
+
+/** A device that is gone, or not for the chosen model, is not asked for. */
 export const chosenDevice = computed(() => {
-  const names = (system.value?.devices ?? []).map((device) => device.name)
+  const names = offeredDevices.value.map((device) => device.name)
   return names.includes(choices.value.device) ? choices.value.device : AUTO
 })
 

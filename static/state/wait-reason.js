@@ -5,13 +5,12 @@ import { fetchedShare } from './model-fetches.js'
 const DELAYS = ['retry_delay', 'memory_delay']
 
 /**
- * {code, data}, or null when no reason is known. fetches: of the system's state, or undefined. now: milliseconds.
+ * {code, data}, or null when no reason is known. fetching: the download of the task's model, or null. now: milliseconds.
  */
-export function waitReasonNow({ waiting, options, receivedAt }, fetches, now) {
+export function waitReasonNow({ waiting, options, receivedAt }, fetching, now) {
   const isDelay = DELAYS.includes(waiting?.code)
-  const fetching = fetches?.find((fetch) => fetch.model === options.model)
   if (fetching && !isDelay) {
-    return { code: 'model_fetching', data: { model: fetching.model, fraction: fetchedShare(fetching) } }
+    return { code: 'model_fetching', data: { model: options.model, fraction: fetchedShare(fetching) } }
   }
   if (!isDelay || waiting.data?.seconds === undefined) return waiting
   const passed = Math.floor(secondsSince(receivedAt, now))

@@ -125,6 +125,18 @@ export default {
   'why.only_one_that_fits': 'it was the only one that fitted',
   'why.arrival': 'it was next in line',
 
+  'models.title': 'Models',
+  'models.hint':
+    'Speed is that of one task as measured on this server. Word errors were measured on sixteen one-minute recordings in English.',
+  'models.name': 'Model',
+  'models.precision': 'Precision',
+  'models.precision_default': 'as published',
+  'models.precision_int8': 'int8, CPUs only',
+  'models.file': 'File',
+  'models.speed': 'Speed',
+  'models.errors': 'Word errors',
+  'models.state': 'Status',
+
   'accuracy.title': 'Forecast accuracy',
   'accuracy.forecasts': {
     one: '{count} forecast of an end time so far, off by {span}.',

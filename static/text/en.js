@@ -51,10 +51,22 @@ export default {
     'Split at pauses, with the parts transcribed in parallel. The text can differ from openai-whisper’s.',
   'mode.vad_chosen':
     'Fast mode splits a recording at its pauses and transcribes the parts in parallel. A single long recording finishes sooner; several recordings at once do not. Each part is transcribed without knowing what was said before it, so the spelling of names and the punctuation can vary, and the text is not exactly openai-whisper’s.',
+  'precision.fp32': 'fp32',
+  'precision.fp32_hint': 'Computed in 32-bit floating point.',
+  'precision.fp16': 'fp16',
+  'precision.fp16_hint': 'Computed in 16-bit floating point, as openai-whisper does on a GPU.',
+  'precision.int8': 'int8',
+  'precision.int8_hint': 'Computed with weights rounded to 8 bits. The text can differ from openai-whisper’s.',
   'priority.low': 'Low',
   'priority.normal': 'Normal',
   'priority.high': 'High',
 
+  'model.precision_default': 'As published',
+  'model.precision_int8': 'Int8: faster, on CPUs only',
+  'model.speed': '{speed}× real time',
+  'model.error_rate': '{percent} word errors',
+  'model.int8_chosen':
+    '{model} is {weights} with its weights rounded to 8 bits: faster on a CPU, but its text can differ from openai-whisper’s. It runs on CPUs only.',
   'model.here': 'ready',
   'model.not_here': 'not downloaded',
   'model.fetching': 'downloading, {percent}',

@@ -141,6 +141,17 @@ export default {
   'why.only_one_that_fits': '只有它放得下',
   'why.arrival': '按顺序轮到了它',
 
+  'models.title': '模型',
+  'models.hint': '速度是本服务器实测的单个任务的速度；词错误率在十六段一分钟的英语录音上测得。',
+  'models.name': '模型',
+  'models.precision': '精度',
+  'models.precision_default': '原始精度',
+  'models.precision_int8': 'int8，仅限 CPU',
+  'models.file': '文件',
+  'models.speed': '速度',
+  'models.errors': '词错误率',
+  'models.state': '状态',
+
   'accuracy.title': '预测的准确度',
   'accuracy.forecasts': {
     other: '目前共有 {count} 次完成时间预测：{within} 落在预测区间内，半数的误差小于 {span}。',

@@ -49,10 +49,22 @@ export default {
   'mode.vad_hint': '在停顿处切分并同时转写各段，文本可能与 openai-whisper 不同。',
   'mode.vad_chosen':
     '快速模式会在停顿处切分录音，并同时转写各段。单个长录音能更早完成；同时处理多个录音时并不会更快。每一段都不知道前面说过什么，人名写法和标点可能前后不一，文本也不与 openai-whisper 完全相同。',
+  'precision.fp32': 'fp32',
+  'precision.fp32_hint': '以 32 位浮点数计算。',
+  'precision.fp16': 'fp16',
+  'precision.fp16_hint': '以 16 位浮点数计算，与 openai-whisper 在 GPU 上相同。',
+  'precision.int8': 'int8',
+  'precision.int8_hint': '权重舍入为 8 位后计算，文本可能与 openai-whisper 不同。',
   'priority.low': '低',
   'priority.normal': '普通',
   'priority.high': '高',
 
+  'model.precision_default': '原始精度',
+  'model.precision_int8': 'Int8：更快，只能在 CPU 上运行',
+  'model.speed': '{speed} 倍实时速度',
+  'model.error_rate': '词错误率 {percent}',
+  'model.int8_chosen':
+    '{model} 把 {weights} 的权重舍入为 8 位：在 CPU 上更快，但文本可能与 openai-whisper 不同。只能在 CPU 上运行。',
   'model.here': '已就绪',
   'model.not_here': '未下载',
   'model.fetching': '正在下载，{percent}',

@@ -265,6 +265,35 @@ def test_the_mode_is_chosen_with_its_cost_and_shown_with_the_task_and_its_text(p
     expect(page.get_by_test_id("transcript").get_by_test_id("task-mode")).to_have_text("Fast")
 
 
+def test_models_are_offered_by_precision_and_an_int8_one_says_what_it_costs(page: Page) -> None:
+    model, device = page.get_by_test_id("option-model"), page.get_by_test_id("option-device")
+    groups = model.locator("optgroup")
+    expect(groups).to_have_count(2)
+    expect(groups.nth(1).locator("option").first).to_have_text(re.compile(r"^tiny\.en-int8 · 76 MB · ready"))
+    expect(groups.nth(0).locator('option[value="base"]')).to_contain_text("4.1% word errors")
+    model.select_option("tiny.en-int8")
+    expect(page.get_by_test_id("model-hint")).to_contain_text("can differ from openai-whisper")
+    expect(device.locator("option")).to_have_count(2)
+    model.select_option("large-v1-int8")
+    expect(page.get_by_test_id("model-hint")).to_contain_text("large-v1 (3.1 GB) is not downloaded yet")
+
+
+def test_a_finished_text_says_in_which_precision_it_was_computed(page: Page) -> None:
+    precision = page.get_by_test_id("transcript").get_by_test_id("task-precision")
+    for model, name, expected in (("tiny.en", "precise.flac", "fp32"), ("tiny.en-int8", "packed.flac", "int8")):
+        page.get_by_test_id("option-model").select_option(model)
+        upload_and_wait(page, name)
+        task(page, name).get_by_test_id("open").click()
+        expect(precision).to_have_text(expected)
+        expect(task(page, name).get_by_test_id("task-precision")).to_have_count(0)
+        page.get_by_test_id("close-transcript").click()
+
+    page.get_by_test_id("view-system").click()
+    row = page.locator('[data-testid="model-row"][data-model="tiny.en"]')
+    expect(row).to_have_text(re.compile(r"^tiny\.en.+12\.3%readyas published76 MB$"))
+    expect(page.get_by_test_id("model-row")).to_have_count(24)
+
+
 def test_the_focus_goes_along_when_a_task_moves_to_another_group(page: Page) -> None:
     upload(page, ("moves.flac", recording(SHORT)))
     task(page, "moves.flac").get_by_test_id("open").focus()

@@ -192,6 +192,19 @@ def test_the_running_batch_is_shown_place_by_place(page: Page) -> None:
     expect(page.get_by_test_id("model-chip")).to_have_count(5)
 
 
+def test_every_model_is_listed_with_its_speed_and_errors_in_a_table_of_bounded_height(page: Page) -> None:
+    open_view(page)
+    card = page.get_by_test_id("models")
+    rows = card.get_by_test_id("model-row")
+    expect(rows).to_have_count(24)
+    expect(rows.nth(0)).to_have_text("tiny.en–12.3%not downloadedas published76 MB")
+    expect(rows.nth(7)).to_have_text("base-int8––readyint8, CPUs only145 MB")
+    box = card.bounding_box()
+    assert box is not None
+    assert box["height"] < 560
+    assert page.evaluate(OVERHANG) <= 0
+
+
 def test_a_limit_holds_at_once_and_a_refused_one_says_why(page: Page, server: BusyServer) -> None:
     open_view(page)
     stepper = page.get_by_test_id("limit-max_concurrent_tasks")

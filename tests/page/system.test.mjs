@@ -145,6 +145,13 @@ test('a model has the colour of its family, and a variant is fainter', () => {
   assert.equal(modelColour('large-v3').token, '--plot-large')
   assert.equal(modelColour('tiny.en').token, modelColour('tiny').token)
   assert.ok(modelColour('tiny.en').alpha < modelColour('tiny').alpha)
+  assert.equal(modelColour('large-v3-int8').token, '--plot-large')
+  const models = ['base', 'base.en', 'base-int8', 'base.en-int8']
+  const alphas = models.map((model) => modelColour(model).alpha)
+  assert.deepEqual(
+    alphas,
+    [...new Set(alphas)].sort((a, b) => b - a),
+  )
   assert.equal(styled(bandColour({ kind: 'tasks' })), 'var(--plot-tasks)')
   assert.equal(withAlpha('#112233', 0.5), '#11223380')
   assert.equal(withAlpha('#112233', 1), '#112233')

@@ -109,7 +109,7 @@ def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
         fake_engine: str = FAKE_ENGINE,
         **values: Any,
     ) -> Iterator[OptimizedWhisperSystem]:
-        settings = make_settings(batch_schedule_interval=0.5, default_model="tiny.en", **values)
+        settings = make_settings(**{"batch_schedule_interval": 0.5, "default_model": "tiny.en", **values})
         system = OptimizedWhisperSystem(
             settings,
             worker=WorkerConfig(fake_engine, cpu_threads=1, in_thread=in_thread),

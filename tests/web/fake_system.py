@@ -41,11 +41,16 @@ class FakeSystem(FakeTasks):
             "models": [
                 {
                     "name": model.name,
+                    "precision": model.precision,
+                    "weights": model.weights_name,
+                    "device_kinds": ["cpu"] if model.is_for_cpus_only else ["cpu", "cuda"],
                     "size_bytes": model.size_bytes,
                     "is_multilingual": model.is_multilingual,
-                    "is_available": model.name == "base",
+                    "is_available": model.weights_name == "base",
                     "loaded_on": [],
                     "memory_bytes": 2 * model.size_bytes,
+                    "speed": None,
+                    "word_error_rate": model.word_error_rate,
                     "fetch": None,
                     "problem": None,
                 }

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from optimizer.common.kinds import DeviceKind
 from optimizer.tasks.wait_reasons import WaitCode
 from web.http.request_schemas import PriorityWord, Status
+from whisper_core.models.catalogue import Precision
 from whisper_core.text.options import Mode
 from whisper_core.text.transcript import ComputedPrecision
 
@@ -145,11 +147,16 @@ class FetchProgress(Body):
 
 class ModelBody(Body):
     name: str
+    precision: Precision
+    weights: str = Field(description="the model whose file it is loaded from")
+    device_kinds: list[DeviceKind]
     size_bytes: int
     is_multilingual: bool
     is_available: bool
     loaded_on: list[str]
     memory_bytes: int
+    speed: float | None = Field(description="seconds of sound per second, measured here on the fastest device")
+    word_error_rate: float | None = Field(description="as docs/benchmarks.md publishes it, 0 to 1")
     fetch: FetchProgress | None
     problem: str | None
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from config import AUTO_LANGUAGE, Settings
 from errors import InvalidOptionError
-from optimizer.common.kinds import AUTO_DEVICE
+from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.tasks.task import Priority, TaskOptions
 from whisper_core.models.catalogue import model_info
 from whisper_core.text.languages import LANGUAGES
@@ -66,7 +66,9 @@ def read_task_form(fields: Iterable[tuple[str, str]], settings: Settings, device
         mode=_choice(texts, "mode", {word: word for word in get_args(Mode)}, "exact"),
     )
     priorities = {priority.word: priority for priority in Priority}
-    known_devices = {name: name for name in (AUTO_DEVICE, *devices)}
+    # A server with GPUs starts the CPU as a device when a model that runs only there is first asked for.
+    cpu = (CPU_DEVICE,) if model.is_for_cpus_only else ()
+    known_devices = {name: name for name in (AUTO_DEVICE, *devices, *cpu)}
     return TaskForm(
         options,
         priority=_choice(texts, "priority", priorities, Priority.NORMAL.word),

@@ -13,6 +13,7 @@ import { EventLog } from './event-log.js'
 import { Figures } from './figures.js'
 import { Limits } from './limits.js'
 import { Log } from './log.js'
+import { Models } from './models.js'
 import { Plots } from './plots.js'
 import { Slots } from './slots.js'
 
@@ -38,6 +39,7 @@ export function SystemView() {
     <${Plots} />
     <${Slots} />
     <div class="system-pair"><${Limits} /><${Accuracy} /></div>
+    <${Models} />
     <div class="system-pair"><${EventLog} /><${Log} /></div>
   </section>`
 }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
+import torch
+from whisper.model import ModelDimensions as WhisperDimensions
+from whisper.model import Whisper
 
 from optimizer.memory.costs import ConcurrentTasks
-from optimizer.memory.formula import costs_formula, slot_bytes, weights_formula
+from optimizer.memory.formula import costs_formula, slot_bytes, weights_formula, workspace_formula
 from tests.optimizer.memory.helpers import MIB, formula, own
-from whisper_core.models.catalogue import MODEL_NAMES, model_info
+from whisper_core.models.catalogue import MODEL_NAMES, WEIGHTS_NAMES, model_info
 
 # Of the reference engine, which runs one task at a time. Growth of resident memory at its peak, openai-whisper 20250625
 # with random weights, torch 2.13, 2 cores: a window with the longest prompt (and 224 sampled tokens, small 40); the
@@ -73,6 +78,35 @@ def test_the_weights_formula_is_what_loading_takes_and_the_decoders_second_layou
     dims = model_info(model).dimensions
     anew = 4 * (14 * dims.n_text_layer * dims.n_text_state**2 + 2 * dims.n_vocab * dims.n_text_state)
     assert grown_by < weights_formula(model, "cpu") - anew < 1.1 * grown_by
+
+
+@pytest.mark.parametrize("name", ["tiny.en", "base"])
+def test_an_int8_model_takes_its_packed_matrices_and_the_rest_in_fp32(name: str) -> None:
+    dims = model_info(name).dimensions
+    whisper = Whisper(WhisperDimensions(**asdict(dims)))
+    matrices = [module.weight.numel() for module in whisper.modules() if isinstance(module, torch.nn.Linear)]
+    outputs = [module.out_features for module in whisper.modules() if isinstance(module, torch.nn.Linear)]
+    others = sum(parameter.numel() for parameter in whisper.parameters()) - sum(matrices)
+    others += sum(buffer.numel() for buffer in whisper.buffers() if not buffer.is_sparse)
+    embedding = dims.n_vocab * dims.n_text_state
+    packed = 2 * (sum(matrices) + embedding) + 8 * (sum(outputs) + dims.n_vocab)
+    kept = packed + 2 * embedding + 4 * (others - embedding)
+    assert weights_formula(f"{name}-int8", "cpu") == kept + 16_000_000
+
+
+@pytest.mark.parametrize(("name", "grown_by"), [("tiny.en", 117 * MIB), ("base", 231 * MIB)])
+def test_the_weights_formula_of_int8_is_what_loading_took(name: str, grown_by: int) -> None:
+    """grown_by: of anonymous memory by BatchEngine.load, torch 2.13, 2 cores of an EPYC with VNNI and bf16, oneDNN. The
+    first model that is loaded also brings some 20 MiB of libraries, in fp32 too, which count with the process."""
+    assert weights_formula(f"{name}-int8", "cpu") == pytest.approx(grown_by, rel=0.12)
+
+
+@pytest.mark.parametrize("name", WEIGHTS_NAMES)
+def test_an_int8_model_takes_less_than_its_model_and_its_tasks_as_much(name: str) -> None:
+    packed = f"{name}-int8"
+    assert 0.15 * weights_formula(name, "cpu") < weights_formula(packed, "cpu") < 0.5 * weights_formula(name, "cpu")
+    assert workspace_formula(packed, "cpu") == workspace_formula(name, "cpu")
+    assert costs_formula(packed, "cpu") == costs_formula(name, "cpu")
 
 
 @pytest.mark.parametrize("model", MEASURED_ON_GPU)

@@ -110,6 +110,21 @@ def test_when_no_device_can_be_used_the_cpu_takes_every_task(tmp_path: Path) -> 
         assert rig.worker("cpu").expect(protocol.RunTask).task_id == "T1"
 
 
+def test_the_cpu_takes_every_task_also_when_it_was_there_for_some_before(tmp_path: Path) -> None:
+    with running_rig(tmp_path, [CARD]) as rig:
+        rig.submit("T1", requested_device="cpu")
+        rig.settle()
+        rig.worker("cpu").ready()
+        rig.worker("cpu").expect(protocol.LoadModel)
+        rig.submit("T2")
+        for _ in range(supervisor.START_TRIES):
+            rig.worker("cuda:0").on_exit()
+            rig.clock.advance(60)
+            rig.settle()
+        assert rig.device("cuda:0").state is DeviceState.UNAVAILABLE
+        assert {rig.worker("cpu").expect(protocol.RunTask).task_id for _ in range(2)} == {"T1", "T2"}
+
+
 def test_a_task_that_is_stopped_by_hand_is_ended_on_its_worker_and_stays_cancelled(rig: Rig) -> None:
     run = rig.start_task("T1")
     rig.queue.cancel("T1")

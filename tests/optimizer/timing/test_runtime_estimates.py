@@ -23,6 +23,22 @@ def test_a_model_without_a_measurement_is_taken_in_proportion_to_one_with() -> N
     assert RuntimeEstimates(speeds).work_seconds("small", 60.0) == pytest.approx(6.0 * ratio)
 
 
+def test_an_int8_model_takes_as_long_as_its_model_until_either_is_measured() -> None:
+    speeds = SpeedTable()
+    times = RuntimeEstimates(speeds)
+    works = [times.work_seconds(model, 60.0) for model in ("tiny", "tiny-int8", "base", "base-int8", "small")]
+    assert works == sorted(works)
+    assert (works[0], works[2]) == (works[1], works[3])
+
+    speeds.record("base", "cpu", 30.0, 6.0)
+    times.refresh()
+    assert times.work_seconds("base-int8", 60.0) == pytest.approx(12.0)
+    speeds.record("base-int8", "cpu", 30.0, 3.0)
+    times.refresh()
+    assert times.work_seconds("base-int8", 60.0) == pytest.approx(6.0)
+    assert times.work_seconds("base", 60.0) == pytest.approx(12.0)
+
+
 def test_without_any_measurement_larger_models_still_take_longer() -> None:
     times = RuntimeEstimates(SpeedTable())
     works = [times.work_seconds(model, 60.0) for model in ("tiny", "base", "small", "medium", "large-v3")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -10,11 +10,13 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from errors import DiskFullError, QueueFullError, ShuttingDownError
+from config import Settings
+from errors import DiskFullError, InvalidOptionError, QueueFullError, ShuttingDownError
 from optimizer.tasks.task import Priority, TaskFilter
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import BAD_MEDIA
 from tests.web.requests import RECORDING, error_of, send
+from web.tasks.upload_form import read_task_form
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +120,18 @@ def test_option_sent_twice_is_refused(client: FlaskClient) -> None:
 )
 def test_language(client: FlaskClient, fields: dict[str, str], expected: str | None) -> None:
     assert send(client, RECORDING, **fields).get_json()["task"]["options"]["language"] == expected
+
+
+def test_an_int8_model_may_ask_for_the_cpu_where_it_is_no_device_yet(make_settings: Callable[..., Settings]) -> None:
+    fields = [("model", "large-int8"), ("device", "cpu")]
+    form = read_task_form(fields, make_settings(), ["cuda:0"])
+    assert (form.options.model, form.device) == ("large-v3-int8", "cpu")
+
+    with pytest.raises(InvalidOptionError, match="Must be one of auto, cuda:0, cpu") as unknown:
+        read_task_form([("model", "base-int8"), ("device", "cuda:1")], make_settings(), ["cuda:0"])
+    with pytest.raises(InvalidOptionError, match=r"Must be one of auto, cuda:0\.") as published:
+        read_task_form([("model", "base"), ("device", "cpu")], make_settings(), ["cuda:0"])
+    assert (unknown.value.field, published.value.field) == ("device", "device")
 
 
 @pytest.mark.parametrize(("fields", "field"), [({"language": "es"}, "language"), ({"task": "translate"}, "task")])

@@ -7,7 +7,8 @@ import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from whisper_core.reference.engine import ReferenceEngine
 from whisper_core.reference.model import ReferenceModel
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import WindowResult
-from whisper_core.upstream import halve_matrices
+from whisper_core.upstream import halve_matrices, traits_of
 from whisper_core.worker.device_errors import guarded
 from whisper_core.worker.memory_meter import CpuMeter
 from whisper_core.worker.messages import RunTask
@@ -67,6 +68,16 @@ def run(
 
 def test_it_transcribes_a_samples_file(engine: ReferenceEngine, toy: Whisper, audio: Path) -> None:
     assert run(engine, command(audio)) == our_windows(toy, SAMPLES, OPTIONS, task_seed=7)
+
+
+def test_an_int8_model_that_reaches_it_all_the_same_is_computed_in_fp32_and_the_transcript_says_so(
+    engine: ReferenceEngine, audio: Path, tmp_path: Path
+) -> None:
+    """As a task that waited while the server was started with another engine."""
+    engine.load("tiny-int8", tmp_path)
+    packed, windows = run(engine, command(audio, model="tiny-int8"))
+    assert packed.precision == "fp32"
+    assert (packed, windows) == run(engine, command(audio))
 
 
 def test_it_goes_on_after_a_checkpoint(engine: ReferenceEngine, audio: Path) -> None:
@@ -180,6 +191,15 @@ def test_halved_matrices_compute_what_upstream_computes_in_fp16() -> None:
     with torch.no_grad():
         assert torch.equal(halved.encoder(mel), model.encoder(mel))
         assert torch.equal(halved(mel, tokens), model(mel, tokens))
+
+
+@pytest.mark.parametrize(("device", "precision"), [("cpu", "fp32"), ("cuda:0", "fp16")])
+def test_the_precision_is_openai_whispers_on_the_models_device(device: str, precision: str) -> None:
+    toy = short_toy(1)
+    placed = SimpleNamespace(
+        device=torch.device(device), dims=toy.dims, is_multilingual=True, num_languages=toy.num_languages
+    )
+    assert traits_of(cast(Any, placed)).precision == precision
 
 
 def test_traits_are_the_model_s() -> None:
