@@ -87,15 +87,19 @@ prove-service: $(VENV)/.installed-dev ## boot a bare Debian with the systemd uni
 wer: $(VENV)/.installed-dev ## word error rate beside openai-whisper's own; FILES=folder with a manifest.json
 	$(PY) -m benchmarks.word_error_rate $(if $(FILES),--recordings $(FILES))
 
-$(BENCH_VENV)/.installed: benchmarks/requirements.txt
-	@echo "Installing faster-whisper and matplotlib into an environment of their own"
+$(BENCH_VENV)/.installed: benchmarks/requirements.txt benchmarks/requirements-whisper-cpp.txt benchmarks/requirements-openvino.txt
+	@echo "Installing the projects to compare with, and matplotlib, into an environment of their own"
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet -r benchmarks/requirements.txt
+	@for peer in whisper-cpp openvino; do \
+		$(BENCH_VENV)/bin/python -m pip install --quiet --only-binary :all: -r benchmarks/requirements-$$peer.txt \
+			|| echo "Measuring without $$peer, which could not be installed"; \
+	done
 	@touch $@
 
-bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## speed beside openai-whisper and faster-whisper, into docs/benchmarks.md; FILES=folder, BENCH_ARGS=
+bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## speed beside others at fp32 and int8, into docs/benchmarks.md; FILES=folder, BENCH_ARGS=
 	@$(PY) -m tools.fetch_model tiny.en base
-	$(PY) -m benchmarks.throughput --faster-whisper $(BENCH_VENV)/bin/python $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)
+	$(PY) -m benchmarks.throughput --peers $(BENCH_VENV)/bin/python $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)
 
 bench-scheduler: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## waits, throughput and memory with and without the scheduler, into docs/scheduling.md
 	@$(PY) -m tools.fetch_model tiny.en base

@@ -1,4 +1,4 @@
-"""Who is measured: openai-whisper, faster-whisper in two ways, and this project without and with its server."""
+"""Who is measured: the other projects, and this one without and with its server, all at the same precision."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.child_process import Child, Sound
-from benchmarks.faster_whisper_model import make_folder
 from benchmarks.measurement import Measurement
+from benchmarks.peers import Peer, Precision, Source
 from benchmarks.recordings import Recording
 from benchmarks.server_process import Server
-
-OPENAI = "openai-whisper"
-SEQUENTIAL = "faster-whisper, int8"
-BATCHED = "faster-whisper batched, int8"
 
 
 @dataclass(frozen=True)
@@ -30,13 +26,12 @@ class Contender:
 
 @dataclass(frozen=True)
 class Plan:
-    """faster_python: of the environment with faster-whisper, None to leave it out. engine: MODULE:CLASS, "" for none.
-    settings: of the server."""
+    """peers_python: of the environment with the other projects, None to leave it out. engine: MODULE:CLASS, "" for
+    none. modes: this project's, none to leave it out. settings: of the server."""
 
     models_dir: Path
     scratch: Path
-    device: str
-    faster_python: str | None
+    peers_python: str | None
     engine: str
     has_server: bool
     modes: tuple[str, ...]
@@ -51,33 +46,43 @@ def server_name(mode: str) -> str:
     return f"this server, {mode}"
 
 
+def own_model(model: str, precision: Precision) -> str:
+    """What this project calls the model at that precision."""
+    return model if precision is Precision.FP32 else f"{model}-{precision}"
+
+
 @contextmanager
-def running_contenders(plan: Plan, model: str, warm_up: Recording) -> Iterator[list[Contender]]:
+def running_contenders(
+    plan: Plan, peers: Sequence[Peer], model: str, precision: Precision, warm_up: Recording
+) -> Iterator[list[Contender]]:
     """Every contender's process with the model loaded and used once."""
     with ExitStack() as stack:
-        contenders = list(_start(plan, model, stack))
+        contenders = [
+            *_start_peers(plan, peers, model, stack),
+            *(_start_own(plan, own_model(model, precision), stack) if plan.modes else ()),
+        ]
         for contender in contenders:
             contender.measure([warm_up])
         yield contenders
 
 
-def _start(plan: Plan, model: str, stack: ExitStack) -> Iterator[Contender]:
-    models_dir = str(plan.models_dir)
+def _start_peers(plan: Plan, peers: Sequence[Peer], model: str, stack: ExitStack) -> Iterator[Contender]:
+    for peer in peers:
+        python = sys.executable if peer.package is None else plan.peers_python
+        assert python is not None, "a peer is only there where its environment is"
+        command = peer.command(Source(model, plan.models_dir, plan.scratch, python))
+        yield _of_child(peer.name, stack.enter_context(Child(python, *command)))
 
-    def child(python: str, module: str, *arguments: str) -> Child:
-        return stack.enter_context(Child(python, module, *arguments, "--device", plan.device))
 
-    yield _of_child(OPENAI, child(sys.executable, "benchmarks.run_openai_whisper", model, models_dir))
-    if plan.faster_python is not None:
-        folder = str(make_folder(model, plan.models_dir, plan.scratch / "faster-whisper"))
-        for name, way in ((SEQUENTIAL, "sequential"), (BATCHED, "batched")):
-            yield _of_child(name, child(plan.faster_python, "benchmarks.run_faster_whisper", folder, way))
+def _start_own(plan: Plan, model: str, stack: ExitStack) -> Iterator[Contender]:
+    """model: as this project calls it."""
     if plan.engine:
-        engine = child(sys.executable, "benchmarks.run_engine", model, models_dir, "--engine", plan.engine)
+        arguments = (model, str(plan.models_dir), "--engine", plan.engine)
+        engine = stack.enter_context(Child(sys.executable, "benchmarks.run_engine", *arguments))
         for mode in plan.modes:
             yield _of_child(engine_name(mode), engine, mode)
     if plan.has_server:
-        settings = {"DEVICES": plan.device, **plan.settings}
+        settings = {"DEVICES": "cpu", **plan.settings}
         server = stack.enter_context(Server(plan.scratch / f"server-{model}", model, plan.models_dir, settings))
         for mode in plan.modes:
             yield _of_server(server_name(mode), server, mode)
@@ -97,10 +102,10 @@ def _of_server(name: str, server: Server, mode: str) -> Contender:
 def measure_in_turns(
     contenders: Sequence[Contender], recordings: Sequence[Recording], repetitions: int
 ) -> dict[str, list[Measurement]]:
-    """A B C, A B C …: what slows the machine for a while slows everyone."""
+    """A B C, C B A, A B C …: what slows the machine for a while, or a neighbour leaves behind, meets everyone."""
     runs: dict[str, list[Measurement]] = {contender.name: [] for contender in contenders}
     for turn in range(repetitions):
-        for contender in contenders:
+        for contender in reversed(contenders) if turn % 2 else contenders:
             run = contender.measure(recordings)
             runs[contender.name].append(run)
             print(f"  turn {turn + 1}: {contender.name}: {run.seconds:.1f} s", file=sys.stderr, flush=True)

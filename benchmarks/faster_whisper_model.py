@@ -64,7 +64,7 @@ def package_file(info: ModelInfo, models_dir: Path) -> Path:
 
 def model_config(info: ModelInfo) -> dict[str, Any]:
     """What CTranslate2 wants to know beside the weights: ids that depend on the vocabulary, and the alignment heads."""
-    tokenizer = _tokenizer_of(info)
+    tokenizer = tokenizer_of(info)
     suppressed = (
         *tokenizer.non_speech_tokens,
         tokenizer.transcribe, tokenizer.translate, tokenizer.sot, tokenizer.sot_prev, tokenizer.sot_lm,
@@ -87,7 +87,7 @@ def alignment_heads(info: ModelInfo) -> list[list[int]]:
 
 def all_tokens(info: ModelInfo) -> list[str]:
     """Every token by its id, bytes spelt as GPT-2 spells them."""
-    encoding = _tokenizer_of(info).encoding
+    encoding = tokenizer_of(info).encoding
     spell = _byte_speller()
     special = {number: text for text, number in encoding._special_tokens.items()}
     ranks = encoding._mergeable_ranks
@@ -98,7 +98,7 @@ def all_tokens(info: ModelInfo) -> list[str]:
 
 def tokenizer_description(info: ModelInfo, tokens: list[str]) -> dict[str, Any]:
     """`tokenizer.json` of the tokenizers library: byte-level BPE, without the timestamps."""
-    encoding = _tokenizer_of(info).encoding
+    encoding = tokenizer_of(info).encoding
     ranks = encoding._mergeable_ranks
     spell = _byte_speller()
     merges = [f"{spell(left)} {spell(right)}" for left, right in _merges(ranks)]
@@ -118,7 +118,7 @@ def tokenizer_description(info: ModelInfo, tokens: list[str]) -> dict[str, Any]:
     }
 
 
-def _tokenizer_of(info: ModelInfo) -> Tokenizer:
+def tokenizer_of(info: ModelInfo) -> Tokenizer:
     num_languages = info.dimensions.n_vocab - VOCABULARY_WITHOUT_LANGUAGES - int(info.is_multilingual)
     return get_tokenizer(info.is_multilingual, num_languages=num_languages)
 

@@ -16,8 +16,9 @@ from benchmarks.child_process import Sound
 from benchmarks.document import table
 from benchmarks.measurement import Measurement
 from benchmarks.random_model import OPTIONS, PROMPT, loaded_from_memory, random_model
-from benchmarks.recordings import SAMPLE_RATE, read_samples
+from benchmarks.recordings import SAMPLE_RATE
 from benchmarks.run_engine import make_engine, measure
+from benchmarks.samples import read_samples
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.models.catalogue import ModelDimensions

@@ -5,26 +5,37 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 import psutil
 import torch
+
+from optimizer.common.machine import processor
+
+# As people know them, by their names in /proc/cpuinfo.
+INSTRUCTIONS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "VNNI",
+    "avx512_bf16": "bf16",
+    "amx_tile": "AMX",
+    "asimd": "NEON",
+    "sve": "SVE",
+}
 
 
 def describe_machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB{gpu}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}, openai-whisper {version('openai-whisper')}"
+        f"{with_instructions(processor())}, {os.cpu_count()} cores, {memory:.0f} GiB{gpu}; "
+        f"Python {platform.python_version()}, torch {torch.__version__}, openai-whisper {version('openai-whisper')}"
     )
 
 
-def _processor() -> str:
-    """The model's name and the widest vector instructions: the name alone may be a virtual machine's."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except FileNotFoundError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
+def with_instructions(processor: str) -> str:
+    """processor: its name and then its vector instructions. The name alone may be a virtual machine's."""
+    words = processor.split()
+    name = " ".join(word for word in words if word not in INSTRUCTIONS)
+    known = [title for flag, title in INSTRUCTIONS.items() if flag in words]
+    return f"{name} ({', '.join(known)})" if known else name

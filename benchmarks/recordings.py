@@ -20,6 +20,8 @@ SAMPLE_RATE = 16_000
 PAUSE_S = 0.5  # between joined recordings
 MINUTE = (45.0, 80.0)  # seconds of what counts as one minute
 CLIP_MAX_S = 30.0  # shorter ones are joined to minutes
+SHORT = (2.5, 10.0)  # seconds of what counts as a short clip
+SILENCES_S = (0.0, 0.3, 0.6, 0.9)  # before a clip, which makes another one of it
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,6 @@ def read_recordings(folder: Path, scratch: Path) -> list[Recording]:
     return recordings
 
 
-def read_samples(path: Path | str) -> np.ndarray:
-    """float32 in [-1, 1], as openai-whisper reads them."""
-    return np.fromfile(path, dtype="<i2").astype(np.float32) / 32768.0
-
-
 def one_minute_recordings(recordings: Sequence[Recording], count: int, scratch: Path) -> list[Recording]:
     """`count` different English recordings of about a minute: those that are there, then such with short ones before
     or behind them, which moves every window. Raises ValueError when there are not enough different ones."""
@@ -64,6 +61,21 @@ def one_minute_recordings(recordings: Sequence[Recording], count: int, scratch: 
         chosen.append(join(parts, scratch))
     if len(chosen) < count:
         raise ValueError(f"{count} one-minute recordings cannot be made of {len(minutes)} and {len(clips)} short ones")
+    return chosen
+
+
+def short_clips(recordings: Sequence[Recording], count: int, scratch: Path) -> list[Recording]:
+    """`count` different English clips: the short recordings, two of them joined, then both after a moment of silence.
+    Raises ValueError when there are not enough."""
+    short = [one for one in recordings if one.language == "en" and SHORT[0] <= one.seconds <= SHORT[1]]
+    made = [[one] for one in short] + [list(pair) for pair in itertools.permutations(short, 2)]
+    chosen: list[Recording] = []
+    for silence_s, parts in itertools.product(SILENCES_S, made):
+        seconds = silence_s + sum(part.seconds for part in parts) + PAUSE_S * (len(parts) - 1)
+        if len(chosen) < count and seconds <= SHORT[1]:
+            chosen.append(parts[0] if len(parts) == 1 and not silence_s else join(parts, scratch, silence_s))
+    if len(chosen) < count:
+        raise ValueError(f"{count} clips cannot be made of {len(short)} short recordings")
     return chosen
 
 
@@ -82,12 +94,14 @@ def long_recording(
     raise ValueError(f"the one-minute recordings do not last {seconds:.0f} s together")
 
 
-def join(parts: Sequence[Recording], scratch: Path) -> Recording:
-    """One after the other with a pause between, as a WAV file in `scratch`."""
+def join(parts: Sequence[Recording], scratch: Path, silence_s: float = 0.0) -> Recording:
+    """One after the other with a pause between, behind so much silence, as a WAV file in `scratch`."""
     pause = np.zeros(int(PAUSE_S * SAMPLE_RATE), dtype=np.int16)
     pieces = [piece for part in parts for piece in (np.fromfile(part.samples_path, dtype="<i2"), pause)][:-1]
-    samples = np.concatenate(pieces)
+    samples = np.concatenate([np.zeros(int(silence_s * SAMPLE_RATE), dtype=np.int16), *pieces])
     name = "+".join(Path(part.name).stem for part in parts) if len(parts) < 4 else f"{len(parts)}-joined"
+    if silence_s:
+        name = f"{1000 * silence_s:.0f}ms-{name}"
     file, samples_path = scratch / f"{name}.wav", scratch / f"{name}.wav.pcm"
     with wave.open(str(file), "wb") as output:
         output.setnchannels(1)

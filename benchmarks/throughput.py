@@ -1,6 +1,6 @@
-"""openai-whisper, faster-whisper and this project on the same recordings in the same run; `make bench`.
+"""This project beside others at the same precision, on the same recordings in the same run; `make bench`.
 
-    python -m benchmarks.throughput --recordings FOLDER --faster-whisper .venv-bench/bin/python
+    python -m benchmarks.throughput --recordings FOLDER --peers .venv-bench/bin/python
 
 FOLDER holds recordings and a manifest (see recordings.py). Writes its tables into docs/benchmarks.md with machine, date
 and command, and what every run brought as JSON where --raw says. Nobody else should use the machine meanwhile.
@@ -21,97 +21,118 @@ from pathlib import Path
 
 from benchmarks import contenders as who
 from benchmarks import throughput_tables
-from benchmarks.contenders import Contender, Plan, measure_in_turns, running_contenders
-from benchmarks.document import replace_between_markers
+from benchmarks.contenders import Contender, Plan, measure_in_turns, median_run, running_contenders
+from benchmarks.document import replace_between_markers, require_markers
 from benchmarks.machine import describe_machine
-from benchmarks.measurement import Measurement
-from benchmarks.recordings import Recording, long_recording, one_minute_recordings, read_recordings
+from benchmarks.measurement import Measurement, Text
+from benchmarks.peers import OPENAI, Precision, available, installed_versions
+from benchmarks.recordings import Recording, long_recording, one_minute_recordings, read_recordings, short_clips
 from benchmarks.run_engine import BATCH_ENGINE
 from config import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
+SETS = ("minutes", "clips", "long")
 COUNTS = (1, 2, 4, 8, 16)
-MORE_COUNTS = (32, 64)
-COMPARED = 16
+MINUTES = 16
+CLIPS = 40
 LONG_S = 480.0
 
 Runs = dict[str, list[Measurement]]
 
 
 @dataclass(frozen=True)
-class ModelResult:
-    """together: sixteen recordings at once. by_count: this project alone. alone: the long recording; empty when left
-    out."""
+class Result:
+    """One model at one precision. by_set: everyone. by_count: this project alone; empty when not asked for."""
 
     model: str
-    together: Runs
+    precision: Precision
+    by_set: dict[str, Runs]
     by_count: dict[int, Runs]
-    alone: Runs
+
+    @property
+    def marker(self) -> str:
+        """Of its place in the document."""
+        return marker(self.model, self.precision)
 
 
-def measure_model(
-    plan: Plan, model: str, minutes: Sequence[Recording], long: Recording, counts: Sequence[int], repetitions: int,
-    tables: Sequence[int],
-) -> ModelResult:  # fmt: skip
-    compared = minutes[:COMPARED]
-    together: Runs = {}
+@dataclass(frozen=True)
+class Wanted:
+    """sets: the recordings of each. versions: of the peers' packages."""
+
+    sets: Mapping[str, Sequence[Recording]]
+    minutes: Sequence[Recording]
+    has_growth: bool
+    repetitions: int
+    versions: Mapping[str, str]
+
+
+def marker(model: str, precision: Precision) -> str:
+    return f"throughput {model} {precision}"
+
+
+def measure(plan: Plan, wanted: Wanted, model: str, precision: Precision) -> Result:
+    peers = available(precision, wanted.versions)
+    print(f"{model}, {precision}: {', '.join(peer.name for peer in peers)}", file=sys.stderr, flush=True)
+    by_set = {}
     by_count: dict[int, Runs] = {}
-    alone: Runs = {}
-    with running_contenders(plan, model, minutes[0]) as contenders:
-        if 1 in tables:
-            together = measure_in_turns(contenders, compared, repetitions)
-        if 2 in tables:
-            by_count = measure_counts(contenders, minutes, counts, repetitions, together)
-        if 3 in tables:
-            alone = measure_in_turns(contenders, [long], repetitions)
-    return ModelResult(model, together, by_count, alone)
+    with running_contenders(plan, peers, model, precision, wanted.minutes[0]) as contenders:
+        for name, recordings in wanted.sets.items():
+            by_set[name] = measure_in_turns(contenders, recordings, wanted.repetitions)
+        if wanted.has_growth:
+            by_count = measure_counts(contenders, wanted, by_set.get("minutes"))
+    return Result(model, precision, by_set, by_count)
 
 
-def measure_counts(
-    contenders: Sequence[Contender],
-    minutes: Sequence[Recording],
-    counts: Sequence[int],
-    repetitions: int,
-    together: Runs,
-) -> dict[int, Runs]:
-    """This project in exact mode. What the first table measured already is taken from there."""
+def measure_counts(contenders: Sequence[Contender], wanted: Wanted, together: Runs | None) -> dict[int, Runs]:
+    """This project in exact mode. What the set of minutes measured already is taken from there."""
     ours = [one for one in contenders if one.name in (who.engine_name("exact"), who.server_name("exact"))]
     by_count = {}
-    for count in counts:
-        known = count == COMPARED and together
-        by_count[count] = together if known else measure_in_turns(ours, minutes[:count], repetitions)
+    for count in COUNTS:
+        known = together if count == MINUTES else None
+        by_count[count] = known or measure_in_turns(ours, wanted.minutes[:count], wanted.repetitions)
     return by_count
 
 
-def report(
-    results: Sequence[ModelResult], minutes: Sequence[Recording], long: Recording, plan: Plan, repetitions: int
-) -> str:
+def report(result: Result, plan: Plan, wanted: Wanted, upstream: Mapping[str, Mapping[str, Text]]) -> str:
+    """upstream: openai-whisper's texts by the name of the set, as far as it was measured."""
+    repetitions = wanted.repetitions
     runs = "one run of each" if repetitions == 1 else f"medians of {repetitions} runs in turn"
-    parts = [f"{describe_machine()}. {datetime.now(UTC):%Y-%m-%d}, {runs}.", _command(sys.argv[1:])]
-    if plan.settings:
+    peers = "".join(f", {name} {version}" for name, version in wanted.versions.items())
+    parts = [f"{describe_machine()}{peers}. {datetime.now(UTC):%Y-%m-%d}, {runs}.", _command(sys.argv[1:])]
+    if plan.settings and plan.modes:
         parts.append(f"Server settings: {', '.join(f'`{name}={value}`' for name, value in plan.settings.items())}.")
-    for result in results:
-        if result.together:
-            text = throughput_tables.comparison(result.together, minutes[:COMPARED], plan.modes)
-            parts += [f"### {result.model}: {_about(minutes[:COMPARED])}", text]
-            parts.append(throughput_tables.health(result.together))
-    for result in results:
-        if result.by_count:
-            parts += [f"### {result.model}: tasks at once", throughput_tables.growth(result.by_count, minutes)]
-    for result in results:
-        if result.alone:
-            text = throughput_tables.comparison(result.alone, [long], plan.modes)
-            parts += [f"### {result.model}: {_about([long])}", text]
+    title = f"{result.model}, {result.precision}"
+    for name, measured in result.by_set.items():
+        recordings = wanted.sets[name]
+        parts += [
+            f"### {title}: {_about(recordings)}",
+            throughput_tables.comparison(measured, recordings, plan.modes, upstream.get(name)),
+            throughput_tables.spread(measured),
+            throughput_tables.health(measured),
+        ]
+    if result.by_count:
+        parts += [f"### {title}: tasks at once", throughput_tables.growth(result.by_count, wanted.minutes)]
     return "\n\n".join(part for part in parts if part)
+
+
+def upstream_texts(results: Sequence[Result], model: str) -> dict[str, Mapping[str, Text]]:
+    """openai-whisper's, by the name of the set; nothing where it was not measured."""
+    return {
+        name: median_run(runs[OPENAI]).texts
+        for result in results
+        if result.model == model
+        for name, runs in result.by_set.items()
+        if OPENAI in runs
+    }
 
 
 def _about(recordings: Sequence[Recording]) -> str:
     seconds = sum(recording.seconds for recording in recordings)
-    joined = sum(len(recording.parts) > 1 for recording in recordings)
-    made = f", {joined} of them joined from others" if joined and len(recordings) > 1 else ""
+    names = {recording.name for recording in recordings if recording.parts != (recording.name,)}
+    made = f", {len(names)} of them made from others" if names and len(recordings) > 1 else ""
     if len(recordings) == 1:
-        joined_from = f", joined from {len(recordings[0].parts)}" if joined else ""
+        joined_from = f", joined from {len(recordings[0].parts)}" if names else ""
         return f"one recording of {seconds:.0f} s{joined_from}"
     return f"{len(recordings)} recordings at once, {seconds:.0f} s{made}"
 
@@ -124,70 +145,87 @@ def _command(arguments: Sequence[str]) -> str:
     return f"`python -m benchmarks.throughput {shlex.join(kept)}`"
 
 
-def raw_results(results: Sequence[ModelResult]) -> dict[str, object]:
+def raw_results(results: Sequence[Result]) -> list[dict[str, object]]:
     def dicts(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, object]:
         return {name: [run.to_dict() for run in measurements] for name, measurements in runs.items()}
 
-    return {
-        result.model: {
-            "together": dicts(result.together),
+    return [
+        {
+            "model": result.model,
+            "precision": result.precision,
+            "by_set": {name: dicts(runs) for name, runs in result.by_set.items()},
             "by_count": {count: dicts(runs) for count, runs in result.by_count.items()},
-            "alone": dicts(result.alone),
         }
         for result in results
-    }
+    ]
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--recordings", type=Path, default=ROOT / "tests" / "data")
     parser.add_argument("--models", nargs="+", default=["tiny.en", "base"])
-    parser.add_argument("--modes", nargs="*", default=["exact", "vad"], help="this project's")
-    parser.add_argument("--tables", nargs="+", type=int, default=[1, 2, 3], help="1: sixteen, 2: growth, 3: long")
+    parser.add_argument("--precision", nargs="+", type=Precision, default=list(Precision), help="fp32, int8")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    parser.add_argument("--modes", nargs="*", default=["exact", "vad"], help="this project's; none: leave it out")
+    parser.add_argument("--growth", action="store_true", help="this project with 1 to 16 tasks at once, too")
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--faster-whisper", metavar="PYTHON", help="of an environment with benchmarks/requirements.txt")
+    parser.add_argument("--peers", metavar="PYTHON", help="of an environment with benchmarks/requirements.txt")
     parser.add_argument("--engine", default=BATCH_ENGINE, help="MODULE:CLASS; empty: leave it out")
     parser.add_argument("--no-server", action="store_true", help="leave end to end out")
     parser.add_argument(
         "--setting", action="append", default=[], metavar="NAME=VALUE", help="of the server; repeatable"
     )
-    parser.add_argument("--cuda", action="store_true", help="on the first GPU, with 32 and 64 tasks too")
     parser.add_argument("--raw", type=Path, help="where to write every run as JSON")
     parser.add_argument("--print", action="store_true", help="print the tables and leave docs/benchmarks.md alone")
     return parser.parse_args()
 
 
+def make_sets(names: Sequence[str], folder: Path, scratch: Path) -> tuple[dict[str, list[Recording]], list[Recording]]:
+    """The recordings of each set, and sixteen of a minute, which are there in any case."""
+    recordings = read_recordings(folder, scratch)
+    minutes = one_minute_recordings(recordings, MINUTES, scratch)
+    sets = {"minutes": minutes}
+    if "clips" in names:
+        sets["clips"] = short_clips(recordings, CLIPS, scratch)
+    if "long" in names:
+        sets["long"] = [long_recording(recordings, minutes, LONG_S, scratch)]
+    return {name: sets[name] for name in names}, minutes
+
+
+def make_plan(options: argparse.Namespace, scratch: Path) -> Plan:
+    own = {"ENGINE": "batch", "MAX_CONCURRENT_TASKS_LIMIT": str(MINUTES), "MAX_BATCH_SIZE": str(MINUTES)}
+    return Plan(
+        load_settings().models_dir,
+        scratch,
+        options.peers,
+        options.engine,
+        has_server=not options.no_server,
+        modes=tuple(options.modes),
+        settings={**own, **dict(setting.split("=", 1) for setting in options.setting)},
+    )
+
+
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server and the children are ended
     options = parse_arguments()
-    counts = (*COUNTS, *MORE_COUNTS) if options.cuda else COUNTS
-    most = max(counts) if 2 in options.tables else COMPARED
-    own = {"ENGINE": "batch", "MAX_CONCURRENT_TASKS_LIMIT": str(most), "MAX_BATCH_SIZE": str(most)}
+    pairs = [(model, precision) for model in options.models for precision in options.precision]
+    if not options.print:
+        require_markers(DOCUMENT, [marker(model, precision) for model, precision in pairs])
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        plan = Plan(
-            load_settings().models_dir,
-            scratch,
-            "cuda:0" if options.cuda else "cpu",
-            options.faster_whisper,
-            options.engine,
-            has_server=not options.no_server,
-            modes=tuple(options.modes),
-            settings={**own, **dict(setting.split("=", 1) for setting in options.setting)},
-        )
-        recordings = read_recordings(options.recordings, scratch)
-        minutes = one_minute_recordings(recordings, most, scratch)
-        long = long_recording(recordings, minutes, LONG_S, scratch)
-        results = [
-            measure_model(plan, model, minutes, long, counts, options.repetitions, options.tables)
-            for model in options.models
-        ]
-        text = report(results, minutes, long, plan, options.repetitions)
-    print(text)
-    if options.raw:
-        options.raw.write_text(json.dumps(raw_results(results)))
-    if not options.print:
-        replace_between_markers(DOCUMENT, "throughput", text)
+        plan = make_plan(options, scratch)
+        sets, minutes = make_sets(options.sets, options.recordings, scratch)
+        wanted = Wanted(sets, minutes, options.growth, options.repetitions, installed_versions(options.peers))
+        results: list[Result] = []
+        for model, precision in pairs:
+            result = measure(plan, wanted, model, precision)
+            results.append(result)
+            text = report(result, plan, wanted, upstream_texts(results, model))
+            print(text, flush=True)
+            if options.raw:
+                options.raw.write_text(json.dumps(raw_results(results)))
+            if not options.print:
+                replace_between_markers(DOCUMENT, result.marker, text)
 
 
 if __name__ == "__main__":

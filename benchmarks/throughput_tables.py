@@ -13,41 +13,47 @@ from benchmarks.recordings import Recording
 from benchmarks.scores import normalised_error_rate, share_of_equal_segments, share_of_identical_texts
 
 Runs = Mapping[str, Sequence[Measurement]]
+# Title, end to end, inside.
+Row = tuple[str, Measurement | None, Measurement | None]
 
 COMPARISON_HEADS = (
-    "", "RTFx end to end", "RTFx inside", "× openai-whisper", "× faster-whisper batched", "windows/s", "tokens/window",
-    "occupancy", "fell back", "WER", "segments equal", "texts identical", "peak memory, MiB",
+    "", "RTFx end to end", "RTFx inside", "WER", "× {first}", "× fastest other", "windows/s", "tokens/window",
+    "occupancy", "fell back", "segments equal", "texts identical", "peak memory, MiB",
 )  # fmt: skip
 GROWTH_HEADS = (
-    "tasks at once", "RTFx end to end", "RTFx inside the engine", "× one task, end to end", "× one task, inside",
+    "tasks at once", "RTFx end to end", "RTFx inside the engine", "WER", "× one task, end to end", "× one task, inside",
     "windows/s", "occupancy",
 )  # fmt: skip
 UNKNOWN = "–"
 
 
-def comparison(runs: Runs, recordings: Sequence[Recording], modes: Sequence[str]) -> str:
-    """Everyone on the same recordings. Ratios are of end to end where a server was measured, else of inside."""
-    upstream = median_run(runs[who.OPENAI])
-    batched = median_run(runs[who.BATCHED]) if who.BATCHED in runs else None
-    rows = []
-    for title, server, engine in _sides(runs, modes):
-        speaking = engine or server  # who knows of windows and tokens
-        wall = server or engine
-        assert speaking is not None
-        assert wall is not None
-        rows.append(
-            [
-                title,
-                _speed(server, recordings),
-                _speed(engine, recordings),
-                f"{upstream.seconds / wall.seconds:.2f}",
-                f"{batched.seconds / wall.seconds:.2f}" if batched else UNKNOWN,
-                *_work(speaking),
-                *_truth(wall.texts, upstream.texts, recordings),
-                " / ".join(f"{side.peak_bytes / 2**20:.0f}" for side in (server, engine) if side),
-            ]
-        )
-    return table(COMPARISON_HEADS, rows)
+def comparison(
+    runs: Runs, recordings: Sequence[Recording], modes: Sequence[str], upstream: Mapping[str, Text] | None
+) -> str:
+    """Everyone on the same recordings. Ratios are of end to end where a server was measured, else of inside.
+
+    upstream: openai-whisper's texts of the same recordings, None where it was not measured.
+    """
+    rows = _rows(runs, modes)
+    walls = [_wall(row) for row in rows]
+    others = [wall for wall, (title, _, _) in zip(walls, rows, strict=True) if title in runs]
+    fastest = min((other.seconds for other in others), default=None)
+    first = others[0].seconds if others else None
+    cells = [
+        [
+            title,
+            _speed(server, recordings),
+            _speed(engine, recordings),
+            _error_rates([server, engine], recordings),
+            _ratio(first, wall),
+            _ratio(fastest, wall),
+            *_work(engine or server),
+            *_equality(wall.texts, upstream),
+            " / ".join(f"{side.peak_bytes / 2**20:.0f}" for side in (server, engine) if side),
+        ]
+        for (title, server, engine), wall in zip(rows, walls, strict=True)
+    ]
+    return table([head.format(first=rows[0][0]) for head in COMPARISON_HEADS], cells)
 
 
 def growth(by_count: Mapping[int, Runs], recordings: Sequence[Recording], mode: str = "exact") -> str:
@@ -58,13 +64,37 @@ def growth(by_count: Mapping[int, Runs], recordings: Sequence[Recording], mode: 
     for count, runs in sorted(by_count.items()):
         sides = {name: median_run(runs[name]) for name in names if name in runs}
         server, engine = (sides.get(name) for name in names)
-        speeds = {name: _rtfx(run, recordings[:count]) for name, run in sides.items()}
+        sound = recordings[:count]
+        speeds = {name: _rtfx(run, sound) for name, run in sides.items()}
         first = first or speeds
         gains = [f"{speeds[name] / first[name]:.2f}" if name in speeds else UNKNOWN for name in names]
-        windows, _, occupancy, _ = _work(engine) if engine else (UNKNOWN,) * 4
-        sound = recordings[:count]
-        rows.append([str(count), _speed(server, sound), _speed(engine, sound), *gains, windows, occupancy])
+        windows, _, occupancy, _ = _work(engine)
+        rows.append(
+            [
+                str(count),
+                _speed(server, sound),
+                _speed(engine, sound),
+                _error_rates([server, engine], sound),
+                *gains,
+                windows,
+                occupancy,
+            ]
+        )
     return table(GROWTH_HEADS, rows)
+
+
+def spread(runs: Runs) -> str:
+    """One sentence on how far repeated runs lay apart; empty where nothing was repeated."""
+    apart = {
+        name: (max(run.seconds for run in measured) - min(run.seconds for run in measured))
+        / median_run(measured).seconds
+        for name, measured in runs.items()
+        if len(measured) > 1
+    }
+    if not apart:
+        return ""
+    widest = max(apart, key=apart.__getitem__)
+    return f"Runs of one contender lay at most {_percent(apart[widest])} of their median apart (*{widest}*)."
 
 
 def health(runs: Runs) -> str:
@@ -79,11 +109,10 @@ def health(runs: Runs) -> str:
     )
 
 
-def _sides(runs: Runs, modes: Sequence[str]) -> list[tuple[str, Measurement | None, Measurement | None]]:
-    """(title, end to end, inside) of every row."""
-    rows: list[tuple[str, Measurement | None, Measurement | None]] = [
-        (name, None, median_run(runs[name])) for name in (who.OPENAI, who.SEQUENTIAL, who.BATCHED) if name in runs
-    ]
+def _rows(runs: Runs, modes: Sequence[str]) -> list[Row]:
+    """The other projects as they were measured, then this one's modes."""
+    own = {name(mode) for name in (who.server_name, who.engine_name) for mode in modes}
+    rows: list[Row] = [(name, None, median_run(measured)) for name, measured in runs.items() if name not in own]
     for mode in modes:
         server, engine = (
             median_run(runs[name]) if name in runs else None for name in (who.server_name(mode), who.engine_name(mode))
@@ -93,9 +122,16 @@ def _sides(runs: Runs, modes: Sequence[str]) -> list[tuple[str, Measurement | No
     return rows
 
 
-def _work(run: Measurement) -> tuple[str, str, str, str]:
+def _wall(row: Row) -> Measurement:
+    _, server, engine = row
+    wall = server or engine
+    assert wall is not None
+    return wall
+
+
+def _work(run: Measurement | None) -> tuple[str, str, str, str]:
     """windows/s, tokens/window, occupancy, share that fell back."""
-    if not run.windows:
+    if run is None or not run.windows:
         return (UNKNOWN,) * 4
     return (
         f"{run.windows / run.seconds:.2f}",
@@ -105,12 +141,23 @@ def _work(run: Measurement) -> tuple[str, str, str, str]:
     )
 
 
-def _truth(texts: Mapping[str, Text], upstream: Mapping[str, Text], recordings: Sequence[Recording]) -> list[str]:
-    return [
-        f"{normalised_error_rate(recordings, texts):.4f}",
+def _error_rates(runs: Sequence[Measurement | None], recordings: Sequence[Recording]) -> str:
+    """One for each run, once where they agree."""
+    rates = [f"{normalised_error_rate(recordings, run.texts):.4f}" for run in runs if run]
+    return " / ".join(dict.fromkeys(rates))
+
+
+def _equality(texts: Mapping[str, Text], upstream: Mapping[str, Text] | None) -> tuple[str, str]:
+    if upstream is None:
+        return UNKNOWN, UNKNOWN
+    return (
         _percent(share_of_equal_segments(texts, upstream)),
         _percent(share_of_identical_texts(texts, upstream)),
-    ]
+    )
+
+
+def _ratio(seconds: float | None, run: Measurement) -> str:
+    return UNKNOWN if seconds is None else f"{seconds / run.seconds:.2f}"
 
 
 def _speed(run: Measurement | None, recordings: Sequence[Recording]) -> str:

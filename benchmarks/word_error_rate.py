@@ -18,7 +18,8 @@ from typing import Any
 import whisper
 from whisper.normalizers import EnglishTextNormalizer
 
-from benchmarks.recordings import Recording, read_recordings, read_samples
+from benchmarks.recordings import Recording, read_recordings
+from benchmarks.samples import read_samples
 from benchmarks.scores import word_error_rate
 from config import load_settings
 from whisper_core.models.load import load_model

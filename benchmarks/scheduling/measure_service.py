@@ -21,8 +21,9 @@ from typing import Any
 
 from benchmarks.child_process import Sound
 from benchmarks.machine import describe_machine
-from benchmarks.recordings import Recording, one_minute_recordings, read_recordings, read_samples
+from benchmarks.recordings import Recording, one_minute_recordings, read_recordings
 from benchmarks.run_engine import BATCH_ENGINE, make_engine, measure
+from benchmarks.samples import read_samples
 from config import load_settings
 from whisper_core.text.options import TranscribeOptions
 

@@ -6,17 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import contenders as who
-from benchmarks.child_process import Child, Sound
-from benchmarks.contenders import Contender, measure_in_turns, median_run
-from benchmarks.document import replace_between_markers, table
-from benchmarks.measurement import Measurement, Text
-from benchmarks.recordings import Recording, long_recording, one_minute_recordings, read_recordings
+from benchmarks.child_process import Child, Request, Sound
+from benchmarks.document import replace_between_markers, require_markers, table
+from benchmarks.measurement import Text
+from benchmarks.one_by_one import Counter, one_by_one
+from benchmarks.recordings import Recording, long_recording, one_minute_recordings, read_recordings, short_clips
 from benchmarks.run_engine import drive
 from benchmarks.scores import normalised_error_rate, share_of_equal_segments, share_of_identical_texts
-from benchmarks.throughput_tables import comparison, growth, health
 from tests.paths import DATA
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
@@ -31,10 +30,6 @@ def recording(name: str, text: str | None = "red cat", seconds: float = 60.0) ->
 def text(*segments: str) -> Text:
     parts = tuple((float(place), place + 1.0, words) for place, words in enumerate(segments))
     return Text("".join(segments), parts)
-
-
-def run(seconds: float, *segments: str, **fields: object) -> Measurement:
-    return Measurement(seconds, {"a": text(*segments)}, 2**20, **fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +65,16 @@ def test_more_recordings_than_can_be_made_are_refused(made: tuple[list[Recording
         one_minute_recordings(recordings, 500, scratch)
 
 
+def test_forty_short_clips_are_all_different(made: tuple[list[Recording], list[Recording], Path]) -> None:
+    recordings, _, scratch = made
+    clips = short_clips(recordings, 40, scratch)
+    assert len({clip.samples_path.read_bytes() for clip in clips}) == len({clip.name for clip in clips}) == 40
+    assert all(2.5 <= clip.seconds <= 10 and clip.text and clip.file.is_file() for clip in clips)
+    assert all(clip.seconds == pytest.approx(clip.samples_path.stat().st_size / 32_000, abs=0.01) for clip in clips)
+    with pytest.raises(ValueError, match="500 clips"):
+        short_clips(recordings, 500, scratch)
+
+
 def test_segments_are_equal_by_times_and_text() -> None:
     upstream = {"a": text("one", "two"), "b": text("three", "four")}
     ours = {"a": text("one", "two"), "b": text("three", "for")}
@@ -90,53 +95,26 @@ def test_a_child_answers_by_lines_whatever_its_libraries_print() -> None:
             assert (answer.windows, answer.peak_bytes > 0) == (1, True)
 
 
+def test_recordings_one_by_one_are_counted_from_the_request_on(tmp_path: Path) -> None:
+    samples = tmp_path / "a.pcm"
+    np.array([0, 16384, -32768], dtype="<i2").tofile(samples)
+    counter, heard = Counter(), []
+
+    def transcribe(sound: np.ndarray) -> Text:
+        counter.windows += 1
+        heard.append(sound.tolist())
+        return text("red")
+
+    answer = one_by_one(transcribe, counter)
+    found = answer(Request((Sound("a", str(samples)), Sound("b", str(samples))), "exact"))
+    assert heard[1:] == [[0.0, 0.5, -1.0]] * 2  # the first one is the warm-up
+    assert (set(found.texts), found.windows, found.tokens) == ({"a", "b"}, 2, 0)
+    assert one_by_one(transcribe)(Request((), "exact")).windows is None
+
+
 def test_a_child_that_ends_is_an_error() -> None:
     with Child(sys.executable, "benchmarks.no_such_module") as child, pytest.raises((RuntimeError, BrokenPipeError)):
         child.measure([Sound("a", "a.pcm")])
-
-
-def test_contenders_take_turns_and_the_median_run_counts() -> None:
-    order: list[str] = []
-    times = iter([3.0, 9.0, 1.0, 8.0, 2.0, 7.0])
-
-    def contender(name: str) -> Contender:
-        def measure(recordings: object) -> Measurement:
-            order.append(name)
-            return run(next(times), "one")
-
-        return Contender(name, measure)
-
-    runs = measure_in_turns([contender("A"), contender("B")], [recording("a")], 3)
-    assert order == ["A", "B"] * 3
-    assert [median_run(runs[name]).seconds for name in "AB"] == [2.0, 8.0]
-
-
-def test_the_comparison_takes_end_to_end_for_this_project() -> None:
-    runs = {
-        who.OPENAI: [run(30.0, " red", " cat", windows=3, tokens=30, fallbacks=0)],
-        who.BATCHED: [run(15.0, " red cat", windows=2, tokens=20, fallbacks=0)],
-        who.engine_name("exact"): [run(6.0, " red", " cat", windows=3, tokens=33, fallbacks=1, occupancy=0.5)],
-        who.server_name("exact"): [run(10.0, " red", " cat")],
-    }
-    last = comparison(runs, [recording("a")], ["exact"]).splitlines()[-1]
-    assert last == (
-        "| this project, exact | 6.0 | 10.0 | 3.00 | 1.50 | 0.50 | 11 | 50 % | 33 % | 0.0000 | 100 % | 100 % | 1 / 1 |"
-    )
-
-
-def test_growth_is_counted_from_one_task() -> None:
-    by_count = {
-        count: {who.engine_name("exact"): [run(seconds, " one", windows=2 * count)]}
-        for count, seconds in ((1, 10.0), (2, 10.0))
-    }
-    last = growth(by_count, [recording("a"), recording("b")]).splitlines()[-1]
-    assert last == "| 2 | – | 12.0 | – | 2.00 | 0.40 | – |"
-
-
-def test_health_is_told_over_all_runs_of_the_server() -> None:
-    runs = {"server": [run(1.0, health_ms=(1.0, 2.0)), run(1.0, health_ms=(3.0,))], "other": [run(1.0)]}
-    assert "median 2.0 ms, 99 of 100 within 3.0 ms, largest 3.0 ms (3 answers)" in health(runs)
-    assert health({"other": [run(1.0)]}) == ""
 
 
 def test_tables_go_between_their_markers(tmp_path: Path) -> None:
@@ -145,8 +123,11 @@ def test_tables_go_between_their_markers(tmp_path: Path) -> None:
     replace_between_markers(document, "speed", table(["a", "b"], [["1", "2"]]))
     expected = "before\n<!-- speed:begin -->\n| a | b |\n| --- | ---: |\n| 1 | 2 |\n<!-- speed:end -->\nafter\n"
     assert document.read_text() == expected
+    require_markers(document, ["speed"])
     with pytest.raises(ValueError, match="other:begin"):
         replace_between_markers(document, "other", "")
+    with pytest.raises(ValueError, match="other:begin"):
+        require_markers(document, ["speed", "other"])
 
 
 class TwoSlots:
