@@ -2,9 +2,9 @@
 
     python -m benchmarks.scheduler PART … [--recordings FOLDER] [--plots PYTHON]
 
-PART: simulation, million, decisions, startup, real, minutes; without one, all of them. Each keeps what it found in
-docs/scheduling/, and the tables of docs/scheduling.md are written anew. --plots: of an environment with matplotlib, for
-the pictures. Nobody else should use the machine meanwhile.
+PART: simulation, one_place, million, decisions, startup, real, minutes; without one, all of them. Each keeps what
+it found in docs/scheduling/, and the tables of docs/scheduling.md are written anew. --plots: of an environment with
+matplotlib, for the pictures. Nobody else should use the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -50,6 +50,16 @@ def simulation(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def one_place(options: argparse.Namespace) -> dict[str, Any]:
+    service, _document = scenarios.read_service()
+    return {
+        "machines": {
+            str(speed): [asdict(row) for row in scenarios.one_place_rows(service, options.tasks, speed)]
+            for speed in scenarios.ONE_PLACE_SPEEDS
+        }
+    }
+
+
 def million(options: argparse.Namespace) -> dict[str, Any]:
     service, document = scenarios.read_service()
     rows = scenarios.million_rows(service, scenarios.schemes(service, document), options.million_tasks)
@@ -91,6 +101,7 @@ def minutes(options: argparse.Namespace) -> dict[str, Any]:
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "simulation": simulation,
+    "one_place": one_place,
     "million": million,
     "decisions": decisions,
     "startup": startup,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ UPSTREAM = 2  # processes of openai-whisper side by side, each with half of the 
 PLAIN, THREADS, ARRIVAL, FULL = "one at a time", f"{UPSTREAM} × openai-whisper", "batches, by arrival", "this scheduler"
 LIGHT_LOADS = (0.3, 0.5, 0.8, 0.95)
 HEAVY_LOADS = (0.8, 0.95)
+ONE_PLACE_LOADS = (0.7, 0.9)
+ONE_PLACE_SPEEDS = (1, 20)  # times that of the machine on which the engine was measured
 LONG_AUDIO_SECONDS = 3600.0
 
 
@@ -151,6 +153,15 @@ def four_card_rows(service: Service, by_name: Mapping[str, Scheme], tasks: int) 
     load = 0.5 * service.gain.at(SLOTS)
     for name in (PLAIN, ARRIVAL, FULL):
         yield run(by_name[name], service, tight(4), TraceSpec(tasks, load, "bursty"), "tight", 0.5)
+
+
+def one_place_rows(service: Service, tasks: int, times_as_fast: int) -> Iterator[Row]:
+    """One task at a time, with and without stepping aside, on a machine so many times as fast."""
+    faster = replace(service, speeds={model: speed * times_as_fast for model, speed in service.speeds.items()})
+    alone = Gain([(1, 1.0)])
+    for load in ONE_PLACE_LOADS:
+        for scheme in (Scheme("nobody steps aside", 1, alone, preempts=False), Scheme(FULL, 1, alone)):
+            yield run(scheme, faster, roomy(), TraceSpec(tasks, load, "poisson"), "roomy")
 
 
 def million_rows(service: Service, by_name: Mapping[str, Scheme], tasks: int) -> Iterator[Row]:

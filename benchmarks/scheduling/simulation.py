@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 
 from benchmarks.scheduling.outcome import Outcome, TaskOutcome
 from benchmarks.scheduling.traces import Arrival
-from benchmarks.scheduling.virtual_device import Gain, Running, VirtualDevice
+from benchmarks.scheduling.virtual_device import ROUNDING_S, Gain, Running, VirtualDevice
 from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
 from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
@@ -27,6 +27,7 @@ from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.index import QueueIndex
 from optimizer.queue.ordering import FIRST_COME, DueTimes
+from optimizer.queue.ready_queue import WaitingView
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 from whisper_core.common.units import WINDOW_SECONDS
 
@@ -132,7 +133,7 @@ class Simulation:
         coming = _numbered(trace)
         next_arrival = next(coming, None)
         while next_arrival is not None or self._tasks:
-            at = min(device.engine.next_end() for device in self._devices.values())
+            at = min(min(device.engine.next_end(), self._first_window(device)) for device in self._devices.values())
             if next_arrival is not None and next_arrival[1].at <= at:
                 at = next_arrival[1].at
             self._advance(at)
@@ -150,6 +151,21 @@ class Simulation:
             self.outcome.count_memory(at - self._now, device.used_bytes, device.pool.reserved_bytes)
             device.engine.advance(at)
         self._now = at
+
+    def _first_window(self, device: _Device) -> float:
+        """When the next task there finishes its first window, so that it may make way; infinity when nobody waits."""
+        if not self._waiting or not self._limits.preempts:
+            return float("inf")
+        engine = device.engine
+        windows = {each: self._window_work(each) for each in engine.running}
+        times = (engine.reaches(each, work) for each, work in windows.items() if not self._has_progressed(device, each))
+        return min(times, default=float("inf"))
+
+    def _window_work(self, task_id: str) -> float:
+        return self._service.work_seconds(self._tasks[task_id].options.model, WINDOW_SECONDS)
+
+    def _has_progressed(self, device: _Device, task_id: str) -> bool:
+        return device.engine.done(task_id) >= self._window_work(task_id) - ROUNDING_S
 
     def _arrive(self, seq: int, arrival: Arrival) -> None:
         task = Task(
@@ -177,7 +193,7 @@ class Simulation:
             self._measure(device, task)
             del device.real_bytes[task.id]
             device.reservations.pop(task.id).release()
-            if ended.is_ending and ended.ends < ended.begun + ended.work - 1e-9:
+            if ended.is_ending and ended.ends < ended.begun + ended.work - ROUNDING_S:
                 self._requeue(task, ended)
                 continue
             self._change(TaskStatus.PROCESSING, task.with_(status=TaskStatus.COMPLETED, version=task.version + 1))
@@ -223,20 +239,18 @@ class Simulation:
         for name in started:
             self._devices[name].rounds += 1
         for step in decision.preemptions:
-            model = self._tasks[step.task_id].options.model
-            window_work = self._service.work_seconds(model, WINDOW_SECONDS)
-            self._devices[step.device].engine.preempt(step.task_id, window_work)
+            self._devices[step.device].engine.preempt(step.task_id, self._window_work(step.task_id))
         if decision.assignments:
             self._decide()  # a round has one model; the next round follows at once
 
     def _plan(self) -> Plan:
         waiting = self._queue.ready(self._now)
-        views = [self._view(name, device) for name, device in self._devices.items()]
+        views = [self._view(name, device, waiting) for name, device in self._devices.items()]
         if self._scheme.plain:
             return plan_in_order(waiting, views, self._estimates, self._models)
         return plan(waiting, views, self._estimates, self._times, self._models, self._limits, self._now)
 
-    def _view(self, name: str, device: _Device) -> DeviceView:
+    def _view(self, name: str, device: _Device, waiting: WaitingView) -> DeviceView:
         memory = device.pool.snapshot()
         return DeviceView(
             name=name,
@@ -246,10 +260,10 @@ class Simulation:
             slots=device.engine.slots,
             rounds=device.rounds,
             resident=memory.models,
-            running=tuple(self._running_view(device, running) for running in device.engine.running.values()),
+            running=tuple(self._running_view(device, running, waiting) for running in device.engine.running.values()),
         )
 
-    def _running_view(self, device: _Device, running: Running) -> RunningView:
+    def _running_view(self, device: _Device, running: Running, waiting: WaitingView) -> RunningView:
         task = self._tasks[running.task_id]
         done = device.engine.done(task.id)
         left = task.audio_left_seconds * (1 - done / running.work)
@@ -259,8 +273,10 @@ class Simulation:
             priority=task.priority,
             audio_left_seconds=left,
             due=self._due_times.due(task.options.model, left, self._outcomes[task.id].arrived),
+            owner=task.owner,
+            penalty=waiting.requeued_penalty(task.owner, self._due_times.work_seconds(task.options.model, left)),
             task_bytes=device.reservations[task.id].nbytes,
-            may_be_preempted=done >= self._service.work_seconds(task.options.model, WINDOW_SECONDS),
+            may_be_preempted=self._has_progressed(device, task.id),
             is_ending=running.is_ending,
         )
 
@@ -284,7 +300,9 @@ class Simulation:
         self.outcome.started(
             self._outcomes[task_id], self._now, device.used_bytes > total, self._passed_seconds(task_id)
         )
-        device.engine.begin(task_id, self._service.work_seconds(task.options.model, task.audio_left_seconds))
+        work = self._service.work_seconds(task.options.model, task.audio_left_seconds)
+        again = self._window_work(task_id) if task.progress > 0 else 0.0  # what having made way takes, see `preemption`
+        device.engine.begin(task_id, work, again)
         self._change(TaskStatus.PENDING, task.with_(status=TaskStatus.PROCESSING, version=task.version + 1))
 
     def _passed_seconds(self, task_id: str) -> float:

@@ -83,6 +83,25 @@ def _saved(wait: float, baseline: float | None) -> str:
     return "–" if not baseline or wait == baseline else f"{1 - wait / baseline:.0%}"
 
 
+def one_place(found: Found) -> str:
+    heads = [
+        "times as fast", "scheme", "load", "mean wait, s", "p95, s", "longest, s", "mean time to text, s",
+        "stepped aside",
+    ]  # fmt: skip
+    rows = [
+        [
+            f"{speed} ×",
+            row["scheme"],
+            _load(row),
+            *(f"{row[key]:.1f}" for key in ("mean_wait", "p95_wait", "most_wait", "mean_response")),
+            f"{row['stepped_aside']:,}",
+        ]
+        for speed, of_machine in found["machines"].items()
+        for row in of_machine
+    ]
+    return about(found) + "\n\n" + table(heads, rows)
+
+
 def million(found: Found) -> str:
     rows = found["rows"]
     figures: dict[str, Callable[[Found], str]] = {
@@ -171,6 +190,7 @@ def real_table(found: Found) -> str:
 
 WRITERS: Mapping[str, Callable[[Found], str]] = {
     "simulation": simulation,
+    "one_place": one_place,
     "million": million,
     "decisions": decisions,
     "startup": startup,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
+ROUNDING_S = 1e-6  # by which sums of seconds may be off
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -65,9 +67,11 @@ class VirtualDevice:
             self.served += max(0.0, now - max(self.now, self.resumes_at)) * self.rate
         self.now = now
 
-    def begin(self, task_id: str, work: float) -> None:
-        self.running[task_id] = Running(task_id, work, self.served, self.served + work)
-        heappush(self._ends, (self.served + work, task_id))
+    def begin(self, task_id: str, work: float, delay: float = 0.0) -> None:
+        """delay: seconds of service that the task takes before its work begins."""
+        begun = self.served + delay
+        self.running[task_id] = Running(task_id, work, begun, begun + work)
+        heappush(self._ends, (begun + work, task_id))
 
     def load(self, seconds: float) -> None:
         self.resumes_at = max(self.now, self.resumes_at) + seconds
@@ -76,7 +80,7 @@ class VirtualDevice:
     def preempt(self, task_id: str, window_work: float) -> None:
         """Has the task leave at the end of its present window."""
         task = self.running[task_id]
-        windows = int((self.served - task.begun) / window_work) + 1
+        windows = int((self.served - task.begun + ROUNDING_S) / window_work) + 1
         task.is_ending = True
         task.ends = min(task.ends, task.begun + windows * window_work)
         heappush(self._ends, (task.ends, task_id))
@@ -84,7 +88,12 @@ class VirtualDevice:
     def done(self, task_id: str) -> float:
         """How much of the task's work is done."""
         task = self.running[task_id]
-        return min(task.work, self.served - task.begun)
+        return min(task.work, max(0.0, self.served - task.begun))
+
+    def reaches(self, task_id: str, work: float) -> float:
+        """When so much of the task's work is done if no task is added; the present if it is."""
+        task = self.running[task_id]
+        return max(self.now, self.resumes_at) + max(0.0, task.begun + work - self.served) / self.rate
 
     def next_end(self) -> float:
         """When the next task ends or leaves if none is added; infinity when none runs."""

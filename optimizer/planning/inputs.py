@@ -35,6 +35,8 @@ class RunningView:
     priority: Priority
     audio_left_seconds: float
     due: float  # when the work that is left would be due if the task were waiting
+    owner: str = ""
+    penalty: float = 0.0  # seconds by which the task would then be set back; see `WaitingGroup`
     task_bytes: int  # reserved for it
     may_be_preempted: bool  # it finished a window in this attempt, so its work would not be lost
     is_ending: bool = False  # it has been told to end

@@ -8,14 +8,15 @@ A decision has three steps:
 1. Each device whose turn it is serves the task that is due first of all, if others would starve it (see `fairness`).
 2. Every open device is offered every group of tasks, best first. A group's first task that fits starts a round, unless
    it would overtake a task that must not wait longer (`fairness`) or a larger round is worth waiting for (`rounds`).
-3. On a full device a long running task makes way for a short or urgent waiting one (see `preemption`).
+3. On a full device a running task makes way for a shorter or more urgent one that waits, where that gains far more than
+   it loses (see `preemption`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from optimizer.planning.device_plan import DevicePlan, Fit, device_plans
 from optimizer.planning.draft import Draft
@@ -23,7 +24,7 @@ from optimizer.planning.explain import Explanation
 from optimizer.planning.fairness import Fairness
 from optimizer.planning.inputs import DeviceView, Estimates, ModelView, Times, is_available
 from optimizer.planning.plan import Plan, PlanLimits
-from optimizer.planning.preemption import Preemption, choose_preemption
+from optimizer.planning.preemption import Preemption, choose_preemption, leaves_room
 from optimizer.planning.ranking import Ranking
 from optimizer.planning.rounds import Rounds, fitting
 from optimizer.queue.ready_queue import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, ranked
@@ -116,23 +117,44 @@ class _Decision:
 
     def preemptions(self) -> tuple[Preemption, ...]:
         """On devices without a free place, for the tasks that would start there next."""
+        self._leave_places_that_become_free()
         chosen = []
         for device in self._draft.devices:
-            is_full = device.slots_left <= 0 or self._draft.room <= 0
-            if device.view.is_ready and not device.started and is_full:
+            if device.view.is_ready and device.view.running and not device.started and self._lacks_one_place(device):
                 preemption = self._preemption(device)
                 if preemption is not None:
                     chosen.append(preemption)
                     self._draft.taken.add(preemption.for_task)
         return tuple(chosen)
 
+    def _lacks_one_place(self, device: DevicePlan) -> bool:
+        """Whether a task could start there only once another one has ended. Limits that were lowered may need more."""
+        return min(device.slots_left, self._draft.room) == 0
+
+    def _leave_places_that_become_free(self) -> None:
+        """Tasks that have been told to end leave their places to the first that fit; no other makes way for those."""
+        for device in self._draft.devices:
+            for task in (each for each in device.view.running if each.is_ending):
+                heads = (head for head, _ in self._ranking.heads(device) if leaves_room(device, task, head))
+                self._draft.taken.update(head.id for head in islice(heads, 1))
+
     def _preemption(self, device: DevicePlan) -> Preemption | None:
+        free_in_s = self._free_in_s(device)
         for head, group in self._ranking.heads(device)[:PREEMPTION_HEADS]:
-            if not self._fairness.is_held_back(device, head, group):
-                preemption = choose_preemption(device, head, self._times, self._now)
-                if preemption is not None:
-                    return preemption
+            if self._fairness.is_held_back(device, head, group):
+                continue
+            preemption = choose_preemption(device, head, group, self._times, free_in_s=free_in_s, now=self._now)
+            if preemption is not None:
+                return preemption
+            if any(leaves_room(device, task, head) for task in device.view.running):
+                return None  # a place that became free would be this task's
         return None
+
+    def _free_in_s(self, device: DevicePlan) -> float:
+        """Seconds of work until the device would have a place for a task, if nobody made way."""
+        places = [device] if device.slots_left <= 0 else self._draft.devices
+        running = (task for each in places for task in each.view.running)
+        return min(self._times.work_seconds(task.model, task.audio_left_seconds) for task in running)
 
     def _fit(self, device: DevicePlan, task: WaitingTask, *, protects_demanded: bool) -> Fit:
         """How the task fits, with what may be evicted for it."""

@@ -1,7 +1,14 @@
 """When a running task makes way for a waiting one: it ends at its next window and continues there later.
 
-That costs the encoding of the window ahead and a slot in the batch, so it is done only where one task gains far more
-than the other loses, and never to a task that is already due.
+Both sides are counted in work, so a slow machine and a fast one choose alike:
+
+- The waiting task gains the time between that window's end and the moment at which a place would be free anyway.
+- The running one loses about a window, because its recording is opened and read through again while its place stands
+  empty; what loading a model takes, now or again later; and the work of the waiting task, unless that is more urgent.
+
+It makes way where the gain is `GAIN_FACTOR` times the loss or more. It never does for a task that would be started
+after it, or once it is due. So the one that made way does not take its place back before the other has ended, and every
+time it makes way it is at least a window further.
 """
 
 from __future__ import annotations
@@ -10,11 +17,14 @@ from dataclasses import dataclass
 
 from optimizer.planning.device_plan import DevicePlan
 from optimizer.planning.inputs import RunningView, Times
-from optimizer.queue.ready_queue import WaitingTask
+from optimizer.planning.ranking import loading_seconds
+from optimizer.queue.ordering import TARGET_SLOWDOWN
+from optimizer.queue.ready_queue import WaitingGroup, WaitingTask
+from whisper_core.common.units import WINDOW_SECONDS
 
+GAIN_FACTOR = 2.0
 SHORTER_BY = 4.0  # a task makes way for one that has at most a quarter of its remaining work
-LEAST_WORK_LEFT_S = 30.0  # with less than this it is done soon anyway
-LEAST_WAIT_S = 5.0  # when a slot is free within this time, nobody has to make way
+LEAST_GAIN_S = 1.0  # less is not noticed, however fast the machine
 
 
 @dataclass(frozen=True)
@@ -24,37 +34,52 @@ class Preemption:
     for_task: str
 
 
-def choose_preemption(device: DevicePlan, waiting: WaitingTask, times: Times, now: float) -> Preemption | None:
-    """The running task that should make way for `waiting` on a device without a free slot; None when none should.
+def choose_preemption(
+    device: DevicePlan, waiting: WaitingTask, group: WaitingGroup, times: Times, *, free_in_s: float, now: float
+) -> Preemption | None:
+    """The running task that should make way for `waiting` on a device without a free place; None when none should.
 
-    One at a time: while one is ending, no other one is chosen.
+    One at a time: while one is ending, no other one is chosen. group: of `waiting`. free_in_s: seconds of work until a
+    place would be free.
     """
     running = device.view.running
-    left = {task.id: times.work_seconds(task.model, task.audio_left_seconds) for task in running}
-    if not running or any(task.is_ending for task in running) or min(left.values()) < LEAST_WAIT_S:
+    if any(task.is_ending for task in running):
         return None
-    work = times.work_seconds(waiting.model, waiting.audio_left_seconds)
-    candidates = [
-        task
-        for task in running
-        if task.may_be_preempted
-        and left[task.id] >= LEAST_WORK_LEFT_S
-        and _should_be_preempted(task, left[task.id], waiting, work, now)
-        and _leaves_room(device, task, waiting)
-    ]
-    if not candidates:
-        return None
-    longest = min(candidates, key=lambda task: (task.priority, -left[task.id], task.id))
-    return Preemption(longest.id, device.view.name, waiting.id)
+    candidates = []
+    for task in running:
+        load_s = loading_seconds(device, waiting.model, times, idle_then=[task.model])
+        if (
+            task.may_be_preempted
+            and _goes_first(waiting, group, task, load_s, now)
+            and _is_worth_it(waiting, task, load_s, free_in_s, times)
+            and leaves_room(device, task, waiting)
+        ):
+            candidates.append((task.priority, -times.work_seconds(task.model, task.audio_left_seconds), task.id))
+    return Preemption(min(candidates)[-1], device.view.name, waiting.id) if candidates else None
 
 
-def _should_be_preempted(task: RunningView, left_s: float, waiting: WaitingTask, work_s: float, now: float) -> bool:
-    """left_s, work_s: seconds of work that the running and the waiting task still need."""
-    if waiting.priority != task.priority:
-        return waiting.priority > task.priority
-    return task.due > now and work_s * SHORTER_BY <= left_s
-
-
-def _leaves_room(device: DevicePlan, task: RunningView, waiting: WaitingTask) -> bool:
+def leaves_room(device: DevicePlan, task: RunningView, waiting: WaitingTask) -> bool:
     """Whether the waiting task fits into the memory that is free once the running one has ended."""
     return device.fit(waiting, device.evictable(waiting.model)).missing_bytes <= task.task_bytes
+
+
+def _goes_first(waiting: WaitingTask, group: WaitingGroup, task: RunningView, load_s: float, now: float) -> bool:
+    """Whether the waiting task would start before the running one, which is not due, if both waited."""
+    if waiting.priority != task.priority:
+        return waiting.priority > task.priority
+    ahead_s = task.due - waiting.due - TARGET_SLOWDOWN * load_s
+    if group.key.owner != task.owner:
+        ahead_s += task.penalty - group.penalty
+    return task.due > now and ahead_s > 0
+
+
+def _is_worth_it(waiting: WaitingTask, task: RunningView, load_s: float, free_in_s: float, times: Times) -> bool:
+    """load_s: for the waiting task's model. free_in_s: see choose_preemption."""
+    window_s = times.work_seconds(task.model, WINDOW_SECONDS)
+    loss_s = window_s + load_s
+    if waiting.priority == task.priority:
+        work_s = times.work_seconds(waiting.model, waiting.audio_left_seconds)
+        if work_s * SHORTER_BY > times.work_seconds(task.model, task.audio_left_seconds):
+            return False
+        loss_s += work_s
+    return free_in_s - window_s >= max(GAIN_FACTOR * loss_s, LEAST_GAIN_S)

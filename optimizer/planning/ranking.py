@@ -55,12 +55,13 @@ class Ranking:
         return next(self.candidates(device, group.tasks), None)
 
     def heads(self, device: DevicePlan) -> list[tuple[WaitingTask, WaitingGroup]]:
-        """The heads of all groups with their groups, first the one that comes first."""
+        """The heads of all groups with their groups, in the order in which the device would start them."""
         heads = []
         for _, group in self.groups(device):
             if (head := self.head(device, group)) is not None:
-                heads.append((head, group))
-        return sorted(heads, key=lambda pair: pair[1].rank_of(pair[0]))
+                priority, due, seq = group.rank_of(head)
+                heads.append(((priority, due + self._load_penalty(head.model, device), seq), head, group))
+        return [(head, group) for _, head, group in sorted(heads, key=itemgetter(0))]
 
     def due_first(self, device: DevicePlan) -> WaitingTask | None:
         """The candidate with the earliest due time, whatever its priority and owner."""
@@ -127,9 +128,18 @@ class Ranking:
 
     def _load_penalty(self, model: str, device: DevicePlan) -> float:
         """Seconds by which this model's tasks rank later on this device, because it would have to be loaded."""
-        if model in device.resident:
-            return 0.0
-        load_s = self._times.load_seconds(model)
-        if device.weights_bytes(model) > device.free_bytes:  # another model is evicted and may be needed again
-            load_s += max((self._times.load_seconds(other) for other in device.evictable(model)), default=0.0)
-        return TARGET_SLOWDOWN * load_s
+        return TARGET_SLOWDOWN * loading_seconds(device, model, self._times)
+
+
+def loading_seconds(device: DevicePlan, model: str, times: Times, idle_then: Sequence[str] = ()) -> float:
+    """What having the model on this device takes: loading it, and loading again what has to leave for it.
+
+    idle_then: models that are in use now, but will not be when it is loaded.
+    """
+    if model in device.resident:
+        return 0.0
+    load_s = times.load_seconds(model)
+    if device.weights_bytes(model) > device.free_bytes:  # another model is evicted and may be needed again
+        evictable = (*device.evictable(model), *idle_then)
+        load_s += max((times.load_seconds(other) for other in evictable), default=0.0)
+    return load_s

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from errors import QueueFullError
 from optimizer.queue.ordering import FIRST_COME, DueTimes, OwnerShares
@@ -162,7 +163,15 @@ class QueueIndex:
 
     def ready(self, now: float) -> WaitingView:
         with self._lock:
-            return self._ready.view(self._shares.penalties(self._ready.owners(), now))
+            owners = self._ready.owners()
+            least = min((self._shares.penalty(owner, now) for owner in owners), default=0.0)
+            penalties = self._shares.penalties(owners, now)
+            return self._ready.view(penalties, partial(self._requeued_penalty, least=least, now=now))
+
+    def _requeued_penalty(self, owner: str, work_left_s: float, *, least: float, now: float) -> float:
+        """See WaitingView.requeued_penalty. least: what the penalties of that view are relative to."""
+        with self._lock:
+            return self._shares.penalty_after_refund(owner, work_left_s, now) - least
 
     def unprepared(self) -> list[str]:
         """Ids, in queue order."""

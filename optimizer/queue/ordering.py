@@ -65,6 +65,10 @@ class OwnerShares:
         penalty, at = self._penalties.get(owner, (0.0, now))
         return penalty * float(0.5 ** (max(0.0, now - at) / HALF_LIFE_S))
 
+    def penalty_after_refund(self, owner: str, work_seconds: float, now: float) -> float:
+        """What `penalty` would be if a task of the owner ended early, with so much of its work left."""
+        return max(0.0, self.penalty(owner, now) - TARGET_SLOWDOWN * work_seconds)
+
     def penalties(self, owners: Iterable[str], now: float) -> dict[str, float]:
         """The penalties of several owners, less the smallest of them: only differences count."""
         penalties = {owner: self.penalty(owner, now) for owner in owners}

@@ -78,13 +78,15 @@ class WaitingGroup(NamedTuple):
 class WaitingView:
     """Every waiting task at one moment. The groups are immutable, so they are read without a lock.
 
-    The two functions ask the index as it is now: a copy of 100,000 ids would cost 50 ms for each view.
+    The functions ask the index as it is now: a copy of 100,000 ids would cost 50 ms for each view.
     """
 
     groups: tuple[WaitingGroup, ...]
     find: Callable[[str], WaitingTask | None] = field(repr=False, compare=False)  # by id
     # How many tasks of a priority arrived before a `seq`.
     count_arrived_before: Callable[[Priority, int], int] = field(repr=False, compare=False)
+    # The penalty of a running task if it waited too. Its owner, and the seconds of work that it has left.
+    requeued_penalty: Callable[[str, float], float] = field(repr=False, compare=False)
 
     def __iter__(self) -> Iterator[WaitingTask]:
         return (task for group in self.groups for task in group.tasks)
@@ -211,14 +213,18 @@ class WaitingIndex:
         """The owners of these tasks."""
         return {key.owner for key in self._groups}
 
-    def view(self, penalties: Mapping[str, float] | None = None) -> WaitingView:
-        """penalties: seconds by which each owner's tasks are set back."""
+    def view(
+        self,
+        penalties: Mapping[str, float] | None = None,
+        requeued_penalty: Callable[[str, float], float] = lambda owner, work_left_s: 0.0,
+    ) -> WaitingView:
+        """penalties: seconds by which each owner's tasks are set back. requeued_penalty: see WaitingView."""
         for key, tasks in self._groups.items():
             if key not in self._copies:
                 self._copies[key] = tuple(tasks)
         penalties = penalties or {}
         groups = tuple(WaitingGroup(key, self._copies[key], penalties.get(key.owner, 0.0)) for key in self._groups)
-        return WaitingView(groups, self._by_id.get, self._count_arrived_before)
+        return WaitingView(groups, self._by_id.get, self._count_arrived_before, requeued_penalty)
 
     def _count_arrived_before(self, priority: Priority, seq: int) -> int:
         """Safe to call from any thread without the lock: bisecting a list of integers is one step for other threads."""

@@ -29,7 +29,7 @@ class DeviceViews:
             capacity_bytes=memory.capacity,
             free_bytes=memory.free,
             slots=self._attribution.allowed_slots(device.slots, device.running, waiting),
-            running=tuple(self._running_view(running) for running in device.running.values()),
+            running=tuple(self._running_view(running, waiting) for running in device.running.values()),
             rounds=self._rounds[device.spec.name],
             is_ready=device.is_ready and not device.models.is_evicting,
             accepts_auto=device.accepts_auto,
@@ -40,7 +40,7 @@ class DeviceViews:
         """These devices were handed tasks in this decision."""
         self._rounds.update(set(devices))
 
-    def _running_view(self, running: RunningTask) -> RunningView:
+    def _running_view(self, running: RunningTask, waiting: WaitingView) -> RunningView:
         model, audio_left = running.task.options.model, running.audio_left_seconds
         return RunningView(
             id=running.task.id,
@@ -48,6 +48,8 @@ class DeviceViews:
             priority=running.task.priority,
             audio_left_seconds=audio_left,
             due=self._due_times.due(model, audio_left, running.arrived),
+            owner=running.task.owner,
+            penalty=waiting.requeued_penalty(running.task.owner, self._due_times.work_seconds(model, audio_left)),
             task_bytes=running.reservation.nbytes,
             may_be_preempted=running.has_progressed,
             is_ending=running.is_stopping or running.is_being_preempted,

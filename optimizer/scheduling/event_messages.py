@@ -48,9 +48,7 @@ class EventMessages:
         )
 
     def tell_preempted(self, preemption: Preemption) -> None:
-        text = (
-            f"A long task on {preemption.device} steps aside at its next window for one that is shorter or more urgent."
-        )
+        text = f"A task on {preemption.device} steps aside at its next window for one that is shorter or more urgent."
         self._event_log.add(
             "decision",
             text,

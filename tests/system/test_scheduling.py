@@ -97,6 +97,20 @@ def test_a_long_task_steps_aside_for_an_urgent_one_and_loses_nothing(
         cancel_all(watcher, [long])
 
 
+def test_a_recording_of_nine_minutes_steps_aside_for_a_short_one_on_a_fast_machine(
+    open_one_place: Open, submit: Submit, tmp_path: Path
+) -> None:
+    with open_one_place() as system:
+        watcher = Watcher(system)
+        long = submit(system, silence(tmp_path, seconds=540), knobs="window_s=0.4")  # 7 s of work
+        watcher.wait_for_a_window(long)
+        short = submit(system, SHORT)
+        watcher.wait_for(short, TaskStatus.COMPLETED)
+        assert order_of_starts(system)[:2] == [long, short]
+        assert "gave_way" in [event.code for event in system.timeline(long)]
+        cancel_all(watcher, [long])
+
+
 def test_two_workers_share_the_tasks(open_system: Open, submit: Submit) -> None:
     devices = [DeviceSpec(name, "cpu", name, 100 * 10**9) for name in ("cpu", "cpu:1")]
     with open_system(

@@ -9,7 +9,8 @@ import pytest
 
 from errors import ConflictError, StoreBusyError
 from optimizer.queue.index import QueueIndex
-from optimizer.tasks.task import TaskFilter, TaskStatus
+from optimizer.queue.ordering import TARGET_SLOWDOWN, DueTimes
+from optimizer.tasks.task import Task, TaskFilter, TaskStatus
 from tests.optimizer.queue.helpers import Queue, at_once, ready_ids
 
 
@@ -60,6 +61,33 @@ def test_the_index_keeps_the_later_of_two_changes_that_arrive_in_the_wrong_order
     assert index.position("a", now=0.0) == 1
     assert index.counts()[TaskStatus.PENDING] == 1
     assert index.counts()[TaskStatus.CANCELLED] == 0
+
+
+def test_a_view_says_how_far_a_running_task_would_be_set_back_if_it_waited_too(queue: Queue) -> None:
+    index = QueueIndex(DueTimes(lambda model, audio_seconds: audio_seconds))
+    before: dict[str, TaskStatus] = {}
+
+    def follow(task: Task) -> None:
+        index.follow(task, before=before.get(task.id), now=0.0, arrived=0.0, delay_end=None)
+        before[task.id] = task.status
+
+    for task_id, owner, seconds in (
+        ("done", "a", 30.0),
+        ("running", "a", 30.0),
+        ("others", "b", 10.0),
+        ("t", "b", 1.0),
+    ):
+        follow(queue.submit(task_id, owner=owner, audio_seconds=seconds))
+    follow(queue.claim("done"))
+    follow(queue.claim("others"))
+    running = queue.claim("running")
+    follow(running)
+
+    asked = index.ready(now=0.0).requeued_penalty("a", 30.0)
+    follow(running.with_(status=TaskStatus.PENDING, version=running.version + 1))
+    penalties = {group.key.owner: group.penalty for group in index.ready(now=0.0).groups}
+    assert asked == penalties["a"] - penalties["b"] == TARGET_SLOWDOWN * 20.0
+    assert index.ready(now=0.0).requeued_penalty("a", 10.0) == TARGET_SLOWDOWN * 10.0
 
 
 def test_after_many_racing_changes_index_and_database_agree(queue: Queue) -> None:

@@ -61,6 +61,15 @@ def test_refunded_work_is_not_held_against_the_owner() -> None:
     assert shares.penalty("a", now=0.0) == 0.0
 
 
+def test_work_that_is_given_back_is_taken_off_a_penalty() -> None:
+    shares = OwnerShares()
+    shares.charge("a", 30.0, now=0.0)
+    assert shares.penalty_after_refund("a", 10.0, now=0.0) == TARGET_SLOWDOWN * 20.0
+    assert shares.penalty_after_refund("a", 40.0, now=0.0) == 0.0
+    shares.charge("a", -10.0, now=0.0)
+    assert shares.penalty("a", now=0.0) == TARGET_SLOWDOWN * 20.0
+
+
 def test_owners_with_a_negligible_penalty_are_forgotten() -> None:
     shares = OwnerShares()
     for number in range(3000):
