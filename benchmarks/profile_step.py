@@ -35,6 +35,7 @@ from whisper_core.engine.network.decoder import run_prompt
 from whisper_core.engine.network.layers import DecoderBlock, DecoderLayers, LayerNorm
 from whisper_core.engine.network.self_attention import SelfCache
 from whisper_core.model_requests import DEFAULT_SETTINGS, Decode
+from whisper_core.models.catalogue import model_info
 from whisper_core.models.load import load_model
 from whisper_core.upstream import place_on
 
@@ -158,7 +159,8 @@ def encoding_times(model: LoadedModel, repeat: int) -> dict[str, float]:
 
 
 def loaded(name: str, device: torch.device) -> LoadedModel:
-    return LoadedModel(place_on(load_model(name, load_settings().models_dir, "cpu"), device))
+    model = place_on(load_model(name, load_settings().models_dir, "cpu"), device)
+    return LoadedModel(model, model_info(name).precision)
 
 
 def table(columns: dict[str, dict[str, float]]) -> str:

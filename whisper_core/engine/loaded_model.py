@@ -87,12 +87,15 @@ def _bytes_of(model: Whisper) -> int:
 
 
 def _int8_bytes_of(model: Whisper) -> int:
-    """Bytes of the engine's tensors for this model in int8: a byte for each weight of a matrix, and a scale and a bias
-    in fp32 for each of its outputs; of the vocabulary also the embedding, in the file's precision."""
+    """Bytes of the engine's tensors for this model in int8.
+
+    Torch keeps a packed matrix as it was given, too, so each weight takes two bytes, and each output a scale and a bias
+    in fp32. The vocabulary is also kept as the embedding, in the file's precision.
+    """
     matrices = [module for module in model.modules() if isinstance(module, Linear)]
     packed = {id(parameter) for matrix in matrices for parameter in matrix.parameters()}
     tensors = (*model.parameters(), *model.buffers())
     kept = sum(int(each.nbytes) for each in tensors if not each.is_sparse and id(each) not in packed)
     vocabulary = model.decoder.token_embedding.weight
     shapes = [tuple(weight.shape) for weight in (*(matrix.weight for matrix in matrices), vocabulary)]
-    return kept + sum(int(outputs * (inputs + 2 * 4)) for outputs, inputs in shapes)
+    return kept + sum(int(outputs * (2 * inputs + 2 * 4)) for outputs, inputs in shapes)
