@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import psutil
 
 from optimizer.common.kinds import DeviceKind
+from whisper_core.common.process_memory import read_process_memory
 
 log = logging.getLogger(__name__)
 
@@ -97,14 +98,13 @@ def cpu_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
 
 
 def process_bytes(pid: int | None) -> int | None:
-    """Bytes that the process alone holds. Pages of files do not count: the system can reclaim them."""
+    """Bytes that the process holds, as its worker counts them; pages of files do not count."""
     if pid is None:
         return None
     try:
-        memory = psutil.Process(pid).memory_info()
+        return read_process_memory(pid).held
     except psutil.Error:
         return None  # it has just ended
-    return int(memory.rss - getattr(memory, "shared", 0))
 
 
 def _container_limits(cgroup: Path) -> list[tuple[int, int]]:

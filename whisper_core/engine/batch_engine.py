@@ -110,6 +110,7 @@ class BatchEngine:
             _fail(self._tasks, error)
             self._tasks.clear()
             raise
+        self._meter.sample()
 
     def close(self) -> None:
         """End the threads and close the recordings. For tests and benchmarks: a worker's process simply ends."""
