@@ -117,11 +117,14 @@ def costs_formula(model: str, kind: DeviceKind, *, word_timestamps: bool = False
     """What tasks that run together take beyond their model's weights. Raises UnknownModelError."""
     dims = model_info(model).dimensions
     slot = slot_bytes(dims, kind)
+    per_text, per_scores = _alignment(dims) if word_timestamps else (0, 0)
     return Costs(
-        shared=workspace_formula(model, kind) + (_alignment(dims) if word_timestamps else 0),
+        shared=workspace_formula(model, kind),
         per_task=_SLOTS_PER_TASK[kind] * slot + _ENCODED_PER_TASK[kind] * _encoder_bytes(dims, kind) + _TASK_STATE,
         per_second=_CPU_BYTES_PER_SECOND if kind == "cpu" else 0,
         per_longer=_SLOTS_AHEAD[kind] * slot,
+        per_text=per_text,
+        per_scores=per_scores,
     )
 
 
@@ -146,12 +149,13 @@ def _mlp_rounding(dims: ModelDimensions) -> int:
     return 2 * layers * (-matrix % _SEGMENT_STEP) if matrix >= _OWN_SEGMENT_FROM else 0
 
 
-def _alignment(dims: ModelDimensions) -> int:
-    """What the pass for word timestamps takes; one task is aligned at a time.
+def _alignment(dims: ModelDimensions) -> tuple[int, int]:
+    """What the pass for word timestamps takes over a window that is full of sound and text; one is aligned at a time.
 
-    It keeps scores in fp32 on every device: those of all the decoder's layers, then those of the alignment heads on
-    their way through the median filter; and the logits of a whole text twice.
+    First, in proportion to the text: the scores of all the decoder's layers, in fp32 on every device, and the logits
+    twice. Second, in proportion to the sound, too: the alignment heads' scores on their way through the median filter,
+    which is given the sound's part of the window only.
     """
     one_head = _LONGEST_PROMPT * dims.n_audio_ctx * _FP32
-    heads = dims.n_text_layer * dims.n_text_head + _ALIGNMENT_HEADS * _MEDIAN_FILTER_COPIES
-    return heads * one_head + 2 * _LONGEST_PROMPT * dims.n_vocab * _FP32
+    text = dims.n_text_layer * dims.n_text_head * one_head + 2 * _LONGEST_PROMPT * dims.n_vocab * _FP32
+    return text, _ALIGNMENT_HEADS * _MEDIAN_FILTER_COPIES * one_head

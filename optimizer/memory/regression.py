@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from optimizer.memory.costs import ConcurrentTasks, Costs
+from whisper_core.common.units import WINDOW_SECONDS
 
 HALF_LIFE = 100  # tasks after which a measurement counts half
 KEPT_PER_SIZE = 16  # measurements of 1, 2 to 3, 4 to 7 … tasks, so that a common number crowds out no other
@@ -45,7 +46,8 @@ class Calibration:
     def __init__(self, prior: Costs) -> None:
         self._prior = prior
         least_slope = prior.per_task / _SECONDS_TO_DOUBLE
-        self._scales = prior._replace(per_second=max(prior.per_second, least_slope))
+        scales = prior._replace(per_second=max(prior.per_second, least_slope))
+        self._scales = Costs(*(max(1.0, scale) for scale in scales))  # a part that is 0 by the formula stays about 0
         self._kept: dict[int, deque[_Measurement]] = {}
         self.count = 0
         self.costs = prior
@@ -63,17 +65,21 @@ class Calibration:
 
     def to_json(self) -> list[list[float]]:
         return [
-            [number, concurrent.tasks, round(concurrent.audio_seconds, 1), concurrent.longer, growth]
+            [
+                number,
+                concurrent.tasks,
+                round(concurrent.audio_seconds, 1),
+                concurrent.longer,
+                growth,
+                round(concurrent.longest, 1),
+            ]
             for number, concurrent, growth in self._measurements()
         ]
 
     def restore(self, rows: Any) -> None:
         """Adds what `to_json` returned. Raises ValueError or TypeError when `rows` are anything else."""
-        for number, tasks, audio_seconds, longer, growth in rows:
-            concurrent = ConcurrentTasks(int(tasks), float(audio_seconds), int(longer))
-            if concurrent.tasks < 1 or not 0 <= concurrent.audio_seconds < inf or not 0 < float(growth) < inf:
-                raise ValueError(f"not a measurement: {concurrent}, {growth} bytes")
-            self._keep(_Measurement(int(number), concurrent, float(growth)))
+        for row in rows:
+            self._keep(_measurement_of(row))
         if self.count:
             self._fit()
 
@@ -116,6 +122,17 @@ class Calibration:
         counts = measurement.concurrent.counts
         terms = [count * scale / expected for count, scale in zip(counts, self._scales, strict=True)]
         return terms, (measurement.growth - self._prior.growth(measurement.concurrent)) / expected
+
+
+def _measurement_of(row: Any) -> _Measurement:
+    """Raises ValueError or TypeError. A row of an earlier run may lack the longest one's length: a full window then."""
+    number, tasks, audio_seconds, longer, growth = row[:5]
+    (longest,) = row[5:] or [WINDOW_SECONDS]
+    concurrent = ConcurrentTasks(int(tasks), float(audio_seconds), int(longer), float(longest))
+    is_possible = concurrent.tasks >= 1 and 0 <= concurrent.audio_seconds < inf and 0 < float(growth) < inf
+    if not is_possible or not 0 <= concurrent.longest <= WINDOW_SECONDS:
+        raise ValueError(f"not a measurement: {concurrent}, {growth} bytes")
+    return _Measurement(int(number), concurrent, float(growth))
 
 
 def _margin(errors: Sequence[float], weights: Sequence[float]) -> float:

@@ -41,7 +41,7 @@ def test_an_idle_device_begins_a_new_period() -> None:
     periods.end("cpu", "t0")
     periods.end("cpu", "t1")
     periods.begin("cpu", "t2", PLAIN, 20.0)
-    assert periods.end("cpu", "t2") == ConcurrentTasks(1, 20.0, 0)
+    assert periods.end("cpu", "t2") == ConcurrentTasks(1, 20.0, 0, 20.0)
 
 
 def test_every_period_of_every_device_has_a_number_of_its_own() -> None:
@@ -63,7 +63,7 @@ def test_tasks_of_two_kinds_measure_nothing_until_the_device_was_idle() -> None:
     assert periods.end("cpu", "t0") is None
     assert periods.end("cpu", "t1") is None
     periods.begin("cpu", "t2", PLAIN, 10.0)
-    assert periods.end("cpu", "t2") == ConcurrentTasks(1, 10.0, 0)
+    assert periods.end("cpu", "t2") == ConcurrentTasks(1, 10.0, 0, 10.0)
 
 
 def test_a_task_that_is_not_there_cannot_end() -> None:

@@ -71,6 +71,40 @@ def test_the_formula_is_above_what_the_batch_engine_took(lengths: list[float], g
     assert grown_mb * 1e6 < costs_formula("tiny.en", "cpu").growth(ConcurrentTasks.of(lengths)) < 2 * grown_mb * 1e6
 
 
+@pytest.mark.parametrize(
+    ("lengths", "grown_mb"),
+    [
+        ([3], 69),
+        ([7], 83),
+        ([12], 80),
+        ([15], 71),
+        ([24], 97),
+        ([30], 140),
+        ([68], 182),
+        ([3] * 5, 185),
+        ([58] * 3, 302),
+    ],
+)
+def test_the_formula_for_word_timestamps_is_above_what_the_batch_engine_took(
+    lengths: list[float], grown_mb: int
+) -> None:
+    """Growth of held memory, tiny.en on 2 cores (AVX-512), torch 2.13, English speech of 3 to 4 tokens a second."""
+    costs = costs_formula("tiny.en", "cpu", word_timestamps=True)
+    assert grown_mb * 1e6 < costs.growth(ConcurrentTasks.of(lengths))
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_word_timestamps_of_a_clip_take_a_fraction_of_what_those_of_a_window_take(model: str) -> None:
+    """A clip has little text, and the alignment is of its text and of its sound."""
+    for kind in ("cpu", "cuda"):
+        clip, half, window, hour = (
+            costs_formula(model, kind, word_timestamps=True).own(seconds) - own(model, kind, seconds)
+            for seconds in (3.0, 15.0, 30.0, 3600.0)
+        )
+        assert 0 < 9 * clip < 1.8 * half < window
+        assert window == pytest.approx(hour)
+
+
 @pytest.mark.parametrize(("model", "grown_by"), [("tiny", 154 * MIB), ("base", 287 * MIB), ("small", 933 * MIB)])
 def test_the_weights_formula_is_what_loading_takes_and_the_decoders_second_layout(model: str, grown_by: int) -> None:
     """grown_by: of upstream's model alone. The second layout has the MLP, six other matrices and the vocabulary, which

@@ -11,6 +11,8 @@ import pytest
 
 from errors import DiskFullError
 from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.memory.formula import costs_formula
+from optimizer.memory.regression import Calibration
 from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
@@ -100,3 +102,16 @@ def test_what_an_unreadable_document_held_is_measured_again(
     again = restarted(document_store)
     assert again.accuracy() == []
     assert again.task_bytes("base", "cpu", 60.0) == ceil(1.2 * own("base", "cpu", 60.0))
+
+
+@pytest.mark.parametrize("row", [[1, 1, 60.0, 1, 1e8], [1, 1, 60.0, 1, 1e8, 30.0]])
+def test_a_measurement_that_does_not_say_how_long_the_longest_was_is_of_a_full_window(row: list[float]) -> None:
+    calibration = Calibration(costs_formula("base", "cpu"))
+    calibration.restore([row])
+    assert calibration.to_json() == [[1, 1, 60.0, 1, 1e8, 30.0]]
+
+
+@pytest.mark.parametrize("longest", [[-1.0], [31.0], [float("nan")], ["long"], [30.0, 30.0]])
+def test_a_measurement_with_an_impossible_length_is_refused(longest: list[Any]) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
+        Calibration(costs_formula("base", "cpu")).restore([[1, 1, 60.0, 1, 1e8, *longest]])
