@@ -27,7 +27,12 @@ from whisper_core.engine.network.self_attention import SelfCache
 
 
 class SlotBatch:
-    """width: rows of each slot. limit: slots that it may grow to; it doubles as they are needed."""
+    """width: rows of each slot. limit: slots that it may grow to.
+
+    On a GPU it doubles as they are needed. On the CPU it has room for all of them at once, because pages take memory
+    only once they are written to, and because growing would hold the old slots and the new ones for a moment: five
+    windows took as much as eight.
+    """
 
     def __init__(self, layers: DecoderLayers, dims: DecoderDims, rules: TokenRules, width: int, limit: int) -> None:
         self.width = width
@@ -37,6 +42,7 @@ class SlotBatch:
         self._dims = dims
         self._rules = rules
         self._readback = readback_for(dims.device)
+        self._grows_at_once = dims.device.type == "cpu"
         self._capacity = 0
         self._cross = CrossCache.empty(dims, 0)
         self._cache = SelfCache.empty(dims, 0)
@@ -49,7 +55,7 @@ class SlotBatch:
     def add(self, sequence: Sequence) -> None:
         """Put an encoded window into a free slot and read its prompt."""
         if len(self.sequences) == self._capacity:
-            self._allocate(min(max(1, 2 * self._capacity), self.limit))
+            self._allocate(self.limit if self._grows_at_once else min(max(1, 2 * self._capacity), self.limit))
         self._place(sequence, len(self.sequences))
         self.sequences.append(sequence)
         self._read_prompt(sequence)

@@ -20,9 +20,12 @@ class SelfCache:
 
     @classmethod
     def empty(cls, dims: DecoderDims, rows: int) -> SelfCache:
-        """Filled with zeros: a masked position is multiplied by 0, and 0 times uninitialised memory may be NaN."""
+        """Filled with zeros on a GPU: a step computes rows that nobody has cleared, a masked position is multiplied by
+        0, and 0 times uninitialised memory may be NaN. On the CPU every row is cleared before it is read, and pages
+        that nobody has written to take no memory."""
+        make = torch.empty if dims.device.type == "cpu" else torch.zeros
         full = (dims.layers, rows, dims.heads, dims.text_positions, dims.head_size)
-        keys, values = (torch.zeros(full, device=dims.device, dtype=dims.dtype) for _ in range(2))
+        keys, values = (make(full, device=dims.device, dtype=dims.dtype) for _ in range(2))
         return cls(keys, values)
 
     def rows(self, first: int, count: int) -> SelfCache:

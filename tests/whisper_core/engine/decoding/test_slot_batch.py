@@ -150,3 +150,26 @@ def test_released_memory_is_gone_although_the_bank_is_not() -> None:
     assert not one.window.is_encoded
     assert shared.sequences == []
     assert shared.cross_of(0).keys.numel() == 0
+
+
+def test_on_the_cpu_further_windows_move_nothing() -> None:
+    """Where slots grow by doubling, the fifth window takes as much memory as the eighth."""
+    shared = slot_batch()
+    shared.add(sequence(0))
+    places = {shared.cross_of(0).keys.data_ptr()}
+    for number in range(1, LIMIT):
+        shared.add(sequence(number))
+        places.add(shared.cross_of(0).keys.data_ptr())
+    assert len(places) == 1
+    assert len(shared.sequences) == LIMIT
+
+
+def test_a_limit_that_rises_again_is_filled() -> None:
+    """It had fallen because memory ran out."""
+    shared = slot_batch(limit=1)
+    first, *later = (sequence(number) for number in range(3))
+    shared.add(first)
+    shared.limit = 3
+    for each in later:
+        shared.add(each)
+    assert_same(finish(shared, first), alone(0))
