@@ -28,7 +28,9 @@ _SECONDS_TO_DOUBLE = 600.0  # of sound that may double a task's own part, even w
 _REWEIGHTINGS = 4
 _SWEEPS = 40
 
-_MARGIN_QUANTILE = 0.9  # of the errors; the engine copes with those above it when memory runs out
+# Of the errors: above all of a few measurements, and above all but one of KEPT_PER_SIZE. The engine copes with what is
+# above it when memory runs out.
+_MARGIN_QUANTILE = 0.93
 _LEAST_MARGIN = 0.05
 _MARGIN_OF_ONE = 0.15  # added to it with one measurement, half of that with two, and so on
 _MOST_MARGIN = 0.5
@@ -49,14 +51,14 @@ class Calibration:
         scales = prior._replace(per_second=max(prior.per_second, least_slope))
         self._scales = Costs(*(max(1.0, scale) for scale in scales))  # a part that is 0 by the formula stays about 0
         self._kept: dict[int, deque[_Measurement]] = {}
-        self.count = 0
+        self.count = 0  # measurements ever, one for every task
         self.costs = prior
         self.margin = _LEAST_MARGIN + _MARGIN_OF_ONE
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether there are enough measurements to take the margin from."""
-        return self.count >= FEW_MEASUREMENTS
+        """Whether there are enough measurements to take the margin from. All tasks of a busy period are one."""
+        return sum(map(len, self._kept.values())) >= FEW_MEASUREMENTS
 
     def add(self, concurrent: ConcurrentTasks, growth: float) -> None:
         """One measurement: `concurrent` took `growth` bytes. Runs for a few milliseconds."""

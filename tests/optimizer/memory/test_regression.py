@@ -101,6 +101,17 @@ def test_a_formula_that_is_wrong_by_three_is_left_behind_at_once() -> None:
     assert calibration.costs.growth(ONE) == pytest.approx(3 * PRIOR.growth(ONE), rel=0.05)
 
 
+def test_a_burst_is_one_measurement_of_those_that_the_margin_is_taken_from() -> None:
+    """All its tasks are above their reservations together, so they say as little of the error as one task does."""
+    calibration, burst = Calibration(PRIOR), [60.0] * 8
+    for period in range(1, FEW_MEASUREMENTS + 1):
+        assert not calibration.is_calibrated
+        for _ in burst:
+            calibration.add(ConcurrentTasks.of(burst, period), PRIOR.growth(ConcurrentTasks.of(burst)))
+    assert calibration.is_calibrated
+    assert calibration.count == len(burst) * FEW_MEASUREMENTS
+
+
 def test_of_one_busy_period_the_last_measurement_counts_and_it_counts_once() -> None:
     """Within it the peak never falls, so earlier figures are of the same peak or of a lower one."""
     calibration = Calibration(PRIOR)
