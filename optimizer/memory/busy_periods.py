@@ -7,8 +7,10 @@ engine's peak only rises, so a measurement belongs to the moment at which most t
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import NamedTuple
 
 from optimizer.memory.costs import ConcurrentTasks
 
@@ -16,12 +18,22 @@ TaskKind = tuple[str, bool, str]
 """Model, word timestamps and mode: tasks that agree in these need the same memory."""
 
 
+class _Running(NamedTuple):
+    audio_seconds: float
+    reserved_bytes: int
+
+
 @dataclass
 class _Period:
     number: int
     kinds: set[TaskKind] = field(default_factory=set)  # that ran in it
-    running: dict[str, float] = field(default_factory=dict)  # seconds of sound, by lease token
-    fullest: tuple[float, ...] = ()  # seconds of sound of the tasks at the moment at which most ran
+    running: dict[str, _Running] = field(default_factory=dict)  # by lease token
+    fullest: tuple[_Running, ...] = ()  # the tasks at the moment at which most ran
+
+    @property
+    def concurrent(self) -> ConcurrentTasks:
+        reserved = sum(each.reserved_bytes for each in self.fullest) // len(self.fullest)
+        return ConcurrentTasks.of([each.audio_seconds for each in self.fullest], self.number, reserved)
 
 
 class BusyPeriods:
@@ -32,15 +44,15 @@ class BusyPeriods:
         self._periods: dict[str, _Period] = {}
         self._numbers = itertools.count(1)
 
-    def begin(self, device: str, token: str, kind: TaskKind, audio_seconds: float) -> None:
+    def begin(self, device: str, token: str, kind: TaskKind, audio_seconds: float, reserved_bytes: int = 0) -> None:
         with self._lock:
             period = self._periods.get(device)
             if period is None:
                 period = self._periods[device] = _Period(next(self._numbers))
             period.kinds.add(kind)
-            period.running[token] = audio_seconds
-            now, fullest = tuple(period.running.values()), period.fullest
-            if (len(now), sum(now)) > (len(fullest), sum(fullest)):
+            period.running[token] = _Running(audio_seconds, reserved_bytes)
+            now = tuple(period.running.values())
+            if _fullness(now) > _fullness(period.fullest):
                 period.fullest = now
 
     def end(self, device: str, token: str) -> ConcurrentTasks | None:
@@ -55,4 +67,8 @@ class BusyPeriods:
                 return None
             if not period.running:
                 del self._periods[device]
-            return ConcurrentTasks.of(period.fullest, period.number) if len(period.kinds) == 1 else None
+            return period.concurrent if len(period.kinds) == 1 else None
+
+
+def _fullness(tasks: Sequence[_Running]) -> tuple[int, float]:
+    return len(tasks), sum(each.audio_seconds for each in tasks)

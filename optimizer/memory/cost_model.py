@@ -39,6 +39,7 @@ class CostModel:
 
     def __init__(self, prior: Costs, calibration_factor: float) -> None:
         """prior: by the formula. calibration_factor: what to multiply it with while there are few measurements."""
+        self._prior = prior
         self._calibration = Calibration(prior)
         self._calibration_factor = calibration_factor
         self._predictions: deque[Prediction] = deque(maxlen=KEPT_PREDICTIONS)
@@ -60,12 +61,16 @@ class CostModel:
 
     @property
     def to_reserve(self) -> Costs:
-        """The predicted costs with the margin.
+        """The predicted costs with the margin. A few measurements of small bursts say little of large ones, so they may
+        raise what the formula reserves and not lower it.
 
         The pressure is the last factor, so that costs raised to the limit are MOST_PRESSURE times the unraised ones to
         the last bit.
         """
-        return self._calibration.costs.times(1.0 + self._usual_margin).times(self.pressure)
+        costs = self._calibration.costs
+        if not self.is_calibrated:
+            costs = Costs(*map(max, costs, self._prior))
+        return costs.times(1.0 + self._usual_margin).times(self.pressure)
 
     @property
     def predictions(self) -> Sequence[Prediction]:

@@ -30,12 +30,13 @@ class ConcurrentTasks:
     longer: int  # how many are longer than one window
     longest: float = WINDOW_SECONDS  # seconds of the longest one's first window; a full one when it is not known
     period: int = field(default=0, compare=False)  # number of the busy period; 0 when it is not known
+    reserved_each: int = field(default=0, compare=False)  # bytes, on average; 0 when it is not known
 
     @classmethod
-    def of(cls, audio_seconds: Sequence[float], period: int = 0) -> ConcurrentTasks:
+    def of(cls, audio_seconds: Sequence[float], period: int = 0, reserved_each: int = 0) -> ConcurrentTasks:
         longer = sum(length > WINDOW_SECONDS for length in audio_seconds)
         longest = min(WINDOW_SECONDS, max(audio_seconds))
-        return cls(len(audio_seconds), sum(audio_seconds), longer, longest, period)
+        return cls(len(audio_seconds), sum(audio_seconds), longer, longest, period, reserved_each)
 
     @property
     def counts(self) -> tuple[float, ...]:

@@ -44,7 +44,8 @@ class RunningAttempts:
         audio_done = (task.audio_seconds or 0.0) * task.progress
         token, options = task.lease_token or "", task.options
         kind = (options.model, options.word_timestamps, options.mode)
-        self._busy_periods.begin(task.device or "", token, kind, task.audio_seconds or 0.0)
+        reserved = task.estimated_bytes or 0
+        self._busy_periods.begin(task.device or "", token, kind, task.audio_seconds or 0.0, reserved)
         self._attempts[token] = RunningAttempt(task, audio_done, segment_count, self._clock.monotonic(), audio_done)
 
     def untrack(self, attempt_id: str) -> RunningAttempt | None:

@@ -104,7 +104,7 @@ class MeasurementLearner:
             device.kind,
             attempt.ran_together,
             word_timestamps=task.options.word_timestamps,
-            reserved_bytes=task.estimated_bytes or 0,
+            reserved_bytes=attempt.ran_together.reserved_each or task.estimated_bytes or 0,
             peak_bytes=report.peak_bytes,
             device=device.name,
         )

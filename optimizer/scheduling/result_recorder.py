@@ -121,7 +121,7 @@ class ResultRecorder:
             device.kind,
             attempt.ran_together,
             peak_bytes=report.peak_bytes,
-            reserved_bytes=attempt.task.estimated_bytes or 0,
+            reserved_bytes=attempt.ran_together.reserved_each or attempt.task.estimated_bytes or 0,
             word_timestamps=options.word_timestamps,
             device=device.name,
         )

@@ -73,7 +73,8 @@ class ErrorInfo:
 
 @dataclass(frozen=True)
 class TaskMemory:
-    """What a task took, in bytes, with its part of what the tasks that ran with it shared: all three speak of the same.
+    """What a task took, in bytes: an equal part of what all tasks took that ran together, for all three figures. An
+    engine cannot tell whose the memory is.
 
     None where it cannot be told: when tasks of several kinds ran together, or nothing was measured.
     """

@@ -72,3 +72,12 @@ def test_a_task_that_is_not_there_cannot_end() -> None:
     assert periods.end("cuda:0", "t0") is None
     assert periods.end("cpu", "t0") == ConcurrentTasks(1, 40.0, 1)
     assert periods.end("cpu", "t0") is None
+
+
+def test_what_was_reserved_is_divided_as_what_was_measured_is() -> None:
+    """A short task has less reserved than the long ones that it ran with, and gets an equal part of what they took."""
+    periods = BusyPeriods()
+    for token, seconds, reserved in (("t0", 10.0, 30), ("t1", 60.0, 50), ("t2", 60.0, 55)):
+        periods.begin("cpu", token, PLAIN, seconds, reserved)
+    found = [periods.end("cpu", token) for token in ("t0", "t1", "t2")]
+    assert [concurrent and concurrent.reserved_each for concurrent in found] == [45, 45, 45]

@@ -98,6 +98,19 @@ def test_the_calibration_factor_holds_while_there_are_few_measurements() -> None
     assert measurements(pool) == FEW_MEASUREMENTS - 1
 
 
+def test_a_few_measurements_raise_what_is_reserved_and_do_not_lower_it() -> None:
+    """Bursts of one and two, as they come first, say little of a burst of eight."""
+    pool = MemoryEstimationPool(1.2)
+    before = estimated(pool, [60.0] * 8)
+    teach(pool, ONE_MINUTE, 0.5, FEW_MEASUREMENTS - 1)
+    assert estimated(pool, [60.0] * 8) == before
+    teach(pool, ONE_MINUTE, 0.5, 1)
+    assert estimated(pool, [60.0] * 8) < 0.8 * before
+    other = MemoryEstimationPool(1.2)
+    teach(other, ONE_MINUTE, 2.0, FEW_MEASUREMENTS - 1)
+    assert estimated(other, [60.0] * 8) > 1.2 * before
+
+
 def test_different_numbers_of_tasks_tell_the_shared_part_from_each_tasks_own() -> None:
     pool = MemoryEstimationPool(1.0)
     formula = costs_formula("base", "cpu")
