@@ -77,11 +77,12 @@ class Server:
         """From the first byte of the uploads to the last transcript; the tasks are deleted afterwards."""
         with HealthSession(self.address) as health, PeakOfTree(self._process.pid) as memory:
             began = time.perf_counter()
+            fields = {"model": self._model, "mode": mode}
             with ThreadPoolExecutor(len(recordings)) as pool:
-                ids = list(pool.map(lambda recording: self._upload(recording, mode), recordings))
+                ids = list(pool.map(lambda recording: self.upload(recording, fields), recordings))
             self._wait_until_finished()
             seconds = time.perf_counter() - began
-        transcripts = [self._get(f"/api/tasks/{task_id}/transcript") for task_id in ids]
+        transcripts = [self.get(f"/api/tasks/{task_id}/transcript") for task_id in ids]
         for task_id in ids:
             requests.delete(f"{self.address}/api/tasks/{task_id}", timeout=ANSWER_LIMIT_S).raise_for_status()
         texts = {
@@ -90,8 +91,8 @@ class Server:
         }
         return Measurement(seconds, texts, memory.bytes, health_ms=tuple(health.times_ms))
 
-    def _upload(self, recording: Recording, mode: str) -> str:
-        fields = {"model": self._model, "mode": mode}
+    def upload(self, recording: Recording, fields: Mapping[str, str]) -> str:
+        """The new task's id. fields: its options."""
         with open(recording.file, "rb") as file:
             answer = requests.post(
                 f"{self.address}/api/tasks", files={"file": (recording.name, file)}, data=fields, timeout=ANSWER_LIMIT_S
@@ -104,7 +105,7 @@ class Server:
     def _wait_until_finished(self) -> None:
         """Raises RuntimeError when a task ended otherwise than completed."""
         while True:
-            counts = self._get("/api/tasks?limit=1")["counts"]
+            counts = self.get("/api/tasks?limit=1")["counts"]
             if counts.get("failed") or counts.get("cancelled"):
                 raise RuntimeError(f"tasks did not complete; the server's log is {self._log}")
             if not any(counts.get(status) for status in UNFINISHED):
@@ -113,7 +114,7 @@ class Server:
                 raise RuntimeError(f"the server ended; its log is {self._log}")
             time.sleep(LOOK_EVERY_S)
 
-    def _get(self, path: str) -> Any:
+    def get(self, path: str) -> Any:
         answer = requests.get(self.address + path, timeout=ANSWER_LIMIT_S)
         answer.raise_for_status()
         return answer.json()
