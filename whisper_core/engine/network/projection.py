@@ -49,7 +49,7 @@ class CpuProjection:
     def project(self, features: Tensor, keys: Tensor, values: Tensor) -> None:
         for of_window, own_keys, own_values in zip(features, keys, values, strict=True):
             own_keys.copy_(_split(self._key(of_window), own_keys))
-            torch.mm(self._value, of_window.t(), out=_rows(own_values)).add_(self._value_bias)
+            torch.addmm(self._value_bias, self._value, of_window.t(), out=_rows(own_values))
 
 
 class Int8Projection:
