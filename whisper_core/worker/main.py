@@ -28,6 +28,7 @@ from whisper_core.worker.outbox import WorkerOutbox
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 2.0
+CPU_NICENESS = 5  # of a worker that computes on the CPU: the server answers before that, which costs no throughput
 EXIT_SERVER_GONE = 0
 EXIT_FAILED = 1
 EXIT_DEVICE_LOST = 10
@@ -46,6 +47,8 @@ def run_worker(
     if is_process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server then sends Shutdown
         configure_logging(log_level)
+        if device == "cpu" and hasattr(os, "nice"):
+            os.nice(CPU_NICENESS)
     try:
         serve(connection, device, engine_factory, cpu_threads, on_server_gone=lambda: end(EXIT_SERVER_GONE))
     except DeviceLostError:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.whisper_core.worker.pipe import FAKE, PARALLEL, SCRIPTED, WAIT_S, Server, task, until_ended
 from whisper_core.worker import messages as protocol
-from whisper_core.worker.main import EXIT_DEVICE_LOST, EXIT_FAILED, EXIT_SERVER_GONE, run_worker
+from whisper_core.worker.main import CPU_NICENESS, EXIT_DEVICE_LOST, EXIT_FAILED, EXIT_SERVER_GONE, run_worker
 from whisper_core.worker.messages import LoadModel, Shutdown
 
 
@@ -51,6 +51,17 @@ def test_a_process_ignores_ctrl_c_and_ends_with_its_server(audio: Path) -> None:
     server.send(task(audio, "hang@0", 2))  # not at a window boundary: it must end all the same
     server.connection.close()
     assert end_of(process) == EXIT_SERVER_GONE
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="the system knows no niceness")
+@pytest.mark.parametrize(("device", "niceness"), [("cpu", CPU_NICENESS), ("cuda:0", 0)])
+def test_a_process_that_computes_on_the_cpu_leaves_the_cores_to_the_server(device: str, niceness: int) -> None:
+    server, process = start_process(device)
+    ready = server.wait_for(protocol.WorkerReady)
+    assert os.getpriority(os.PRIO_PROCESS, ready.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
+    server.send(Shutdown())
+    assert end_of(process) == 0
+    server.connection.close()
 
 
 def test_a_process_that_lost_its_device_ends_with_its_own_status(audio: Path) -> None:
