@@ -49,6 +49,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "tiny.en": Case(("tiny.en",)),
     "base": Case(("base",)),
+    "int8": Case(("tiny.en-int8",)),
     "both": Case(("tiny.en", "base")),
     "words": Case(("tiny.en",), {"word_timestamps": "true"}),
     "vad": Case(("tiny.en",), {"mode": "vad"}),
