@@ -59,7 +59,11 @@ class Settings(BaseSettings):
     )
     max_task_retries: int = Field(3, ge=0, le=100, description="further attempts after the first has failed")
     memory_calibration_factor: float = Field(
-        1.2, ge=1, le=4, description="multiplies a memory estimate that is based on fewer than five measurements"
+        1.2,
+        ge=1,
+        le=4,
+        description="multiplies a memory estimate that is based on fewer than five measurements;"
+        " tasks that ran together count as one",
     )
     performance_monitor_interval: float = Field(30, ge=1, le=3600, description="seconds between two samples")
     enable_adaptive_optimization: bool = Field(
@@ -96,8 +100,8 @@ class Settings(BaseSettings):
     models_dir: Path = Field(Path("data/models"), description="the models' weights")
     default_model: Annotated[str, AfterValidator(_known_model)] = Field(
         "base",
-        description="model of a task that does not name one, such as base, or base-int8 where there are only CPUs;"
-        " fetched during set-up",
+        description="model of a task that does not name one, such as base, or base-int8 (on the CPU, with"
+        " ENGINE=batch only); fetched during set-up",
     )
     default_language: Annotated[str, AfterValidator(_known_language)] = Field(
         AUTO_LANGUAGE, description="language of a task that does not name one; auto: detected"

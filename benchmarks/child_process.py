@@ -1,7 +1,7 @@
 """Contenders as processes of their own: each has its own libraries, threads and memory, and waits while others run.
 
 A child reads one JSON object a line, {"recordings": [{"name", "samples"}], "mode"}, and answers each by one line: a
-Measurement. Standard library only: faster-whisper's environment reads this file too.
+Measurement. Standard library only: the peers' environment reads this file too.
 """
 
 from __future__ import annotations

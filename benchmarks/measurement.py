@@ -1,6 +1,6 @@
 """What one run of one contender brings, as it travels from the contender's process to the script.
 
-Standard library only: faster-whisper's environment reads this file too.
+Standard library only: the peers' environment reads this file too.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--modes", nargs="*", default=["exact", "vad"], help="this project's; none: leave it out")
     parser.add_argument("--growth", action="store_true", help="this project with 1 to 16 tasks at once, too")
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--peers", metavar="PYTHON", help="of an environment with benchmarks/requirements.txt")
+    parser.add_argument("--peers", metavar="PYTHON", help="of an environment with benchmarks/requirements*.txt")
     parser.add_argument("--engine", default=BATCH_ENGINE, help="MODULE:CLASS; empty: leave it out")
     parser.add_argument("--no-server", action="store_true", help="leave end to end out")
     parser.add_argument(

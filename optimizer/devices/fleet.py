@@ -94,5 +94,5 @@ class DeviceFleet:
         return [device.spec.name for device in self]
 
     def may_use_cpu(self) -> bool:
-        """Whether a task may move to the CPU: it is a device that can be used, or could be started as one."""
+        """Whether tasks that ask for the CPU can run: it is a device that can be used, or could be started as one."""
         return not any(device.spec.kind == "cpu" and device.state is DeviceState.UNAVAILABLE for device in self)

@@ -22,11 +22,12 @@ _RELIEF_PER_TICK = 0.97  # what is left of the rise after a shortage; half of it
 
 
 class MemoryEstimationPool:
-    """Estimates per model, kind of device (`cpu` in fp32, `cuda` in fp16) and word timestamps. Any thread.
+    """Estimates per model (and so precision), kind of device and word timestamps. Any thread.
 
-    An estimate is what is to be reserved: the formula times `calibration_factor` while there are few measurements, then
-    the regression of those of that model on devices of that title, with a margin that covers nearly all of them. Where
-    devices of one kind have several titles, the largest holds. Estimates never shrink as audio_seconds grow.
+    An estimate is what is to be reserved: the formula times `calibration_factor` at first, and no less than that before
+    five bursts were measured; then the regression of what was measured of that model on devices of that title, with a
+    margin that covers nearly all of it. Where devices of one kind have several titles, the largest holds. Estimates
+    never shrink as audio_seconds grow.
 
     Costs keep fractions of a byte and are rounded up once, when an estimate is given: what is reserved is never below
     them, and bounds that hold for costs hold for estimates (4·⌈x⌉ is at least ⌈4·x⌉).
@@ -88,7 +89,7 @@ class MemoryEstimationPool:
         """What a finished task really took beyond the weights. A peak that is not positive was not measured: ignored.
 
         concurrent: the tasks that ran together. peak_bytes: their growth divided by their number.
-        reserved_bytes: for the task itself. device: its name.
+        reserved_bytes: for one of them on average, without what they share. device: its name.
         """
         if peak_bytes <= 0:
             return

@@ -61,9 +61,9 @@ _WORKSPACE_OVERHEAD: dict[DeviceKind, int] = {"cpu": 60 * _MB, "cuda": 150 * _MB
 _OWN_SEGMENT_FROM = 10 * 2**20
 _SEGMENT_STEP = 2 * 2**20
 
-# A task's own slot, and a part of another because a slot batch grows by doubling. Pages of the CPU's memory count only
-# once they are written to. A task of more than one window also holds the cross-attention cache of its next one, which
-# is encoded while one is decoded.
+# A task's own slot; on a GPU a part of another, too, because there a slot batch grows by doubling. On the CPU it has
+# room for all slots from the start, and pages count only once they are written to. A task of more than one window also
+# holds the cross-attention cache of its next one, which is encoded while one is decoded.
 _SLOTS_PER_TASK: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 1.6}
 _SLOTS_AHEAD: dict[DeviceKind, float] = {"cpu": 0.75, "cuda": 1.05}
 _TASK_STATE = 8 * _MB  # features of a window, state of the token rules, text so far

@@ -8,8 +8,8 @@ A decision has three steps:
 1. Each device whose turn it is serves the task that is due first of all, if others would starve it (see `fairness`).
 2. Every open device is offered every group of tasks, best first. A group's first task that fits starts a round, unless
    it would overtake a task that must not wait longer (`fairness`) or a larger round is worth waiting for (`rounds`).
-3. On a full device a running task makes way for a shorter or more urgent one that waits, where that gains far more than
-   it loses (see `preemption`).
+3. On a full device a running task makes way for a shorter or more urgent one that waits, where that gains at
+   least twice what it loses (see `preemption`).
 """
 
 from __future__ import annotations

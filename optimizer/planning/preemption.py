@@ -7,8 +7,8 @@ Both sides are counted in work, so a slow machine and a fast one choose alike:
   empty; what loading a model takes, now or again later; and the work of the waiting task, unless that is more urgent.
 
 It makes way where the gain is `GAIN_FACTOR` times the loss or more. It never does for a task that would be started
-after it, or once it is due. So the one that made way does not take its place back before the other has ended, and every
-time it makes way it is at least a window further.
+after it nor, for one of its own priority, once it is due. So the one that made way does not take its place back before
+the other has ended, and every time it makes way it is at least a window further.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def leaves_room(device: DevicePlan, task: RunningView, waiting: WaitingTask) -> 
 
 
 def _goes_first(waiting: WaitingTask, group: WaitingGroup, task: RunningView, load_s: float, now: float) -> bool:
-    """Whether the waiting task would start before the running one, which is not due, if both waited."""
+    """Whether the waiting task would start first if both waited, and with equal priority the other one is not due."""
     if waiting.priority != task.priority:
         return waiting.priority > task.priority
     ahead_s = task.due - waiting.due - TARGET_SLOWDOWN * load_s

@@ -62,11 +62,11 @@ export default {
   'priority.high': 'High',
 
   'model.precision_default': 'As published',
-  'model.precision_int8': 'Int8: faster, on CPUs only',
+  'model.precision_int8': 'Int8: faster on most CPUs, not for GPUs',
   'model.speed': '{speed}× real time',
   'model.error_rate': '{percent} word errors',
   'model.int8_chosen':
-    '{model} is {weights} with its weights rounded to 8 bits: faster on a CPU, but its text can differ from openai-whisper’s. It runs on CPUs only.',
+    '{model} is {weights} with its weights rounded to 8 bits: faster on most CPUs, but its text can differ from openai-whisper’s. It runs on CPUs only.',
   'model.here': 'ready',
   'model.not_here': 'not downloaded',
   'model.fetching': 'downloading, {percent}',

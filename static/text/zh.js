@@ -60,11 +60,11 @@ export default {
   'priority.high': '高',
 
   'model.precision_default': '原始精度',
-  'model.precision_int8': 'Int8：更快，只能在 CPU 上运行',
+  'model.precision_int8': 'Int8：在多数 CPU 上更快，不能用于 GPU',
   'model.speed': '{speed} 倍实时速度',
   'model.error_rate': '词错误率 {percent}',
   'model.int8_chosen':
-    '{model} 把 {weights} 的权重舍入为 8 位：在 CPU 上更快，但文本可能与 openai-whisper 不同。只能在 CPU 上运行。',
+    '{model} 把 {weights} 的权重舍入为 8 位：在多数 CPU 上更快，但文本可能与 openai-whisper 不同。只能在 CPU 上运行。',
   'model.here': '已就绪',
   'model.not_here': '未下载',
   'model.fetching': '正在下载，{percent}',

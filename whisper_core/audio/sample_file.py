@@ -1,7 +1,7 @@
 """The decoded samples of one recording, read from the disk as they are needed.
 
-This is no memory map, because pages that have been read would count as the worker's resident memory (115 MB for an
-hour), though the system can reclaim them at any time.
+This is no memory map: pages that come or go between two samples of the memory meter would count towards the worker's
+peak (115 MB for an hour), though the system can reclaim them at any time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """BatchEngine: several recordings at the same time, each by openai-whisper's algorithm, their passes run together.
 
 One round of `advance` gives the encoder's thread its next windows, fills free slots, and takes one step of the decoder
-for all windows in slots. On the CPU it computes in fp32, on a GPU in fp16, as `whisper.transcribe` does.
+for all windows in slots. On the CPU it computes in fp32, on a GPU in fp16, as `whisper.transcribe`
+does; an int8 model's matrices are in int8.
 """
 
 from __future__ import annotations

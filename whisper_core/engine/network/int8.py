@@ -1,5 +1,5 @@
-"""Matrix products with int8 weights on a CPU: a quarter of the bytes, and several times the products a cycle where the
-processor has VNNI or AMX.
+"""Matrix products with int8 weights on a CPU: a quarter of the bytes to read, and several times the products a cycle
+where the processor has VNNI or AMX.
 
 Weights have one scale for each output, inputs one for each row or for all rows, chosen when the product is computed.
 The relative error of a product is about 1 %. The weights are packed once, by torch's quantized operators.

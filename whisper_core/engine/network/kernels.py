@@ -28,6 +28,8 @@ _MEASUREMENTS = 3
 _WORTH_IT = 0.97  # of the first one's time: with less gain the choice would change from one load to the next
 _HEADS_TO_MEASURE = 6
 
+_ATTENTIONS: Mapping[str, Attend] = {"fp32": attend, "bf16": attend_in_bf16, "bf16_blocks": attend_in_bf16_blocks}
+
 
 @dataclass(frozen=True)
 class Kernels:
@@ -35,6 +37,12 @@ class Kernels:
     encoder_attention: Attend
     projection: MakeProjection
     decoder_matrix: MakeLinear
+
+
+@dataclass(frozen=True)
+class _Choice:
+    name: str
+    milliseconds: Mapping[str, float]  # of every way, by name; empty when they were not measured
 
 
 def exact_kernels(model: Whisper) -> Kernels:
@@ -48,12 +56,14 @@ def exact_kernels(model: Whisper) -> Kernels:
 
 def int8_kernels(model: Whisper) -> Kernels:
     """int8 products for all matrices but the convolutions', and attention in bf16 where that is faster. CPUs only."""
-    library = _int8_library(_sample(model), model.dims.n_audio_ctx)
+    library = _fastest_library(_sample(model), model.dims.n_audio_ctx)
+    attention = _fastest_attention(model.dims)
+    _log_choices("int8", library=library, attention=attention)
     return Kernels(
-        encoder_matrix=partial(Int8Matrix, library),
-        encoder_attention=_fastest_attention(model.dims),
-        projection=partial(Int8Projection, library),
-        decoder_matrix=partial(Int8Linear, library),
+        encoder_matrix=partial(Int8Matrix, library.name),
+        encoder_attention=_ATTENTIONS[attention.name],
+        projection=partial(Int8Projection, library.name),
+        decoder_matrix=partial(Int8Linear, library.name),
     )
 
 
@@ -66,22 +76,21 @@ def encoder_matrix(sample: Tensor, positions: int) -> MakeMatrix:
         return PlainMatrix
     bias, rows = sample.new_zeros(len(sample)), torch.randn(positions, sample.shape[1])
     makers: dict[str, MakeMatrix] = {"plain": PlainMatrix, "packed": partial(PackedMatrix.of, positions)}
-    ways = {name: partial(make(sample, bias), rows) for name, make in makers.items()}
-    return makers[_fastest("encoder_matrix", ways, sample.shape[1])]
+    choice = _fastest({name: partial(make(sample, bias), rows) for name, make in makers.items()}, sample.shape[1])
+    _log_choices("fp32", layout=choice)
+    return makers[choice.name]
 
 
-def _int8_library(sample: Tensor, positions: int) -> str:
+def _fastest_library(sample: Tensor, positions: int) -> _Choice:
     rows = torch.randn(positions, sample.shape[1])
     ways = {library: partial(Int8Matrix(library, sample, None), rows) for library in int8_libraries()}
-    return _fastest("int8_library", ways, sample.shape[1])
+    return _fastest(ways, sample.shape[1])
 
 
-def _fastest_attention(dims: ModelDimensions) -> Attend:
+def _fastest_attention(dims: ModelDimensions) -> _Choice:
     heads, size = min(_HEADS_TO_MEASURE, dims.n_audio_head), dims.n_audio_state // dims.n_audio_head
     parts = torch.randn(3, 1, heads, dims.n_audio_ctx, size)
-    kinds: dict[str, Attend] = {"fp32": attend, "bf16": attend_in_bf16, "bf16_blocks": attend_in_bf16_blocks}
-    ways = {name: partial(kind, *parts) for name, kind in kinds.items()}
-    return kinds[_fastest("encoder_attention", ways, dims.n_audio_state)]
+    return _fastest({name: partial(way, *parts) for name, way in _ATTENTIONS.items()}, dims.n_audio_state)
 
 
 def _sample(model: Whisper) -> Tensor:
@@ -90,14 +99,14 @@ def _sample(model: Whisper) -> Tensor:
     return sample
 
 
-def _fastest(what: str, ways: Mapping[str, Callable[[], Tensor]], state: int) -> str:
-    """The name of the fastest; of the first one, unless another is faster by more than a little.
+def _fastest(ways: Mapping[str, Callable[[], Tensor]], state: int) -> _Choice:
+    """The fastest; the first one, unless another is faster by more than a little.
 
     state: of the model, as are the sizes of what is computed.
     """
     first = next(iter(ways))
     if state < _LEAST_STATE_TO_MEASURE:
-        return first
+        return _Choice(first, {})
     seconds = dict.fromkeys(ways, math.inf)
     with torch.inference_mode():
         for _ in range(1 + _MEASUREMENTS):  # the first time each sets itself up
@@ -107,6 +116,12 @@ def _fastest(what: str, ways: Mapping[str, Callable[[], Tensor]], state: int) ->
                 seconds[name] = min(seconds[name], time.perf_counter() - began)
     best = min(ways, key=lambda name: seconds[name])
     chosen = best if seconds[best] < _WORTH_IT * seconds[first] else first
-    figures = " ".join(f"{name}_ms={each * 1e3:.2f}" for name, each in seconds.items())
-    log.info("event=kernel_chosen what=%s chosen=%s %s", what, chosen, figures)
-    return chosen
+    return _Choice(chosen, {name: 1e3 * each for name, each in seconds.items()})
+
+
+def _log_choices(precision: str, **choices: _Choice) -> None:
+    parts = []
+    for what, choice in choices.items():
+        figures = ",".join(f"{name}:{each:.2f}" for name, each in choice.milliseconds.items())
+        parts.append(f"{what}={choice.name} {what}_ms={figures}")
+    log.info("event=kernels_chosen precision=%s %s", precision, " ".join(parts))

@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.whisper_core.engine.driving import toy
 from whisper_core.engine.network import kernels
 from whisper_core.engine.network.encoder_attention import Attend, attend, attend_in_bf16, attend_in_bf16_blocks
-from whisper_core.engine.network.int8 import Int8Linear, Int8Matrix
+from whisper_core.engine.network.int8 import Int8Linear, Int8Matrix, int8_libraries
 from whisper_core.engine.network.kernels import encoder_matrix, exact_kernels, int8_kernels
 from whisper_core.engine.network.linear import PackedMatrix, PlainMatrix
 
@@ -38,28 +38,48 @@ def taking(clock: list[float], *seconds: float) -> Callable[[], Tensor]:
     return way
 
 
+def choosing(place: int) -> Callable[[Ways, int], kernels._Choice]:
+    """A measurement after which the way at this place is taken."""
+    return lambda ways, state: kernels._Choice(list(ways)[place], dict.fromkeys(ways, 1.0))
+
+
 @pytest.mark.parametrize(
     ("second_s", "chosen"), [((1, 3, 3, 3), "second"), ((9, 1.99, 3, 3), "first"), ((9, 9, 9, 9), "first")]
 )
 def test_the_first_way_stays_unless_another_s_fastest_time_is_clearly_less(
-    second_s: tuple[float, ...], chosen: str, clock: list[float], caplog: pytest.LogCaptureFixture
+    second_s: tuple[float, ...], chosen: str, clock: list[float]
 ) -> None:
     ways = {"first": taking(clock, 9, 4, 2, 4), "second": taking(clock, *second_s)}
-    with caplog.at_level(logging.INFO):
-        assert kernels._fastest("product", ways, state=384) == chosen
-    assert f"what=product chosen={chosen} first_ms=2000.00 second_ms={min(second_s) * 1e3:.2f}" in caplog.text
+    choice = kernels._fastest(ways, state=384)
+    assert choice.name == chosen
+    assert choice.milliseconds == pytest.approx({"first": 2000, "second": 1000 * min(second_s)})
 
 
 def test_small_models_are_not_measured() -> None:
     ways: Ways = {"first": lambda: pytest.fail("measured"), "second": lambda: pytest.fail("measured")}
-    assert kernels._fastest("product", ways, state=64) == "first"
+    assert kernels._fastest(ways, state=64).name == "first"
 
 
-@pytest.mark.parametrize(("chosen", "expected"), [("plain", PlainMatrix), ("packed", PackedMatrix)])
-def test_the_encoder_gets_the_layout_that_is_faster(
-    chosen: str, expected: type, monkeypatch: pytest.MonkeyPatch
+def test_one_line_of_the_log_tells_what_was_chosen(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(kernels, "_fastest", lambda what, ways, state: chosen)
+    monkeypatch.setattr(kernels, "_fastest", choosing(-1))
+    with caplog.at_level(logging.INFO):
+        int8_kernels(toy())
+    (record,) = caplog.records
+    libraries = int8_libraries()
+    figures = ",".join(f"{library}:1.00" for library in libraries)
+    assert record.getMessage() == (
+        f"event=kernels_chosen precision=int8 library={libraries[-1]} library_ms={figures}"
+        " attention=bf16_blocks attention_ms=fp32:1.00,bf16:1.00,bf16_blocks:1.00"
+    )
+
+
+@pytest.mark.parametrize(("place", "expected"), [(0, PlainMatrix), (1, PackedMatrix)])
+def test_the_encoder_gets_the_layout_that_is_faster(
+    place: int, expected: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "_fastest", choosing(place))
     weight = torch.randn(64, 16)
     assert isinstance(encoder_matrix(weight, 30)(weight, torch.zeros(64)), expected)
 
@@ -75,7 +95,7 @@ def test_attention_in_bf16_is_attention(way: Attend) -> None:
 
 
 def test_openai_whisper_s_precision_is_never_lowered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_fastest", lambda what, ways, state: list(ways)[-1])
+    monkeypatch.setattr(kernels, "_fastest", choosing(-1))
     made, weight = exact_kernels(toy()), torch.randn(64, 16)
     assert made.encoder_attention is attend
     for matrix in (made.encoder_matrix(weight, torch.zeros(64)), made.decoder_matrix(weight, None)):
