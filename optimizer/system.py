@@ -266,6 +266,10 @@ class OptimizedWhisperSystem:
         """Every model that can be asked for; the shape of GET /api/models."""
         return self._views.models.models()
 
+    def default_model(self) -> str:
+        """The model of a task that names none."""
+        return self._views.models.default_model()
+
     def status(self) -> dict[str, Any]:
         """Devices, counts, throughput, limits and settings in force; the shape of GET /api/system."""
         return self._views.status.system()

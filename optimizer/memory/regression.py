@@ -58,7 +58,9 @@ class Calibration:
     @property
     def is_calibrated(self) -> bool:
         """Whether there are enough measurements to take the margin from. All tasks of a busy period are one."""
-        return sum(map(len, self._kept.values())) >= FEW_MEASUREMENTS
+        measurements = self._measurements()
+        periods = {each.concurrent.period for each in measurements if each.concurrent.period}
+        return len(periods) + sum(not each.concurrent.period for each in measurements) >= FEW_MEASUREMENTS
 
     def add(self, concurrent: ConcurrentTasks, growth: float) -> None:
         """One measurement: `concurrent` took `growth` bytes. Runs for a few milliseconds."""

@@ -35,6 +35,15 @@ class Fairness:
         """Whether what would run on the device instead is due too much later. due_first: as the ranking has it."""
         return self._ranking.first_with_load(device).due - due_first.due >= self._limits.starvation_s
 
+    def is_turn_of_another(self, device: DevicePlan, task: WaitingTask, other_due: float) -> bool:
+        """Whether the device's next round would start a starving task instead of `task`: one that waits, or another one
+        that is due at `other_due`."""
+        if not self.is_starving_turn(device):
+            return False
+        first = self._ranking.due_first(device)
+        earliest = min(other_due, other_due if first is None else first.due)
+        return task.due - earliest >= self._limits.starvation_s
+
     def has_waited_too_long(self, task: WaitingTask) -> bool:
         return self._now - task.waiting_since >= self._limits.starvation_s
 

@@ -34,7 +34,7 @@ class RunningView:
     model: str
     priority: Priority
     audio_left_seconds: float
-    due: float  # when the work that is left would be due if the task were waiting
+    due: float  # when the work that is left after its window would be due if the task were waiting
     owner: str = ""
     penalty: float = 0.0  # seconds by which the task would then be set back; see `WaitingGroup`
     task_bytes: int  # reserved for it

@@ -145,7 +145,8 @@ class _Decision:
                 continue
             preemption = choose_preemption(device, head, group, self._times, free_in_s=free_in_s, now=self._now)
             if preemption is not None:
-                return preemption
+                due = next(task.due for task in device.view.running if task.id == preemption.task_id)
+                return None if self._fairness.is_turn_of_another(device, head, due) else preemption
             if any(leaves_room(device, task, head) for task in device.view.running):
                 return None  # a place that became free would be this task's
         return None

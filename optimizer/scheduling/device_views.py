@@ -11,6 +11,7 @@ from optimizer.planning.inputs import DeviceView, RunningView
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.scheduling.crash_attribution import CrashAttribution
+from whisper_core.common.units import WINDOW_SECONDS
 
 
 class DeviceViews:
@@ -42,14 +43,15 @@ class DeviceViews:
 
     def _running_view(self, running: RunningTask, waiting: WaitingView) -> RunningView:
         model, audio_left = running.task.options.model, running.audio_left_seconds
+        left_then = max(0.0, audio_left - WINDOW_SECONDS)  # it would wait from the end of its window on
         return RunningView(
             id=running.task.id,
             model=model,
             priority=running.task.priority,
             audio_left_seconds=audio_left,
-            due=self._due_times.due(model, audio_left, running.arrived),
+            due=self._due_times.due(model, left_then, running.arrived),
             owner=running.task.owner,
-            penalty=waiting.requeued_penalty(running.task.owner, self._due_times.work_seconds(model, audio_left)),
+            penalty=waiting.requeued_penalty(running.task.owner, self._due_times.work_seconds(model, left_then)),
             task_bytes=running.reservation.nbytes,
             may_be_preempted=running.has_progressed,
             is_ending=running.is_stopping or running.is_being_preempted,

@@ -55,13 +55,17 @@ class ModelViews:
         """The body of GET /api/models: every model that the engine can compute, smallest first."""
         now = _Now(self._devices.statuses(), self._models.fetching(), self._speeds.fastest())
         has_int8 = self._path.openai_whisper_reason() is None
-        default = MODELS[self._settings.default_model]
         return {
             "models": [self._model(info, now) for info in MODELS.values() if has_int8 or info.precision != "int8"],
-            "default": default.name if has_int8 else default.weights_name,
+            "default": self.default_model(),
             "default_language": self._settings.default_language,
             "languages": LANGUAGES,
         }
+
+    def default_model(self) -> str:
+        """The model of a task that names none: DEFAULT_MODEL, or where there are no int8 models the one of its file."""
+        default = MODELS[self._settings.default_model]
+        return default.name if self._path.openai_whisper_reason() is None else default.weights_name
 
     def _model(self, info: ModelInfo, now: _Now) -> dict[str, Any]:
         name, fetch, speed = info.name, now.fetching.get(info.weights_name), now.speeds.get(info.name)

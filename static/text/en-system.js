@@ -127,14 +127,15 @@ export default {
 
   'models.title': 'Models',
   'models.hint':
-    'Speed is that of one task as measured on this server. Word errors were measured on sixteen one-minute recordings in English.',
+    'Speed is that of one task as measured on this server. The word error rate was measured on sixteen one-minute recordings in English.',
+  'models.table': 'Table of models',
   'models.name': 'Model',
   'models.precision': 'Precision',
-  'models.precision_default': 'as published',
+  'models.precision_default': 'fp32 or fp16',
   'models.precision_int8': 'int8, CPUs only',
   'models.file': 'File',
   'models.speed': 'Speed',
-  'models.errors': 'Word errors',
+  'models.errors': 'Word error rate',
   'models.state': 'Status',
 
   'accuracy.title': 'Forecast accuracy',

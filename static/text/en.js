@@ -61,10 +61,10 @@ export default {
   'priority.normal': 'Normal',
   'priority.high': 'High',
 
-  'model.precision_default': 'As published',
-  'model.precision_int8': 'Int8: faster on most CPUs, not for GPUs',
+  'model.precision_default': 'fp32, or fp16 on a GPU',
+  'model.precision_int8': 'int8, for CPUs',
   'model.speed': '{speed}× real time',
-  'model.error_rate': '{percent} word errors',
+  'model.error_rate': '{percent} word error rate',
   'model.int8_chosen':
     '{model} is {weights} with its weights rounded to 8 bits: faster on most CPUs, but its text can differ from openai-whisper’s. It runs on CPUs only.',
   'model.here': 'ready',

@@ -143,9 +143,10 @@ export default {
 
   'models.title': '模型',
   'models.hint': '速度是本服务器实测的单个任务的速度；词错误率在十六段一分钟的英语录音上测得。',
+  'models.table': '模型列表',
   'models.name': '模型',
   'models.precision': '精度',
-  'models.precision_default': '原始精度',
+  'models.precision_default': 'fp32 或 fp16',
   'models.precision_int8': 'int8，仅限 CPU',
   'models.file': '文件',
   'models.speed': '速度',

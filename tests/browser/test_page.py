@@ -270,7 +270,7 @@ def test_models_are_offered_by_precision_and_an_int8_one_says_what_it_costs(page
     groups = model.locator("optgroup")
     expect(groups).to_have_count(2)
     expect(groups.nth(1).locator("option").first).to_have_text(re.compile(r"^tiny\.en-int8 · 76 MB · ready"))
-    expect(groups.nth(0).locator('option[value="base"]')).to_contain_text("4.1% word errors")
+    expect(groups.nth(0).locator('option[value="base"]')).to_contain_text("4.1% word error rate")
     model.select_option("tiny.en-int8")
     expect(page.get_by_test_id("model-hint")).to_contain_text("can differ from openai-whisper")
     expect(device.locator("option")).to_have_count(2)
@@ -290,7 +290,7 @@ def test_a_finished_text_says_in_which_precision_it_was_computed(page: Page) -> 
 
     page.get_by_test_id("view-system").click()
     row = page.locator('[data-testid="model-row"][data-model="tiny.en"]')
-    expect(row).to_have_text(re.compile(r"^tiny\.en.+12\.3%readyas published76 MB$"))
+    expect(row).to_have_text(re.compile(r"^tiny\.en.+12\.3%readyfp32 or fp1676 MB$"))
     expect(page.get_by_test_id("model-row")).to_have_count(24)
 
 

@@ -197,8 +197,8 @@ def test_every_model_is_listed_with_its_speed_and_errors_in_a_table_of_bounded_h
     card = page.get_by_test_id("models")
     rows = card.get_by_test_id("model-row")
     expect(rows).to_have_count(24)
-    expect(rows.nth(0)).to_have_text("tiny.en–12.3%not downloadedas published76 MB")
-    expect(rows.nth(7)).to_have_text("base-int8––readyint8, CPUs only145 MB")
+    expect(rows.nth(0)).to_have_text("tiny.en–12.3%not downloadedfp32 or fp1676 MB")
+    expect(rows.nth(7)).to_have_text("base-int8–9.8%readyint8, CPUs only145 MB")
     box = card.bounding_box()
     assert box is not None
     assert box["height"] < 560

@@ -44,7 +44,7 @@ test('what was not measured is left out', () => {
   assert.equal(speedText({ speed: 14.23 }), '14× real time')
   assert.equal(speedText({ speed: 6.84 }), '6.8× real time')
   assert.equal(speedText({ speed: null }), null)
-  assert.equal(errorRateText({ word_error_rate: 0.0406 }), '4.1% word errors')
+  assert.equal(errorRateText({ word_error_rate: 0.0406 }), '4.1% word error rate')
   assert.equal(errorRateText({ word_error_rate: null }), null)
   assert.equal(availabilityText({ is_available: false }, null), 'not downloaded')
   assert.equal(availabilityText({ is_available: false }, 0.4), 'downloading, 40%')

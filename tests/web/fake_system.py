@@ -36,6 +36,9 @@ class FakeSystem(FakeTasks):
     def stop(self) -> None:
         self.is_started = False
 
+    def default_model(self) -> str:
+        return self.settings.default_model
+
     def models(self) -> dict[str, Any]:
         return {
             "models": [
@@ -56,7 +59,7 @@ class FakeSystem(FakeTasks):
                 }
                 for model in MODELS.values()
             ],
-            "default": self.settings.default_model,
+            "default": self.default_model(),
             "default_language": self.settings.default_language,
             "languages": LANGUAGES,
         }

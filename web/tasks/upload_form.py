@@ -43,13 +43,15 @@ class TaskForm:
     device: str
 
 
-def read_task_form(fields: Iterable[tuple[str, str]], settings: Settings, devices: Collection[str]) -> TaskForm:
-    """fields: (name, text) as they were sent. devices: names of the server's devices.
+def read_task_form(
+    fields: Iterable[tuple[str, str]], settings: Settings, devices: Collection[str], default_model: str
+) -> TaskForm:
+    """fields: (name, text) as they were sent. devices: names of the server's devices. default_model: when none is sent.
 
     Raises InvalidOptionError or UnknownModelError, with the field.
     """
     texts = _by_name(fields)
-    model = model_info(texts.get("model") or settings.default_model)
+    model = model_info(texts.get("model") or default_model)
     kind = _choice(texts, "task", {word: word for word in get_args(TaskKind)}, "transcribe")
     language = _language(texts.get("language", settings.default_language))
     if not model.is_multilingual:

@@ -88,7 +88,7 @@ def _submit(own_request: StreamingRequest, idempotency_key: str | None) -> Submi
     if FILE_FIELD not in own_request.files:
         raise BadRequestError("The form ended before the file did.", field=FILE_FIELD)
     system = current_system()
-    form = read_task_form(fields, system.settings, system.device_names())
+    form = read_task_form(fields, system.settings, system.device_names(), system.default_model())
     return system.submit(
         upload,
         filename=display_name(own_request.files[FILE_FIELD].filename or ""),

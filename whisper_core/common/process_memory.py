@@ -34,15 +34,19 @@ def read_process_memory(pid: int | None = None) -> ProcessMemory:
         return _read_elsewhere(pid)
     try:
         return parse_status(Path(f"/proc/{'self' if pid is None else pid}/status").read_text())
-    except (OSError, KeyError) as error:  # a process that is ending has no memory in its status
+    except (FileNotFoundError, ProcessLookupError, KeyError) as error:  # one that is ending has no memory in its status
         raise psutil.NoSuchProcess(pid or 0) from error
 
 
 def parse_status(status: str) -> ProcessMemory:
-    """Of a process's status as Linux writes it, see proc(5). Raises KeyError when it says nothing of memory."""
+    """Of a process's status as Linux writes it, see proc(5). Raises KeyError when it says nothing of memory.
+
+    The peak is what is resident where the system tells no peak.
+    """
     lines = (line.partition(":") for line in status.splitlines())
     fields = {name: int(value.split()[0]) * 1024 for name, _, value in lines if name in _FIELDS}
-    return ProcessMemory(fields["VmRSS"], fields.get("RssFile", 0), fields["VmHWM"])
+    resident = fields["VmRSS"]
+    return ProcessMemory(resident, fields.get("RssFile", 0), fields.get("VmHWM", resident))  # gVisor tells no peak
 
 
 def _read_elsewhere(pid: int | None) -> ProcessMemory:

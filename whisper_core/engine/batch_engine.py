@@ -77,7 +77,8 @@ class BatchEngine:
             return 0
         self._peak.invalidate()
         try:
-            loaded = self._models.load(model, lambda: self._read_model(model, models_dir))
+            with self._cores.claim():  # how fast kernels are depends on the threads
+                loaded = self._models.load(model, lambda: self._read_model(model, models_dir))
         except DeviceLostError as error:
             _fail(self._tasks, error)
             raise

@@ -89,8 +89,8 @@ def _bytes_of(model: Whisper) -> int:
 def _int8_bytes_of(model: Whisper) -> int:
     """Bytes of the engine's tensors for this model in int8.
 
-    Torch keeps a packed matrix as it was given, too, so each weight takes two bytes, and each output a scale and a bias
-    in fp32. The vocabulary is also kept as the embedding, in the file's precision.
+    oneDNN's matrices are kept as they were given, too, so a weight takes up to two bytes; each output has a scale and
+    a bias in fp32. The vocabulary is also kept as the embedding, in the file's precision.
     """
     matrices = [module for module in model.modules() if isinstance(module, Linear)]
     packed = {id(parameter) for matrix in matrices for parameter in matrix.parameters()}

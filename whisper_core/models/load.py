@@ -52,10 +52,10 @@ def read_weights(weights: Weights, dims: ModelDimensions) -> StateDict:
 
 
 def build_model(dims: ModelDimensions, state: StateDict, *, keeps_matrices: bool = False) -> Whisper:
-    """A Whisper of these dimensions with these weights, fp32 on the CPU, in eval mode. Raises WeightsDamagedError.
+    """A Whisper of these dimensions with these weights, on the CPU, in eval mode, in fp32 unless `keeps_matrices`.
 
     keeps_matrices: leave the matrices of all products, and the embedding, as `state` has them: fp16, and perhaps pages
-    of a file.
+    of a file. Raises WeightsDamagedError.
     """
     with _NoRandomWeights():
         model = Whisper(WhisperDimensions(**asdict(dims)))

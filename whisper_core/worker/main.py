@@ -28,7 +28,7 @@ from whisper_core.worker.outbox import WorkerOutbox
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 2.0
-CPU_NICENESS = 5  # of a worker that computes on the CPU: the server answers before that, which costs no throughput
+CPU_NICENESS = 5  # of a worker that computes on the CPU: the server is answered first
 EXIT_SERVER_GONE = 0
 EXIT_FAILED = 1
 EXIT_DEVICE_LOST = 10

@@ -40,9 +40,9 @@ class MemoryMeter(Protocol):
 class CpuMeter:
     """The kernel records the peak of all resident pages, those of files included, which come and go on their own.
 
-    So a sample takes the peak since the last one, less the pages of files that there were meanwhile, and resets it. No
-    peak between two samples is missed; what it is taken to be is too much by the files' pages that came or went
-    between them, and never too little. Outside Linux it is the highest resident memory in the process's life.
+    So a sample takes the peak since the last one, less the pages of files that there were meanwhile, and resets it. It
+    is too much by the files' pages that came or went between two samples, and too little only by those that went before
+    the peak and came back after it. Outside Linux it is the highest resident memory in the process's life.
     """
 
     _RESET_PEAK = "5"  # see proc(5), clear_refs
@@ -83,7 +83,7 @@ class CpuMeter:
             # A container may forbid it; then the peak includes what was before the mark, so it is never too low.
             with contextlib.suppress(OSError):
                 Path("/proc/self/clear_refs").write_text(self._RESET_PEAK)
-        self._peak = max(self._peak, memory.peak_resident - min(self._files, memory.files))
+        self._peak = max(self._peak, memory.held, memory.peak_resident - min(self._files, memory.files))
         self._files = memory.files
         self._sampled_at = time.monotonic()
         return memory.held

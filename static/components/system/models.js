@@ -16,7 +16,7 @@ export function Models() {
   return html`<section class="panel-card" aria-labelledby="models-title" data-testid="models">
     <h3 id="models-title">${t('models.title')}</h3>
     <p>${t('models.hint')}</p>
-    <div class="table-box is-tall" tabindex="0" role="region" aria-labelledby="models-title">
+    <div class="table-box is-tall" tabindex="0" role="region" aria-label=${t('models.table')}>
       <table class="estimates" data-testid="models-table">
         <thead><tr>${COLUMNS.map((name) => html`<th scope="col" class=${`is-${name}`}>${t(`models.${name}`)}</th>`)}</tr></thead>
         <tbody>${offered.map((model) => html`<${Model} key=${model.name} model=${model} />`)}</tbody>

@@ -112,6 +112,14 @@ def test_a_burst_is_one_measurement_of_those_that_the_margin_is_taken_from() -> 
     assert calibration.count == len(burst) * FEW_MEASUREMENTS
 
 
+def test_a_busy_period_that_grows_is_one_measurement_too() -> None:
+    calibration = Calibration(PRIOR)
+    for tasks in (1, 2, 4, 8, 16):
+        concurrent = ConcurrentTasks.of([60.0] * tasks, period=1)
+        calibration.add(concurrent, PRIOR.growth(concurrent))
+    assert not calibration.is_calibrated
+
+
 def test_of_one_busy_period_the_last_measurement_counts_and_it_counts_once() -> None:
     """Within it the peak never falls, so earlier figures are of the same peak or of a lower one."""
     calibration = Calibration(PRIOR)

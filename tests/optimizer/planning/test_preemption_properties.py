@@ -78,7 +78,8 @@ def full_devices(draw: st.DrawFn) -> list[DeviceView]:
             for index in range(draw(st.integers(1, 3)))
         ]
         capacity = draw(st.integers(10, 30)) * GB
-        views.append(device(f"cuda:{number}", capacity, slots=len(running), running=tuple(running), resident=RESIDENT))
+        view = device(f"cuda:{number}", capacity, slots=len(running), running=tuple(running), resident=RESIDENT)
+        views.append(replace(view, rounds=draw(st.integers(0, 1))))
     return views
 
 
@@ -98,7 +99,8 @@ def preemptions(
 def test_a_machine_that_takes_longer_for_everything_chooses_the_same(
     waiting: list[WaitingTask], devices: list[DeviceView], doublings: int
 ) -> None:
-    """Up to 4096 times as long; powers of two, so that no rounding differs."""
+    """Up to 4096 times as long; powers of two, so that no rounding differs. On a starving turn a fixed time decides."""
+    devices = [replace(view, rounds=1) for view in devices]
     factor = 2.0**doublings
     later = [each._replace(due=each.due * factor) for each in waiting]
     slowed = [
@@ -143,12 +145,12 @@ def test_the_task_that_made_way_does_not_take_its_place_back(
     for preemption in preemptions(waiting, devices):
         view, makes_way, short = chosen_of(waiting, devices, preemption)
         requeued = task(
-            100, makes_way.model, makes_way.priority, audio_seconds=makes_way.audio_left_seconds, due=makes_way.due,
-            owner=makes_way.owner,
+            100, makes_way.model, makes_way.priority, audio_seconds=makes_way.audio_left_seconds - WINDOW_SECONDS,
+            due=makes_way.due, owner=makes_way.owner,
         )  # fmt: skip
         others = [each for each in view.running if each.id != makes_way.id]
         left = replace(view, running=tuple(others), free_bytes=view.free_bytes + makes_way.task_bytes)
-        starts = decide([requeued, short], [replace(left, rounds=1)]).assignments
+        starts = decide([requeued, short], [left]).assignments
         assert [each.task_id for each in starts] == [short.id]
         now_running = running_task(
             short.id, short.model, priority=short.priority, audio_left_seconds=short.audio_left_seconds, due=short.due,

@@ -27,6 +27,9 @@ from tests.whisper_core.engine.driving import (
     write_samples,
 )
 from tests.whisper_core.parity import Samples, SamplesOf
+from whisper_core.engine.batch_engine import BatchEngine
+from whisper_core.engine.network.int8 import Int8Linear, Int8Matrix
+from whisper_core.engine.network.projection import Int8Projection
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.models.load import load_model
 from whisper_core.models.weight_files import locate
@@ -119,6 +122,29 @@ def test_int8_hears_nearly_the_same_words(tiny_en: Speech, tmp_path: Path) -> No
     exact = [transcript.text for transcript in tiny_en.expected(PLAIN)]
     assert jiwer.wer(exact, [transcript.text for transcript in heard]) < 0.05
     assert [transcript.precision for transcript in heard] == ["int8"] * len(exact)
+
+
+def test_an_int8_model_as_it_is_loaded_from_its_file(tiny_en: Speech, tmp_path: Path) -> None:
+    engine = BatchEngine("cpu", CORES)
+    observer = Observer()
+    try:
+        engine.load("tiny.en-int8", MODELS_DIR)
+        model = engine._models["tiny.en-int8"].model
+        start_task(
+            engine, write_samples(tmp_path / "0.pcm", tiny_en.recordings[0]), WORDS, observer, model="tiny.en-int8"
+        )
+        run_until_idle(engine)
+    finally:
+        engine.close()
+    block = model.layers.blocks[0]
+    assert all(isinstance(each, Int8Linear) for each in (model.layers.vocabulary, block.mlp_in, block.cross_query))
+    assert isinstance(model.encoder._blocks[0].query_key_value, Int8Matrix)
+    assert all(isinstance(each, Int8Projection) for each in model.encoder._projections)
+    assert observer.transcript is not None
+    assert jiwer.wer(tiny_en.expected(PLAIN)[0].text, observer.transcript.text) < 0.1
+    words = [word for segment in observer.transcript.segments for word in segment.words or ()]
+    assert "".join(word.word for word in words).split() == observer.transcript.text.split()
+    assert all(0 <= word.start <= word.end for word in words)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from errors import OutOfMemoryError
 from whisper_core.engine.decoding.cuda_graphs import PassSizes, launch_on
 from whisper_core.engine.decoding.finished_rows import readback_for
 from whisper_core.engine.decoding.prompt_pass import PaddedPrompt
@@ -24,6 +25,7 @@ from whisper_core.engine.network.decoder import run_prompt, run_step
 from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.engine.network.layers import DecoderLayers
 from whisper_core.engine.network.self_attention import SelfCache
+from whisper_core.worker.device_errors import guarded
 
 
 class SlotBatch:
@@ -55,7 +57,7 @@ class SlotBatch:
     def add(self, sequence: Sequence) -> None:
         """Put an encoded window into a free slot and read its prompt."""
         if len(self.sequences) == self._capacity:
-            self._allocate(self.limit if self._grows_at_once else min(max(1, 2 * self._capacity), self.limit))
+            self._grow()
         self._place(sequence, len(self.sequences))
         self.sequences.append(sequence)
         self._read_prompt(sequence)
@@ -102,6 +104,16 @@ class SlotBatch:
     def rows_of(self, sequence: Sequence) -> SampledRows:
         """What was sampled for a sequence that the latest step returned."""
         return self._readback.rows_of(sequence)
+
+    def _grow(self) -> None:
+        doubled = min(max(1, 2 * self._capacity), self.limit)
+        if not self._grows_at_once:
+            self._allocate(doubled)
+            return
+        try:
+            guarded(partial(self._allocate, self.limit))
+        except OutOfMemoryError:  # where the address space is limited, room for all may be refused although some fit
+            self._allocate(doubled)
 
     def _place(self, sequence: Sequence, slot: int) -> None:
         self._cross.slots(slot).copy_from(sequence.window.cross)

@@ -55,13 +55,14 @@ class Int8Linear:
 
     def __call__(self, rows: Tensor) -> Tensor:
         largest = rows.abs().amax(dim=1, keepdim=True).clamp_min_(torch.finfo(rows.dtype).tiny)
-        product = _multiply(torch.cat([rows / largest, self._range]), self._packed)[:-1]
+        scaled = (rows / largest).nan_to_num_()  # a row's NaN stays in `largest`, and so in its own result
+        product = _multiply(torch.cat([scaled, self._range]), self._packed)[:-1]
         return product.mul_(largest) if self._bias is None else torch.addcmul(self._bias, product, largest)
 
 
 def _pack(weight: Tensor, bias: Tensor | None, library: str) -> torch.ScriptObject:
     weight, bias = weight.float(), None if bias is None else bias.float()
-    scales = weight.abs().amax(dim=1).clamp_min(torch.finfo(weight.dtype).tiny) / _LARGEST
+    scales = (weight.abs().amax(dim=1) / _LARGEST).clamp_min(torch.finfo(weight.dtype).tiny)
     zeros = torch.zeros(len(weight), dtype=torch.int64)
     with warnings.catch_warnings(), _library(library):
         warnings.filterwarnings("ignore", message=_DEPRECATED)

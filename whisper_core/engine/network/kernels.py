@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from whisper.model import ModelDimensions, Whisper
 
+from errors import EngineError
 from whisper_core.engine.network.encoder_attention import Attend, attend, attend_in_bf16, attend_in_bf16_blocks
 from whisper_core.engine.network.int8 import Int8Linear, Int8Matrix, int8_libraries
 from whisper_core.engine.network.linear import MakeLinear, MakeMatrix, PackedMatrix, PlainMatrix, can_pack, linear
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 # Smaller models take too little time to be measured, and to matter.
 _LEAST_STATE_TO_MEASURE = 384
 _MEASUREMENTS = 3
+_HOPELESS = 4.0  # times the fastest one's time, and over a second: not tried again
 _WORTH_IT = 0.97  # of the first one's time: with less gain the choice would change from one load to the next
 _HEADS_TO_MEASURE = 6
 
@@ -55,7 +57,12 @@ def exact_kernels(model: Whisper) -> Kernels:
 
 
 def int8_kernels(model: Whisper) -> Kernels:
-    """int8 products for all matrices but the convolutions', and attention in bf16 where that is faster. CPUs only."""
+    """int8 products for all matrices but the convolutions', and attention in bf16 where that is faster.
+
+    Raises EngineError on a GPU, and where torch has no library for int8.
+    """
+    if model.device.type != "cpu" or not int8_libraries():
+        raise EngineError("This device cannot compute int8 models.")
     library = _fastest_library(_sample(model), model.dims.n_audio_ctx)
     attention = _fastest_attention(model.dims)
     _log_choices("int8", library=library, attention=attention)
@@ -110,10 +117,12 @@ def _fastest(ways: Mapping[str, Callable[[], Tensor]], state: int) -> _Choice:
     seconds = dict.fromkeys(ways, math.inf)
     with torch.inference_mode():
         for _ in range(1 + _MEASUREMENTS):  # the first time each sets itself up
+            slowest = max(1.0, _HOPELESS * min(seconds.values()))
             for name, way in ways.items():  # in turn, so that a change of the machine's load meets all of them
-                began = time.perf_counter()
-                way()
-                seconds[name] = min(seconds[name], time.perf_counter() - began)
+                if seconds[name] < slowest or math.isinf(slowest):
+                    began = time.perf_counter()
+                    way()
+                    seconds[name] = min(seconds[name], time.perf_counter() - began)
     best = min(ways, key=lambda name: seconds[name])
     chosen = best if seconds[best] < _WORTH_IT * seconds[first] else first
     return _Choice(chosen, {name: 1e3 * each for name, each in seconds.items()})
@@ -122,6 +131,7 @@ def _fastest(ways: Mapping[str, Callable[[], Tensor]], state: int) -> _Choice:
 def _log_choices(precision: str, **choices: _Choice) -> None:
     parts = []
     for what, choice in choices.items():
-        figures = ",".join(f"{name}:{each:.2f}" for name, each in choice.milliseconds.items())
-        parts.append(f"{what}={choice.name} {what}_ms={figures}")
+        parts.append(f"{what}={choice.name}")
+        if choice.milliseconds:
+            parts.append(f"{what}_ms=" + ",".join(f"{name}:{each:.2f}" for name, each in choice.milliseconds.items()))
     log.info("event=kernels_chosen precision=%s %s", precision, " ".join(parts))

@@ -99,7 +99,7 @@ def decoder_layers(decoder: TextDecoder, dtype: torch.dtype, make: MakeLinear) -
     """decoder: upstream's, with its matrices in `dtype`."""
     embedding = decoder.token_embedding.weight.detach()
     return DecoderLayers(
-        token_embedding=embedding,
+        token_embedding=embedding.clone() if embedding.dtype is torch.float16 else embedding,  # not pages of a file
         positional_embedding=decoder.positional_embedding.detach(),
         blocks=tuple(_decoder_block(block, make) for block in decoder.blocks),
         norm=layer_norm(decoder.ln),

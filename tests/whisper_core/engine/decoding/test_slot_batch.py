@@ -164,6 +164,23 @@ def test_on_the_cpu_further_windows_move_nothing() -> None:
     assert len(shared.sequences) == LIMIT
 
 
+def test_where_there_is_no_room_for_all_slots_they_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    allocate, sizes = SlotBatch._allocate, []
+
+    def refuse_many(batch: SlotBatch, capacity: int) -> None:
+        if capacity > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        sizes.append(capacity)
+        allocate(batch, capacity)
+
+    monkeypatch.setattr(SlotBatch, "_allocate", refuse_many)
+    shared, first, second = slot_batch(), sequence(0), sequence(1)
+    for each in (first, second):
+        shared.add(each)
+    assert sizes == [1, 2]
+    assert_same(finish(shared, first), alone(0))
+
+
 def test_a_limit_that_rises_again_is_filled() -> None:
     """It had fallen because memory ran out."""
     shared = slot_batch(limit=1)

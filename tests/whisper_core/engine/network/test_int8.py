@@ -57,6 +57,16 @@ def test_a_row_s_result_does_not_depend_on_the_others(library: str) -> None:
 
 
 @libraries
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_a_row_that_is_no_number_spoils_itself_only(library: str, broken: float) -> None:
+    linear, rows = Int8Linear(library, WEIGHT, BIAS), X[:3].clone()
+    rows[1, 5] = broken
+    found = linear(rows)
+    assert found[1].isnan().any()
+    torch.testing.assert_close(found[[0, 2]], linear(X[[0, 2]]), rtol=1e-6, atol=1e-6)
+
+
+@libraries
 def test_small_and_large_rows_are_as_precise_as_others(library: str) -> None:
     linear = Int8Linear(library, WEIGHT, None)
     scales = torch.tensor([1e-6, 1.0, 1e6])[:, None]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from errors import EngineError
 from tests.whisper_core.engine.driving import toy
 from whisper_core.engine.network import kernels
 from whisper_core.engine.network.encoder_attention import Attend, attend, attend_in_bf16, attend_in_bf16_blocks
@@ -44,15 +45,16 @@ def choosing(place: int) -> Callable[[Ways, int], kernels._Choice]:
 
 
 @pytest.mark.parametrize(
-    ("second_s", "chosen"), [((1, 3, 3, 3), "second"), ((9, 1.99, 3, 3), "first"), ((9, 9, 9, 9), "first")]
+    ("second_s", "chosen"),
+    [((0.1, 0.3, 0.3, 0.3), "second"), ((0.9, 0.199, 0.3, 0.3), "first"), ((0.9, 0.9, 0.9, 0.9), "first")],
 )
 def test_the_first_way_stays_unless_another_s_fastest_time_is_clearly_less(
     second_s: tuple[float, ...], chosen: str, clock: list[float]
 ) -> None:
-    ways = {"first": taking(clock, 9, 4, 2, 4), "second": taking(clock, *second_s)}
+    ways = {"first": taking(clock, 0.9, 0.4, 0.2, 0.4), "second": taking(clock, *second_s)}
     choice = kernels._fastest(ways, state=384)
     assert choice.name == chosen
-    assert choice.milliseconds == pytest.approx({"first": 2000, "second": 1000 * min(second_s)})
+    assert choice.milliseconds == pytest.approx({"first": 200, "second": 1000 * min(second_s)})
 
 
 def test_small_models_are_not_measured() -> None:
@@ -100,6 +102,17 @@ def test_openai_whisper_s_precision_is_never_lowered(monkeypatch: pytest.MonkeyP
     assert made.encoder_attention is attend
     for matrix in (made.encoder_matrix(weight, torch.zeros(64)), made.decoder_matrix(weight, None)):
         torch.testing.assert_close(matrix(torch.eye(16)), weight.t(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_way_that_takes_far_too_long_is_tried_once(clock: list[float]) -> None:
+    ways = {"first": taking(clock, 2, 1, 1, 1), "endless": taking(clock, 60)}
+    assert kernels._fastest(ways, state=384).name == "first"
+
+
+def test_without_a_library_for_int8_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "int8_libraries", lambda: ())
+    with pytest.raises(EngineError, match="int8"):
+        int8_kernels(toy())
 
 
 def test_an_int8_model_has_all_its_matrices_in_int8() -> None:

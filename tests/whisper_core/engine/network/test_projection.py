@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from tests.whisper_core.engine.driving import toy
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.cross_attention import CrossCache
+from whisper_core.engine.network.int8 import int8_libraries
 from whisper_core.engine.network.linear import PlainMatrix
 from whisper_core.engine.network.projection import CpuProjection, Int8Projection, MakeProjection, PlainProjection
 
@@ -24,7 +25,7 @@ EXACT, EIGHT_BITS = 1e-6, 0.03  # of the result's norm
     [
         (PlainProjection, False, EXACT),
         (partial(CpuProjection, PlainMatrix), True, EXACT),
-        (partial(Int8Projection, "onednn"), True, EIGHT_BITS),
+        (partial(Int8Projection, int8_libraries()[0]), True, EIGHT_BITS),
     ],
 )
 @pytest.mark.parametrize("rows", [1, 3])
