@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +29,7 @@ _MEASUREMENTS = 3
 _HOPELESS = 4.0  # times the fastest one's time, and over a second: not tried again
 _WORTH_IT = 0.97  # of the first one's time: with less gain the choice would change from one load to the next
 _HEADS_TO_MEASURE = 6
+_ROWS_OF_STEPS = (1, 16, 2, 9)  # in turn, because a library may set itself up anew for another number of rows
 
 _ATTENTIONS: Mapping[str, Attend] = {"fp32": attend, "bf16": attend_in_bf16, "bf16_blocks": attend_in_bf16_blocks}
 
@@ -63,14 +64,15 @@ def int8_kernels(model: Whisper) -> Kernels:
     """
     if model.device.type != "cpu" or not int8_libraries():
         raise EngineError("This device cannot compute int8 models.")
-    library = _fastest_library(_sample(model), model.dims.n_audio_ctx)
+    library = _fastest_encoder_library(_sample(model), model.dims.n_audio_ctx)
+    decoder_library = _fastest_decoder_library(_sample(model))
     attention = _fastest_attention(model.dims)
-    _log_choices("int8", library=library, attention=attention)
+    _log_choices("int8", encoder=library, decoder=decoder_library, attention=attention)
     return Kernels(
         encoder_matrix=partial(Int8Matrix, library.name),
         encoder_attention=_ATTENTIONS[attention.name],
         projection=partial(Int8Projection, library.name),
-        decoder_matrix=partial(Int8Linear, library.name),
+        decoder_matrix=partial(Int8Linear, decoder_library.name),
     )
 
 
@@ -88,10 +90,20 @@ def encoder_matrix(sample: Tensor, positions: int) -> MakeMatrix:
     return makers[choice.name]
 
 
-def _fastest_library(sample: Tensor, positions: int) -> _Choice:
+def _fastest_encoder_library(sample: Tensor, positions: int) -> _Choice:
     rows = torch.randn(positions, sample.shape[1])
     ways = {library: partial(Int8Matrix(library, sample, None), rows) for library in int8_libraries()}
     return _fastest(ways, sample.shape[1])
+
+
+def _fastest_decoder_library(sample: Tensor) -> _Choice:
+    steps = [torch.randn(rows, sample.shape[1]) for rows in _ROWS_OF_STEPS]
+    ways = {library: partial(_multiply_each, Int8Linear(library, sample, None), steps) for library in int8_libraries()}
+    return _fastest(ways, sample.shape[1])
+
+
+def _multiply_each(linear: Int8Linear, steps: Sequence[Tensor]) -> Tensor:
+    return torch.cat([linear(rows) for rows in steps])
 
 
 def _fastest_attention(dims: ModelDimensions) -> _Choice:

@@ -72,7 +72,8 @@ def test_one_line_of_the_log_tells_what_was_chosen(
     libraries = int8_libraries()
     figures = ",".join(f"{library}:1.00" for library in libraries)
     assert record.getMessage() == (
-        f"event=kernels_chosen precision=int8 library={libraries[-1]} library_ms={figures}"
+        f"event=kernels_chosen precision=int8 encoder={libraries[-1]} encoder_ms={figures}"
+        f" decoder={libraries[-1]} decoder_ms={figures}"
         " attention=bf16_blocks attention_ms=fp32:1.00,bf16:1.00,bf16_blocks:1.00"
     )
 
