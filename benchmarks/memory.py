@@ -37,7 +37,7 @@ LONGEST_S = 90.0  # of the recordings that are sent
 LEARNED_AFTER = 20  # tasks; how far later predictions are off is what counts
 MIXED_EVERY = 3  # of several models, each burst has one and every third has all
 LOOK_EVERY_S = 0.3
-SETTINGS = {"MAX_CONCURRENT_TASKS_LIMIT": "auto"}
+SETTINGS = {"MAX_CONCURRENT_TASKS_LIMIT": "auto", "DEVICES": "cpu"}
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ class UseWatch:
         self._server = server
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._failure: Exception | None = None
         self.excesses: list[int] = []  # bytes above what is reserved, not positive where nothing is
 
     def __enter__(self) -> UseWatch:
@@ -116,11 +117,16 @@ class UseWatch:
     ) -> None:
         self._is_over.set()
         self._thread.join()
+        if error is None and self._failure is not None:
+            raise self._failure
 
     def _watch(self) -> None:
-        while not self._is_over.wait(HEARTBEAT_S):
-            (device,) = self._server.get("/api/system")["devices"]
-            self.excesses.append(device["used"] - device["reserved"])
+        try:
+            while not self._is_over.wait(HEARTBEAT_S):
+                (device,) = self._server.get("/api/system")["devices"]
+                self.excesses.append(device["used"] - device["reserved"])
+        except Exception as error:  # noqa: BLE001 - raised by the thread that measures
+            self._failure = error
 
 
 def most_in_a_row(excesses: Sequence[int]) -> int:

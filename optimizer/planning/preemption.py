@@ -7,7 +7,8 @@ Both sides are counted in work, so a slow machine and a fast one choose alike:
   empty; what loading a model takes, now or again later; and the work of the waiting task, unless that is more urgent.
 
 It makes way where the gain is `GAIN_FACTOR` times the loss or more. It never does for a task that would be started
-after it nor, for one of its own priority, once it is due. So the one that made way does not take its place back before
+after it nor, for one of its own priority, once it is due; nor where the place would go to a starving task (see
+`fairness`). So the one that made way does not take its place back before
 the other has ended, and every time it makes way it is at least a window further.
 """
 

@@ -131,7 +131,7 @@ def _fastest(ways: Mapping[str, Callable[[], Tensor]], state: int) -> _Choice:
         for _ in range(1 + _MEASUREMENTS):  # the first time each sets itself up
             slowest = max(1.0, _HOPELESS * min(seconds.values()))
             for name, way in ways.items():  # in turn, so that a change of the machine's load meets all of them
-                if seconds[name] < slowest or math.isinf(slowest):
+                if seconds[name] <= slowest:
                     began = time.perf_counter()
                     way()
                     seconds[name] = min(seconds[name], time.perf_counter() - began)
