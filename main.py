@@ -1,9 +1,10 @@
-"""`python main.py`: reads the settings and serves. The only module that decides which system the server runs."""
+"""`python main.py`: reads the settings and serves, or executes a command. Decides which system the server runs."""
 
 from __future__ import annotations
 
 import gc
 import sys
+from functools import partial
 from pathlib import Path
 
 from config import Settings, load_settings, unknown_names
@@ -13,6 +14,16 @@ ENV_FILE = Path(".env")
 
 
 def main() -> int:
+    """Returns the process's exit code."""
+    arguments = sys.argv[1:]
+    if not arguments:
+        return serve()
+    from cli.program import run
+
+    return run(arguments, serve=serve, load=partial(load_settings, ENV_FILE))
+
+
+def serve() -> int:
     """Serves until a signal asks to stop. Returns the process's exit code."""
     try:
         settings = load_settings(ENV_FILE)
@@ -24,12 +35,12 @@ def main() -> int:
     # faster, and after gc.freeze() the forked process does not examine them either.
     gc.disable()
     # Imported here, because the device workers import this file as well and do not need the server.
-    from web.server.gunicorn_app import serve
+    from web.server import gunicorn_app
 
     gc.freeze()
     gc.enable()
 
-    return serve(settings, make_system=make_system, warnings=_warnings())
+    return gunicorn_app.serve(settings, make_system=make_system, warnings=_warnings())
 
 
 def make_system(settings: Settings):  # type: ignore[no-untyped-def]

@@ -1,0 +1,43 @@
+"""The command line: `python main.py [COMMAND]`. A module of this package for each command but `serve`.
+
+A command ends with the exit code of the error that stopped it, as the server does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import click
+
+from config import Settings
+from errors import StartError
+from version import PRODUCT_NAME, __version__
+
+Serve = Callable[[], int]
+LoadSettings = Callable[[], Settings]
+
+
+def run(arguments: Sequence[str], *, serve: Serve, load: LoadSettings) -> int:
+    """Executes the command that `arguments` name. Returns the process's exit code: 2 for arguments that it does not
+    know."""
+    try:
+        outcome = _program(serve, load).main(list(arguments), prog_name="main.py", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130  # Ctrl-C, as a shell reports it
+    except StartError as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _program(serve: Serve, load: LoadSettings) -> click.Group:
+    @click.group(name="main.py", help=f"{PRODUCT_NAME}. Without a command it serves.")
+    @click.version_option(__version__, prog_name=PRODUCT_NAME)
+    def program() -> None:
+        pass
+
+    program.add_command(click.Command("serve", callback=serve, help="Serve until a signal asks to stop."))
+    return program
