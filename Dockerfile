@@ -40,6 +40,7 @@ COPY *.py ./
 COPY optimizer optimizer
 COPY whisper_core whisper_core
 COPY web web
+COPY cli cli
 COPY tools/__init__.py tools/fetch_model.py tools/
 COPY templates templates
 COPY static static
@@ -60,7 +61,8 @@ RUN groupadd --gid 10001 whisper \
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 
-# Every address inside the container: who can reach it is decided where its port is published.
+# Every address inside the container: who can reach it is decided where its port is published. The server starts only
+# when there are accounts: API_KEYS, or a key made with `keys add`; docs/deployment.md says how.
 ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOST=0.0.0.0 \

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +25,22 @@ EngineName = Literal["batch", "reference"]
 DEFAULT_ENGINE: EngineName = "batch"
 AUTO_LIMIT: Literal["auto"] = "auto"
 MAX_CONCURRENT_TASKS = 256
+_SECRETS = ("secret_key", "api_keys", "database_url")
+ADMIN = "admin"  # the account that sees everything
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+_OPAQUE_OWNER = re.compile(r"[0-9a-f]{16}")  # what web/http/owner.py calls a browser: no account may be called so
+_KEY = re.compile(r"[!-+\--~]+")  # printable, without blanks and commas
+
+
+def account_name(text: str) -> str:
+    """The name in lower case, as an account is known. Raises ValueError when no account can be called so."""
+    name = text.strip().lower()
+    if not _ACCOUNT_NAME.fullmatch(name) or _OPAQUE_OWNER.fullmatch(name):
+        raise ValueError("an account's name is 1 to 64 letters a to z, digits and . _ @ + -, as in alice@example.org")
+    return name
 
 
 def _known_model(name: str) -> str:
@@ -41,6 +59,41 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     if 0 < len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
         raise ValueError(f"must have at least {MIN_SECRET_CHARACTERS} characters, or be empty")
     return secret
+
+
+def _readable_keys(secret: SecretStr) -> SecretStr:
+    """Raises ValueError, which never quotes a key."""
+    keys = [key for _, key in _named_keys(secret.get_secret_value())]
+    if len(set(keys)) < len(keys):
+        raise ValueError("has a key twice")
+    return secret
+
+
+def _named_keys(text: str) -> list[tuple[str, str]]:
+    """Name and key of each entry. Raises ValueError."""
+    found = []
+    for entry in filter(None, (entry.strip() for entry in text.split(","))):
+        name, colon, key = entry.partition(":")
+        if not colon:
+            raise ValueError("each entry must be NAME:KEY, and entries are separated by commas")
+        if len(key) < MIN_SECRET_CHARACTERS or not _KEY.fullmatch(key):
+            raise ValueError(f"each key must have at least {MIN_SECRET_CHARACTERS} characters, without blanks")
+        found.append((account_name(name), key))
+    return found
+
+
+def _known_networks(text: str) -> str:
+    _networks(text)
+    return text
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    """Raises ValueError."""
+    entries = filter(None, (entry.strip() for entry in text.split(",")))
+    try:
+        return tuple(ipaddress.ip_network(entry, strict=False) for entry in entries)
+    except ValueError:
+        raise ValueError("must be addresses or networks, such as 127.0.0.1,10.0.0.0/8") from None
 
 
 class Settings(BaseSettings):
@@ -90,7 +143,9 @@ class Settings(BaseSettings):
         " time (always used when ENABLE_OPTIMIZATION_SYSTEM is False)",
     )
     host: str = Field(
-        "127.0.0.1", min_length=1, description="address to listen on; there are no accounts yet, so keep it private"
+        "127.0.0.1",
+        min_length=1,
+        description="address to listen on; without accounts only one that other machines cannot reach",
     )
     port: int = Field(5552, ge=0, le=65535, description="TCP port; 0 takes a free one")
     allowed_hosts: str = Field(
@@ -114,7 +169,32 @@ class Settings(BaseSettings):
     min_free_disk_mb: int = Field(512, ge=0, le=1_000_000, description="MB that uploads leave free on the disk")
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
         SecretStr(""),
-        description="reserved for accounts, which do not exist yet, so it has no effect; at least 32 characters",
+        description="signs the sessions of those who log in; at least 32 characters; empty: a random one in DATA_DIR",
+    )
+    api_keys: Annotated[SecretStr, AfterValidator(_readable_keys)] = Field(
+        SecretStr(""),
+        description="accounts as NAME:KEY, separated by commas, with keys of at least 32 characters; admin sees"
+        " everything; `python main.py keys add NAME` makes a key that need not be written here",
+    )
+    trusted_proxies: Annotated[str, AfterValidator(_known_networks)] = Field(
+        "",
+        description="addresses or networks of reverse proxies, comma-separated; only their X-Forwarded-For, -Proto and"
+        " -Host are believed",
+    )
+    auth_header: str = Field(
+        "",
+        pattern=r"^([A-Za-z][A-Za-z0-9-]*)?$",
+        description="header in which a single sign-on proxy names who is logged in, such as X-Remote-User; believed"
+        " from TRUSTED_PROXIES only",
+    )
+    requests_per_minute: int = Field(
+        6000, ge=0, le=1_000_000, description="requests of one account, where there are accounts; 0: no limit"
+    )
+    max_queued_hours_per_owner: float = Field(
+        0, ge=0, le=1_000_000, description="hours of sound that one owner may have waiting or running; 0: no limit"
+    )
+    max_stored_mb_per_owner: int = Field(
+        0, ge=0, le=100_000_000, description="MB of uploads that one owner may keep; 0: no limit"
     )
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in DATA_DIR")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
@@ -157,6 +237,26 @@ class Settings(BaseSettings):
             raise ValueError("DEFAULT_MODEL can be an int8 model only with ENGINE=batch and the optimization system")
         return self
 
+    @model_validator(mode="after")
+    def _header_has_its_proxy(self) -> Settings:
+        if self.auth_header and not self.proxy_networks:
+            raise ValueError("AUTH_HEADER needs TRUSTED_PROXIES: anybody else could send that header, too")
+        return self
+
+    @property
+    def named_keys(self) -> list[tuple[str, str]]:
+        """The entries of API_KEYS: name and key, which is secret."""
+        return _named_keys(self.api_keys.get_secret_value())
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        return _networks(self.trusted_proxies)
+
+    @property
+    def names_accounts(self) -> bool:
+        """Whether the settings themselves say that there are accounts; the database may have more."""
+        return bool(self.named_keys or self.auth_header)
+
     @property
     def max_concurrent(self) -> int | None:
         """MAX_CONCURRENT_TASKS_LIMIT, or None for `auto`."""
@@ -178,11 +278,16 @@ class Settings(BaseSettings):
     @property
     def is_public(self) -> bool:
         """Whether other machines can reach the server."""
-        return self.host not in ("127.0.0.1", "localhost", "::1")
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() != "localhost"
 
     def public_values(self) -> dict[str, Any]:
-        """Every setting by the name of its environment variable, without secrets and without paths of the machine."""
-        hidden = {"secret_key", "database_url", "data_dir", "models_dir", "ffmpeg_binary"}
+        """Every setting by the name of its environment variable, without secrets, paths of the machine, and what says
+        whom the server believes."""
+        hidden = {"secret_key", "api_keys", "trusted_proxies", "auth_header"}
+        hidden |= {"database_url", "data_dir", "models_dir", "ffmpeg_binary"}
         return {name.upper(): value for name, value in self.model_dump(mode="json", exclude=hidden).items()}
 
 
@@ -216,7 +321,7 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"  {reason}")
             continue
         name = str(fault["loc"][0])
-        shown = "(hidden)" if name in ("secret_key", "database_url") else repr(fault["input"])
+        shown = "(hidden)" if name in _SECRETS else repr(fault["input"])
         reasons.setdefault(f"{name.upper()} = {shown}", []).append(reason)
     for setting, wanted in reasons.items():
         name = setting.partition(" = ")[0].lower()

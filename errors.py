@@ -18,8 +18,12 @@
     ├── NotFoundError
     │   ├── TaskNotFoundError
     │   └── FileMissingError
+    ├── NotAuthenticatedError               who asks has to log in, or to send a key
+    ├── ForbiddenError                      who asks is known, and may not
     ├── UnavailableError                    nothing is wrong with the request; it can be sent again later
     │   ├── QueueFullError
+    │   ├── QuotaExceededError
+    │   ├── TooManyRequestsError
     │   ├── DiskFullError
     │   ├── StoreBusyError
     │   ├── ShuttingDownError
@@ -153,6 +157,16 @@ class FileMissingError(NotFoundError):
     default_message = "The file of this task is no longer there."
 
 
+class NotAuthenticatedError(TranscriptionServerError):
+    code = "not_authenticated"
+    default_message = "Log in, or send a key: Authorization: Bearer KEY."
+
+
+class ForbiddenError(TranscriptionServerError):
+    code = "forbidden"
+    default_message = "Only the account admin may do that."
+
+
 class UnavailableError(TranscriptionServerError):
     """Nothing is wrong with the request; the server cannot serve it now."""
 
@@ -166,6 +180,21 @@ class QueueFullError(UnavailableError):
     code = "queue_full"
     retry_after_s = 60
     default_message = "The queue is full. Try again when some tasks are done."
+
+
+class QuotaExceededError(UnavailableError):
+    code = "quota_exceeded"
+    retry_after_s = 60
+    default_message = "You have as much here as one account may have. Delete something, or wait until tasks are done."
+
+
+class TooManyRequestsError(UnavailableError):
+    code = "rate_limited"
+    default_message = "Too many requests. Try again shortly."
+
+    def __init__(self, retry_after_s: int = UnavailableError.retry_after_s) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
 
 
 class DiskFullError(UnavailableError):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
+from cli.keys import keys_group
 from config import Settings
 from errors import StartError
 from version import PRODUCT_NAME, __version__
@@ -40,4 +41,5 @@ def _program(serve: Serve, load: LoadSettings) -> click.Group:
         pass
 
     program.add_command(click.Command("serve", callback=serve, help="Serve until a signal asks to stop."))
+    program.add_command(keys_group(load))
     return program

@@ -57,6 +57,8 @@ class OptimizedWhisperSystem:
         self._intake = self._parts.intake.tasks
         self._monitoring = self._parts.monitors.monitoring
         self._views = self._parts.views
+        self.accounts = self._parts.accounts
+        self.ownership = self._parts.ownership
         self._is_started = False
         self._stopping = threading.Event()
 
@@ -67,6 +69,7 @@ class OptimizedWhisperSystem:
         self._storage.files.acquire_lock()
         try:
             self._storage.store.open()
+            self.accounts.open()
             self._monitoring.open()
             self._scheduling.estimates.open(self._storage.documents)
             self._recover()
@@ -154,15 +157,16 @@ class OptimizedWhisperSystem:
 
     # --- tasks -------------------------------------------------------------------------------------------------
 
-    def begin_upload(self, expected_bytes: int = 0) -> Upload:
+    def begin_upload(self, expected_bytes: int = 0, owner: str = "") -> Upload:
         """Where to write one upload; its `task_id` is the new task's. expected_bytes: what the client announced, or 0.
 
-        Raises ShuttingDownError, QueueFullError, FileTooLargeError or DiskFullError.
+        Raises ShuttingDownError, QueueFullError, QuotaExceededError, FileTooLargeError or DiskFullError.
         """
         if self._stopping.is_set():
             raise ShuttingDownError()
         if num_waiting(self._queue.counts()) >= self.settings.max_queued_tasks:
             raise QueueFullError()
+        self.ownership.check_quota(owner, expected_bytes)
         return self._storage.files.begin_upload(
             str(ULID()), expected_bytes=expected_bytes, max_bytes=self.settings.max_upload_bytes
         )
@@ -178,7 +182,7 @@ class OptimizedWhisperSystem:
         idempotency_key: str | None,
         owner: str = "",
     ) -> Submission:
-        """Make a received upload a task. owner: whose share of the devices it takes.
+        """Make a received upload a task. owner: whose it is, and whose share of the devices it takes.
 
         Raises what `TaskIntake.accept` raises, and InvalidOptionError for a device that is not there or not for the
         model.
@@ -251,6 +255,7 @@ class OptimizedWhisperSystem:
 
     def delete(self, task_id: str) -> None:
         """The task, its files and its text are gone. Raises TaskNotFoundError."""
+        owner = self.ownership.owner_of(task_id)
         with suppress(AlreadyFinishedError):
             self._queue.cancel(task_id)
         self._scheduling.forecasts.discard(task_id)
@@ -258,7 +263,7 @@ class OptimizedWhisperSystem:
         # The row goes last: after a crash in between, the task is there to be deleted again.
         self._storage.files.delete(task_id)
         self._queue.delete(task_id)
-        self._scheduling.events.publish(TaskDeleted(task_id))
+        self._scheduling.events.publish(TaskDeleted(task_id, owner))
 
     # --- the whole ---------------------------------------------------------------------------------------------
 
@@ -293,7 +298,12 @@ class OptimizedWhisperSystem:
         return self._monitoring.history(hours)
 
     def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
-        """What was decided and changed, newest first. before: only what is older than the event with that id."""
+        """What was decided and changed, newest first. before: only what is older than the event with that id.
+
+        What people did is apart: the kind `audit`, which has ids of its own.
+        """
+        if kind == "audit":
+            return self.accounts.audit.entries(limit, before)
         return self._storage.event_log.events(kind, limit, before)
 
     def fetch_model(self, name: str) -> None:

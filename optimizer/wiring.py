@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from config import Settings
+from optimizer.accounts.accounts import Accounts
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.factory import DeviceFactory
@@ -26,7 +27,9 @@ from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
 from optimizer.planning.plan import PlanLimits
 from optimizer.queue.ordering import FIRST_COME, DueTimes
+from optimizer.queue.ownership import Ownership
 from optimizer.queue.queue_manager import IntelligentQueueManager
+from optimizer.queue.quotas import OwnerQuotas
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.loop import BatchTaskScheduler
@@ -92,6 +95,8 @@ class SystemParts:
     scheduler: BatchTaskScheduler
     monitors: Monitors
     views: Views
+    accounts: Accounts
+    ownership: Ownership
 
 
 def build_parts(
@@ -112,7 +117,11 @@ def build_parts(
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
     monitors = _build_monitors(settings, scheduling, built, storage)
     views = _build_views(settings, scheduling, built, monitors.monitoring)
-    return SystemParts(storage, intake, scheduling, built.reports, built.scheduler, monitors, views)
+    accounts = Accounts(settings, storage.store.database, clock)
+    ownership = Ownership(storage.store, _quotas_of(settings))
+    return SystemParts(
+        storage, intake, scheduling, built.reports, built.scheduler, monitors, views, accounts, ownership
+    )
 
 
 def _limits_of(settings: Settings) -> PlanLimits:
@@ -122,6 +131,10 @@ def _limits_of(settings: Settings) -> PlanLimits:
         min_batch=settings.min_batch_size,
         max_batch=settings.max_batch_size,
     )
+
+
+def _quotas_of(settings: Settings) -> OwnerQuotas:
+    return OwnerQuotas(settings.max_queued_hours_per_owner * 3600, settings.max_stored_mb_per_owner * 1_000_000)
 
 
 def _build_storage(settings: Settings, clock: Clock) -> Storage:
@@ -185,6 +198,7 @@ def _build_queue(
         max_queued=settings.max_queued_tasks,
         on_change=events.publish_task_changed,
         due_times=due_times,
+        quotas=_quotas_of(settings),
     )
 
 

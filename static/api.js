@@ -50,6 +50,7 @@ export const fetchLog = (limit) => get(`api/system/log?${queryOf({ limit })}`)
 export const startModelFetch = (name) => call('POST', `api/models/${encodeURIComponent(name)}/fetch`)
 export const cancelTask = (id) => call('POST', `${taskUrl(id)}/cancel`).then(taskIn)
 export const retryTask = (id) => call('POST', `${taskUrl(id)}/retry`).then(taskIn)
+export const logOut = () => call('POST', 'logout')
 export const deleteTask = (id) => call('DELETE', taskUrl(id))
 export const setPriority = (id, priority) => call('PATCH', taskUrl(id), { priority }).then(taskIn)
 
@@ -107,10 +108,14 @@ async function call(method, url, body) {
   return answer
 }
 
+/** Told when the server no longer knows who uses the page: the session ended, or its key was revoked. */
+export const LOGGED_OUT = 'logged-out'
+
 const noAnswer = () => new ApiError({ code: 'network', status: 0 })
 
 function errorFrom(status, body, retryAfter) {
   const { code = `http_${status}`, message = '', field = null } = body?.error ?? {}
+  if (status === 401) globalThis.dispatchEvent?.(new Event(LOGGED_OUT))
   return new ApiError({ code, message, status, field, retryAfterS: secondsOf(retryAfter) })
 }
 

@@ -2,6 +2,7 @@
 import { effect, signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { render } from 'preact'
+import { LOGGED_OUT } from './api.js'
 import { ConfirmDialog } from './components/confirm.js'
 import { Devices } from './components/devices.js'
 import { DropZone } from './components/dropzone.js'
@@ -12,7 +13,6 @@ import { Toasts } from './components/toasts.js'
 import { TranscriptPanel } from './components/transcript-panel.js'
 import { revealArrivals } from './hooks/reveal-arrivals.js'
 import { connection, startLive } from './state/live-feed.js'
-import { system } from './state/store.js'
 import { guardUploads } from './state/uploads.js'
 import { followLanguage, t } from './text/i18n.js'
 import { followAddress, openId, view } from './util/address.js'
@@ -48,7 +48,7 @@ function ConnectionNotice() {
 
 function Footer({ version }) {
   return html`<footer class="foot">
-    <span>${system.value?.is_public ? t('app.public') : t('app.footer')}</span>
+    <span>${t('app.footer')}</span>
     <span>${t('app.version', { version })}</span>
   </footer>`
 }
@@ -73,6 +73,8 @@ startViewsAtTheTop()
 guardUploads()
 revealArrivals()
 startTicker()
+
+addEventListener(LOGGED_OUT, () => location.assign('login'), { once: true })
 
 root.replaceChildren()
 render(html`<${App} name=${name} version=${version} />`, root)

@@ -1,11 +1,18 @@
-// Sets the theme before the first paint, so that a dark page does not flash white. preferences.js decides the same way.
+// Sets theme and language before the first paint, so that a dark page does not flash white and the login page, which has no
+// other script, speaks the person's language. preferences.js and language.js decide the same way.
 ;(() => {
-  let choice = 'auto'
-  try {
-    choice = JSON.parse(localStorage.getItem('whisper.theme')) || 'auto'
-  } catch {
-    // Nothing was kept, or it cannot be read: follow the system.
+  const kept = (name) => {
+    try {
+      return JSON.parse(localStorage.getItem(`whisper.${name}`))
+    } catch {
+      return null // Nothing can be kept, or it cannot be read.
+    }
   }
-  const isDark = choice === 'dark' || (choice === 'auto' && matchMedia('(prefers-color-scheme: dark)').matches)
-  document.documentElement.dataset.theme = isDark ? 'dark' : 'light'
+  const theme = kept('theme') || 'auto'
+  const isDark = theme === 'dark' || (theme === 'auto' && matchMedia('(prefers-color-scheme: dark)').matches)
+  const languages = navigator.languages.map((tag) => tag.toLowerCase().split('-')[0])
+  const language = kept('language') || languages.find((code) => code === 'en' || code === 'zh')
+  const root = document.documentElement
+  root.dataset.theme = isDark ? 'dark' : 'light'
+  root.lang = language === 'zh' ? 'zh-Hans' : 'en'
 })()

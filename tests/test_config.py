@@ -106,6 +106,13 @@ def test_one_message_names_every_bad_value_and_no_secret(tmp_path: Path) -> None
         "ENGINE=other",
         "MIN_BATCH_SIZE=5",
         "SECRET_KEY=short",
+        "API_KEYS=alice",
+        "API_KEYS=alice:tooshort",
+        "API_KEYS=two words:0123456789012345678901234567890123456789",
+        "API_KEYS=alice:" + "k" * 32 + ",bob:" + "k" * 32,
+        "TRUSTED_PROXIES=proxy.example",
+        "AUTH_HEADER=X-Remote-User",
+        "AUTH_HEADER=X_Remote_User\nTRUSTED_PROXIES=127.0.0.1",
         "DEVICES=gpu",
         "BATCH_SCHEDULE_INTERVAL=nan",
         "DEFAULT_MODEL=base-int8\nENGINE=reference",
@@ -115,6 +122,21 @@ def test_one_message_names_every_bad_value_and_no_secret(tmp_path: Path) -> None
 def test_values_that_contradict_each_other_or_mean_nothing_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidSettingsError):
         load_settings(env_file(tmp_path, text))
+
+
+def test_a_bad_key_is_not_quoted(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettingsError) as raised:
+        load_settings(env_file(tmp_path, "API_KEYS=alice:tooshort,bob"))
+    assert "API_KEYS" in raised.value.message
+    assert "tooshort" not in raised.value.message
+
+
+def test_accounts_are_named_with_their_keys(tmp_path: Path) -> None:
+    settings = load_settings(env_file(tmp_path, f"API_KEYS='Alice:{'a' * 32}, bob@example.org:{'b:' * 16},'"))
+    assert settings.named_keys == [("alice", "a" * 32), ("bob@example.org", "b:" * 16)]
+    assert settings.names_accounts
+    assert not load_settings(None).names_accounts
+    assert "a" * 32 not in repr(settings)
 
 
 def test_the_default_model_may_be_an_int8_one(tmp_path: Path) -> None:
@@ -162,4 +184,5 @@ def message_of_loading() -> str | None:
 def test_secrets_and_paths_stay_out_of_what_is_shown() -> None:
     shown = load_settings(None).public_values()
     assert "PORT" in shown
+    assert not {"API_KEYS", "TRUSTED_PROXIES", "AUTH_HEADER"} & shown.keys()
     assert not {"SECRET_KEY", "DATABASE_URL", "DATA_DIR", "MODELS_DIR", "FFMPEG_BINARY"} & shown.keys()

@@ -31,6 +31,7 @@ FOLDERS = [
     "optimizer.memory",
     "optimizer.devices",
     "optimizer.monitoring",
+    "optimizer.accounts",
     "optimizer.scheduling",
     "optimizer.views",
     "optimizer",

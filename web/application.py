@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,16 @@ from flask_openapi3.openapi import OpenAPI
 from config import Settings
 from version import PRODUCT_NAME
 from web.health import health
+from web.http.access import Limits, register_access
 from web.http.answer_schemas import ErrorAnswer, schemas_of_answers
 from web.http.context import attach_system
 from web.http.errors import raise_validation_error, register_error_answers
+from web.http.proxies import TrustedProxies
 from web.http.security import AllowedHosts, Guard
 from web.http.strict_json import StrictJSONProvider
 from web.live.feed import LiveFeed
 from web.live.gate import ConnectionGate
+from web.login import login
 from web.pages import register_pages
 from web.system_api import system_api
 from web.tasks.downloads import downloads
@@ -77,29 +82,41 @@ class Application(OpenAPI):
                     del operation["responses"]["422"]
 
 
-def create_app(settings: Settings, system: SystemPort, *, root: Path = ROOT) -> Application:
+def create_app(
+    settings: Settings,
+    system: SystemPort,
+    *,
+    root: Path = ROOT,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Application:
     """The WSGI application. Its live feed (`live_feed_of`) has to be started and stopped with the system.
 
-    root: the folder of templates/ and static/. Raises StartError when the page's libraries are missing.
+    root: the folder of templates/ and static/. monotonic: by which the limits on requests go. Raises StartError when
+    the page's libraries are missing.
     """
     app = Application(
         __name__,
         info=Info(title=PRODUCT_NAME, version=API_VERSION),
         root_path=str(root),
-        security_schemes={},  # without it the document has a null here, which OpenAPI forbids
+        security_schemes={"key": {"type": "http", "scheme": "bearer"}},
         validation_error_model=ErrorAnswer,
         validation_error_callback=raise_validation_error,
     )
     app.config.update(**_LIMITS, **_DOCS_CONFIG)
     attach_system(app, system)
+    limits = Limits(settings, monotonic)
+    register_access(app, limits)
     register_error_answers(app)
     register_pages(app)
+    app.register_blueprint(login)
     for blueprint in (api, system_api, downloads, health):
         app.register_api(blueprint)
     app.after_request(_keep_out_of_caches)
-    live = app.extensions[_LIVE_FEED] = LiveFeed(app, system, max_clients=settings.web_threads // 2)
+    live = app.extensions[_LIVE_FEED] = LiveFeed(
+        app, system, limits=limits.requests, max_clients=settings.web_threads // 2
+    )
     gate = ConnectionGate(app.wsgi_app, live.has_room)
-    app.wsgi_app = Guard(gate, AllowedHosts.of(settings))  # type: ignore[method-assign]
+    app.wsgi_app = Guard(gate, AllowedHosts.of(settings), TrustedProxies.of(settings))  # type: ignore[method-assign]
     return app
 
 

@@ -7,6 +7,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from errors import UnavailableError
+from web.http.access import principal_or_none
 from web.http.answer_schemas import HealthAnswer, answer
 from web.http.context import current_system
 
@@ -31,9 +32,10 @@ def get_readiness() -> Response:
 
 
 def _answer(reasons: list[str]) -> Response:
+    """Strangers are not told the reasons."""
     if not reasons:
         return jsonify(status="ok", reasons=[])
-    response = jsonify(status="unavailable", reasons=reasons)
+    response = jsonify(status="unavailable", reasons=reasons if principal_or_none() is not None else [])
     response.status_code = 503
     response.headers["Retry-After"] = str(UnavailableError.retry_after_s)
     return response

@@ -11,7 +11,9 @@ from flask import Blueprint, Flask, Response, current_app, g, make_response, ren
 from flask.typing import ResponseReturnValue
 
 from errors import StartError
+from optimizer.accounts.principal import EVERYBODY
 from version import PRODUCT_NAME, __version__
+from web.http.access import current_principal
 from web.http.context import current_settings
 from web.http.owner import remember_browser
 from web.http.security import content_security_policy
@@ -24,15 +26,19 @@ pages = Blueprint("pages", __name__)
 
 @pages.get("/")
 def show_page() -> ResponseReturnValue:
-    settings = current_settings()
+    settings, principal = current_settings(), current_principal()
     page = render_template(
         "index.html",
+        account=principal.name,
+        is_admin=principal.is_admin,
+        has_session=principal.session_id is not None,
         import_map=_current_import_map(),
         default_model=settings.default_model,
         default_language=settings.default_language,
         version=__version__,
     )
-    return remember_browser(make_response(page))
+    response = make_response(page)
+    return remember_browser(response) if principal == EVERYBODY else response
 
 
 def register_pages(app: Flask) -> None:

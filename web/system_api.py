@@ -13,6 +13,7 @@ from web.http.answer_schemas import answer, error_responses
 from web.http.context import current_system
 from web.http.request_schemas import HistoryQuery, LogQuery, SystemEventsQuery
 from web.http.system_schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer
+from web.http.task_access import current_tasks
 
 system_api = APIBlueprint(
     "system_api",
@@ -29,14 +30,14 @@ def get_history(query: HistoryQuery) -> Response:
     return jsonify(current_system().history(query.hours))
 
 
-@system_api.get("/events", responses={"200": answer(SystemEventsAnswer)})
+@system_api.get("/events", responses={"200": answer(SystemEventsAnswer), **error_responses(403)})
 def get_events(query: SystemEventsQuery) -> Response:
-    """What the system decided and changed, and why; newest first."""
-    events = current_system().events(query.kind, query.limit, query.before)
+    """What the system decided and changed, and why; newest first. The kind `audit` is what people did."""
+    events = current_tasks().events(query.kind, query.limit, query.before)
     return jsonify(events=[asdict(event) for event in events])
 
 
-@system_api.get("/log", responses={"200": answer(LogAnswer)})
+@system_api.get("/log", responses={"200": answer(LogAnswer), **error_responses(403)})
 def get_log(query: LogQuery) -> Response:
     """The newest lines of this server process's log, newest last; tracebacks are in the log itself."""
     return jsonify(lines=[asdict(line) for line in recent_lines(query.limit)])

@@ -65,7 +65,7 @@ class TaskIntake:
         self._clock = clock
         self._max_attempts = max_attempts
         self._lock = threading.Lock()
-        self._keys_in_flight: set[str] = set()
+        self._keys_in_flight: set[tuple[str, str]] = set()  # owner and key
         self._preparing: set[str] = set()  # ids
 
     def accept(
@@ -77,7 +77,7 @@ class TaskIntake:
         Raises what is wrong with the file, QueueFullError, DiskFullError, StoreBusyError, IdempotencyMismatchError or
         IdempotencyInFlightError; then nothing of the upload is kept.
         """
-        with self._key_in_flight(request.idempotency_key):
+        with self._key_in_flight(request):
             try:
                 if upload.size == 0:
                     raise EmptyFileError()
@@ -189,11 +189,12 @@ class TaskIntake:
             self._preparing.discard(task_id)
 
     @contextmanager
-    def _key_in_flight(self, key: str | None) -> Iterator[None]:
-        """Raises IdempotencyInFlightError while another request with this key is being accepted."""
-        if key is None:
+    def _key_in_flight(self, request: SubmissionRequest) -> Iterator[None]:
+        """Raises IdempotencyInFlightError while another request of the owner with this key is being accepted."""
+        if request.idempotency_key is None:
             yield
             return
+        key = (request.owner, request.idempotency_key)
         with self._lock:
             if key in self._keys_in_flight:
                 raise IdempotencyInFlightError()

@@ -71,7 +71,6 @@ def advise(situation: Situation) -> list[Advice]:
         *_concurrency(situation),
         *_rounds(situation),
         *_other_programs(situation),
-        *_public(situation),
     ]
 
 
@@ -180,14 +179,6 @@ def _other_programs(situation: Situation) -> Iterator[Advice]:
             taken = f"Other programs take {in_gigabytes(others)} of {name}"
             text = f"{taken}, and tasks wait for memory: close what is not needed."
             yield Advice("other_programs", text, {"device": name, "others_bytes": others})
-
-
-def _public(situation: Situation) -> Iterator[Advice]:
-    if situation.settings.is_public:
-        yield Advice(
-            "host_public",
-            "HOST is open to other machines and there are no accounts: whoever reaches the port sees all texts.",
-        )
 
 
 def _tasks(count: int) -> str:

@@ -24,7 +24,7 @@ from optimizer.storage.schema import system_events
 
 log = logging.getLogger(__name__)
 
-EventKind = Literal["decision", "tuning", "memory", "model", "device"]
+EventKind = Literal["decision", "tuning", "memory", "model", "device", "audit"]  # the last: see `audit`
 
 MAX_UNWRITTEN = 10_000  # while the disk is full; beyond that the oldest events are lost
 MAX_KEPT = 20_000  # of each kind, so that many decisions do not push out the few changes

@@ -35,11 +35,11 @@ class Change(Protocol):
 
 
 def find_earlier(rows: TaskReader, new: NewTask) -> Task | None:
-    """The task that was submitted earlier with the key of `new`, if any. Raises IdempotencyMismatchError when the key
-    came with another file or other options."""
+    """The task that its owner submitted earlier with the key of `new`, if any. Raises IdempotencyMismatchError when the
+    key came with another file or other options."""
     if new.idempotency_key is None:
         return None
-    task = rows.find_by_key(new.idempotency_key)
+    task = rows.find_by_key(new.owner, new.idempotency_key)
     if task is None:
         return None
     requested_devices = {task.requested_device}

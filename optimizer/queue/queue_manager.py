@@ -18,6 +18,7 @@ from optimizer.queue import changes, recovery
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S, RetryDelay
 from optimizer.queue.index import QueueIndex
 from optimizer.queue.ordering import FIRST_COME, DueTimes
+from optimizer.queue.quotas import OwnerQuotas
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.queue.recovery import RecoveryReport
 from optimizer.queue.transactions import TaskTransactions
@@ -48,8 +49,9 @@ class IntelligentQueueManager:
         on_change: Callable[[str], None],
         retry_delay: Callable[[int], float] | None = None,
         due_times: DueTimes = FIRST_COME,
+        quotas: OwnerQuotas | None = None,
     ) -> None:
-        """boot_id: new at every start. max_queued: the most tasks that may wait.
+        """boot_id: new at every start. max_queued: the most tasks that may wait. quotas: of each owner; None: none.
 
         on_change: gets the id of every task that changed, after the commit, outside locks and in the thread that
         changed it; must not raise. retry_delay: seconds that a task waits after its charged attempt of that number;
@@ -61,7 +63,7 @@ class IntelligentQueueManager:
         self._retry_delay = retry_delay or RetryDelay()
         self._due_times = due_times
         self._index = QueueIndex(due_times)
-        self._transactions = TaskTransactions(store, self._index, clock, on_change, max_queued)
+        self._transactions = TaskTransactions(store, self._index, clock, on_change, max_queued, quotas or OwnerQuotas())
 
     def recover(self) -> RecoveryReport:
         """Repairs what a crash or a stop left, and loads the waiting tasks.
@@ -90,7 +92,8 @@ class IntelligentQueueManager:
     def submit(self, new: NewTask) -> tuple[Task, bool]:
         """The task, and whether its idempotency key had made it already. Once this returns, it survives a crash.
 
-        Raises QueueFullError; IdempotencyMismatchError when the key came with another file or other options.
+        Raises QueueFullError, QuotaExceededError; IdempotencyMismatchError when the key came with another file or other
+        options.
         """
         earlier = self.find_earlier(new)
         if earlier is not None:
@@ -240,10 +243,11 @@ class IntelligentQueueManager:
             return timeline.timeline_of(rows.get(task_id), rows.events(task_id))
 
     def page(self, wanted: TaskFilter) -> TaskPage:
-        """Newest first. Raises InvalidOptionError."""
+        """Newest first; the counts are those of the wanted owner's tasks. Raises InvalidOptionError."""
         with self._store.reading() as rows:
             page = rows.page(wanted)
-        return replace(page, counts=self.counts())
+            counts = self.counts() if wanted.owner is None else rows.counts(wanted.owner)
+        return replace(page, counts=counts)
 
     def counts(self) -> dict[TaskStatus, int]:
         """How many tasks are in each state."""

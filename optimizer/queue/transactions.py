@@ -12,6 +12,7 @@ from optimizer.common.clock import Clock
 from optimizer.queue import monotonic_times
 from optimizer.queue.changes import Change, find_earlier
 from optimizer.queue.index import QueueIndex
+from optimizer.queue.quotas import OwnerQuotas
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import NewTask, Task, TaskStatus
 
@@ -25,13 +26,20 @@ class TaskTransactions:
     """
 
     def __init__(
-        self, store: TaskStore, index: QueueIndex, clock: Clock, on_change: Callable[[str], None], max_queued: int
+        self,
+        store: TaskStore,
+        index: QueueIndex,
+        clock: Clock,
+        on_change: Callable[[str], None],
+        max_queued: int,
+        quotas: OwnerQuotas,
     ) -> None:
         self._store = store
         self._index = index
         self._clock = clock
         self._on_change = on_change
         self._max_queued = max_queued
+        self._quotas = quotas
 
     def change(
         self, task_id: str, change: Change, *, held_by: str | None = None, is_announced: bool = True
@@ -79,13 +87,14 @@ class TaskTransactions:
         return after
 
     def insert(self, new: NewTask) -> tuple[Task, bool]:
-        """The new task; or the earlier one of the same idempotency key, and True. Raises QueueFullError,
-        IdempotencyMismatchError."""
+        """The new task; or the owner's earlier one of the same idempotency key, and True. Raises QueueFullError,
+        QuotaExceededError, IdempotencyMismatchError."""
         with self._index.reserved_place(self._max_queued), self._index.changing(new.id):
             with self._store.writing() as rows:
                 earlier = find_earlier(rows, new)
                 if earlier is not None:
                     return earlier, True
+                self._quotas.check(rows, new.owner, nbytes=new.size_bytes, seconds=new.audio_seconds or 0.0)
                 task = rows.insert(new, self._clock.now())
             self._follow(task, None)
         self._announce(task)

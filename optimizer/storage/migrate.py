@@ -46,6 +46,18 @@ class Migrator:
         elif revision != self._head:
             self._upgrade(revision)
 
+    def run_beside_server(self) -> None:
+        """Makes the tables where there are none. Raises DatabaseDamagedError when they are of another version."""
+        with self._database.reading() as connection:
+            revision = _current_revision(connection)
+        if revision is None:
+            self._create()
+        elif revision != self._head:
+            raise DatabaseDamagedError(
+                f"The database is of another version (it is at {revision}, this program at {self._head}). "
+                "Start this program's server once, which brings it up to date."
+            )
+
     def _create(self) -> None:
         """Without Alembic; a test ensures that the migrations lead to the same tables."""
         with self._database.writing() as connection:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,14 @@ _READ_AT_ONCE = 1000
 MAX_EVENTS = 500
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What one owner has on the server."""
+
+    stored_bytes: int  # of uploads
+    queued_seconds: float  # of sound that waits or is worked on, as far as it is known
+
+
 class TaskReader:
     """What can be read in a transaction: one consistent view of the store, valid until it ends. One thread."""
 
@@ -37,8 +45,8 @@ class TaskReader:
         """A row that cannot be read is shown as a failed task, `bad_record`. Raises TaskNotFoundError."""
         return mapping.task_or_stand_in(self._row(task_id))
 
-    def find_by_key(self, idempotency_key: str) -> Task | None:
-        query = select(tasks).where(tasks.c.idempotency_key == idempotency_key)
+    def find_by_key(self, owner: str, idempotency_key: str) -> Task | None:
+        query = select(tasks).where(tasks.c.owner == owner, tasks.c.idempotency_key == idempotency_key)
         row = self._connection.execute(query).first()
         return None if row is None else mapping.task_or_stand_in(row)
 
@@ -52,13 +60,34 @@ class TaskReader:
         has_more = len(rows) > wanted.limit
         return TaskPage(tuple(map(mapping.task_or_stand_in, shown)), _cursor_of(shown[-1].seq) if has_more else None)
 
-    def counts(self) -> dict[TaskStatus, int]:
-        """Tasks of every state; unknown states count as failed, as they are shown."""
+    def counts(self, owner: str | None = None) -> dict[TaskStatus, int]:
+        """Tasks of every state, of one owner or of all; unknown states count as failed, as they are shown."""
         counts = dict.fromkeys(TaskStatus, 0)
         query = select(tasks.c.status, func.count()).group_by(tasks.c.status)
+        if owner is not None:
+            query = query.where(tasks.c.owner == owner)
         for status, count in self._connection.execute(query):
             counts[TaskStatus(status) if status in _STATES else TaskStatus.FAILED] += count
         return counts
+
+    def owner_of(self, task_id: str) -> str:
+        """Raises TaskNotFoundError."""
+        owner = self._connection.scalar(select(tasks.c.owner).where(tasks.c.id == task_id))
+        if owner is None:
+            raise TaskNotFoundError()
+        return str(owner)
+
+    def ids_of(self, owner: str, among: Collection[str]) -> set[str]:
+        """Which of these ids are of the owner's tasks."""
+        return set(self._connection.scalars(select(tasks.c.id).where(tasks.c.owner == owner, tasks.c.id.in_(among))))
+
+    def usage_of(self, owner: str) -> Usage:
+        """What the owner has here."""
+        is_own = tasks.c.owner == owner
+        is_ahead = tasks.c.status.in_([*_WAITING, TaskStatus.PROCESSING.value])
+        stored = self._connection.scalar(select(func.sum(tasks.c.size_bytes)).where(is_own))
+        queued = self._connection.scalar(select(func.sum(tasks.c.audio_seconds)).where(is_own, is_ahead))
+        return Usage(stored_bytes=int(stored or 0), queued_seconds=float(queued or 0.0))
 
     def ids(self) -> set[str]:
         return set(self._connection.scalars(select(tasks.c.id)).all())
@@ -195,6 +224,8 @@ def _known_status(row: Row) -> TaskStatus | None:
 
 
 def _conditions(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
+    if wanted.owner is not None:
+        yield tasks.c.owner == wanted.owner
     if wanted.status is not None:
         yield tasks.c.status == wanted.status.value
     if wanted.model is not None:

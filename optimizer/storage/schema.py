@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 
 metadata = MetaData()
 
@@ -63,9 +63,11 @@ tasks = Table(
     Column("idempotency_key", Text),
     Column("owner", String(64), nullable=False, server_default=""),  # see web/http/owner.py
     UniqueConstraint("seq", name="uq_tasks_seq"),
-    UniqueConstraint("idempotency_key", name="uq_tasks_idempotency_key"),
+    UniqueConstraint("owner", "idempotency_key", name="uq_tasks_owner_idempotency_key"),
     Index("ix_tasks_status_seq", "status", "seq"),  # counts, pages of one state, the waiting tasks at a start
     Index("ix_tasks_model_seq", "model", "seq"),
+    Index("ix_tasks_owner_seq", "owner", "seq"),  # pages of one owner
+    Index("ix_tasks_owner_status", "owner", "status"),  # counts of one owner
 )
 
 # What the search looks through: name and text, folded. Not in `tasks`, so that lists never read whole transcripts.
@@ -116,6 +118,39 @@ system_events = Table(
     Column("kind", String(16), nullable=False),
     Column("data", Text, nullable=False),
     Index("ix_system_events_at", "at"),
+)
+
+# Keys that open the server, made by `python main.py keys add`. Of a key itself only the hash is kept.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(64), nullable=False),  # of the account
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("last_used_at", String(40)),  # to the hour
+    Column("revoked_at", String(40)),
+    UniqueConstraint("sha256", name="uq_api_keys_sha256"),
+)
+
+# Who is logged in on the page. Of a session's token only the hash is kept; it ends with its key.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),  # the token's SHA-256
+    Column("name", String(64), nullable=False),
+    Column("key_id", String(16), nullable=False),  # of a row of `api_keys` or an entry of API_KEYS
+    Column("ends_at", Double, nullable=False),  # seconds since 1970
+)
+
+# Who did what: logins, keys, deleted tasks. Written at once, unlike `system_events`, also by commands beside a server.
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Double, nullable=False),  # seconds since 1970
+    Column("action", String(32), nullable=False),
+    Column("data", Text, nullable=False),  # a JSON object
 )
 
 # The monitor's samples of a week, merged as they age; a row stands for `span_seconds`.

@@ -47,6 +47,16 @@ class TaskStore:
             self.close()
             raise DatabaseDamagedError(f"{error.message} {self._advice()}") from error
 
+    def open_beside_server(self) -> None:
+        """For a command: a server may have the database open. Makes the tables where there are none, and changes
+        nothing else. The data folder's lock is not needed.
+
+        Raises DatabaseDamagedError, also for a database of another version; StoreBusyError.
+        """
+        if self._file is not None and not (self._file.exists() and self._file.stat().st_size):
+            self._check_file(self._file)
+        Migrator(self._database, self._file).run_beside_server()
+
     def close(self) -> None:
         """Harmless when repeated."""
         self._database.close()

@@ -25,6 +25,7 @@ class TaskChanged:
 @dataclass(frozen=True)
 class TaskDeleted:
     task_id: str
+    owner: str = ""  # that it had
 
 
 @dataclass(frozen=True)

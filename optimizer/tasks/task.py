@@ -119,7 +119,7 @@ class Task:
     finished_at: datetime | None = None
     result_sha256: str | None = None  # of the transcript's file
     idempotency_key: str | None = None
-    owner: str = ""  # whose share of the devices it takes; "" when that is unknown
+    owner: str = ""  # whose it is, and whose share of the devices it takes; "" when that is unknown
     version: int = 1  # grows with every change
 
     @property
@@ -175,6 +175,7 @@ class TaskFilter:
     query: str | None = None  # part of a name or of a text
     limit: int = 50  # at most 200
     cursor: str | None = None  # a page's `next_cursor`
+    owner: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
-/** The top of the page: the product's name, the views, the state of the connection, and two switches. */
+/** The top of the page: the product's name, the views, the state of the connection, two switches, and who is logged in. */
 import { html } from 'htm/preact'
+import { logOut } from '../api.js'
+import { accountName, hasSession } from '../state/account.js'
 import { connection } from '../state/live-feed.js'
 import { t } from '../text/i18n.js'
 import { LANGUAGE_TITLES, language } from '../text/language.js'
@@ -17,6 +19,7 @@ export function Header({ name }) {
     <${Views} />
     <${Connection} />
     <div class="switches"><${ThemeSwitch} /><${LanguageSwitch} /></div>
+    ${accountName && html`<${Account} />`}
   </header>`
 }
 
@@ -38,6 +41,23 @@ function Connection() {
     <span class="dot"></span>
     <span class="connection-words">${t(state === 'connected' ? 'live.connected' : 'live.connecting')}</span>
   </p>`
+}
+
+/** Who is logged in, and the way out. */
+function Account() {
+  return html`<div class="account" data-testid="account">
+    <span class="account-name" dir="auto" title=${accountName}>${accountName}</span>
+    ${hasSession && html`<button type="button" class="quiet small" data-testid="log-out" onClick=${leave}>${t('account.log_out')}</button>`}
+  </div>`
+}
+
+async function leave() {
+  try {
+    await logOut()
+  } catch (error) {
+    if (error.name !== 'ApiError') throw error
+  }
+  location.assign('login')
 }
 
 function ThemeSwitch() {

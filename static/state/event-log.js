@@ -1,8 +1,10 @@
 /** The system's events of the chosen kind, newest first, and its latest log lines. */
 import { signal } from '@preact/signals'
 import { fetchEvents, fetchLog } from '../api.js'
+import { accountName, isAdmin } from './account.js'
 
-export const KINDS = ['decision', 'tuning', 'memory', 'model', 'device']
+/** What people did is shown where they can be told apart, and to admins only. */
+export const KINDS = ['decision', 'tuning', 'memory', 'model', 'device', ...(accountName && isAdmin ? ['audit'] : [])]
 const PAGE_SIZE = 50
 const LOG_LINES = 200
 
@@ -58,6 +60,7 @@ export function mergeEvents(known, page) {
 }
 
 export async function readLog() {
+  if (!isAdmin) return
   const answer = await orNull(fetchLog(LOG_LINES))
   if (answer !== null) logLines.value = answer.lines
 }

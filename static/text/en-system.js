@@ -55,6 +55,7 @@ export default {
 
   'slots.title': 'Running now',
   'slots.count': { one: '{taken} of {count} slot in use', other: '{taken} of {count} slots in use' },
+  'slots.others': 'Somebody else’s task',
   'slots.free': 'Free',
   'slots.left': '{span} left',
   'slots.reserved': '{size} reserved',
@@ -96,8 +97,20 @@ export default {
   'events.memory': 'Memory',
   'events.model': 'Models',
   'events.device': 'Devices',
+  'events.audit': 'People',
   'events.empty': 'No such events yet.',
   'events.older': 'Show older',
+
+  'audit.somebody': 'Somebody',
+  'audit.login': '{by} logged in',
+  'audit.login_failed': 'A login was refused',
+  'audit.logout': '{by} logged out',
+  'audit.key_created': 'A key for {account} was made',
+  'audit.key_revoked': 'A key of {account} was revoked',
+  'audit.task_cancelled': '{by} cancelled a task',
+  'audit.task_deleted': '{by} deleted a task',
+  'audit.limits_changed': '{by} changed the limits',
+  'audit.model_fetched': '{by} had {model} downloaded',
 
   'punctuation.colon': ': ',
   'punctuation.semicolon': '; ',

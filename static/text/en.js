@@ -6,9 +6,9 @@ export default {
   'app.skip': 'Skip to content',
   'app.footer': 'Your recordings stay on this server.',
   'app.version': 'Version {version}',
-  'app.public':
-    'This server is open to other machines and has no accounts: anyone who can reach it can see every recording.',
   'app.failed': 'The server cannot be reached. This page keeps trying.',
+
+  'account.log_out': 'Log out',
 
   'theme.label': 'Appearance',
   'theme.auto': 'Automatic',

@@ -29,7 +29,6 @@ export default {
   'advice.raise_batch':
     '请调高 MAX_BATCH_SIZE：{waiting} 个任务在等待，槽位占用率仅为 {occupancy}，而每轮最多启动 {max_batch_size} 个任务。',
   'advice.other_programs': '其他程序占用了 {device} 的 {others_bytes} 内存，而有任务在等待内存。请关闭不需要的程序。',
-  'advice.host_public': 'HOST 对其他机器开放，且没有账户：任何能访问该端口的人都能看到全部文字稿。',
   'system.figures': '概览',
   'system.speed': '速度',
   'system.speed_value': '{speed} 倍',
@@ -73,6 +72,7 @@ export default {
 
   'slots.title': '正在运行',
   'slots.count': { other: '槽位已用 {taken} / {count}' },
+  'slots.others': '其他人的任务',
   'slots.free': '空闲',
   'slots.left': '剩余 {span}',
   'slots.reserved': '预留 {size}',
@@ -114,8 +114,20 @@ export default {
   'events.memory': '内存',
   'events.model': '模型',
   'events.device': '设备',
+  'events.audit': '人员',
   'events.empty': '还没有这类事件。',
   'events.older': '显示更早的',
+
+  'audit.somebody': '有人',
+  'audit.login': '{by} 登录',
+  'audit.login_failed': '一次登录被拒绝',
+  'audit.logout': '{by} 退出登录',
+  'audit.key_created': '为 {account} 创建了密钥',
+  'audit.key_revoked': '撤销了 {account} 的一个密钥',
+  'audit.task_cancelled': '{by} 取消了一个任务',
+  'audit.task_deleted': '{by} 删除了一个任务',
+  'audit.limits_changed': '{by} 更改了限制',
+  'audit.model_fetched': '{by} 下载了 {model}',
 
   'punctuation.colon': '：',
   'punctuation.semicolon': '；',

@@ -6,8 +6,9 @@ export default {
   'app.skip': '跳到主要内容',
   'app.footer': '录音只保存在这台服务器上。',
   'app.version': '版本 {version}',
-  'app.public': '这台服务器对其他机器开放，且没有账户：任何能访问它的人都能看到全部录音。',
   'app.failed': '无法连接服务器，页面会继续重试。',
+
+  'account.log_out': '退出登录',
 
   'theme.label': '外观',
   'theme.auto': '自动',
@@ -217,6 +218,10 @@ export default {
   'error.transcript_not_ready': '任务尚未完成。',
   'error.file_missing': '这个任务的文件已不存在。',
   'error.unavailable': '服务器暂时无法处理，请稍后再试。',
+  'error.not_authenticated': '请先登录。',
+  'error.forbidden': '只有 admin 账户可以进行这项操作。',
+  'error.quota_exceeded': '你在这台服务器上的存储或排队时长已达上限，请删除一些内容，或等部分任务完成。',
+  'error.rate_limited': '请求过于频繁，请稍后再试。',
   'error.queue_full': '队列已满，请等部分任务完成后再试。',
   'error.disk_full': '服务器磁盘已满，文件未保存。',
   'error.store_busy': '数据库正忙，没有做任何更改，请稍后再试。',

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 import websocket
 
-from tests.deploy.proxies import HOST, PROXIES, Proxy
+from tests.deploy.proxies import HOST, PROXIES, USER, Proxy
 from tests.server.client import Client
 from tests.server.conftest import noise, server_in
 from tests.web.live_client import text_from
@@ -124,3 +125,33 @@ def test_the_live_feed_tells_of_a_task(site: Site, sound: bytes) -> None:
         live.close()
         live.shutdown()
     site.direct.wait_for(task_id, "completed")
+
+
+ADMIN_KEY = "k" * 40
+
+
+@pytest.mark.parametrize("proxy_name", sorted(PROXIES))
+def test_whoever_gets_past_the_password_has_an_account_of_that_name(
+    proxy_name: str, tmp_path: Path, sound: bytes
+) -> None:
+    """Whatever the client says of itself."""
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    accounts = {"API_KEYS": f"admin:{ADMIN_KEY}", "TRUSTED_PROXIES": "127.0.0.1", "AUTH_HEADER": "X-Remote-User"}
+    with (
+        server_in(tmp_path, ALLOWED_HOSTS=HOST, **accounts) as server,
+        PROXIES[proxy_name](folder, server.port) as proxy,
+    ):
+        form = form_around(sound)
+        headers = {**proxy.headers, "X-Remote-User": "admin", "X-Forwarded-Proto": "http"}
+        with proxy.http() as connection:
+            connection.request("GET", "/api/system/log", headers=headers)
+            assert connection.getresponse().status == 403
+        with proxy.http() as connection:
+            begin_upload(connection, proxy, len(form))
+            connection.send(form)
+            task = json.load(connection.getresponse())["task"]
+        assert requests.get(f"{server.address}/api/tasks", timeout=30).status_code == 401
+        as_admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        (told,) = requests.get(f"{server.address}/api/tasks", headers=as_admin, timeout=30).json()["tasks"]
+        assert (told["id"], told["owner"]) == (task["id"], USER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -59,9 +60,21 @@ def test_a_busy_port_is_named(start_server: StartServer) -> None:
     assert f"port {first.port}" in log
 
 
-def test_a_public_host_gives_a_warning(start_server: StartServer) -> None:
-    with start_server(HOST="0.0.0.0") as server:
-        assert [line for line in server.lines if "[WARNING]" in line and "no accounts" in line]
+@pytest.mark.proves("S25")
+def test_a_public_host_without_accounts_is_refused_with_2(start_server: StartServer) -> None:
+    with start_server() as server:  # by default nobody else can reach it, and nothing has to be proved
+        assert {connection.laddr.ip for connection in listening(server)} == {"127.0.0.1"}
+        assert Client(server).get("/api/tasks").status_code == 200
+    code, log = outcome(start_server(HOST="0.0.0.0"))
+    assert code == 2
+    (line,) = [line for line in log.splitlines() if "HOST=0.0.0.0" in line]
+    assert "keys add" in line
+    assert "API_KEYS" in line
+    assert "Traceback" not in log
+
+
+def listening(server: RunningServer) -> list[Any]:
+    return [each for each in server.worker.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
 
 
 def test_the_start_logs_the_devices_and_models(start_server: StartServer) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from config import Settings
+from tests.paths import ROOT
 from tests.web.api_description import ADDRESS, ApiDescription
 from tests.web.api_document import PATH, Document
 from tests.web.fake_system import FakeSystem
@@ -27,6 +30,7 @@ def root(tmp_path: Path) -> Path:
     """A page with one library, in place of the real one."""
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates/index.html").write_text(PAGE)
+    shutil.copy(ROOT / "templates/login.html", tmp_path / "templates")
     vendor = tmp_path / "static/vendor"
     vendor.mkdir(parents=True)
     (vendor / "preact.mjs").write_text("export const h = 1\n")
@@ -62,6 +66,12 @@ def document() -> Document:
 
 @pytest.fixture
 def live_port(app: Application) -> Iterator[int]:
+    with served(app) as port:
+        yield port
+
+
+@contextmanager
+def served(app: Application) -> Iterator[int]:
     """The application with its live feed, served on this port by threads of this process."""
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -1,7 +1,8 @@
 """A system without scheduler, database or devices.
 
 It has the methods that the web package calls (`SystemPort`) and raises the errors that the real one does. Tasks are
-those of FakeTasks; this adds the device, the models, the limits and the history.
+those of FakeTasks; this adds the device, the models, the limits and the history. Accounts are the real ones, in a
+database that is opened only when the settings name some.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from config import Settings
+from optimizer.accounts.accounts import Accounts
+from optimizer.common.clock import Clock, SystemClock
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.samples import Sample
+from optimizer.storage.store import TaskStore
 from optimizer.tasks.events import SystemChanged
 from optimizer.tasks.task import TaskFilter
 from tests.web.fake_tasks import EPOCH, FakeTasks
@@ -20,7 +24,7 @@ from whisper_core.text.languages import LANGUAGES
 
 
 class FakeSystem(FakeTasks):
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         super().__init__(settings)
         self.is_started = False
         self.health_reasons: list[str] = []
@@ -28,6 +32,11 @@ class FakeSystem(FakeTasks):
         self.fetched: list[str] = []
         self.samples: list[Sample] = []
         self.event_log: list[SystemEvent] = []
+        self.store = TaskStore(settings.data_dir)
+        self.accounts = Accounts(settings, self.store.database, clock or SystemClock())
+        if settings.names_accounts:
+            self.store.open()
+            self.accounts.open()
         self.limits = {"max_concurrent_tasks": 8, "max_batch_size": 4}
 
     def start(self) -> None:
@@ -35,6 +44,7 @@ class FakeSystem(FakeTasks):
 
     def stop(self) -> None:
         self.is_started = False
+        self.store.close()
 
     def default_model(self) -> str:
         return self.settings.default_model
@@ -129,6 +139,8 @@ class FakeSystem(FakeTasks):
         }
 
     def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:
+        if kind == "audit":
+            return self.accounts.audit.entries(limit, before) if self.settings.names_accounts else []
         found = [event for event in self.event_log if kind in (None, event.kind)]
         return [event for event in reversed(found) if before is None or event.id < before][:limit]
 

@@ -6,7 +6,7 @@ Tests play the scheduler with `finish_window`, `complete` and `fail`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +38,25 @@ EPOCH = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 BAD_MEDIA = b"not a recording"
 
 
+class FakeOwnership:
+    """Reads the tasks of a FakeTasks."""
+
+    def __init__(self, tasks: dict[str, Task]) -> None:
+        self._tasks = tasks
+
+    def owner_of(self, task_id: str) -> str:
+        if task_id not in self._tasks:
+            raise TaskNotFoundError()
+        return self._tasks[task_id].owner
+
+    def ids_of(self, owner: str, among: Collection[str]) -> set[str]:
+        return {task_id for task_id in among if task_id in self._tasks and self._tasks[task_id].owner == owner}
+
+    def counts(self, owner: str) -> dict[TaskStatus, int]:
+        states = [task.status for task in list(self._tasks.values()) if task.owner == owner]
+        return {status: states.count(status) for status in TaskStatus}
+
+
 class FakeTasks:
     """What FakeSystem does with tasks."""
 
@@ -48,13 +67,14 @@ class FakeTasks:
         self.before_answer: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         self._tasks: dict[str, Task] = {}
-        self._keys: dict[str, str] = {}
+        self._keys: dict[tuple[str, str], str] = {}
+        self.ownership = FakeOwnership(self._tasks)
         self._segments: dict[str, list[Segment]] = {}
         self._listeners: list[Listener] = []
 
     # --- the border ------------------------------------------------------------------------------------------------
 
-    def begin_upload(self, expected_bytes: int = 0) -> Upload:
+    def begin_upload(self, expected_bytes: int = 0, owner: str = "") -> Upload:
         return self.files.begin_upload(
             str(ULID()), expected_bytes=expected_bytes, max_bytes=self.settings.max_upload_bytes
         )
@@ -77,11 +97,11 @@ class FakeTasks:
         if upload.read(len(BAD_MEDIA)) == BAD_MEDIA:
             raise UnsupportedMediaError()
         with self._lock:
-            known = self._keys.get(idempotency_key or "")
+            known = self._keys.get((owner, idempotency_key or ""))
             if known is not None:
                 return self._replay(upload, self._tasks[known], options)
             upload.commit()
-            task = self._new_task(upload, filename, options, priority, device, idempotency_key)
+            task = self._new_task(upload, filename, options, priority, device, idempotency_key, owner)
         self.tell(TaskChanged(task.id))
         return Submission(self._view(task), is_replay=False)
 
@@ -91,6 +111,7 @@ class FakeTasks:
     def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
         with self._lock:
             newest_first = sorted(self._tasks.values(), key=lambda task: -task.seq)
+        newest_first = [task for task in newest_first if task_filter.owner in (None, task.owner)]
         counts = {status: sum(task.status is status for task in newest_first) for status in TaskStatus}
         found = [task for task in newest_first if _matches(task, task_filter)]
         start = self._start_of(task_filter.cursor)
@@ -129,11 +150,11 @@ class FakeTasks:
         return self._change(task_id, priority=priority)
 
     def delete(self, task_id: str) -> None:
-        self._get(task_id)
+        owner = self._get(task_id).owner
         with self._lock:
             del self._tasks[task_id]
         self.files.delete(task_id)
-        self.tell(TaskDeleted(task_id))
+        self.tell(TaskDeleted(task_id, owner))
 
     def timeline(self, task_id: str) -> list[TaskEvent]:
         task = self._get(task_id)
@@ -148,7 +169,12 @@ class FakeTasks:
     # --- what a test plays -----------------------------------------------------------------------------------------
 
     def add(
-        self, filename: str = "interview.mp3", data: bytes = b"fLaC sound", model: str = "base", mode: Mode = "exact"
+        self,
+        filename: str = "interview.mp3",
+        data: bytes = b"fLaC sound",
+        model: str = "base",
+        mode: Mode = "exact",
+        owner: str = "",
     ) -> Task:
         """A pending task, as after an upload."""
         upload = self.begin_upload()
@@ -160,6 +186,7 @@ class FakeTasks:
             priority=Priority.NORMAL,
             device="auto",
             idempotency_key=None,
+            owner=owner,
         )
         return submission.task.task
 
@@ -195,7 +222,14 @@ class FakeTasks:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _new_task(
-        self, upload: Upload, filename: str, options: TaskOptions, priority: Priority, device: str, key: str | None
+        self,
+        upload: Upload,
+        filename: str,
+        options: TaskOptions,
+        priority: Priority,
+        device: str,
+        key: str | None,
+        owner: str,
     ) -> Task:
         seq = len(self._keys) + len(self._tasks) + 1
         task = Task(
@@ -212,11 +246,12 @@ class FakeTasks:
             max_attempts=4,
             audio_seconds=55.2,
             idempotency_key=key,
+            owner=owner,
         )
         self._tasks[task.id] = task
         self._segments[task.id] = []
         if key is not None:
-            self._keys[key] = task.id
+            self._keys[owner, key] = task.id
         return task
 
     def _replay(self, upload: Upload, task: Task, options: TaskOptions) -> Submission:

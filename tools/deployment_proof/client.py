@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+KEY_VARIABLE = "PROOF_KEY"  # of the environment: the server's key, for `__main__`
 REQUEST_LIMIT_S = 30
 DONE_LIMIT_S = 150
 LOOK_EVERY_S = 0.2
@@ -20,8 +22,10 @@ LOOK_EVERY_S = 0.2
 class Client:
     """Of the server on this network's 127.0.0.1."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str = "") -> None:
+        """key: where the server has accounts."""
         self._address = f"http://127.0.0.1:{port}"
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def transcribe(self, recording: Path, model: str) -> dict[str, Any]:
         """Uploads and waits: id, text, has_words (times of words) and the seconds it took. Raises RuntimeError."""
@@ -55,7 +59,7 @@ class Client:
         return True
 
     def _get(self, path: str) -> bytes:
-        with urlopen(self._address + path, timeout=REQUEST_LIMIT_S) as answer:
+        with urlopen(Request(self._address + path, headers=self._headers), timeout=REQUEST_LIMIT_S) as answer:
             return bytes(answer.read())
 
     def _post(self, recording: Path, **fields: str) -> dict[str, Any]:
@@ -64,7 +68,7 @@ class Client:
         heads.append(f'form-data; name="file"; filename="{recording.name}"\r\n\r\n')
         form = "".join(f"--{boundary}\r\nContent-Disposition: {head}" for head in heads)
         body = form.encode() + recording.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        headers = {**self._headers, "Content-Type": f"multipart/form-data; boundary={boundary}"}
         with urlopen(Request(f"{self._address}/api/tasks", body, headers), timeout=REQUEST_LIMIT_S) as answer:
             accepted: dict[str, Any] = json.load(answer)
             return accepted
@@ -72,7 +76,7 @@ class Client:
 
 if __name__ == "__main__":
     port, command, *arguments = sys.argv[1:]
-    client = Client(int(port))
+    client = Client(int(port), os.environ.get(KEY_VARIABLE, ""))
     if command == "transcribe":
         print(json.dumps(client.transcribe(Path(arguments[0]), arguments[1])))
     elif command == "libraries":

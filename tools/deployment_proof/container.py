@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import subprocess
 import sys
 import time
@@ -11,12 +13,14 @@ from typing import Any
 
 from tools.deployment_proof import base_tree, compose_options, package_access
 from tools.deployment_proof.checks import MODEL, RECORDING, ROOT, check_answer, check_kept, check_libraries
+from tools.deployment_proof.client import KEY_VARIABLE
 from tools.deployment_proof.podman import Podman
 from tools.deployment_proof.report import ProofError, begin, say, step
 
 IMAGE = "localhost/whisper-scheduler:cpu"
 CONTAINER = "whisper-scheduler"
 PORT = 5552
+BAD_SETTINGS = 2  # the server's exit code
 HEALTHY_LIMIT_S = 90
 LOOK_EVERY_S = 0.5
 CLIENT_LIMIT_S = 180
@@ -56,6 +60,7 @@ class ContainerProof:
         self._folder = folder
         self._podman = Podman(folder)
         self._packages = [f"--volume={mount.source}:{mount.target}:ro" for mount in package_access.mounts(folder)]
+        self._key = secrets.token_hex(32)
         self._compose = compose_options.service(ROOT / "compose.yaml", "cpu")
 
     def run(self) -> None:
@@ -68,7 +73,9 @@ class ContainerProof:
             self._describe_image()
         with step(f"weights of {MODEL} into the volume"):
             self._fetch_weights()
-        with step("start as compose.yaml says, until the image's own health check passes"):
+        with step("start without accounts: the server refuses, and says what to do"):
+            self._check_refusal()
+        with step("start as compose.yaml says and with a key, until the image's own health check passes"):
             self._start()
             self._check_confinement()
         with step("the page's libraries"):
@@ -107,8 +114,21 @@ class ContainerProof:
         options = compose_options.run_options(self._compose)
         say("options: " + " ".join(options))
         own = ["--detach", f"--name={CONTAINER}", "--network=none", "--env=MODEL_SOURCES=local"]
+        own.append(f"--env=API_KEYS=admin:{self._key}")
         self._podman.run([*own, *options], IMAGE)
         self._wait_until_healthy()
+
+    def _check_refusal(self) -> None:
+        options = [*compose_options.run_options(self._compose), "--rm", "--network=none"]
+        try:
+            self._podman.run(options, IMAGE)
+        except subprocess.CalledProcessError as error:
+            said = error.stdout or ""
+            say(f"exit code {error.returncode}")
+            if error.returncode == BAD_SETTINGS:
+                return
+            raise ProofError(f"the server ended otherwise: {said}") from error
+        raise ProofError("the server started without accounts")
 
     def _wait_until_healthy(self) -> None:
         """By the command that the image names."""
@@ -133,7 +153,12 @@ class ContainerProof:
         process_id = self._podman.inspect("container", CONTAINER)["State"]["Pid"]
         command = ["nsenter", f"--target={process_id}", "--net", sys.executable, "-m", "tools.deployment_proof.client"]
         done = subprocess.run(
-            [*command, str(PORT), *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=CLIENT_LIMIT_S
+            [*command, str(PORT), *arguments],
+            env={**os.environ, KEY_VARIABLE: self._key},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=CLIENT_LIMIT_S,
         )
         return done.stdout.strip()
 

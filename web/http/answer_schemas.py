@@ -92,6 +92,7 @@ class TaskBody(Body):
     created_at: str
     started_at: str | None
     finished_at: str | None
+    owner: str = Field("", description="the account that it belongs to; only there for an admin")
 
 
 class TaskAnswer(Answer):

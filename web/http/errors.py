@@ -39,8 +39,12 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], HTTPStatus] = {
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.TaskNotFoundError: HTTPStatus.NOT_FOUND,
     errors.FileMissingError: HTTPStatus.GONE,
+    errors.NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
+    errors.ForbiddenError: HTTPStatus.FORBIDDEN,
     errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QueueFullError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.QuotaExceededError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.DiskFullError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StoreBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ShuttingDownError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -98,6 +102,8 @@ def _own_error(error: errors.TranscriptionServerError) -> ResponseReturnValue:
     response = _answer(status, error.code, error.message, error.field)
     if isinstance(error, errors.UnavailableError):
         response.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, errors.NotAuthenticatedError):
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 

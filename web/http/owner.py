@@ -1,7 +1,8 @@
-"""The owner of a request, for fairness only: the browser that sent it, or the address of a script.
+"""The owner of a request: whose tasks it makes.
 
-There are no accounts, so this is no identity and grants no access. It only prevents that one person's thousand files
-block everybody else's. After clearing its cookie a browser is a new owner.
+Where there are accounts, the account. Where there are none, the browser that sent it, or the address of a script; that
+is no identity and grants no access. It only prevents that one person's thousand files block everybody else's, and after
+clearing its cookie a browser is a new owner.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import secrets
 
 from flask import Request, Response, request
 
+from optimizer.accounts.principal import EVERYBODY
+from web.http.access import principal_or_none
+
 COOKIE = "owner"
 _COOKIE_LASTS_S = 365 * 86400
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -19,7 +23,10 @@ _NAME_CHARACTERS = 16
 
 
 def owner_of(sent: Request) -> str:
-    """An opaque name of 16 hexadecimal characters, which reveals neither the cookie nor the address."""
+    """The account's name; without accounts 16 hexadecimal characters that reveal neither the cookie nor the address."""
+    principal = principal_or_none()
+    if principal is not None and principal != EVERYBODY:
+        return principal.name
     token = _token(sent)
     origin = f"browser {token}" if token else f"address {sent.remote_addr or ''}"
     return hashlib.sha256(origin.encode()).hexdigest()[:_NAME_CHARACTERS]

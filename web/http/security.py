@@ -1,7 +1,7 @@
 """The checks and headers of every request, in front of both Flask and Socket.IO.
 
-Socket.IO takes its requests before Flask sees them, so checks and headers in Flask would not cover /socket.io/. There
-are no accounts yet; these checks keep other web sites in the user's own browser out.
+Socket.IO takes its requests before Flask sees them, so checks and headers in Flask would not cover /socket.io/. These
+checks keep other web sites in the user's own browser out; `access` says who may do what.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from config import Settings
+from web.http.proxies import TrustedProxies
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,15 +56,18 @@ def content_security_policy(nonce: str | None = None) -> str:
 
 
 class Guard:
-    """WSGI middleware: checks host and origin, gives each request an id, and adds the headers to every answer."""
+    """WSGI middleware: hears what a trusted proxy says, checks host and origin, gives each request an id, and adds the
+    headers to every answer."""
 
-    def __init__(self, application: WSGIApplication, allowed_hosts: AllowedHosts) -> None:
+    def __init__(self, application: WSGIApplication, allowed_hosts: AllowedHosts, proxies: TrustedProxies) -> None:
         self._application = application
         self._allowed_hosts = allowed_hosts
+        self._proxies = proxies
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request_id = environ[REQUEST_ID] = secrets.token_hex(8)
         start_guarded = _adding_headers(start_response, request_id)
+        self._proxies.apply(environ)
         if not self._allowed_hosts.allows(environ.get("HTTP_HOST", "")):
             return refuse(
                 environ,
@@ -72,7 +76,7 @@ class Guard:
                 "unknown_host",
                 "The server does not answer under this host name. Add it to ALLOWED_HOSTS if it is meant to.",
             )
-        if _is_state_changing(environ) and not is_same_origin(environ):
+        if _is_state_changing(environ) and not _has_key(environ) and not is_same_origin(environ):
             return refuse(
                 environ, start_guarded, "403 Forbidden", "cross_origin", "Requests from other web sites are refused."
             )
@@ -148,6 +152,11 @@ def refuse(
 def _is_state_changing(environ: WSGIEnvironment) -> bool:
     """Includes every request of the live feed, because a foreign page with a socket could read everything."""
     return environ["REQUEST_METHOD"] not in SAFE_METHODS or environ.get("PATH_INFO", "").startswith(SOCKET_PATH)
+
+
+def _has_key(environ: WSGIEnvironment) -> bool:
+    """Whether a key is sent. No page of another site can do that: it would have to ask first, and there is no CORS."""
+    return str(environ.get("HTTP_AUTHORIZATION", ""))[:7].lower() == "bearer "
 
 
 def _is_origin_of_host(origin: str, host_header: str) -> bool:

@@ -15,8 +15,9 @@ from optimizer.timing.forecast_accuracy import Interval
 from optimizer.views.task_view import TaskView
 
 
-def task_json(view: TaskView) -> dict[str, Any]:
+def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
     task, options = view.task, view.task.options
+    owner = {"owner": task.owner} if shows_owner else {}
     return {
         "id": task.id,
         "filename": task.filename,
@@ -50,6 +51,7 @@ def task_json(view: TaskView) -> dict[str, Any]:
         "created_at": timestamp(task.created_at),
         "started_at": timestamp(task.started_at),
         "finished_at": timestamp(task.finished_at),
+        **owner,
     }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
 
 from config import Settings
+from optimizer.accounts.accounts import Accounts
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.tasks.events import Listener, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
@@ -26,19 +28,37 @@ class UploadPort(Protocol):
     def discard(self) -> None: ...
 
 
+class OwnershipPort(Protocol):
+    """Whose tasks are whose."""
+
+    def owner_of(self, task_id: str, /) -> str:
+        """Raises TaskNotFoundError."""
+
+    def ids_of(self, owner: str, /, among: Collection[str]) -> set[str]: ...
+
+    def counts(self, owner: str, /) -> dict[TaskStatus, int]: ...
+
+
 class SystemPort(Protocol):
-    """All methods may be called from any thread. The errors that they raise are in `errors`."""
+    """All methods may be called from any thread. The errors that they raise are in `errors`.
+
+    Those about tasks do what they are asked, whoever asks: see `task_access`.
+    """
 
     settings: Settings
+    accounts: Accounts
+
+    @property
+    def ownership(self) -> OwnershipPort: ...
 
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
 
-    def begin_upload(self, expected_bytes: int = 0) -> Any:
+    def begin_upload(self, expected_bytes: int = 0, owner: str = "") -> Any:
         """An UploadPort. expected_bytes: the size that the client announced, or 0.
 
-        Raises FileTooLargeError, DiskFullError, ShuttingDownError or QueueFullError.
+        Raises FileTooLargeError, DiskFullError, ShuttingDownError, QueueFullError or QuotaExceededError.
         """
 
     def submit(

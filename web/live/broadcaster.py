@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from errors import TaskNotFoundError
 from optimizer.tasks.events import WindowFinished
 from web.http.serializers import progress_json, segments_json, task_json
+from web.http.task_access import TaskAccess
 from web.live.clients import NAMESPACE, Clients
 from web.live.commands import Command, Unwatch, Watch
+from web.live.members import ADMINS, Members, room_of_owner
 from web.live.outbox import Batch, Outbox
 
 if TYPE_CHECKING:
@@ -21,18 +23,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROUND_S = 0.1  # between two rounds, so a task's progress is sent at most this often
-IDLE_ROUND_S = 5.0  # between two rounds at most, because clients have to be looked after too
+IDLE_ROUND_S = 1.0  # between two rounds at most, because clients have to be looked after too
+MAX_OWNERS_KNOWN = 10_000  # tasks whose owner is remembered
 MAX_WATCHED = 64  # tasks of one client
 STOP_TIMEOUT_S = 5.0
 
 
 class Broadcaster:
-    """Sends what the outbox holds, round by round. Each task has a room, for the clients that watch it."""
+    """Sends what the outbox holds, round by round. Each task has a room, for the clients that watch it.
 
-    def __init__(self, server: Any, clients: Clients, outbox: Outbox, system: SystemPort) -> None:
+    Where there are accounts, every owner has a room, and the admins have one.
+    """
+
+    def __init__(self, server: Any, clients: Clients, members: Members, outbox: Outbox, system: SystemPort) -> None:
         """server: python-socketio's."""
         self._server = server
         self._clients = clients
+        self._members = members
+        self._owner_of = lru_cache(MAX_OWNERS_KNOWN)(system.ownership.owner_of)
         self._outbox = outbox
         self._system = system
         self._is_stopping = threading.Event()
@@ -58,14 +66,21 @@ class Broadcaster:
 
     def _steps(self, batch: Batch) -> Iterable[Callable[[], None]]:
         yield self._clients.drop_unresponsive
+        yield self._disconnect_ended
         if self._clients.count() == 0:
             return
         yield from (partial(self._execute, command) for command in batch.commands)
         yield from (partial(self._emit_windows, windows) for windows in batch.windows)
         yield from (partial(self._emit_task, task_id) for task_id in batch.changed)
-        yield from (partial(self._emit_deleted, task_id) for task_id in batch.deleted)
+        yield from (partial(self._emit_deleted, task_id, owner) for task_id, owner in batch.deleted)
         if batch.is_system_due:
             yield self._emit_system
+
+    def _disconnect_ended(self) -> None:
+        """Those who no longer may listen."""
+        for sid in self._members.ended():
+            self._members.remove(sid)
+            self._server.disconnect(sid, namespace=NAMESPACE)
 
     # --- commands of clients ---------------------------------------------------------------------------------------
 
@@ -95,24 +110,42 @@ class Broadcaster:
     # --- events ----------------------------------------------------------------------------------------------------
 
     def _emit_windows(self, windows: tuple[WindowFinished, ...]) -> None:
-        """Windows of one task: the text of each to those who watch it, the progress after the last to everybody."""
+        """Windows of one task: the text of each to those who watch it, the progress after the last to who sees it."""
         for window in windows:
             if window.segments:
                 self._emit("segments", segments_json(window), to=_room(window.task_id))
-        self._emit("progress", progress_json(windows[-1]))
+        try:
+            rooms = self._rooms(lambda: self._owner_of(windows[-1].task_id))
+        except TaskNotFoundError:
+            return
+        for room in rooms:
+            self._emit("progress", progress_json(windows[-1]), to=room)
 
     def _emit_task(self, task_id: str) -> None:
         try:
             view = self._system.task(task_id)
         except TaskNotFoundError:
             return
-        self._emit("task", task_json(view))
+        for room in self._rooms(lambda: view.task.owner):
+            self._emit("task", task_json(view, shows_owner=room == ADMINS), to=room)
 
-    def _emit_deleted(self, task_id: str) -> None:
-        self._emit("deleted", {"id": task_id})
+    def _emit_deleted(self, task_id: str, owner: str) -> None:
+        for room in self._rooms(lambda: owner):
+            self._emit("deleted", {"id": task_id}, to=room)
 
     def _emit_system(self) -> None:
-        self._emit("system", self._system.status())
+        status = self._system.status()
+        if not self._system.accounts.are_in_force():
+            self._emit("system", status)
+            return
+        for room, principal in self._members.owners().items():
+            self._emit("system", TaskAccess(self._system, principal).of_status(status), to=room)
+
+    def _rooms(self, owner: Callable[[], str]) -> tuple[str | None, ...]:
+        """Where a task of this owner is told of; None is everybody."""
+        if not self._system.accounts.are_in_force():
+            return (None,)
+        return (room_of_owner(owner()), ADMINS)
 
     def _emit(self, event: str, data: dict[str, Any], to: str | None = None) -> None:
         self._server.emit(event, data, to=to, namespace=NAMESPACE)

@@ -26,7 +26,7 @@ class Batch:
     commands: tuple[Command, ...]
     windows: tuple[tuple[WindowFinished, ...], ...]  # one entry for each task, with its windows in order
     changed: tuple[str, ...]  # ids of tasks
-    deleted: tuple[str, ...]
+    deleted: tuple[tuple[str, str], ...]  # ids of tasks, each with its owner
     is_system_due: bool
 
 
@@ -38,7 +38,7 @@ class Outbox:
         self._commands: deque[Command] = deque()
         self._windows: dict[str, deque[WindowFinished]] = {}
         self._changed: dict[str, None] = {}
-        self._deleted: dict[str, None] = {}
+        self._deleted: dict[str, str] = {}  # owners by the tasks' ids
         self._is_system_stale = False
         self._system_due_at = 0.0
 
@@ -50,7 +50,7 @@ class Outbox:
             elif isinstance(event, TaskChanged):
                 self._changed[event.task_id] = None
             elif isinstance(event, TaskDeleted):
-                self._add_deleted(event.task_id)
+                self._add_deleted(event)
             self._is_system_stale = True  # every event of a task changes counts or progress as well
             self._filled.notify()
 
@@ -75,10 +75,10 @@ class Outbox:
                 self._filled.wait(min(timeout_s, self._seconds_to_system()))
             return None if self._is_closed else self._drain()
 
-    def _add_deleted(self, task_id: str) -> None:
-        self._windows.pop(task_id, None)
-        self._changed.pop(task_id, None)
-        self._deleted[task_id] = None
+    def _add_deleted(self, event: TaskDeleted) -> None:
+        self._windows.pop(event.task_id, None)
+        self._changed.pop(event.task_id, None)
+        self._deleted[event.task_id] = event.owner
 
     def _is_due(self) -> bool:
         return bool(self._commands or self._windows or self._changed or self._deleted) or self._is_system_due()
@@ -101,7 +101,7 @@ class Outbox:
             tuple(self._commands),
             tuple(tuple(windows) for windows in self._windows.values()),
             tuple(self._changed),
-            tuple(self._deleted),
+            tuple(self._deleted.items()),
             is_system_due,
         )
         for pending in (self._commands, self._windows, self._changed, self._deleted):

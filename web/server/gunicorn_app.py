@@ -40,11 +40,6 @@ def serve(settings: Settings, make_system: Callable[[Settings], SystemPort], war
     configure_logging(settings.log_level)
     for warning in warnings:
         log.warning("%s", warning)
-    if settings.is_public:
-        log.warning(
-            "HOST=%s: everybody who can reach this machine can read, add and delete recordings; there are no accounts",
-            settings.host,
-        )
     os.umask(0o077)
     _raise_open_files_limit()
     try:

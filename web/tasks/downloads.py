@@ -11,8 +11,8 @@ from flask_openapi3.models.tag import Tag
 from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
 from optimizer.tasks.task import Task, TaskStatus
 from web.http.answer_schemas import TranscriptAnswer, answer, error_responses
-from web.http.context import current_system
 from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
+from web.http.task_access import TaskAccess, current_tasks
 from web.tasks.filenames import transcript_name
 from web.tasks.media_type import media_type_of
 from web.tasks.rendering import MEDIA_TYPES, file_extension, render_transcript
@@ -38,11 +38,11 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
 
     One that was not made in exact mode says so: `"mode": "vad"` in the json, `.vad` in a file's name.
     """
-    system = current_system()
-    task = system.task(path.id).task
+    own = current_tasks()
+    task = own.task(path.id).task
     if query.format != "json" and task.status is not TaskStatus.COMPLETED:
         raise TranscriptNotReadyError()
-    transcript, is_partial = system.transcript(path.id)
+    transcript, is_partial = own.transcript(path.id)
     if is_partial and query.format != "json":  # in the meantime it was retried, or replaced by another one
         raise TranscriptNotReadyError()
     mode = task.options.mode
@@ -69,10 +69,10 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
 )
 def get_media(path: TaskPath, query: MediaQuery) -> Response:
     """The uploaded file, whole or one range of it."""
-    system = current_system()
+    own = current_tasks()
     _ignore_other_ranges()
-    task = system.task(path.id).task
-    media = system.media(path.id)
+    task = own.task(path.id).task
+    media = own.media(path.id)
     try:
         return send_file(
             media,
@@ -92,12 +92,12 @@ def get_media(path: TaskPath, query: MediaQuery) -> Response:
 )
 def get_archive(query: ArchiveQuery) -> Response:
     """The chosen transcripts in one archive; without `ids` those of every completed task."""
-    system = current_system()
+    own = current_tasks()
     ids = query.task_ids()
     if query.ids and not ids:  # an empty selection does not mean every task
         raise InvalidOptionError("No task is named.", field="ids")
-    tasks = _chosen(ids) if ids else completed_tasks(system)
-    response = Response(zip_transcripts(system, tasks, query.format), mimetype="application/zip")
+    tasks = _chosen(own, ids) if ids else completed_tasks(own)
+    response = Response(zip_transcripts(own, tasks, query.format), mimetype="application/zip")
     response.headers.set("Content-Disposition", "attachment", filename=ARCHIVE_NAME)
     return response
 
@@ -111,11 +111,11 @@ def _ignore_other_ranges() -> None:
         request.environ.pop("HTTP_RANGE", None)
 
 
-def _chosen(ids: list[str]) -> list[Task]:
+def _chosen(own: TaskAccess, ids: list[str]) -> list[Task]:
     """All tasks are checked first, because an answer that has been started cannot become an error."""
     if len(ids) > MAX_ARCHIVE_IDS:
         raise InvalidOptionError(f"At most {MAX_ARCHIVE_IDS} tasks fit in one archive.", field="ids")
-    tasks = [current_system().task(task_id).task for task_id in ids]
+    tasks = [own.task(task_id).task for task_id in ids]
     if any(task.status is not TaskStatus.COMPLETED for task in tasks):
         raise TranscriptNotReadyError("Not every one of these tasks is finished.")
     return tasks

@@ -21,8 +21,9 @@ from web.http.answer_schemas import (
 )
 from web.http.context import current_system
 from web.http.request_schemas import ModelPath, SystemPatch, TaskListQuery, TaskPatch, TaskPath
-from web.http.serializers import counts_json, task_event_json, task_json
+from web.http.serializers import counts_json, task_event_json
 from web.http.system_schemas import SystemAnswer
+from web.http.task_access import current_tasks
 from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
 from web.tasks.uploads import receive_task
 
@@ -72,7 +73,7 @@ _RECEIVE_REQUEST: dict[str, Any] = {
 def create_task() -> Response:
     """Send one recording; the answer is its task. 200 instead of 202 when the Idempotency-Key was known."""
     submission = receive_task()
-    response = jsonify(task=task_json(submission.task))
+    response = _answer(submission.task)
     if submission.is_replay:
         response.headers["Idempotent-Replayed"] = "true"
     else:
@@ -83,24 +84,25 @@ def create_task() -> Response:
 @api.get("/tasks", tags=[_TASKS], responses={"200": answer(TaskListAnswer), **error_responses(422)})
 def list_tasks(query: TaskListQuery) -> Response:
     """The tasks, newest first, a page at a time."""
-    views, next_cursor, counts = current_system().tasks(
+    own = current_tasks()
+    views, next_cursor, counts = own.tasks(
         TaskFilter(
             status=query.state(), model=query.model, query=query.q or None, limit=query.limit, cursor=query.cursor
         )
     )
-    return jsonify(tasks=[task_json(view) for view in views], next_cursor=next_cursor, counts=counts_json(counts))
+    return jsonify(tasks=[own.task_json(view) for view in views], next_cursor=next_cursor, counts=counts_json(counts))
 
 
 @api.get("/tasks/<id>", tags=[_TASKS], responses={"200": answer(TaskAnswer), **error_responses(404)})
 def get_task(path: TaskPath) -> Response:
     """One task."""
-    return _answer(current_system().task(path.id))
+    return _answer(current_tasks().task(path.id))
 
 
 @api.get("/tasks/<id>/timeline", tags=[_TASKS], responses={"200": answer(TimelineAnswer), **error_responses(404)})
 def get_timeline(path: TaskPath) -> Response:
     """What happened to one task, oldest first."""
-    events = current_system().timeline(path.id)
+    events = current_tasks().timeline(path.id)
     return jsonify(events=[task_event_json(event) for event in events])
 
 
@@ -109,13 +111,13 @@ def get_timeline(path: TaskPath) -> Response:
 )
 def change_task(path: TaskPath, body: TaskPatch) -> Response:
     """Change a waiting task's priority."""
-    return _answer(current_system().set_priority(path.id, Priority.of(body.priority)))
+    return _answer(current_tasks().set_priority(path.id, Priority.of(body.priority)))
 
 
 @api.post("/tasks/<id>/cancel", tags=[_TASKS], responses={"200": answer(TaskAnswer), **error_responses(403, 404, 409)})
 def cancel_task(path: TaskPath) -> Response:
     """Stop a task that is not finished. Harmless when repeated."""
-    return _answer(current_system().cancel(path.id))
+    return _answer(current_tasks().cancel(path.id))
 
 
 @api.post(
@@ -123,13 +125,13 @@ def cancel_task(path: TaskPath) -> Response:
 )
 def retry_task(path: TaskPath) -> Response:
     """Begin a failed or cancelled task anew."""
-    return _answer(current_system().retry(path.id))
+    return _answer(current_tasks().retry(path.id))
 
 
 @api.delete("/tasks/<id>", tags=[_TASKS], responses={"204": None, **error_responses(403, 404, 409)})
 def delete_task(path: TaskPath) -> Response:
     """Remove a task with its recording and its text."""
-    current_system().delete(path.id)
+    current_tasks().delete(path.id)
     return Response(status=204)
 
 
@@ -143,6 +145,7 @@ def get_models() -> Response:
 def fetch_model(path: ModelPath) -> Response:
     """Fetch a model's weights in the background."""
     current_system().fetch_model(path.name)
+    current_tasks().audit("model_fetched", model=path.name)
     response = jsonify(model=path.name)
     response.status_code = 202
     return response
@@ -151,15 +154,17 @@ def fetch_model(path: ModelPath) -> Response:
 @api.get("/system", tags=[_SYSTEM], responses={"200": answer(SystemAnswer)})
 def get_system() -> Response:
     """Devices and their memory, counts, throughput, settings in force, advice."""
-    return jsonify(current_system().status())
+    return jsonify(current_tasks().status())
 
 
 @api.patch("/system", tags=[_SYSTEM], responses={"200": answer(SystemAnswer), **error_responses(400, 403, 413, 422)})
 def change_system(body: SystemPatch) -> Response:
     """Change the limits until the next restart."""
     limits = body.model_dump(exclude_none=True)
-    return jsonify(current_system().set_limits(**limits))
+    status = current_system().set_limits(**limits)
+    current_tasks().audit("limits_changed", **limits)
+    return jsonify(status)
 
 
 def _answer(view: TaskView) -> Response:
-    return jsonify(task=task_json(view))
+    return jsonify(task=current_tasks().task_json(view))

@@ -44,7 +44,7 @@ class StreamingRequest(Request):
             raise InvalidOptionError("Send one file in a request.", field=FILE_FIELD)
         if not filename:
             raise MissingFileError("The file has no name, so none was chosen.", field=FILE_FIELD)
-        upload = current_system().begin_upload(total_content_length or 0)
+        upload = current_system().begin_upload(total_content_length or 0, owner_of(self))
         self.upload = upload
         return cast(IO[bytes], upload)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import zipfile
 from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, cast
 
 from errors import FileMissingError, TaskNotFoundError
 from optimizer.tasks.task import Task, TaskFilter, TaskStatus
+from web.http.task_access import TaskAccess
 from web.tasks.filenames import MemberNames
 from web.tasks.rendering import file_extension, render_transcript
-
-if TYPE_CHECKING:
-    from web.http.system_port import SystemPort
 
 log = logging.getLogger(__name__)
 
@@ -22,23 +20,23 @@ MISSING_NAME = "_missing.txt"
 _EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def completed_tasks(system: SystemPort) -> Iterator[Task]:
-    """Every completed task, a page at a time."""
+def completed_tasks(own: TaskAccess) -> Iterator[Task]:
+    """Every completed task of those that may be seen, a page at a time."""
     cursor: str | None = None
     while True:
-        views, cursor, _ = system.tasks(TaskFilter(status=TaskStatus.COMPLETED, limit=PAGE_SIZE, cursor=cursor))
+        views, cursor, _ = own.tasks(TaskFilter(status=TaskStatus.COMPLETED, limit=PAGE_SIZE, cursor=cursor))
         yield from (view.task for view in views)
         if cursor is None:
             return
 
 
-def zip_transcripts(system: SystemPort, tasks: Iterable[Task], transcript_format: str) -> Iterator[bytes]:
+def zip_transcripts(own: TaskAccess, tasks: Iterable[Task], transcript_format: str) -> Iterator[bytes]:
     """The archive's bytes. A transcript that no longer exists is named in `_missing.txt` instead."""
     sink, names, missing = _Sink(), MemberNames(), []
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for task in tasks:
             try:
-                transcript, _ = system.transcript(task.id)
+                transcript, _ = own.transcript(task.id)
             except (FileMissingError, TaskNotFoundError) as error:
                 log.warning("task=%s event=not_in_archive code=%s", task.id, error.code)
                 missing.append(task.filename)

@@ -2,6 +2,7 @@
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { useLimit } from '../../hooks/use-limit.js'
+import { isAdmin } from '../../state/account.js'
 import { history } from '../../state/history.js'
 import { system } from '../../state/store.js'
 import { tuningFigures, tuningText } from '../../text/event-text.js'
@@ -45,10 +46,10 @@ function Stepper({ name, value, bounds: { least, most } }) {
   return html`<div class="stepper" data-testid="limit-${name}">
     <label for="limit-${name}">${label} <small>${range}</small></label>
     <div class="stepper-controls">
-      <button type="button" class="quiet round" aria-label=${t('limits.less', { name: label })} disabled=${shown <= least}
+      <button type="button" class="quiet round" aria-label=${t('limits.less', { name: label })} disabled=${!isAdmin || shown <= least}
         data-testid="less" onClick=${() => change(shown - 1)}>−</button>
       <${NumberField} id="limit-${name}" value=${shown} onChange=${change} />
-      <button type="button" class="quiet round" aria-label=${t('limits.more', { name: label })} disabled=${shown >= most}
+      <button type="button" class="quiet round" aria-label=${t('limits.more', { name: label })} disabled=${!isAdmin || shown >= most}
         data-testid="more" onClick=${() => change(shown + 1)}>+</button>
     </div>
     <p class="problem" role="alert" data-testid="limit-error">${error && errorText(error)}</p>
@@ -69,6 +70,7 @@ function NumberField({ id, value, onChange }) {
     else field.current.value = value
   }
   return html`<input id=${id} ref=${field} type="number" inputmode="numeric" min="1" step="1" defaultValue=${value}
+    disabled=${!isAdmin}
     data-testid="value" onInput=${() => (isTyping.current = true)} onChange=${finish} />`
 }
 

@@ -33,7 +33,7 @@ function Device({ device }) {
     <${Memory} device=${device} />
     <${Models} models=${device.models ?? []} />
     <ul class="slot-grid">
-      ${taken.map((task) => html`<${TakenSlot} key=${task.id} task=${task} />`)}
+      ${taken.map((task, index) => html`<${TakenSlot} key=${task.id || index} task=${task} />`)}
       ${free > MOST_LARGE_FREE_SLOTS ? html`<${FreeSlotRow} count=${free} />` : freeSlots(free)}
     </ul>
   </article>`
@@ -82,7 +82,11 @@ function TakenSlot({ task: reported }) {
   const task = withLiveProgress(reported, taskOf(reported.id)?.value, eachSecond.value)
   const { id, filename: name, model, priority, progress = 0, eta_seconds: eta } = task
   return html`<li class="slot" data-testid="slot" data-task-id=${id}>
-    <a class="slot-name" href=${taskAddress(id)} title=${name} dir="auto">${name}</a>
+    ${
+      id
+        ? html`<a class="slot-name" href=${taskAddress(id)} title=${name} dir="auto">${name}</a>`
+        : html`<span class="slot-name faint">${t('slots.others')}</span>`
+    }
     <p class="slot-model">
       <i class="swatch" style=${{ color: styled(modelColour(model)) }}></i><span>${model}</span>
       ${priority !== 'normal' && html`<span class="slot-priority is-${priority}">${t(`priority.${priority}`)}</span>`}

@@ -2,6 +2,7 @@
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { usePolling } from '../../hooks/use-polling.js'
+import { isAdmin } from '../../state/account.js'
 import { eventLogError, readEvents, readLog } from '../../state/event-log.js'
 import { history, historyError, hours, RANGES, readHistory, refreshSeconds } from '../../state/history.js'
 import { system } from '../../state/store.js'
@@ -40,7 +41,7 @@ export function SystemView() {
     <${Slots} />
     <div class="system-pair"><${Limits} /><${Accuracy} /></div>
     <${Models} />
-    <div class="system-pair"><${EventLog} /><${Log} /></div>
+    <div class="system-pair"><${EventLog} />${isAdmin && html`<${Log} />`}</div>
   </section>`
 }
 

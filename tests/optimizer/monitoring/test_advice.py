@@ -138,8 +138,8 @@ def test_rounds_that_leave_places_empty(make_situation: Callable[..., Situation]
 
 
 def test_the_most_pressing_comes_first(make_situation: Callable[..., Situation]) -> None:
-    situation = make_situation({"host": "0.0.0.0"}, statuses=[status(is_unstable=True)])
-    assert said(situation) == ["device_unstable", "raise_concurrency", "host_public"]
+    situation = make_situation(statuses=[status(is_unstable=True)])
+    assert said(situation) == ["device_unstable", "raise_concurrency"]
 
 
 def test_reasons_are_gathered_by_model_from_the_first_of_each_group() -> None:

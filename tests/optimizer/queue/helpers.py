@@ -11,6 +11,7 @@ from typing import Any
 
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
+from optimizer.queue.quotas import OwnerQuotas
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskMemory, TaskOptions
 from tests.optimizer.fakes import FakeClock
@@ -27,7 +28,12 @@ class Queue:
     """The queue of one run of the server. `changed` collects the ids that it announced."""
 
     def __init__(
-        self, data_dir: Path, clock: FakeClock, max_queued: int = 1000, due_times: DueTimes = FIRST_COME
+        self,
+        data_dir: Path,
+        clock: FakeClock,
+        max_queued: int = 1000,
+        due_times: DueTimes = FIRST_COME,
+        quotas: OwnerQuotas | None = None,
     ) -> None:
         self.clock = clock
         self.changed: list[str] = []
@@ -42,6 +48,7 @@ class Queue:
             retry_delay=lambda attempt: RETRY_DELAY_S * attempt,
             on_change=self.changed.append,
             due_times=due_times,
+            quotas=quotas,
         )
         self.report = self.manager.recover()
 

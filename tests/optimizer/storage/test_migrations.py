@@ -55,6 +55,36 @@ def with_empty_base(data_dir: Path, scripts: Path) -> None:
         connection.commit()
 
 
+INSERT_AT_0003 = """
+    INSERT INTO tasks (id, seq, idempotency_key, owner, version, filename, status, options, model, priority,
+        requested_device, size_bytes, sha256, created_at, max_attempts, progress, attempt, interrupts, uncharged,
+        windows_done, errors)
+    VALUES (?, ?, ?, ?, 1, 'a.wav', 'pending', '{}', 'base', 1, 'auto', 1, '', '', 3, 0, 0, 0, 0, 0, '[]')
+"""
+
+
+def test_from_0003_tasks_stay_and_idempotency_keys_become_each_owners_own(tmp_path: Path) -> None:
+    scripts, base = tmp_path / "migrations", tmp_path / "data"
+    base.mkdir()
+    with_empty_base(base, scripts)
+    database = Database(database_url("", base))
+    Migrator(database, base / "tasks.db", scripts=scripts, head="0003").run()
+    edit(base, INSERT_AT_0003, "a", 1, "k", "alice")
+    edit(base, "INSERT INTO task_texts VALUES ('a', 'a.wav')")
+    with pytest.raises(sqlite3.IntegrityError):
+        edit(base, INSERT_AT_0003, "b", 2, "k", "mallory")
+
+    Migrator(database, base / "tasks.db", scripts=scripts).run()
+    database.close()
+
+    edit(base, INSERT_AT_0003, "b", 2, "k", "mallory")
+    with pytest.raises(sqlite3.IntegrityError):
+        edit(base, INSERT_AT_0003, "c", 3, "k", "alice")
+    with closing(sqlite3.connect(base / "tasks.db")) as connection:
+        assert connection.execute("SELECT id FROM tasks ORDER BY seq").fetchall() == [("a",), ("b",)]
+        assert connection.execute("SELECT count(*) FROM task_texts").fetchone() == (1,)
+
+
 @pytest.fixture
 def next_release(tmp_path: Path) -> Path:
     """The migrations of an imaginary next release, which rebuilds `tasks` and fills a new column."""

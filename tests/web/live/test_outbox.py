@@ -77,9 +77,9 @@ def test_too_many_windows_are_dropped_from_the_front(outbox: Outbox) -> None:
 def test_a_deleted_task_has_no_other_events(outbox: Outbox) -> None:
     outbox.add_event(TaskChanged("a"))
     outbox.add_event(window("a", 1))
-    outbox.add_event(TaskDeleted("a"))
+    outbox.add_event(TaskDeleted("a", "alice"))
     batch = next_batch(outbox)
-    assert (batch.changed, batch.windows, batch.deleted) == ((), (), ("a",))
+    assert (batch.changed, batch.windows, batch.deleted) == ((), (), (("a", "alice"),))
 
 
 def test_commands_keep_their_order_and_are_bounded(outbox: Outbox) -> None:

@@ -1,0 +1,1 @@
+"""Who may use the server: accounts, their keys and sessions."""

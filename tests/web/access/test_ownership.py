@@ -1,0 +1,266 @@
+"""Alice, Mallory and the admin, on every route and at every event of the live feed: each sees their own, the admin all.
+
+A route or an event that is in neither table makes these tests fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import websocket
+from flask.testing import FlaskClient
+
+from optimizer.accounts.live_keys import CACHE_LASTS_S
+from optimizer.monitoring.event_log import SystemEvent
+from optimizer.tasks.task import Task
+from tests.web.access.conftest import Site, key_of
+from tests.web.conftest import served
+from tests.web.live_client import LiveClient, text_from
+from tests.web.requests import error_of, send
+from web.application import live_feed_of
+from web.live.broadcaster import IDLE_ROUND_S
+from web.live.members import CHECK_EVERY_S, room_of_owner
+
+SECRET_NAME = "alices-salary-talk.flac"
+
+# What belongs to a task: a stranger gets 404, the owner and the admin do not.
+OF_A_TASK = {
+    "GET /api/tasks/<id>",
+    "GET /api/tasks/<id>/timeline",
+    "GET /api/tasks/<id>/transcript",
+    "GET /api/tasks/<id>/media",
+    "PATCH /api/tasks/<id>",
+    "POST /api/tasks/<id>/cancel",
+    "POST /api/tasks/<id>/retry",
+    "DELETE /api/tasks/<id>",
+}
+# What tells of many tasks: of one's own only.
+OF_MANY = {"GET /api/tasks", "GET /api/transcripts.zip", "GET /api/system", "GET /api/system/events"}
+FOR_ADMINS = {"PATCH /api/system", "POST /api/models/<name>/fetch", "GET /api/system/log"}
+OF_NOBODY = {
+    "GET /",
+    "GET /login",
+    "POST /login",
+    "POST /logout",
+    "GET /healthz",
+    "GET /readyz",
+    "POST /api/tasks",
+    "GET /api/models",
+    "GET /api/system/history",
+    "GET /static/<path:filename>",
+}
+DESCRIPTION = "/openapi"  # of the API, the same for all
+COMMANDS = {"watch", "unwatch"}
+BODIES: dict[str, Any] = {
+    "PATCH /api/tasks/<id>": {"json": {"priority": "high"}},
+    "PATCH /api/system": {"json": {"max_batch_size": 2}},
+}
+
+
+def operations(site: Site) -> set[str]:
+    return {
+        f"{method} {rule.rule}"
+        for rule in site.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if not rule.rule.startswith(DESCRIPTION)
+    }
+
+
+def call(client: FlaskClient, operation: str, task_id: str = "x") -> Any:
+    method, _, rule = operation.partition(" ")
+    address = rule.replace("<id>", task_id).replace("<name>", "base")
+    return client.open(address, method=method, **BODIES.get(operation, {}))
+
+
+def a_task_of_alice(site: Site, operation: str) -> Task:
+    """In a state in which the call can be made."""
+    task = site.system.add(SECRET_NAME, owner="alice")
+    if operation.endswith(("/transcript", "/media", "/transcripts.zip")):
+        site.system.complete(task.id, " Our salaries.")
+    elif operation.endswith("/retry"):
+        site.system.fail(task.id, "poison", "Not tried again.")
+    return task
+
+
+@dataclass
+class Ear:
+    """Hears everything that the live feed says to somebody."""
+
+    client: LiveClient
+    heard: list[str] = field(default_factory=list)
+
+    def until(self, event: str, containing: str) -> str:
+        """The first such event; whatever came before is in `heard` as well."""
+        while True:
+            packet = text_from(self.client._socket)
+            assert packet, "the server closed the connection"
+            if packet == "2":
+                self.client.send("3")
+            self.heard.append(packet)
+            if packet.startswith(f'42["{event}"') and containing in packet:
+                return packet
+
+
+@pytest.fixture
+def port(site: Site) -> Iterator[int]:
+    with served(site.app) as port:
+        yield port
+
+
+def listening(port: int, name: str) -> LiveClient:
+    return LiveClient(port, Authorization=f"Bearer {key_of(name)}")
+
+
+@pytest.mark.proves("S04")
+def test_everybody_sees_their_own_and_the_admin_sees_all(site: Site, port: int) -> None:
+    assert operations(site) == OF_A_TASK | OF_MANY | FOR_ADMINS | OF_NOBODY
+    for operation in sorted(OF_A_TASK):
+        check_task_route(site, operation)
+    for operation in sorted(OF_MANY):
+        check_list_route(site, operation)
+    for operation in sorted(FOR_ADMINS):
+        assert error_of(call(site.by_key("alice"), operation)) == (403, "forbidden", None), operation
+        assert call(site.by_key("admin"), operation).status_code in (200, 202), operation
+    check_live_feed(site, port)
+
+
+def check_task_route(site: Site, operation: str) -> None:
+    task = a_task_of_alice(site, operation)
+    for stranger in (site.by_key("mallory"), site.by_session("mallory")):
+        assert error_of(call(stranger, operation, task.id)) == (404, "task_not_found", None), operation
+        site.app.extensions["transcription_limits"].logins._buckets.clear()
+    assert site.system.task(task.id).task.status is not None
+    with call(site.by_key("admin"), operation, task.id) as answer:
+        assert answer.status_code < 300, operation
+    task = a_task_of_alice(site, operation)
+    with call(site.by_key("alice"), operation, task.id) as answer:
+        assert answer.status_code < 300, operation
+        assert '"owner"' not in answer.get_data(as_text=True)
+
+
+def check_list_route(site: Site, operation: str) -> None:
+    task = a_task_of_alice(site, operation)
+    site.system.event_log.append(SystemEvent(7, 1.0, "decision", "Started.", {"task_id": task.id}))
+    stranger = call(site.by_key("mallory"), operation)
+    assert stranger.status_code == 200, operation
+    for secret in (SECRET_NAME, SECRET_NAME.removesuffix(".flac"), task.id):
+        assert secret.encode() not in stranger.data, operation
+    admin = call(site.by_key("admin"), operation)
+    own = call(site.by_key("alice"), operation)
+    if operation.endswith("/api/tasks"):
+        assert stranger.get_json()["counts"]["completed"] == 0
+        assert [each["owner"] for each in admin.get_json()["tasks"] if each["id"] == task.id] == ["alice"]
+        assert task.id in own.text
+    elif operation.endswith(".zip"):
+        assert SECRET_NAME.removesuffix(".flac").encode() in own.data
+        assert error_of(site.by_key("mallory").get(f"/api/transcripts.zip?ids={task.id}"))[0] == 404
+    elif operation.endswith("/system"):
+        assert sum(stranger.get_json()["counts"].values()) == 0 < sum(own.get_json()["counts"].values())
+    else:
+        assert task.id in own.text
+        assert task.id in admin.text
+    assert SECRET_NAME not in site.by_key("mallory").get("/api/tasks?q=salary").text
+
+
+def check_live_feed(site: Site, port: int) -> None:
+    handlers = live_feed_of(site.app).socketio.server.handlers["/"]
+    assert set(handlers) - {"connect", "disconnect"} == COMMANDS
+    with listening(port, "alice") as alice, listening(port, "mallory") as mallory, listening(port, "admin") as admin:
+        task = site.system.add(SECRET_NAME, owner="alice")
+        for command in sorted(COMMANDS - {"unwatch"}):
+            answer = mallory.ask(command, {"id": task.id, "from": 0})
+            assert answer["error"]["code"] == "task_not_found"
+        for one in (alice, admin):
+            assert one.ask("watch", {"id": task.id}) == {"ok": True}
+            assert one.next("segments")["id"] == task.id
+        mallory.ask("unwatch", {"id": task.id})
+        site.system.finish_window(task.id, " Our salaries.")
+        for one in (alice, admin):
+            assert one.next("segments")["segments"][0]["text"] == " Our salaries."
+            assert one.next("progress")["id"] == task.id
+        assert "owner" not in alice_s_task(alice, site, task)
+        assert alice_s_task(admin, site, task)["owner"] == "alice"
+        site.system.delete(task.id)
+        own = site.system.add("mallorys.flac", owner="mallory")
+        ear = Ear(mallory)
+        ear.until("task", own.id)
+        heard = "".join([*ear.heard, json.dumps(mallory._unread)])
+        assert task.id not in heard
+        assert "salar" not in heard
+        for one in (alice, admin):
+            assert one.next("deleted") == {"id": task.id}
+
+
+def alice_s_task(listener: LiveClient, site: Site, task: Task) -> Any:
+    site.system.complete(task.id, " The end.")
+    while (told := listener.next("task"))["status"] != "completed":
+        continue
+    return told
+
+
+@pytest.mark.proves("S05")
+def test_a_socket_is_let_in_by_a_key_and_closed_when_that_ends(site: Site, port: int) -> None:
+    for header in ("Accept: */*", "Authorization: Bearer wrong", "Cookie: session=forged.cookie"):
+        assert answer_to_connect(port, header).startswith("44"), header  # not connected
+    key, text = site.keys.add("carol")
+    site.later(CACHE_LASTS_S)
+    browser = site.by_session("alice")
+    cookie = browser.get_cookie("session")
+    assert cookie is not None
+    alice = LiveClient(port, Cookie=f"session={cookie.value}")
+    with alice, LiveClient(port, Authorization=f"Bearer {text}") as carol:
+        task = site.system.add(owner="alice")
+        for room in (room_of_owner("alice"), f"task:{task.id}", "admins"):
+            carol.emit("join", {"room": room})
+            carol.emit("join_room", room)
+        assert alice.next("task")["id"] == task.id
+        own = site.system.add(owner="carol")
+        assert carol.next("task")["id"] == own.id
+        site.keys.revoke(key.id)
+        site.later(CACHE_LASTS_S)
+        assert carol.ask("watch", {"id": own.id})["error"]["code"] == "not_authenticated"
+        assert_closed(carol)
+        assert browser.post("/logout").status_code == 303
+        assert_closed(alice)
+    assert CACHE_LASTS_S + 2 * CHECK_EVERY_S + IDLE_ROUND_S <= 5
+
+
+def answer_to_connect(port: int, header: str) -> str:
+    """What the live feed says to somebody who sends this header."""
+    address = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
+    stranger = websocket.create_connection(address, timeout=15, suppress_origin=True, header=[header])
+    try:
+        assert text_from(stranger).startswith("0")
+        stranger.send("40")
+        return text_from(stranger)
+    finally:
+        stranger.close()
+        stranger.shutdown()
+
+
+def assert_closed(client: LiveClient) -> None:
+    """Returns once the server has disconnected the client; fails after the client's own time limit."""
+    while not (packet := text_from(client._socket)).startswith("41"):
+        assert packet, "the connection ended without a word"
+        if packet == "2":
+            client.send("3")
+
+
+def test_commands_of_the_live_feed_are_bounded(make_site: Any) -> None:
+    site = make_site(requests_per_minute=10)
+    with served(site.app) as port, listening(port, "alice") as alice:
+        answers = [alice.ask("unwatch", {"id": "x"}) for _ in range(11)]
+    assert answers[9] == {"ok": True}
+    assert answers[10]["error"]["code"] == "rate_limited"
+
+
+def test_idempotency_keys_are_each_owners_own(site: Site) -> None:
+    headers = {"Idempotency-Key": "the-same"}
+    alice, mallory = (send(site.by_key(name), headers=headers) for name in ("alice", "mallory"))
+    assert (alice.status_code, mallory.status_code) == (202, 202)
+    assert alice.get_json()["task"]["id"] != mallory.get_json()["task"]["id"]
+    assert send(site.by_key("alice"), headers=headers).headers["Idempotent-Replayed"] == "true"

@@ -1,0 +1,155 @@
+"""The tasks that somebody may see and change. The one place that keeps people's tasks apart.
+
+What belongs to somebody else is not there: TaskNotFoundError, as for a task that never was. An admin sees all tasks,
+and so does everybody where there are no accounts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from errors import ForbiddenError, TaskNotFoundError
+from optimizer.accounts.principal import How, Principal
+from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.task import Priority, TaskFilter, TaskStatus
+from optimizer.tasks.timeline import TaskEvent
+from optimizer.views.task_view import TaskView
+from web.http.access import current_principal
+from web.http.context import current_system
+from web.http.serializers import counts_json, task_json
+from whisper_core.text.transcript import Transcript
+
+if TYPE_CHECKING:
+    from web.http.system_port import SystemPort
+
+EVENTS_AT_ONCE = 500
+_OTHER_TASK = "to_task"  # in a timeline's entry
+_UNNAMED = {"id": "", "filename": ""}
+
+
+def current_tasks() -> TaskAccess:
+    """Those of whoever sent the request."""
+    return TaskAccess(current_system(), current_principal())
+
+
+class TaskAccess:
+    """Any thread. Methods raise what the system's of the same name raise."""
+
+    def __init__(self, system: SystemPort, principal: Principal) -> None:
+        self._system = system
+        self._principal = principal
+
+    # --- tasks ---------------------------------------------------------------------------------------------------
+
+    def task(self, task_id: str) -> TaskView:
+        view = self._system.task(task_id)
+        if self._principal.sees not in (None, view.task.owner):
+            raise TaskNotFoundError()
+        return view
+
+    def tasks(self, wanted: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
+        return self._system.tasks(replace(wanted, owner=self._principal.sees))
+
+    def transcript(self, task_id: str) -> tuple[Transcript, bool]:
+        return self._system.transcript(self._own(task_id))
+
+    def segments_from(self, task_id: str, first: int) -> WindowFinished | None:
+        return self._system.segments_from(self._own(task_id), first)
+
+    def media(self, task_id: str) -> Path:
+        return self._system.media(self._own(task_id))
+
+    def timeline(self, task_id: str) -> list[TaskEvent]:
+        """A task that made way for somebody else's does not say for which."""
+        events, owner = self._system.timeline(self._own(task_id)), self._principal.sees
+        named = {str(event.data[_OTHER_TASK]) for event in events if _OTHER_TASK in event.data}
+        foreign = named - self._system.ownership.ids_of(owner, among=named) if owner is not None else set()
+        return [
+            replace(event, data={name: value for name, value in event.data.items() if name != _OTHER_TASK})
+            if event.data.get(_OTHER_TASK) in foreign
+            else event
+            for event in events
+        ]
+
+    def cancel(self, task_id: str) -> TaskView:
+        view = self._system.cancel(self._own(task_id))
+        self.audit("task_cancelled", task_id=task_id)
+        return view
+
+    def retry(self, task_id: str) -> TaskView:
+        return self._system.retry(self._own(task_id))
+
+    def set_priority(self, task_id: str, priority: Priority) -> TaskView:
+        return self._system.set_priority(self._own(task_id), priority)
+
+    def delete(self, task_id: str) -> None:
+        self._system.delete(self._own(task_id))
+        self.audit("task_deleted", task_id=task_id)
+
+    def task_json(self, view: TaskView) -> dict[str, Any]:
+        return task_json(view, shows_owner=self._principal.is_shown_owners)
+
+    # --- the system, as far as it tells of tasks ---------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The shape of GET /api/system, with the person's own counts. Other people's running tasks have no name."""
+        return self.of_status(self._system.status())
+
+    def of_status(self, status: dict[str, Any]) -> dict[str, Any]:
+        """What of the system's status this person may see."""
+        owner = self._principal.sees
+        if owner is None:
+            return status
+        running = [task_id for device in status["devices"] for task_id in device["running"]]
+        own = self._system.ownership.ids_of(owner, among=running)
+        devices = [
+            {
+                **device,
+                "running": [task_id if task_id in own else "" for task_id in device["running"]],
+                "tasks": [task if task["id"] in own else {**task, **_UNNAMED} for task in device["tasks"]],
+            }
+            for device in status["devices"]
+        ]
+        return {**status, "devices": devices, "counts": counts_json(self._system.ownership.counts(owner))}
+
+    def events(self, kind: EventKind | None, limit: int, before: int | None) -> list[SystemEvent]:
+        """The system's events, newest first, without those about other people's tasks.
+
+        Raises ForbiddenError for the audit trail, unless an admin asks.
+        """
+        if kind == "audit" and not self._principal.is_admin:
+            raise ForbiddenError()
+        if self._principal.sees is None:
+            return self._system.events(kind, limit, before)
+        found: list[SystemEvent] = []
+        while len(found) < limit:
+            page = self._system.events(kind, EVENTS_AT_ONCE, before)
+            found += self._without_others(self._principal.sees, page)
+            if len(page) < EVENTS_AT_ONCE:
+                break
+            before = page[-1].id
+        return found[:limit]
+
+    def audit(self, action: str, **data: Any) -> None:
+        """Notes what this person did, where people can be told apart."""
+        if self._principal.how is not How.OPEN:
+            self._system.accounts.audit.record(action, self._principal.name, **data)
+
+    def _own(self, task_id: str) -> str:
+        owner = self._principal.sees
+        if owner is not None and self._system.ownership.owner_of(task_id) != owner:
+            raise TaskNotFoundError()
+        return task_id
+
+    def _without_others(self, owner: str, events: list[SystemEvent]) -> list[SystemEvent]:
+        named = {event.id: _tasks_of(event) for event in events}
+        own = self._system.ownership.ids_of(owner, among=set().union(*named.values()))
+        return [event for event in events if named[event.id] <= own]
+
+
+def _tasks_of(event: SystemEvent) -> set[str]:
+    """The ids of the tasks that an event names."""
+    return {str(event.data[name]) for name in ("task_id", "for_task") if event.data.get(name)}
