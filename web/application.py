@@ -75,6 +75,7 @@ class Application(OpenAPI):
         """
         self.components_schemas |= {name: Schema(**schema) for name, schema in schemas_of_answers().items()}
         super().generate_spec_json()  # type: ignore[no-untyped-call]
+        self.spec_json["security"] = [{"key": []}, {}]  # a key where there are accounts, else nothing
         for path in self.spec_json["paths"].values():
             for operation in path.values():
                 refusal = operation["responses"]["422"]["content"]["application/json"]["schema"]

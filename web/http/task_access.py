@@ -25,7 +25,7 @@ from whisper_core.text.transcript import Transcript
 if TYPE_CHECKING:
     from web.http.system_port import SystemPort
 
-EVENTS_AT_ONCE = 500
+EVENTS_AT_ONCE, MOST_PAGES = 500, 4  # that are looked through for somebody's own; a busy server has thousands a day
 _OTHER_TASK = "to_task"  # in a timeline's entry
 _UNNAMED = {"id": "", "filename": ""}
 
@@ -125,10 +125,10 @@ class TaskAccess:
         if self._principal.sees is None:
             return self._system.events(kind, limit, before)
         found: list[SystemEvent] = []
-        while len(found) < limit:
+        for _ in range(MOST_PAGES):
             page = self._system.events(kind, EVENTS_AT_ONCE, before)
             found += self._without_others(self._principal.sees, page)
-            if len(page) < EVENTS_AT_ONCE:
+            if len(found) >= limit or len(page) < EVENTS_AT_ONCE:
                 break
             before = page[-1].id
         return found[:limit]

@@ -50,6 +50,12 @@ def test_nobody_gets_in_but_where_it_is_listed(site: Site) -> None:
     assert "secret" not in client.get("/added-without-a-thought").text
 
 
+def test_the_apis_description_says_how_a_key_is_sent(site: Site) -> None:
+    description = site.by_key("alice").get("/openapi/openapi.json").get_json()
+    assert description["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+    assert {"key": []} in description["security"]
+
+
 def test_a_browser_is_led_to_the_login(site: Site) -> None:
     answer = site.nobody.get("/", headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["Location"]) == (302, "login")
