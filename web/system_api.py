@@ -20,7 +20,7 @@ system_api = APIBlueprint(
     __name__,
     url_prefix="/api/system",
     abp_tags=[Tag(name="system")],
-    abp_responses=error_responses(422, 503),
+    abp_responses=error_responses(401, 422, 429, 503),
 )
 
 

@@ -25,7 +25,11 @@ _OTHER_FORMATS = {media_type: _TEXT for name, media_type in MEDIA_TYPES.items() 
 
 
 downloads = APIBlueprint(
-    "downloads", __name__, url_prefix="/api", abp_tags=[Tag(name="downloads")], abp_responses=error_responses(422, 503)
+    "downloads",
+    __name__,
+    url_prefix="/api",
+    abp_tags=[Tag(name="downloads")],
+    abp_responses=error_responses(401, 422, 429, 503),
 )
 
 

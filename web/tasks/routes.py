@@ -29,7 +29,7 @@ from web.tasks.uploads import receive_task
 
 _TASKS, _SYSTEM = Tag(name="tasks"), Tag(name="system")
 
-api = APIBlueprint("api", __name__, url_prefix="/api", abp_responses=error_responses(503))
+api = APIBlueprint("api", __name__, url_prefix="/api", abp_responses=error_responses(401, 429, 503))
 
 _RECEIVE_REQUEST: dict[str, Any] = {
     "requestBody": {
