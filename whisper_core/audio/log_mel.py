@@ -10,8 +10,8 @@ On a GPU the features are computed there and differ from upstream's in the last 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ FFT_SAMPLES = 400  # 25 ms
 _HALF_FFT = FFT_SAMPLES // 2
 _DYNAMIC_RANGE = 8.0  # log10 of power, so 80 dB
 _CPU = torch.device("cpu")
+_ALL = 2**62
 
 
 class Samples(Protocol):
@@ -57,10 +58,27 @@ class LogMel:
         self._filters = mel_filters(device, n_mels)
         self._fft_window = torch.hann_window(FFT_SAMPLES, device=device)
         self.content_frames = len(samples) // HOP_SAMPLES
+        self._first_pass = threading.Lock()
+        self._frames_read = 0  # by the first pass
+        # Only frames that overlap the recording count; silence is not louder.
+        self._frames_to_read = -(-(len(samples) + _HALF_FFT) // HOP_SAMPLES)
+        self._peak = torch.full((), -torch.inf, device=device)
 
-    def prepare(self) -> None:
-        """Reads the whole recording once, for the floor of its features; otherwise the first window does that."""
-        _ = self._floor
+    @property
+    def frames_left(self) -> int:
+        """What `prepare` has still to read."""
+        return max(0, self._frames_to_read - self._frames_read)
+
+    def prepare(self, frames: int = _ALL) -> bool:
+        """Reads the whole recording once, for the floor of its features, or only so many frames more of it. Whether all
+        of it has been read; if not, the first window reads the rest."""
+        with self._first_pass:
+            end = min(self._frames_read + frames, self._frames_to_read)
+            while self._frames_read < end:
+                window = self._log_power(self._frames_read)
+                torch.maximum(self._peak, window.amax(), out=self._peak)  # the window itself is not kept
+                self._frames_read += WINDOW_FRAMES
+            return self._frames_read >= self._frames_to_read
 
     def window(self, first: int, frames: int) -> Mel:
         """`frames` frames from `first` on, then zeros.
@@ -77,14 +95,12 @@ class LogMel:
         """Float32 (n_mels, WINDOW_FRAMES), with silence after the end of the recording."""
         return (torch.maximum(self._log_power(first), self._floor) + 4.0) / 4.0
 
-    @cached_property
+    @property
     def _floor(self) -> Tensor:
-        """The maximum minus the dynamic range. Only frames that overlap the recording count; silence is not louder."""
-        end = -(-(len(self._samples) + _HALF_FFT) // HOP_SAMPLES)
-        peak = torch.full((), -torch.inf, device=self._device)
-        for first in range(0, end, WINDOW_FRAMES):
-            torch.maximum(peak, self._log_power(first).amax(), out=peak)  # the window itself is not kept
-        return peak - _DYNAMIC_RANGE
+        """The maximum minus the dynamic range."""
+        if self.frames_left:
+            self.prepare()
+        return self._peak - _DYNAMIC_RANGE
 
     def _log_power(self, first: int) -> Tensor:
         """Float32 (n_mels, WINDOW_FRAMES): log10 of the power in each mel band.

@@ -1,0 +1,120 @@
+"""Recordings are opened in parts, the one with the least left first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.whisper_core.engine.driving import (
+    GREEDY,
+    MODEL,
+    Observer,
+    SlowExecutor,
+    assert_same,
+    engine_with,
+    expected_of_noise,
+    run_until_idle,
+    start_task,
+    toy,
+    write_samples,
+)
+from tests.whisper_core.parity import RATE, noise
+from whisper_core.audio.log_mel import LogMel
+from whisper_core.engine import recording_opener
+from whisper_core.engine.active_task import ActiveTask
+from whisper_core.engine.recording_opener import RecordingOpener
+from whisper_core.model_requests import DEFAULT_SETTINGS
+from whisper_core.reference.model import ReferenceModel
+from whisper_core.worker.messages import RunTask
+
+PART_S = 60
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_opener, "PART_FRAMES", PART_S * 100)
+
+
+class Opening:
+    """An opener whose executor does one part when it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._executor = SlowExecutor()
+        self._traits = ReferenceModel(toy()).traits
+        executor: Any = self._executor
+        self.opener = RecordingOpener(executor, torch.device("cpu"), DEFAULT_SETTINGS, lambda: False)
+
+    def add(self, name: str, seconds: float) -> ActiveTask:
+        path = write_samples(self._folder / f"{name}.pcm", np.zeros(int(seconds * RATE), np.int16))
+        task = ActiveTask(RunTask(name, name, MODEL, str(path), GREEDY), Observer())
+        self.opener.enqueue(task, self._traits)
+        return task
+
+    def do_one_part(self) -> None:
+        self.opener.submit_waiting()
+        self._executor.deliver_results()
+
+
+@pytest.fixture
+def opening(tmp_path: Path) -> Opening:
+    return Opening(tmp_path)
+
+
+def test_a_clip_is_opened_before_the_long_recordings_that_came_first(opening: Opening) -> None:
+    long_ones = [opening.add(f"long{number}", 20 * PART_S) for number in range(3)]
+    for _ in range(5):
+        opening.do_one_part()
+    clip = opening.add("clip", 10.0)
+
+    parts = 0
+    while clip.recording is None:
+        opening.do_one_part()
+        parts += 1
+
+    assert parts <= 3  # the two that the executor had already, and its own
+    assert [task.recording for task in long_ones] == [None, None, None]
+    for _ in range(60):
+        opening.do_one_part()
+    assert all(task.recording is not None for task in long_ones)
+    for task in (*long_ones, clip):
+        task.close_samples()
+
+
+def test_nothing_more_is_read_of_a_task_that_was_stopped(opening: Opening) -> None:
+    task = opening.add("long", 20 * PART_S)
+    opening.do_one_part()
+    task.stop()
+    for _ in range(5):
+        opening.do_one_part()
+    assert task.recording is None
+
+    following = opening.add("next", 1.0)
+    opening.do_one_part()
+    assert following.recording is not None
+    following.close_samples()
+
+
+def test_the_floor_is_the_same_in_parts_as_in_one_go() -> None:
+    samples = noise(200.0)
+    whole, parts = LogMel(samples, 80), LogMel(samples, 80)
+    whole.prepare()
+    assert [parts.prepare(5_000) for _ in range(5)] == [False, False, False, True, True]
+    assert parts.frames_left == 0
+    assert torch.equal(whole.window(6000, 3000).tensor(), parts.window(6000, 3000).tensor())
+
+
+def test_texts_are_the_same_when_recordings_are_opened_in_parts(tmp_path: Path) -> None:
+    observers = [Observer(), Observer()]
+    with engine_with(toy()) as engine:
+        for seed, (seconds, observer) in enumerate(zip((150.0, 10.0), observers, strict=True)):
+            path = write_samples(tmp_path / f"{seed}.pcm", noise(seconds, seed))
+            start_task(engine, path, GREEDY, observer)
+        run_until_idle(engine)
+    for seed, (seconds, observer) in enumerate(zip((150.0, 10.0), observers, strict=True)):
+        assert observer.transcript is not None
+        assert_same(observer.transcript, expected_of_noise(seconds, seed))
