@@ -1,19 +1,24 @@
 """Decodes any file with sound to 16 kHz mono samples, in an ffmpeg process that is limited in time and memory.
 
 The samples are counted while they are written, because the length that a file claims cannot be trusted. ffmpeg can open
-neither the network nor another file nor a playlist: the whitelist of formats goes by content, not by the file's name.
+neither the network nor another file nor a playlist: it gets the file open, as its standard input, and the whitelist of
+formats goes by content. What the system adds to that is in `sandbox`.
 """
 
 from __future__ import annotations
 
+import io
+import logging
+import math
 import shutil
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from signal import SIGXCPU
-from typing import BinaryIO
+from signal import SIGKILL, SIGXCPU
 
 from errors import (
     AudioTooLongError,
@@ -27,11 +32,12 @@ from errors import (
     UnsupportedMediaError,
 )
 from whisper_core.audio.launcher import EXIT_CANNOT_START
+from whisper_core.audio.sample_writer import KeepSamples, SampleWriter, keep_all
 from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, sandboxed
-from whisper_core.common.durable_files import disk_errors, replace_durably
-from whisper_core.common.units import SAMPLE_RATE
+from whisper_core.common.units import BYTES_PER_SAMPLE, SAMPLE_RATE
 
-BYTES_PER_SAMPLE = 2
+log = logging.getLogger(__name__)
+
 # Without playlists and images.
 FORMATS = "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,wav,w64,webm,wv"
 MAX_STREAMS = 64
@@ -49,6 +55,12 @@ _DAMAGE_SIGNS = (
     "error during demuxing",
 )
 _NO_SOUND_SIGN = "matches no streams"
+_NO_PROTOCOL_SIGN = "fd:: protocol not found"
+_EXIT_NO_LIBRARY = 127  # the status when the system cannot load a library of the program's
+
+# The input as ffmpeg is told to open it: the descriptor itself (ffmpeg 6 and later), or by the name that it has.
+_BY_DESCRIPTOR = ("fd,pipe", "fd:")
+_BY_NAME = ("file,pipe", "file:/proc/self/fd/0" if sys.platform == "linux" else "file:/dev/fd/0")
 _IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
 
@@ -64,6 +76,11 @@ class DecodedAudio:
     seconds: float
     sample_count: int
     is_truncated: bool  # the file is cut or damaged, and the samples are the part that could be read
+    is_kept: bool = True  # whether the samples were written, not only counted
+
+
+class SlowDecodeError(Exception):
+    """A decode was given up after the time that it had; nothing is known of the file."""
 
 
 def find_ffmpeg(override: str = "") -> Path:
@@ -87,16 +104,32 @@ def _packaged_ffmpeg() -> str:
         raise FfmpegMissingError() from error
 
 
-def ffmpeg_command(ffmpeg: Path, source: Path, max_seconds: float) -> list[str]:
-    """The command that prints `source` as 16 kHz mono s16le. The limits on what it may open must precede `-i`.
+@dataclass(frozen=True)
+class FfmpegWays:
+    """How this ffmpeg must be treated; found out by what it says when that fails."""
+
+    opens_descriptor: bool = True
+    restricts_files: bool = True
+    drops_user: bool = True
+
+    @property
+    def left_out(self) -> list[str]:
+        """See `sandboxed`."""
+        kept = {"uid": self.drops_user, "landlock": self.restricts_files}
+        return [measure for measure, is_kept in kept.items() if not is_kept]
+
+
+def ffmpeg_command(ffmpeg: Path, max_seconds: float, *, opens_descriptor: bool = True) -> list[str]:
+    """The command that prints its input as 16 kHz mono s16le. The limits on what it may open must precede `-i`.
 
     `-loglevel warning` is the lowest level that reports a truncated mp3 or wav. One filter thread, because each takes
     address space.
     """
+    protocols, source = _BY_DESCRIPTOR if opens_descriptor else _BY_NAME
     return [
         *[str(ffmpeg), "-nostdin", "-hide_banner", "-loglevel", "warning"],
-        *["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS, "-max_streams", str(MAX_STREAMS)],
-        *["-i", f"file:{source.absolute()}", "-map", "0:a:0", "-vn", "-sn", "-dn"],
+        *["-protocol_whitelist", protocols, "-format_whitelist", FORMATS, "-max_streams", str(MAX_STREAMS)],
+        *["-i", source, "-map", "0:a:0", "-vn", "-sn", "-dn"],
         *["-threads", "1", "-filter_threads", "1", "-t", f"{max_seconds + 1:.0f}"],
         *["-f", "s16le", "-ac", "1", "-ar", str(SAMPLE_RATE), "pipe:1"],
     ]
@@ -108,26 +141,37 @@ class AudioDecoder:
     def __init__(self, ffmpeg: Path, limits: DecodeLimits) -> None:
         self._ffmpeg = ffmpeg
         self._limits = limits
+        self._ways = FfmpegWays()
         self._running: set[SandboxedChild] = set()
         self._is_stopped = False
         self._lock = threading.Lock()
 
-    def decode(self, source: Path, destination: Path) -> DecodedAudio:
+    def decode(
+        self,
+        source: Path,
+        destination: Path,
+        *,
+        may_keep: KeepSamples = keep_all,
+        give_up_after_s: float = math.inf,
+    ) -> DecodedAudio:
         """Writes the samples of the first audio stream of `source` to `destination`, all of them or none. Blocks.
 
+        may_keep: see SampleWriter. give_up_after_s: after so long SlowDecodeError is raised, and nothing is kept.
         Raises EmptyFileError, UnsupportedMediaError, NoAudioStreamError, AudioTooLongError, DecodeTimeoutError,
         DiskFullError, SourceMissingError, FfmpegMissingError, and ShuttingDownError after `stop`.
         """
         _refuse_empty(source)
-        unfinished = destination.with_name(destination.name + ".tmp")
-        try:
-            with disk_errors():
-                with open(unfinished, "wb") as output:
-                    decoded = self._run(source, output)
-                replace_durably(unfinished, destination)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return decoded
+        while True:
+            ways = self._ways
+            with SampleWriter(destination, may_keep) as writer:
+                ended = self._run(source, writer, ways, give_up_after_s)
+                other_ways = _ways_after(ways, ended)
+                if other_ways is None:
+                    decoded = _result_of(source, writer, ended)
+                    writer.publish()
+                    return decoded
+            self._ways = other_ways
+            log.warning("event=decoder_treated_otherwise %s", other_ways)
 
     def stop(self) -> None:
         """Kills the running processes. Their decodes, and all later ones, raise ShuttingDownError."""
@@ -136,20 +180,29 @@ class AudioDecoder:
             for child in self._running:
                 child.kill()
 
-    def _run(self, source: Path, output: BinaryIO) -> DecodedAudio:
+    def _run(self, source: Path, writer: SampleWriter, ways: FfmpegWays, give_up_after_s: float) -> _Ended:
         limits = SandboxLimits(memory_bytes=self._limits.memory_bytes, timeout_s=self._limits.timeout_s)
-        command = ffmpeg_command(self._ffmpeg, source, self._limits.max_seconds)
+        command = ffmpeg_command(self._ffmpeg, self._limits.max_seconds, opens_descriptor=ways.opens_descriptor)
+        is_given_up = False
         try:
-            with sandboxed(command, limits) as child:
+            with (
+                _opened(source) as file,
+                sandboxed(command, limits, source=file, left_out=ways.left_out) as child,
+            ):
+                give_up_at = time.monotonic() + give_up_after_s
+                if is_given_up := give_up_at < child.deadline:
+                    child.deadline = give_up_at
                 with self._stoppable(child):
-                    written = self._copy(child, output)
+                    self._copy(child, writer)
+                is_given_up = False
                 status = child.wait()
         except SandboxTimeoutError as error:
+            if is_given_up:
+                raise SlowDecodeError() from error
             raise DecodeTimeoutError() from error
         if self._is_stopped:
             raise ShuttingDownError()
-        messages = child.errors.decode("utf-8", "replace").lower()
-        return _result_of(source, written // BYTES_PER_SAMPLE, status, messages)
+        return _Ended(status, child.errors.decode("utf-8", "replace").lower())
 
     @contextmanager
     def _stoppable(self, child: SandboxedChild) -> Iterator[None]:
@@ -164,16 +217,43 @@ class AudioDecoder:
             with self._lock:
                 self._running.discard(child)
 
-    def _copy(self, child: SandboxedChild, output: BinaryIO) -> int:
-        """Returns the number of bytes written. Raises AudioTooLongError at the first sample beyond the limit."""
+    def _copy(self, child: SandboxedChild, writer: SampleWriter) -> None:
+        """Raises AudioTooLongError at the first sample beyond the limit."""
         max_bytes = int(self._limits.max_seconds * SAMPLE_RATE) * BYTES_PER_SAMPLE
-        written = 0
         for samples in child.stdout():
-            written += len(samples)
-            if written > max_bytes:
+            writer.write(samples)
+            if writer.nbytes > max_bytes:
                 raise AudioTooLongError()
-            output.write(samples)
-        return written
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How ffmpeg ended. messages: in lower case; never shown to anybody."""
+
+    status: int
+    messages: str
+
+
+def _ways_after(ways: FfmpegWays, ended: _Ended) -> FfmpegWays | None:
+    """How to try again when ffmpeg could not even begin; None when the outcome counts.
+
+    What a file makes ffmpeg say comes with the name of a demuxer before it, so no file can bring this about."""
+    if ended.status == _EXIT_NO_LIBRARY and ways.restricts_files:
+        return replace(ways, restricts_files=False)
+    if ended.status == _EXIT_NO_LIBRARY and ways.drops_user:
+        return replace(ways, drops_user=False)
+    first_lines = ended.messages.splitlines()[:2]  # a script's shell may say something before ffmpeg does
+    is_too_old = any(line.startswith(_NO_PROTOCOL_SIGN) for line in first_lines)
+    if ended.status != 0 and ways.opens_descriptor and is_too_old:
+        return replace(ways, opens_descriptor=False, drops_user=False)  # only its owner can open it by name
+    return None
+
+
+def _opened(source: Path) -> io.FileIO:
+    try:
+        return open(source, "rb", buffering=0)
+    except FileNotFoundError as error:
+        raise SourceMissingError() from error
 
 
 def _refuse_empty(source: Path) -> None:
@@ -185,18 +265,20 @@ def _refuse_empty(source: Path) -> None:
         raise EmptyFileError()
 
 
-def _result_of(source: Path, sample_count: int, status: int, messages: str) -> DecodedAudio:
-    """What ffmpeg's exit status and messages mean. messages: in lower case; never shown to anybody."""
+def _result_of(source: Path, writer: SampleWriter, ended: _Ended) -> DecodedAudio:
+    """What ffmpeg's exit status and messages mean."""
+    status, messages = ended.status, ended.messages
+    sample_count = writer.nbytes // BYTES_PER_SAMPLE
     if status == EXIT_CANNOT_START:
         raise FfmpegMissingError()
-    if status == -SIGXCPU:
+    if status in (-SIGXCPU, -SIGKILL):
         raise DecodeTimeoutError()
     if status == EXIT_MOSTLY_ERRORS:
         raise UnsupportedMediaError()
     if sample_count == 0:
         raise _why_no_samples(source, status, messages)
     is_truncated = status != 0 or any(sign in messages for sign in _DAMAGE_SIGNS)
-    return DecodedAudio(sample_count / SAMPLE_RATE, sample_count, is_truncated)
+    return DecodedAudio(sample_count / SAMPLE_RATE, sample_count, is_truncated, writer.is_kept)
 
 
 def _why_no_samples(source: Path, status: int, messages: str) -> TranscriptionServerError:

@@ -1,8 +1,11 @@
-"""Runs a program that a hostile file may take over: with little memory, no files, no environment and no orphans."""
+"""Runs a program that a hostile file may take over: with little memory and no files, network, rights or orphans.
+
+What it is locked in by depends on the system; `measures` says what holds. See launcher.py.
+"""
 
 from __future__ import annotations
 
-import json
+import io
 import math
 import os
 import selectors
@@ -11,23 +14,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO
 
-_LAUNCHER = Path(__file__).with_name("launcher.py")
+_ROOT = Path(__file__).parents[2]
+_START = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from whisper_core.audio.launcher import main; main()"
+_IS_LINUX = sys.platform == "linux"
 READ_BYTES = 1 << 16
 STDERR_BYTES = 64_000  # the last ones are kept, because a program's last message says why it failed
 EXIT_GRACE_S = 2.0
+MEASURES_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
 class SandboxLimits:
     """The number of processes is not limited, because the system counts it per user, the server's threads included.
 
-    Processes that the child forks are killed together with it, as a group.
+    Processes that the child starts are killed together with it.
     """
 
     memory_bytes: int  # of address space
@@ -40,11 +47,10 @@ class SandboxLimits:
             "RLIMIT_CPU": math.ceil(self.timeout_s) * 2,  # two threads may compute at once
             "RLIMIT_FSIZE": 0,  # the child writes to pipes only
             "RLIMIT_NOFILE": self.open_files,
-            "RLIMIT_CORE": 0,
         }
-        if sys.platform == "linux":  # macOS refuses to limit address space
+        if _IS_LINUX:  # macOS refuses to limit address space
             limits["RLIMIT_AS"] = self.memory_bytes
-        return json.dumps({"limits": limits, "niceness": self.niceness})
+        return ",".join(f"{name}={value}" for name, value in limits.items())
 
 
 class SandboxTimeoutError(Exception):
@@ -87,11 +93,23 @@ class SandboxedChild:
             raise SandboxTimeoutError() from error
 
     def kill(self) -> None:
-        """Kills the child and everything that it started.
+        """Kills the child and everything that it started. Harmless when it has ended."""
+        if _IS_LINUX:
+            self.process.send_signal(signal.SIGTERM)  # the launcher's supervisor does the rest
+        else:
+            self._kill_group()
 
-        Also useful after `wait`, for processes that the child left behind: its id, which names the group, is not reused
-        until all ids have been used once.
-        """
+    def end(self) -> None:
+        """Kills them and waits until they are gone."""
+        self.kill()
+        try:
+            self.process.wait(EXIT_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        """Also useful after `wait`, for processes that the child left behind: its id, which names the group, is not
+        reused until all ids have been used once."""
         with suppress(ProcessLookupError, PermissionError):  # gone already; macOS raises PermissionError for a zombie
             os.killpg(self.process.pid, signal.SIGKILL)
 
@@ -101,28 +119,53 @@ class SandboxedChild:
 
 
 @contextmanager
-def sandboxed(command: Sequence[str], limits: SandboxLimits) -> Iterator[SandboxedChild]:
-    """Starts `command`, whose program is an absolute path, in an empty folder, without environment and input.
+def sandboxed(
+    command: Sequence[str], limits: SandboxLimits, *, source: io.FileIO | None = None, left_out: Collection[str] = ()
+) -> Iterator[SandboxedChild]:
+    """Starts `command`, whose program is an absolute path, in an empty folder and without environment.
 
-    The child leads a process group of its own, which has been killed and waited for when the block ends.
+    source: its standard input, the only file of ours that it can read; None: nothing. left_out: measures that the
+    program does not bear, `landlock` or `uid`. When the block ends, the child and all that it started have ended.
     """
-    launch = [sys.executable, "-I", "-S", str(_LAUNCHER), limits.as_argument(), *command]
-    with tempfile.TemporaryDirectory(prefix="sandbox-") as empty_folder:
-        process = subprocess.Popen(
-            launch,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            cwd=empty_folder,
-            env={},
-            start_new_session=True,
-        )
-        assert process.stdout is not None  # noqa: S101 - requested above
-        assert process.stderr is not None  # noqa: S101
-        with process:
-            child = SandboxedChild(process, process.stdout, process.stderr, time.monotonic() + limits.timeout_s)
-            try:
-                yield child
-            finally:
-                child.kill()
+    process = subprocess.Popen(
+        _launch(command, limits, left_out),
+        stdin=source or subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env={},
+        start_new_session=True,
+    )
+    assert process.stdout is not None  # noqa: S101 - requested above
+    assert process.stderr is not None  # noqa: S101
+    with process:
+        child = SandboxedChild(process, process.stdout, process.stderr, time.monotonic() + limits.timeout_s)
+        try:
+            yield child
+        finally:
+            child.end()
+
+
+@cache
+def measures() -> Mapping[str, str]:
+    """What a child is locked in by on this system, by trying: such as {"network": "off", "uid": "65534"}.
+
+    Raises OSError or subprocess.SubprocessError when no child can be started.
+    """
+    if not _IS_LINUX:
+        return {"network": "open", "uid": str(os.getuid())}
+    limits = SandboxLimits(memory_bytes=2 << 30, timeout_s=MEASURES_TIMEOUT_S)
+    tried = subprocess.run(
+        _launch([], limits),
+        env={},
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=MEASURES_TIMEOUT_S,
+        check=True,
+    )
+    return dict(pair.split("=") for pair in tried.stdout.decode().split())
+
+
+def _launch(command: Sequence[str], limits: SandboxLimits, left_out: Collection[str] = ()) -> list[str]:
+    arguments = [limits.as_argument(), str(limits.niceness), str(os.getpid()), tempfile.gettempdir()]
+    return [sys.executable, "-I", "-S", "-c", _START, *arguments, ",".join(left_out), *command]

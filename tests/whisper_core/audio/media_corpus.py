@@ -79,6 +79,58 @@ class MediaCorpus:
     def text_named_mp3(self) -> Path:
         return self.write("notes.mp3", b"These are the minutes of the meeting.\n" * 200)
 
+    def not_media(self) -> list[Path]:
+        """Forty small files that are nothing to listen to, whatever they are called."""
+        names = ("mp3", "wav", "m4a", "flac", "ogg", "webm", "bin")
+        files = [self.random_bytes(100 * 7**size, seed, name) for size in range(4) for seed, name in enumerate(names)]
+        starts = {
+            "page.mp3": b"<!doctype html><title>x</title>" * 50,
+            "paper.wav": b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n" * 50,
+            "archive.m4a": b"PK\x03\x04" + bytes(500),
+            "program.flac": b"\x7fELF\x02\x01\x01" + bytes(2000),
+            "zeros.ogg": bytes(20_000),
+            "one.webm": b"\0",
+            "notes.wav": b"These are the minutes of the meeting.\n" * 200,
+        }
+        files += [self.write(name, data) for name, data in starts.items()]
+        for extension in ("wav", "m4a", "flac", "webm", "wma"):
+            data = self.tone(extension).read_bytes()
+            files.append(self.write(f"header.{extension}", random.Random(extension).randbytes(64) + data[64:]))
+        return files
+
+    def many_streams(self, count: int) -> Path:
+        """Silence so many times in one file."""
+        source = ["-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "0.2"]
+        return self._build(f"streams-{count}.mkv", [*source, *["-map", "0"] * count, "-c", "pcm_s16le"])
+
+    def many_chapters(self, count: int) -> Path:
+        chapters = "".join(f"[CHAPTER]\nTIMEBASE=1/1000\nSTART={at}\nEND={at + 1}\ntitle=x\n" for at in range(count))
+        described = self.write("chapters.txt", f";FFMETADATA1\n{chapters}".encode())
+        metadata = ["-i", str(self.tone()), "-f", "ffmetadata", "-i", str(described), "-map_chapters", "1"]
+        return self._build(f"chapters-{count}.mkv", metadata)
+
+    def large_tag(self, size: int) -> Path:
+        """An mp3 behind an ID3 tag with a picture of so many bytes."""
+        content = b"APIC" + struct.pack(">I", size) + b"\0\0" + b"\0image/png\0\3\0" + bytes(size)
+        length = bytes((len(content) >> shift) & 0x7F for shift in (21, 14, 7, 0))
+        return self.write("tag.mp3", b"ID3\3\0\0" + length + content + self.tone("mp3").read_bytes())
+
+    def mutated(self, seed: int) -> Path:
+        """One of the good files, cut, with flipped bits, or with a part moved: the same for the same seed."""
+        random_ = random.Random(seed)
+        data = bytearray(self.tone(random_.choice(GOOD_FORMATS)).read_bytes())
+        for _ in range(random_.choice((1, 8, 64))):
+            data[random_.randrange(len(data))] ^= 1 << random_.randrange(8)
+        if random_.random() < 0.5:
+            for _ in range(8):  # where the header is
+                data[random_.randrange(min(512, len(data)))] = random_.randrange(256)
+        if random_.random() < 0.3:
+            del data[random_.randrange(len(data)) :]
+        if random_.random() < 0.3:
+            start = random_.randrange(len(data) or 1)
+            data += data[start : start + 5000]
+        return self.write(f"mutated-{seed}", bytes(data))
+
     def renamed(self, original: Path, extension: str) -> Path:
         return self.write(f"{original.stem}-renamed.{extension}", original.read_bytes())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,32 +9,58 @@ from pathlib import Path
 import psutil
 import pytest
 
-from errors import AudioTooLongError, DecodeTimeoutError, FfmpegMissingError, ShuttingDownError, UnsupportedMediaError
+from errors import (
+    AudioTooLongError,
+    DecodeTimeoutError,
+    FfmpegMissingError,
+    ShuttingDownError,
+    TranscriptionServerError,
+    UnsupportedMediaError,
+)
 from tests.whisper_core.audio.decoding import GENEROUS, assert_refused
 from tests.whisper_core.audio.media_corpus import TONE_SECONDS, MediaCorpus, fake_ffmpeg
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 
 
-def test_a_hanging_ffmpeg_is_given_up_with_everything_it_started(
-    corpus: MediaCorpus, destination: Path, new_children: Callable[[], list[psutil.Process]]
+@pytest.mark.proves("F18")
+@pytest.mark.parametrize(
+    ("script", "timeout_s", "error"),
+    [
+        ("sleep 1000 & sleep 1000", 0.3, DecodeTimeoutError),
+        ("setsid sleep 1000 & while :; do :; done", 0.5, DecodeTimeoutError),
+        ("while :; do :; done", 3.0, DecodeTimeoutError),
+        ("while :; do echo message >&2; done", 0.5, DecodeTimeoutError),
+        ("exec cat /dev/zero", 30.0, AudioTooLongError),
+        ("x=a; while :; do x=$x$x; done", 30.0, UnsupportedMediaError),
+    ],
+    ids=["hangs", "forks", "computes", "complains", "prints", "eats memory"],
+)
+def test_an_ffmpeg_that_does_not_end_is_ended_with_everything_it_started(
+    corpus: MediaCorpus,
+    destination: Path,
+    new_children: Callable[[], list[psutil.Process]],
+    script: str,
+    timeout_s: float,
+    error: type[TranscriptionServerError],
 ) -> None:
-    hanging = fake_ffmpeg(destination.parent.parent, "sleep 1000 & sleep 1000")
-    decoder = AudioDecoder(hanging, DecodeLimits(max_seconds=60, timeout_s=0.3))
+    endless = fake_ffmpeg(destination.parent.parent, script)
+    decoder = AudioDecoder(endless, DecodeLimits(max_seconds=60, timeout_s=timeout_s, memory_bytes=200 << 20))
 
-    assert_refused(decoder, corpus.tone(), destination, DecodeTimeoutError)
+    assert_refused(decoder, corpus.tone(), destination, error)
     assert new_children() == []
+
+
+def test_an_ffmpeg_that_used_up_its_processor_time_is_told_from_a_damaged_file(
+    corpus: MediaCorpus, destination: Path
+) -> None:
+    killed = fake_ffmpeg(destination.parent.parent, "echo sound; kill -XCPU $$")
+    assert_refused(AudioDecoder(killed, GENEROUS), corpus.tone(), destination, DecodeTimeoutError)
 
 
 def test_an_ffmpeg_that_closes_its_output_and_stays_is_given_up(corpus: MediaCorpus, destination: Path) -> None:
     staying = fake_ffmpeg(destination.parent.parent, "exec >&- 2>&-; sleep 1000")
     decoder = AudioDecoder(staying, DecodeLimits(max_seconds=60, timeout_s=30))
     assert_refused(decoder, corpus.tone(), destination, DecodeTimeoutError)
-
-
-def test_an_endless_ffmpeg_stops_at_the_limit(corpus: MediaCorpus, destination: Path) -> None:
-    endless = fake_ffmpeg(destination.parent.parent, "exec cat /dev/zero")
-    decoder = AudioDecoder(endless, DecodeLimits(max_seconds=60, timeout_s=30))
-    assert_refused(decoder, corpus.tone(), destination, AudioTooLongError)
 
 
 def test_an_ffmpeg_that_cannot_be_started_is_a_missing_ffmpeg(
@@ -48,21 +73,24 @@ def test_an_ffmpeg_that_cannot_be_started_is_a_missing_ffmpeg(
 def test_stop_ends_running_decodes_and_refuses_later_ones(
     corpus: MediaCorpus, destination: Path, tmp_path: Path, new_children: Callable[[], list[psutil.Process]]
 ) -> None:
-    started = tmp_path / "started"
-    os.mkfifo(started)
-    decoder = AudioDecoder(fake_ffmpeg(tmp_path, f"echo go > {started}; sleep 1000"), GENEROUS)
+    started = threading.Event()
+    decoder = AudioDecoder(fake_ffmpeg(tmp_path, "echo sound; sleep 1000"), GENEROUS)
     outcomes: list[BaseException] = []
+
+    def note_the_first_samples(nbytes: int) -> bool:
+        started.set()
+        return True
 
     def decode() -> None:
         try:
-            decoder.decode(corpus.tone(), destination)
+            decoder.decode(corpus.tone(), destination, may_keep=note_the_first_samples)
         except ShuttingDownError as error:
             outcomes.append(error)
 
     corpus.tone()
     thread = threading.Thread(target=decode)
     thread.start()
-    assert started.read_text() == "go\n"
+    assert started.wait(10)
     decoder.stop()
     thread.join(10)
 

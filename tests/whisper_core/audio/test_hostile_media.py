@@ -9,29 +9,39 @@ import psutil
 import pytest
 
 from errors import AudioTooLongError, NoAudioStreamError, UnsupportedMediaError
-from tests.whisper_core.audio.decoding import assert_refused
-from tests.whisper_core.audio.media_corpus import CANARY, MediaCorpus, canary_server
+from tests.whisper_core.audio.decoding import GENEROUS, assert_refused
+from tests.whisper_core.audio.media_corpus import CANARY, TONE_SECONDS, MediaCorpus, canary_server, fake_ffmpeg
 from whisper_core.audio.decode import FORMATS, AudioDecoder, DecodeLimits, ffmpeg_command, find_ffmpeg
 
 
-def test_a_day_of_silence_in_few_bytes_stops_at_the_limit_with_flat_memory(
+@pytest.mark.proves("F15")
+def test_what_is_too_long_is_stopped_by_counted_samples_with_flat_memory(
     corpus: MediaCorpus, destination: Path
 ) -> None:
+    """Two days of sound, a day of silence in few bytes, and one second that claims to be ten hours."""
     decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=1800, timeout_s=60))
-    bomb = corpus.silence(hours=24)
     before = psutil.Process().memory_info().rss
-
-    assert_refused(decoder, bomb, destination, AudioTooLongError)
+    for source in (corpus.sparse_wav(hours=48), corpus.silence(hours=24)):
+        assert_refused(decoder, source, destination, AudioTooLongError)
+    assert decoder.decode(corpus.lying_wav(), destination).seconds == 1.0
     assert psutil.Process().memory_info().rss - before < 50_000_000
 
 
-def test_a_recording_of_two_days_stops_at_the_limit(corpus: MediaCorpus, destination: Path) -> None:
-    decoder = AudioDecoder(find_ffmpeg(), DecodeLimits(max_seconds=600, timeout_s=60))
-    assert_refused(decoder, corpus.sparse_wav(hours=48), destination, AudioTooLongError)
-
-
-def test_absurd_channels_and_rates_are_refused(corpus: MediaCorpus, decoder: AudioDecoder, destination: Path) -> None:
+@pytest.mark.proves("F16")
+def test_bombs_are_refused_or_bounded_and_others_are_served(
+    corpus: MediaCorpus, decoder: AudioDecoder, destination: Path
+) -> None:
+    """Each ends in its documented way, this process does not grow, and a good recording beside them is decoded."""
+    before = psutil.Process().memory_info().rss
     assert_refused(decoder, corpus.many_channels(), destination, UnsupportedMediaError)
+    assert decoder.decode(corpus.many_streams(1000), destination).seconds == pytest.approx(0.2, abs=0.1)
+    for large in (corpus.many_chapters(20_000), corpus.large_tag(100_000_000)):
+        assert decoder.decode(large, destination).seconds == pytest.approx(TONE_SECONDS, abs=0.2)
+    measured = decoder.decode(corpus.silence(hours=11), destination, may_keep=lambda nbytes: nbytes < 10_000_000)
+    assert (measured.is_kept, measured.seconds) == (False, pytest.approx(11 * 3600))
+    assert decoder.decode(corpus.tone(), destination).seconds == pytest.approx(TONE_SECONDS)
+    assert list(destination.parent.iterdir()) == [destination]
+    assert psutil.Process().memory_info().rss - before < 50_000_000
 
 
 def test_playlists_open_nothing(
@@ -58,15 +68,29 @@ def test_without_the_safeguards_the_playlists_would_reach_the_canary(corpus: Med
         assert canary.requests != []
 
 
+@pytest.mark.proves("S19")
 def test_ffmpeg_is_called_with_every_safeguard() -> None:
-    command = ffmpeg_command(Path("/opt/ffmpeg"), Path("/data/media/01J"), 43200.0)
+    command = ffmpeg_command(Path("/opt/ffmpeg"), 43200.0)
     expected = (
-        "/opt/ffmpeg -nostdin -hide_banner -loglevel warning -protocol_whitelist file,pipe -format_whitelist "
+        "/opt/ffmpeg -nostdin -hide_banner -loglevel warning -protocol_whitelist fd,pipe -format_whitelist "
         "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,wav,w64,webm,wv -max_streams 64 "
-        "-i file:/data/media/01J -map 0:a:0 -vn -sn -dn -threads 1 -filter_threads 1 -t 43201 -f s16le -ac 1 -ar 16000 "
+        "-i fd: -map 0:a:0 -vn -sn -dn -threads 1 -filter_threads 1 -t 43201 -f s16le -ac 1 -ar 16000 "
         "pipe:1"
     )
     assert command == expected.split(" ")
+
+
+def test_an_ffmpeg_that_cannot_read_a_descriptor_is_told_its_name(corpus: MediaCorpus, destination: Path) -> None:
+    """As before version 6; what it says is noticed once."""
+    old = fake_ffmpeg(
+        destination.parent.parent,
+        'case "$*" in *"-i fd:"*) echo "fd:: Protocol not found" >&2; exit 1;; esac; head -c 32000 /proc/self/fd/0',
+    )
+    decoder = AudioDecoder(old, GENEROUS)
+    source = corpus.write("private.bin", bytes(64_000))
+    source.chmod(0o600)
+    assert decoder.decode(source, destination).sample_count == 16_000
+    assert decoder.decode(source, destination).sample_count == 16_000
 
 
 def test_the_installed_ffmpeg_knows_every_whitelisted_format() -> None:
