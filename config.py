@@ -166,7 +166,16 @@ class Settings(BaseSettings):
     max_queued_tasks: int = Field(
         100_000, ge=1, le=10_000_000, description="waiting tasks at most; uploads beyond that are refused"
     )
-    min_free_disk_mb: int = Field(512, ge=0, le=1_000_000, description="MB that uploads leave free on the disk")
+    min_free_disk_mb: int = Field(
+        512, ge=0, le=1_000_000, description="MB that uploads and decoded samples leave free on the disk"
+    )
+    decode_ahead_mb: int = Field(
+        2000,
+        ge=0,
+        le=100_000_000,
+        description="MB of decoded samples (115 an hour of sound) that may lie on the disk for waiting tasks, half of"
+        " it for one owner's; the next task's are always made",
+    )
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
         SecretStr(""),
         description="signs the sessions of those who log in; at least 32 characters; empty: a random one in DATA_DIR",
@@ -270,6 +279,10 @@ class Settings(BaseSettings):
     @property
     def min_free_disk_bytes(self) -> int:
         return self.min_free_disk_mb * 1_000_000
+
+    @property
+    def decode_ahead_bytes(self) -> int:
+        return self.decode_ahead_mb * 1_000_000
 
     @property
     def max_audio_seconds(self) -> float:

@@ -21,6 +21,7 @@ from optimizer.common.clock import Clock, SystemClock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.worker_process import WorkerConfig
 from optimizer.intake.model_placement import device_to_request, refusal_of
+from optimizer.intake.preparer import DISK_PROBLEM
 from optimizer.intake.task_intake import SubmissionRequest
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.storage.upload_file import Upload
@@ -55,6 +56,7 @@ class OptimizedWhisperSystem:
         self._queue = self._parts.scheduling.queue
         self._scheduler = self._parts.scheduler
         self._intake = self._parts.intake.tasks
+        self._preparer = self._parts.intake.preparer
         self._monitoring = self._parts.monitors.monitoring
         self._views = self._parts.views
         self.accounts = self._parts.accounts
@@ -79,7 +81,8 @@ class OptimizedWhisperSystem:
             self._storage.files.release_lock()
             raise
         self._scheduling.monitor.start()
-        self._intake.prepare_waiting()
+        self._preparer.start()
+        self._preparer.prepare_waiting()
 
     def stop(self) -> None:
         """No new work, running tasks back to pending at their last window; a few seconds at most."""
@@ -89,6 +92,7 @@ class OptimizedWhisperSystem:
         self._scheduling.storage_retry.stop()
         self._scheduling.models.ask_to_stop()
         self._scheduler.stop()  # first of those that take time: running tasks must be given back
+        self._preparer.stop()
         self._parts.intake.decode_pool.stop()
         self._scheduling.monitor.stop()
         self._monitoring.flush()
@@ -100,7 +104,7 @@ class OptimizedWhisperSystem:
         log.info("event=stopped")
 
     def _recover(self) -> None:
-        report = self._queue.recover()
+        report = self._queue.recover(self._storage.files.ids_with_audio())
         for task_id in report.poisoned:
             self._storage.files.delete_audio(task_id)
         log.info(
@@ -144,7 +148,7 @@ class OptimizedWhisperSystem:
 
     def _tick(self) -> None:
         """Every PERFORMANCE_MONITOR_INTERVAL, on the monitor's thread."""
-        self._intake.prepare_waiting()
+        self._preparer.prepare_waiting()
         self._parts.monitors.memory_poll.tick()
         self._scheduling.estimates.save(self._storage.documents)
         self._monitoring.tick()
@@ -244,7 +248,7 @@ class OptimizedWhisperSystem:
         self._queue.get(task_id)
         self._storage.files.find_media(task_id)
         task = self._queue.retry(task_id)
-        self._intake.prepare(task_id)
+        self._preparer.prepare(task_id, task.owner)
         return self._views.tasks.task_view(task)
 
     def set_priority(self, task_id: str, priority: Priority) -> TaskView:
@@ -326,8 +330,9 @@ class OptimizedWhisperSystem:
         if not any(status.is_ready for status in statuses):
             reasons.append("no device is ready")
         reasons += [f"{status.spec.name} keeps failing" for status in statuses if status.is_unstable]
-        if self._storage.files.free_bytes() < self.settings.min_free_disk_bytes:
-            reasons.append("the disk is nearly full")
+        is_disk_full = self._storage.files.room_bytes() < 0
+        if disk_problem := DISK_PROBLEM if is_disk_full else self._preparer.problem():
+            reasons.append(disk_problem)
         problems = (
             self._storage.store.problem(),
             self._scheduling.storage_retry.problem(),

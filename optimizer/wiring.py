@@ -17,6 +17,8 @@ from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.worker_process import WorkerConfig
 from optimizer.intake.decode_pool import DecodePool
+from optimizer.intake.preparer import Preparer
+from optimizer.intake.sample_budget import SampleBudget
 from optimizer.intake.task_intake import TaskIntake
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.probes import MemoryProbe
@@ -66,6 +68,7 @@ class Storage:
 @dataclass(frozen=True)
 class Intake:
     decode_pool: DecodePool
+    preparer: Preparer
     tasks: TaskIntake
 
 
@@ -116,7 +119,7 @@ def build_parts(
     scheduling, intake = _build_scheduling(settings, clock, storage, monitor, speeds, estimates, fleet)
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
     monitors = _build_monitors(settings, scheduling, built, storage)
-    views = _build_views(settings, scheduling, built, monitors.monitoring)
+    views = _build_views(settings, scheduling, built, monitors.monitoring, intake)
     accounts = Accounts(settings, storage.store.database, clock)
     ownership = Ownership(storage.store, _quotas_of(settings))
     return SystemParts(
@@ -164,6 +167,7 @@ def _build_scheduling(
     due_times = DueTimes(times.work_seconds) if path.is_optimized() else FIRST_COME
     queue = _build_queue(settings, clock, storage.store, events, due_times)
     intake = _build_intake(settings, clock, storage.files, queue)
+    events.add_listener(intake.preparer.on_event)
     parts = SchedulerParts(
         clock=clock,
         path=path,
@@ -173,7 +177,7 @@ def _build_scheduling(
         storage_retry=StorageRetry(),
         queue=queue,
         files=storage.files,
-        prepare=intake.tasks.prepare,
+        make_samples_again=intake.preparer.make_again,
         devices=fleet,
         models=_build_models(settings, clock, events, inbox),
         estimates=estimates,
@@ -203,8 +207,11 @@ def _build_queue(
 
 
 def _build_intake(settings: Settings, clock: Clock, files: TaskFiles, queue: IntelligentQueueManager) -> Intake:
-    decode_pool = DecodePool(partial(_make_decoder, settings), files)
-    return Intake(decode_pool, TaskIntake(queue, files, decode_pool, clock, max_attempts=1 + settings.max_task_retries))
+    decode_pool = DecodePool(partial(_make_decoder, settings), files, clock)
+    budget = SampleBudget(files, queue.samples.kept_bytes, settings.decode_ahead_bytes)
+    preparer = Preparer(queue, files, decode_pool, budget, clock)
+    tasks = TaskIntake(queue, files, preparer, max_attempts=1 + settings.max_task_retries)
+    return Intake(decode_pool, preparer, tasks)
 
 
 def _make_decoder(settings: Settings) -> AudioDecoder:
@@ -247,9 +254,12 @@ def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Sched
     return Monitors(monitoring, probe, poll)
 
 
-def _build_views(settings: Settings, parts: SchedulerParts, scheduling: Scheduling, monitoring: Monitoring) -> Views:
+def _build_views(
+    settings: Settings, parts: SchedulerParts, scheduling: Scheduling, monitoring: Monitoring, intake: Intake
+) -> Views:
     tasks = TaskViewBuilder(
         queue=parts.queue,
+        preparer=intake.preparer,
         devices=parts.devices,
         decisions=scheduling.decisions,
         progress=scheduling.progress,
@@ -272,6 +282,7 @@ def _build_views(settings: Settings, parts: SchedulerParts, scheduling: Scheduli
         progress=scheduling.progress,
         monitor=parts.monitor,
         monitoring=monitoring,
+        decoder_measures=intake.decode_pool.measures,
     )
     return Views(
         tasks=tasks,

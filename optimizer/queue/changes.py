@@ -53,19 +53,26 @@ def find_earlier(rows: TaskReader, new: NewTask) -> Task | None:
 @dataclass(frozen=True)
 class MarkPrepared:
     audio_seconds: float
+    is_truncated: bool = False
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         if not task.status.is_waiting:
             return None
-        rows.add_event(task.id, timeline.DECODED, {"audio_seconds": self.audio_seconds}, now)
-        return rows.save(task, task.with_(audio_seconds=self.audio_seconds))
+        rows.add_event(task.id, timeline.DECODED, timeline.decoded_data(self.audio_seconds, self.is_truncated), now)
+        return rows.save(task, task.with_(audio_seconds=self.audio_seconds, is_truncated=self.is_truncated))
 
 
-class MarkUnprepared:
+@dataclass(frozen=True)
+class DropSamples:
+    """Removes a waiting task's samples while its row is locked, so that it does not start meanwhile."""
+
+    remove: Callable[[], None]
+
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         if not task.status.is_waiting:
             return None
-        return rows.save(task, task.with_(audio_seconds=None))
+        self.remove()
+        return task
 
 
 @dataclass(frozen=True)

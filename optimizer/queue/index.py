@@ -8,39 +8,43 @@ change is the later one. Nothing is waited for while the lock is held.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
 
 from errors import QueueFullError
 from optimizer.queue.ordering import FIRST_COME, DueTimes, OwnerShares
-from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView
+from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView, in_order, ranked
+from optimizer.queue.sample_ledger import SampleLedger
 from optimizer.tasks.task import Task, TaskStatus
 
 _GONE = 2**63  # later than every version of a row
 
 
-def _may_run(is_prepared: bool, delay_end: float | None) -> bool:
-    """Whether a waiting task is ready. delay_end: see `QueueIndex.follow`."""
-    return is_prepared and delay_end is None
-
-
 @dataclass
 class LoadedTasks:
-    """The waiting tasks at a start, in any order."""
+    """The waiting tasks at a start, in any order. samples: ids of the tasks whose samples are there; None: of all."""
 
+    samples: Collection[str] | None = None
     ready: list[WaitingTask] = field(default_factory=list)
+    unsampled: list[WaitingTask] = field(default_factory=list)  # their samples are not there
     held: list[WaitingTask] = field(default_factory=list)  # retrying or not prepared
     delay_ends: dict[str, float] = field(default_factory=dict)  # when each retrying task may run again, by id
     unprepared: list[str] = field(default_factory=list)  # ids
+    lacking: list[str] = field(default_factory=list)  # ids of all tasks of known length without samples
 
     def add(self, entry: WaitingTask, *, is_prepared: bool, delay_end: float | None) -> None:
-        (self.ready if _may_run(is_prepared, delay_end) else self.held).append(entry)
+        is_lacking = is_prepared and self.samples is not None and entry.id not in self.samples
+        if is_lacking:
+            self.lacking.append(entry.id)
         if delay_end is not None:
             self.delay_ends[entry.id] = delay_end
         if not is_prepared:
             self.unprepared.append(entry.id)
+        is_held = not is_prepared or delay_end is not None
+        (self.held if is_held else self.unsampled if is_lacking else self.ready).append(entry)
 
 
 class StatusCounts:
@@ -92,7 +96,9 @@ class QueueIndex:
         self._lock = threading.Lock()
         self._shares = OwnerShares()
         self._ready = WaitingIndex()  # tasks that may run now
+        self._unsampled = WaitingIndex()  # tasks that may run once their samples are there
         self._held = WaitingIndex()  # tasks that may not run yet: retrying or not prepared
+        self._samples = SampleLedger()
         self._delay_ends: dict[str, float] = {}  # when each retrying task may run again, by id
         self._unprepared: set[str] = set()
         self._reserved_places = 0  # for tasks that are being stored
@@ -103,6 +109,8 @@ class QueueIndex:
         """Replaces whatever was here before."""
         with self._lock:
             self._ready, self._held = WaitingIndex.of(waiting.ready), WaitingIndex.of(waiting.held)
+            self._unsampled = WaitingIndex.of(waiting.unsampled)
+            self._samples = SampleLedger(chain(waiting.ready, waiting.unsampled, waiting.held), waiting.lacking)
             self._delay_ends, self._unprepared = dict(waiting.delay_ends), set(waiting.unprepared)
             self._counts.current = dict(counts)
 
@@ -121,7 +129,7 @@ class QueueIndex:
     def reserved_place(self, limit: int) -> Iterator[None]:
         """Room for one more waiting task, kept while it is being stored. Raises QueueFullError."""
         with self._lock:
-            if len(self._ready) + len(self._held) + self._reserved_places >= limit:
+            if sum(map(len, self._indexes)) + self._reserved_places >= limit:
                 raise QueueFullError()
             self._reserved_places += 1
         try:
@@ -150,6 +158,8 @@ class QueueIndex:
                 self._put(self._entry_of(task, since), is_prepared=task.is_prepared, delay_end=delay_end)
             else:
                 self._drop(task.id)
+                if task.status.is_final:
+                    self._samples.note(task.id, True)  # nothing is kept of a task that has ended
 
     def remove(self, task_id: str, *, before: TaskStatus | None, after: TaskStatus | None) -> None:
         """The task was deleted (after: None), or quarantined because its row cannot be read.
@@ -160,6 +170,7 @@ class QueueIndex:
             self._counts.move(before or self._indexed_state(task_id), after)
             self._changes.advance(task_id, _GONE)
             self._drop(task_id)
+            self._samples.note(task_id, True)
 
     def ready(self, now: float) -> WaitingView:
         with self._lock:
@@ -173,19 +184,65 @@ class QueueIndex:
         with self._lock:
             return self._shares.penalty_after_refund(owner, work_left_s, now) - least
 
-    def unprepared(self) -> list[str]:
-        """Ids, in queue order."""
+    def unmeasured(self) -> list[WaitingTask]:
+        """Those that are not prepared, in order of arrival within each priority."""
         with self._lock:
             found = [entry for task_id in self._unprepared if (entry := self._held.get(task_id))]
-        return [entry.id for entry in sorted(found, key=lambda entry: (-entry.priority, entry.seq))]
+        return sorted(found, key=lambda entry: (-entry.priority, entry.seq))
+
+    # Samples
+
+    def note_samples(self, task_id: str, has_samples: bool, *, is_waiting: bool = False) -> None:
+        """Of a task that waits, or is about to. Such a task has samples unless it was noted that it has none.
+
+        is_waiting: does nothing unless it waits already."""
+        with self._lock:
+            entry = self._entry(task_id)
+            if entry is None and is_waiting:
+                return
+            is_prepared, delay_end = task_id not in self._unprepared, self._delay_ends.get(task_id)
+            self._drop(task_id)
+            self._samples.note(task_id, has_samples)
+            if entry is not None:
+                self._put(entry, is_prepared=is_prepared, delay_end=delay_end)
+
+    def lacks_samples(self, task_id: str) -> bool:
+        with self._lock:
+            return self._samples.lacks(task_id)
+
+    def any_lacks_samples(self) -> bool:
+        with self._lock:
+            return bool(self._samples)
+
+    def kept_bytes(self, owner: str) -> tuple[int, int]:
+        """What the samples of all waiting tasks take, and of this owner's."""
+        with self._lock:
+            return self._samples.total_bytes, self._samples.bytes_of(owner)
+
+    def upcoming(self, limit: int, now: float) -> list[tuple[WaitingTask, bool]]:
+        """The next tasks by rank that wait for nothing but a device or their samples, and whether they have those."""
+        with self._lock:
+            penalties = self._shares.penalties(self._ready.owners() | self._unsampled.owners(), now)
+            views = (self._ready.view(penalties), self._unsampled.view(penalties))
+        groups = ranked(chain.from_iterable(view.groups for view in views))
+        return [(task, not self._samples.lacks(task.id)) for task, _ in islice(in_order(groups), limit)]
+
+    def last_with_samples(self, but: Collection[str], now: float) -> list[WaitingTask]:
+        """Waiting tasks with samples, the last by rank first. but: ids to leave out."""
+        with self._lock:
+            penalties = self._shares.penalties(self._ready.owners() | self._held.owners(), now)
+            groups = ranked((*self._held.view(penalties).groups, *self._ready.view(penalties).groups))
+            lacks = self._samples.lacks
+            tasks = [task for task, _ in in_order(groups) if task.sample_bytes and not lacks(task.id)]
+        return [task for task in reversed(tasks) if task.id not in but]
 
     def position(self, task_id: str, now: float) -> int | None:
         with self._lock:
             entry = self._entry(task_id)
             if entry is None:
                 return None
-            penalties = self._shares.penalties(self._ready.owners() | self._held.owners(), now)
-            views = (self._ready.view(penalties), self._held.view(penalties))
+            penalties = self._shares.penalties(set().union(*(index.owners() for index in self._indexes)), now)
+            views = [index.view(penalties) for index in self._indexes]
             return 1 + sum(view.count_ahead_of(entry, penalties.get(entry.owner, 0.0)) for view in views)
 
     def ids_with_delay_over(self, now: float) -> list[str]:
@@ -220,20 +277,27 @@ class QueueIndex:
             return TaskStatus.RETRYING
         return TaskStatus.FAILED if self._entry(task_id) is None else TaskStatus.PENDING
 
+    @property
+    def _indexes(self) -> tuple[WaitingIndex, WaitingIndex, WaitingIndex]:
+        return self._ready, self._unsampled, self._held
+
     def _entry(self, task_id: str) -> WaitingTask | None:
-        return self._ready.get(task_id) or self._held.get(task_id)
+        return next((entry for index in self._indexes if (entry := index.get(task_id))), None)
 
     def _put(self, entry: WaitingTask, *, is_prepared: bool, delay_end: float | None) -> None:
         self._drop(entry.id)
-        (self._ready if _may_run(is_prepared, delay_end) else self._held).add(entry)
+        self._samples.add(entry)
+        is_held = not is_prepared or delay_end is not None
+        (self._held if is_held else self._unsampled if self._samples.lacks(entry.id) else self._ready).add(entry)
         if delay_end is not None:
             self._delay_ends[entry.id] = delay_end
         if not is_prepared:
             self._unprepared.add(entry.id)
 
     def _drop(self, task_id: str) -> None:
-        self._ready.discard(task_id)
-        self._held.discard(task_id)
+        for index in self._indexes:
+            if entry := index.discard(task_id):
+                self._samples.remove(entry)
         self._delay_ends.pop(task_id, None)
         self._unprepared.discard(task_id)
 

@@ -7,7 +7,7 @@ decides and writes: `changes` says what each one does, `transactions` carries it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -21,6 +21,7 @@ from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.quotas import OwnerQuotas
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.queue.recovery import RecoveryReport
+from optimizer.queue.samples import WaitingSamples
 from optimizer.queue.transactions import TaskTransactions
 from optimizer.storage.store import TaskStore
 from optimizer.tasks import timeline
@@ -64,12 +65,13 @@ class IntelligentQueueManager:
         self._due_times = due_times
         self._index = QueueIndex(due_times)
         self._transactions = TaskTransactions(store, self._index, clock, on_change, max_queued, quotas or OwnerQuotas())
+        self.samples = WaitingSamples(self._index, self._transactions, clock, on_change)
 
-    def recover(self) -> RecoveryReport:
+    def recover(self, samples: Collection[str] | None = None) -> RecoveryReport:
         """Repairs what a crash or a stop left, and loads the waiting tasks.
 
-        An interrupted attempt is not charged, but a task that was interrupted three times fails: it may be what stops
-        the server.
+        samples: ids of the tasks whose samples are there; None: of all. An interrupted attempt is not charged, but a
+        task that was interrupted three times fails: it may be what stops the server.
         """
         return recovery.recover(
             self._store,
@@ -78,6 +80,7 @@ class IntelligentQueueManager:
             boot_id=self._boot_id,
             clock=self._clock,
             due_times=self._due_times,
+            samples=samples,
         )
 
     # Submission and preparation
@@ -89,24 +92,39 @@ class IntelligentQueueManager:
         with self._store.reading() as rows:
             return changes.find_earlier(rows, new)
 
-    def submit(self, new: NewTask) -> tuple[Task, bool]:
+    def submit(self, new: NewTask, *, has_samples: bool = True) -> tuple[Task, bool]:
         """The task, and whether its idempotency key had made it already. Once this returns, it survives a crash.
 
-        Raises QueueFullError, QuotaExceededError; IdempotencyMismatchError when the key came with another file or other
-        options.
+        has_samples: of a recording whose length is known. Raises QueueFullError, QuotaExceededError;
+        IdempotencyMismatchError when the key came with another file or other options.
         """
         earlier = self.find_earlier(new)
         if earlier is not None:
             return earlier, True  # also when the queue is full
-        return self._transactions.insert(new)
+        self.samples.note(new.id, has_samples)
+        is_new = False
+        try:
+            task, is_replay = self._transactions.insert(new)
+            is_new = not is_replay
+        finally:
+            if not is_new:
+                self.samples.note(new.id, True)  # forgets the id
+        return task, is_replay
 
-    def mark_prepared(self, task_id: str, audio_seconds: float) -> Task | None:
-        """Its samples are there. None when it does not wait any more. Raises TaskNotFoundError when it was deleted."""
-        return self._transactions.change(task_id, changes.MarkPrepared(audio_seconds))
+    def mark_prepared(
+        self, task_id: str, audio_seconds: float, *, is_truncated: bool = False, has_samples: bool = True
+    ) -> Task | None:
+        """Its length is known, and with has_samples its samples are there. None when it does not wait any more.
 
-    def mark_unprepared(self, task_id: str) -> Task | None:
-        """Its samples are gone, so it waits until they are made again. None when it does not wait any more."""
-        return self._transactions.try_change(task_id, changes.MarkUnprepared())
+        Raises TaskNotFoundError when it was deleted."""
+        self.samples.note(task_id, has_samples)
+        prepared = None
+        try:
+            prepared = self._transactions.change(task_id, changes.MarkPrepared(audio_seconds, is_truncated))
+        finally:
+            if prepared is None:
+                self.samples.note(task_id, True)  # forgets the id
+        return prepared
 
     def fail_preparation(self, task_id: str, error: ErrorInfo) -> Task | None:
         """Its file cannot be used, so no attempt is made. None when it does not wait any more or is gone."""
@@ -119,8 +137,8 @@ class IntelligentQueueManager:
         return self._index.ready(self._clock.monotonic())
 
     def unprepared(self) -> list[str]:
-        """Ids of waiting tasks without samples, in queue order."""
-        return self._index.unprepared()
+        """Ids of waiting tasks whose length is not known yet, in queue order."""
+        return [entry.id for entry in self._index.unmeasured()]
 
     def position(self, task_id: str) -> int | None:
         """A waiting task's place in the whole queue, from 1; None for a task that does not wait."""

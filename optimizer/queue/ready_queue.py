@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.tasks.task import Priority
+from whisper_core.common.units import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 
 class WaitingTask(NamedTuple):
@@ -37,6 +38,11 @@ class WaitingTask(NamedTuple):
     def place(self) -> tuple[float, int]:
         """Its order within its group."""
         return (self.due, self.seq)
+
+    @property
+    def sample_bytes(self) -> int:
+        """What its samples take on the disk; 0 while its length is not known."""
+        return int(self.audio_seconds * SAMPLE_RATE) * BYTES_PER_SAMPLE
 
 
 # The place, the group's key and single fields of a WaitingTask, read at the speed of C.

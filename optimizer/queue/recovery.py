@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -44,8 +44,9 @@ def recover(
     boot_id: str,
     clock: Clock,
     due_times: DueTimes,
+    samples: Collection[str] | None = None,
 ) -> RecoveryReport:
-    """boot_id: of this start; what an earlier one claimed is not running any more."""
+    """boot_id: of this start; what an earlier one claimed is not running any more. samples: see LoadedTasks."""
     with store.reading() as rows:
         interrupted = rows.running_ids(not_owned_by=boot_id)
         unreadable = rows.ids_of_unknown_states()
@@ -54,7 +55,7 @@ def recover(
     requeue = Requeue(INTERRUPTED, is_interrupt=True)
     requeued = {task_id: transactions.try_change(task_id, requeue) for task_id in interrupted}
     unreadable += [task_id for task_id, task in requeued.items() if task is None]
-    unreadable_waiting = load_waiting(store, index, clock, due_times)
+    unreadable_waiting = load_waiting(store, index, clock, due_times, samples)
     for task_id in unreadable_waiting:
         transactions.quarantine(task_id)
     return RecoveryReport(
@@ -65,10 +66,16 @@ def recover(
     )
 
 
-def load_waiting(store: TaskStore, index: QueueIndex, clock: Clock, due_times: DueTimes) -> list[str]:
+def load_waiting(
+    store: TaskStore,
+    index: QueueIndex,
+    clock: Clock,
+    due_times: DueTimes,
+    samples: Collection[str] | None = None,
+) -> list[str]:
     """Fills the index. Returns the ids of tasks that it left out, because their rows cannot be read."""
     unreadable = []
-    waiting = LoadedTasks()
+    waiting = LoadedTasks(samples)
     arrival_of = monotonic_times.arrival_reader(clock)
     with store.reading() as rows, _without_garbage_collection():
         for row in rows.waiting_rows():

@@ -42,16 +42,16 @@ class Dispatcher:
         inbox: Inbox,
         path: SchedulingPath,
         monitor: PerformanceMonitor,
-        prepare: Callable[[str], None],
+        make_samples_again: Callable[[str], None],
     ) -> None:
-        """prepare: has a task's samples made in the background."""
+        """make_samples_again: has those of a waiting task made in the background, and makes it wait for them."""
         self._queue = queue
         self._files = files
         self._attempts = attempts
         self._inbox = inbox
         self._path = path
         self._monitor = monitor
-        self._prepare = prepare
+        self._make_samples_again = make_samples_again
 
     # --- starting a task ---------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class Dispatcher:
             with ExitStack() as undo:
                 undo.enter_context(reservation)
                 task = self._claim(device, assignment)
-                if task is None:
+                if task is None or not self._still_has_samples(task):
                     return False
                 self._hand_over(device, task, reservation, assignment.windows_at_once)
                 undo.pop_all()  # from now on the device holds the reservation
@@ -106,8 +106,7 @@ class Dispatcher:
         if self._files.has_audio(task_id):
             return True
         log.warning("task=%s event=samples_missing", task_id)
-        if self._queue.mark_unprepared(task_id) is not None:
-            self._prepare(task_id)
+        self._make_samples_again(task_id)
         return False
 
     def _reserve(self, device: Device, assignment: Assignment) -> Reservation | None:
@@ -125,6 +124,13 @@ class Dispatcher:
         """The task under a new lease token; None when it was cancelled or deleted meanwhile."""
         note = {"reason": assignment.why.value, "passed": assignment.passed}
         return self._queue.claim(assignment.task_id, device.spec.name, assignment.task_bytes, note)
+
+    def _still_has_samples(self, task: Task) -> bool:
+        """Whether they were not removed before the task was claimed; from then on nobody removes them."""
+        if self._files.has_audio(task.id):
+            return True
+        self.end_attempt(task, None, is_charged=False)
+        return self._has_samples(task.id)
 
     def _hand_over(self, device: Device, task: Task, reservation: Reservation, windows_at_once: int) -> None:
         """Send a claimed task to the worker. Whatever prevents that is raised, after the attempt was ended."""

@@ -49,7 +49,7 @@ class SchedulerParts:
     storage_retry: StorageRetry
     queue: IntelligentQueueManager
     files: TaskFiles
-    prepare: Callable[[str], None]  # has a task's samples made in the background
+    make_samples_again: Callable[[str], None]  # has those of a waiting task made in the background
     devices: DeviceFleet
     models: ModelLibrary
     estimates: MemoryEstimationPool
@@ -81,7 +81,7 @@ def build_scheduler(parts: SchedulerParts, limits: PlanLimits, interval_s: float
         inbox=parts.inbox,
         path=parts.path,
         monitor=parts.monitor,
-        prepare=parts.prepare,
+        make_samples_again=parts.make_samples_again,
     )
     decisions = _build_decisions(parts, attribution, attempts, dispatcher, limits)
     scheduler = BatchTaskScheduler(

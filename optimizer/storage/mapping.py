@@ -179,6 +179,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "priority": Priority,
     "options": _read_options,
     "errors": errors_from_json,
+    "is_truncated": {0: False, 1: True}.__getitem__,
     "created_at": datetime.fromisoformat,
     **dict.fromkeys(("started_at", "finished_at", "not_before"), _read_time),
 }
@@ -209,7 +210,7 @@ def _field_to_column(value: Any) -> Any:
     match value:
         case TaskStatus():
             return value.value
-        case Priority():
+        case Priority() | bool():
             return int(value)
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="microseconds")

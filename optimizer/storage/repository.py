@@ -15,7 +15,7 @@ from optimizer.storage import mapping
 from optimizer.storage.mapping import Row, WaitingRow
 from optimizer.storage.schema import arrivals, task_events, task_texts, tasks, windows
 from optimizer.tasks.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
-from optimizer.tasks.timeline import DECODED, FAILED, UPLOADED, TaskEvent
+from optimizer.tasks.timeline import DECODED, FAILED, UPLOADED, TaskEvent, decoded_data
 from whisper_core.text.transcript import WindowResult
 
 MAX_PAGE = 200
@@ -155,7 +155,7 @@ class TaskWriter(TaskReader):
         self._connection.execute(insert(task_texts).values(task_id=task.id, folded_text=text))
         self.add_event(task.id, UPLOADED, {"size_bytes": task.size_bytes}, now)
         if task.audio_seconds is not None:
-            self.add_event(task.id, DECODED, {"audio_seconds": task.audio_seconds}, now)
+            self.add_event(task.id, DECODED, decoded_data(task.audio_seconds, task.is_truncated), now)
         return task
 
     def add_event(self, task_id: str, code: str, data: Mapping[str, Any], now: datetime) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 
 metadata = MetaData()
 
@@ -43,6 +43,7 @@ tasks = Table(
     Column("max_attempts", Integer, nullable=False),
     Column("language", String(16)),
     Column("audio_seconds", Double),
+    Column("is_truncated", Integer, nullable=False, server_default="0"),  # 0 or 1
     Column("progress", Double, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("interrupts", Integer, nullable=False),

@@ -55,7 +55,7 @@ class TaskFiles:
     """The constructor touches nothing; `acquire_lock` makes the folders. Any thread, but one at a time per task."""
 
     def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
-        """min_free_bytes: disk space that uploads must leave free."""
+        """min_free_bytes: disk space that uploads and samples must leave free."""
         self.root = root
         self._min_free_bytes = min_free_bytes
         self._lock = DataLock(root / "lock")
@@ -100,6 +100,10 @@ class TaskFiles:
     def has_audio(self, task_id: str) -> bool:
         """Whether the task's samples exist."""
         return _is_plain_file(self.audio_path(task_id))
+
+    def ids_with_audio(self) -> set[str]:
+        """Of every task whose samples exist."""
+        return {path.stem for path in (self.root / "audio").glob("*.pcm")}
 
     def find_media(self, task_id: str) -> Path:
         """The upload, for reading. Raises FileMissingError when it is gone, or is not the plain file that we wrote."""
@@ -163,8 +167,12 @@ class TaskFiles:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.root).free
 
+    def room_bytes(self) -> int:
+        """What may be written before the disk's floor is reached; negative below it."""
+        return self.free_bytes() - self._min_free_bytes
+
     def _has_room(self, nbytes: int) -> bool:
-        return self.free_bytes() - nbytes >= self._min_free_bytes
+        return self.room_bytes() >= nbytes
 
     def _part_path(self, task_id: str) -> Path:
         return self.root / "incoming" / f"{_checked(task_id)}.part"

@@ -101,6 +101,7 @@ class Task:
     max_attempts: int
     language: str | None = None
     audio_seconds: float | None = None  # from decoded samples; None until the recording is prepared
+    is_truncated: bool = False  # the recording is cut or damaged, and this is the part that could be read
     progress: float = 0.0  # 0 to 1
     attempt: int = 0  # attempts begun
     interrupts: int = 0  # attempts that a crash or a stop ended, since the last saved window
@@ -162,6 +163,7 @@ class NewTask:
     sha256: str
     max_attempts: int
     audio_seconds: float | None = None
+    is_truncated: bool = False
     idempotency_key: str | None = None
     owner: str = ""
 

@@ -53,6 +53,11 @@ def timeline_of(task: Task, events: Sequence[TaskEvent]) -> list[TaskEvent]:
     return list(events) if events else list(_events_from_row(task))
 
 
+def decoded_data(audio_seconds: float, is_truncated: bool) -> dict[str, Any]:
+    data: dict[str, Any] = {"audio_seconds": audio_seconds}
+    return {**data, "truncated": True} if is_truncated else data
+
+
 def started_data(task: Task, details: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """For a task that was just claimed. details: what the scheduler adds, such as `reason`."""
     data: dict[str, Any] = {"device": task.device, "model": task.options.model, "attempt": task.attempt}
@@ -121,7 +126,12 @@ def _uploaded(data: Mapping[str, Any]) -> str:
 
 
 def _decoded(data: Mapping[str, Any]) -> str:
-    return f"Its sound was read: {duration(data['audio_seconds'])}."
+    read = f"Its sound was read: {duration(data['audio_seconds'])}."
+    return (
+        f"{read} The file is cut off or damaged; this is the part that could be read."
+        if data.get("truncated")
+        else read
+    )
 
 
 def _started(data: Mapping[str, Any]) -> str:

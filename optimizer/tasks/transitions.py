@@ -124,6 +124,7 @@ def started_over(task: Task, *, seq: int) -> Task:
         windows_done=0,
         progress=0.0,
         audio_seconds=None,
+        is_truncated=False,
         language=None,
         device=None,
         estimated_bytes=None,

@@ -22,6 +22,7 @@ class WaitCode(Enum):
     RETRY_DELAY = "retry_delay"
     MEMORY_DELAY = "memory_delay"
     PREPARING = "preparing"
+    DISK_SHORT = "disk_short"
 
 
 @dataclass(frozen=True)
@@ -92,3 +93,7 @@ def memory_delay(seconds: float) -> WaitReason:
 
 def preparing() -> WaitReason:
     return WaitReason(WaitCode.PREPARING, "waits: the file is being read")
+
+
+def disk_short() -> WaitReason:
+    return WaitReason(WaitCode.DISK_SHORT, "waits: the disk is nearly full, so the file cannot be read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -45,6 +46,7 @@ class StatusViews:
         progress: RunningProgress,
         monitor: PerformanceMonitor,
         monitoring: Monitoring,
+        decoder_measures: Callable[[], Mapping[str, str]],
     ) -> None:
         self._settings = settings
         self._path = path
@@ -59,6 +61,7 @@ class StatusViews:
         self._progress = progress
         self._monitor = monitor
         self._monitoring = monitoring
+        self._decoder_measures = decoder_measures
 
     def system(self) -> dict[str, Any]:
         """The body of GET /api/system. Memory in bytes; throughput in seconds of sound per second, over a minute."""
@@ -84,6 +87,7 @@ class StatusViews:
             "advice": [each.text for each in advice],
             "advice_items": [each.to_dict() for each in advice],
             "is_public": self._settings.is_public,
+            "decoder": dict(self._decoder_measures()),
             **self._monitoring.report(),
             "memory_estimates": self._estimates.accuracy(),
             "forecasts": asdict(self._forecasts.accuracy()),

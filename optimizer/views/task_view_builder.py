@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from threading import Lock
 
 from errors import OutOfMemoryError
 from optimizer.common.clock import Clock
 from optimizer.devices.fleet import DeviceFleet
+from optimizer.intake.preparer import Preparer
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.scheduling.decision import DecisionMaker
@@ -33,6 +33,7 @@ class TaskViewBuilder:
         self,
         *,
         queue: IntelligentQueueManager,
+        preparer: Preparer,
         devices: DeviceFleet,
         decisions: DecisionMaker,
         progress: RunningProgress,
@@ -42,6 +43,7 @@ class TaskViewBuilder:
         clock: Clock,
     ) -> None:
         self._queue = queue
+        self._preparer = preparer
         self._devices = devices
         self._decisions = decisions
         self._progress = progress
@@ -60,7 +62,8 @@ class TaskViewBuilder:
         position = self._queue.position(task.id)
         is_near = position is not None and position <= MAX_FORECAST_POSITION
         expected = self._expected(task) if is_near else None
-        return TaskView(task, position, self._waiting_reason(task), expected.end if expected else None, expected)
+        reason = self._waiting_reason(task, position or 1)
+        return TaskView(task, position, reason, expected.end if expected else None, expected)
 
     def _expected(self, task: Task) -> Interval | None:
         """When a task near the front will run; None before its model was measured, or while it cannot run yet."""
@@ -75,7 +78,7 @@ class TaskViewBuilder:
 
     def _renew(self, now: float) -> dict[str, Expected]:
         """Play the queue forward from now. The first forecast of a task is the one that it is promised."""
-        next_ones = list(islice(self._queue.waiting().in_order(), MAX_FORECAST_POSITION))
+        next_ones = [task for task, _ in self._queue.samples.upcoming(MAX_FORECAST_POSITION)]
         made = self._play_forward(next_ones)
         for task_id, expected in made.items():
             self._tracker.record_forecast(task_id, expected, now)
@@ -97,11 +100,21 @@ class TaskViewBuilder:
             },
         )
 
-    def _waiting_reason(self, task: Task) -> WaitReason | None:
+    def _waiting_reason(self, task: Task, position: int) -> WaitReason | None:
         if not task.is_prepared:
             return reasons.preparing()
         if task.status is TaskStatus.RETRYING and task.not_before is not None:
             is_short_of_memory = task.error is not None and task.error.code == OutOfMemoryError.code
             delay = reasons.memory_delay if is_short_of_memory else reasons.retry_delay
             return delay((task.not_before - self._clock.now()).total_seconds())
+        if self._queue.samples.are_missing(task.id):
+            return self._reason_without_samples(task.id, position)
         return self._decisions.reason(task.id)
+
+    def _reason_without_samples(self, task_id: str, position: int) -> WaitReason:
+        """They are made when the task's turn comes."""
+        if self._preparer.is_preparing(task_id):
+            return reasons.preparing()
+        if self._preparer.problem() is not None:
+            return reasons.disk_short()
+        return reasons.tasks_ahead(position - 1) if position > 1 else reasons.preparing()

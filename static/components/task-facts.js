@@ -3,7 +3,7 @@ import { html } from 'htm/preact'
 import { models } from '../state/store.js'
 import { isCompleted, isRunning } from '../state/task.js'
 import { formatBytes, formatClock, formatMoment, formatRounded, formatSpan, languageName } from '../text/format.js'
-import { t } from '../text/i18n.js'
+import { lookUp, t } from '../text/i18n.js'
 import { formatAgo } from '../text/messages.js'
 import { secondsLeft } from '../util/countdown.js'
 import { eachHalfMinute, eachSecond } from '../util/ticker.js'
@@ -24,6 +24,7 @@ export function TaskFacts({ task, precision }) {
     <span>${formatBytes(task.size_bytes)}</span>
     ${isRunning(task) && task.device && html`<span>${task.device}</span>`}
     ${isCompleted(task) && task.started_at && html`<span>${t('task.took', { span: formatSpan(runSeconds(task)) })}</span>`}
+    ${task.warnings?.map(({ code, message }) => html`<span class="task-warning" title=${lookUp(`warning.${code}_hint`) ?? message} data-testid="task-warning">${lookUp(`warning.${code}`) ?? message}</span>`)}
     <${Age} iso=${task.created_at} />
   </p>`
 }

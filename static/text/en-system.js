@@ -191,6 +191,7 @@ export default {
   'timeline.uploaded': 'Uploaded',
   'timeline.uploaded_size': 'Uploaded, {size}',
   'timeline.decoded': 'Audio decoded, {span}',
+  'timeline.decoded_in_part': 'Audio decoded, {span}; the file is cut off or damaged',
   'timeline.started': 'Started on {device} with {model}',
   'timeline.attempt': 'attempt {attempt}',
   'timeline.from': 'continuing at {percent}',

@@ -202,6 +202,9 @@ export default {
     other: 'Not enough memory; next attempt in {count} seconds',
   },
   'waiting.preparing': 'Reading the recording',
+  'waiting.disk_short': 'The disk is nearly full, so the recording cannot be read yet',
+  'warning.truncated_input': 'Incomplete file',
+  'warning.truncated_input_hint': 'The file is cut off or damaged, so only the part that could be read is transcribed',
 
   'error.network': 'The server did not respond.',
   'error.unknown': 'Something went wrong ({code}).',

@@ -7,7 +7,8 @@ import { errorText } from './messages.js'
 const SENTENCES = {
   uploaded: ({ size_bytes: size }) =>
     size == null ? t('timeline.uploaded') : t('timeline.uploaded_size', { size: formatBytes(size) }),
-  decoded: ({ audio_seconds: seconds }) => t('timeline.decoded', { span: formatSpan(seconds) }),
+  decoded: ({ audio_seconds: seconds, truncated }) =>
+    t(truncated ? 'timeline.decoded_in_part' : 'timeline.decoded', { span: formatSpan(seconds) }),
   started,
   gave_way: ({ progress }) =>
     progress == null ? t('timeline.gave_way') : t('timeline.gave_way_at', { percent: formatPercent(progress) }),

@@ -202,6 +202,7 @@ export default {
   'timeline.uploaded': '已上传',
   'timeline.uploaded_size': '已上传，{size}',
   'timeline.decoded': '音频已解码，时长 {span}',
+  'timeline.decoded_in_part': '音频已解码，时长 {span}；文件被截断或已损坏',
   'timeline.started': '在 {device} 上用 {model} 开始运行',
   'timeline.attempt': '第 {attempt} 次尝试',
   'timeline.from': '从 {percent} 处继续',

@@ -196,6 +196,9 @@ export default {
   'waiting.retry_delay': { other: '{count} 秒后重试' },
   'waiting.memory_delay': { other: '内存不足，{count} 秒后重试' },
   'waiting.preparing': '正在读取录音',
+  'waiting.disk_short': '磁盘空间不足，暂时无法读取录音',
+  'warning.truncated_input': '文件不完整',
+  'warning.truncated_input_hint': '文件被截断或已损坏，只转写能读取的部分',
 
   'error.network': '服务器没有响应。',
   'error.unknown': '出错了（{code}）。',

@@ -117,6 +117,7 @@ class FakeSystem(FakeTasks):
             "wait_bound": {"patience_seconds": 3600.0, "text": "None is passed by one that came an hour later."},
             "fetches": [],
             "is_public": self.settings.is_public,
+            "decoder": {"network": "off", "uid": "65534"},
         }
 
     def device_names(self) -> list[str]:

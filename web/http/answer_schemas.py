@@ -88,6 +88,7 @@ class TaskBody(Body):
     device: str | None
     requested_device: str
     memory: Memory
+    warnings: list[TaskFault]
     error: TaskFault | None
     created_at: str
     started_at: str | None

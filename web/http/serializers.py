@@ -14,6 +14,11 @@ from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast_accuracy import Interval
 from optimizer.views.task_view import TaskView
 
+_TRUNCATED_INPUT = {
+    "code": "truncated_input",
+    "message": "The file is cut off or damaged, so only the part that could be read is transcribed.",
+}
+
 
 def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
     task, options = view.task, view.task.options
@@ -47,6 +52,7 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
         "device": task.device,
         "requested_device": task.requested_device,
         "memory": _memory_json(task),
+        "warnings": [_TRUNCATED_INPUT] if task.is_truncated else [],
         "error": _error_json(task.error),
         "created_at": timestamp(task.created_at),
         "started_at": timestamp(task.started_at),

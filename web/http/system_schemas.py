@@ -127,6 +127,7 @@ class SystemAnswer(Answer):
     advice: list[str]
     advice_items: list[AdviceBody]
     is_public: bool
+    decoder: dict[str, str]
     occupancy: float
     adaptive: AdaptiveBody
     memory_estimates: list[MemoryEstimateBody]

@@ -18,6 +18,9 @@ from errors import (
     QueueFullError,
     TranscriptionServerError,
 )
+from optimizer.intake.decode_line import DecodeRequest
+from optimizer.intake.preparer import Preparer
+from optimizer.intake.sample_budget import SampleBudget
 from optimizer.intake.task_intake import SubmissionRequest, TaskIntake
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import Upload
@@ -38,7 +41,7 @@ class FakeDecodePool:
         self.futures: list[Future[DecodedAudio]] = []
         self.on_start: Callable[[], None] = lambda: None
 
-    def start_decode(self, task_id: str) -> Future[DecodedAudio]:
+    def start_decode(self, request: DecodeRequest) -> Future[DecodedAudio]:
         self.on_start()
         future: Future[DecodedAudio] = Future()
         match self.outcome:
@@ -53,7 +56,9 @@ class FakeDecodePool:
 class Intake:
     def __init__(self, queue: Queue, files: TaskFiles, pool: FakeDecodePool) -> None:
         self.queue, self.files, self.pool = queue, files, pool
-        self.intake = TaskIntake(queue.manager, files, pool, queue.clock, max_attempts=3)  # type: ignore[arg-type]
+        budget = SampleBudget(files, queue.manager.samples.kept_bytes, 10**9)
+        self.preparer = Preparer(queue.manager, files, pool, budget, queue.clock)  # type: ignore[arg-type]
+        self.intake = TaskIntake(queue.manager, files, self.preparer, max_attempts=3)
 
     def upload(self, task_id: str, data: bytes = b"sound") -> Upload:
         upload = self.files.begin_upload(task_id)
@@ -134,7 +139,7 @@ def test_missing_ffmpeg_leaves_the_task_waiting_until_it_is_prepared_again(intak
     assert intake.queue.manager.unprepared() == ["a"]
 
     intake.pool.outcome = DECODED
-    intake.intake.prepare_waiting()
+    intake.preparer.prepare_waiting()
 
     assert intake.queue.manager.unprepared() == []
 
@@ -154,14 +159,14 @@ def test_a_database_that_cannot_be_opened_for_a_moment_fails_no_task(intake: Int
     assert intake.queue.manager.unprepared() == ["a"]
 
     intake.pool.outcome = DECODED
-    intake.intake.prepare_waiting()
+    intake.preparer.prepare_waiting()
 
     assert intake.queue.manager.unprepared() == []
 
 
 def test_a_task_is_not_decoded_twice_at_once(intake: Intake) -> None:
     intake.accept_slow("a")
-    intake.intake.prepare_waiting()
+    intake.preparer.prepare_waiting()
     assert len(intake.pool.futures) == 1
 
 

@@ -188,7 +188,7 @@ class Rig:
             storage_retry=StorageRetry(),
             queue=self.queue,
             files=self.files,
-            prepare=self.asked_to_prepare.append,
+            make_samples_again=self._make_samples_again,
             devices=self.devices,
             models=cast(Any, SimpleNamespace(model_view=lambda model: ModelView(is_available=True))),
             estimates=MemoryEstimationPool(1.2),
@@ -205,6 +205,10 @@ class Rig:
 
     def device(self, name: str = "cpu") -> Device:
         return self.devices.device_named(name)
+
+    def _make_samples_again(self, task_id: str) -> None:
+        self.queue.samples.mark_missing(task_id)
+        self.asked_to_prepare.append(task_id)
 
     def submit(self, task_id: str, **changes: object) -> None:
         self.files.audio_path(task_id).write_bytes(b"samples")

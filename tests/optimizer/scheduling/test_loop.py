@@ -168,7 +168,8 @@ def test_a_task_whose_samples_are_gone_is_prepared_again_and_holds_up_nobody(rig
     assert rig.worker().expect(protocol.RunTask).task_id == "T2"
     rig.settle()
     assert rig.asked_to_prepare == ["T1"]
-    assert not rig.queue.get("T1").is_prepared
+    assert rig.queue.samples.are_missing("T1")
+    assert [task.id for task in rig.queue.waiting()] == []
     assert rig.owners() == {"model:base", "T0", "T2"}
 
 
