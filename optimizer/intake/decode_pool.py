@@ -22,7 +22,6 @@ from optimizer.common.clock import Clock
 from optimizer.intake.decode_line import QUICK_S, DecodeLine, DecodeRequest, WaitingDecode
 from optimizer.queue.ordering import OwnerShares
 from optimizer.storage.task_files import TaskFiles
-from whisper_core.audio import sandbox
 from whisper_core.audio.decode import AudioDecoder, DecodedAudio, SlowDecodeError
 
 log = logging.getLogger(__name__)
@@ -145,17 +144,17 @@ class DecodePool:
         if self._decoder is not None:
             return self._decoder
         made = self._make_decoder()
-        self._tell_measures()
+        self._tell_measures(made)
         with self._lock:  # two threads that look at once must both use the decoder that `stop` knows
             self._decoder = self._decoder or made
             if self._is_stopped:
                 self._decoder.stop()
             return self._decoder
 
-    def _tell_measures(self) -> None:
+    def _tell_measures(self, decoder: AudioDecoder) -> None:
         """What keeps ffmpeg from doing harm on this system."""
         try:
-            self._measures = sandbox.measures()
+            self._measures = decoder.measures()
         except (OSError, subprocess.SubprocessError):
             log.exception("event=decoder_sandbox_unknown")
             return

@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from errors import (
 )
 from whisper_core.audio.launcher import EXIT_CANNOT_START
 from whisper_core.audio.sample_writer import KeepSamples, SampleWriter, keep_all
-from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, sandboxed
+from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, measures, sandboxed
 from whisper_core.common.units import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
@@ -172,6 +172,10 @@ class AudioDecoder:
                     return decoded
             self._ways = other_ways
             log.warning("event=decoder_treated_otherwise %s", other_ways)
+
+    def measures(self) -> Mapping[str, str]:
+        """What ffmpeg is locked in by on this system; see `sandbox`."""
+        return measures(str(self._ffmpeg))
 
     def stop(self) -> None:
         """Kills the running processes. Their decodes, and all later ones, raise ShuttingDownError."""

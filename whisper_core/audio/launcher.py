@@ -7,9 +7,10 @@
       init          process 1 of a process namespace, when the kernel grants one: everything in it ends with it
         program     limited, as nobody, without capabilities, files and network
 
-argv: the limits as `RLIMIT_AS=bytes,…`, the niceness, the server's process id, a folder for temporary files, what to
-leave out (`landlock`, `uid`, separated by commas), then the command with its absolute path. Without a command it prints
-what holds, as `name=value` pairs. The program reads the input file as its standard input.
+argv: the limits as `RLIMIT_AS=bytes,…`, the niceness, the server's process id, a folder for temporary files, words
+separated by commas, then the command with its absolute path. The words: `landlock` and `uid` leave that measure out,
+and with `report` it prints what holds, as `name=value` pairs, in place of becoming the program. The program reads the
+input file as its standard input.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ class Launch:
     """What the arguments say."""
 
     def __init__(self, arguments: list[str]) -> None:
-        limits, niceness, server, folder, left_out, *command = arguments
+        limits, niceness, server, folder, words, *command = arguments
         self.limits = {name: int(value) for name, value in (limit.split("=") for limit in limits.split(","))}
         self.niceness = int(niceness)
         self.server = int(server)
         self.temporary_folder = folder
-        self.left_out = left_out.split(",")
+        self.words = words.split(",")
         self.command = command
 
 
@@ -175,25 +176,25 @@ def _become_program(launch: Launch, held: dict[str, str]) -> NoReturn:
 
 
 def _lock_in(launch: Launch, held: dict[str, str]) -> None:
-    program, is_script = _open_program(launch.command[0] if launch.command else sys.executable)
+    program, is_script = _open_program(launch.command[0])
     for name, wanted in launch.limits.items():
         _set_limit(name, wanted)
     os.nice(launch.niceness)
     if IS_LINUX:
-        if "uid" not in launch.left_out and os.fstat(program).st_mode & 0o5 == 0o5:  # everybody may run it
+        if "uid" not in launch.words and os.fstat(program).st_mode & 0o5 == 0o5:  # everybody may run it
             confinement.drop_user()
         confinement.die_with_parent(signal.SIGKILL)
         held["uid"] = str(os.geteuid())
         held["capabilities"] = "none" if confinement.drop_capabilities() else "kept"
         held["no_new_privs"] = _on(confinement.forbid_new_privileges())
         held["landlock"] = _on(
-            "landlock" not in launch.left_out
+            "landlock" not in launch.words
             and confinement.restrict_files(program, [0], _library_folders(launch.command))
         )
         held["seccomp"] = _on(confinement.restrict_calls())
         if held["seccomp"] == "on":
             held["network"] = "off"
-    if not launch.command:
+    if "report" in launch.words:
         os.write(1, " ".join(f"{name}={value}" for name, value in sorted(held.items())).encode())
         os._exit(0)
     try:
@@ -211,8 +212,6 @@ def _open_program(path: str) -> tuple[int, bool]:
 
 def _library_folders(command: list[str]) -> list[str]:
     """Those beside the folder of a program that has its own, such as /opt/conda/bin."""
-    if not command:
-        return []
     folder, name = os.path.split(os.path.dirname(os.path.realpath(command[0])))
     return [os.path.join(folder, "lib"), os.path.join(folder, "lib64")] if name == "bin" else []
 

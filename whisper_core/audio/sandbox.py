@@ -147,8 +147,10 @@ def sandboxed(
 
 
 @cache
-def measures() -> Mapping[str, str]:
-    """What a child is locked in by on this system, by trying: such as {"network": "off", "uid": "65534"}.
+def measures(program: str) -> Mapping[str, str]:
+    """What that program is locked in by on this system, by trying: such as {"network": "off", "uid": "65534"}.
+
+    program: its absolute path. It is not started.
 
     Raises OSError or subprocess.SubprocessError when no child can be started.
     """
@@ -156,7 +158,7 @@ def measures() -> Mapping[str, str]:
         return {"network": "open", "uid": str(os.getuid())}
     limits = SandboxLimits(memory_bytes=2 << 30, timeout_s=MEASURES_TIMEOUT_S)
     tried = subprocess.run(
-        _launch([], limits),
+        _launch([program], limits, ["report"]),
         env={},
         capture_output=True,
         stdin=subprocess.DEVNULL,
@@ -166,6 +168,7 @@ def measures() -> Mapping[str, str]:
     return dict(pair.split("=") for pair in tried.stdout.decode().split())
 
 
-def _launch(command: Sequence[str], limits: SandboxLimits, left_out: Collection[str] = ()) -> list[str]:
+def _launch(command: Sequence[str], limits: SandboxLimits, words: Collection[str]) -> list[str]:
+    """words: see launcher.py."""
     arguments = [limits.as_argument(), str(limits.niceness), str(os.getpid()), tempfile.gettempdir()]
-    return [sys.executable, "-I", "-S", "-c", _START, *arguments, ",".join(left_out), *command]
+    return [sys.executable, "-I", "-S", "-c", _START, *arguments, ",".join(words), *command]

@@ -32,6 +32,9 @@ class HeldDecoder:
         self._is_stopped.wait(WAIT_S)
         raise ShuttingDownError()
 
+    def measures(self) -> dict[str, str]:
+        return {}
+
     def stop(self) -> None:
         self._is_stopped.set()
 
@@ -79,6 +82,9 @@ class TimedDecoder:
             self.began_long.put(name)
             assert self.holds.wait(WAIT_S)
         return DecodedAudio(1.0, 16_000, is_truncated=False)
+
+    def measures(self) -> dict[str, str]:
+        return {}
 
     def stop(self) -> None:
         self.holds.set()

@@ -44,12 +44,14 @@ def decode_all(corpus: MediaCorpus, destination: Path, seeds: list[int]) -> None
 
 
 @pytest.fixture
-def nothing_left(new_children: NewChildren) -> Callable[[], None]:
-    folders = set(Path(tempfile.gettempdir()).glob("sandbox-*"))
+def nothing_left(new_children: NewChildren, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
 
     def check() -> None:
         assert new_children() == []
-        assert set(Path(tempfile.gettempdir()).glob("sandbox-*")) <= folders
+        assert list(folder.iterdir()) == []
 
     return check
 
