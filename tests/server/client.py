@@ -11,7 +11,7 @@ import requests
 
 from tests.web.running_server import RunningServer
 
-REQUEST_LIMIT_S = 30
+REQUEST_LIMIT_S = 90
 LOOK_EVERY_S = 0.1
 
 
