@@ -85,8 +85,13 @@ class Device:
         """Returns when the worker is gone. What it ran stays in `running` for the caller to give back."""
         self.supervisor.stop(grace_s)
 
-    def supervise(self) -> None:
-        """Start a worker whose pause is over; kill one that no longer answers."""
+    def supervise(self, *, is_silence_excused: bool = False) -> None:
+        """Start a worker whose pause is over; kill one that no longer answers.
+
+        is_silence_excused: the server itself stood still until now.
+        """
+        if is_silence_excused:
+            self.supervisor.excuse_silence(self.running.values())
         self.supervisor.supervise(self.running.values())
 
     # --- tasks -------------------------------------------------------------------------------------------------

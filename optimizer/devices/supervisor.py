@@ -90,6 +90,12 @@ class WorkerSupervisor:
             self._last_report_at = now  # kill it once; its exit follows
             self._worker.kill()
 
+    def excuse_silence(self, running: Collection[RunningTask]) -> None:
+        """The server itself stood still, so it could hear nobody: every time-out starts anew."""
+        self._last_report_at = self._clock.monotonic()
+        for task in running:
+            task.last_progress_at = self._last_report_at
+
     def next_supervision_in(self) -> float | None:
         """Seconds until a pause is over; None when only a report or an exit gives `supervise` something to do."""
         if self.state is DeviceState.RESTARTING:
@@ -106,9 +112,7 @@ class WorkerSupervisor:
         """Why a worker that should be at work counts as hung; None when it does not."""
         if self._worker.is_report_being_handled:
             # We are the slow side: a full disk or a busy database holds up the thread that reads the worker's pipe.
-            self._last_report_at = now
-            for task in running:
-                task.last_progress_at = now
+            self.excuse_silence(running)
             return None
         silent_s = now - self._last_report_at
         if silent_s > (START_TIMEOUT_S if self.state is DeviceState.STARTING else HEARTBEAT_TIMEOUT_S):

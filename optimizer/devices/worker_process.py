@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import socket
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +26,9 @@ from whisper_core.worker.main import run_worker
 
 log = logging.getLogger(__name__)
 
+SEND_TIMEOUT_S = (
+    10.0  # for a worker that no longer reads its pipe: the scheduler's thread must not wait for it for ever
+)
 ENGINE_FACTORIES: dict[EngineName, str] = {
     "batch": "whisper_core.engine.batch_engine:BatchEngine",
     "reference": "whisper_core.reference.engine:ReferenceEngine",
@@ -61,7 +66,8 @@ class Worker(Protocol):
         """
 
     def send(self, command: protocol.Command) -> None:
-        """Raises WorkerDiedError when the worker is gone; its on_exit follows."""
+        """Raises WorkerDiedError when the worker is gone, or does not take the command in SEND_TIMEOUT_S and is killed;
+        its on_exit follows."""
 
     def kill(self) -> None:
         """End it at once; harmless when it is gone."""
@@ -99,6 +105,7 @@ class DeviceWorker:
 
     def start(self, on_report: OnReport, on_exit: OnExit) -> None:
         ours, theirs = multiprocessing.Pipe(duplex=True)
+        _bound_sends(ours)
         arguments = (theirs, self._spec, self.config)
         if self.config.in_thread:
             thread = threading.Thread(
@@ -131,6 +138,10 @@ class DeviceWorker:
                 raise OSError("not started")
             with self._send_lock:
                 connection.send_bytes(protocol.encode(command))
+        except BlockingIOError as error:
+            log.error("device=%s event=worker_hung reason=it takes no commands", self._spec.name)
+            self.kill()  # it may have got half of the command
+            raise WorkerDiedError() from error
         except OSError as error:
             raise WorkerDiedError() from error
 
@@ -173,6 +184,15 @@ class DeviceWorker:
         if not isinstance(running, threading.Thread):
             connection.close()
         on_exit()
+
+
+def _bound_sends(connection: Connection) -> None:
+    """Lets a write that waits longer than SEND_TIMEOUT_S fail with BlockingIOError. Reads wait as before."""
+    seconds = int(SEND_TIMEOUT_S)
+    with socket.socket(fileno=os.dup(connection.fileno())) as pipe:
+        pipe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", seconds, int((SEND_TIMEOUT_S - seconds) * 1e6))
+        )
 
 
 def _worker_main(connection: Connection, spec: DeviceSpec, config: WorkerConfig) -> None:

@@ -73,8 +73,7 @@ class BatchTaskScheduler:
 
     def is_alive(self) -> bool:
         """Whether the loop still goes round."""
-        silent_s = self._clock.monotonic() - self._last_iteration_at
-        return self._thread.is_alive() and silent_s < self._interval_s + ITERATION_TIMEOUT_S
+        return self._thread.is_alive() and not self._stood_still()
 
     def set_limits(self, max_concurrent: int | None = None, max_batch: int | None = None) -> None:
         """In force from the next decision on. None leaves a limit as it is."""
@@ -107,11 +106,18 @@ class BatchTaskScheduler:
         self._inbox.run_actions(self._nap_s())
         if self._stopping.is_set():
             return
+        # A server that was stopped (Ctrl-Z, a frozen virtual machine) finds every worker silent when it goes on.
+        stood_still = self._stood_still()
         for device in self._devices:
-            device.supervise()
+            device.supervise(is_silence_excused=stood_still)
             device.pool.check()
         self._queue.end_delays()
         self._decisions.decide()
+
+    def _stood_still(self) -> bool:
+        """Whether the last iteration began longer ago than any nap and any wait for the database explains."""
+        silent_s = self._clock.monotonic() - self._last_iteration_at
+        return silent_s >= self._interval_s + ITERATION_TIMEOUT_S
 
     def _nap_s(self) -> float:
         """Until something is due, and interval_s at most."""

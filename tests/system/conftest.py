@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from config import Settings
+from optimizer.common.clock import Clock
 from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceStatus
@@ -107,11 +108,13 @@ def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
         in_thread: bool = True,
         devices: list[DeviceSpec] | None = None,
         fake_engine: str = FAKE_ENGINE,
+        clock: Clock | None = None,
         **values: Any,
     ) -> Iterator[OptimizedWhisperSystem]:
         settings = make_settings(**{"batch_schedule_interval": 0.5, "default_model": "tiny.en", **values})
         system = OptimizedWhisperSystem(
             settings,
+            clock=clock,
             worker=WorkerConfig(fake_engine, cpu_threads=1, in_thread=in_thread),
             devices=devices,
         )
