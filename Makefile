@@ -11,7 +11,7 @@ BIOME  := node_modules/.bin/biome
 FACTOR ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup page weights test test-full coverage fuzz lint lock prove-container prove-service wer bench bench-scheduler \
+.PHONY: help run setup page weights test test-full coverage fuzz lint audit lock prove-container prove-service wer bench bench-scheduler \
 	bench-cuda chromium clean
 
 help: ## list the commands
@@ -77,6 +77,9 @@ lint: $(VENV)/.installed-dev node_modules/.installed-dev ## style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	@PATH="$$PATH:$(CURDIR)/$(VENV)/bin" $(BIOME) check --error-on-warnings
+
+audit: $(VENV)/.installed-dev ## known vulnerabilities, risky lines, and the list of components in audit/
+	@$(PY) -m tools.audit
 
 prove-container: $(VENV)/.installed-dev ## build the Dockerfile and run it as compose.yaml says, without Docker (root, Debian); PROVE_ARGS=
 	$(PY) -m tools.deployment_proof container $(PROVE_ARGS)

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,6 +162,33 @@ def test_every_text_survives_in_srt_but_for_arrows(texts: list[str]) -> None:
     assert expected == [cue.split() for cue in read]
 
 
+@pytest.mark.proves("S16")
+@given(st.lists(NASTY, max_size=6), st.booleans())
+def test_another_project_s_reader_finds_each_segment_as_one_cue_in_its_time(texts: list[str], with_words: bool) -> None:
+    transcript = transcript_of(texts, with_words=with_words)
+    spoken = [segment for segment in transcript.segments if visible(segment.text)]
+    if not spoken:
+        assert (write(transcript, "srt"), write(transcript, "vtt")) == ("", "WEBVTT\n\n")
+        return
+    for format in ("srt", "vtt"):
+        document = webvtt.from_buffer(io.StringIO(write(transcript, format)), format, strict=True)
+        assert [words_of(cue.raw_text, format) for cue in document] == [visible_in(s.text, format) for s in spoken]
+        if not with_words:
+            starts = [seconds_of(cue.start) for cue in document]
+            assert starts == pytest.approx([segment.start for segment in spoken], abs=0.000501)
+        assert (document.styles, document.header_comments, document.footer_comments) == ([], [], [])
+
+
+def words_of(cue: str, format: str) -> list[str]:
+    return (html.unescape(cue) if format == "vtt" else cue).split()
+
+
+def visible_in(text: str, format: str) -> list[str]:
+    """srt has no escapes, so an arrow becomes `->` there."""
+    return [word if format == "vtt" else re.sub("-{2,}>", "->", word) for word in visible(text)]
+
+
+@pytest.mark.proves("S17")
 @given(st.lists(NASTY, max_size=6))
 def test_every_text_is_one_harmless_cell_in_tsv(texts: list[str]) -> None:
     written = write(transcript_of(texts), "tsv")
@@ -169,13 +197,15 @@ def test_every_text_is_one_harmless_cell_in_tsv(texts: list[str]) -> None:
     assert [len(row) for row in rows] == [3] * (len(texts) + 1)
     for (_, _, cell), text in zip(rows[1:], texts, strict=True):
         assert not cell.startswith(("=", "+", "@", "\t", "\r"))
+        assert not (cell.startswith("-") and set(cell) & set("(|"))
         assert visible(text) == cell.split() or ["'" + visible(text)[0], *visible(text)[1:]] == cell.split()
 
 
 @given(st.lists(NASTY, max_size=6))
 def test_every_text_can_be_written_to_a_file(texts: list[str]) -> None:
     for format in FORMATS:
-        write(transcript_of(texts), format).encode("utf-8")
+        text = write(transcript_of(texts), format)
+        assert text.encode("utf-8").decode("utf-8") == text
 
 
 @given(st.lists(NASTY, max_size=6), st.booleans())
