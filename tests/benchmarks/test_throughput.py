@@ -134,7 +134,9 @@ def test_int8_is_compared_with_the_texts_that_openai_whisper_gave_in_the_same_ru
 
 
 def test_every_table_has_its_place_in_the_document() -> None:
-    require_markers(DOCUMENT, [marker(model, precision) for model in ("tiny.en", "base") for precision in Precision])
+    markers = [marker(model, precision) for model in ("tiny.en", "base") for precision in Precision]
+    require_markers(DOCUMENT, markers)
+    assert [DOCUMENT.read_text().count(f"<!-- {each}:begin -->") for each in markers] == [1] * len(markers)
 
 
 def test_the_processor_is_named_with_its_instructions() -> None:

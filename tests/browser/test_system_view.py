@@ -138,6 +138,7 @@ def test_plots_are_drawn_anew_when_the_theme_changes(page: Page) -> None:
     page.wait_for_function(
         f"""before => ({colours})(document.querySelector('[data-testid="plot-queue"] canvas')) !== before""", arg=before
     )
+    assert canvas.evaluate(colours) != before
 
 
 def test_pointing_at_one_plot_tells_the_figures_of_that_moment_in_all_of_them(page: Page) -> None:

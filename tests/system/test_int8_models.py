@@ -115,7 +115,7 @@ def test_a_task_of_an_int8_model_runs_all_the_same_after_a_restart_with_another_
         task_id = submit(system, SHORT, model="base-int8", knobs="endless window_s=0.02")
         Watcher(system).wait_for_a_window(task_id)
     with open_system(engine="reference") as system:
-        Watcher(system).wait_until(lambda: system.task(task_id).task.status is TaskStatus.PROCESSING, "the task to run")
+        assert Watcher(system).wait_for(task_id, TaskStatus.PROCESSING).attempt == 2
         system.cancel(task_id)
 
 

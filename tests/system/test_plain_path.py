@@ -26,4 +26,4 @@ def test_a_device_that_cannot_be_used_holds_up_nobody_on_the_plain_path(open_sys
         watcher.wait_until(lambda: all(status.is_ready for status in statuses_of(system)), "ready devices")
         device_at(system, 1).supervisor.state = DeviceState.UNAVAILABLE
         submit(system, SHORT, device="cuda:7")
-        watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED)
+        assert watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED).device == "cpu"

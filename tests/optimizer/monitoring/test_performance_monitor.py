@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from optimizer.memory.ledger import GPUMemoryPool, model_owner
@@ -98,3 +100,4 @@ def test_the_throughput_shown_is_that_of_the_last_minute(monitor: PerformanceMon
 
 def test_stopping_one_that_was_never_started_is_harmless(monitor: PerformanceMonitor) -> None:
     monitor.stop()
+    assert "monitor" not in {thread.name for thread in threading.enumerate()}
