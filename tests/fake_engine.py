@@ -5,7 +5,8 @@ Prompts, joined by spaces: `window_s=0.05`, `fail=<error code>`, `abort@2` (kill
 `oom>3` (the device has memory for 3 tasks at a time, so that more take turns; for 0: never enough for this one),
 `oom@cuda` (never enough on such a device), `oom_until=<path>` (not enough while there is no such file), `once` (only in
 the first attempt, that is, when no window was saved before), `endless` (the last window again and again, until it is
-told to stop), `hold@1` (wait before window 1 until it is told to stop).
+told to stop), `hold@1` (wait before window 1 until it is told to stop), `text=<percent-encoded>` (what every segment
+says).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import os
 import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from errors import DeviceLostError, OutOfMemoryError, TaskError, error_class_of
 from whisper_core.reference.sequential_engine import SequentialEngine
@@ -184,6 +187,8 @@ class FakeTask:
     def next_window(self) -> WindowResult:
         end = min(self._seek + WINDOW_FRAMES, self._content_frames)
         segment = fake_segment(len(self._segments), self._seek, end, self._samples)
+        if "text" in self._knobs:
+            segment = replace(segment, text=unquote(self._knobs["text"]))
         self._segments.append(segment)
         self._seek = end
         window = WindowResult(self._index, (segment,), Checkpoint("en", end, self._content_frames))

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -211,18 +212,73 @@ def test_decisions_take_their_time_from_a_clock() -> None:
     assert found == []
 
 
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "code", "runpy"}
+UNSAFE_BUILTINS = {"eval", "exec", "compile", "__import__"}
+UNSAFE_ARGUMENTS = {"shell", "allow_pickle", "trust_remote_code"}
+UNSAFE_ATTRIBUTES = {
+    ("os", "system"),
+    ("os", "popen"),
+    ("subprocess", "getoutput"),
+    ("subprocess", "getstatusoutput"),
+    ("yaml", "load"),
+    ("yaml", "unsafe_load"),
+    ("yaml", "full_load"),
+}
+
+
+def unsafe_calls(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Whatever could run what came from outside: the line, and what it is."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node.lineno, name.name) for name in names if name.name.split(".")[0] in UNSAFE_MODULES)
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] in UNSAFE_MODULES:
+                yield node.lineno, module
+            case ast.Call(func=ast.Name(id=name)) if name in UNSAFE_BUILTINS:
+                yield node.lineno, name
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if (module, name) in UNSAFE_ATTRIBUTES:
+                yield node.lineno, f"{module}.{name}"
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="load"), keywords=keywords):
+                if not any(each.arg == "weights_only" and _value_of(each) is True for each in keywords):
+                    yield node.lineno, "torch.load"
+            case ast.Call(keywords=keywords):
+                yield from (
+                    (node.lineno, str(each.arg))
+                    for each in keywords
+                    if each.arg in UNSAFE_ARGUMENTS and _value_of(each) is not False
+                )
+
+
+def _value_of(keyword: ast.keyword) -> object:
+    """None for anything but a constant."""
+    return keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+
+
+@pytest.mark.proves("S23")
 def test_nothing_is_unpickled_evaluated_or_run_through_a_shell() -> None:
-    found = []
-    for package in [*MAY_IMPORT, "tools"]:
-        for path in modules(package):
-            for node in ast.walk(ast.parse(path.read_text())):
-                match node:
-                    case ast.Import(names=names) if {"pickle", "marshal", "shelve"} & {name.name for name in names}:
-                        found.append(f"{path}:{node.lineno}")
-                    case ast.ImportFrom(module="pickle" | "marshal" | "shelve"):
-                        found.append(f"{path}:{node.lineno}")
-                    case ast.Call(func=ast.Name(id="eval" | "exec")):
-                        found.append(f"{path}:{node.lineno}")
-                    case ast.keyword(arg="shell", value=ast.Constant(value=True)):
-                        found.append(f"{path}: shell=True")
+    paths = [*ROOT.glob("*.py"), *(path for package in [*MAY_IMPORT, "tools"] for path in modules(package))]
+    found = [f"{path.relative_to(ROOT)}:{line}: {what}" for path in paths for line, what in _unsafe_calls_in(path)]
     assert found == []
+
+
+def _unsafe_calls_in(path: Path) -> Iterator[tuple[int, str]]:
+    return unsafe_calls(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from marshal import loads",
+        "eval(text)",
+        "os.system(text)",
+        "yaml.load(text)",
+        "subprocess.run(text, shell=True)",
+        "subprocess.run(text, shell=is_shell)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "numpy.load(path, allow_pickle=True)",
+    ],
+)
+def test_what_could_run_something_is_found(line: str) -> None:
+    assert len(list(unsafe_calls(ast.parse(line)))) == 1

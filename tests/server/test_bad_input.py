@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -21,6 +22,7 @@ from tests.whisper_core.audio.media_corpus import MediaCorpus, canary_server
 
 pytestmark = pytest.mark.server
 
+UNREADABLE = "unsupported_media"
 CANARY_TEXT = "CANARY-4c1f-do-not-show"
 MAX_AUDIO_HOURS = 0.5
 
@@ -135,6 +137,44 @@ def test_playlists_open_no_file_and_no_address(server: RunningServer, client: Cl
     kept = [file.read_bytes() for file in server.data_dir.rglob("*") if file.is_file()]
     assert [data for data in kept if CANARY_TEXT.encode() in data] == []
     assert CANARY_TEXT not in "".join(server.lines)
+
+
+@pytest.mark.proves("S21")
+def test_an_address_is_fetched_nowhere_it_can_be_written(
+    server: RunningServer, client: Client, corpus: MediaCorpus
+) -> None:
+    """As a field, as a model, as a name, in a file, in a header: refused, or text like any other."""
+    description = client.get("/openapi/openapi.json").json()
+    assert [name for name in names_of_inputs(description) if re.search("url|uri|href|link|callback|hook", name)] == []
+    with canary_server() as canary:
+        for address in (canary.url, canary.url.replace("http://", "//"), canary.url.replace("127.0.0.1", "0x7f.1")):
+            for field in ("url", "file_url", "callback", "webhook"):
+                refused(client.try_upload(SHORT, **{field: address}), 422, "invalid_option")
+            refused(client.try_upload(SHORT, model=address), 422, "unknown_model")
+            assert requests.post(f"{client.address}/api/models/{address}/fetch", timeout=30).status_code in (404, 422)
+            refused(client.try_upload(corpus.write("list.m3u", f"#EXTM3U\n{address}\n".encode())), 415, UNREADABLE)
+            named = requests.post(
+                f"{client.address}/api/tasks",
+                files={"file": (address, SHORT.read_bytes())},
+                data={"initial_prompt": address},
+                headers={"Referer": address, "X-Forwarded-Host": address, "Forwarded": f"host={address}"},
+                timeout=30,
+            )
+            assert client.wait_for(named.json()["task"]["id"], "completed")["options"]["initial_prompt"] == address
+        without_file = requests.post(f"{client.address}/api/tasks", data={"file": canary.url}, timeout=30)
+        refused(without_file, 400, "missing_file")
+        assert canary.requests == []
+
+
+def names_of_inputs(part: Any) -> set[str]:
+    """Of every parameter and field that the API's description has for requests."""
+    if isinstance(part, list):
+        return set().union(*map(names_of_inputs, part))
+    if not isinstance(part, dict):
+        return set()
+    own = {part["name"]} if "in" in part and isinstance(part.get("name"), str) else set()
+    own |= set(part.get("properties", ()))
+    return own.union(*(names_of_inputs(value) for name, value in part.items() if name != "responses"))
 
 
 @pytest.mark.proves("F14")

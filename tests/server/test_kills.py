@@ -15,6 +15,7 @@ from tests.fake_engine import BYTES_PER_FRAME, WINDOW_FRAMES, fake_segment
 from tests.paths import MINUTE
 from tests.server.client import Client
 from tests.server.conftest import StartServer
+from tests.web.live_client import LiveClient
 from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
@@ -93,6 +94,29 @@ def test_ten_kills_of_the_device_s_process_at_random_moments(start_server: Start
         assert client.transcript(task_id)["text"] == expected_text(twenty_minutes)
         assert task["error"] is None
         assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.proves("F22")
+def test_clients_notice_nothing_of_a_device_s_process_that_crashes_or_is_killed(
+    start_server: StartServer, five_minutes: Path
+) -> None:
+    """First it ends itself by a signal, as by a segmentation fault; then it is killed, as for lack of memory."""
+    with start_server(MAX_TASK_RETRIES="0") as server, LiveClient(server.port) as page:
+        client = Client(server)
+        crashing = client.upload(five_minutes, initial_prompt="abort@0")["id"]
+        assert client.wait_for(crashing, "failed")["error"]["code"] == "worker_died"
+
+        task_id = client.upload(five_minutes, initial_prompt="window_s=0.2")["id"]
+        client.wait_for_progress(task_id, beyond=0.0)
+        (worker,) = device_workers(server)
+        kill(worker)
+        psutil.wait_procs([worker], timeout=GONE_LIMIT_S)
+        while (shown := page.next("task"))["id"] != task_id or shown["status"] != "completed":
+            assert client.get("/healthz").status_code == 200
+        task = client.task(task_id)
+        assert client.transcript(task_id)["text"] == expected_text(five_minutes)
+        assert (task["attempts"], task["error"]) == (2, None)
+        assert client.get("/readyz").status_code == 200
 
 
 def test_a_killed_web_process_is_started_again_and_goes_on(start_server: StartServer, five_minutes: Path) -> None:

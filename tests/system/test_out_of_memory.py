@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.devices.discovery import DeviceSpec
+from optimizer.memory.ledger import CONTEXT_OWNER
 from optimizer.queue.backoff import RetryDelay
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import TaskStatus
@@ -25,6 +26,42 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def memory_steps(system: OptimizedWhisperSystem, task_id: str) -> list[str]:
     return [event.data["step"] for event in system._queue.timeline(task_id) if event.code == "memory"]
+
+
+def used_by_tasks(system: OptimizedWhisperSystem, device: str) -> int:
+    """Bytes that are reserved on the device for tasks: neither for its models nor for its worker."""
+    pool = next(each for each in system._scheduling.devices if each.spec.name == device).pool
+    return sum(
+        entry.nbytes
+        for entry in pool.snapshot().reservations
+        if entry.owner != CONTEXT_OWNER and not entry.owner.startswith("model:")
+    )
+
+
+@pytest.mark.proves("F20")
+def test_memory_that_runs_out_costs_no_task_anything_and_all_of_it_comes_back(
+    open_parallel: Open, submit: Submit
+) -> None:
+    """A card has memory for three tasks at a time, and for one of them not even alone."""
+    with open_parallel(devices=[CARD, ROOMY], max_task_retries=0, max_batch_size=8) as system:
+        watcher = Watcher(system)
+        watcher.wait_until(lambda: all(status.is_ready for status in statuses_of(system)), "ready devices")
+        held = [submit(system, SHORT, knobs="endless window_s=0.02", device="cuda:0") for _ in range(3)]
+        watcher.wait_for_a_window(*held)
+        crowd = [submit(system, MINUTE, knobs="oom>3", device="cuda:0") for _ in range(3)]
+        too_big = submit(system, SHORT, knobs="oom@cuda")
+        for task_id in (*crowd, too_big):
+            task = watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED)
+            assert (task.status, task.attempt - task.free_attempts) == (TaskStatus.COMPLETED, 1)
+        assert [system.task(task_id).task.attempt for task_id in crowd] == [1, 1, 1]
+        assert "batch_shrunk" in {step for task_id in held + crowd for step in memory_steps(system, task_id)}
+        assert memory_steps(system, too_big)[-1] == "moved_to_cpu"
+        assert {system.task(task_id).task.status for task_id in held} == {TaskStatus.PROCESSING}
+        assert used_by_tasks(system, "cuda:0") > 0
+        for task_id in held:
+            system.cancel(task_id)
+        for device in ("cuda:0", "cpu"):
+            watcher.wait_until(lambda name=device: used_by_tasks(system, name) == 0, "all of the memory")  # type: ignore[misc]
 
 
 def test_a_batch_that_is_too_large_shrinks_and_every_task_completes(open_parallel: Open, submit: Submit) -> None:
@@ -95,3 +132,4 @@ def test_idle_models_make_room_on_a_device_that_ran_out_of_memory(open_parallel:
         task_id = submit(system, SHORT, knobs="oom>0")
         watcher.wait_until(lambda: "model_evicted" in memory_steps(system, task_id), "room to be made")
         watcher.wait_until(lambda: "base" not in system.status()["devices"][0]["resident_models"], "base to leave")
+        assert not system.task(task_id).task.status.is_final

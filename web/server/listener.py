@@ -35,6 +35,6 @@ def listen(settings: Settings) -> socket.socket:
 def address_of(listener: socket.socket) -> str:
     """The address as a browser on this machine would write it."""
     host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 # nosec B104 - compared, not bound
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound # nosec B104
         return f"http://localhost:{port} and on every address of this machine"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

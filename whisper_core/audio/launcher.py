@@ -201,7 +201,7 @@ def _lock_in(launch: Launch, held: dict[str, str]) -> None:
         os.execve(launch.command[0], launch.command, {})  # noqa: S606 - an absolute path, and no shell is the point # nosec B606
     except PermissionError:
         os.set_inheritable(program, is_script)  # its interpreter opens it
-        os.execve(program, launch.command, {})  # noqa: S606 - nobody may not enter the folder that it is in
+        os.execve(program, launch.command, {})  # noqa: S606 - nobody may not enter the folder that it is in # nosec B606
 
 
 def _open_program(path: str) -> tuple[int, bool]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
 from errors import InvalidOptionError
+from optimizer.storage.mapping import folded
 from optimizer.tasks.task import TaskFilter, TaskOptions, TaskStatus
 from tests.optimizer.queue.helpers import Queue
+from tests.paths import ROOT
+from tests.properties import budget
 
 
 def ids(queue: Queue, **wanted: object) -> list[str]:
@@ -60,6 +67,38 @@ def test_search_finds_characters_that_mean_something_in_sql(queue: Queue) -> Non
     queue.submit("b", filename="100x ofxit")
     for query in ("100%", "of_it", "it's", "/here"):
         assert ids(queue, query=query) == ["a"]
+
+
+PIECES = ["%", "_", "'", '"', "--", ";", "/", "\\", " OR 1=1", "é", "É", "ß", "a", "0"]
+SQL = st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join)
+KEPT = 20
+
+
+@pytest.mark.proves("S29")
+@budget(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=SQL, query=SQL, model=SQL)
+def test_whatever_is_searched_for_is_text_and_never_sql(name: str, query: str, model: str, queue: Queue) -> None:
+    """As a comparison of strings has it, which knows no pattern and no quotation mark."""
+    earlier = queue.manager.page(TaskFilter(limit=200)).tasks
+    for task in earlier[KEPT:]:
+        queue.manager.delete(task.id)
+    new = queue.submit(f"t{earlier[0].seq if earlier else 0}", filename=name, owner=query, idempotency_key=None)
+    expected = [task.id for task in (new, *earlier[:KEPT]) if folded(query) in folded(task.filename)]
+    assert ids(queue, query=query, limit=200) == expected
+    assert ids(queue, model=model) == []
+    assert (queue.manager.get(new.id).filename, queue.manager.get(new.id).owner) == (name, query)
+
+
+def test_no_statement_is_put_together_from_strings() -> None:
+    """Where SQL is written by hand, it is a constant, or made of constants of ours."""
+    found = []
+    for path in sorted((ROOT / "optimizer").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="text") | ast.Attribute(attr="exec_driver_sql"), args=[statement, *_]):
+                    if any(isinstance(part, ast.JoinedStr | ast.BinOp) for part in ast.walk(statement)):
+                        found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 import zipfile
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
+from tests.properties import budget
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import segment
 from tests.web.requests import error_of
+from web.tasks.filenames import display_name
 from web.tasks.media_type import media_type_of_head
 from web.tasks.rendering import MEDIA_TYPES, render_transcript
 from whisper_core.text.transcript import Transcript
@@ -206,6 +213,49 @@ def test_archive_of_chosen_tasks(client: FlaskClient, system: FakeSystem) -> Non
 def test_archive_refuses_unfinished_and_unknown_tasks(client: FlaskClient, system: FakeSystem) -> None:
     assert error_of(client.get(f"/api/transcripts.zip?ids={system.add().id}"))[:2] == (409, "transcript_not_ready")
     assert error_of(client.get("/api/transcripts.zip?ids=nothing"))[:2] == (404, "task_not_found")
+
+
+NASTY_NAMES = st.text(st.characters(codec=None), max_size=40) | st.sampled_from(
+    [
+        "../../x",
+        "/etc/passwd",
+        "C:\\x",
+        "..",
+        ".",
+        "CON",
+        "aux.mp3",
+        "a\0b",
+        "x" * 400,
+        "a:b",
+        "A.mp3",
+        "a.mp3",
+        " ",
+        "~",
+    ]
+)
+
+
+@pytest.mark.proves("S18")
+@budget(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(NASTY_NAMES, min_size=1, max_size=6))
+def test_an_archive_unpacks_into_its_folder_whatever_the_recordings_are_called(
+    names: list[str], client: FlaskClient, system: FakeSystem
+) -> None:
+    tasks = [system.add(display_name(name)) for name in names]
+    for task in tasks:
+        system.complete(task.id, " x")
+    answer = client.get("/api/transcripts.zip?ids=" + ",".join(task.id for task in tasks))
+    with zipfile.ZipFile(BytesIO(answer.data)) as archive, TemporaryDirectory() as place:
+        members = archive.infolist()
+        archive.extractall(Path(place) / "inner")
+        unpacked = [path for path in Path(place).rglob("*") if path.name != "inner"]
+        assert {path.parent for path in unpacked} == {Path(place) / "inner"}
+        assert len(unpacked) == len({path.name.casefold() for path in unpacked}) == len(tasks)
+    for member in members:
+        assert stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)  # no link, no device
+        assert PurePosixPath(member.filename).name == PureWindowsPath(member.filename).name == member.filename
+        assert not PureWindowsPath(member.filename).is_reserved()
+        assert member.filename.endswith(".txt")
 
 
 def test_an_archive_lists_what_no_longer_exists(client: FlaskClient, system: FakeSystem) -> None:

