@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from config import Settings, load_settings, unknown_names
 from errors import InvalidSettingsError
 from tests.paths import ROOT
+from tests.properties import budget
 from tools import settings_docs
 
 CHARTER = {
@@ -173,9 +174,40 @@ def test_any_text_gives_settings_or_the_full_list_of_faults(name: str, value: st
     assert message is None or name.upper() in message
 
 
-def message_of_loading() -> str | None:
+PIECES = [
+    "PORT",
+    "port",
+    "SECRET_KEY",
+    "export ",
+    "=",
+    " = ",
+    "\n",
+    "\r\n",
+    "#",
+    "'",
+    '"',
+    "\\",
+    "${PORT}",
+    "${X:-1}",
+    "1",
+    "é",
+]
+
+
+@budget(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map(lambda p: "".join(p).encode()) | st.binary(max_size=60))
+def test_any_file_gives_settings_or_one_refusal(tmp_path: Path, content: bytes) -> None:
+    path = env_file(tmp_path, content)
+    message = message_of_loading(path)
+    if message is None:
+        assert all(name == name.upper() for name in unknown_names(path))
+    else:
+        assert message.startswith("These settings cannot be used:") or message.endswith("is not UTF-8 text.")
+
+
+def message_of_loading(path: Path | None = None) -> str | None:
     try:
-        load_settings(None)
+        load_settings(path)
     except InvalidSettingsError as error:
         return str(error)
     return None
