@@ -48,18 +48,18 @@ def test_one_recording_does_not_wait_for_ten_thousand_of_another_person(
 ) -> None:
     data_dir = tmp_path / "data"
     fill_queue(data_dir, QUEUED)
-    limits = {"max_queued_tasks": QUEUED - SLOTS + OWN, "max_concurrent_tasks_limit": SLOTS, "max_batch_size": SLOTS}
+    limits = {"max_queued_tasks": QUEUED - SLOTS, "max_concurrent_tasks_limit": SLOTS, "max_batch_size": SLOTS}
     with open_parallel(**limits) as system:
         watcher = Watcher(system)
-        running = wait_running(watcher, SLOTS)
-        own = [submit(system, SHORT, owner="me") for _ in range(OWN)]
+        wait_running(watcher, SLOTS)
         with pytest.raises(QueueFullError):
             submit(system, SHORT, owner="me")
         assert [path.name for path in (data_dir / "incoming").iterdir()] == []
-        assert system.tasks(TaskFilter(limit=50))[2][TaskStatus.PENDING] == QUEUED - SLOTS + OWN
+        assert system.tasks(TaskFilter(limit=50))[2][TaskStatus.PENDING] == QUEUED - SLOTS
 
-        system.cancel(running[0])
-        for task_id in own:
+        for seq in range(QUEUED, QUEUED - OWN, -1):
+            system.cancel(f"other-{seq:05}")
+        for task_id in [submit(system, SHORT, owner="me") for _ in range(OWN)]:
             assert watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED).status is TaskStatus.COMPLETED
-        counts = system.tasks(TaskFilter(limit=1))[2]
-        assert counts[TaskStatus.PENDING] >= QUEUED - SLOTS - 1  # none of theirs was started before mine
+        begun = [seq for seq in range(1, 4 * SLOTS + 1) if system.task(f"other-{seq:05}").task.attempt > 0]
+        assert len(begun) <= SLOTS + OWN  # of theirs hardly one was begun meanwhile

@@ -34,6 +34,7 @@ def test_0_is_no_limit() -> None:
     limiter = RateLimiter(0)
     for _ in range(1000):
         limiter.take("alice")
+    assert len(limiter._buckets) == 0
 
 
 def test_the_memory_of_who_asked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
