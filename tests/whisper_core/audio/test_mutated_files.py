@@ -44,7 +44,9 @@ def decode_all(corpus: MediaCorpus, destination: Path, seeds: list[int]) -> None
 
 
 @pytest.fixture
-def nothing_left(new_children: NewChildren, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def assert_nothing_left(
+    new_children: NewChildren, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], None]:
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -57,18 +59,18 @@ def nothing_left(new_children: NewChildren, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_damaged_recordings_have_documented_outcomes_only(
-    corpus: MediaCorpus, destination: Path, nothing_left: Callable[[], None]
+    corpus: MediaCorpus, destination: Path, assert_nothing_left: Callable[[], None]
 ) -> None:
     decode_all(corpus, destination, list(range(FEW)))
-    nothing_left()
+    assert_nothing_left()
 
 
 @pytest.mark.slow
 @pytest.mark.hypothesis
 def test_many_damaged_recordings_have_documented_outcomes_only(
-    corpus: MediaCorpus, destination: Path, nothing_left: Callable[[], None], pytestconfig: pytest.Config
+    corpus: MediaCorpus, destination: Path, assert_nothing_left: Callable[[], None], pytestconfig: pytest.Config
 ) -> None:
     """Always the same ones, and others in each run of `make fuzz`, which its SEED repeats."""
     run = pytestconfig.getoption("hypothesis_seed", None) or "1000"
     decode_all(corpus, destination, random.Random(run).sample(range(10**9), MANY))
-    nothing_left()
+    assert_nothing_left()
