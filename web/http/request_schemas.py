@@ -62,6 +62,17 @@ class ArchiveQuery(Request):
         return list(dict.fromkeys(task_id for task_id in ids if task_id))
 
 
+class ArchiveBody(Request):
+    ids: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
+        min_length=1, max_length=MAX_ARCHIVE_IDS, description="tasks"
+    )
+    format: ArchiveFormat = "txt"
+
+    def task_ids(self) -> list[str]:
+        """Each id once, in the order given."""
+        return list(dict.fromkeys(self.ids))
+
+
 class TaskPatch(Request):
     priority: PriorityWord
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from io import BytesIO
 
 from flask import Response, request, send_file
@@ -11,7 +12,7 @@ from flask_openapi3.models.tag import Tag
 from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
 from optimizer.tasks.task import Task, TaskStatus
 from web.http.answer_schemas import TranscriptAnswer, answer, error_responses
-from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
+from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveBody, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
 from web.http.task_access import TaskAccess, current_tasks
 from web.tasks.filenames import transcript_name
 from web.tasks.media_type import media_type_of
@@ -100,8 +101,21 @@ def get_archive(query: ArchiveQuery) -> Response:
     ids = query.task_ids()
     if query.ids and not ids:  # an empty selection does not mean every task
         raise InvalidOptionError("No task is named.", field="ids")
-    tasks = _chosen(own, ids) if ids else completed_tasks(own)
-    response = Response(zip_transcripts(own, tasks, query.format), mimetype="application/zip")
+    return _archive(own, _chosen(own, ids) if ids else completed_tasks(own), query.format)
+
+
+@downloads.post(
+    "/transcripts.zip",
+    responses={"200": {"content": {"application/zip": _BINARY}}, **error_responses(400, 403, 404, 409, 413)},
+)
+def post_archive(body: ArchiveBody) -> Response:
+    """The same for a long list of tasks, which may not fit into an address."""
+    own = current_tasks()
+    return _archive(own, _chosen(own, body.task_ids()), body.format)
+
+
+def _archive(own: TaskAccess, tasks: Iterable[Task], transcript_format: str) -> Response:
+    response = Response(zip_transcripts(own, tasks, transcript_format), mimetype="application/zip")
     response.headers.set("Content-Disposition", "attachment", filename=ARCHIVE_NAME)
     return response
 

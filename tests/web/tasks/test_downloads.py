@@ -21,6 +21,7 @@ from tests.properties import budget
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import segment
 from tests.web.requests import error_of
+from web.http.request_schemas import MAX_ARCHIVE_IDS
 from web.tasks.filenames import display_name
 from web.tasks.media_type import media_type_of_head
 from web.tasks.rendering import MEDIA_TYPES, render_transcript
@@ -208,6 +209,26 @@ def test_archive_of_chosen_tasks(client: FlaskClient, system: FakeSystem) -> Non
         system.complete(task_id, " x")
     response = client.get(f"/api/transcripts.zip?format=srt&ids={ids[0]},{ids[2]}&ids={ids[3]}&ids={ids[0]}")
     assert list(members(response.data)) == ["a.srt", "c.srt", "d.srt"]
+
+
+def test_archive_of_a_long_list(client: FlaskClient, system: FakeSystem) -> None:
+    """As long as any list may be."""
+    ids = [system.add(f"{number}.mp3").id for number in range(MAX_ARCHIVE_IDS)]
+    for task_id in ids:
+        system.complete(task_id, " x")
+    response = client.post("/api/transcripts.zip", json={"ids": ids, "format": "srt"})
+    assert (response.status_code, response.mimetype) == (200, "application/zip")
+    assert len(members(response.data)) == MAX_ARCHIVE_IDS
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({"ids": []}, "ids"), ({}, "ids"), ({"ids": ["x"] * (MAX_ARCHIVE_IDS + 1)}, "ids"), ({"ids": [""]}, "ids.0")],
+)
+def test_archive_refuses_lists_that_are_empty_or_too_long(
+    client: FlaskClient, body: dict[str, list[str]], field: str
+) -> None:
+    assert error_of(client.post("/api/transcripts.zip", json=body)) == (422, "invalid_option", field)
 
 
 def test_archive_refuses_unfinished_and_unknown_tasks(client: FlaskClient, system: FakeSystem) -> None:
