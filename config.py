@@ -208,7 +208,18 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in DATA_DIR")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     web_threads: int = Field(
-        64, ge=8, le=2048, description="server threads; each open page occupies one, and pages get at most half of them"
+        64,
+        ge=8,
+        le=2048,
+        description="threads for requests that read; half as many change something, and twice as many each wait for"
+        " uploads and downloads, when there are any",
+    )
+    max_live_clients: int = Field(
+        2000,
+        ge=1,
+        le=20_000,
+        description="pages and scripts that follow the live feed at a time; a third of the open files that the system"
+        " allows at most",
     )
     cpu_threads: int = Field(0, ge=0, le=1024, description="threads of the CPU device; 0: one per core")
     cpu_memory_mb: int = Field(

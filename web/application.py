@@ -19,6 +19,7 @@ from web.http.access import Limits, register_access
 from web.http.answer_schemas import ErrorAnswer, schemas_of_answers
 from web.http.context import attach_system
 from web.http.errors import raise_validation_error, register_error_answers
+from web.http.open_files import FILES_SHARE, open_files_limit
 from web.http.proxies import TrustedProxies
 from web.http.security import AllowedHosts, Guard
 from web.http.strict_json import StrictJSONProvider
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 API_VERSION = "1"
+_POLLS_SHARE = 4  # clients that poll get at most one in so many of the threads that read
 _LIVE_FEED = "transcription_live_feed"  # its key in the application's `extensions`
 
 # The page at /openapi/: Swagger UI from the installed package, as the content security policy allows it. Addresses are
@@ -113,10 +115,15 @@ def create_app(
     for blueprint in (api, system_api, downloads, health):
         app.register_api(blueprint)
     app.after_request(_keep_out_of_caches)
+    max_polling = max(1, settings.web_threads // _POLLS_SHARE)
     live = app.extensions[_LIVE_FEED] = LiveFeed(
-        app, system, limits=limits.requests, max_clients=settings.web_threads // 2
+        app,
+        system,
+        limits=limits.requests,
+        max_clients=min(settings.max_live_clients, open_files_limit() // FILES_SHARE),
+        max_polling=max_polling,
     )
-    gate = ConnectionGate(app.wsgi_app, live.has_room)
+    gate = ConnectionGate(app.wsgi_app, live.has_room, max_polls=max_polling)
     app.wsgi_app = Guard(gate, AllowedHosts.of(settings), TrustedProxies.of(settings))  # type: ignore[method-assign]
     return app
 

@@ -101,6 +101,19 @@ def test_an_upload_goes_straight_through_while_it_is_being_sent(site: Site, soun
     assert task["progress"] == 1
 
 
+def test_an_answer_before_the_whole_body_reaches_the_client(site: Site) -> None:
+    """The proxy is still passing the body on when the server has answered and closed the connection."""
+    refusals = (("POST", "/api/nothing", 404), ("PUT", "/api/tasks", 405), ("PATCH", "/api/system", 413))
+    for method, path, status in refusals:
+        with site.proxy.http() as connection:
+            headers = {**site.proxy.headers, "Content-Type": "application/json"}
+            connection.request(method, path, bytes(10 * ABOVE_NGINX_DEFAULT), headers)
+            answer = connection.getresponse()
+            assert answer.status == status
+            assert "code" in json.load(answer)["error"]
+    assert site.direct.get("/healthz").status_code == 200
+
+
 def test_the_live_feed_tells_of_a_task(site: Site, sound: bytes) -> None:
     live = websocket.create_connection(
         f"wss://{HOST}:{site.proxy.port}/socket.io/?EIO=4&transport=websocket",

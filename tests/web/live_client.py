@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from types import TracebackType
 from typing import Any
 
@@ -14,13 +15,14 @@ class LiveClient:
 
     LIMIT_S = 15.0
 
-    def __init__(self, port: int, **headers: str) -> None:
+    def __init__(self, port: int, *, receive_buffer: int | None = None, **headers: str) -> None:
         self._socket = websocket.create_connection(
             f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket",
             timeout=self.LIMIT_S,
             suppress_origin="Origin" not in headers,
             origin=headers.pop("Origin", None),
             header=[f"{name}: {value}" for name, value in headers.items()],
+            sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)] if receive_buffer else [],
         )
         self._last_ack = 0
         self._unread: list[list[Any]] = []

@@ -22,12 +22,13 @@ from tests.web.fake_system import FakeSystem
 from tests.web.requests import RECORDING, error_of
 from web.application import live_feed_of
 from web.http.errors import status_of
+from web.server import refusals
 
 OPTIMIZER = PATH.parent.parent / "optimizer"
 SERVER = "http://127.0.0.1:5552"
 
 # Of the HTTP layer, which no call can be made to answer.
-NEVER_ANSWERED = {"timeout": 408, "unsupported_type": 415}
+NEVER_ANSWERED = {"unsupported_type": 415}
 
 
 @pytest.fixture
@@ -198,7 +199,9 @@ def test_every_error_that_a_call_answers_is_named_with_its_status(
     named = {(codes(code)[0], status, retry) for code, status, retry, _ in document.marked("codes of answers")}
     assert expected <= named
     of_http = {code: int(status) for code, status, _ in named - expected}
-    assert of_http == {**_errors_of_http(client, system, app), **NEVER_ANSWERED}
+    own = {each.code for each in classes}
+    of_front = {each.code: each.status.value for each in refusals.ALL if each.code not in own}
+    assert of_http == {**_errors_of_http(client, system, app), **of_front, **NEVER_ANSWERED}
 
 
 def _errors_of_http(client: FlaskClient, system: FakeSystem, app: Any) -> dict[str, int]:

@@ -12,7 +12,7 @@ from flask import Flask, current_app, render_template_string, request
 from flask.typing import ResponseReturnValue
 from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, RequestTimeout
 from werkzeug.wrappers import Response
 
 import errors
@@ -108,6 +108,8 @@ def _own_error(error: errors.TranscriptionServerError) -> ResponseReturnValue:
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
+    if isinstance(error, ClientDisconnected) and isinstance(error.__context__, TimeoutError):
+        error = RequestTimeout()  # the body came too slowly
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error.get_response()
     code, message = _HTTP_ERRORS.get(error.code, (f"http_{error.code}", HTTPStatus(error.code).phrase + "."))

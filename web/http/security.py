@@ -131,6 +131,10 @@ def error_body(code: str, message: str, request_id: str, field: str | None = Non
     return {"error": {"code": code, "message": message, "field": field, "request_id": request_id}}
 
 
+def headers_of_every_answer(request_id: str) -> dict[str, str]:
+    return {**_HEADERS, "Content-Security-Policy": content_security_policy(), "X-Request-Id": request_id}
+
+
 def refuse(
     environ: WSGIEnvironment,
     start_response: StartResponse,
@@ -183,11 +187,7 @@ def _is_address(name: str) -> bool:
 def _adding_headers(start_response: StartResponse, request_id: str) -> StartResponse:
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
         present = {name.lower() for name, _ in headers}
-        wanted = {
-            **_HEADERS,
-            "Content-Security-Policy": content_security_policy(),
-            "X-Request-Id": request_id,
-        }
+        wanted = headers_of_every_answer(request_id)
         added = [(name, value) for name, value in wanted.items() if name.lower() not in present]
         return start_response(status, headers + added, exc_info)
 

@@ -25,9 +25,11 @@ from web.http.task_access import TaskAccess
 from web.live.broadcaster import Broadcaster
 from web.live.clients import NAMESPACE, Clients
 from web.live.commands import Command, Watch, read_unwatch, read_watch
+from web.live.live_socket import MAX_MESSAGE_BYTES
+from web.live.manager import LiveManager
 from web.live.members import Members, room_of
 from web.live.outbox import Outbox
-from web.live.socket import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S, OpenSockets
+from web.live.transport import PING_INTERVAL_S, PING_TIMEOUT_S, Transport
 
 if TYPE_CHECKING:
     from web.http.system_port import SystemPort
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ReadCommand = Callable[[str, tuple[object, ...]], Command]
+
+SHARE = 4  # one address gets at most one part in so many of the places; this machine's own is not limited
 
 
 class LiveFeed:
@@ -47,43 +51,52 @@ class LiveFeed:
         *,
         limits: RateLimiter,
         max_clients: int,
+        max_polling: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """limits: how often an account may ask. max_clients: how many may be connected. Each holds a server thread, so
-        it must be well below their number."""
+        """limits: how often an account may ask. max_clients: how many may be connected; each needs a descriptor.
+        max_polling: how many of them by polling, where each may hold a server thread."""
         self._system = system
         self._limits = limits
         self._members = Members(system.accounts, monotonic)
         self._max_clients = max_clients
+        self._max_polling = max_polling
         self._is_closed = threading.Event()
         self._outbox = Outbox(monotonic)
-        open_sockets = OpenSockets()
-        self.socketio = _make_socketio(app, open_sockets)
+        self._transport = Transport(monotonic)
+        self.socketio = _make_socketio(app)
+        self._transport.serve(self.socketio.server.eio)
         self.socketio.on_event("connect", self._on_connect)
         self.socketio.on_event("disconnect", self._on_disconnect)
         self.socketio.on_event("watch", self._on_watch)
         self.socketio.on_event("unwatch", self._on_unwatch)
         self.socketio.on_error_default(_on_handler_error)
-        self._clients = Clients(self.socketio.server, open_sockets, monotonic)
+        self._clients = Clients(self.socketio.server, self._transport, monotonic)
         self._broadcaster = Broadcaster(self.socketio.server, self._clients, self._members, self._outbox, system)
         system.add_listener(self._outbox.add_event)
 
     def start(self) -> None:
+        self._transport.start()
         self._broadcaster.start()
 
     def stop(self) -> None:
-        """Closes every connection and ends the thread that emits."""
+        """Closes every connection and ends the feed's threads."""
         self.close_connections()
         self._broadcaster.stop()
+        self._transport.stop()
 
     def close_connections(self) -> None:
         """Accepts no more clients and disconnects those that there are. Any thread."""
         self._is_closed.set()
         self._clients.disconnect_all()
 
-    def has_room(self) -> bool:
-        """Whether one more client may connect."""
-        return not self._is_closed.is_set() and self._clients.count() < self._max_clients
+    def has_room(self, share_key: str | None, is_polling: bool) -> bool:
+        """Whether one more client may connect. share_key: by which its address is counted."""
+        if self._is_closed.is_set() or self._clients.count() >= self._max_clients:
+            return False
+        if is_polling and self._clients.count_polling() >= self._max_polling:
+            return False
+        return share_key is None or self._clients.count_of(share_key) < max(1, self._max_clients // SHARE)
 
     # --- who is there, and what they ask for; server threads -------------------------------------------------------
 
@@ -127,12 +140,14 @@ class LiveFeed:
         return {"ok": True} if self._outbox.try_add_command(command) else _refusal(UnavailableError())
 
 
-def _make_socketio(app: Flask, open_sockets: OpenSockets) -> SocketIO:
+def _make_socketio(app: Flask) -> SocketIO:
     quiet = logging.getLogger("transcription.socketio")
     quiet.setLevel(logging.CRITICAL)  # it would log every client's bad requests as our errors
-    socketio = SocketIO(
+    return SocketIO(
         app,
         async_mode="threading",
+        client_manager=LiveManager(),
+        monitor_clients=False,  # `Clients` does, without a thread of its own
         async_handlers=False,
         manage_session=False,
         json=strict_json,
@@ -144,10 +159,6 @@ def _make_socketio(app: Flask, open_sockets: OpenSockets) -> SocketIO:
         logger=quiet,
         engineio_logger=quiet,
     )
-    engine = socketio.server.eio
-    # Engine.IO's own WebSocket does not limit the size of a message.
-    engine._async = {**engine._async, "websocket": open_sockets.make_socket}
-    return socketio
 
 
 def _sid() -> str:

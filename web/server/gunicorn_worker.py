@@ -1,33 +1,35 @@
-"""gunicorn's thread worker, changed so that it ends quickly and cleanly while WebSockets are open.
+"""gunicorn's worker: the front on its main thread, server threads behind it, and a quick and clean end.
 
-Written against gunicorn 27.0 (`gunicorn/workers/gthread.py`). Each method says what it changes and why.
+Written against gunicorn 27.0. Of gunicorn it uses the worker's base class, the parser and the WSGI response.
 """
 
 from __future__ import annotations
 
-import errno
-import logging
+import os
 import signal
 import threading
 import time
-from concurrent.futures import Future
 from types import FrameType
 from typing import Any
 
-from gunicorn.workers.gthread import _DEFER, TConn, ThreadWorker
+from gunicorn.workers.base import Worker
 
-log = logging.getLogger(__name__)
+from web.server.front import Front
+from web.server.lanes import Lanes, lane_sizes
+from web.server.request_handler import RequestHandler
 
-IDLE_TIMEOUT_S = 30.0  # a client that neither sends nor receives a byte for this long is disconnected
-FIRST_BYTE_TIMEOUT_S = 0.5
-LINGER_S = 0.5  # how long a stopping worker keeps unused connections open
-OUT_OF_FILES_PAUSE_S = 0.1
+LOOK_EVERY_S = 1.0
 
 
-class LiveThreadWorker(ThreadWorker):  # type: ignore[misc]
+class FrontWorker(Worker):  # type: ignore[misc]
     """The gunicorn application (`self.app`) must have `close_live_connections()`."""
 
     alive: bool
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._front: Front | None = None
+        self._is_hurried = False
 
     def init_signals(self) -> None:
         """Leaves Ctrl-C and a closed terminal to the master: both signals reach the whole process group."""
@@ -36,58 +38,37 @@ class LiveThreadWorker(ThreadWorker):  # type: ignore[misc]
             signal.signal(ignored, signal.SIG_IGN)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stops gently at the first signal (no new connections; requests in progress may end), at once at the second.
+        """Stops gently at the first signal (no new requests; those in progress may end), at once at the second.
 
-        Live connections are closed, because an open WebSocket would delay the end for the whole graceful time-out.
+        Live connections are closed, because nothing more will be told to them.
         """
-        is_first = bool(self.alive)
-        self.alive = False
-        if is_first:
+        if self.alive:
+            self.alive = False
             threading.Thread(target=self.app.close_live_connections, name="close-connections", daemon=True).start()
         else:
-            self.nr_conns = 0
-        self.method_queue.defer(_nothing)
+            self._is_hurried = True
+        if self._front is not None:
+            self._front.wake()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """As handle_exit. Upstream would end the process without stopping the system."""
         self.handle_exit(sig, frame)
 
-    def handle(self, conn: TConn) -> Any:
-        """Returns a new connection to the poller soon when it sends nothing. Browsers open some in advance, and each
-        would occupy a thread for five seconds and delay a stopping worker."""
-        is_new = not conn.initialized and not conn.data_ready
-        if is_new and not conn.wait_for_data(FIRST_BYTE_TIMEOUT_S):
-            return _DEFER
-        return super().handle(conn)
+    def run(self) -> None:
+        """The worker's main loop; ends when it is asked to stop, or when its master has died."""
+        handler = RequestHandler(self.cfg, self.wsgi, is_stopping=self._is_stopping)
+        lanes = Lanes(lane_sizes(self.cfg.threads))
+        front = self._front = Front(self.cfg, self.sockets, lanes, handler, self.cfg.worker_connections)
+        while self.alive and self.ppid == os.getppid():
+            self.notify()
+            front.run_once(LOOK_EVERY_S)
+        front.begin_to_stop()
+        ends_at = time.monotonic() + self.cfg.graceful_timeout
+        while front.has_work and time.monotonic() < ends_at and not self._is_hurried:
+            self.notify()
+            front.run_once(LOOK_EVERY_S)
+        self._front = None
+        front.close()
 
-    def handle_request(self, req: Any, conn: TConn) -> Any:
-        """Adds a time-out to each wait for the client, so that a stalled upload does not occupy its thread for ever."""
-        conn.sock.settimeout(IDLE_TIMEOUT_S)
-        return super().handle_request(req, conn)
-
-    def accept(self, listener: Any) -> None:
-        """Survives a lack of file descriptors, which would end upstream's loop."""
-        try:
-            super().accept(listener)
-        except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                raise
-            log.error("event=connection_refused reason=%r", error.strerror)
-            time.sleep(OUT_OF_FILES_PAUSE_S)
-
-    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
-        """Counts a closed connection once. Upstream subtracts twice when a WebSocket has closed its own connection."""
-        before = self.nr_conns
-        super().finish_request(conn, fs)
-        self.nr_conns = max(self.nr_conns, before - 1)
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        """Lets no idle connection delay a stopping worker, whether it was used before or not."""
-        soon = min(deadline, time.monotonic() + LINGER_S)
-        super()._cap_keepalive(soon)
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, soon)
-
-
-def _nothing() -> None:
-    """Wakes the worker's loop."""
+    def _is_stopping(self) -> bool:
+        return not self.alive

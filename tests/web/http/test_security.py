@@ -10,10 +10,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from config import Settings
+from tests.paths import ROOT
 from tests.web.fake_system import FakeSystem
 from tests.web.requests import error_of, send
 from web.application import Application, create_app
 from web.http.security import SAFE_METHODS, AllowedHosts, is_same_origin
+from web.server import refusals
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -33,8 +35,14 @@ def every_request(app: Application) -> list[tuple[str, str]]:
     return requests
 
 
-def test_headers_are_on_every_answer(app: Application, client: FlaskClient) -> None:
-    for method, address in [*every_request(app), ("GET", "/nothing"), ("GET", "/api/nothing")]:
+@pytest.mark.proves("S10")
+def test_headers_are_on_every_answer(app: Application, client: FlaskClient, system: FakeSystem) -> None:
+    """Errors, downloads, static files, the live feed, and refusals that never reach the application."""
+    task = system.add()
+    system.complete(task.id, " Hello.")
+    downloads = [f"/api/tasks/{task.id}/{what}" for what in ("media", "media?download=1", "transcript?format=srt")]
+    others = ["/nothing", "/api/nothing", "/static/vendor/preact.mjs", "/api/transcripts.zip", *downloads]
+    for method, address in [*every_request(app), *(("GET", each) for each in others)]:
         with client.open(address, method=method) as response:
             shown = {name: response.headers.get(name) for name in HEADERS}
             assert shown == HEADERS, (method, address)
@@ -42,6 +50,21 @@ def test_headers_are_on_every_answer(app: Application, client: FlaskClient) -> N
             assert all(part in policy for part in POLICY), (method, address)
             assert "unsafe" not in policy
             assert re.fullmatch(r"[0-9a-f]{16}", response.headers["X-Request-Id"])
+    for refusal in refusals.ALL:
+        head = refusal.encode().partition(b"\r\n\r\n")[0].decode()
+        assert all(f"\r\n{name}: {value}\r\n" in head + "\r\n" for name, value in HEADERS.items()), refusal
+        assert all(part in head for part in POLICY)
+
+
+def test_the_page_has_no_inline_script_and_puts_no_text_into_it_as_markup() -> None:
+    """The policy would stop most of it; this says where."""
+    for path in [*(ROOT / "templates").rglob("*.html"), *(ROOT / "static").rglob("*.js")]:
+        if "vendor" in path.parts:
+            continue
+        text = path.read_text()
+        assert re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\|\s*safe\b", text) is None, path
+        assert path.suffix != ".html" or re.search(r"<[^>]+\son\w+=", text) is None, path
+        assert re.search(r"<script(?![^>]*(\bsrc=|\bnonce=))", text) is None, path
 
 
 def test_other_sites_change_nothing(app: Application, client: FlaskClient) -> None:

@@ -1,0 +1,97 @@
+"""What the front has to know of a request: where its head ends, how long its body is, and who should answer it.
+
+gunicorn's parser decides what a request means. A mistake here could only give it the wrong lane, never another meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import unquote_to_bytes
+
+MAX_LINE_BYTES = 16_384
+MAX_HEAD_BYTES = 32_768
+MAX_SMALL_BODY_BYTES = 64 * 1024  # awaited without a thread
+
+_END = b"\r\n\r\n"
+_LINE = re.compile(rb"[A-Z][A-Z-]{0,19} (\S+) HTTP/\d\.\d")
+_ORIGIN = re.compile(rb"[a-z]+://[^/?#]*")
+_DOWNLOAD = re.compile(rb"/api/(tasks/[^/]+/media|transcripts\.zip)")
+_READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+
+
+class Lane(Enum):
+    """Requests of one lane wait for each other only."""
+
+    PROBE = "probe"  # is the process alive?
+    READ = "read"  # the page and everything that only reads
+    CHANGE = "change"  # the rest, with a body that is here already
+    UPLOAD = "upload"  # a body that has to be waited for
+    DOWNLOAD = "download"  # an answer that is as long as a file
+
+
+class HeadTooLongError(Exception):
+    def __init__(self, *, is_line: bool) -> None:
+        super().__init__()
+        self.is_line = is_line
+
+
+@dataclass(frozen=True)
+class RequestHead:
+    lane: Lane
+    nbytes: int  # of the head and of a body that is awaited before a thread takes the request
+
+
+def read_head(received: bytearray) -> RequestHead | None:
+    """None until the head is complete. One that cannot be a request counts as complete: gunicorn says what is wrong.
+
+    Raises HeadTooLongError.
+    """
+    start = 2 if received.startswith(b"\r\n") else 0  # RFC 9112, 2.2: one empty line before a request is ignored
+    line_end = received.find(b"\r\n", start)
+    if (line_end if line_end >= 0 else len(received)) > MAX_LINE_BYTES:
+        raise HeadTooLongError(is_line=True)
+    if line_end < 0:
+        return _unreadable(received) if b"\n" in received[start:] else None
+    line = _LINE.fullmatch(received, start, line_end)
+    if line is None:
+        return _unreadable(received)
+    end = received.find(_END, line_end)
+    if (end if end >= 0 else len(received)) > MAX_HEAD_BYTES:
+        raise HeadTooLongError(is_line=False)
+    if end < 0:
+        return _unreadable(received) if received.count(b"\n") != received.count(b"\r\n") else None
+    fields = _fields(bytes(received[line_end + 2 : end]))
+    return _routed(bytes(received[start:line_end]).split(b" "), fields, end + len(_END))
+
+
+def _unreadable(received: bytearray) -> RequestHead:
+    return RequestHead(Lane.CHANGE, len(received))
+
+
+def _routed(line: list[bytes], fields: dict[bytes, bytes], head_bytes: int) -> RequestHead:
+    method, path = line[0], _path_of(line[1])
+    length = fields.get(b"content-length", b"0")
+    body_bytes = int(length) if length.isdigit() and len(length) < 20 else 0
+    if b"transfer-encoding" in fields or b"expect" in fields or body_bytes > MAX_SMALL_BODY_BYTES:
+        return RequestHead(Lane.UPLOAD, head_bytes)
+    return RequestHead(_lane_of(method, path), head_bytes + body_bytes)
+
+
+def _lane_of(method: bytes, path: bytes) -> Lane:
+    if path == b"/healthz":
+        return Lane.PROBE
+    if _DOWNLOAD.fullmatch(path):
+        return Lane.DOWNLOAD
+    return Lane.READ if method in _READS else Lane.CHANGE
+
+
+def _path_of(target: bytes) -> bytes:
+    path = _ORIGIN.sub(b"", target, count=1).split(b"?", 1)[0]
+    return unquote_to_bytes(path.split(b"#", 1)[0])
+
+
+def _fields(head: bytes) -> dict[bytes, bytes]:
+    pairs = (line.partition(b":") for line in head.split(b"\r\n"))
+    return {name.lower(): value.strip() for name, _, value in pairs}
