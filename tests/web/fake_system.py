@@ -16,7 +16,7 @@ from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.samples import Sample
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.events import SystemChanged
-from optimizer.tasks.task import TaskFilter
+from optimizer.tasks.task import Task, TaskFilter
 from tests.web.fake_tasks import EPOCH, FakeTasks
 from version import __version__
 from whisper_core.models.catalogue import MODELS, model_info
@@ -30,6 +30,7 @@ class FakeSystem(FakeTasks):
         self.health_reasons: list[str] = []
         self.readiness_reasons: list[str] = []
         self.fetched: list[str] = []
+        self.on_device: list[Task] = []
         self.samples: list[Sample] = []
         self.event_log: list[SystemEvent] = []
         self.store = TaskStore(settings.data_dir)
@@ -93,10 +94,10 @@ class FakeSystem(FakeTasks):
                     "headroom": 0,
                     "others": 0,
                     "resident_models": [],
-                    "running": [],
+                    "running": [task.id for task in self.on_device],
                     "slots": 16,
                     "models": [],
-                    "tasks": [],
+                    "tasks": [_on_device(task) for task in self.on_device],
                 }
             ],
             "occupancy": 0.0,
@@ -153,3 +154,18 @@ class FakeSystem(FakeTasks):
 
     def readiness(self) -> list[str]:
         return self.readiness_reasons
+
+
+def _on_device(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "filename": task.filename,
+        "model": task.options.model,
+        "priority": task.priority.word,
+        "progress": 0.0,
+        "audio_seconds": 55.2,
+        "work_left_seconds": 55.2,
+        "reserved_bytes": 0,
+        "peak_bytes": None,
+        "eta_seconds": None,
+    }

@@ -144,6 +144,7 @@ def check_task_route(site: Site, operation: str) -> None:
 
 def check_list_route(site: Site, operation: str) -> None:
     task = a_task_of_alice(site, operation)
+    site.system.on_device = [task]
     site.system.event_log.append(SystemEvent(7, 1.0, "decision", "Started.", {"task_id": task.id}))
     stranger = call(site.by_key("mallory"), operation)
     assert stranger.status_code == 200, operation
@@ -160,6 +161,9 @@ def check_list_route(site: Site, operation: str) -> None:
         assert error_of(site.by_key("mallory").get(f"/api/transcripts.zip?ids={task.id}"))[0] == 404
     elif operation.endswith("/system"):
         assert sum(stranger.get_json()["counts"].values()) == 0 < sum(own.get_json()["counts"].values())
+        (device,) = stranger.get_json()["devices"]
+        assert device["running"] == [device["tasks"][0]["id"]] == [""]  # that something runs is no secret
+        assert own.get_json()["devices"][0]["running"] == [task.id]
     else:
         assert task.id in own.text
         assert task.id in admin.text
