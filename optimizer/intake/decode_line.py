@@ -7,8 +7,9 @@ owner whose recordings took long lately is set back. How long a recording will t
 from __future__ import annotations
 
 import itertools
+import math
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 
 from optimizer.queue.ordering import DueTimes, OwnerShares
@@ -19,7 +20,9 @@ from whisper_core.audio.sample_writer import KeepSamples, keep_all
 FILE_BYTES_PER_SECOND = 5e6
 AUDIO_SECONDS_PER_SECOND = 300.0
 
-QUICK_S = 2.0  # what a recording gets at first; it is given up and goes to the long ones if that is not enough
+# What a recording gets at each try; it is given up if that is not enough. In the last one it is done.
+SLICES_S = (0.5, 2.0, math.inf)
+QUICK_S = sum(SLICES_S[:-1])
 QUICK_FILE_BYTES = 64_000_000  # larger ones are not tried, unless their length says that they are quick
 
 
@@ -51,8 +54,30 @@ class DecodeRequest:
 class WaitingDecode:
     request: DecodeRequest
     asked_at: float  # monotonic seconds
-    is_quick: bool  # whether it is given up after QUICK_S
     future: Future[DecodedAudio] = field(default_factory=Future)
+    tries: int = 0  # how many times it was given up
+
+    @classmethod
+    def of(cls, request: DecodeRequest, asked_at: float) -> WaitingDecode:
+        """A new one. What cannot be quick is not tried."""
+        return cls(request, asked_at, tries=0 if request.may_be_quick else len(SLICES_S) - 1)
+
+    @property
+    def slice_s(self) -> float:
+        return SLICES_S[self.tries]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it will be decoded to its end, however long that takes."""
+        return self.slice_s == math.inf
+
+    @property
+    def expected_s(self) -> float:
+        """A recording that was given up takes longer than it had."""
+        return max(self.request.expected_s, sum(SLICES_S[: self.tries]))
+
+    def given_up(self) -> WaitingDecode:
+        return replace(self, tries=self.tries + 1)
 
 
 class DecodeLine:
@@ -66,8 +91,7 @@ class DecodeLine:
 
     def push(self, decode: WaitingDecode) -> None:
         request = decode.request
-        expected_s = request.expected_s if decode.is_quick else max(QUICK_S, request.expected_s)
-        due = self._due_times.due("", expected_s, decode.asked_at)
+        due = self._due_times.due("", decode.expected_s, decode.asked_at)
         heap = self._waiting.setdefault(request.owner, [])
         heappush(heap, (not request.is_urgent, due, next(self._numbers), decode))
 

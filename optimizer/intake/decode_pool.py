@@ -9,7 +9,6 @@ a clip never waits until somebody's long recordings are done.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import subprocess
 import threading
@@ -19,7 +18,7 @@ from functools import partial
 
 from errors import ShuttingDownError, SourceMissingError, TranscriptionServerError
 from optimizer.common.clock import Clock
-from optimizer.intake.decode_line import QUICK_S, DecodeLine, DecodeRequest, WaitingDecode
+from optimizer.intake.decode_line import DecodeLine, DecodeRequest, WaitingDecode
 from optimizer.queue.ordering import OwnerShares
 from optimizer.storage.task_files import TaskFiles
 from whisper_core.audio.decode import AudioDecoder, DecodedAudio, SlowDecodeError
@@ -53,7 +52,7 @@ class DecodePool:
         `may_keep` raised, an OSError when the system refuses something, or ShuttingDownError after `stop`. Raises
         ShuttingDownError after `stop`.
         """
-        decode = WaitingDecode(request, self._clock.monotonic(), is_quick=request.may_be_quick)
+        decode = WaitingDecode.of(request, self._clock.monotonic())
         with self._lock:
             if self._is_stopped:
                 raise ShuttingDownError()
@@ -98,7 +97,7 @@ class DecodePool:
             thread.start()
 
     def _enqueue(self, decode: WaitingDecode) -> None:
-        (self._quick if decode.is_quick else self._long).push(decode)
+        (self._long if decode.is_long else self._quick).push(decode)
         self._changed.notify_all()
 
     def _work(self, takes_long: bool) -> None:
@@ -121,7 +120,7 @@ class DecodePool:
         try:
             outcome = partial(decode.future.set_result, self._decode(decode))
         except SlowDecodeError:
-            outcome = partial(self._try_again, decode)
+            outcome = partial(self._try_again, decode.given_up())
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is used
             outcome = partial(decode.future.set_exception, error)
         with self._lock:
@@ -130,11 +129,10 @@ class DecodePool:
         outcome()
 
     def _try_again(self, decode: WaitingDecode) -> None:
-        """As one of the long ones, from its beginning."""
-        again = WaitingDecode(decode.request, decode.asked_at, is_quick=False, future=decode.future)
+        """From its beginning, for longer."""
         with self._lock:
             if not self._is_stopped:
-                self._enqueue(again)
+                self._enqueue(decode)
                 return
         decode.future.set_exception(ShuttingDownError())
 
@@ -169,7 +167,7 @@ class DecodePool:
             source,
             self._files.audio_path(request.task_id),
             may_keep=request.may_keep,
-            give_up_after_s=QUICK_S if decode.is_quick else math.inf,
+            give_up_after_s=decode.slice_s,
         )
         log.info(
             "task=%s event=%s audio_seconds=%.2f truncated=%s",

@@ -132,6 +132,16 @@ def test_a_refused_file_says_why_and_the_others_go_on(page: Page) -> None:
     expect(refused).to_have_count(0)
 
 
+def test_a_recording_that_is_cut_off_says_so_in_both_languages(page: Page) -> None:
+    data = recording(SHORT)
+    upload(page, ("cut.flac", data[: len(data) * 2 // 3]))
+    expect_status(page, "cut.flac", "completed")
+    warning = task(page, "cut.flac").get_by_test_id("task-warning")
+    expect(warning).to_have_text("Incomplete file")
+    page.get_by_test_id("language-zh").check(force=True)
+    expect(warning).to_have_text("文件不完整")
+
+
 def test_words_in_the_reader_s_language_are_kept_over_a_reload(page: Page) -> None:
     page.get_by_test_id("language-zh").check(force=True)
     expect(page.get_by_role("heading", name="队列")).to_be_visible()

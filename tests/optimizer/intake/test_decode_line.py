@@ -12,7 +12,7 @@ def line_of(*requests: DecodeRequest, shares: OwnerShares | None = None) -> Deco
     """Asked for a second after each other."""
     line = DecodeLine(shares or OwnerShares())
     for asked_at, request in enumerate(requests):
-        line.push(WaitingDecode(request, float(asked_at), is_quick=request.may_be_quick))
+        line.push(WaitingDecode.of(request, float(asked_at)))
     return line
 
 
@@ -34,7 +34,7 @@ def test_equal_recordings_are_taken_in_order_of_arrival() -> None:
 
 def test_no_recording_waits_for_those_that_came_much_later() -> None:
     line = line_of(DecodeRequest("long", file_bytes=10**12))
-    line.push(WaitingDecode(DecodeRequest("clip", file_bytes=1000), MAX_PATIENCE_S + 1, is_quick=True))
+    line.push(WaitingDecode.of(DecodeRequest("clip", file_bytes=1000), MAX_PATIENCE_S + 1))
     assert order_of(line) == ["long", "clip"]
 
 
@@ -55,6 +55,21 @@ def test_a_recording_of_known_length_is_tried_when_that_says_it_is_quick() -> No
     assert DecodeRequest("a", file_bytes=10 * QUICK_FILE_BYTES, audio_seconds=60.0).may_be_quick
     assert not DecodeRequest("a", file_bytes=1000, audio_seconds=36_000.0).may_be_quick
     assert not DecodeRequest("a", file_bytes=QUICK_FILE_BYTES + 1).may_be_quick
+
+
+def test_what_was_given_up_goes_after_a_clip_that_came_later() -> None:
+    line = DecodeLine(OwnerShares())
+    line.push(WaitingDecode.of(DecodeRequest("bomb", file_bytes=85_000), 0.0).given_up())
+    line.push(WaitingDecode.of(DecodeRequest("clip", file_bytes=100_000), 5.0))
+    assert order_of(line) == ["clip", "bomb"]
+
+
+def test_each_try_is_longer_and_the_last_one_goes_to_the_end() -> None:
+    tried = WaitingDecode.of(DecodeRequest("a"), 0.0)
+    slices = [decode.slice_s for decode in (tried, tried.given_up(), tried.given_up().given_up())]
+    assert slices == sorted(slices)
+    assert [tried.is_long, tried.given_up().given_up().is_long] == [False, True]
+    assert WaitingDecode.of(DecodeRequest("b", file_bytes=QUICK_FILE_BYTES + 1), 0.0).is_long
 
 
 def test_clearing_takes_everything_out() -> None:

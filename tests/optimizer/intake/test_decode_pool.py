@@ -119,7 +119,7 @@ def test_a_clip_is_decoded_while_long_recordings_keep_the_others_waiting(
 
     decoder.holds.set()
     assert [future.result(WAIT_S).seconds for future in long_ones] == [1.0, 1.0, 1.0]
-    ways = [f"{name} {way}" for name in ("long1", "long2", "long3") for way in ("tried", "held")]
+    ways = [f"{name} {way}" for name in ("long1", "long2", "long3") for way in ("tried", "tried", "held")]
     assert sorted(decoder.order) == sorted([*ways, "quick tried"])
 
 
