@@ -43,6 +43,8 @@
     └── StartError                          the server cannot start
         ├── InvalidSettingsError
         ├── DatabaseDamagedError
+        ├── DataFolderUnusableError
+        ├── BackupError
         └── DataFolderInUseError
 
 A class has a code (what the API and the database call it), a public message, and whether trying again can help. Public
@@ -306,6 +308,25 @@ class InvalidSettingsError(StartError):
 class DatabaseDamagedError(StartError):
     code = "database_damaged"
     exit_code = 3
+
+
+class DataFolderUnusableError(StartError):
+    """The message says what is wrong with the data folder, and what to do."""
+
+    code = "data_folder_unusable"
+    exit_code = 3
+
+    @classmethod
+    def from_os_error(cls, error: OSError) -> DataFolderUnusableError:
+        """What the system refused, without a path."""
+        why = (error.strerror or "unknown error").lower()
+        return cls(f"The data folder cannot be used ({why}). Check DATA_DIR, and that this user may write there.")
+
+
+class BackupError(StartError):
+    """A backup that cannot be made or restored. The message says why."""
+
+    code = "backup_failed"
 
 
 class DataFolderInUseError(StartError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from ulid import ULID
 
 from config import MAX_CONCURRENT_TASKS, Settings
-from errors import AlreadyFinishedError, InvalidOptionError, QueueFullError, ShuttingDownError
+from errors import InvalidOptionError, QueueFullError, ShuttingDownError
 from optimizer.common.clock import Clock, SystemClock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.worker_process import WorkerConfig
@@ -25,7 +24,7 @@ from optimizer.intake.preparer import DISK_PROBLEM
 from optimizer.intake.task_intake import SubmissionRequest
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.storage.upload_file import Upload
-from optimizer.tasks.events import Event, Listener, TaskChanged, TaskDeleted, WindowFinished
+from optimizer.tasks.events import Event, Listener, TaskChanged, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus, num_waiting
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
@@ -69,12 +68,14 @@ class OptimizedWhisperSystem:
     def start(self) -> None:
         """Take the data folder, recover what an earlier run left, start the devices. Raises StartError."""
         self._storage.files.acquire_lock()
+        self._storage.files.reserve.release()  # what follows must work on a full disk, too
         try:
             self._storage.store.open()
             self.accounts.open()
             self._monitoring.open()
             self._scheduling.estimates.open(self._storage.documents)
             self._recover()
+            self._storage.files.reserve.fill()
             self._start_scheduler()
         except BaseException:
             self._storage.store.close()
@@ -149,6 +150,7 @@ class OptimizedWhisperSystem:
     def _tick(self) -> None:
         """Every PERFORMANCE_MONITOR_INTERVAL, on the monitor's thread."""
         self._preparer.prepare_waiting()
+        self._storage.files.reserve.fill()
         self._parts.monitors.memory_poll.tick()
         self._scheduling.estimates.save(self._storage.documents)
         self._monitoring.tick()
@@ -237,11 +239,7 @@ class OptimizedWhisperSystem:
 
     def cancel(self, task_id: str) -> TaskView:
         """Raises TaskNotFoundError, AlreadyFinishedError."""
-        task = self._queue.cancel(task_id)
-        self._scheduling.forecasts.discard(task_id)
-        self._scheduler.stop_task(task_id)
-        self._storage.files.delete_audio(task_id)
-        return self._views.tasks.task_view(task)
+        return self._views.tasks.task_view(self._parts.endings.cancel(task_id))
 
     def retry(self, task_id: str) -> TaskView:
         """Begin a failed or cancelled task anew. Raises TaskNotFoundError, ConflictError, FileMissingError."""
@@ -259,15 +257,7 @@ class OptimizedWhisperSystem:
 
     def delete(self, task_id: str) -> None:
         """The task, its files and its text are gone. Raises TaskNotFoundError."""
-        owner = self.ownership.owner_of(task_id)
-        with suppress(AlreadyFinishedError):
-            self._queue.cancel(task_id)
-        self._scheduling.forecasts.discard(task_id)
-        self._scheduler.stop_task(task_id)
-        # The row goes last: after a crash in between, the task is there to be deleted again.
-        self._storage.files.delete(task_id)
-        self._queue.delete(task_id)
-        self._scheduling.events.publish(TaskDeleted(task_id, owner))
+        self._parts.endings.delete(task_id, self.ownership.owner_of(task_id))
 
     # --- the whole ---------------------------------------------------------------------------------------------
 

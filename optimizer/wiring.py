@@ -43,6 +43,7 @@ from optimizer.scheduling.wiring import SchedulerParts, Scheduling, build_schedu
 from optimizer.storage.documents import DocumentStore, Persistence
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
+from optimizer.task_endings import TaskEndings
 from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
@@ -96,6 +97,7 @@ class SystemParts:
     scheduling: SchedulerParts  # with the queue, the devices and the models
     reports: ReportHandler  # the devices must be opened with it before the scheduler is started
     scheduler: BatchTaskScheduler
+    endings: TaskEndings
     monitors: Monitors
     views: Views
     accounts: Accounts
@@ -120,10 +122,27 @@ def build_parts(
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
     monitors = _build_monitors(settings, scheduling, built, storage)
     views = _build_views(settings, scheduling, built, monitors.monitoring, intake)
-    accounts = Accounts(settings, storage.store.database, clock)
-    ownership = Ownership(storage.store, _quotas_of(settings))
     return SystemParts(
-        storage, intake, scheduling, built.reports, built.scheduler, monitors, views, accounts, ownership
+        storage=storage,
+        intake=intake,
+        scheduling=scheduling,
+        reports=built.reports,
+        scheduler=built.scheduler,
+        endings=_build_endings(scheduling, built),
+        monitors=monitors,
+        views=views,
+        accounts=Accounts(settings, storage.store.database, clock),
+        ownership=Ownership(storage.store, _quotas_of(settings)),
+    )
+
+
+def _build_endings(parts: SchedulerParts, scheduling: Scheduling) -> TaskEndings:
+    return TaskEndings(
+        queue=parts.queue,
+        files=parts.files,
+        forecasts=parts.forecasts,
+        scheduler=scheduling.scheduler,
+        events=parts.events,
     )
 
 

@@ -26,9 +26,12 @@ from errors import (
     StoreBusyError,
     TranscriptionServerError,
 )
+from optimizer.common.clock import SystemClock
 from optimizer.common.failpoints import failpoint
+from optimizer.storage.log_watch import LogWatch
 
 BUSY_TIMEOUT_MS = 5000
+SHORT_WAIT_MS = 100  # for a writer's turn; what is shorter is not taken off BUSY_TIMEOUT_MS
 _PRAGMAS = (
     f"busy_timeout = {BUSY_TIMEOUT_MS}",  # first, because the next ones may have to wait
     "journal_mode = WAL",
@@ -36,21 +39,24 @@ _PRAGMAS = (
     "foreign_keys = ON",
     "secure_delete = ON",
 )
+CANNOT_WRITE = "The database cannot be written. Check the permissions of it and its folder."
 _BEGIN = "sqlite_begin"
 
 
 class Database:
     """Transactions on one database, from any thread. Connects on first use."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, is_read_only: bool = False) -> None:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         # No limit on connections: a wait for the pool would only hide the wait for the database's lock.
         self._engine = create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=not self.is_sqlite)
         if self.is_sqlite:
-            event.listen(self._engine, "connect", _set_up)
+            event.listen(self._engine, "connect", _set_up_reader if is_read_only else _set_up)
             event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self._clock = SystemClock()
         self._writer_lock = threading.Lock()
+        self.log_watch = LogWatch(Path(str(url.database))) if self.is_sqlite else None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -62,25 +68,53 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """The one write transaction at this moment: all of it is committed, or nothing when the block raises.
 
-        Waits up to 5 s for other writers of this process, and as long for those of other processes. Raises
-        StoreBusyError, DiskFullError, DatabaseDamagedError.
+        Waits up to 5 s for other writers, of this process and of others together. Raises StoreBusyError, DiskFullError,
+        DatabaseDamagedError.
         """
-        with _our_errors(), self._only_writer(), self._writer.begin() as connection:
+        with (
+            _our_errors(),
+            self._only_writer() as left_ms,
+            self._writer.connect() as connection,
+            self._waiting_at_most(connection, left_ms),
+            connection.begin(),
+        ):
             failpoint("store.begin")
             yield connection
             failpoint("store.before_commit")
         failpoint("store.after_commit")
 
     @contextmanager
-    def _only_writer(self) -> Iterator[None]:
-        """Among this process's threads. SQLite's own waiting is a series of ever longer sleeps, in which a thread can
-        miss its turn for 5 s while others are busy; a lock wakes the thread that waits for it."""
+    def _only_writer(self) -> Iterator[int]:
+        """Among this process's threads; gives the milliseconds that are left to wait for those of other processes.
+
+        SQLite's own waiting is a series of ever longer sleeps, in which a thread can miss its turn for 5 s while others
+        are busy; a lock wakes the thread that waits for it.
+        """
+        began_at = self._clock.monotonic()
         if not self._writer_lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise StoreBusyError()
         try:
-            yield
+            if self.log_watch is not None:
+                self.log_watch.check()
+            yield max(0, BUSY_TIMEOUT_MS - int((self._clock.monotonic() - began_at) * 1000))
+            if self.log_watch is not None:
+                self.log_watch.note()
         finally:
             self._writer_lock.release()
+
+    @contextmanager
+    def _waiting_at_most(self, connection: Connection, left_ms: int) -> Iterator[None]:
+        """Within the block SQLite waits so long for other processes' locks. Nothing to do for one that had its turn at
+        once."""
+        if not self.is_sqlite or left_ms > BUSY_TIMEOUT_MS - SHORT_WAIT_MS:
+            yield
+            return
+        raw = _raw(connection)
+        raw.execute(f"PRAGMA busy_timeout = {left_ms}")
+        try:
+            yield
+        finally:
+            raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
     @contextmanager
     def rebuilding(self) -> Iterator[Connection]:
@@ -100,18 +134,28 @@ class Database:
             finally:
                 connection.invalidate()  # a new connection has foreign keys on again
 
-    def truncate_wal(self) -> None:
-        """Writes the log into the database and empties it, so that deleted rows are in neither. Never waits: what a
-        reader or writer prevents, the next call or the next stop will do."""
+    def truncate_wal(self, wait_ms: int = 0) -> bool:
+        """Writes the log into the database and empties it, so that deleted rows are in neither.
+
+        Waits so long at most, and writers with it, for those who read an older state. Returns whether the log is empty.
+        """
         if not self.is_sqlite:
-            return
-        with _our_errors(), self._engine.connect() as connection:
-            raw = _raw(connection)
-            raw.execute("PRAGMA busy_timeout = 0")
-            try:
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            finally:
-                raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            return True
+        if not self._writer_lock.acquire(timeout=wait_ms / 1000):
+            return False
+        try:
+            with _our_errors(), self._engine.connect() as connection:
+                raw = _raw(connection)
+                raw.execute(f"PRAGMA busy_timeout = {wait_ms}")
+                try:
+                    is_prevented = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                finally:
+                    raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            if self.log_watch is not None:
+                self.log_watch.note()
+            return not is_prevented
+        finally:
+            self._writer_lock.release()
 
     def close(self) -> None:
         """Harmless when repeated."""
@@ -162,7 +206,7 @@ def translate(error: DBAPIError | PoolTimeoutError | sqlite3.Error) -> Transcrip
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return DatabaseDamagedError("The database is damaged or not a database.")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return DatabaseDamagedError("The database cannot be written. Check the permissions of it and its folder.")
+            return DatabaseDamagedError(CANNOT_WRITE)
     return StoreBusyError("The database could not be used. Nothing was changed; the server's log has the details.")
 
 
@@ -180,6 +224,11 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 begins no transaction by itself; `_begin` does
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _set_up_reader(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA {_PRAGMAS[0]}")
 
 
 def _begin(connection: Connection) -> None:

@@ -40,7 +40,7 @@ class Migrator:
         Raises DatabaseDamagedError when the database is newer than this program, or another program's.
         """
         with self._database.reading() as connection:
-            revision = _current_revision(connection)
+            revision = current_revision(connection)
         if revision is None:
             self._create()
         elif revision != self._head:
@@ -49,7 +49,7 @@ class Migrator:
     def run_beside_server(self) -> None:
         """Makes the tables where there are none. Raises DatabaseDamagedError when they are of another version."""
         with self._database.reading() as connection:
-            revision = _current_revision(connection)
+            revision = current_revision(connection)
         if revision is None:
             self._create()
         elif revision != self._head:
@@ -101,7 +101,7 @@ class Migrator:
         log.info("event=backed_up file=%s", backup.name)
 
 
-def _current_revision(connection: Connection) -> str | None:
+def current_revision(connection: Connection) -> str | None:
     """None for an empty database. Raises DatabaseDamagedError for one that is not ours."""
     tables = inspect(connection).get_table_names()
     if not tables:

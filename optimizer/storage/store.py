@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from errors import DatabaseDamagedError, TranscriptionServerError
+from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError, TranscriptionServerError
 from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER
-from optimizer.storage.database import Database, check_sqlite_file, database_url
+from optimizer.storage.database import CANNOT_WRITE, Database, check_sqlite_file, database_url
+from optimizer.storage.erasure import LogErasure
 from optimizer.storage.migrate import Migrator
 from optimizer.storage.repository import TaskReader, TaskWriter
 
@@ -28,38 +29,58 @@ class TaskStore:
     def __init__(self, data_dir: Path, url: str = "") -> None:
         """url: an SQLAlchemy address; empty for SQLite in `data_dir`. Raises InvalidSettingsError."""
         address = database_url(url, data_dir)
+        self._is_ours = not url  # in the data folder, where no links are followed
         self._data_dir = data_dir
         self._database = Database(address)
         self._file = Path(str(address.database)) if self._database.is_sqlite else None
+        self._erasure = LogErasure(self._database.truncate_wal)
+        self._is_beside_server = False
 
     def open(self) -> None:
         """Checks the whole database and brings its tables to this version.
 
-        Raises DatabaseDamagedError, which says how to restore the file and leaves it as it was; DiskFullError,
-        StoreBusyError.
+        Raises DatabaseDamagedError, which says how to restore the file and leaves it as it was;
+        DataFolderUnusableError, DiskFullError, StoreBusyError.
         """
         try:
             if self._file is not None:
                 self._check_file(self._file)
             Migrator(self._database, self._file).run()
-            self._check_writable()
+            with suppress(DiskFullError):  # a person must be able to delete tasks
+                self._check_writable()
         except DatabaseDamagedError as error:
             self.close()
+            if error.message == CANNOT_WRITE:
+                raise DataFolderUnusableError(error.message) from error
             raise DatabaseDamagedError(f"{error.message} {self._advice()}") from error
+        except OSError as error:
+            self.close()
+            raise DataFolderUnusableError.from_os_error(error) from error
+        if self._database.log_watch is not None:
+            self._database.log_watch.open()
+        self.erase_deleted()  # what a killed server had not erased yet
 
     def open_beside_server(self) -> None:
         """For a command: a server may have the database open. Makes the tables where there are none, and changes
         nothing else. The data folder's lock is not needed.
 
-        Raises DatabaseDamagedError, also for a database of another version; StoreBusyError.
+        Raises DatabaseDamagedError, also for a database of another version; DataFolderUnusableError, StoreBusyError.
         """
+        if self._database.log_watch is not None:
+            self._database.log_watch.check_start()
         if self._file is not None and not (self._file.exists() and self._file.stat().st_size):
             self._check_file(self._file)
         Migrator(self._database, self._file).run_beside_server()
+        self._is_beside_server = True
 
     def close(self) -> None:
         """Harmless when repeated."""
+        self._erasure.stop()
+        if self._database.log_watch is not None:
+            self._database.log_watch.close()
         self._database.close()
+        if self._is_beside_server and self._database.log_watch is not None:
+            self._database.log_watch.forget()
 
     @property
     def database(self) -> Database:
@@ -95,14 +116,24 @@ class TaskStore:
             return rows.ids()
 
     def erase_deleted(self) -> None:
-        """Empties SQLite's log, which may still hold deleted rows, unless a reader or writer prevents it now."""
-        self._database.truncate_wal()
+        """Empties SQLite's log, which may still hold deleted rows: now, or as soon as nobody reads an older state."""
+        self._erasure.erase()
+
+    @property
+    def is_erasing(self) -> bool:
+        """Whether SQLite's log may still hold deleted rows."""
+        return self._erasure.is_pending
 
     def _check_writable(self) -> None:
-        with self._database.writing():
-            pass
+        """Really writes: SQLite opens a file that it may only read without a word, and begins a transaction on it."""
+        with self.writing() as rows:
+            rows.touch()
 
     def _check_file(self, file: Path) -> None:
+        if (self._is_ours and file.is_symlink()) or file.is_dir():
+            raise DataFolderUnusableError(f"{file.name} must be a file of its own, not a link or a folder.")
+        if self._database.log_watch is not None:
+            self._database.log_watch.check_start()
         if file.exists() and file.stat().st_size:
             check_sqlite_file(file)
             return

@@ -7,12 +7,14 @@ the task's id and nothing that a user chose.
       audio/<id>.pcm          its samples, 16 kHz mono s16le; can be made again
       transcripts/<id>.json   the result
       lock                    held by the one server that may use the folder
+      reserve                 space for deletes and cancels on a full disk
 
 Every file gets its name only when it is complete and synced.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -27,9 +29,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from errors import DataFolderInUseError, DiskFullError, FileMissingError, StartError
+from errors import DataFolderInUseError, DataFolderUnusableError, DiskFullError, FileMissingError
 from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER, write_durably
 from optimizer.common.failpoints import failpoint
+from optimizer.storage.disk_reserve import DiskReserve
 from optimizer.storage.upload_file import Upload
 from whisper_core.common.durable_files import sync_folder
 from whisper_core.text.transcript import Transcript
@@ -59,25 +62,41 @@ class TaskFiles:
         self.root = root
         self._min_free_bytes = min_free_bytes
         self._lock = DataLock(root / "lock")
+        self.reserve = DiskReserve(root / "reserve", self.free_bytes, min_free_bytes)
 
     def make_folders(self) -> None:
-        """Makes the folders, for this user only. Raises StartError when one is a link or not a folder."""
+        """Makes the folders, for this user only. Raises DataFolderUnusableError when one cannot be made or written, is
+        a link or not a folder."""
+        try:
+            self._make_folders()
+        except OSError as error:
+            raise DataFolderUnusableError.from_os_error(error) from error
+
+    def _make_folders(self) -> None:
         self.root.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         for name in _FOLDERS:
             folder = self.root / name
             with suppress(FileExistsError):
                 folder.mkdir(mode=PRIVATE_FOLDER)
             if not stat.S_ISDIR(folder.lstat().st_mode):
-                raise StartError(f"{name} in the data folder must be a folder of its own, not a link to another place.")
+                raise DataFolderUnusableError(
+                    f"{name} in the data folder must be a folder of its own, not a link to another place."
+                )
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise DataFolderUnusableError(f"{name} in the data folder cannot be written by this user.")
         sync_folder(self.root)
 
     def acquire_lock(self) -> None:
-        """Makes this process the data folder's only server. Raises DataFolderInUseError, StartError."""
+        """Makes this process the data folder's only server. Raises DataFolderInUseError, DataFolderUnusableError."""
         self.make_folders()
         self._lock.acquire()
 
     def release_lock(self) -> None:
         self._lock.release()
+
+    def is_locked(self) -> bool:
+        """Whether a server works on the folder now."""
+        return self._lock.is_held_by_anybody()
 
     def begin_upload(self, task_id: str, *, expected_bytes: int = 0, max_bytes: int | None = None) -> Upload:
         """Where one upload is written. expected_bytes: what the client announced.
@@ -97,6 +116,9 @@ class TaskFiles:
     def audio_path(self, task_id: str) -> Path:
         return self.root / "audio" / f"{_checked(task_id)}.pcm"
 
+    def transcript_path(self, task_id: str) -> Path:
+        return self.root / "transcripts" / f"{_checked(task_id)}.json"
+
     def has_audio(self, task_id: str) -> bool:
         """Whether the task's samples exist."""
         return _is_plain_file(self.audio_path(task_id))
@@ -115,7 +137,7 @@ class TaskFiles:
     def write_transcript(self, task_id: str, transcript: Transcript) -> str:
         """Writes the result durably and returns the file's sha256 in hex. Raises DiskFullError."""
         data = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
-        write_durably(self._transcript_path(task_id), data, steps="transcript")
+        write_durably(self.transcript_path(task_id), data, steps="transcript")
         return hashlib.sha256(data).hexdigest()
 
     def read_transcript(self, task_id: str, sha256: str | None = None) -> Transcript:
@@ -124,7 +146,7 @@ class TaskFiles:
         Raises FileMissingError when it is gone, unreadable or altered; the log says which.
         """
         try:
-            data = _read_no_follow(self._transcript_path(task_id))
+            data = _read_no_follow(self.transcript_path(task_id))
             if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
                 raise ValueError("its checksum is not the recorded one")
             return Transcript.from_dict(json.loads(data))
@@ -146,7 +168,7 @@ class TaskFiles:
 
     def delete_transcript(self, task_id: str) -> None:
         """Removes a result that came too late to count. Harmless when there is none."""
-        self._transcript_path(task_id).unlink(missing_ok=True)
+        self.transcript_path(task_id).unlink(missing_ok=True)
 
     def sweep(self, known_ids: Set[str], now: datetime) -> SweepReport:
         """Cleans up after a crash, before anything runs. known_ids: of every task in the store. now: wall time, UTC.
@@ -177,13 +199,10 @@ class TaskFiles:
     def _part_path(self, task_id: str) -> Path:
         return self.root / "incoming" / f"{_checked(task_id)}.part"
 
-    def _transcript_path(self, task_id: str) -> Path:
-        return self.root / "transcripts" / f"{_checked(task_id)}.json"
-
     def _all_paths(self, task_id: str) -> Iterator[Path]:
         yield self._part_path(task_id)
         yield self.media_path(task_id)
-        for path in (self.audio_path(task_id), self._transcript_path(task_id)):
+        for path in (self.audio_path(task_id), self.transcript_path(task_id)):
             yield path
             yield path.with_name(path.name + ".tmp")
 
@@ -217,9 +236,16 @@ class DataLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Never waits. Raises DataFolderInUseError when any server has the lock, this one included."""
+        """Never waits. Raises DataFolderInUseError when any server has the lock, this one included, and
+        DataFolderUnusableError when the file cannot be made."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # CLOEXEC: no child keeps the lock alive
-        descriptor = os.open(self._path, flags, PRIVATE_FILE)
+        try:
+            descriptor = os.open(self._path, flags, PRIVATE_FILE)
+        except OSError as error:
+            if error.errno in (errno.EISDIR, errno.ELOOP):
+                name = self._path.name
+                raise DataFolderUnusableError(f"{name} must be a file of its own, not a link or a folder.") from error
+            raise DataFolderUnusableError.from_os_error(error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -231,6 +257,20 @@ class DataLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+
+    def is_held_by_anybody(self) -> bool:
+        """Looks and takes nothing."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def release(self) -> None:
         """Harmless when it is not held."""

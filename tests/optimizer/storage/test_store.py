@@ -6,17 +6,21 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
-from errors import DatabaseDamagedError, DiskFullError, StoreBusyError, TaskNotFoundError
+from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError, StoreBusyError, TaskNotFoundError
+from optimizer.common.clock import SystemClock
 from optimizer.storage import database
-from optimizer.tasks.task import Priority, TaskOptions, TaskStatus
+from optimizer.storage.store import TaskStore
+from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from tests.optimizer.fakes import FakeClock
-from tests.optimizer.queue.helpers import Queue, new_task, running_queue, window
+from tests.optimizer.queue.helpers import Queue, at_once, new_task, running_queue, window
 from tests.optimizer.storage.helpers import edit, opened
 
 # Setting up
@@ -36,7 +40,7 @@ def test_every_connection_is_durable_and_forgets_what_is_deleted(queue: Queue) -
 def test_database_files_are_for_this_user_only(queue: Queue, tmp_path: Path) -> None:
     queue.submit("a")
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("tasks.db*")}
-    assert modes == {"tasks.db": 0o600, "tasks.db-wal": 0o600, "tasks.db-shm": 0o600}
+    assert modes == dict.fromkeys(("tasks.db", "tasks.db-wal", "tasks.db-shm", "tasks.db-log-note"), 0o600)
 
 
 def test_opening_the_store_does_not_import_alembic(tmp_path: Path) -> None:
@@ -64,6 +68,7 @@ def test_a_name_that_percent_and_question_marks_cannot_break(tmp_path: Path) -> 
 def test_a_writer_that_waits_too_long_is_told_that_the_store_is_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
     monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout = 50", *database._PRAGMAS[1:]))
     with running_queue(tmp_path, FakeClock()) as queue:
         queue.submit("a")
@@ -126,6 +131,48 @@ def test_a_reader_keeps_its_view_while_a_writer_commits(queue: Queue) -> None:
     assert queue.manager.get("a").status is TaskStatus.PROCESSING
 
 
+def test_many_writers_behind_another_process_are_told_within_one_time_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait for this process's writers and the wait for SQLite's lock do not add up."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 1000)
+    monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout = 1000", *database._PRAGMAS[1:]))
+    waited: list[float] = []
+
+    def write(queue: Queue, task_id: str) -> None:
+        began_at = SystemClock().monotonic()
+        try:
+            queue.submit(task_id)
+        except StoreBusyError:
+            waited.append(SystemClock().monotonic() - began_at)
+
+    with running_queue(tmp_path, FakeClock()) as queue:
+        with closing(sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            at_once(*(partial(write, queue, f"t{number}") for number in range(20)))
+            other.execute("ROLLBACK")
+        assert len(waited) == 20
+        assert max(waited) < 1.8, "twice the time-out would be 2 s"
+        queue.submit("later")
+
+
+def test_a_database_that_may_only_be_read_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite opens it without a word, and begins a write transaction on it."""
+    opened(tmp_path).close()
+    connect = sqlite3.connect
+
+    def read_only(path: str, **more: object) -> sqlite3.Connection:
+        return connect(f"file:{path}?mode=ro", uri=True, **more)  # type: ignore[call-overload]
+
+    with closing(read_only(str(tmp_path / "tasks.db"))) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    store = TaskStore(tmp_path)
+    monkeypatch.setattr(store.database._engine.dialect, "connect", lambda path, **more: read_only(path))
+    with pytest.raises(DataFolderUnusableError, match="cannot be written"):
+        store.open()
+
+
 # Deleting
 
 
@@ -147,6 +194,76 @@ def test_nothing_of_a_deleted_task_stays_in_the_database_files(tmp_path: Path) -
         for path in tmp_path.glob("tasks.db*"):
             assert marker.encode() not in path.read_bytes()
             assert marker.lower().encode() not in path.read_bytes()
+
+
+def marked(tmp_path: Path, marker: str) -> list[str]:
+    """The database's files that hold the marker, in whatever case."""
+    files = tmp_path.glob("tasks.db*")
+    return sorted(path.name for path in files if marker.lower().encode() in path.read_bytes().lower())
+
+
+def test_while_others_read_a_deleted_task_is_gone_at_once(tmp_path: Path) -> None:
+    """Their reads are short; one at a bad moment used to leave the name in the log in one of ten deletes."""
+    marker = "Zanzibar-4711"
+    with running_queue(tmp_path, FakeClock()) as queue:
+        is_over = threading.Event()
+
+        def read() -> None:
+            while not is_over.is_set():
+                queue.manager.page(TaskFilter())
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        try:
+            for number in range(20):
+                queue.submit(f"t{number}", filename=f"{marker}.mp3")
+                queue.manager.delete(f"t{number}")
+                assert wait_for(lambda: not queue.store.is_erasing)
+                assert marked(tmp_path, marker) == [], number
+        finally:
+            is_over.set()
+            for reader in readers:
+                reader.join()
+
+
+def test_while_somebody_reads_an_older_state_the_log_is_emptied_as_soon_as_that_ends(tmp_path: Path) -> None:
+    marker = "Zanzibar-4711"
+    with running_queue(tmp_path, FakeClock()) as queue:
+        queue.submit("a", filename=f"{marker}.mp3")
+        with closing(sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM tasks").fetchone()
+            queue.manager.delete("a")
+            assert queue.store.is_erasing
+            assert marked(tmp_path, marker) != []
+            other.execute("ROLLBACK")
+        assert wait_for(lambda: not queue.store.is_erasing)
+        assert marked(tmp_path, marker) == []
+
+
+def test_what_a_killed_server_had_not_erased_is_erased_by_the_next_start(tmp_path: Path) -> None:
+    marker = "Zanzibar-4711"
+    killed, later = tmp_path / "killed", tmp_path / "later"
+    killed.mkdir()
+    later.mkdir()
+    with running_queue(killed, FakeClock()) as queue:
+        queue.submit("a", filename=f"{marker}.mp3")
+        with closing(sqlite3.connect(killed / "tasks.db", isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM tasks").fetchone()
+            queue.manager.delete("a")
+            for name in ("tasks.db", "tasks.db-wal"):
+                (later / name).write_bytes((killed / name).read_bytes())
+    assert marked(later, marker) != []
+    with running_queue(later, FakeClock()):
+        assert marked(later, marker) == []
+
+
+def wait_for(is_true: Callable[[], bool]) -> bool:
+    """Looks again and again, for 20 s at most."""
+    pause = threading.Event()
+    return any(is_true() or pause.wait(0.02) for _ in range(1000))
 
 
 def test_a_deleted_tasks_place_is_not_given_out_again(queue: Queue) -> None:
