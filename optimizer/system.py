@@ -108,9 +108,11 @@ class OptimizedWhisperSystem:
         report = self._queue.recover(self._storage.files.ids_with_audio())
         for task_id in report.poisoned:
             self._storage.files.delete_audio(task_id)
+        self._parts.attribution.suspect_of_server(report.suspects)
         log.info(
-            "event=recovered interrupted=%d poisoned=%d bad_records=%d waiting=%d",
-            len(report.interrupted), len(report.poisoned), len(report.bad_records), report.waiting,
+            "event=recovered interrupted=%d suspects=%d poisoned=%d bad_records=%d waiting=%d",
+            len(report.interrupted), len(report.suspects), len(report.poisoned), len(report.bad_records),
+            report.waiting,
         )  # fmt: skip
         sweep = self._storage.files.sweep(self._storage.store.ids(), self._clock.now())
         only_found = (sweep.media_without_row, sweep.rows_without_media, sweep.transcripts_without_row)

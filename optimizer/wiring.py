@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from config import Settings
 from optimizer.accounts.accounts import Accounts
+from optimizer.common.boot import new_boot_id
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.factory import DeviceFactory
@@ -32,6 +32,7 @@ from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.ownership import Ownership
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.quotas import OwnerQuotas
+from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.loop import BatchTaskScheduler
@@ -97,6 +98,7 @@ class SystemParts:
     scheduling: SchedulerParts  # with the queue, the devices and the models
     reports: ReportHandler  # the devices must be opened with it before the scheduler is started
     scheduler: BatchTaskScheduler
+    attribution: CrashAttribution  # must know the suspects of an earlier death before the scheduler is started
     endings: TaskEndings
     monitors: Monitors
     views: Views
@@ -128,6 +130,7 @@ def build_parts(
         scheduling=scheduling,
         reports=built.reports,
         scheduler=built.scheduler,
+        attribution=built.attribution,
         endings=_build_endings(scheduling, built),
         monitors=monitors,
         views=views,
@@ -217,7 +220,7 @@ def _build_queue(
     return IntelligentQueueManager(
         store,
         clock,
-        boot_id=secrets.token_hex(8),
+        boot_id=new_boot_id(),
         max_queued=settings.max_queued_tasks,
         on_change=events.publish_task_changed,
         due_times=due_times,

@@ -5,8 +5,9 @@ Prompts, joined by spaces: `window_s=0.05`, `fail=<error code>`, `abort@2` (kill
 `oom>3` (the device has memory for 3 tasks at a time, so that more take turns; for 0: never enough for this one),
 `oom@cuda` (never enough on such a device), `oom_until=<path>` (not enough while there is no such file), `once` (only in
 the first attempt, that is, when no window was saved before), `endless` (the last window again and again, until it is
-told to stop), `hold@1` (wait before window 1 until it is told to stop), `text=<percent-encoded>` (what every segment
-says).
+told to stop), `hold@1` (wait before window 1 until it is told to stop), `kill_server@0` (before window 0 the whole
+server ends, as when a task takes the machine's memory), `hold_until=<path>` (wait while there is no such file),
+`text=<percent-encoded>` (what every segment says).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
+
+import psutil
 
 from errors import DeviceLostError, OutOfMemoryError, TaskError, error_class_of
 from whisper_core.reference.sequential_engine import SequentialEngine
@@ -160,7 +163,9 @@ class FakeTask:
 
     @property
     def is_held(self) -> bool:
-        return self._is_armed and f"hold@{self._index}" in self._knobs
+        missing = self._knobs.get("hold_until")
+        is_held = f"hold@{self._index}" in self._knobs or (missing is not None and not Path(missing).exists())
+        return self._is_armed and is_held
 
     @property
     def most_at_once(self) -> int:
@@ -174,6 +179,8 @@ class FakeTask:
             return
         if f"abort@{self._index}" in self._knobs:
             os.abort()
+        if f"kill_server@{self._index}" in self._knobs:
+            kill_server()
         if f"hang@{self._index}" in self._knobs:
             self._hold.wait(600)
         missing = self._knobs.get("oom_until")
@@ -197,6 +204,14 @@ class FakeTask:
 
     def transcript(self) -> Transcript:
         return Transcript("".join(segment.text for segment in self._segments), "en", tuple(self._segments))
+
+
+def kill_server() -> None:
+    """The master, so that nobody starts the web process again, then that, then this worker itself."""
+    web = psutil.Process(os.getppid())
+    for process in (web.parent(), web, psutil.Process()):
+        if process is not None:
+            process.kill()
 
 
 def fake_segment(number: int, seek: int, end: int, samples: bytes) -> Segment:

@@ -10,6 +10,15 @@ from pathlib import Path
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "asimd", "sve")
 
 
+def oom_kills() -> int | None:
+    """How many processes the kernel has killed so far because memory ran out; None where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+
+
 @cache
 def processor() -> str:
     """The processor's name and its vector instructions: the name alone may be a virtual machine's."""

@@ -111,6 +111,7 @@ class Device:
         """
         if task.lease_token is None:
             raise ValueError(f"task {task.id} is not claimed")
+        self.supervisor.mark_attempt_begins()
         resume: Checkpoint | None = windows[-1].checkpoint if windows else None
         self.worker.send(
             protocol.RunTask(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from optimizer.devices.device import Device, WorkerListener
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.factory import DeviceFactory
-from optimizer.devices.status import DeviceState, DeviceStatus
+from optimizer.devices.status import DeviceState, DeviceStatus, RunningTask
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,10 @@ class DeviceFleet:
     def device_named(self, name: str) -> Device:
         """Raises StopIteration for a name that no device has: our own bug."""
         return next(device for device in self if device.spec.name == name)
+
+    def running_tasks(self) -> list[RunningTask]:
+        """Of all devices."""
+        return [running for device in self for running in device.running.values()]
 
     def usable(self) -> list[Device]:
         return [device for device in self if device.state is not DeviceState.UNAVAILABLE]

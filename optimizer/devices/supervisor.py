@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections import deque
 from collections.abc import Callable, Collection
 
 from errors import DeviceLostError, TaskError, WorkerDiedError, WorkerHungError
 from optimizer.common.clock import Clock
 from optimizer.common.kinds import DeviceKind
+from optimizer.common.machine import oom_kills
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceState, RunningTask
 from optimizer.devices.worker_process import Worker
@@ -21,6 +23,7 @@ HEARTBEAT_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 300.0
 # Ten times a window's 30 s on a card; a CPU may be working on a large model.
 WINDOW_TIMEOUT_S: dict[DeviceKind, float] = {"cpu": 1800.0, "cuda": 300.0}
+_SENT_BY_PEOPLE = frozenset({-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT})
 RESTART_PAUSES_S = (0.0, 0.0, 1.0, 5.0, 15.0, 60.0)
 START_TRIES = 3
 UNSTABLE_RESTARTS = 3
@@ -57,6 +60,8 @@ class WorkerSupervisor:
         self._end_reason: TaskError | None = None  # why the worker is about to end, where that is known beforehand
         self._was_ready = False
         self._is_card_gone = False
+        self._oom_kills: int | None = None  # before the latest attempt began
+        self.was_killed_from_outside = False  # at its latest exit
 
     # --- start and stop ----------------------------------------------------------------------------------------
 
@@ -124,6 +129,10 @@ class WorkerSupervisor:
 
     # --- what is heard of it -----------------------------------------------------------------------------------
 
+    def mark_attempt_begins(self) -> None:
+        """It gets a task, after which it may run out of memory."""
+        self._oom_kills = oom_kills()
+
     def mark_alive(self) -> None:
         """A report came."""
         self._last_report_at = self._clock.monotonic()
@@ -142,6 +151,7 @@ class WorkerSupervisor:
 
     def mark_exited(self) -> TaskError:
         """The worker has ended: plan its restart, or give the device up. Returns why it ended."""
+        self.was_killed_from_outside = self._end_reason is None and self._is_killed_from_outside()
         error, self._end_reason = self._end_reason or WorkerDiedError(), None
         never_started = self.state is DeviceState.STARTING and not self._was_ready
         if never_started and len(self._restarts) + 1 >= START_TRIES:
@@ -173,6 +183,14 @@ class WorkerSupervisor:
                 self._exits_without_window = 0
                 self._restart_at = self._clock.monotonic()
                 self.state = DeviceState.RESTARTING
+
+    def _is_killed_from_outside(self) -> bool:
+        """Whether its end says nothing of its tasks: a signal that only a person or a service manager sends, or SIGKILL
+        although the kernel has killed nothing for lack of memory."""
+        code = self._worker.exit_code
+        if code == -signal.SIGKILL:
+            return self._oom_kills is not None and oom_kills() == self._oom_kills
+        return code in _SENT_BY_PEOPLE
 
     def _plan_restart(self) -> None:
         """At once when the worker finished a window; otherwise it may never finish one, so after a growing pause."""

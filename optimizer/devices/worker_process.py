@@ -58,6 +58,11 @@ class Worker(Protocol):
     def pid(self) -> int | None:
         """The worker's process id; None in a thread or before the start."""
 
+    @property
+    def exit_code(self) -> int | None:
+        """Of a process that ended by itself, as multiprocessing gives it: negative for a signal's number. Otherwise
+        None, also for one that `kill` has ended."""
+
     def start(self, on_report: OnReport, on_exit: OnExit) -> None:
         """Start it, or start it again after an exit. Raises OSError when the system has no process or no pipe for it.
 
@@ -94,6 +99,7 @@ class DeviceWorker:
         self._reader: threading.Thread | None = None
         self._send_lock = threading.Lock()
         self._is_report_being_handled = False
+        self._is_killed = False
 
     @property
     def is_report_being_handled(self) -> bool:
@@ -103,9 +109,14 @@ class DeviceWorker:
     def pid(self) -> int | None:
         return getattr(self._running, "pid", None)
 
+    @property
+    def exit_code(self) -> int | None:
+        return None if self._is_killed else getattr(self._running, "exitcode", None)
+
     def start(self, on_report: OnReport, on_exit: OnExit) -> None:
         ours, theirs = multiprocessing.Pipe(duplex=True)
         _bound_sends(ours)
+        self._is_killed = False
         arguments = (theirs, self._spec, self.config)
         if self.config.in_thread:
             thread = threading.Thread(
@@ -147,6 +158,7 @@ class DeviceWorker:
 
     def kill(self) -> None:
         """A thread cannot be killed, so it loses its pipe."""
+        self._is_killed = True
         if isinstance(self._running, threading.Thread):
             if self._connection is not None:
                 self._connection.close()

@@ -171,14 +171,19 @@ class Fail:
     retry_delay_s: Callable[[int], float]  # to wait after the attempt of this number, from 1
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        before = task
+        if self.error.code in transitions.DEATH_CODES:
+            task = transitions.counted(task, now)
+            if transitions.is_poison(task):
+                return _fail_as_poison(task, self.error, rows, now, before=before)
         data = timeline.error_data(self.error)
         if not (self.is_retryable and task.has_attempts_left):
             rows.add_event(task.id, timeline.FAILED, data, now)
-            return rows.save(task, transitions.failed(task, self.error, now))
+            return rows.save(before, transitions.failed(task, self.error, now))
         delay_s = self.retry_delay_s(task.attempt - task.free_attempts)
         rows.add_event(task.id, timeline.RETRYING, {**data, "delay_seconds": delay_s}, now)
         retrying = transitions.sent_to_the_back(task, self.error, seq=rows.next_seq(), delay_s=delay_s, now=now)
-        return rows.save(task, retrying)
+        return rows.save(before, retrying)
 
 
 @dataclass(frozen=True)
@@ -186,12 +191,27 @@ class Requeue:
     """The attempt ended through no fault of the task's."""
 
     error: ErrorInfo | None = None
-    is_interrupt: bool = False  # counts towards the interrupts that make a task poison
     preempted_by: str | None = None  # the task that it made way for
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
-        after = transitions.requeued(task, self.error, is_interrupt=self.is_interrupt, now=now)
+        after = transitions.requeued(task, self.error, now)
         rows.add_event(task.id, *timeline.requeued_entry(after, self.error, self.preempted_by), now)
+        return rows.save(task, after)
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """The server died while the task ran."""
+
+    error: ErrorInfo
+    is_only_suspect: bool  # no other task can have caused it
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        counted = transitions.counted(task, now) if self.is_only_suspect else task
+        if self.is_only_suspect and transitions.is_poison(counted):
+            return _fail_as_poison(counted, self.error, rows, now, before=task)
+        after = transitions.requeued(counted, self.error, now)
+        rows.add_event(task.id, *timeline.requeued_entry(after, self.error), now)
         return rows.save(task, after)
 
 
@@ -202,14 +222,28 @@ class WaitForMemory:
     retry_delay_s: Callable[[int], float]  # to wait after the attempt of this number, from 1
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
-        times = transitions.times_short_of_memory(task)
+        times = transitions.times_in_a_row(task, self.error.code)
         if self.may_move_to_cpu and times >= MOVES_TO_CPU_AFTER and task.requested_device == AUTO_DEVICE:
             rows.add_event(task.id, timeline.MEMORY, {"step": "moved_to_cpu"}, now)
             return rows.save(task, transitions.moved_to_cpu(task, self.error, now))
         delay_s = self.retry_delay_s(times)
         data = {"step": "waits", "device": task.device, "delay_seconds": round(delay_s, 3)}
         rows.add_event(task.id, timeline.MEMORY, data, now)
-        return rows.save(task, transitions.waits_for_memory(task, self.error, delay_s=delay_s, now=now))
+        return rows.save(task, transitions.waits(task, self.error, delay_s=delay_s, now=now))
+
+
+@dataclass(frozen=True)
+class WaitForModel:
+    """Its weights are damaged or gone, which is no fault of the task's."""
+
+    error: ErrorInfo
+    retry_delay_s: Callable[[int], float]  # to wait after the attempt of this number, from 1
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        delay_s = self.retry_delay_s(transitions.times_in_a_row(task, self.error.code))
+        data = {**timeline.error_data(self.error), "delay_seconds": round(delay_s, 3)}
+        rows.add_event(task.id, timeline.RETRYING, data, now)
+        return rows.save(task, transitions.waits(task, self.error, delay_s=delay_s, now=now))
 
 
 # What people ask for: carried out, or refused with an error.
@@ -251,6 +285,13 @@ class SetPriority:
             return task
         rows.add_event(task.id, timeline.PRIORITISED, {"priority": self.priority.word}, now)
         return rows.save(task, task.with_(priority=self.priority))
+
+
+def _fail_as_poison(task: Task, error: ErrorInfo, rows: TaskWriter, now: datetime, *, before: Task) -> Task:
+    """error: of the last death. before: the task as it was locked."""
+    after = transitions.failed_as_poison(task, error, now)
+    rows.add_event(task.id, timeline.FAILED, timeline.error_data(after.errors[-1]), now)
+    return rows.save(before, after)
 
 
 def _cancel(task: Task, rows: TaskWriter, now: datetime) -> Task:

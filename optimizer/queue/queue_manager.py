@@ -52,7 +52,8 @@ class IntelligentQueueManager:
         due_times: DueTimes = FIRST_COME,
         quotas: OwnerQuotas | None = None,
     ) -> None:
-        """boot_id: new at every start. max_queued: the most tasks that may wait. quotas: of each owner; None: none.
+        """boot_id: new at every start; see `boot`. max_queued: the most tasks that may wait. quotas: of each owner;
+        None: none.
 
         on_change: gets the id of every task that changed, after the commit, outside locks and in the thread that
         changed it; must not raise. retry_delay: seconds that a task waits after its charged attempt of that number;
@@ -70,8 +71,9 @@ class IntelligentQueueManager:
     def recover(self, samples: Collection[str] | None = None) -> RecoveryReport:
         """Repairs what a crash or a stop left, and loads the waiting tasks.
 
-        samples: ids of the tasks whose samples are there; None: of all. An interrupted attempt is not charged, but a
-        task that was interrupted three times fails: it may be what stops the server.
+        samples: ids of the tasks whose samples are there; None: of all. An interrupted attempt is not charged. But a
+        task fails as poison when the server died three times in a row and each time no other task can have been the
+        cause.
         """
         return recovery.recover(
             self._store,
@@ -215,6 +217,12 @@ class IntelligentQueueManager:
         A task that asked for a certain device stays there.
         """
         wait = changes.WaitForMemory(error, may_move_to_cpu, self._retry_delay_s)
+        return self._transactions.try_change(task_id, wait, held_by=lease_token)
+
+    def wait_for_model(self, task_id: str, lease_token: str, error: ErrorInfo) -> Task | None:
+        """The model's weights are damaged or gone. The attempt is never charged. The task keeps its place and waits,
+        longer every time, while the weights are fetched."""
+        wait = changes.WaitForModel(error, self._retry_delay_s)
         return self._transactions.try_change(task_id, wait, held_by=lease_token)
 
     def add_event(self, task_id: str, code: str, **data: Any) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush, heapreplace
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -109,6 +109,24 @@ class WaitingView:
             return False
         place = bisect_left(group.tasks, task.place, key=_place)
         return group.tasks[place : place + 1] == (task,)
+
+    def without(self, task_ids: Collection[str]) -> WaitingView:
+        """The same tasks but for a few of them."""
+        left_out = [task for task in map(self.find, task_ids) if task is not None]
+        if not left_out:
+            return self
+        keys = {GroupKey.of(task) for task in left_out}
+        groups = [
+            group._replace(tasks=tuple(task for task in group.tasks if task.id not in task_ids))
+            if group.key in keys
+            else group
+            for group in self.groups
+        ]
+        return replace(
+            self,
+            groups=tuple(group for group in groups if group.tasks),
+            find=lambda task_id: None if task_id in task_ids else self.find(task_id),
+        )
 
     def in_order(self) -> Iterator[WaitingTask]:
         """All tasks by rank: the order in which they run, as far as devices and memory do not change it."""

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from errors import BadRecordError
+from optimizer.common.boot import is_same_launch
 from optimizer.common.clock import Clock
 from optimizer.queue import monotonic_times
-from optimizer.queue.changes import Requeue
+from optimizer.queue.changes import Interrupt
 from optimizer.queue.index import LoadedTasks, QueueIndex
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.queue.transactions import TaskTransactions
 from optimizer.storage import mapping
 from optimizer.storage.mapping import WaitingRow
+from optimizer.storage.repository import TaskReader
 from optimizer.storage.store import TaskStore
+from optimizer.tasks import timeline
 from optimizer.tasks.task import ErrorInfo, TaskStatus, num_waiting
+from optimizer.tasks.transitions import INTERRUPTED_CODE
 
 _RETRYING = TaskStatus.RETRYING.value
 INTERRUPTED = ErrorInfo(
-    "interrupted", "The server stopped while the task was running. The task goes on after its last saved window."
+    INTERRUPTED_CODE, "The server stopped while the task was running. The task goes on after its last saved window."
 )
 
 
@@ -31,9 +35,10 @@ class RecoveryReport:
     """What was found, as task ids, and how many tasks wait now."""
 
     interrupted: tuple[str, ...]  # ran when the last server stopped
-    poisoned: tuple[str, ...]  # those of them that were interrupted once too often, and failed
+    poisoned: tuple[str, ...]  # those of them that were the only suspect once too often, and failed
     bad_records: tuple[str, ...]  # their rows cannot be read
     waiting: int
+    suspects: Mapping[str, int]  # waiting tasks that may make the server or a worker die, and how many deaths so far
 
 
 def recover(
@@ -49,21 +54,40 @@ def recover(
     """boot_id: of this start; what an earlier one claimed is not running any more. samples: see LoadedTasks."""
     with store.reading() as rows:
         interrupted = rows.running_ids(not_owned_by=boot_id)
+        only_suspect = _only_suspect(rows, interrupted, boot_id)
         unreadable = rows.ids_of_unknown_states()
     for task_id in unreadable:
         transactions.quarantine(task_id)
-    requeue = Requeue(INTERRUPTED, is_interrupt=True)
-    requeued = {task_id: transactions.try_change(task_id, requeue) for task_id in interrupted}
+    requeued = {
+        task_id: transactions.try_change(task_id, Interrupt(INTERRUPTED, is_only_suspect=task_id == only_suspect))
+        for task_id in interrupted
+    }
     unreadable += [task_id for task_id, task in requeued.items() if task is None]
     unreadable_waiting = load_waiting(store, index, clock, due_times, samples)
     for task_id in unreadable_waiting:
         transactions.quarantine(task_id)
+    with store.reading() as rows:
+        suspects = rows.suspects()
     return RecoveryReport(
         interrupted=tuple(interrupted),
         poisoned=tuple(task.id for task in requeued.values() if task and task.status is TaskStatus.FAILED),
         bad_records=(*unreadable, *unreadable_waiting),
         waiting=num_waiting(index.counts()),
+        suspects=suspects,
     )
+
+
+def _only_suspect(rows: TaskReader, interrupted: Sequence[str], boot_id: str) -> str | None:
+    """The task that alone can have made the earlier server die; None when it was several, or none of them.
+
+    A task that had finished a window in its attempt is hardly the cause, and no task can end just the web process: a
+    device's worker takes down only itself, or with the machine's memory everything.
+    """
+    tasks = [rows.get(task_id) for task_id in interrupted]
+    if any(is_same_launch(task.lease_owner, boot_id) for task in tasks):
+        return None
+    suspects = [task.id for task in tasks if not timeline.has_progressed(task, rows.events(task.id))]
+    return suspects[0] if len(suspects) == 1 else None
 
 
 def load_waiting(

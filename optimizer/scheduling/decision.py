@@ -15,6 +15,7 @@ from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingView
+from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.device_views import DeviceViews
 from optimizer.scheduling.execution import PlanExecutor
 from optimizer.scheduling.model_library import ModelLibrary
@@ -31,6 +32,7 @@ class DecisionMaker:
         self,
         executor: PlanExecutor,
         views: DeviceViews,
+        attribution: CrashAttribution,
         limits: PlanLimits,
         *,
         queue: IntelligentQueueManager,
@@ -44,6 +46,7 @@ class DecisionMaker:
     ) -> None:
         self._executor = executor
         self._views = views
+        self._attribution = attribution
         self._limits = limits
         self._queue = queue
         self._devices = devices
@@ -58,6 +61,7 @@ class DecisionMaker:
     def decide(self) -> None:
         """Plan, then start tasks, preempt some and evict idle models. Raises what `Dispatcher.try_start` raises."""
         waiting = self._queue.waiting()
+        waiting = waiting.without(self._attribution.held_back(self._devices.running_tasks(), waiting))
         models = self._models_of(waiting)
         if any(group.key.device == CPU_DEVICE for group in waiting.groups):
             self._devices.ensure_cpu()

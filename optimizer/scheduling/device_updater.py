@@ -108,7 +108,8 @@ class DeviceUpdater:
         if device.state is DeviceState.STOPPED:
             return
         info = ErrorInfo(error.code, error.message, at=self._clock.now())
-        charged = self._attribution.attribute_crash(tasks)
+        is_outside = device.supervisor.was_killed_from_outside
+        charged = None if is_outside else self._attribution.attribute_crash(tasks)
         for running in tasks:
             log.error("task=%s event=attempt_failed code=%s device=%s", running.task.id, error.code, device.spec.name)
             is_charged = running.task.id == charged

@@ -12,6 +12,7 @@ from optimizer.planning.assignment import Assignment
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.queue.ready_queue import WaitingTask, WaitingView
 from optimizer.scheduling.attempts import RunningAttempts
+from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.dispatcher import Dispatcher
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.timing.forecast import Expected
@@ -26,6 +27,7 @@ class PlanExecutor:
         self,
         dispatcher: Dispatcher,
         attempts: RunningAttempts,
+        attribution: CrashAttribution,
         *,
         devices: DeviceFleet,
         messages: EventMessages,
@@ -36,6 +38,7 @@ class PlanExecutor:
         """model_idle_s: a model that no task has used for so long leaves its device."""
         self._dispatcher = dispatcher
         self._attempts = attempts
+        self._attribution = attribution
         self._devices = devices
         self._messages = messages
         self._forecasts = forecasts
@@ -64,6 +67,8 @@ class PlanExecutor:
 
     def _start(self, assignment: Assignment, waiting: WaitingView, limits: PlanLimits, now: float) -> bool:
         """Whether the task was started."""
+        if not self._attribution.may_start(self._devices.running_tasks(), waiting):
+            return False
         task = waiting.find(assignment.task_id)
         device = self._devices.device_named(assignment.device)
         if not self._dispatcher.try_start(device, assignment):

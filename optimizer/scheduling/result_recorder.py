@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from errors import DeviceLostError, OutOfMemoryError, TaskNotFoundError, error_class_of
+from errors import DeviceLostError, ModelUnavailableError, OutOfMemoryError, TaskNotFoundError, error_class_of
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
@@ -144,10 +144,14 @@ class ResultRecorder:
             log.warning("task=%s event=device_lost detail=%s", report.task_id, report.detail)
             return None
         # Without its model the worker can only say that it is missing; it said why when it was to load it.
-        cause = self._load_failures.pop((device.name, attempt.model), report) if attempt else report
+        cause = self._load_failures.get((device.name, attempt.model), report) if attempt else report
         error = ErrorInfo(cause.code, cause.message, at=self._clock.now())
         if cause.code == OutOfMemoryError.code:
             return self._record_out_of_memory(device, report, error)
+        if issubclass(error_class_of(cause.code), ModelUnavailableError):
+            return self._storage.until_stored(
+                lambda: self._queue.wait_for_model(report.task_id, report.attempt_id, error)
+            )
         if report.detail:
             log.warning("task=%s event=attempt_failed code=%s detail=%s", report.task_id, report.code, report.detail)
         is_retryable = error_class_of(cause.code).is_retryable

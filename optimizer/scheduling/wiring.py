@@ -68,11 +68,12 @@ class Scheduling:
     decisions: DecisionMaker
     reports: ReportHandler  # hears the devices' workers
     progress: RunningProgress
+    attribution: CrashAttribution
 
 
 def build_scheduler(parts: SchedulerParts, limits: PlanLimits, interval_s: float) -> Scheduling:
     """interval_s: the longest time between two decisions."""
-    attribution = CrashAttribution()
+    attribution = CrashAttribution(parts.clock)
     attempts = RunningAttempts(parts.clock)
     dispatcher = Dispatcher(
         queue=parts.queue,
@@ -96,7 +97,7 @@ def build_scheduler(parts: SchedulerParts, limits: PlanLimits, interval_s: float
     )
     progress = RunningProgress(attempts, parts.speeds)
     reports = _build_reports(parts, attribution, attempts, dispatcher, progress)
-    return Scheduling(scheduler, decisions, reports, progress)
+    return Scheduling(scheduler, decisions, reports, progress, attribution)
 
 
 def _build_decisions(
@@ -109,6 +110,7 @@ def _build_decisions(
     executor = PlanExecutor(
         dispatcher,
         attempts,
+        attribution,
         devices=parts.devices,
         messages=parts.messages,
         forecasts=parts.forecasts,
@@ -118,6 +120,7 @@ def _build_decisions(
     return DecisionMaker(
         executor,
         DeviceViews(attribution, parts.due_times),
+        attribution,
         limits,
         queue=parts.queue,
         devices=parts.devices,

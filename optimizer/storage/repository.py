@@ -16,6 +16,7 @@ from optimizer.storage.mapping import Row, WaitingRow
 from optimizer.storage.schema import arrivals, task_events, task_texts, tasks, windows
 from optimizer.tasks.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
 from optimizer.tasks.timeline import DECODED, FAILED, UPLOADED, TaskEvent, decoded_data
+from optimizer.tasks.transitions import is_suspect
 from whisper_core.text.transcript import WindowResult
 
 MAX_PAGE = 200
@@ -97,6 +98,13 @@ class TaskReader:
         is_foreign = tasks.c.lease_owner.is_distinct_from(not_owned_by)
         query = select(tasks.c.id).where(tasks.c.status == TaskStatus.PROCESSING.value, is_foreign)
         return list(self._connection.scalars(query))
+
+    def suspects(self) -> dict[str, int]:
+        """Waiting tasks whose latest attempt a death of the server or a worker ended, and the deaths counted so far."""
+        has_run = (tasks.c.attempt > 0) & (tasks.c.errors != "[]")
+        query = select(tasks).where(tasks.c.status.in_(_WAITING), has_run)
+        found = (mapping.task_or_stand_in(row) for row in self._connection.execute(query))
+        return {task.id: task.interrupts for task in found if is_suspect(task)}
 
     def ids_of_unknown_states(self) -> list[str]:
         states = self._connection.scalars(select(tasks.c.status).distinct())

@@ -104,7 +104,7 @@ class Task:
     is_truncated: bool = False  # the recording is cut or damaged, and this is the part that could be read
     progress: float = 0.0  # 0 to 1
     attempt: int = 0  # attempts begun
-    interrupts: int = 0  # attempts that a crash or a stop ended, since the last saved window
+    interrupts: int = 0  # deaths of the server or a worker that only it can have caused, since the last saved window
     free_attempts: int = 0  # attempts that are not charged: they ended through no fault of the task's
     device: str | None = None  # of the latest attempt
     lease_token: str | None = None  # proves that a report is about the running attempt; None when nothing runs

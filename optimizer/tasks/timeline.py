@@ -82,14 +82,19 @@ def completed_data(task: Task, events: Sequence[TaskEvent], now: datetime) -> di
     return data
 
 
+def has_progressed(task: Task, events: Sequence[TaskEvent]) -> bool:
+    """Whether a processing task has finished a window in its attempt. events: its own."""
+    started = next((event for event in reversed(events) if event.code == STARTED), None)
+    done_before = started.data.get("progress", 0.0) if started else 0.0
+    return isinstance(done_before, float | int) and round(task.progress, 4) > done_before
+
+
 def error_data(error: ErrorInfo) -> dict[str, Any]:
     return {"code": error.code, "message": error.message}
 
 
 def requeued_entry(after: Task, error: ErrorInfo | None, preempted_by: str | None = None) -> tuple[str, dict[str, Any]]:
     """Code and figures for an attempt that ended through no fault of the task's. after: the requeued task."""
-    if after.status is TaskStatus.FAILED and after.error is not None:
-        return FAILED, error_data(after.error)
     if preempted_by is not None:
         return GAVE_WAY, {"to_task": preempted_by, "progress": round(after.progress, 4)}
     return INTERRUPTED, {"code": GIVEN_BACK if error is None else error.code}

@@ -1,5 +1,5 @@
 """A task's life as pure functions: from the task before and what happened to the task after. Which of them applies when
-is decided in `queue/changes`, the only caller.
+is decided in `queue/changes`.
 
     pending -> processing -> completed | failed | cancelled
                   |  ^
@@ -12,13 +12,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from errors import OutOfMemoryError, PoisonTaskError
+from errors import DeviceLostError, PoisonTaskError, WorkerDiedError
 from optimizer.common.kinds import CPU_DEVICE
 from optimizer.tasks.task import ErrorInfo, Task, TaskMemory, TaskStatus
 from whisper_core.text.transcript import WindowResult
 
 MAX_INTERRUPTS = 3
-MAX_KEPT_IN_A_ROW = 20  # "out of memory" errors, which may recur for days; the timeline keeps all of them
+INTERRUPTS_WITHIN = timedelta(hours=1)  # of each other; what lies further apart does not add up
+INTERRUPTED_CODE = "interrupted"  # the server died while the task ran
+DEATH_CODES = frozenset({INTERRUPTED_CODE, WorkerDiedError.code, DeviceLostError.code})
+MAX_KEPT_IN_A_ROW = 20  # errors of what a task waits for, which may recur for days; the timeline keeps all of them
 
 
 def claimed(task: Task, *, device: str, estimated_bytes: int, owner: str, token: str, now: datetime) -> Task:
@@ -38,7 +41,7 @@ def claimed(task: Task, *, device: str, estimated_bytes: int, owner: str, token:
 
 def window_saved(task: Task, window: WindowResult) -> Task:
     checkpoint = window.checkpoint
-    # A task that gets further is not what stops the server, so only interrupts at the same window add up.
+    # A task that gets further is not what stops the server or its worker, so only deaths at the same window add up.
     return task.with_(
         windows_done=window.index + 1,
         progress=checkpoint.progress,
@@ -75,35 +78,56 @@ def delay_ended(task: Task) -> Task:
     return task.with_(status=TaskStatus.PENDING, not_before=None)
 
 
-def requeued(task: Task, error: ErrorInfo | None, *, is_interrupt: bool, now: datetime) -> Task:
-    """Pending again in its old place, the attempt not charged. At the third interrupt the task is poison: it fails."""
+def requeued(task: Task, error: ErrorInfo | None, now: datetime) -> Task:
+    """Pending again in its old place, the attempt not charged."""
     task = task if error is None else _with_error(task, error, now)
-    interrupts = task.interrupts + is_interrupt
-    task = task.with_(free_attempts=task.free_attempts + 1, interrupts=interrupts)
-    if is_interrupt and interrupts >= MAX_INTERRUPTS:
-        return failed(task, ErrorInfo(PoisonTaskError.code, PoisonTaskError.default_message), now)
-    return _released(task, status=TaskStatus.PENDING)
+    return _released(task.with_(free_attempts=task.free_attempts + 1), status=TaskStatus.PENDING)
 
 
-def times_short_of_memory(task: Task) -> int:
-    """Attempts in a row that ended for lack of memory, including the running one, which is about to."""
+def counted(task: Task, now: datetime) -> Task:
+    """The server or its worker died, and only this task can have caused it. Before the error is added."""
+    latest = next((error.at for error in reversed(task.errors) if error.code in DEATH_CODES), None)
+    is_recent = latest is not None and now - latest <= INTERRUPTS_WITHIN
+    return task.with_(interrupts=task.interrupts + 1 if is_recent else 1)
+
+
+def is_poison(task: Task) -> bool:
+    """Whether so many deaths in a row were counted against the task that it must not run again."""
+    return task.interrupts >= MAX_INTERRUPTS
+
+
+def failed_as_poison(task: Task, error: ErrorInfo, now: datetime) -> Task:
+    """error: of the last death."""
+    task = _with_error(task, error, now).with_(free_attempts=task.free_attempts + 1)
+    return failed(task, ErrorInfo(PoisonTaskError.code, PoisonTaskError.default_message), now)
+
+
+def is_suspect(task: Task) -> bool:
+    """Whether a death ended the task's latest attempt. It may have caused that, unless it finishes a window now."""
+    latest = task.errors[-1] if task.errors else None
+    return latest is not None and latest.code in DEATH_CODES and latest.attempt == task.attempt > 0
+
+
+def times_in_a_row(task: Task, code: str) -> int:
+    """Attempts in a row that ended with this error, including the running one, which is about to."""
     count, attempt = 1, task.attempt
     for error in reversed(task.errors):
-        if error.code != OutOfMemoryError.code or error.attempt >= attempt:  # the latter: before it was started over
+        if error.code != code or error.attempt >= attempt:  # the latter: before it was started over
             break
         count, attempt = count + 1, error.attempt
     return count
 
 
-def waits_for_memory(task: Task, error: ErrorInfo, *, delay_s: float, now: datetime) -> Task:
-    """Retrying in its old place, the attempt not charged. delay_s: the shortest wait."""
-    retrying = _released(_short_of_memory(task, error, now), status=TaskStatus.RETRYING)
+def waits(task: Task, error: ErrorInfo, *, delay_s: float, now: datetime) -> Task:
+    """Retrying in its old place, the attempt not charged: memory or the model's weights were missing. delay_s: the
+    shortest wait."""
+    retrying = _released(_without_fault(task, error, now), status=TaskStatus.RETRYING)
     return retrying.with_(not_before=now + timedelta(seconds=delay_s))
 
 
 def moved_to_cpu(task: Task, error: ErrorInfo, now: datetime) -> Task:
     """Pending in its old place, the attempt not charged; from now on it asks for the CPU."""
-    moved = _short_of_memory(task, error, now)
+    moved = _without_fault(task, error, now)
     return _released(moved, status=TaskStatus.PENDING, requested_device=CPU_DEVICE)
 
 
@@ -140,8 +164,8 @@ def _released(task: Task, **changes: object) -> Task:
     return task.with_(lease_token=None, lease_owner=None, not_before=None, **changes)
 
 
-def _short_of_memory(task: Task, error: ErrorInfo, now: datetime) -> Task:
-    is_kept = times_short_of_memory(task) <= MAX_KEPT_IN_A_ROW
+def _without_fault(task: Task, error: ErrorInfo, now: datetime) -> Task:
+    is_kept = times_in_a_row(task, error.code) <= MAX_KEPT_IN_A_ROW
     return (_with_error(task, error, now) if is_kept else task).with_(free_attempts=task.free_attempts + 1)
 
 

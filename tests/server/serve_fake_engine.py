@@ -1,25 +1,61 @@
 """The real server with a fake engine in its device's process: `python -m tests.server.serve_fake_engine`.
 
-Settings come from the environment alone. TEST_DECODE_WAIT_S: how long an upload waits for what is found in its file.
+Settings come from the environment alone. FAKE_ENGINE names another engine of tests/fake_engine.py. FAULTS, such as
+`store.before_commit@3=kill`, arms failpoints: at the third hit there the server is killed with its master; `=exit`
+raises SystemExit, and `@3-5` stands for three hits. TEST_DECODE_WAIT_S: how long an upload waits for what is found in
+its file.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import sys
+from collections.abc import Callable
 
 from config import Settings, load_settings
+from optimizer.common import failpoints
 from optimizer.devices.worker_process import WorkerConfig
 from optimizer.intake import task_intake
 from optimizer.system import OptimizedWhisperSystem
+from tests.optimizer.faults import kill_process
 from web.server.gunicorn_app import serve
 
 
 def make_system(settings: Settings) -> OptimizedWhisperSystem:
-    worker = WorkerConfig("tests.fake_engine:FakeEngine", cpu_threads=1)
+    engine = os.environ.get("FAKE_ENGINE", "FakeEngine")
+    worker = WorkerConfig(f"tests.fake_engine:{engine}", cpu_threads=1)
     return OptimizedWhisperSystem(settings, worker=worker)
+
+
+class _AtHits:
+    """An action that acts at some of its calls."""
+
+    def __init__(self, hits: range, act: Callable[[], object]) -> None:
+        self._hits, self._act = hits, act
+        self._count = itertools.count(1)
+
+    def __call__(self) -> None:
+        if next(self._count) in self._hits:
+            self._act()
+
+
+def kill_server() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    kill_process()
+
+
+def arm_faults(text: str) -> None:
+    acts: dict[str, Callable[[], object]] = {"kill": kill_server, "exit": sys.exit}
+    for fault in text.split():
+        where, _, act = fault.partition("=")
+        name, _, hits = where.partition("@")
+        first, _, last = hits.partition("-")
+        failpoints.arm({name: _AtHits(range(int(first), int(last or first) + 1), acts[act])})
 
 
 if __name__ == "__main__":
     task_intake.DECODE_WAIT_S = float(os.environ.get("TEST_DECODE_WAIT_S", task_intake.DECODE_WAIT_S))
+    arm_faults(os.environ.get("FAULTS", ""))
     sys.exit(serve(load_settings(None), make_system))

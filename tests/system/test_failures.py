@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from errors import BadRecordError, ConflictError, EngineError, StoreBusyError, TaskNotFoundError, WeightsDamagedError
+from optimizer.common import failpoints
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import Priority, TaskStatus
 from tests.fake_engine import FakeEngine
@@ -101,17 +104,59 @@ def test_a_retry_of_an_unknown_task_says_so(open_system: Open) -> None:
         system.retry("01ARZ3NDEKTSV4RRFFQ69G5FAV")
 
 
-def test_a_model_that_cannot_be_loaded_is_named_as_the_reason(
+def test_a_task_whose_model_is_damaged_is_not_charged_and_waits_until_it_can_be_loaded(
     open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(engine: FakeEngine, model: str, models_dir: Path) -> int:
-        raise WeightsDamagedError()
+    is_damaged = [True]
+    really_load, really_run = FakeEngine.load, FakeEngine.run
 
-    def run(engine: FakeEngine, *_: object) -> None:
-        raise EngineError("The model is not loaded on this device.")  # all that an engine can say of it
+    def load(engine: FakeEngine, model: str, models_dir: Path) -> int:
+        if is_damaged[0]:
+            raise WeightsDamagedError()
+        return really_load(engine, model, models_dir)
+
+    def run(engine: FakeEngine, *arguments: Any) -> Any:
+        if is_damaged[0]:
+            raise EngineError("The model is not loaded on this device.")  # all that an engine can say of it
+        return really_run(engine, *arguments)
 
     monkeypatch.setattr(FakeEngine, "load", load)
     monkeypatch.setattr(FakeEngine, "run", run)
     with open_system(max_task_retries=0) as system:
-        task = Watcher(system).wait_for(submit(system, SHORT), TaskStatus.FAILED)
-        assert [error.code for error in task.errors] == ["weights_damaged"]
+        watcher = Watcher(system)
+        ids = [submit(system, SHORT) for _ in range(2)]
+        for task_id in ids:
+            task = watcher.wait_for(task_id, TaskStatus.RETRYING)
+            assert {error.code for error in task.errors} == {"weights_damaged"}
+            assert task.attempt == task.free_attempts
+        is_damaged[0] = False
+        for task_id in ids:
+            assert watcher.wait_for(task_id, TaskStatus.COMPLETED).error is None
+
+
+@pytest.mark.proves("F08")
+def test_a_result_that_does_not_fit_on_the_disk_is_kept_and_stored_when_it_does(
+    open_system: Open, submit: Submit, tmp_path: Path
+) -> None:
+    """The text is not made again: the task stays `processing` and its attempt stays the first."""
+    tries: list[int] = []
+
+    def full() -> None:
+        tries.append(1)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with open_system(max_task_retries=0) as system:
+        watcher = Watcher(system)
+        failpoints.arm({"transcript.before_sync": full})
+        try:
+            task_id = submit(system, SHORT)
+            watcher.wait_until(lambda: len(tries) >= 3, "three tries")
+            assert system.task(task_id).task.status is TaskStatus.PROCESSING
+            assert any("disk is full" in reason for reason in system.readiness())
+            assert list((tmp_path / "data" / "transcripts").iterdir()) == []
+        finally:
+            failpoints.disarm()
+        task = watcher.wait_for(task_id, TaskStatus.COMPLETED)
+        assert (task.attempt, task.errors) == (1, ())
+        assert len(list((tmp_path / "data" / "transcripts").iterdir())) == 1
+        watcher.wait_until(lambda: system.readiness() == [], "a server that is ready")

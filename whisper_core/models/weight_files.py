@@ -71,11 +71,13 @@ def openai_whisper_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
 
 
-def unavailable_message(info: ModelInfo, reasons: tuple[str, ...] = ()) -> str:
-    """Which file to put where. Without a path, because the reader may be in a browser."""
+def unavailable_message(info: ModelInfo, reasons: tuple[str, ...] = (), *, is_damaged: bool = False) -> str:
+    """Which file to put where. Without a path, because the reader may be in a browser. is_damaged: there is a file, but
+    with a wrong checksum."""
     why = f" ({'; '.join(reasons)})" if reasons else ""
     what_to_do = f"Put {info.file_name} from {info.url} into MODELS_DIR."
-    return f"The weights of {info.weights_name} are not here and were not fetched{why}. {what_to_do}"
+    state = "damaged (wrong checksum)" if is_damaged else "not here"
+    return f"The weights of {info.weights_name} are {state} and were not fetched{why}. {what_to_do}"
 
 
 def is_intact(weights: Weights, should_stop: Callable[[], bool] = lambda: False) -> bool:

@@ -19,6 +19,7 @@ class FakeWorker:
     """
 
     pid = 77
+    exit_code: int | None = None
 
     def __init__(self) -> None:
         self.sent: list[protocol.Command] = []

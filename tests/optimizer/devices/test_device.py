@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -275,3 +276,39 @@ def test_a_worker_that_cannot_be_started_is_tried_again(
     clock.advance(60)
     device.supervise()
     assert (worker.starts, device.state) == (3, DeviceState.STARTING)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "kernel_killed", "is_outside"),
+    [
+        (-signal.SIGKILL, 0, True),
+        (-signal.SIGKILL, 1, False),  # memory ran out
+        (-signal.SIGTERM, 0, True),
+        (-signal.SIGABRT, 0, False),
+        (-signal.SIGSEGV, 0, False),
+        (1, 0, False),
+        (None, 0, False),  # we killed it ourselves, or cannot tell
+    ],
+)
+def test_whether_a_worker_was_killed_from_outside(
+    device: Device, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch,
+    exit_code: int | None, kernel_killed: int, is_outside: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(supervisor, "oom_kills", lambda: 7)
+    ready(device)
+    hand_over(device)
+    monkeypatch.setattr(supervisor, "oom_kills", lambda: 7 + kernel_killed)
+    worker.exit_code = exit_code
+    device.apply_exit()
+    assert device.supervisor.was_killed_from_outside is is_outside
+
+
+def test_where_the_kernel_does_not_count_a_killed_worker_may_have_run_out_of_memory(
+    device: Device, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "oom_kills", lambda: None)
+    ready(device)
+    hand_over(device)
+    worker.exit_code = -signal.SIGKILL
+    device.apply_exit()
+    assert not device.supervisor.was_killed_from_outside

@@ -24,6 +24,11 @@ OOM = ErrorInfo("out_of_memory", "The device ran out of memory.")
 _boots = itertools.count()
 
 
+def next_boot_id() -> str:
+    """Of a server that was started by nobody knows whom."""
+    return f"boot-{next(_boots)}"
+
+
 class Queue:
     """The queue of one run of the server. `changed` collects the ids that it announced."""
 
@@ -39,7 +44,7 @@ class Queue:
         self.changed: list[str] = []
         self.store = TaskStore(data_dir)
         self.store.open()
-        self.boot_id = f"boot-{next(_boots)}"
+        self.boot_id = next_boot_id()
         self.manager = IntelligentQueueManager(
             self.store,
             clock,

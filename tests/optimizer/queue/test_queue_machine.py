@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ class Expected:
     status: TaskStatus = W
     charged: int = 0
     interrupts: int = 0
+    last_death: datetime | None = None
+    windows_at_claim: int = 0
     token: str | None = None
     delay_end: float = 0.0  # monotonic seconds
     windows: int = 0
@@ -150,6 +153,7 @@ class QueueMachine(RuleBasedStateMachine):
         expected = self.model[task_id]
         expected.status, expected.token = P, task.lease_token
         expected.charged += 1
+        expected.windows_at_claim = expected.windows
         return (task_id, task.lease_token or "")
 
     @rule(task_id=ids)
@@ -197,7 +201,7 @@ class QueueMachine(RuleBasedStateMachine):
         back = self.queue.manager.requeue(*lease, error)
         assert (back is not None) == (expected is not None)
         if expected is not None:
-            self._expect_requeued(expected, "worker_died", is_interrupt=False)
+            self._expect_requeued(expected, "worker_died", is_only_suspect=False)
 
     # What the world does
 
@@ -219,11 +223,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def crash_and_restart(self) -> None:
+        """The server dies. Against the only task that had not finished a window this is counted."""
         self.queue.store.close()
         self.queue = Queue(self.folder, self.clock)
-        for expected in self.model.values():
-            if expected.status is P:
-                self._expect_requeued(expected, "interrupted", is_interrupt=True)
+        interrupted = [task for task in self.model.values() if task.status is P]
+        suspects = [task for task in interrupted if task.windows == task.windows_at_claim]
+        for expected in interrupted:
+            self._expect_requeued(expected, "interrupted", is_only_suspect=suspects == [expected])
 
     @rule(task_id=ids, where=st.sampled_from(["store.begin", "store.before_commit"]))
     def a_commit_fails(self, task_id: str, where: str) -> None:
@@ -280,12 +286,16 @@ class QueueMachine(RuleBasedStateMachine):
         if task.status is not TaskStatus.COMPLETED:
             assert task.windows_done == expected.windows
 
-    def _expect_requeued(self, expected: Expected, code: str, *, is_interrupt: bool) -> None:
+    def _expect_requeued(self, expected: Expected, code: str, *, is_only_suspect: bool) -> None:
         expected.status, expected.token = W, None
         expected.charged -= 1
         expected.errors.append(code)
-        expected.interrupts += is_interrupt
-        if is_interrupt and expected.interrupts >= 3:
+        if is_only_suspect:
+            last = expected.last_death
+            is_recent = last is not None and self.clock.now() - last <= timedelta(hours=1)
+            expected.interrupts = expected.interrupts + 1 if is_recent else 1
+        expected.last_death = self.clock.now()
+        if is_only_suspect and expected.interrupts >= 3:
             expected.status = TaskStatus.FAILED
             expected.errors.append("poison")
 

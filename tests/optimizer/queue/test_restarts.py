@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.common.boot import new_boot_id
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S
-from optimizer.tasks.task import TaskOptions, TaskStatus
+from optimizer.tasks.task import ErrorInfo, TaskOptions, TaskStatus
 from tests.optimizer.fakes import FakeClock
-from tests.optimizer.queue.helpers import RETRY_DELAY_S, ready_ids, running_queue, window
+from tests.optimizer.queue import helpers
+from tests.optimizer.queue.helpers import RETRY_DELAY_S, Queue, ready_ids, running_queue, window
 
 
 def test_a_restart_puts_a_running_task_back_and_charges_nothing(tmp_path: Path, clock: FakeClock) -> None:
@@ -23,7 +25,7 @@ def test_a_restart_puts_a_running_task_back_and_charges_nothing(tmp_path: Path, 
         again = queue.manager.get("a")
         assert queue.report.interrupted == ("a",)
         assert queue.report.waiting == 2
-        assert (again.status, again.attempt, again.interrupts) == (TaskStatus.PENDING, 1, 1)
+        assert (again.status, again.attempt, again.interrupts) == (TaskStatus.PENDING, 1, 0)
         assert [error.code for error in again.errors] == ["interrupted"]
         assert ready_ids(queue) == ["a", "b"]
         assert queue.manager.windows("a") == [window(0)]
@@ -31,7 +33,7 @@ def test_a_restart_puts_a_running_task_back_and_charges_nothing(tmp_path: Path, 
         assert queue.claim("a").attempt == 2
 
 
-def test_a_task_that_was_running_at_three_stops_fails_at_the_next_start(tmp_path: Path, clock: FakeClock) -> None:
+def test_a_task_that_ran_alone_at_three_deaths_fails_at_the_next_start(tmp_path: Path, clock: FakeClock) -> None:
     for _ in range(3):
         with running_queue(tmp_path, clock) as queue:
             if not queue.manager.counts()[TaskStatus.PENDING]:
@@ -45,6 +47,91 @@ def test_a_task_that_was_running_at_three_stops_fails_at_the_next_start(tmp_path
         assert [error.code for error in failed.errors] == ["interrupted"] * 3 + ["poison"]
 
 
+def test_tasks_that_ran_together_when_the_server_died_are_all_suspected_and_none_is_charged(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    with running_queue(tmp_path, clock) as queue:
+        for task_id in "abcdef":
+            queue.submit(task_id)
+    for _ in range(5):
+        with running_queue(tmp_path, clock) as queue:
+            assert queue.report.poisoned == ()
+            for task_id in "abcdef":
+                queue.claim(task_id)
+
+    with running_queue(tmp_path, clock) as queue:
+        assert queue.report.suspects == dict.fromkeys("abcdef", 0)
+        tasks = [queue.manager.get(task_id) for task_id in "abcdef"]
+        assert {(task.status, task.attempt - task.free_attempts) for task in tasks} == {(TaskStatus.PENDING, 0)}
+
+
+def test_of_several_only_the_one_that_had_not_finished_a_window_is_suspected(tmp_path: Path, clock: FakeClock) -> None:
+    with running_queue(tmp_path, clock) as queue:
+        queue.submit("a")
+        queue.submit("b")
+        queue.manager.save_window("a", queue.claim("a").lease_token or "", window(0))
+        queue.claim("b")
+    with running_queue(tmp_path, clock) as queue:
+        assert [queue.manager.get(task_id).interrupts for task_id in "ab"] == [0, 1]
+
+
+def test_suspects_stay_suspects_until_they_finish_a_window(tmp_path: Path, clock: FakeClock) -> None:
+    with running_queue(tmp_path, clock) as queue:
+        for task_id in "abc":
+            queue.submit(task_id)
+            queue.claim(task_id)
+    with running_queue(tmp_path, clock):
+        pass
+    with running_queue(tmp_path, clock) as queue:
+        assert queue.report.suspects == {"a": 0, "b": 0, "c": 0}
+        queue.complete(queue.claim("a"))
+        task = queue.claim("b")
+        queue.manager.save_window("b", task.lease_token or "", window(0))
+        queue.manager.requeue("b", task.lease_token or "")
+    with running_queue(tmp_path, clock) as queue:
+        assert queue.report.suspects == {"c": 0}
+
+
+def test_deaths_of_the_web_process_alone_are_counted_against_nobody(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gunicorn's master has lived on, so whatever killed the web process was no task."""
+    monkeypatch.setattr(helpers, "next_boot_id", new_boot_id)
+    for _ in range(5):
+        with running_queue(tmp_path, clock) as queue:
+            if not queue.manager.counts()[TaskStatus.PENDING]:
+                queue.submit("a")
+            queue.claim("a")
+    with running_queue(tmp_path, clock) as queue:
+        task = queue.manager.get("a")
+        assert (task.status, task.interrupts) == (TaskStatus.PENDING, 0)
+        assert [error.code for error in task.errors] == ["interrupted"] * 5
+
+
+def test_deaths_that_lie_more_than_an_hour_apart_do_not_add_up(tmp_path: Path, clock: FakeClock) -> None:
+    for _ in range(6):
+        with running_queue(tmp_path, clock) as queue:
+            if not queue.manager.counts()[TaskStatus.PENDING]:
+                queue.submit("a")
+            queue.claim("a")
+        clock.advance(3601)
+    with running_queue(tmp_path, clock) as queue:
+        task = queue.manager.get("a")
+        assert (task.status, task.interrupts) == (TaskStatus.PENDING, 1)
+
+
+def test_a_worker_s_crashes_that_only_one_task_can_have_caused_make_it_poison(queue: Queue, clock: FakeClock) -> None:
+    queue.submit("a", max_attempts=10)
+    for _ in range(3):
+        task = queue.claim("a")
+        queue.manager.fail("a", task.lease_token or "", ErrorInfo("worker_died", "It died."), is_retryable=True)
+        clock.advance(60)
+        queue.manager.end_delays()
+    failed = queue.manager.get("a")
+    assert failed.status is TaskStatus.FAILED
+    assert [error.code for error in failed.errors] == ["worker_died"] * 3 + ["poison"]
+
+
 def test_stops_of_a_task_that_makes_progress_in_between_do_not_add_up(tmp_path: Path, clock: FakeClock) -> None:
     with running_queue(tmp_path, clock) as queue:
         queue.submit("a")
@@ -54,7 +141,7 @@ def test_stops_of_a_task_that_makes_progress_in_between_do_not_add_up(tmp_path: 
             queue.manager.save_window("a", task.lease_token or "", window(index))
         with running_queue(tmp_path, clock) as queue:
             back = queue.manager.get("a")
-            assert (back.status, back.interrupts) == (TaskStatus.PENDING, 1)
+            assert (back.status, back.interrupts) == (TaskStatus.PENDING, 0)
 
 
 def test_what_waits_waits_again_after_a_restart(tmp_path: Path, clock: FakeClock) -> None:

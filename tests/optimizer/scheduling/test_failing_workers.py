@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from optimizer.devices import supervisor
+from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceState
 from optimizer.tasks.task import TaskStatus
-from tests.optimizer.scheduling.rig import CARD, Rig, running_rig
+from tests.optimizer.scheduling.rig import CARD, GB, Rig, running_rig
 from whisper_core.worker import messages as protocol
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
@@ -135,3 +137,58 @@ def test_a_task_that_is_stopped_by_hand_is_ended_on_its_worker_and_stays_cancell
     rig.settle()
     assert rig.queue.get("T1").status is TaskStatus.CANCELLED
     assert rig.owners() == {"model:base"}
+
+
+def test_a_worker_that_somebody_killed_charges_nobody_and_makes_no_suspects(rig: Rig) -> None:
+    for number in range(2):
+        rig.start_task(f"T{number}", max_attempts=1)
+    rig.worker().exit_code = -signal.SIGTERM
+    rig.worker().on_exit()
+    rig.settle()
+    tasks = [rig.queue.get(f"T{number}") for number in range(2)]
+    assert {(task.status, task.attempt - task.free_attempts) for task in tasks} == {(TaskStatus.PENDING, 0)}
+    rig.worker().ready()
+    rig.worker().expect(protocol.LoadModel)
+    assert {rig.worker().expect(protocol.RunTask).task_id for _ in range(2)} == {"T0", "T1"}
+
+
+def test_a_task_that_makes_its_worker_crash_three_times_is_poison(tmp_path: Path) -> None:
+    with running_rig(tmp_path, retry_delay_s=0.05) as rig:
+        rig.worker().ready()
+        rig.submit("T1", max_attempts=10)
+        for death in range(3):
+            rig.worker().expect(protocol.LoadModel)
+            rig.worker().expect(protocol.RunTask)
+            rig.settle()
+            rig.worker().exit_code = -signal.SIGABRT
+            rig.worker().on_exit()
+            rig.settle()
+            if death < 2:
+                rig.clock.advance(60)
+                rig.settle()
+                rig.worker().ready()
+        task = rig.queue.get("T1")
+        assert (task.status, [error.code for error in task.errors]) == (
+            TaskStatus.FAILED, ["worker_died"] * 3 + ["poison"],
+        )  # fmt: skip
+        assert not rig.files.has_audio("T1")
+
+
+def test_suspects_of_the_server_s_death_run_one_at_a_time_on_all_devices_together(tmp_path: Path) -> None:
+    other = DeviceSpec("cuda:1", "cuda", "another card", 100 * GB)
+    with running_rig(tmp_path, [CARD, other]) as rig:
+        for number in range(3):
+            rig.submit(f"T{number}")
+        rig.attribution.suspect_of_server({f"T{number}": 0 for number in range(3)})
+        for device in ("cuda:0", "cuda:1"):
+            rig.worker(device).ready()
+        rig.settle()
+        started = [device for device in ("cuda:0", "cuda:1") if rig.device(device).running]
+        assert len(started) == 1
+        (running,) = rig.device(started[0]).running.values()
+        rig.worker(started[0]).expect(protocol.LoadModel)
+        run = rig.worker(started[0]).expect(protocol.RunTask)
+        rig.worker(started[0]).finish_window(run, 0)
+        rig.settle()
+        assert sum(len(rig.device(device).running) for device in ("cuda:0", "cuda:1")) == 2
+        assert running.has_progressed

@@ -171,7 +171,7 @@ def apply_report(
     event_log = EventLog(queue.store.database, queue.clock)
     updater = DeviceUpdater(
         dispatcher=unused,
-        attribution=CrashAttribution(),
+        attribution=CrashAttribution(FakeClock()),
         queue=queue.manager,
         devices=unused,
         estimates=unused,

@@ -100,6 +100,18 @@ def test_wrong_bytes_twice_are_damaged_weights(server: WeightsServer, folder: Pa
     assert not (folder / "tiny.pt").exists()
 
 
+def test_a_damaged_file_is_said_to_be_damaged_and_fetched_again_where_that_is_allowed(
+    server: WeightsServer, folder: Path
+) -> None:
+    folder.mkdir()
+    (folder / "tiny.pt").write_bytes(b"half of a file")
+    with pytest.raises(WeightsDamagedError, match=r"tiny are damaged \(wrong checksum\) and were not fetched\. Put"):
+        fetch("tiny", folder, sources="local")
+    assert locate("tiny", folder) is None
+    assert fetch_tiny(server, folder) == CONTENT
+    assert len(server.ranges) == 1
+
+
 @pytest.mark.parametrize("answer", [status(500), stall], ids=["500", "stall"])
 def test_tries_are_bounded(server: WeightsServer, folder: Path, answer: Answer) -> None:
     server.script = [answer, *[status(503)] * 20]
