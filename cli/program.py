@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 
 import click
 
+from cli.backup import backup_command, restore_command
+from cli.doctor import doctor_command
 from cli.keys import keys_group
 from config import Settings
-from errors import StartError
+from errors import StartError, TranscriptionServerError
 from version import PRODUCT_NAME, __version__
 
 Serve = Callable[[], int]
@@ -28,9 +30,9 @@ def run(arguments: Sequence[str], *, serve: Serve, load: LoadSettings) -> int:
         return error.exit_code
     except click.Abort:
         return 130  # Ctrl-C, as a shell reports it
-    except StartError as error:
+    except TranscriptionServerError as error:  # such as a database that is busy
         click.echo(str(error), err=True)
-        return error.exit_code
+        return error.exit_code if isinstance(error, StartError) else StartError.exit_code
     return outcome if isinstance(outcome, int) else 0
 
 
@@ -42,4 +44,7 @@ def _program(serve: Serve, load: LoadSettings) -> click.Group:
 
     program.add_command(click.Command("serve", callback=serve, help="Serve until a signal asks to stop."))
     program.add_command(keys_group(load))
+    program.add_command(doctor_command(load))
+    program.add_command(backup_command(load))
+    program.add_command(restore_command(load))
     return program

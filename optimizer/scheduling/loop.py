@@ -7,11 +7,15 @@ durable was made so before it is posted (see `report_handler`).
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from errors import CANNOT_STORE
 from optimizer.common.clock import Clock
+from optimizer.common.failpoints import failpoint
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.decision import DecisionMaker
@@ -24,6 +28,8 @@ log = logging.getLogger(__name__)
 STOP_GRACE_S = 2.0
 ITERATION_TIMEOUT_S = 10.0  # beyond the longest nap; a decision may wait 5 s for a busy database
 PAUSE_AFTER_ERROR_S = 0.5
+MAX_DEATHS, DEATHS_WITHIN_S = 5, 60.0
+UNHEALTHY_EXIT_CODE = 70  # EX_SOFTWARE, as in web/server/restart_policy.py
 
 
 class BatchTaskScheduler:
@@ -40,8 +46,10 @@ class BatchTaskScheduler:
         events: EventBus,
         clock: Clock,
         interval_s: float,
+        end_process: Callable[[int], object] = os._exit,
     ) -> None:
-        """interval_s: the longest time between two decisions."""
+        """interval_s: the longest time between two decisions. end_process: called with an exit code when the loop dies
+        again and again; whoever watches the process starts it anew."""
         self._decisions = decisions
         self._dispatcher = dispatcher
         self._queue = queue
@@ -50,8 +58,11 @@ class BatchTaskScheduler:
         self._events = events
         self._clock = clock
         self._interval_s = interval_s
-        self._thread = threading.Thread(target=self._run, name="scheduler")
+        self._end_process = end_process
+        self._thread = threading.Thread(target=self._run_again_and_again, name="scheduler")
         self._stopping = threading.Event()
+        self._is_dead = False  # between a death of the loop and its next start
+        self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
         self._last_iteration_at = clock.monotonic()
 
     def start(self) -> None:
@@ -73,7 +84,7 @@ class BatchTaskScheduler:
 
     def is_alive(self) -> bool:
         """Whether the loop still goes round."""
-        return self._thread.is_alive() and not self._stood_still()
+        return not self._is_dead and self._thread.is_alive() and not self._stood_still()
 
     def set_limits(self, max_concurrent: int | None = None, max_batch: int | None = None) -> None:
         """In force from the next decision on. None leaves a limit as it is."""
@@ -88,10 +99,31 @@ class BatchTaskScheduler:
 
     # --- the loop ----------------------------------------------------------------------------------------------
 
+    def _run_again_and_again(self) -> None:
+        """The loop survives every Exception; what ends it all the same ends it for a moment only."""
+        while True:
+            try:
+                self._run()
+                return
+            except BaseException:
+                log.critical("event=scheduler_died", exc_info=True)
+                self._is_dead = True
+                self._count_death()
+                self._stopping.wait(PAUSE_AFTER_ERROR_S)
+
+    def _count_death(self) -> None:
+        now = self._clock.monotonic()
+        self._deaths.append(now)
+        if len(self._deaths) == MAX_DEATHS and now - self._deaths[0] < DEATHS_WITHIN_S:
+            log.critical("event=given_up reason='the scheduler died %d times in a minute'", MAX_DEATHS)
+            self._end_process(UNHEALTHY_EXIT_CODE)
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._last_iteration_at = self._clock.monotonic()
             try:
+                failpoint("scheduler.iteration")
+                self._is_dead = False
                 self._iterate()
             except CANNOT_STORE as error:
                 log.warning("event=scheduler_waits code=%s", error.code)

@@ -42,15 +42,24 @@ def test_a_second_server_on_the_same_folder_ends_with_4_and_the_first_goes_on(st
         assert Client(first).get("/healthz").status_code == 200
 
 
+@pytest.mark.proves("F05")
 def test_a_damaged_database_is_named_and_left_as_it_is(start_server: StartServer, tmp_path: Path) -> None:
+    """No database at all; one whose first page is overwritten, beside the backup that a migration made."""
+    with start_server() as server:
+        Client(server).wait_for(Client(server).upload(SHORT)["id"], "completed")
     database = tmp_path / "data" / "tasks.db"
-    database.parent.mkdir()
-    database.write_bytes(b"this is no database" * 1000)
-    code, log = outcome(start_server())
-    assert code == 3
-    assert "tasks.db" in log
-    assert "Traceback" not in log
-    assert database.read_bytes() == b"this is no database" * 1000
+    first_page_gone = b"\xff" * 4096 + database.read_bytes()[4096:]
+    for content, restore in (
+        (b"this is no database" * 1000, "sqlite3 damaged.db .recover | sqlite3 tasks.db"),
+        (first_page_gone, "cp tasks.db.before-0002 tasks.db"),
+    ):
+        database.write_bytes(content)
+        code, log = outcome(start_server())
+        assert (code, "Traceback" in log) == (3, False)
+        assert "tasks.db was left as it is. To restore it" in log
+        assert restore in log
+        assert database.read_bytes() == content
+        (tmp_path / "data" / "tasks.db.before-0002").touch()
 
 
 def test_a_busy_port_is_named(start_server: StartServer) -> None:

@@ -201,6 +201,21 @@ def test_the_loop_survives_an_error_of_its_own_and_logs_it(rig: Rig, caplog: pyt
     assert rig.start_task("T1").task_id == "T1"
 
 
+def test_a_loop_that_dies_is_started_again_and_a_fifth_death_in_a_minute_ends_the_process(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[int] = []
+    rig.scheduler._end_process = ended.append
+    for deaths in range(1, loop.MAX_DEATHS + 1):
+        rig.queue.faults["waiting"] = [SystemExit()]  # type: ignore[list-item]
+        with caplog.at_level(logging.CRITICAL):
+            rig.settle()
+        assert caplog.text.count("event=scheduler_died") == deaths
+        assert rig.scheduler.is_alive()
+        assert ended == ([70] if deaths == loop.MAX_DEATHS else [])
+    assert rig.start_task("T1").task_id == "T1"
+
+
 def test_no_task_stays_processing_when_the_database_is_busy_as_its_worker_dies(rig: Rig) -> None:
     run = rig.start_task("T1")
     rig.worker().finish_window(run, 0)
