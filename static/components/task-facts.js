@@ -15,6 +15,7 @@ import { eachHalfMinute, eachSecond } from '../util/ticker.js'
 export function TaskFacts({ task, precision }) {
   const { options, language } = task
   return html`<p class="task-meta">
+    ${isAccount(task.owner) && html`<span dir="auto" data-testid="task-owner">${t('task.owner', { owner: task.owner })}</span>`}
     <span>${options.model}</span>
     ${precision && html`<span title=${t(`precision.${precision}_hint`)} data-testid="task-precision">${t(`precision.${precision}`)}</span>`}
     ${language && html`<span>${languageName(language, models.value?.languages?.[language])}</span>`}
@@ -28,6 +29,9 @@ export function TaskFacts({ task, precision }) {
     <${Age} iso=${task.created_at} />
   </p>`
 }
+
+/** Only an admin is told owners. Those from before there were accounts are browsers and scripts without a name. */
+const isAccount = (owner) => Boolean(owner) && !/^[0-9a-f]{16}$/.test(owner)
 
 const runSeconds = (task) => (Date.parse(task.finished_at) - Date.parse(task.started_at)) / 1000
 

@@ -140,6 +140,7 @@ export default {
   'task.took': 'took {span}',
   'task.memory': 'Memory: {estimated} reserved',
   'task.memory_used': 'Memory: {estimated} reserved, {peak} used',
+  'task.owner': 'Account: {owner}',
   'task.uploaded': 'Uploaded {moment}',
   'task.translate_to': 'translated to English',
   'task.cancel_of': 'Cancel {name}',

@@ -138,6 +138,7 @@ export default {
   'task.took': '用时 {span}',
   'task.memory': '内存：预留 {estimated}',
   'task.memory_used': '内存：预留 {estimated}，实际使用 {peak}',
+  'task.owner': '账户：{owner}',
   'task.uploaded': '{moment} 上传',
   'task.translate_to': '译成英文',
   'task.cancel_of': '取消 {name}',

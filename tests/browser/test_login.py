@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import watch_for_faults
@@ -58,8 +59,12 @@ def test_somebody_logs_in_sees_who_they_are_and_logs_out(login_page: Page) -> No
     expect(login_page.get_by_test_id("login")).to_be_visible()
 
 
-def test_the_admin_sees_what_people_did(login_page: Page) -> None:
+def test_the_admin_sees_what_people_did_and_whose_a_task_is(login_page: Page, guarded_server: str) -> None:
+    headers = {"Authorization": f"Bearer {ALICE_KEY}"}
+    files = {"file": ("alices.flac", b"fLaC and then sound")}
+    assert requests.post(f"{guarded_server}/api/tasks", files=files, headers=headers, timeout=30).status_code == 202
     log_in(login_page, "admin", ADMIN_KEY)
+    expect(login_page.get_by_test_id("task-owner")).to_have_text("Account: alice")
     login_page.get_by_test_id("view-system").click()
     expect(login_page.get_by_test_id("log")).to_be_visible()
     login_page.get_by_test_id("kind-audit").click()
