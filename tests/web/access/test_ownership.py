@@ -67,7 +67,7 @@ def operations(site: Site) -> set[str]:
     return {
         f"{method} {rule.rule}"
         for rule in site.app.url_map.iter_rules()
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        for method in (rule.methods or set()) - {"OPTIONS", "HEAD" if "GET" in (rule.methods or set()) else ""}
         if not rule.rule.startswith(DESCRIPTION)
     }
 
