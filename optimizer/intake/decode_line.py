@@ -73,8 +73,8 @@ class WaitingDecode:
 
     @property
     def expected_s(self) -> float:
-        """A recording that was given up takes longer than it had."""
-        return max(self.request.expected_s, sum(SLICES_S[: self.tries]))
+        """One that was given up is taken to need all of its tries, so it goes after what came soon after it."""
+        return max(self.request.expected_s, QUICK_S) if self.tries else self.request.expected_s
 
     def given_up(self) -> WaitingDecode:
         return replace(self, tries=self.tries + 1)

@@ -60,7 +60,7 @@ def test_a_recording_of_known_length_is_tried_when_that_says_it_is_quick() -> No
 def test_what_was_given_up_goes_after_a_clip_that_came_later() -> None:
     line = DecodeLine(OwnerShares())
     line.push(WaitingDecode.of(DecodeRequest("bomb", file_bytes=85_000), 0.0).given_up())
-    line.push(WaitingDecode.of(DecodeRequest("clip", file_bytes=100_000), 5.0))
+    line.push(WaitingDecode.of(DecodeRequest("clip", file_bytes=100_000), 40.0))
     assert order_of(line) == ["clip", "bomb"]
 
 
