@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from tests.browser.uploading import SHORT, expect_status, recording, task, upload
 from tests.paths import DATA
@@ -43,11 +43,17 @@ def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSer
 @pytest.fixture
 def page(browser: Browser, fake_server: RunningServer) -> Iterator[Page]:
     """A page in which a dialog, a script that runs or a violation of the policy fails the test."""
-    context, faults = browser.new_context(locale="en-US"), []
+    faults: list[str] = []
+
+    def dismiss(dialog: Dialog) -> None:
+        faults.append(dialog.message)
+        dialog.dismiss()
+
+    context = browser.new_context(locale="en-US")
     context.expose_function("noteFault", lambda fault: faults.append(fault))
     context.add_init_script(WATCH)
     page = context.new_page()
-    page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", dismiss)
     page.goto(f"{fake_server.address}/#{quote(NAMES[0])}")
     expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "connected")
     yield page

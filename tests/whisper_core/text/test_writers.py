@@ -172,9 +172,11 @@ def test_another_project_s_reader_finds_each_segment_as_one_cue_in_its_time(text
         return
     for format in ("srt", "vtt"):
         document = webvtt.from_buffer(io.StringIO(write(transcript, format)), format, strict=True)
-        assert [words_of(cue.raw_text, format) for cue in document] == [visible_in(s.text, format) for s in spoken]
+        assert [words_of(cue.raw_text, format) for cue in document.captions] == [
+            visible_in(s.text, format) for s in spoken
+        ]
         if not with_words:
-            starts = [seconds_of(cue.start) for cue in document]
+            starts = [seconds_of(cue.start) for cue in document.captions]
             assert starts == pytest.approx([segment.start for segment in spoken], abs=0.000501)
         assert (document.styles, document.header_comments, document.footer_comments) == ([], [], [])
 
