@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from concurrent.futures import Future
 from enum import Enum, auto
 from typing import Any
 
 from gunicorn.http.parser import RequestParser
 
+from config import Network
 from web.http.client_address import share_key
 from web.server.client_socket import ClientSocket
 from web.server.request_head import RequestHead
@@ -34,11 +36,13 @@ class Outcome(Enum):
 class Connection:
     """The front's thread has it, except in the phase SERVED: then the thread of its request has."""
 
-    def __init__(self, cfg: Any, client_socket: ClientSocket, peer: Any, server: Any) -> None:
+    def __init__(
+        self, cfg: Any, client_socket: ClientSocket, peer: Any, server: Any, proxies: Collection[Network]
+    ) -> None:
         self.sock = client_socket
         self.peer = peer
         self.server = server
-        self.client = share_key(peer[0]) if isinstance(peer, tuple) else None
+        self.client = share_key(peer[0], proxies) if isinstance(peer, tuple) else None
         self.parser = RequestParser(cfg, client_socket, peer)
         self.phase = Phase.IDLE
         self.deadline = 0.0

@@ -10,13 +10,14 @@ import logging
 import selectors
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import wait
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import PollableMethodQueue
 
+from config import Network
 from web.server.acceptor import Acceptor
 from web.server.client_socket import ClientSocket, DeferredBytes
 from web.server.connection import Connection, Outcome, Phase
@@ -43,9 +44,20 @@ _RECEIVE_BYTES = 64 * 1024
 class Front:
     """One thread, except for `wake`."""
 
-    def __init__(self, cfg: Any, listeners: Iterable[Any], lanes: Lanes, handler: RequestHandler, limit: int) -> None:
-        """limit: connections at a time; the one that has been waiting for its client the longest makes room."""
+    def __init__(
+        self,
+        cfg: Any,
+        listeners: Iterable[Any],
+        lanes: Lanes,
+        handler: RequestHandler,
+        *,
+        limit: int,
+        proxies: Collection[Network],
+    ) -> None:
+        """limit: connections at a time; the one that has been waiting for its client the longest makes room.
+        proxies: those that send everybody's requests, so that their share is not limited."""
         self._cfg = cfg
+        self._proxies = proxies
         self._lanes = lanes
         self._handler = handler
         self._limit = limit
@@ -116,7 +128,7 @@ class Front:
         if len(self._connections) >= self._limit and not self._make_room():
             self._turn_away(accepted)
             return
-        connection = Connection(self._cfg, ClientSocket(accepted, self._deferred), peer, server)
+        connection = Connection(self._cfg, ClientSocket(accepted, self._deferred), peer, server, self._proxies)
         self._connections[connection] = None
         self._poller.register(connection.sock, selectors.EVENT_READ, connection)
         self._await(connection, Phase.IDLE, HEAD_TIMEOUT_S)

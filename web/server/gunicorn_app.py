@@ -58,6 +58,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         self, settings: Settings, make_system: Callable[[Settings], SystemPort], listener: socket.socket
     ) -> None:
         self._threads = settings.web_threads
+        self.trusted_proxies = settings.proxy_networks
         self._served = ServedApp(settings, make_system)
         self._restarts = RestartPolicy()
         self._watch = WorkerWatch()

@@ -22,7 +22,7 @@ LOOK_EVERY_S = 1.0
 
 
 class FrontWorker(Worker):  # type: ignore[misc]
-    """The gunicorn application (`self.app`) must have `close_live_connections()`."""
+    """The gunicorn application (`self.app`) must have `close_live_connections()` and `trusted_proxies`."""
 
     alive: bool
 
@@ -58,7 +58,14 @@ class FrontWorker(Worker):  # type: ignore[misc]
         """The worker's main loop; ends when it is asked to stop, or when its master has died."""
         handler = RequestHandler(self.cfg, self.wsgi, is_stopping=self._is_stopping)
         lanes = Lanes(lane_sizes(self.cfg.threads))
-        front = self._front = Front(self.cfg, self.sockets, lanes, handler, self.cfg.worker_connections)
+        front = self._front = Front(
+            self.cfg,
+            self.sockets,
+            lanes,
+            handler,
+            limit=self.cfg.worker_connections,
+            proxies=self.app.trusted_proxies,
+        )
         while self.alive and self.ppid == os.getppid():
             self.notify()
             front.run_once(LOOK_EVERY_S)

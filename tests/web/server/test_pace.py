@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from itertools import count
 
 import pytest
@@ -60,3 +61,13 @@ def test_our_own_work_costs_a_client_nothing() -> None:
 )
 def test_a_client_is_counted_by_its_address_unless_it_is_this_machines(address: str, key: str | None) -> None:
     assert share_key(address) == key
+
+
+def test_a_trusted_proxy_is_not_counted() -> None:
+    """It sends everybody's requests."""
+    proxies = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    assert [share_key(address, proxies) for address in ("10.1.2.3", "fd00::1", "192.0.2.7")] == [
+        None,
+        None,
+        "192.0.2.7",
+    ]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
 import socket
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -206,33 +204,3 @@ def test_a_stopped_client_does_not_hold_up_the_others(server: RunningServer) -> 
             for _ in range(3):  # several requests on one connection, whose answers nobody reads
                 client.request("GET /openapi/openapi.json HTTP/1.1")
         everything_is_answered(server.port)
-
-
-@pytest.mark.proves("F36")
-@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=str)
-def test_a_signal_lets_requests_end_refuses_new_ones_and_closes_sockets(
-    tmp_path: Path, signals: list[signal.Signals]
-) -> None:
-    """An upload in progress is accepted after the first signal, and broken off by the second."""
-    with RunningServer(tmp_path) as server, ExitStack() as stack:
-        live = stack.enter_context(LiveClient(server.port))
-        body = FILE_START + bytes(400_000) + b"\r\n--b--\r\n"
-        upload = stack.enter_context(RawClient(server.port))
-        upload.request(upload_head(len(body)), body[:BEGINNING_BYTES])
-        waiting = stack.enter_context(RawClient(server.port))
-        waiting.send(b"GET /api/tasks HTTP/1.1\r\n")
-        while not unfinished_uploads(server):
-            assert status_of(server.port, "/healthz") == 200
-        server.send(signals[0])
-        live.wait_until_closed()
-        waiting.send(b"Host: localhost\r\n\r\n")
-        refused = waiting.answer()
-        assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "shutting_down", "5")
-        if len(signals) == 1:
-            upload.send(body[BEGINNING_BYTES:])
-            assert upload.answer().status == 202
-        else:
-            server.send(signals[1])
-            assert upload.is_closed()
-        assert server.wait() == 0
-        assert unfinished_uploads(server) == []
