@@ -217,7 +217,7 @@ class OptimizedWhisperSystem:
     def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
         """One page, the cursor of the next, and how many tasks there are in each state. Raises InvalidOptionError."""
         page = self._queue.page(task_filter)
-        return [self._views.tasks.task_view(task) for task in page.tasks], page.next_cursor, page.counts
+        return self._views.tasks.task_views(page.tasks), page.next_cursor, page.counts
 
     def transcript(self, task_id: str) -> tuple[Transcript, bool]:
         """The transcript, and whether it is only what there is so far. Raises TaskNotFoundError, FileMissingError."""

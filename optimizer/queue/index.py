@@ -8,7 +8,7 @@ change is the later one. Nothing is waited for while the lock is held.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +16,7 @@ from itertools import chain, islice
 
 from errors import QueueFullError
 from optimizer.queue.ordering import FIRST_COME, DueTimes, OwnerShares
+from optimizer.queue.places import places
 from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView, in_order, ranked
 from optimizer.queue.sample_ledger import SampleLedger
 from optimizer.tasks.task import Task, TaskStatus
@@ -236,14 +237,13 @@ class QueueIndex:
             tasks = [task for task, _ in in_order(groups) if task.sample_bytes and not lacks(task.id)]
         return [task for task in reversed(tasks) if task.id not in but]
 
-    def position(self, task_id: str, now: float) -> int | None:
+    def positions(self, task_ids: Iterable[str], now: float) -> dict[str, int]:
+        """The places of those that wait, from 1."""
         with self._lock:
-            entry = self._entry(task_id)
-            if entry is None:
-                return None
+            entries = [entry for task_id in task_ids if (entry := self._entry(task_id))]
             penalties = self._shares.penalties(set().union(*(index.owners() for index in self._indexes)), now)
-            views = [index.view(penalties) for index in self._indexes]
-            return 1 + sum(view.count_ahead_of(entry, penalties.get(entry.owner, 0.0)) for view in views)
+            groups = chain.from_iterable(index.groups(penalties) for index in self._indexes)
+            return places(entries, groups, penalties)
 
     def ids_with_delay_over(self, now: float) -> list[str]:
         """Retrying tasks that may run again, the first to become so first."""

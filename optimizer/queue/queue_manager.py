@@ -7,7 +7,7 @@ decides and writes: `changes` says what each one does, `transactions` carries it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -144,7 +144,11 @@ class IntelligentQueueManager:
 
     def position(self, task_id: str) -> int | None:
         """A waiting task's place in the whole queue, from 1; None for a task that does not wait."""
-        return self._index.position(task_id, self._clock.monotonic())
+        return self.positions([task_id]).get(task_id)
+
+    def positions(self, task_ids: Iterable[str]) -> dict[str, int]:
+        """The places of those that wait, at one moment."""
+        return self._index.positions(task_ids, self._clock.monotonic())
 
     def end_delays(self) -> int:
         """Makes retrying tasks whose delay is over pending again; returns how many."""

@@ -5,7 +5,7 @@ Tasks of one group have the same model, priority, requested device and owner, so
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,7 +64,7 @@ class GroupKey(NamedTuple):
 
 class WaitingGroup(NamedTuple):
     key: GroupKey
-    tasks: tuple[WaitingTask, ...]  # by place; never empty in a view
+    tasks: Sequence[WaitingTask]  # by place; a tuple, and never empty, in a view
     penalty: float = 0.0  # seconds by which the owner's tasks are set back; see `ordering.OwnerShares`
 
     def rank_of(self, task: WaitingTask) -> tuple[int, float, int]:
@@ -76,8 +76,12 @@ class WaitingGroup(NamedTuple):
         negative_priority, due, seq = rank
         if -self.key.priority != negative_priority:
             return len(self.tasks) if -self.key.priority < negative_priority else 0
-        # The penalty is added to each task, not taken off the rank: rounded sums must be equal for equal tasks.
-        return bisect_left(self.tasks, (due, seq), key=lambda task: (task.due + self.penalty, task.seq))
+        # At the speed of C to the tasks that are due at nearly the same time. Among them the penalty is added to each
+        # task, not taken off the rank: rounded sums must be equal for equal tasks.
+        nearly = 1e-9 * (abs(due) + abs(self.penalty))
+        low = bisect_left(self.tasks, due - self.penalty - nearly, key=_due)
+        high = bisect_right(self.tasks, due - self.penalty + nearly, lo=low, key=_due)
+        return bisect_left(self.tasks, (due, seq), low, high, key=lambda task: (task.due + self.penalty, task.seq))
 
 
 @dataclass(frozen=True)
@@ -232,6 +236,10 @@ class WaitingIndex:
         del arrivals[bisect_left(arrivals, task.seq)]
         self._copies.pop(key, None)
         return task
+
+    def groups(self, penalties: Mapping[str, float]) -> list[WaitingGroup]:
+        """Not copied, so they are valid only until the next change. penalties: see `view`."""
+        return [WaitingGroup(key, tasks, penalties.get(key.owner, 0.0)) for key, tasks in self._groups.items()]
 
     def owners(self) -> set[str]:
         """The owners of these tasks."""

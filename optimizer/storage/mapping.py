@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy
 
 from errors import BadRecordError
+from optimizer.storage.schema import tasks
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from whisper_core.text.transcript import Checkpoint, Segment, WindowResult
@@ -33,9 +34,17 @@ UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # what reading a
 def task_from_row(row: Row) -> Task:
     """The task of a whole row of `tasks`. Raises BadRecordError."""
     try:
-        return Task(**{name: _field_from_column(name, getattr(row, name)) for name in _TASK_FIELDS})
+        return _task_of(tuple(row))
     except UNREADABLE as error:
         raise BadRecordError() from error
+
+
+@lru_cache(maxsize=1024)
+def _task_of(values: tuple[Any, ...]) -> Task:
+    """values: of all columns, in the table's order. Cached, because lists and pages show the same rows again and again,
+    and to read one takes several times as long as to compare it; whoever changes a row, changes its key here."""
+    row = dict(zip(_COLUMNS, values, strict=True))
+    return Task(**{name: _field_from_column(name, row[name]) for name in _TASK_FIELDS})
 
 
 def task_or_stand_in(row: Row) -> Task:
@@ -59,8 +68,11 @@ def task_to_row(task: Task) -> dict[str, Any]:
 
 def changed_columns(before: Task, after: Task) -> dict[str, Any]:
     """The columns in which the two differ."""
-    old, new = task_to_row(before), task_to_row(after)
-    return {name: value for name, value in new.items() if value != old[name]}
+    values = ((name, getattr(before, name), getattr(after, name)) for name in _TASK_FIELDS)
+    changed = {name: _field_to_column(new) for name, old, new in values if new != old}
+    if after.options.model != before.options.model:
+        changed["model"] = after.options.model
+    return changed
 
 
 class WaitingRow(NamedTuple):
@@ -173,6 +185,7 @@ def _read_options(text: str) -> TaskOptions:
 
 
 _TASK_FIELDS = tuple(field.name for field in fields(Task))
+_COLUMNS = tuple(tasks.c.keys())
 _PRIORITIES = {int(priority): priority for priority in Priority}
 _READERS: dict[str, Callable[[Any], Any]] = {
     "status": TaskStatus,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
 
 from errors import BadRecordError, InvalidOptionError, TaskNotFoundError
 from optimizer.storage import mapping
@@ -26,6 +26,21 @@ _FINAL = [status.value for status in TaskStatus if status.is_final]
 _STATES = frozenset(status.value for status in TaskStatus)
 _READ_AT_ONCE = 1000
 MAX_EVENTS = 500
+# Made once: to put a statement together takes longer than to execute it.
+_TASK = select(tasks).where(tasks.c.id == bindparam("task_id"))
+_LOCKED_TASK = _TASK.with_for_update()  # left out by SQLAlchemy for SQLite, which has one writer at a time anyway
+_NEXT_SEQ = update(arrivals).values(last_seq=arrivals.c.last_seq + 1).returning(arrivals.c.last_seq)
+_SAVE = update(tasks).where(tasks.c.id == bindparam("saved_id"), tasks.c.version == bindparam("saved_version"))
+_INSERT_TASK, _INSERT_TEXT, _INSERT_EVENT, _INSERT_WINDOW = map(insert, (tasks, task_texts, task_events, windows))
+_SET_TEXT = update(task_texts).where(task_texts.c.task_id == bindparam("of_task"))
+_REMOVE_WINDOWS = delete(windows).where(windows.c.task_id == bindparam("task_id"))
+_WINDOWS = select(windows).where(windows.c.task_id == bindparam("task_id")).order_by(windows.c.window_index)
+_NEWEST_EVENTS = (
+    select(task_events)
+    .where(task_events.c.task_id == bindparam("task_id"))
+    .order_by(task_events.c.id.desc())
+    .limit(MAX_EVENTS)
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,8 @@ class TaskReader:
         """Newest first; `counts` stays empty. Raises InvalidOptionError."""
         if not 1 <= wanted.limit <= MAX_PAGE:
             raise InvalidOptionError(f"limit must be between 1 and {MAX_PAGE}.", field="limit")
-        query = select(tasks).where(*_conditions(wanted)).order_by(tasks.c.seq.desc()).limit(wanted.limit + 1)
+        conditions = _conditions(wanted, is_postgresql=self._connection.dialect.name == "postgresql")
+        query = select(tasks).where(*conditions).order_by(tasks.c.seq.desc()).limit(wanted.limit + 1)
         rows = self._connection.execute(query).all()
         shown = rows[: wanted.limit]
         has_more = len(rows) > wanted.limit
@@ -125,20 +141,17 @@ class TaskReader:
 
     def windows(self, task_id: str) -> list[WindowResult]:
         """In order. Raises BadRecordError."""
-        query = select(windows).where(windows.c.task_id == task_id).order_by(windows.c.window_index)
-        return [mapping.window_from_row(row) for row in self._connection.execute(query)]
+        rows = self._connection.execute(_WINDOWS, {"task_id": task_id})
+        return [mapping.window_from_row(row) for row in rows]
 
     def events(self, task_id: str) -> list[TaskEvent]:
         """The task's timeline, oldest first: the latest MAX_EVENTS entries, without those that cannot be read."""
-        is_of_task = task_events.c.task_id == task_id
-        query = select(task_events).where(is_of_task).order_by(task_events.c.id.desc()).limit(MAX_EVENTS)
-        found = [mapping.event_from_row(row) for row in self._connection.execute(query)]
+        rows = self._connection.execute(_NEWEST_EVENTS, {"task_id": task_id})
+        found = [mapping.event_from_row(row) for row in rows]
         return [event for event in reversed(found) if event is not None]
 
     def _row(self, task_id: str, *, is_locked: bool = False) -> Row:
-        query = select(tasks).where(tasks.c.id == task_id)
-        # SQLAlchemy leaves FOR UPDATE out for SQLite, which has one writer at a time anyway.
-        row = self._connection.execute(query.with_for_update() if is_locked else query).first()
+        row = self._connection.execute(_LOCKED_TASK if is_locked else _TASK, {"task_id": task_id}).first()
         if row is None:
             raise TaskNotFoundError()
         return row
@@ -157,14 +170,12 @@ class TaskWriter(TaskReader):
 
     def next_seq(self) -> int:
         """The next place at the back of the queue. Never given out twice, even when its task was deleted."""
-        query = update(arrivals).values(last_seq=arrivals.c.last_seq + 1).returning(arrivals.c.last_seq)
-        return int(self._connection.execute(query).scalar_one())
+        return int(self._connection.execute(_NEXT_SEQ).scalar_one())
 
     def insert(self, new: NewTask, now: datetime) -> Task:
         task = mapping.new_task(new, self.next_seq(), now)
-        self._connection.execute(insert(tasks).values(mapping.task_to_row(task)))
-        text = mapping.folded(task.filename)
-        self._connection.execute(insert(task_texts).values(task_id=task.id, folded_text=text))
+        self._connection.execute(_INSERT_TASK, mapping.task_to_row(task))
+        self._connection.execute(_INSERT_TEXT, {"task_id": task.id, "folded_text": mapping.folded(task.filename)})
         self.add_event(task.id, UPLOADED, {"size_bytes": task.size_bytes}, now)
         if task.audio_seconds is not None:
             self.add_event(task.id, DECODED, decoded_data(task.audio_seconds, task.is_truncated), now)
@@ -172,27 +183,26 @@ class TaskWriter(TaskReader):
 
     def add_event(self, task_id: str, code: str, data: Mapping[str, Any], now: datetime) -> None:
         """One more entry of the task's timeline; see `timeline` for the codes."""
-        self._connection.execute(insert(task_events).values(mapping.event_to_row(task_id, code, data, now)))
+        self._connection.execute(_INSERT_EVENT, mapping.event_to_row(task_id, code, data, now))
 
     def save(self, before: Task, after: Task) -> Task:
         """Writes what differs and returns the task with its new version. `before` must be what `lock` gave."""
         after = replace(after, version=before.version + 1)
-        is_unchanged = (tasks.c.id == before.id) & (tasks.c.version == before.version)
-        changed = update(tasks).where(is_unchanged).values(mapping.changed_columns(before, after))
-        if self._connection.execute(changed).rowcount != 1:
+        is_unchanged = {"saved_id": before.id, "saved_version": before.version}
+        if self._connection.execute(_SAVE, mapping.changed_columns(before, after) | is_unchanged).rowcount != 1:
             raise RuntimeError(f"task {before.id} was changed by someone else inside a write transaction")
         return after
 
     def add_window(self, task_id: str, window: WindowResult) -> None:
-        self._connection.execute(insert(windows).values(mapping.window_to_row(task_id, window)))
+        self._connection.execute(_INSERT_WINDOW, mapping.window_to_row(task_id, window))
 
     def remove_windows(self, task_id: str) -> None:
-        self._connection.execute(delete(windows).where(windows.c.task_id == task_id))
+        self._connection.execute(_REMOVE_WINDOWS, {"task_id": task_id})
 
     def set_text(self, task: Task, text: str) -> None:
         """Lets the search find the task by its name and its text."""
         folded = mapping.folded(f"{task.filename}\n{text}")
-        self._connection.execute(update(task_texts).where(task_texts.c.task_id == task.id).values(folded_text=folded))
+        self._connection.execute(_SET_TEXT, {"of_task": task.id, "folded_text": folded})
 
     def delete(self, task_id: str) -> TaskStatus | None:
         """Removes the task's rows. Returns the state it had, None for an unknown one. Raises TaskNotFoundError."""
@@ -235,7 +245,7 @@ def _known_status(row: Row) -> TaskStatus | None:
     return TaskStatus(row.status) if row.status in _STATES else None
 
 
-def _conditions(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
+def _conditions(wanted: TaskFilter, *, is_postgresql: bool) -> Iterator[ColumnElement[bool]]:
     if wanted.owner is not None:
         yield tasks.c.owner == wanted.owner
     if wanted.status is not None:
@@ -247,9 +257,11 @@ def _conditions(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.query:
         if len(wanted.query) > MAX_QUERY_CHARACTERS:
             raise InvalidOptionError(f"q must have at most {MAX_QUERY_CHARACTERS} characters.", field="q")
-        if "\0" in wanted.query:  # SQLite would take it for the end of the pattern and find everything
+        if "\0" in wanted.query:  # for a database it may be the end of the text
             raise InvalidOptionError("q must not contain a NUL.", field="q")
-        has_text = task_texts.c.folded_text.contains(mapping.folded(wanted.query), autoescape=True)
+        # Both are folded, so LIKE, which folds again and again and takes several times as long, is not needed.
+        find = func.strpos if is_postgresql else func.instr
+        has_text = find(task_texts.c.folded_text, mapping.folded(wanted.query)) > 0
         yield exists().where(task_texts.c.task_id == tasks.c.id, has_text)
 
 

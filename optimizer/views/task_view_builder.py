@@ -57,9 +57,18 @@ class TaskViewBuilder:
         self._forecast_at = float("-inf")
 
     def task_view(self, task: Task) -> TaskView:
+        (view,) = self.task_views([task])
+        return view
+
+    def task_views(self, tasks: Sequence[Task]) -> list[TaskView]:
+        """In the same order. Together they cost much less than one by one."""
+        positions = self._queue.positions(task.id for task in tasks if task.status.is_waiting)
+        return [self._view(task, positions.get(task.id)) for task in tasks]
+
+    def _view(self, task: Task, position: int | None) -> TaskView:
+        """position: of a waiting task; None when it has left the queue since it was read."""
         if not task.status.is_waiting:
             return TaskView(task, eta_seconds=self._progress.eta_of(task))
-        position = self._queue.position(task.id)
         is_near = position is not None and position <= MAX_FORECAST_POSITION
         expected = self._expected(task) if is_near else None
         reason = self._waiting_reason(task, position or 1)

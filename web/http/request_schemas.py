@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -20,6 +20,19 @@ class Request(BaseModel):
     """Unknown fields are refused, so that a misspelt one is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Made once where flask-openapi3 asks for it at every request, to see which parameters are lists. To make it
+        takes longer than everything else about a short reading."""
+        if args or kwargs:
+            return super().model_json_schema(*args, **kwargs)
+        if cls not in _schemas:
+            _schemas[cls] = super().model_json_schema()
+        return _schemas[cls]
+
+
+_schemas: dict[type[Request], dict[str, Any]] = {}
 
 
 class TaskPath(BaseModel):

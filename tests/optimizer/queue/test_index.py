@@ -58,7 +58,7 @@ def test_the_index_keeps_the_later_of_two_changes_that_arrive_in_the_wrong_order
             index.follow(retried, before=TaskStatus.CANCELLED, now=0.0, arrived=0.0, delay_end=None)
             index.follow(cancelled, before=TaskStatus.PENDING, now=0.0, arrived=0.0, delay_end=None)
 
-    assert index.position("a", now=0.0) == 1
+    assert index.positions(["a"], now=0.0) == {"a": 1}
     assert index.counts()[TaskStatus.PENDING] == 1
     assert index.counts()[TaskStatus.CANCELLED] == 0
 

@@ -25,6 +25,17 @@ def test_a_submitted_task_waits_in_order_of_priority_and_then_arrival(queue: Que
     assert queue.changed == ["a", "b", "c"]
 
 
+def test_the_places_of_many_are_those_of_each_and_only_of_those_that_wait(queue: Queue) -> None:
+    for task_id in "abcd":
+        queue.submit(task_id, owner=f"owner of {task_id}")
+    queue.claim("a")
+
+    assert queue.manager.positions("abcdx") == {"b": 1, "c": 2, "d": 3}
+    assert queue.manager.positions("abcdx") == {
+        task_id: place for task_id in "abcdx" if (place := queue.manager.position(task_id)) is not None
+    }
+
+
 def test_a_task_is_read_back_as_it_was_submitted(queue: Queue) -> None:
     options = TaskOptions(
         model="tiny.en", language="es", task="translate", initial_prompt="¿Qué?", word_timestamps=True, temperature=0.2
