@@ -8,7 +8,6 @@ SQLite unless DATABASE_URL says otherwise. WAL lets readers and the one writer w
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -29,8 +28,10 @@ from errors import (
 from optimizer.common.clock import SystemClock
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.log_watch import LogWatch
+from optimizer.storage.write_turns import SharedTransaction, WriteTurns
 
 BUSY_TIMEOUT_MS = 5000
+KEPT_CONNECTIONS = 32
 SHORT_WAIT_MS = 100  # for a writer's turn; what is shorter is not taken off BUSY_TIMEOUT_MS
 _PRAGMAS = (
     f"busy_timeout = {BUSY_TIMEOUT_MS}",  # first, because the next ones may have to wait
@@ -48,14 +49,14 @@ class Database:
 
     def __init__(self, url: URL, *, is_read_only: bool = False) -> None:
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        # No limit on connections: a wait for the pool would only hide the wait for the database's lock.
-        self._engine = create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=not self.is_sqlite)
+        # No limit on connections: a wait for the pool would only hide the wait for the database's lock. Those beyond
+        # the pool are opened and closed for one transaction each, which takes longer than a short reading.
+        self._engine = create_engine(url, pool_size=KEPT_CONNECTIONS, max_overflow=-1, pool_pre_ping=not self.is_sqlite)
         if self.is_sqlite:
             event.listen(self._engine, "connect", _set_up_reader if is_read_only else _set_up)
             event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-        self._clock = SystemClock()
-        self._writer_lock = threading.Lock()
+        self._turns = WriteTurns(self._begin_to_write, SystemClock(), BUSY_TIMEOUT_MS)
         self.log_watch = LogWatch(Path(str(url.database))) if self.is_sqlite else None
 
     @contextmanager
@@ -66,41 +67,35 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """The one write transaction at this moment: all of it is committed, or nothing when the block raises.
+        """The one writer at this moment: all of its changes are committed, or none when the block raises. The commit
+        may hold the changes of several writers; see `write_turns`.
 
-        Waits up to 5 s for other writers, of this process and of others together. Raises StoreBusyError, DiskFullError,
-        DatabaseDamagedError.
+        Waits up to 5 s for other writers, of this process and of others together: for those of this process in the
+        order in which they came, because SQLite's own waiting is a series of ever longer sleeps, in which a thread can
+        miss its turn. Raises StoreBusyError, DiskFullError, DatabaseDamagedError.
         """
-        with (
-            _our_errors(),
-            self._only_writer() as left_ms,
-            self._writer.connect() as connection,
-            self._waiting_at_most(connection, left_ms),
-            connection.begin(),
-        ):
+        with _our_errors(), self._turns.writing() as connection:
             failpoint("store.begin")
             yield connection
             failpoint("store.before_commit")
         failpoint("store.after_commit")
 
-    @contextmanager
-    def _only_writer(self) -> Iterator[int]:
-        """Among this process's threads; gives the milliseconds that are left to wait for those of other processes.
-
-        SQLite's own waiting is a series of ever longer sleeps, in which a thread can miss its turn for 5 s while others
-        are busy; a lock wakes the thread that waits for it.
-        """
-        began_at = self._clock.monotonic()
-        if not self._writer_lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
-            raise StoreBusyError()
+    def _begin_to_write(self, left_ms: int) -> SharedTransaction:
+        """left_ms: how long other processes' locks may be waited for."""
+        if self.log_watch is not None:
+            self.log_watch.check()
+        connection = self._writer.connect()
         try:
-            if self.log_watch is not None:
-                self.log_watch.check()
-            yield max(0, BUSY_TIMEOUT_MS - int((self._clock.monotonic() - began_at) * 1000))
-            if self.log_watch is not None:
-                self.log_watch.note()
-        finally:
-            self._writer_lock.release()
+            with self._waiting_at_most(connection, left_ms):
+                transaction = connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        return SharedTransaction(connection, transaction, self._note_log)
+
+    def _note_log(self) -> None:
+        if self.log_watch is not None:
+            self.log_watch.note()
 
     @contextmanager
     def _waiting_at_most(self, connection: Connection, left_ms: int) -> Iterator[None]:
@@ -141,9 +136,9 @@ class Database:
         """
         if not self.is_sqlite:
             return True
-        if not self._writer_lock.acquire(timeout=wait_ms / 1000):
-            return False
-        try:
+        with self._turns.alone(wait_ms) as is_alone:
+            if not is_alone:
+                return False
             with _our_errors(), self._engine.connect() as connection:
                 raw = _raw(connection)
                 raw.execute(f"PRAGMA busy_timeout = {wait_ms}")
@@ -151,11 +146,8 @@ class Database:
                     is_prevented = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
                 finally:
                     raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            if self.log_watch is not None:
-                self.log_watch.note()
+            self._note_log()
             return not is_prevented
-        finally:
-            self._writer_lock.release()
 
     def close(self) -> None:
         """Harmless when repeated."""
