@@ -89,6 +89,9 @@ class DecodeLine:
         self._numbers = itertools.count()
         self._waiting: dict[str, list[tuple[bool, float, int, WaitingDecode]]] = {}  # a heap for each owner
 
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
     def push(self, decode: WaitingDecode) -> None:
         request = decode.request
         due = self._due_times.due("", decode.expected_s, decode.asked_at)

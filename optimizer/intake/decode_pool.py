@@ -60,6 +60,11 @@ class DecodePool:
             self._enqueue(decode)
         return decode.future
 
+    def num_waiting(self) -> int:
+        """How many wait for one of the threads that take only what may be done soon."""
+        with self._lock:
+            return len(self._quick)
+
     def problem(self) -> str | None:
         """Why nothing can be decoded at the moment, or None."""
         try:

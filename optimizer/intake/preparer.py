@@ -93,6 +93,10 @@ class Preparer:
         self._begin(task_id)
         return self._start_measuring(task_id, owner, file_bytes)
 
+    def num_waiting(self) -> int:
+        """Recordings in line for a first, short decode."""
+        return self._pool.num_waiting()
+
     def record_when_decoded(self, task_id: str, future: Future[DecodedAudio]) -> None:
         """For an upload that became a task while it was being decoded."""
         future.add_done_callback(partial(self._record, task_id))

@@ -1,7 +1,8 @@
 """From an upload to a task: the file is made durable and decoded to samples, then the task is stored and answered for.
 
 Decoding is waited for briefly, so that most bad files are refused in the answer to their own upload and nothing of them
-is kept. A recording that takes longer is accepted first and prepared afterwards (see `preparer`).
+is kept. A recording that takes longer is accepted first and prepared afterwards (see `preparer`), and so are all of
+many that come at the same time: ffmpeg's start alone takes longer than everything else about a small upload.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from optimizer.tasks.task import NewTask, Priority, Task, TaskOptions
 from whisper_core.audio.decode import DecodedAudio
 
 DECODE_WAIT_S = 2.0
+MOST_WAITED_FOR = 3  # short decodes in line, about as many as are done within a fraction of that
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,11 @@ class TaskIntake:
 
     def _decode_and_submit(self, upload: Upload, request: SubmissionRequest) -> tuple[Task, bool]:
         task_id = upload.task_id
+        is_worth_waiting = self._preparer.num_waiting() < MOST_WAITED_FOR
         future = self._preparer.measure_upload(task_id, request.owner, upload.size)
         is_accepted = False
         try:
-            decoded = _wait_briefly(future)
+            decoded = _wait_briefly(future) if is_worth_waiting else None
             new = self._new_task(upload, request, decoded)
             task, is_replay = self._queue.submit(new, has_samples=decoded is None or decoded.is_kept)
             is_accepted = not is_replay

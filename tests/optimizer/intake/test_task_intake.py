@@ -52,6 +52,9 @@ class FakeDecodePool:
         self.futures.append(future)
         return future
 
+    def num_waiting(self) -> int:
+        return sum(not future.done() for future in self.futures)
+
 
 class Intake:
     def __init__(self, queue: Queue, files: TaskFiles, pool: FakeDecodePool) -> None:
@@ -124,6 +127,21 @@ def test_what_is_wrong_with_a_file_that_was_accepted_fails_its_task(intake: Inta
 
     failed = intake.queue.manager.get("a")
     assert (failed.status, failed.errors[-1].code) == (TaskStatus.FAILED, NoAudioStreamError.code)
+
+
+def test_while_many_are_being_decoded_nobody_waits_for_a_verdict(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.intake.task_intake.MOST_WAITED_FOR", 1)
+    intake.accept_slow("a")
+    intake.pool.outcome = DAMAGED
+
+    assert intake.accept("b") == ("b", False)
+    assert intake.queue.manager.get("b").errors[-1].code == NoAudioStreamError.code
+
+    intake.pool.futures[0].set_result(DECODED)
+    with pytest.raises(NoAudioStreamError):
+        intake.accept("c")
 
 
 def test_an_unexpected_error_fails_the_task_without_details(intake: Intake) -> None:
