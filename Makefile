@@ -12,7 +12,7 @@ FACTOR ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup page weights test test-full coverage fuzz lint audit lock prove-container prove-service wer bench bench-scheduler \
-	bench-cuda chromium clean
+	bench-cuda load soak chromium clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -110,6 +110,12 @@ bench-scheduler: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## waits, throu
 
 bench-cuda: $(VENV)/.installed-dev ## the same on a GPU, with models of random weights, in one call under ten minutes
 	$(PY) -m benchmarks.cuda_all $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)
+
+load: $(VENV)/.installed-dev page ## how much the server takes, into docs/reliability.md; about ten minutes, LOAD_ARGS=
+	$(PY) -m benchmarks.load $(LOAD_ARGS)
+
+soak: $(VENV)/.installed-dev page ## mixed work with a fault every thirty seconds, into docs/reliability.md; MINUTES (30), SOAK_ARGS=
+	$(PY) -m benchmarks.soak --minutes $(or $(MINUTES),30) $(SOAK_ARGS)
 
 lock: $(VENV)/.installed-dev ## renew constraints.txt (needs uv)
 	grep -hv '^-' requirements.txt requirements-dev.txt | uv pip compile --quiet --universal --python-version 3.11 \
