@@ -63,7 +63,7 @@ class Calibration:
         return len(periods) + sum(not each.concurrent.period for each in measurements) >= FEW_MEASUREMENTS
 
     def add(self, concurrent: ConcurrentTasks, growth: float) -> None:
-        """One measurement: `concurrent` took `growth` bytes. Runs for a few milliseconds."""
+        """One measurement: `concurrent` took `growth` bytes. Runs for a millisecond or two."""
         self._keep(_Measurement(self.count + 1, concurrent, growth))
         self._fit()
 
@@ -161,9 +161,14 @@ def _solve(rows: Sequence[tuple[float, list[float], float]], lowest: Sequence[fl
     targets = [target for _, _, target in rows]
     matrix = [[sum(map(mul, left, right)) for right in columns] for left in weighted]
     vector = [sum(map(mul, left, targets)) for left in weighted]
+    # Without the diagonal, so that a sum over a row leaves out the part that is being solved for.
+    couplings = [[0.0 if i == j else each for j, each in enumerate(row)] for i, row in enumerate(matrix)]
+    divisors = [matrix[i][i] + _PRIOR_WEIGHT for i in range(size)]
     solution = [0.0] * size
     for _ in range(_SWEEPS):
+        before = list(solution)
         for i in range(size):
-            rest = sum(matrix[i][j] * solution[j] for j in range(size) if j != i)
-            solution[i] = max(lowest[i], (vector[i] - rest) / (matrix[i][i] + _PRIOR_WEIGHT))
+            solution[i] = max(lowest[i], (vector[i] - sum(map(mul, couplings[i], solution))) / divisors[i])
+        if solution == before:
+            break
     return solution
