@@ -105,8 +105,8 @@ class OptimizedWhisperSystem:
         log.info("event=stopped")
 
     def _recover(self) -> None:
-        report = self._queue.recover(self._storage.files.ids_with_audio())
-        for task_id in report.poisoned:
+        report = self._queue.recover(with_samples := self._storage.files.ids_with_audio())
+        for task_id in with_samples - self._storage.store.waiting_ids():  # a kill came between a task's end and this
             self._storage.files.delete_audio(task_id)
         self._parts.attribution.suspect_of_server(report.suspects)
         log.info(

@@ -25,7 +25,6 @@ READS_PER_SECOND = 20
 WINDOW_S = 0.5
 SETTLE_S = 3.0
 PROBES = 320
-MANY_THREADS = {"WEB_THREADS": "2048"}  # pages get half of them
 DELIVERY = Target("500 clients", "1,000 clients, events within 250 ms p99", 500, 1000, is_rate=True)
 REFUSAL = Target("p99 < 50 ms", "p99 < 50 ms", 50, 50)
 FAN_OUT = Target("100 watchers, no gap", "1,000 watchers, no gap", 0, 0)
@@ -93,7 +92,7 @@ def fan_out(bench: Bench) -> list[Row]:
 
 
 def _measure_clients(bench: Bench, count: int) -> Row:
-    with bench.server(is_noop=True, settings=MANY_THREADS) as server:
+    with bench.server(is_noop=True) as server:
         _endless_task(server, bench)
         task_id = _waiting_task(server, bench)
         with Watch(server) as watch:
@@ -202,7 +201,7 @@ async def _beyond_the_cap(address: Address, task_id: str, probes: int) -> Beyond
 
 
 def _measure_fan_out(bench: Bench, count: int) -> Row:
-    with bench.server(is_noop=True, settings=MANY_THREADS) as server:
+    with bench.server(is_noop=True) as server:
         task_id = _endless_task(server, bench)
         with Watch(server) as watch:
             seen, gaps, crowd_size = run(_watch_task(server.address, task_id, count, bench.seconds))

@@ -55,6 +55,7 @@ class Soaked:
     accepted: int = 0
     ended: Counter[str] = field(default_factory=Counter)
     charged: int = 0
+    without_task: int = 0  # uploads; see `num_uploads_without_task`
     before: Held | None = None
     after: Held | None = None
     broken: list[str] = field(default_factory=list)  # promises, each as a sentence
@@ -161,6 +162,7 @@ def _judge(server: LoadServer, record: TaskRecord, found: Soaked) -> None:
     found.charged = outcome.num_charged(server.data_dir)
     assert found.before is not None
     assert found.after is not None
+    found.without_task = outcome.num_uploads_without_task(server.data_dir, tasks)
     found.broken = [
         *differences(accepted, tasks),
         *outcome.stray_files(server.data_dir, tasks),
@@ -186,6 +188,7 @@ def report(found: Soaked, options: argparse.Namespace) -> str:
         ["processes", f"{before.processes} → {after.processes}"],
         ["temporary files", f"{before.temporary_files} → {after.temporary_files}"],
         ["uploads that a kill cut off, kept for a day", str(after.unfinished_uploads)],
+        ["whole uploads that a kill kept from becoming a task, kept and reported", str(found.without_task)],
         ["promises broken", str(len(found.broken))],
     ]
     engine = options.model or f"an engine that computes nothing, {options.window} s for each window"

@@ -109,6 +109,9 @@ class TaskReader:
     def ids(self) -> set[str]:
         return set(self._connection.scalars(select(tasks.c.id)).all())
 
+    def waiting_ids(self) -> set[str]:
+        return set(self._connection.scalars(select(tasks.c.id).where(tasks.c.status.in_(_WAITING))))
+
     def running_ids(self, *, not_owned_by: str) -> list[str]:
         """Ids of processing tasks that an earlier start of the server claimed."""
         is_foreign = tasks.c.lease_owner.is_distinct_from(not_owned_by)

@@ -115,6 +115,11 @@ class TaskStore:
         with self.reading() as rows:
             return rows.ids()
 
+    def waiting_ids(self) -> set[str]:
+        """The ids of the waiting tasks: before anything runs, of all that are not finished."""
+        with self.reading() as rows:
+            return rows.waiting_ids()
+
     def erase_deleted(self) -> None:
         """Empties SQLite's log, which may still hold deleted rows: now, or as soon as nobody reads an older state."""
         self._erasure.erase()

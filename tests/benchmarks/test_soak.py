@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load.sounds import wav
-from benchmarks.soak.outcome import num_charged, stray_files
+from benchmarks.soak.outcome import num_charged, num_uploads_without_task, stray_files
 from benchmarks.soak.record import Accepted, Found, TaskRecord, Wish, differences
 from benchmarks.soak.resources import Held, count_temporary, growth
 from benchmarks.soak.samples import noop_text
@@ -85,7 +85,8 @@ def test_files_without_a_task_and_tasks_without_a_file_are_told(tmp_path: Path) 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = {"a": KEPT, "b": KEPT, "c": Found("cancelled")}
-    assert len(stray_files(tmp_path, found)) == 3
+    assert len(stray_files(tmp_path, found)) == 2
+    assert num_uploads_without_task(tmp_path, found) == 1
 
 
 def test_attempts_beyond_the_successful_one_are_charged_unless_they_were_free(tmp_path: Path) -> None:

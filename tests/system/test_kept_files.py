@@ -22,6 +22,19 @@ def test_samples_are_removed_when_they_are_no_longer_needed(open_system: Open, s
         assert len(list((tmp_path / "data" / "media").iterdir())) == 1
 
 
+def test_samples_that_a_kill_left_behind_a_finished_task_are_removed_at_the_next_start(
+    open_system: Open, submit: Submit, tmp_path: Path
+) -> None:
+    audio = tmp_path / "data" / "audio"
+    with open_system() as system:
+        task_id = submit(system, SHORT)
+        Watcher(system).wait_for(task_id, TaskStatus.COMPLETED)
+    left = audio / f"{task_id}.pcm"
+    left.write_bytes(b"samples")
+    with open_system():
+        assert not left.exists()
+
+
 def test_a_deleted_task_leaves_no_file(open_system: Open, submit: Submit, tmp_path: Path) -> None:
     with open_system() as system:
         watcher = Watcher(system)
