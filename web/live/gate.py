@@ -49,7 +49,10 @@ class ConnectionGate:
                 environ[SHARE_KEY] = key
         elif environ["REQUEST_METHOD"] == "GET" and not is_socket:
             return self._poll(query["sid"][0], environ, start_response)
-        return self._application(environ, start_response)
+        try:
+            return self._application(environ, start_response)
+        except KeyError:  # what python-engineio 4.15 raises for a POST to a session that has just ended
+            return refuse(environ, start_response, "400 Bad Request", "bad_request", "This session has ended.")
 
     def _poll(self, session_id: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with self._lock:
