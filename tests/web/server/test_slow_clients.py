@@ -49,7 +49,7 @@ def status_of(port: int, path: str, method: str = "GET") -> int:
         connection.close()
 
 
-def everything_is_answered(port: int) -> None:
+def assert_everything_is_answered(port: int) -> None:
     for path in ("/healthz", "/readyz", "/", "/api/tasks", "/api/system", "/openapi/openapi.json"):
         assert status_of(port, path) == 200, path
     assert status_of(port, "/api/tasks/nothing/cancel", "POST") == 404
@@ -81,7 +81,7 @@ def test_reads_and_changes_are_answered_while_clients_are_idle_or_slow(server: R
         uploads = [stack.enter_context(begun_upload(server.port)) for _ in range(CLIENTS)]
         for _ in range(CLIENTS):
             stack.enter_context(slow_download(server.port, task_id))
-        everything_is_answered(server.port)
+        assert_everything_is_answered(server.port)
         assert all(client.is_untouched() for client in idle)
         assert all(client.is_untouched() for client in uploads)
 
@@ -96,7 +96,7 @@ def test_too_many_downloads_are_refused_at_once_and_nothing_else(server: Running
             refused = [client for client in clients if client.peek().startswith(b"HTTP/1.1 503")]
         answer = refused[0].answer()
         assert (answer.code, answer.headers["Retry-After"]) == ("busy", "5")
-        everything_is_answered(server.port)
+        assert_everything_is_answered(server.port)
 
 
 def test_an_answer_to_a_client_that_does_not_read_holds_no_thread(impatient: RunningServer) -> None:
@@ -105,7 +105,7 @@ def test_an_answer_to_a_client_that_does_not_read_holds_no_thread(impatient: Run
         for _ in range(2 * 16):
             client = stack.enter_context(RawClient(impatient.port, receive_buffer=SMALL_BUFFER))
             client.request("GET /api/system HTTP/1.1")
-        everything_is_answered(impatient.port)
+        assert_everything_is_answered(impatient.port)
 
 
 @pytest.mark.proves("F31")
@@ -123,7 +123,7 @@ def test_slow_clients_are_ended_and_the_others_notice_nothing(impatient: Running
         download = stack.enter_context(slow_download(impatient.port, task_id))
         follower = stack.enter_context(LiveClient(impatient.port, receive_buffer=SMALL_BUFFER))
         other = stack.enter_context(LiveClient(impatient.port))
-        everything_is_answered(impatient.port)
+        assert_everything_is_answered(impatient.port)
         for client in (upload, body, head):
             answer = client.answer()
             assert (answer.status, answer.code) == (408, "timeout")
@@ -203,4 +203,4 @@ def test_a_stopped_client_does_not_hold_up_the_others(server: RunningServer) -> 
             client = stack.enter_context(RawClient(server.port, receive_buffer=SMALL_BUFFER))
             for _ in range(3):  # several requests on one connection, whose answers nobody reads
                 client.request("GET /openapi/openapi.json HTTP/1.1")
-        everything_is_answered(server.port)
+        assert_everything_is_answered(server.port)
