@@ -12,11 +12,16 @@
     │   │   └── UnknownModelError
     │   ├── IdempotencyMismatchError
     │   ├── IdempotencyInFlightError
+    │   ├── ProtocolVersionError
+    │   ├── OffsetMismatchError
+    │   ├── ChecksumMismatchError
+    │   ├── UploadBusyError
     │   └── ConflictError                   the task's state does not allow it
     │       ├── AlreadyFinishedError
     │       └── TranscriptNotReadyError
     ├── NotFoundError
     │   ├── TaskNotFoundError
+    │   ├── UploadNotFoundError
     │   └── FileMissingError
     ├── NotAuthenticatedError               who asks has to log in, or to send a key
     ├── ForbiddenError                      who asks is known, and may not
@@ -127,6 +132,28 @@ class IdempotencyInFlightError(BadRequestError):
     default_message = "A request with this Idempotency-Key is still being received."
 
 
+class ProtocolVersionError(BadRequestError):
+    code = "tus_version"
+    default_message = "Resumable uploads speak tus 1.0.0; say so with the header Tus-Resumable: 1.0.0."
+
+
+class OffsetMismatchError(BadRequestError):
+    code = "offset_mismatch"
+    default_message = "The next byte of this upload has another offset; HEAD says which."
+
+
+class ChecksumMismatchError(BadRequestError):
+    code = "checksum_mismatch"
+    is_retryable = True
+    default_message = "What arrived does not have the checksum that was sent with it. Nothing of it was kept."
+
+
+class UploadBusyError(BadRequestError):
+    code = "upload_busy"
+    is_retryable = True
+    default_message = "Another request is at work on this upload."
+
+
 class ConflictError(BadRequestError):
     """The task's state does not allow what was asked."""
 
@@ -152,6 +179,11 @@ class NotFoundError(TranscriptionServerError):
 class TaskNotFoundError(NotFoundError):
     code = "task_not_found"
     default_message = "There is no task of that id."
+
+
+class UploadNotFoundError(NotFoundError):
+    code = "upload_not_found"
+    default_message = "There is no such upload. It was cancelled, or nothing came for too long."
 
 
 class FileMissingError(NotFoundError):

@@ -8,24 +8,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ulid import ULID
 
 from config import MAX_CONCURRENT_TASKS, Settings
-from errors import InvalidOptionError, QueueFullError, ShuttingDownError
+from errors import InvalidOptionError
 from optimizer.common.clock import Clock, SystemClock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.worker_process import WorkerConfig
-from optimizer.intake.model_placement import device_to_request, refusal_of
 from optimizer.intake.preparer import DISK_PROBLEM
 from optimizer.intake.task_intake import SubmissionRequest
 from optimizer.monitoring.event_log import EventKind, SystemEvent
-from optimizer.storage.upload_file import Upload
+from optimizer.storage.upload_file import ReceivedFile, Upload
 from optimizer.tasks.events import Event, Listener, TaskChanged, WindowFinished
-from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus, num_waiting
+from optimizer.tasks.task import Priority, Task, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from optimizer.wiring import build_parts
@@ -33,6 +31,9 @@ from whisper_core.models.catalogue import WEIGHTS_NAMES, model_info
 from whisper_core.text.transcript import Transcript
 
 log = logging.getLogger(__name__)
+
+LATEST_SAME_FILES = 20  # that are looked through for one that is not hopeless
+HOPELESS = (TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 
 class OptimizedWhisperSystem:
@@ -56,6 +57,9 @@ class OptimizedWhisperSystem:
         self._scheduler = self._parts.scheduler
         self._intake = self._parts.intake.tasks
         self._preparer = self._parts.intake.preparer
+        self.admission = self._parts.intake.admission
+        self.keys = self._parts.intake.keys
+        self.parts = self._parts.intake.parts
         self._monitoring = self._parts.monitors.monitoring
         self._views = self._parts.views
         self.accounts = self._parts.accounts
@@ -90,6 +94,7 @@ class OptimizedWhisperSystem:
         if self._stopping.is_set():
             return
         self._stopping.set()
+        self.admission.close()
         self._scheduling.storage_retry.stop()
         self._scheduling.models.ask_to_stop()
         self._scheduler.stop()  # first of those that take time: running tasks must be given back
@@ -114,12 +119,14 @@ class OptimizedWhisperSystem:
             len(report.interrupted), len(report.suspects), len(report.poisoned), len(report.bad_records),
             report.waiting,
         )  # fmt: skip
-        sweep = self._storage.files.sweep(self._storage.store.ids(), self._clock.now())
+        known_ids = self._storage.store.ids()
+        resumable = self.parts.recover(known_ids)
+        sweep = self._storage.files.sweep(known_ids, self._clock.now())
         only_found = (sweep.media_without_row, sweep.rows_without_media, sweep.transcripts_without_row)
         tell = log.warning if any(only_found) else log.info
         tell(
-            "event=swept files_removed=%d uploads_without_task=%d tasks_without_upload=%d transcripts_without_task=%d",
-            len(sweep.removed), *map(len, only_found),
+            "event=swept files_removed=%d resumable=%d uploads_without_task=%d tasks_without_upload=%d"
+            " transcripts_without_task=%d", len(sweep.removed), resumable, *map(len, only_found),
         )  # fmt: skip
 
     def _start_scheduler(self) -> None:
@@ -153,6 +160,7 @@ class OptimizedWhisperSystem:
         """Every PERFORMANCE_MONITOR_INTERVAL, on the monitor's thread."""
         self._preparer.prepare_waiting()
         self._storage.files.reserve.fill()
+        self.parts.sweep()
         self._parts.monitors.memory_poll.tick()
         self._scheduling.estimates.save(self._storage.documents)
         self._monitoring.tick()
@@ -168,20 +176,16 @@ class OptimizedWhisperSystem:
     def begin_upload(self, expected_bytes: int = 0, owner: str = "") -> Upload:
         """Where to write one upload; its `task_id` is the new task's. expected_bytes: what the client announced, or 0.
 
-        Raises ShuttingDownError, QueueFullError, QuotaExceededError, FileTooLargeError or DiskFullError.
+        Raises what `Admission.admit` raises.
         """
-        if self._stopping.is_set():
-            raise ShuttingDownError()
-        if num_waiting(self._queue.counts()) >= self.settings.max_queued_tasks:
-            raise QueueFullError()
-        self.ownership.check_quota(owner, expected_bytes)
+        self.admission.admit(expected_bytes, owner)
         return self._storage.files.begin_upload(
             str(ULID()), expected_bytes=expected_bytes, max_bytes=self.settings.max_upload_bytes
         )
 
     def submit(
         self,
-        upload: Upload,
+        upload: ReceivedFile,
         *,
         filename: str,
         options: TaskOptions,
@@ -195,20 +199,17 @@ class OptimizedWhisperSystem:
         Raises what `TaskIntake.accept` raises, and InvalidOptionError for a device that is not there or not for the
         model.
         """
-        model = model_info(options.model)
-        options = replace(options, model=model.name)  # `large` is another name for one of them
-        device = device_to_request(model, device)
-        refusal = refusal_of(
-            model,
-            device,
-            known_devices=self.device_names(),
-            may_use_cpu=self._scheduling.devices.may_use_cpu(),
-            openai_whisper_reason=self._scheduling.path.openai_whisper_reason(),
-        )
-        request = SubmissionRequest(filename, options, priority, device, idempotency_key, owner)
-        task, is_replay = self._intake.accept(upload, request, refusal)
+        placed = self.admission.place(options, device)
+        request = SubmissionRequest(filename, placed.options, priority, placed.device, idempotency_key, owner)
+        task, is_replay = self._intake.accept(upload, request, placed.refusal)
         self._scheduler.wake()
-        return Submission(self._views.tasks.task_view(task), is_replay)
+        same = None if is_replay else self._find_same_file(task)
+        return Submission(self._views.tasks.task_view(task), is_replay, same)
+
+    def _find_same_file(self, task: Task) -> str | None:
+        wanted = TaskFilter(sha256=task.sha256, owner=task.owner, limit=LATEST_SAME_FILES)
+        earlier = (each for each in self._queue.page(wanted).tasks if each.seq < task.seq and task.owner)
+        return next((each.id for each in earlier if each.status not in HOPELESS), None)
 
     def task(self, task_id: str) -> TaskView:
         """Raises TaskNotFoundError."""

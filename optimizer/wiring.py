@@ -16,7 +16,9 @@ from optimizer.devices.factory import DeviceFactory
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.worker_process import WorkerConfig
+from optimizer.intake.admission import Admission
 from optimizer.intake.decode_pool import DecodePool
+from optimizer.intake.idempotency import IdempotencyKeys
 from optimizer.intake.preparer import Preparer
 from optimizer.intake.sample_budget import SampleBudget
 from optimizer.intake.task_intake import TaskIntake
@@ -42,10 +44,12 @@ from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.scheduling.wiring import SchedulerParts, Scheduling, build_scheduler
 from optimizer.storage.documents import DocumentStore, Persistence
+from optimizer.storage.part_store import PartStore
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.task_endings import TaskEndings
 from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
+from optimizer.tasks.task import Task
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
@@ -72,6 +76,9 @@ class Intake:
     decode_pool: DecodePool
     preparer: Preparer
     tasks: TaskIntake
+    admission: Admission
+    keys: IdempotencyKeys
+    parts: PartStore
 
 
 @dataclass(frozen=True)
@@ -116,11 +123,12 @@ def build_parts(
 ) -> SystemParts:
     """on_tick: called every PERFORMANCE_MONITOR_INTERVAL. worker, devices: see `DeviceFactory`."""
     storage = _build_storage(settings, clock)
+    ownership = Ownership(storage.store, _quotas_of(settings))
     speeds = SpeedTable()
     monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
     estimates = MemoryEstimationPool(settings.memory_calibration_factor)
     fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, worker=worker, devices=devices))
-    scheduling, intake = _build_scheduling(settings, clock, storage, monitor, speeds, estimates, fleet)
+    scheduling, intake = _build_scheduling(settings, clock, storage, ownership, monitor, speeds, estimates, fleet)
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
     monitors = _build_monitors(settings, scheduling, built, storage)
     views = _build_views(settings, scheduling, built, monitors.monitoring, intake)
@@ -135,7 +143,7 @@ def build_parts(
         monitors=monitors,
         views=views,
         accounts=Accounts(settings, storage.store.database, clock),
-        ownership=Ownership(storage.store, _quotas_of(settings)),
+        ownership=ownership,
     )
 
 
@@ -176,6 +184,7 @@ def _build_scheduling(
     settings: Settings,
     clock: Clock,
     storage: Storage,
+    ownership: Ownership,
     monitor: PerformanceMonitor,
     speeds: SpeedTable,
     estimates: MemoryEstimationPool,
@@ -188,7 +197,7 @@ def _build_scheduling(
     times = RuntimeEstimates(speeds)
     due_times = DueTimes(times.work_seconds) if path.is_optimized() else FIRST_COME
     queue = _build_queue(settings, clock, storage.store, events, due_times)
-    intake = _build_intake(settings, clock, storage.files, queue)
+    intake = _build_intake(settings, clock, storage, ownership, queue, fleet, path)
     events.add_listener(intake.preparer.on_event)
     parts = SchedulerParts(
         clock=clock,
@@ -228,12 +237,40 @@ def _build_queue(
     )
 
 
-def _build_intake(settings: Settings, clock: Clock, files: TaskFiles, queue: IntelligentQueueManager) -> Intake:
+def _build_intake(
+    settings: Settings,
+    clock: Clock,
+    storage: Storage,
+    ownership: Ownership,
+    queue: IntelligentQueueManager,
+    fleet: DeviceFleet,
+    path: SchedulingPath,
+) -> Intake:
+    files = storage.files
     decode_pool = DecodePool(partial(_make_decoder, settings), files, clock)
     budget = SampleBudget(files, queue.samples.kept_bytes, settings.decode_ahead_bytes)
     preparer = Preparer(queue, files, decode_pool, budget, clock)
-    tasks = TaskIntake(queue, files, preparer, max_attempts=1 + settings.max_task_retries)
-    return Intake(decode_pool, preparer, tasks)
+    return Intake(
+        decode_pool,
+        preparer,
+        TaskIntake(queue, files, preparer, max_attempts=1 + settings.max_task_retries),
+        Admission(
+            settings,
+            files,
+            queue.counts,
+            ownership.check_quota,
+            fleet.names,
+            fleet.may_use_cpu,
+            path.openai_whisper_reason,
+        ),
+        IdempotencyKeys(partial(_find_by_key, storage.store)),
+        PartStore(files, clock),
+    )
+
+
+def _find_by_key(store: TaskStore, owner: str, key: str) -> Task | None:
+    with store.reading() as rows:
+        return rows.find_by_key(owner, key)
 
 
 def _make_decoder(settings: Settings) -> AudioDecoder:

@@ -30,6 +30,7 @@ from web.pages import register_pages
 from web.system_api import system_api
 from web.tasks.downloads import downloads
 from web.tasks.routes import api
+from web.tasks.tus import add_protocol_headers, tus
 from web.tasks.uploads import StreamingRequest
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def create_app(
     app.register_blueprint(login)
     for blueprint in (api, system_api, downloads, health):
         app.register_api(blueprint)
+    app.register_blueprint(tus)
     app.after_request(_keep_out_of_caches)
+    app.after_request(add_protocol_headers)
     max_polling = max(1, settings.web_threads // _POLLS_SHARE)
     live = app.extensions[_LIVE_FEED] = LiveFeed(
         app,

@@ -32,6 +32,14 @@ def processor() -> str:
     return " ".join([name, *(each for each in _INSTRUCTIONS if each in flags)])
 
 
+def boot_id() -> str:
+    """Names this start of the machine, which a killed process does not change and a power cut does; "" if unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _field(line: str) -> tuple[str, str]:
     name, _, value = line.partition(":")
     return name.strip(), value.strip()

@@ -7,23 +7,20 @@ many that come at the same time: ffmpeg's start alone takes longer than everythi
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from errors import (
     EmptyFileError,
     FfmpegMissingError,
-    IdempotencyInFlightError,
     ShuttingDownError,
     TranscriptionServerError,
+    UploadBusyError,
 )
 from optimizer.intake.preparer import Preparer
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.storage.task_files import TaskFiles
-from optimizer.storage.upload_file import Upload
+from optimizer.storage.upload_file import ReceivedFile
 from optimizer.tasks.task import NewTask, Priority, Task, TaskOptions
 from whisper_core.audio.decode import DecodedAudio
 
@@ -58,39 +55,33 @@ class TaskIntake:
         self._files = files
         self._preparer = preparer
         self._max_attempts = max_attempts
-        self._lock = threading.Lock()
-        self._keys_in_flight: set[tuple[str, str]] = set()  # owner and key
 
     def accept(
-        self, upload: Upload, request: SubmissionRequest, refusal: TranscriptionServerError | None = None
+        self, upload: ReceivedFile, request: SubmissionRequest, refusal: TranscriptionServerError | None = None
     ) -> tuple[Task, bool]:
         """The task of a received upload, and whether an earlier request with the same key had made it already.
 
-        refusal: raised in place of making a new task; the earlier one is returned all the same.
+        refusal: raised in place of making a new task; the earlier one is returned all the same. The caller holds the
+        key (see `IdempotencyKeys`), so that no other request makes a task of it meanwhile.
         Raises what is wrong with the file, QueueFullError, DiskFullError, StoreBusyError, IdempotencyMismatchError or
-        IdempotencyInFlightError; then nothing of the upload is kept.
+        UploadBusyError; then the upload was discarded.
         """
-        with self._key_in_flight(request):
-            try:
-                if upload.size == 0:
-                    raise EmptyFileError()
+        try:
+            if upload.size == 0:
+                raise EmptyFileError()
+            earlier = self._queue.find_earlier(self._new_task(upload, request, None))
+            if earlier is None:
                 if refusal is not None:
-                    return self._find_earlier(upload, request, refusal), True
+                    raise refusal
                 upload.commit()
                 return self._decode_and_submit(upload, request)
-            except BaseException:
-                upload.discard()
-                self._files.delete(upload.task_id)
-                raise
-
-    def _find_earlier(self, upload: Upload, request: SubmissionRequest, refusal: TranscriptionServerError) -> Task:
-        earlier = self._queue.find_earlier(self._new_task(upload, request, None))
-        if earlier is None:
-            raise refusal
+        except BaseException:
+            upload.discard()
+            raise
         upload.discard()
-        return earlier
+        return earlier, True
 
-    def _new_task(self, upload: Upload, request: SubmissionRequest, decoded: DecodedAudio | None) -> NewTask:
+    def _new_task(self, upload: ReceivedFile, request: SubmissionRequest, decoded: DecodedAudio | None) -> NewTask:
         return NewTask(
             id=upload.task_id,
             filename=request.filename,
@@ -106,8 +97,10 @@ class TaskIntake:
             owner=request.owner,
         )
 
-    def _decode_and_submit(self, upload: Upload, request: SubmissionRequest) -> tuple[Task, bool]:
+    def _decode_and_submit(self, upload: ReceivedFile, request: SubmissionRequest) -> tuple[Task, bool]:
         task_id = upload.task_id
+        if self._preparer.is_preparing(task_id):  # an earlier try of a resumable upload is still being read
+            raise UploadBusyError()
         is_worth_waiting = self._preparer.num_waiting() < MOST_WAITED_FOR
         future = self._preparer.measure_upload(task_id, request.owner, upload.size)
         is_accepted = False
@@ -119,33 +112,18 @@ class TaskIntake:
         finally:
             if not is_accepted:
                 # Only when the decode has ended, since it may still write samples.
-                future.add_done_callback(lambda _: self._drop_upload(task_id))
-        if is_accepted and decoded is None:
+                future.add_done_callback(lambda _: self._drop_samples(task_id))
+        if is_replay:
+            upload.discard()
+        elif decoded is None:
             self._preparer.record_when_decoded(task_id, future)
-        elif is_accepted:
+        else:
             self._preparer.end(task_id)
         return task, is_replay
 
-    def _drop_upload(self, task_id: str) -> None:
-        self._files.delete(task_id)
+    def _drop_samples(self, task_id: str) -> None:
+        self._files.delete_audio(task_id)
         self._preparer.end(task_id)
-
-    @contextmanager
-    def _key_in_flight(self, request: SubmissionRequest) -> Iterator[None]:
-        """Raises IdempotencyInFlightError while another request of the owner with this key is being accepted."""
-        if request.idempotency_key is None:
-            yield
-            return
-        key = (request.owner, request.idempotency_key)
-        with self._lock:
-            if key in self._keys_in_flight:
-                raise IdempotencyInFlightError()
-            self._keys_in_flight.add(key)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._keys_in_flight.discard(key)
 
 
 def _wait_briefly(future: Future[DecodedAudio]) -> DecodedAudio | None:

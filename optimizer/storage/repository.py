@@ -255,6 +255,8 @@ def _conditions(wanted: TaskFilter, *, is_postgresql: bool) -> Iterator[ColumnEl
         yield tasks.c.status == wanted.status.value
     if wanted.model is not None:
         yield tasks.c.model == wanted.model
+    if wanted.sha256 is not None:
+        yield tasks.c.sha256 == wanted.sha256
     if wanted.cursor is not None:
         yield tasks.c.seq < _seq_of(wanted.cursor)
     if wanted.query:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 
 metadata = MetaData()
 
@@ -69,6 +69,7 @@ tasks = Table(
     Index("ix_tasks_model_seq", "model", "seq"),
     Index("ix_tasks_owner_seq", "owner", "seq"),  # pages of one owner
     Index("ix_tasks_owner_status", "owner", "status"),  # counts of one owner
+    Index("ix_tasks_sha256", "sha256", "seq"),  # whether somebody's file was sent before
 )
 
 # What the search looks through: name and text, folded. Not in `tasks`, so that lists never read whole transcripts.

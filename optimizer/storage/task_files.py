@@ -3,6 +3,7 @@ the task's id and nothing that a user chose.
 
     DATA_DIR/
       incoming/<id>.part      an upload while it arrives
+      incoming/<id>.json      of one that arrives in several requests: what it will be
       media/<id>              the upload
       audio/<id>.pcm          its samples, 16 kHz mono s16le; can be made again
       transcripts/<id>.json   the result
@@ -104,11 +105,17 @@ class TaskFiles:
         Raises DiskFullError when that would leave too little free space.
         """
         failpoint("upload.begin")
-        if not self._has_room(expected_bytes):
+        if not self.has_room(expected_bytes):
             raise DiskFullError()
         return Upload(
-            task_id, self._part_path(task_id), self.media_path(task_id), max_bytes=max_bytes, has_room=self._has_room
+            task_id, self.part_path(task_id), self.media_path(task_id), max_bytes=max_bytes, has_room=self.has_room
         )
+
+    def part_path(self, task_id: str) -> Path:
+        return self.root / "incoming" / f"{_checked(task_id)}.part"
+
+    def note_path(self, task_id: str) -> Path:
+        return self.root / "incoming" / f"{_checked(task_id)}.json"
 
     def media_path(self, task_id: str) -> Path:
         return self.root / "media" / _checked(task_id)
@@ -193,16 +200,14 @@ class TaskFiles:
         """What may be written before the disk's floor is reached; negative below it."""
         return self.free_bytes() - self._min_free_bytes
 
-    def _has_room(self, nbytes: int) -> bool:
+    def has_room(self, nbytes: int) -> bool:
+        """Whether so many more bytes leave the disk space free that uploads must leave."""
         return self.room_bytes() >= nbytes
 
-    def _part_path(self, task_id: str) -> Path:
-        return self.root / "incoming" / f"{_checked(task_id)}.part"
-
     def _all_paths(self, task_id: str) -> Iterator[Path]:
-        yield self._part_path(task_id)
+        yield self.part_path(task_id)
         yield self.media_path(task_id)
-        for path in (self.audio_path(task_id), self.transcript_path(task_id)):
+        for path in (self.audio_path(task_id), self.transcript_path(task_id), self.note_path(task_id)):
             yield path
             yield path.with_name(path.name + ".tmp")
 
@@ -217,7 +222,8 @@ class TaskFiles:
         for folder in (self.root, *(self.root / name for name in _FOLDERS)):
             yield from folder.glob("*.tmp")
         for part in (self.root / "incoming").glob("*.part"):
-            if part.lstat().st_mtime < oldest_part:
+            is_kept_elsewhere = part.with_suffix(".json").exists()  # by PartStore, which lets it expire
+            if part.lstat().st_mtime < oldest_part and not is_kept_elsewhere:
                 yield part
         for samples in (self.root / "audio").glob("*.pcm"):
             if samples.stem not in known_ids:

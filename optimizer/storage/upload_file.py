@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from errors import DiskFullError, FileTooLargeError
+from errors import DiskFullError, FileTooLargeError, UnavailableError
 from optimizer.common.atomic_files import create_private, publish, write_all
 from optimizer.common.failpoints import failpoint
 from whisper_core.common.durable_files import disk_errors
@@ -19,6 +19,25 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 SPACE_CHECK_BYTES = 16 * 1024 * 1024  # how much is written between two checks of the free space
+
+
+class ReceivedFile(Protocol):
+    """A file that has arrived, on its way to be a task's."""
+
+    @property
+    def task_id(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    def commit(self) -> None:
+        """Makes it the task's media file, durably. Raises DiskFullError."""
+
+    def discard(self) -> None:
+        """There will be no such task. Harmless when repeated."""
 
 
 class Upload(io.RawIOBase):
@@ -143,3 +162,44 @@ class Upload(io.RawIOBase):
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+class ReplayedUpload(io.RawIOBase):
+    """What is sent again with an Idempotency-Key that has made its task: hashed to see that it is the same, and not
+    kept, so that neither a full queue nor a full disk can refuse it."""
+
+    def __init__(self, task_id: str, *, max_bytes: int | None) -> None:
+        super().__init__()
+        self.task_id = task_id
+        self.size = 0
+        self._max_bytes = max_bytes
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Raises FileTooLargeError."""
+        view = memoryview(data).cast("B")
+        if self._max_bytes is not None and self.size + view.nbytes > self._max_bytes:
+            raise FileTooLargeError()
+        self._hash.update(view)
+        self.size += view.nbytes
+        return view.nbytes
+
+    def commit(self) -> None:
+        raise UnavailableError("The task of this Idempotency-Key was deleted a moment ago. Send the file again.")
+
+    def discard(self) -> None:
+        return
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """For werkzeug, which rewinds every file that it has received."""
+        return offset
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

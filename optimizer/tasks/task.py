@@ -175,6 +175,7 @@ class TaskFilter:
     status: TaskStatus | None = None
     model: str | None = None
     query: str | None = None  # part of a name or of a text
+    sha256: str | None = None  # of the uploaded file
     limit: int = 50  # at most 200
     cursor: str | None = None  # a page's `next_cursor`
     owner: str | None = None

@@ -24,3 +24,4 @@ class TaskView:
 class Submission:
     task: TaskView
     is_replay: bool  # an earlier request with the same Idempotency-Key had made the task already
+    duplicate_of: str | None = None  # the owner's latest earlier task of the same file, unless it failed

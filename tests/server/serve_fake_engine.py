@@ -4,6 +4,7 @@ Settings come from the environment alone. FAKE_ENGINE names another engine of te
 `store.before_commit@3=kill`, arms failpoints: at the third hit there the server is killed with its master; `=exit`
 raises SystemExit, and `@3-5` stands for three hits. TEST_DECODE_WAIT_S: how long an upload waits for what is found in
 its file.
+With KILL_AFTER_INSERT the server is killed once the first upload's task is committed and before anybody is told of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from config import Settings, load_settings
@@ -24,6 +26,8 @@ from web.server.gunicorn_app import serve
 
 
 def make_system(settings: Settings) -> OptimizedWhisperSystem:
+    if os.environ.get("KILL_AFTER_INSERT"):
+        failpoints.arm({"upload.committed": _kill_at_the_next_commit_of_this_thread})
     engine = os.environ.get("FAKE_ENGINE", "FakeEngine")
     worker = WorkerConfig(f"tests.fake_engine:{engine}", cpu_threads=1)
     return OptimizedWhisperSystem(settings, worker=worker)
@@ -53,6 +57,16 @@ def arm_faults(text: str) -> None:
         name, _, hits = where.partition("@")
         first, _, last = hits.partition("-")
         failpoints.arm({name: _AtHits(range(int(first), int(last or first) + 1), acts[act])})
+
+
+def _kill_at_the_next_commit_of_this_thread() -> None:
+    thread = threading.get_ident()
+
+    def kill() -> None:
+        if threading.get_ident() == thread:
+            kill_server()
+
+    failpoints.arm({"store.after_commit": kill})
 
 
 if __name__ == "__main__":

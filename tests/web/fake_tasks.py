@@ -23,6 +23,10 @@ from errors import (
     TaskNotFoundError,
     UnsupportedMediaError,
 )
+from optimizer.common.clock import SystemClock
+from optimizer.intake.admission import Admission
+from optimizer.intake.idempotency import IdempotencyKeys
+from optimizer.storage.part_store import PartStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import Upload
 from optimizer.tasks import timeline
@@ -71,6 +75,17 @@ class FakeTasks:
         self.ownership = FakeOwnership(self._tasks)
         self._segments: dict[str, list[Segment]] = {}
         self._listeners: list[Listener] = []
+        self.parts = PartStore(self.files, SystemClock())
+        self.keys = IdempotencyKeys(self._find_by_key)
+        self.admission = Admission(
+            settings,
+            self.files,
+            self._counts,
+            check_quota=lambda *_: None,
+            known_devices=lambda: ["cpu"],
+            may_use_cpu=lambda: True,
+            openai_whisper_reason=lambda: None,
+        )
 
     # --- the border ------------------------------------------------------------------------------------------------
 
@@ -81,7 +96,7 @@ class FakeTasks:
 
     def submit(
         self,
-        upload: Upload,
+        upload: Any,
         *,
         filename: str,
         options: TaskOptions,
@@ -93,17 +108,18 @@ class FakeTasks:
         self.before_answer()
         if upload.size == 0:
             raise EmptyFileError()
-        upload.seek(0)
-        if upload.read(len(BAD_MEDIA)) == BAD_MEDIA:
-            raise UnsupportedMediaError()
         with self._lock:
             known = self._keys.get((owner, idempotency_key or ""))
             if known is not None:
                 return self._replay(upload, self._tasks[known], options)
+            upload.seek(0)
+            if upload.read(len(BAD_MEDIA)) == BAD_MEDIA:
+                raise UnsupportedMediaError()
             upload.commit()
+            same = [task.id for task in self._tasks.values() if (task.sha256, task.owner) == (upload.sha256, owner)]
             task = self._new_task(upload, filename, options, priority, device, idempotency_key, owner)
         self.tell(TaskChanged(task.id))
-        return Submission(self._view(task), is_replay=False)
+        return Submission(self._view(task), is_replay=False, duplicate_of=same[-1] if same and owner else None)
 
     def task(self, task_id: str) -> TaskView:
         return self._view(self._get(task_id))
@@ -223,7 +239,7 @@ class FakeTasks:
 
     def _new_task(
         self,
-        upload: Upload,
+        upload: Any,
         filename: str,
         options: TaskOptions,
         priority: Priority,
@@ -254,7 +270,14 @@ class FakeTasks:
             self._keys[owner, key] = task.id
         return task
 
-    def _replay(self, upload: Upload, task: Task, options: TaskOptions) -> Submission:
+    def _find_by_key(self, owner: str, key: str) -> Task | None:
+        with self._lock:
+            return self._tasks.get(self._keys.get((owner, key), ""))
+
+    def _counts(self) -> dict[TaskStatus, int]:
+        return self.tasks(TaskFilter())[2]
+
+    def _replay(self, upload: Any, task: Task, options: TaskOptions) -> Submission:
         is_same = upload.sha256 == task.sha256 and options == task.options
         upload.discard()
         if not is_same:
@@ -309,5 +332,7 @@ def _matches(task: Task, task_filter: TaskFilter) -> bool:
     return (
         task_filter.status in (None, task.status)
         and task_filter.model in (None, task.options.model)
+        and task_filter.sha256 in (None, task.sha256)
+        and task_filter.owner in (None, task.owner)
         and (task_filter.query or "").lower() in task.filename.lower()
     )

@@ -100,6 +100,11 @@ class TaskAnswer(Answer):
     task: TaskBody
 
 
+class AcceptedAnswer(Answer):
+    task: TaskBody
+    duplicate_of: str | None = Field(description="the caller's latest earlier task of the same file")
+
+
 class TaskListAnswer(Answer):
     tasks: list[TaskBody]
     next_cursor: str | None

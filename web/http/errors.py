@@ -20,8 +20,10 @@ from web.http.security import REQUEST_ID, error_body
 
 log = logging.getLogger(__name__)
 
+CHECKSUM_MISMATCH = 460  # tus 1.0's own
+
 # Every error that is meant to reach a request; tests/web/http/test_errors.py fails when one is left out.
-STATUS_OF: dict[type[errors.TranscriptionServerError], HTTPStatus] = {
+STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.BadRequestError: HTTPStatus.BAD_REQUEST,
     errors.MissingFileError: HTTPStatus.BAD_REQUEST,
     errors.EmptyFileError: HTTPStatus.BAD_REQUEST,
@@ -33,11 +35,16 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], HTTPStatus] = {
     errors.UnknownModelError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyMismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyInFlightError: HTTPStatus.CONFLICT,
+    errors.ProtocolVersionError: HTTPStatus.PRECONDITION_FAILED,
+    errors.OffsetMismatchError: HTTPStatus.CONFLICT,
+    errors.ChecksumMismatchError: CHECKSUM_MISMATCH,
+    errors.UploadBusyError: HTTPStatus.LOCKED,
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.AlreadyFinishedError: HTTPStatus.CONFLICT,
     errors.TranscriptNotReadyError: HTTPStatus.CONFLICT,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.TaskNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.UploadNotFoundError: HTTPStatus.NOT_FOUND,
     errors.FileMissingError: HTTPStatus.GONE,
     errors.NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,
@@ -76,7 +83,7 @@ def register_error_answers(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected_error)
 
 
-def status_of(error_class: type[errors.TranscriptionServerError]) -> HTTPStatus:
+def status_of(error_class: type[errors.TranscriptionServerError]) -> int:
     """The HTTP status of this class of errors."""
     return STATUS_OF.get(error_class, HTTPStatus.INTERNAL_SERVER_ERROR)
 

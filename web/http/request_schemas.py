@@ -47,6 +47,9 @@ class TaskListQuery(Request):
     status: Status | None = Field(None, description="only tasks in this state")
     model: str | None = Field(None, max_length=64, description="only tasks of this model")
     q: str | None = Field(None, max_length=200, description="part of a file name or of a text")
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="only the caller's own tasks of the file with this SHA-256"
+    )
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=200, description="a page's next_cursor")
 

@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 from config import Settings
 from optimizer.accounts.accounts import Accounts
+from optimizer.intake.admission import Admission
+from optimizer.intake.idempotency import IdempotencyKeys
 from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.storage.part_store import PartStore
 from optimizer.tasks.events import Listener, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
@@ -51,6 +54,17 @@ class SystemPort(Protocol):
     @property
     def ownership(self) -> OwnershipPort: ...
 
+    @property
+    def admission(self) -> Admission:
+        """What is refused before the first byte of an upload."""
+
+    @property
+    def keys(self) -> IdempotencyKeys: ...
+
+    @property
+    def parts(self) -> PartStore:
+        """Uploads that arrive in several requests."""
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -58,7 +72,7 @@ class SystemPort(Protocol):
     def begin_upload(self, expected_bytes: int = 0, owner: str = "") -> Any:
         """An UploadPort. expected_bytes: the size that the client announced, or 0.
 
-        Raises FileTooLargeError, DiskFullError, ShuttingDownError, QueueFullError or QuotaExceededError.
+        Raises DiskFullError, ShuttingDownError, QueueFullError or QuotaExceededError.
         """
 
     def submit(

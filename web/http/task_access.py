@@ -51,7 +51,8 @@ class TaskAccess:
         return view
 
     def tasks(self, wanted: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
-        return self._system.tasks(replace(wanted, owner=self._principal.sees))
+        """Of wanted.owner, if it names one and the person may see all."""
+        return self._system.tasks(replace(wanted, owner=self._principal.sees or wanted.owner))
 
     def transcript(self, task_id: str) -> tuple[Transcript, bool]:
         return self._system.transcript(self._own(task_id))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from optimizer.tasks.task import Priority, TaskFilter
 from optimizer.views.task_view import TaskView
 from web.http.answer_schemas import (
+    AcceptedAnswer,
     FetchAnswer,
     ModelsAnswer,
     TaskAnswer,
@@ -20,6 +21,7 @@ from web.http.answer_schemas import (
     error_responses,
 )
 from web.http.context import current_system
+from web.http.owner import owner_of
 from web.http.request_schemas import ModelPath, SystemPatch, TaskListQuery, TaskPatch, TaskPath
 from web.http.serializers import counts_json, task_event_json
 from web.http.system_schemas import SystemAnswer
@@ -64,8 +66,8 @@ _RECEIVE_REQUEST: dict[str, Any] = {
     "/tasks",
     tags=[_TASKS],
     responses={
-        "202": answer(TaskAnswer),
-        "200": answer(TaskAnswer),
+        "202": answer(AcceptedAnswer),
+        "200": answer(AcceptedAnswer),
         **error_responses(400, 403, 409, 413, 415, 422, 429, 507),
     },
     openapi_extensions=_RECEIVE_REQUEST,
@@ -73,7 +75,8 @@ _RECEIVE_REQUEST: dict[str, Any] = {
 def create_task() -> Response:
     """Send one recording; the answer is its task. 200 instead of 202 when the Idempotency-Key was known."""
     submission = receive_task()
-    response = _answer(submission.task)
+    task = current_tasks().task_json(submission.task)
+    response = jsonify(task=task, duplicate_of=submission.duplicate_of)
     if submission.is_replay:
         response.headers["Idempotent-Replayed"] = "true"
     else:
@@ -87,7 +90,13 @@ def list_tasks(query: TaskListQuery) -> Response:
     own = current_tasks()
     views, next_cursor, counts = own.tasks(
         TaskFilter(
-            status=query.state(), model=query.model, query=query.q or None, limit=query.limit, cursor=query.cursor
+            status=query.state(),
+            model=query.model,
+            query=query.q or None,
+            sha256=query.sha256,
+            owner=owner_of(request) if query.sha256 else None,
+            limit=query.limit,
+            cursor=query.cursor,
         )
     )
     return jsonify(tasks=[own.task_json(view) for view in views], next_cursor=next_cursor, counts=counts_json(counts))

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import IO, NoReturn, cast
+from typing import IO, Any, NoReturn, cast
 
 from flask import Request, request
+from ulid import ULID
 
-from errors import BadRequestError, FileTooLargeError, InvalidOptionError, MissingFileError
+from errors import (
+    BadRequestError,
+    FileTooLargeError,
+    IdempotencyInFlightError,
+    IdempotencyMismatchError,
+    InvalidOptionError,
+    MissingFileError,
+)
+from optimizer.storage.upload_file import ReplayedUpload
+from optimizer.tasks.task import Task
 from optimizer.views.task_view import Submission
 from web.http.context import current_settings, current_system
 from web.http.owner import owner_of
@@ -30,6 +40,7 @@ class StreamingRequest(Request):
 
     upload: UploadPort | None = None
     accepts_file = False
+    is_replay = False  # its Idempotency-Key has made a task, so the file is only compared with that task's
 
     def _get_file_stream(
         self,
@@ -44,24 +55,50 @@ class StreamingRequest(Request):
             raise InvalidOptionError("Send one file in a request.", field=FILE_FIELD)
         if not filename:
             raise MissingFileError("The file has no name, so none was chosen.", field=FILE_FIELD)
-        upload = current_system().begin_upload(total_content_length or 0, owner_of(self))
+        upload = self._begin_upload(total_content_length or 0)
         self.upload = upload
         return cast(IO[bytes], upload)
 
+    def _begin_upload(self, announced_bytes: int) -> Any:
+        if self.is_replay:
+            return ReplayedUpload(str(ULID()), max_bytes=current_settings().max_upload_bytes)
+        return current_system().begin_upload(announced_bytes, owner_of(self))
+
 
 def receive_task() -> Submission:
-    """Makes the request's file and options a task. If anything fails, or the client disappears, nothing is left."""
+    """Makes the request's file and options a task. If anything fails, or the client disappears, nothing is left.
+
+    The Idempotency-Key is known before the body: one in flight is refused, and for one that has made its task the file
+    is hashed and not stored, even on a full disk.
+    """
     own_request = cast(StreamingRequest, request)
+    system = current_system()
     idempotency_key = read_idempotency_key(request.headers.get("Idempotency-Key"))
     _accept_file(own_request)
-    is_kept = False
-    try:
-        submission = _submit(own_request, idempotency_key)
-        is_kept = True
-        return submission
-    finally:
-        if not is_kept and own_request.upload is not None:
-            own_request.upload.discard()
+    owner = owner_of(own_request)
+    with system.keys.holding(owner, idempotency_key) as earlier:
+        if idempotency_key is not None and system.parts.find_by_key(owner, idempotency_key) is not None:
+            raise IdempotencyInFlightError("An upload with this Idempotency-Key is not finished yet.")
+        if earlier is None:
+            system.admission.admit(request.content_length or 0, owner)
+        else:
+            _check_announced_length(earlier)
+            own_request.is_replay = True
+        is_kept = False
+        try:
+            submission = _submit(own_request, idempotency_key)
+            is_kept = True
+            return submission
+        finally:
+            if not is_kept and own_request.upload is not None:
+                own_request.upload.discard()
+
+
+def _check_announced_length(earlier: Task) -> None:
+    """Raises IdempotencyMismatchError when by its length the body cannot hold the earlier task's file."""
+    length = request.content_length
+    if length is not None and not earlier.size_bytes < length <= earlier.size_bytes + MAX_FIELDS_BYTES:
+        raise IdempotencyMismatchError()
 
 
 def _accept_file(own_request: StreamingRequest) -> None:

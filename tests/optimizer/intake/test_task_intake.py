@@ -19,6 +19,7 @@ from errors import (
     TranscriptionServerError,
 )
 from optimizer.intake.decode_line import DecodeRequest
+from optimizer.intake.idempotency import IdempotencyKeys
 from optimizer.intake.preparer import Preparer
 from optimizer.intake.sample_budget import SampleBudget
 from optimizer.intake.task_intake import SubmissionRequest, TaskIntake
@@ -59,6 +60,7 @@ class FakeDecodePool:
 class Intake:
     def __init__(self, queue: Queue, files: TaskFiles, pool: FakeDecodePool) -> None:
         self.queue, self.files, self.pool = queue, files, pool
+        self.keys = IdempotencyKeys(lambda *_: None)
         budget = SampleBudget(files, queue.manager.samples.kept_bytes, 10**9)
         self.preparer = Preparer(queue.manager, files, pool, budget, queue.clock)  # type: ignore[arg-type]
         self.intake = TaskIntake(queue.manager, files, self.preparer, max_attempts=3)
@@ -69,9 +71,11 @@ class Intake:
         return upload
 
     def accept(self, task_id: str, key: str | None = None, data: bytes = b"sound") -> tuple[str, bool]:
-        request = SubmissionRequest("a.mp3", TaskOptions(model="base"), Priority.NORMAL, "auto", key)
-        task, is_replay = self.intake.accept(self.upload(task_id, data), request)
-        return task.id, is_replay
+        """As a request does it: from its first byte on it holds its key."""
+        with self.keys.holding("", key):
+            request = SubmissionRequest("a.mp3", TaskOptions(model="base"), Priority.NORMAL, "auto", key)
+            task, is_replay = self.intake.accept(self.upload(task_id, data), request)
+            return task.id, is_replay
 
     def accept_slow(self, task_id: str) -> Future[DecodedAudio]:
         """A task whose decode is still under way."""

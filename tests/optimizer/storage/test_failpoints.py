@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from errors import UploadNotFoundError
 from optimizer.common import failpoints
 from optimizer.common.failpoints import FAILPOINTS, failpoint
+from optimizer.storage.part_store import PartStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskMemory, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.faults import NthHit, kill_process
-from tests.optimizer.queue.helpers import new_task, running_queue, window
+from tests.optimizer.queue.helpers import Queue, new_task, running_queue, window
 from tests.paths import ROOT
 from whisper_core.text.transcript import Transcript
 
@@ -43,6 +45,7 @@ def serve_one_task(data_dir: Path, answered: list[str]) -> None:
                     upload.commit()
                 queue.submit(task_id, sha256=upload.sha256, idempotency_key=f"key of {task_id}")
                 answered.append(f"{task_id} accepted")
+            serve_a_resumable_upload(PartStore(files, queue.clock), queue, answered)
             task = queue.claim("a")
             token = task.lease_token or ""
             queue.manager.save_window("a", token, window(0))
@@ -59,19 +62,36 @@ def serve_one_task(data_dir: Path, answered: list[str]) -> None:
         files.release_lock()
 
 
+def serve_a_resumable_upload(parts: PartStore, queue: Queue, answered: list[str]) -> None:
+    parts.create("c", 5, "", {"filename": "c.wav"})
+    answered.append("c created")
+    for offset, piece in ((0, b"sou"), (3, b"nd")):
+        with parts.appending("c", offset) as writer:
+            writer.write(piece)
+        answered.append(f"c has {offset + len(piece)} bytes")
+    with parts.completing("c") as whole:
+        whole.commit()
+        queue.submit("c", sha256=whole.sha256, idempotency_key="key of c")
+        whole.became("c")
+    answered.append("c accepted")
+
+
 def check_after_restart(data_dir: Path, answered: list[str]) -> None:
     files = TaskFiles(data_dir)
     files.acquire_lock()
     try:
         with running_queue(data_dir, FakeClock()) as queue:
             known = queue.store.ids()
+            parts = PartStore(files, queue.clock)
+            parts.recover(known)
+            check_resumable_upload(parts, files, answered, is_task="c" in known)
             report = files.sweep(known, queue.clock.now())
             assert report.rows_without_media == ()
             assert not list(data_dir.rglob("*.tmp"))
             if "a accepted" in answered:
                 check_task(files, queue.manager.get("a"), is_completed="a completed" in answered)
                 again, is_replay = queue.manager.submit(
-                    new_task("c", sha256=queue.manager.get("a").sha256, idempotency_key="key of a")
+                    new_task("d", sha256=queue.manager.get("a").sha256, idempotency_key="key of a")
                 )
                 assert (again.id, is_replay) == ("a", True)
             if "b deleted" in answered:
@@ -87,6 +107,25 @@ def check_after_restart(data_dir: Path, answered: list[str]) -> None:
                 assert rows.counts() == queue.manager.counts()
     finally:
         files.release_lock()
+
+
+def check_resumable_upload(parts: PartStore, files: TaskFiles, answered: list[str], *, is_task: bool) -> None:
+    """Every byte that was answered for is there, in a task or in an upload that goes on."""
+    if is_task:
+        assert files.find_media("c").read_bytes() == b"sound"
+        with pytest.raises(UploadNotFoundError):
+            parts.status("c")
+        return
+    assert "c accepted" not in answered
+    if "c created" in answered:
+        promised = max((int(word.split()[2]) for word in answered if word.startswith("c has")), default=0)
+        offset = parts.status("c").offset
+        assert offset >= promised
+        with parts.appending("c", offset) as writer:
+            writer.write(b"sound"[offset:])
+        with parts.completing("c") as whole:
+            assert whole.read() == b"sound"
+        parts.remove("c")
 
 
 def check_task(files: TaskFiles, task: object, *, is_completed: bool) -> None:

@@ -5,6 +5,7 @@ A route or an event that is in neither table makes these tests fail.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from optimizer.tasks.task import Task
 from tests.web.access.conftest import Site, key_of
 from tests.web.conftest import served
 from tests.web.live_client import LiveClient, text_from
-from tests.web.requests import error_of, send
+from tests.web.requests import RECORDING, error_of, send
+from tests.web.tasks.tus_client import TusClient
 from web.application import live_feed_of
 from web.live.broadcaster import IDLE_ROUND_S
 from web.live.members import CHECK_EVERY_S, room_of_owner
@@ -41,6 +43,12 @@ OF_A_TASK = {
 }
 # What tells of many tasks: of one's own only.
 OF_MANY = {"GET /api/tasks", "GET /api/transcripts.zip", "GET /api/system", "GET /api/system/events"}
+# What belongs to an unfinished upload: a stranger gets 404, as after its end.
+OF_AN_UPLOAD = {
+    "PATCH /api/uploads/<upload_id>",
+    "DELETE /api/uploads/<upload_id>",
+    "POST /api/uploads/<upload_id>",
+}
 FOR_ADMINS = {"PATCH /api/system", "POST /api/models/<name>/fetch", "GET /api/system/log"}
 OF_NOBODY = {
     "GET /",
@@ -50,6 +58,7 @@ OF_NOBODY = {
     "GET /healthz",
     "GET /readyz",
     "POST /api/tasks",
+    "POST /api/uploads",
     "GET /api/models",
     "GET /api/system/history",
     "GET /static/<path:filename>",
@@ -120,7 +129,7 @@ def listening(port: int, name: str) -> LiveClient:
 
 @pytest.mark.proves("S04")
 def test_everybody_sees_their_own_and_the_admin_sees_all(site: Site, port: int) -> None:
-    assert operations(site) == OF_A_TASK | OF_MANY | FOR_ADMINS | OF_NOBODY
+    assert operations(site) == OF_A_TASK | OF_MANY | OF_AN_UPLOAD | FOR_ADMINS | OF_NOBODY
     for operation in sorted(OF_A_TASK):
         check_task_route(site, operation)
     for operation in sorted(OF_MANY):
@@ -128,6 +137,7 @@ def test_everybody_sees_their_own_and_the_admin_sees_all(site: Site, port: int) 
     for operation in sorted(FOR_ADMINS):
         assert error_of(call(site.by_key("alice"), operation)) == (403, "forbidden", None), operation
         assert call(site.by_key("admin"), operation).status_code in (200, 202), operation
+    check_upload_routes(site)
     check_live_feed(site, port)
 
 
@@ -143,6 +153,22 @@ def check_task_route(site: Site, operation: str) -> None:
     with call(site.by_key("alice"), operation, task.id) as answer:
         assert answer.status_code < 300, operation
         assert b'"owner"' not in answer.data
+
+
+def check_upload_routes(site: Site) -> None:
+    alice, stranger = TusClient(site.by_key("alice")), TusClient(site.by_key("mallory"))
+    upload = alice.created(len(RECORDING), filename=SECRET_NAME)
+    assert alice.patch(upload, 0, RECORDING[:5]).status_code == 204
+    assert stranger.head(upload).status_code == 404
+    for refused in (stranger.patch(upload, 5, RECORDING[5:]), stranger.delete(upload), stranger.override(upload)):
+        assert error_of(refused)[:2] == (404, "upload_not_found")
+    task_id = alice.patch(upload, 5, RECORDING[5:]).headers["Task-Id"]
+    assert stranger.head(upload).status_code == stranger.patch(upload, len(RECORDING), b"").status_code == 404
+    assert TusClient(site.by_key("admin")).head(upload).headers["Task-Id"] == task_id
+    question = f"/api/tasks?sha256={hashlib.sha256(RECORDING).hexdigest()}"
+    assert [task["id"] for task in site.by_key("alice").get(question).get_json()["tasks"]] == [task_id]
+    for other in ("mallory", "admin"):  # a hint is about one's own files
+        assert site.by_key(other).get(question).get_json()["tasks"] == []
 
 
 def check_list_route(site: Site, operation: str) -> None:
