@@ -17,7 +17,8 @@ export class ApiError extends Error {
 
   /** Whether the same request may succeed a little later. */
   get isRetryable() {
-    return [0, 429, 502, 503, 504].includes(this.status) || this.code === 'idempotency_in_flight'
+    const isInUse = ['idempotency_in_flight', 'upload_busy', 'offset_mismatch', 'checksum_mismatch'].includes(this.code)
+    return isInUse || [0, 408, 429, 502, 503, 504].includes(this.status)
   }
 }
 
@@ -36,6 +37,8 @@ export function archiveUrl(format, ids = []) {
 }
 
 export const listTasks = (filter) => get(`${TASKS}?${queryOf(filter)}`)
+/** The caller's own tasks of the file with this SHA-256, newest first. */
+export const findSameFile = (sha256) => get(`${TASKS}?${queryOf({ sha256, limit: 20 })}`).then(({ tasks }) => tasks)
 export const fetchTask = (id) => get(taskUrl(id)).then(taskIn)
 export const fetchTimeline = (id) => get(`${taskUrl(id)}/timeline`)
 export const fetchTranscript = (id) => get(transcriptUrl(id, 'json'))
@@ -58,7 +61,7 @@ const taskIn = (answer) => answer.task ?? answer
 
 /**
  * Sends one file. fields: option name -> value; empty ones are left out. onProgress: called with 0 to 1.
- * Returns {done, abort()}: `done` resolves to {task}; after abort() it rejects with the code `aborted`.
+ * Returns {done, abort()}: `done` resolves to {task, duplicate_of}; after abort() it rejects with the code `aborted`.
  */
 export function uploadFile(file, fields, idempotencyKey, onProgress) {
   const request = new XMLHttpRequest()
@@ -86,7 +89,21 @@ function formOf(file, fields) {
 function settle(request, resolve, reject) {
   const body = parsed(request.responseText)
   if (request.status >= 200 && request.status < 300) resolve(body)
-  else reject(errorFrom(request.status, body, request.getResponseHeader('Retry-After')))
+  else reject(errorFrom(request.status, request.responseText, request.getResponseHeader('Retry-After')))
+}
+
+/** Makes a task of a resumable upload whose bytes are all there. Resolves to the answer's headers. */
+export async function completeUpload(url, size) {
+  const headers = {
+    'Tus-Resumable': '1.0.0',
+    'Upload-Offset': String(size),
+    'Content-Type': 'application/offset+octet-stream',
+  }
+  const response = await fetch(url, { method: 'PATCH', headers }).catch(() => {
+    throw noAnswer()
+  })
+  if (!response.ok) throw errorFrom(response.status, await response.text(), response.headers.get('Retry-After'))
+  return response.headers
 }
 
 const get = (url) => call('GET', url)
@@ -103,18 +120,19 @@ async function call(method, url, body) {
   } catch {
     throw noAnswer()
   }
-  const answer = parsed(await response.text())
-  if (!response.ok) throw errorFrom(response.status, answer, response.headers.get('Retry-After'))
-  return answer
+  const text = await response.text()
+  if (!response.ok) throw errorFrom(response.status, text, response.headers.get('Retry-After'))
+  return parsed(text)
 }
 
 /** Told when the server no longer knows who uses the page: the session ended, or its key was revoked. */
 export const LOGGED_OUT = 'logged-out'
 
-const noAnswer = () => new ApiError({ code: 'network', status: 0 })
+export const noAnswer = () => new ApiError({ code: 'network', status: 0 })
 
-function errorFrom(status, body, retryAfter) {
-  const { code = `http_${status}`, message = '', field = null } = body?.error ?? {}
+/** text: the answer's body, whatever it is. */
+export function errorFrom(status, text, retryAfter) {
+  const { code = `http_${status}`, message = '', field = null } = parsed(text)?.error ?? {}
   if (status === 401) globalThis.dispatchEvent?.(new Event(LOGGED_OUT))
   return new ApiError({ code, message, status, field, retryAfterS: secondsOf(retryAfter) })
 }

@@ -32,6 +32,7 @@ MODULES = {
     "@preact/signals": "@preact/signals/dist/signals.mjs",
     "@preact/signals-core": "@preact/signals-core/dist/signals-core.mjs",
     "socket.io-client": "socket.io-client/dist/socket.io.esm.min.js",
+    "tus-js-client": "tus-js-client/dist/tus.min.js",
     "uplot": "uplot/dist/uPlot.esm.js",
     "wavesurfer.js": "wavesurfer.js/dist/wavesurfer.esm.js",
 }

@@ -5,7 +5,7 @@ import { useKeptFocus } from '../hooks/use-kept-focus.js'
 import * as store from '../state/store.js'
 import { STATUSES } from '../state/task.js'
 import { toastError } from '../state/toasts.js'
-import { activeCount, refusedCount, removeRefused, uploads } from '../state/uploads.js'
+import { refusedCount, removeRefused, uploads } from '../state/uploads.js'
 import { formatNumber } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
@@ -86,7 +86,7 @@ function Groups() {
 function Uploads() {
   if (uploads.value.length === 0) return null
   return html`<section class="group" data-testid="uploads">
-    <h3>${activeCount.value ? t('queue.group_uploading') : t('status.refused')}
+    <h3>${refusedCount.value < uploads.value.length ? t('queue.group_uploading') : t('status.refused')}
       ${
         refusedCount.value > 1 &&
         html`<button type="button" class="quiet small" onClick=${removeRefused}>${t('upload.dismiss_all')}</button>`

@@ -1,6 +1,6 @@
 /** A file on its way to the server, or refused with the reason. */
 import { html } from 'htm/preact'
-import { removeUpload, sendAgain } from '../state/uploads.js'
+import { openEarlier, removeUpload, sendAgain, transcribeAgain } from '../state/uploads.js'
 import { formatBytes } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
@@ -15,29 +15,39 @@ export function UploadRow({ upload }) {
   const state = upload.state.value
   const isWaiting = state.phase === 'waiting'
   const isRefused = state.phase === 'refused'
+  const isKnown = state.phase === 'known'
   return html`<li class="task upload is-${state.phase}" data-testid="upload" data-upload-key=${key} data-phase=${state.phase}
     data-filename=${file.name}>
     <div class="task-body">
       <p class="task-top"><span class="task-name" dir="auto">${file.name}</span><${Chip} status=${isWaiting ? 'retrying' : state.phase} /></p>
       <p class="task-meta"><span>${formatBytes(file.size)}</span><span>${fields.model}</span></p>
-      <${UploadState} file=${file} state=${state} />
+      <${UploadState} upload=${upload} state=${state} />
     </div>
     <div class="task-actions">
       ${
         (isRefused || isWaiting) &&
         html`<${IconButton} icon="retry" label=${t('upload.again')} testid="upload-again" onClick=${() => sendAgain(upload)} />`
       }
-      <${IconButton} icon="close" label=${isRefused ? t('upload.dismiss') : t('upload.cancel')} testid="upload-remove"
+      <${IconButton} icon="close" label=${isRefused || isKnown ? t('upload.dismiss') : t('upload.cancel')} testid="upload-remove"
         onClick=${() => removeUpload(upload)} />
     </div>
   </li>`
 }
 
-function UploadState({ file, state }) {
+function UploadState({ upload, state }) {
+  if (state.phase === 'known') return html`<${Question} upload=${upload} />`
   if (state.phase === 'refused') return html`<${Problem} error=${state.error} role="alert" testid="refusal" />`
   if (state.phase === 'waiting') return html`<${Countdown} state=${state} />`
   if (state.phase === 'queued') return null
-  return html`<${ProgressBar} value=${state.progress} label=${t('upload.progress', { name: file.name })} />`
+  return html`<${ProgressBar} value=${state.progress} label=${t('upload.progress', { name: upload.file.name })} />`
+}
+
+function Question({ upload }) {
+  return html`<div class="question" role="alert" data-testid="known-file">
+    <p class="reason">${t('upload.known')}</p>
+    <button type="button" class="quiet small" data-testid="open-earlier" onClick=${() => openEarlier(upload)}>${t('upload.open_earlier')}</button>
+    <button type="button" class="quiet small" data-testid="transcribe-again" onClick=${() => transcribeAgain(upload)}>${t('upload.transcribe_again')}</button>
+  </div>`
 }
 
 function Countdown({ state }) {

@@ -1,15 +1,18 @@
 /**
- * Files on their way to the server, a few at a time. Each keeps one Idempotency-Key, so that a lost answer does not lead
- * to a second task. When the server is busy or the network is gone, an upload waits and is sent again; a rejected one
- * stays on the page with the reason.
+ * Files on their way to the server, a few at a time. When the server is busy or the network is gone, an upload waits and
+ * then goes on where it stopped; a rejected one stays on the page with the reason. A file that was sent before is not
+ * transcribed again without asking.
  */
 import { computed, signal } from '@preact/signals'
-import { ApiError, uploadFile } from '../api.js'
+import { ApiError, deleteTask, findSameFile, uploadFile } from '../api.js'
 import { formatBytes } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
-import { applyTask, system } from './store.js'
-import { toast } from './toasts.js'
+import { openTask } from '../util/address.js'
+import { sha256Of } from '../util/file-hash.js'
+import { fitsHeader, ResumableUpload } from './resumable-upload.js'
+import { applyDeleted, applyTask, system } from './store.js'
+import { toast, toastError } from './toasts.js'
 
 const MOST_AT_ONCE = 3
 const LONGEST_WAIT_S = 60
@@ -18,7 +21,8 @@ const LONGEST_WAIT_S = 60
  * [{key, file, fields, state}], where `state` is a signal of {phase, progress, error, retryAt}.
  *
  * phase: queued, uploading, checking, and then the upload is removed and its task appears; or waiting until it is sent
- * again at retryAt; or refused.
+ * again at retryAt; or refused; or known: the file was sent before as the task earlierId, and the person is asked what
+ * to do. newId: the task that it has become already, when that could be told only afterwards.
  */
 export const uploads = signal([])
 /** Grows whenever an upload enters another phase. */
@@ -26,9 +30,14 @@ const phases = signal(0)
 
 export const activeCount = computed(() => {
   void phases.value // Read, so that dependents are updated.
-  return uploads.value.filter((upload) => upload.state.peek().phase !== 'refused').length
+  return uploads.value.filter((upload) => !isAtRest(upload)).length
 })
-export const refusedCount = computed(() => uploads.value.length - activeCount.value)
+export const refusedCount = computed(() => {
+  void phases.value
+  return uploads.value.filter((upload) => upload.state.peek().phase === 'refused').length
+})
+
+const isAtRest = (upload) => ['refused', 'known'].includes(upload.state.peek().phase)
 
 /** The first file of the latest drop, to be scrolled into view: {key, taskId}. taskId is null until there is a task. */
 export const arrival = signal(null)
@@ -50,11 +59,12 @@ export function addFiles(files, fields) {
 function newUpload(file, fields) {
   return {
     key: ++lastKey,
-    idempotencyKey: randomKey(),
     file,
     fields,
     state: signal({ phase: 'queued', progress: 0 }),
     attempt: 0,
+    isAsked: false, // Whether the person was asked if a file that was sent before is to be transcribed again.
+    way: null,
   }
 }
 
@@ -80,21 +90,89 @@ function sendNext() {
 }
 
 async function send(upload) {
-  setState(upload, { phase: 'uploading', progress: 0 })
-  const { done, abort } = uploadFile(upload.file, upload.fields, upload.idempotencyKey, (share) =>
-    setState(upload, { phase: share >= 1 ? 'checking' : 'uploading', progress: share }),
-  )
-  upload.abort = abort
+  setState(upload, { phase: 'uploading', progress: upload.state.peek().progress })
   try {
-    const { task } = await done
-    applyTask(task)
-    removeUpload(upload)
-    if (arrival.peek()?.key === upload.key) arrival.value = { key: upload.key, taskId: task.id }
+    const earlierId = await findEarlier(upload)
+    if (!uploads.peek().includes(upload)) return // It was removed meanwhile.
+    if (earlierId) return ask(upload, { earlierId })
+    upload.way ??= wayFor(upload)
+    const { task, duplicateOf } = await upload.way.send()
+    arrive(upload, task, duplicateOf)
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
     if (error.code !== 'aborted') fail(upload, error)
   } finally {
     sendNext()
+  }
+}
+
+/** The newest task of the same file that did not fail, as far as that can be told before sending; else null. */
+async function findEarlier(upload) {
+  if (upload.isAsked) return null
+  const sha256 = await sha256Of(upload.file)
+  if (sha256 === null) return null
+  upload.isAsked = true
+  const tasks = await findSameFile(sha256).catch(() => []) // Sending it says what is wrong.
+  return tasks.find(({ status }) => !['failed', 'cancelled'].includes(status))?.id ?? null
+}
+
+function arrive(upload, task, duplicateOf) {
+  upload.way = null
+  applyTask(task)
+  if (arrival.peek()?.key === upload.key) arrival.value = { key: upload.key, taskId: task.id }
+  if (duplicateOf && !upload.isAsked) ask(upload, { earlierId: duplicateOf, newId: task.id })
+  else removeUpload(upload)
+}
+
+function ask(upload, { earlierId, newId = null }) {
+  setState(upload, { phase: 'known', progress: 0, earlierId, newId })
+}
+
+/** The person wants the earlier task's text; the new task, if there is one already, is not wanted. */
+export async function openEarlier(upload) {
+  const { earlierId, newId } = upload.state.peek()
+  removeUpload(upload)
+  openTask(earlierId)
+  if (newId === null) return
+  try {
+    await deleteTask(newId)
+    applyDeleted(newId)
+  } catch (error) {
+    toastError(error)
+  }
+}
+
+/** The person wants it transcribed again. */
+export function transcribeAgain(upload) {
+  upload.isAsked = true
+  if (upload.state.peek().newId === null) sendAgain(upload)
+  else removeUpload(upload)
+}
+
+/** An object that sends the file and can be asked to again: {send(), abort()}. */
+function wayFor(upload) {
+  const { file, fields } = upload
+  const onProgress = (share) => setState(upload, { phase: share >= 1 ? 'checking' : 'uploading', progress: share })
+  return fitsHeader(file, fields) ? new ResumableUpload(file, fields, onProgress) : new FormUpload(upload, onProgress)
+}
+
+/** In one request, for what a resumable upload cannot be told. One key, so that a lost answer makes no second task. */
+class FormUpload {
+  #key = randomKey()
+  #request = null
+
+  constructor({ file, fields }, onProgress) {
+    this.begin = () => uploadFile(file, fields, this.#key, onProgress)
+  }
+
+  async send() {
+    this.#request = this.begin()
+    const { task, duplicate_of: duplicateOf } = await this.#request.done
+    return { task, duplicateOf }
+  }
+
+  abort() {
+    this.#request?.abort()
   }
 }
 
@@ -105,20 +183,21 @@ function fail(upload, error) {
   upload.timer = setTimeout(() => sendAgain(upload), delayS * 1000)
   return setState(upload, {
     phase: 'waiting',
-    progress: 0,
+    progress: upload.state.peek().progress,
     error: { code: error.code, message: error.message },
     retryAt: Date.now() + delayS * 1000,
   })
 }
 
 function refuse(upload, error) {
+  upload.way = null
   setState(upload, { phase: 'refused', progress: 0, error })
   toast(errorText(error), { tone: 'error', title: t('upload.refused', { name: upload.file.name }) })
 }
 
 export function sendAgain(upload) {
   clearTimeout(upload.timer)
-  setState(upload, { phase: 'queued', progress: 0 })
+  setState(upload, { phase: 'queued', progress: upload.state.peek().progress })
   sendNext()
 }
 
@@ -126,7 +205,7 @@ export function sendAgain(upload) {
 export function removeUpload(upload) {
   clearTimeout(upload.timer)
   uploads.value = uploads.value.filter((other) => other !== upload)
-  upload.abort?.()
+  upload.way?.abort()
   sendNext()
 }
 

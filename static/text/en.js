@@ -121,6 +121,7 @@ export default {
   'status.queued': 'Waiting to upload',
   'status.checking': 'Checking',
   'status.refused': 'Rejected',
+  'status.known': 'Sent before',
 
   'task.open': 'Open {name}',
   'task.select': 'Select {name}',
@@ -154,6 +155,9 @@ export default {
   'upload.again': 'Upload again',
   'upload.waits': { one: '{reason} Retrying in {count} second.', other: '{reason} Retrying in {count} seconds.' },
   'upload.refused': '{name} was rejected',
+  'upload.known': 'You have sent this recording before.',
+  'upload.open_earlier': 'Open the earlier one',
+  'upload.transcribe_again': 'Transcribe again',
   'upload.dismiss_all': 'Dismiss rejected files',
 
   'selection.count': { one: '{count} selected', other: '{count} selected' },

@@ -119,6 +119,7 @@ export default {
   'status.queued': '等待上传',
   'status.checking': '检查中',
   'status.refused': '未被接受',
+  'status.known': '曾经上传',
 
   'task.open': '打开 {name}',
   'task.select': '选择 {name}',
@@ -152,6 +153,9 @@ export default {
   'upload.again': '重新上传',
   'upload.waits': { other: '{reason}{count} 秒后重试。' },
   'upload.refused': '{name} 未被接受',
+  'upload.known': '您之前上传过这段录音。',
+  'upload.open_earlier': '打开之前的结果',
+  'upload.transcribe_again': '重新转写',
   'upload.dismiss_all': '移除未被接受的文件',
 
   'selection.count': { other: '已选 {count} 个' },
@@ -216,6 +220,10 @@ export default {
   'error.unknown_model': '没有这个模型。',
   'error.idempotency_mismatch': '同一个上传标识已用于其他文件或选项。',
   'error.idempotency_in_flight': '同一个文件仍在接收中。',
+  'error.upload_busy': '这个上传正由另一个请求处理，请稍后再试。',
+  'error.upload_not_found': '这个上传已不存在，可能已取消或已过期。',
+  'error.offset_mismatch': '上传的位置与服务器不一致。',
+  'error.checksum_mismatch': '收到的数据与校验和不符，没有保存。',
   'error.conflict': '任务当前的状态不允许这项操作。',
   'error.not_found': '这个地址没有内容。',
   'error.task_not_found': '这个任务不存在。',

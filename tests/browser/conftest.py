@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.leaks import children, outliving_tests
-from tests.server.conftest import server_in
+from tests.server.conftest import noise, server_in
 from tests.web.running_server import RunningServer
 
 FLAGS = [
@@ -41,6 +41,11 @@ def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the web package around a FakeSystem, where nothing happens by itself."""
     with RunningServer(tmp_path_factory.mktemp("quiet")) as server, server.outliving_tests():
         yield server.address
+
+
+@pytest.fixture(scope="session")
+def five_minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return noise(tmp_path_factory.mktemp("sound") / "five.wav", minutes=5)
 
 
 @pytest.fixture(scope="module")
