@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +13,14 @@ import requests
 
 from tests.paths import SHORT
 from tests.server.client import Client
-from tests.server.conftest import StartServer
+from tests.server.conftest import StartServer, server_in
 from tests.whisper_core.audio.media_corpus import MediaCorpus
 from whisper_core.audio.decode import find_ffmpeg
 
 pytestmark = pytest.mark.server
 
 BOMBS = 8
+DISK_MB, FLOOR_MB = 200, 100
 BUDGET_MB = 20
 WORK = "window_s=0.01"  # what the fake engine understands: 2.4 s for two hours
 
@@ -49,6 +53,44 @@ def test_bombs_fill_no_disk_and_hold_nobody_up(start_server: StartServer, tmp_pa
         assert requests.get(f"{server.address}/readyz", timeout=30).status_code == 200
         for task_id in bombs:
             client.delete(task_id)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 200 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("only root may mount a small disk, and not in every container")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_bomb_on_a_small_disk_leaves_its_floor_alone_and_waits(small_disk: Path, tmp_path: Path) -> None:
+    """Two hours of samples are more than the disk. A clip is transcribed beside it, and nothing fails."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    bomb = MediaCorpus(folder).silence(hours=2)
+    least_free = shutil.disk_usage(small_disk).free
+    with server_in(small_disk, MIN_FREE_DISK_MB=str(FLOOR_MB), PERFORMANCE_MONITOR_INTERVAL="1") as server:
+        client = Client(server)
+        waiting = client.upload(bomb)["id"]
+
+        def readiness() -> list[str]:
+            nonlocal least_free
+            least_free = min(least_free, shutil.disk_usage(small_disk).free)
+            reasons: list[str] = client.get("/readyz").json()["reasons"]
+            return reasons
+
+        client.wait_until(lambda: "the disk is nearly full" in readiness(), "the reason")
+        task = client.task(waiting)
+        assert (task["status"], task["waiting"]["code"], task["audio_seconds"]) == ("pending", "disk_short", 7200.0)
+        assert client.wait_for(client.upload(SHORT)["id"], "completed")["error"] is None
+        assert client.task(waiting)["status"] == "pending"
+        assert least_free >= FLOOR_MB * 1_000_000
+        client.delete(waiting)
+        client.wait_until(lambda: readiness() == [], "readiness")
 
 
 def test_measured_tasks_without_samples_survive_a_restart(start_server: StartServer, tmp_path: Path) -> None:
