@@ -173,6 +173,22 @@ def test_a_task_whose_samples_are_gone_is_prepared_again_and_holds_up_nobody(rig
     assert rig.owners() == {"model:base", "T0", "T2"}
 
 
+def test_samples_that_vanish_while_a_task_is_claimed_cost_it_no_attempt(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.start_task("T0")
+    there = iter([True])  # when it is looked at before the claim, and no more afterwards
+    monkeypatch.setattr(rig.files, "has_audio", lambda task_id: next(there, False))
+    rig.submit("T1")
+    rig.settle()
+
+    task = rig.queue.get("T1")
+    assert (task.status, task.attempt, task.free_attempts) == (TaskStatus.PENDING, 1, 1)
+    assert rig.asked_to_prepare == ["T1"]
+    assert rig.queue.samples.are_missing("T1")
+    assert rig.owners() == {"model:base", "T0"}
+
+
 # --- a database that is busy, and errors of our own ------------------------------------------------------------------
 
 
