@@ -16,12 +16,7 @@ from optimizer.devices.factory import DeviceFactory
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.worker_process import WorkerConfig
-from optimizer.intake.admission import Admission
-from optimizer.intake.decode_pool import DecodePool
-from optimizer.intake.idempotency import IdempotencyKeys
-from optimizer.intake.preparer import Preparer
-from optimizer.intake.sample_budget import SampleBudget
-from optimizer.intake.task_intake import TaskIntake
+from optimizer.intake.wiring import DevicesForIntake, Intake, build_intake
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.probes import MemoryProbe
 from optimizer.monitoring.event_log import EventLog
@@ -44,12 +39,10 @@ from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.scheduling.wiring import SchedulerParts, Scheduling, build_scheduler
 from optimizer.storage.documents import DocumentStore, Persistence
-from optimizer.storage.part_store import PartStore
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.task_endings import TaskEndings
 from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
-from optimizer.tasks.task import Task
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
@@ -57,10 +50,6 @@ from optimizer.views.models import ModelViews
 from optimizer.views.status import StatusViews
 from optimizer.views.task_view_builder import TaskViewBuilder
 from optimizer.views.transcripts import TranscriptViews
-from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
-
-MIN_DECODE_TIMEOUT_S = 60.0
-DECODE_SPEED = 20.0  # seconds of sound that the slowest machine we serve decodes in a second
 
 
 @dataclass(frozen=True)
@@ -69,16 +58,6 @@ class Storage:
     store: TaskStore
     documents: DocumentStore
     event_log: EventLog
-
-
-@dataclass(frozen=True)
-class Intake:
-    decode_pool: DecodePool
-    preparer: Preparer
-    tasks: TaskIntake
-    admission: Admission
-    keys: IdempotencyKeys
-    parts: PartStore
 
 
 @dataclass(frozen=True)
@@ -197,7 +176,8 @@ def _build_scheduling(
     times = RuntimeEstimates(speeds)
     due_times = DueTimes(times.work_seconds) if path.is_optimized() else FIRST_COME
     queue = _build_queue(settings, clock, storage.store, events, due_times)
-    intake = _build_intake(settings, clock, storage, ownership, queue, fleet, path)
+    devices = DevicesForIntake(fleet.names, fleet.may_use_cpu, path.openai_whisper_reason)
+    intake = build_intake(settings, clock, storage.files, storage.store, queue, ownership, devices)
     events.add_listener(intake.preparer.on_event)
     parts = SchedulerParts(
         clock=clock,
@@ -235,48 +215,6 @@ def _build_queue(
         due_times=due_times,
         quotas=_quotas_of(settings),
     )
-
-
-def _build_intake(
-    settings: Settings,
-    clock: Clock,
-    storage: Storage,
-    ownership: Ownership,
-    queue: IntelligentQueueManager,
-    fleet: DeviceFleet,
-    path: SchedulingPath,
-) -> Intake:
-    files = storage.files
-    decode_pool = DecodePool(partial(_make_decoder, settings), files, clock)
-    budget = SampleBudget(files, queue.samples.kept_bytes, settings.decode_ahead_bytes)
-    preparer = Preparer(queue, files, decode_pool, budget, clock)
-    return Intake(
-        decode_pool,
-        preparer,
-        TaskIntake(queue, files, preparer, max_attempts=1 + settings.max_task_retries),
-        Admission(
-            settings,
-            files,
-            queue.counts,
-            ownership.check_quota,
-            fleet.names,
-            fleet.may_use_cpu,
-            path.openai_whisper_reason,
-        ),
-        IdempotencyKeys(partial(_find_by_key, storage.store)),
-        PartStore(files, clock),
-    )
-
-
-def _find_by_key(store: TaskStore, owner: str, key: str) -> Task | None:
-    with store.reading() as rows:
-        return rows.find_by_key(owner, key)
-
-
-def _make_decoder(settings: Settings) -> AudioDecoder:
-    limit_s = settings.max_audio_seconds
-    limits = DecodeLimits(max_seconds=limit_s, timeout_s=max(MIN_DECODE_TIMEOUT_S, limit_s / DECODE_SPEED))
-    return AudioDecoder(find_ffmpeg(settings.ffmpeg_binary), limits)
 
 
 def _build_models(settings: Settings, clock: Clock, events: EventBus, inbox: Inbox) -> ModelLibrary:

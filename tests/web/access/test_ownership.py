@@ -45,6 +45,7 @@ OF_A_TASK = {
 OF_MANY = {"GET /api/tasks", "GET /api/transcripts.zip", "GET /api/system", "GET /api/system/events"}
 # What belongs to an unfinished upload: a stranger gets 404, as after its end.
 OF_AN_UPLOAD = {
+    "HEAD /api/uploads/<upload_id>",
     "PATCH /api/uploads/<upload_id>",
     "DELETE /api/uploads/<upload_id>",
     "POST /api/uploads/<upload_id>",
