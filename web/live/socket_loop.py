@@ -53,7 +53,7 @@ class SocketLoop:
 
     def start(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._wake_pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_pipe = os.pipe()
         self._selector.register(self._wake_pipe[0], selectors.EVENT_READ)
         self._thread.start()
 
