@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from errors import EngineError, WeightsDamagedError
+from optimizer.queue.backoff import MAX_RETRY_DELAY_S
 from optimizer.scheduling.model_library import FIRST_PAUSE_S
 from optimizer.tasks.task import TaskStatus
 from optimizer.tasks.wait_reasons import WaitCode, WaitReason
+from tests.fake_engine import FakeEngine
 from tests.optimizer.fakes import FakeClock
 from tests.paths import SHORT
 from tests.system.conftest import Open, Submit, Watcher
@@ -27,6 +31,9 @@ from tests.whisper_core.models.weights_server import (
 )
 from whisper_core.models import fetch as models
 from whisper_core.models.catalogue import MODELS
+from whisper_core.models.weight_files import is_intact, locate
+from whisper_core.text.transcript import Transcript
+from whisper_core.worker.messages import RunTask
 
 
 class Source:
@@ -121,3 +128,50 @@ def test_a_source_that_keeps_failing_is_asked_less_and_less(
             assert len(server.ranges) == asked
             clock.advance(1)
         assert watcher.wait_for(task_id, TaskStatus.COMPLETED).attempt == 1
+
+
+@pytest.mark.proves("F24")
+def test_a_damaged_file_of_weights_is_never_used_and_its_tasks_wait_for_the_right_one(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    become_toy_tiny(tmp_path, monkeypatch)
+    clock, loaded, load, run = FakeClock(), [], FakeEngine.load, FakeEngine.run
+
+    def load_intact(engine: FakeEngine, model: str, models_dir: Path) -> int:
+        """As the real engines do."""
+        located = locate(model, models_dir)
+        if model == "tiny" and (located is None or not is_intact(located)):
+            raise WeightsDamagedError()
+        loaded.append(model)
+        return load(engine, model, models_dir)
+
+    def run_loaded(engine: FakeEngine, command: RunTask, *others: Any) -> Transcript | None:
+        if command.model not in engine._resident:
+            raise EngineError("The model is not loaded on this device.")
+        return run(engine, command, *others)
+
+    monkeypatch.setattr(FakeEngine, "load", load_intact)
+    monkeypatch.setattr(FakeEngine, "run", run_loaded)
+    damaged = bytearray(CONTENT)
+    damaged[len(damaged) // 2] ^= 1
+    with (
+        running_weights_server() as server,
+        open_system(clock=clock, model_sources="official", max_task_retries=0) as system,
+    ):
+        Source(monkeypatch, server.address)
+        server.script = [status(404)]
+        watcher = Watcher(system)
+        weights = system.settings.models_dir / "tiny.pt"
+        weights.write_bytes(damaged)
+        task_id = submit(system, SHORT, model="tiny")
+        task = watcher.wait_for(task_id, TaskStatus.RETRYING)
+        assert (task.error.code if task.error else None, task.attempt - task.free_attempts) == ("weights_damaged", 0)
+        assert watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED).errors == ()
+        clock.advance(MAX_RETRY_DELAY_S)
+        assert "damaged" in wait_for_a_failed_fetch(watcher, task_id).text
+        assert (weights.read_bytes(), loaded) == (damaged, ["tiny.en"])
+
+        clock.advance(FIRST_PAUSE_S)
+        task = watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED)
+        assert (task.status, task.attempt - task.free_attempts) == (TaskStatus.COMPLETED, 1)
+        assert (weights.read_bytes(), loaded) == (CONTENT, ["tiny.en", "tiny"])

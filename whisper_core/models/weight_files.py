@@ -111,6 +111,8 @@ def sha256_of(path: Path, should_stop: Callable[[], bool] = lambda: False) -> st
 
 def _note_damage(weights: Weights) -> None:
     try:
+        if not _may_be_intact(weights):
+            return  # noted before; whoever looks while it is written again would take the file for intact
         weights.damage_note.parent.mkdir(parents=True, exist_ok=True)
         weights.damage_note.write_text(_version_of(weights.path))
     except OSError:  # without the note, the file is read and refused once more

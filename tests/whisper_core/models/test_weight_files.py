@@ -64,6 +64,19 @@ def test_a_damaged_file_is_not_located_again_and_is_replaced(server: WeightsServ
     assert locate("tiny", folder) is not None
 
 
+def test_damage_that_is_noted_is_not_noted_again(server: WeightsServer, folder: Path) -> None:
+    """Whoever looks while the note is written anew would take the file for intact."""
+    folder.mkdir()
+    (folder / "tiny.pt").write_bytes(b"damaged")
+    with pytest.raises(ModelUnavailableError):
+        fetch_tiny(server, folder, sources="local")
+    note = folder / "tiny.pt.damaged"
+    written_at = note.stat().st_mtime_ns
+    with pytest.raises(ModelUnavailableError):
+        fetch_tiny(server, folder, sources="local")
+    assert (note.stat().st_mtime_ns, locate("tiny", folder)) == (written_at, None)
+
+
 def test_a_damaged_file_is_located_again_once_it_was_replaced(server: WeightsServer, folder: Path) -> None:
     folder.mkdir()
     (folder / "tiny.pt").write_bytes(b"damaged")
