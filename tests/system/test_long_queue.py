@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,6 @@ from optimizer.storage import mapping
 from optimizer.storage.schema import arrivals, tasks
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import TaskFilter, TaskOptions, TaskStatus
-from tests.fake_engine import BYTES_PER_FRAME, WINDOW_FRAMES
 from tests.optimizer.queue.helpers import new_task
 from tests.paths import SHORT
 from tests.system.conftest import Open, Submit, Watcher, wait_running
@@ -24,22 +25,22 @@ OWN = 2
 
 
 def fill_queue(data_dir: Path, count: int) -> None:
-    """With another person's tasks of ten minutes, prepared; the recordings of the first few are there."""
+    """With another person's tasks, all of one recording, whose length is known."""
     data_dir.mkdir()
     store = TaskStore(data_dir)
     store.open()
-    options = TaskOptions(model="tiny.en", language="en", initial_prompt="hold@1")
-    given = {"options": options, "audio_seconds": 600.0, "owner": "other"}
+    options = TaskOptions(model="tiny.en", language="en", initial_prompt="hold@0")
+    given = {"options": options, "audio_seconds": 2.99, "owner": "other"}
     now = SystemClock().now()
     with store.database.writing() as connection:  # one by one they would take ten times as long
         rows = [mapping.new_task(new_task(f"other-{seq:05}", **given), seq, now) for seq in range(1, count + 1)]
         connection.execute(insert(tasks), [mapping.task_to_row(row) for row in rows])
         connection.execute(update(arrivals).values(last_seq=count))
     store.close()
-    for row in rows[: 4 * SLOTS]:
-        for path in (data_dir / "media" / row.id, data_dir / "audio" / f"{row.id}.pcm"):
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(bytes(2 * BYTES_PER_FRAME * WINDOW_FRAMES))
+    (data_dir / "media").mkdir()
+    recording = shutil.copy(SHORT, data_dir.with_name("recording"))
+    for row in rows:
+        os.link(recording, data_dir / "media" / row.id)
 
 
 @pytest.mark.proves("F32")

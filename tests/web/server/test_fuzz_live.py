@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.properties import budget
-from tests.web.live_client import LiveClient
+from tests.web.live_client import LiveClient, text_from
 from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
@@ -75,7 +75,7 @@ def assert_nothing_happened(server: RunningServer, witness: LiveClient) -> None:
 def connect(server: RunningServer) -> websocket.WebSocket:
     address = f"ws://127.0.0.1:{server.port}/socket.io/?EIO=4&transport=websocket"
     connection = websocket.create_connection(address, timeout=LIMIT_S, suppress_origin=True)
-    assert connection.recv().startswith("0")
+    assert text_from(connection).startswith("0")
     return connection
 
 
@@ -134,6 +134,7 @@ def test_any_bytes_in_place_of_frames(
 ) -> None:
     """Reserved bits and opcodes, missing masks, lengths that are not true, half a frame."""
     connection = connect(server)
+    assert connection.sock is not None
     with suppress(OSError):
         for first, second, head, body in frames:
             connection.sock.sendall(bytes([first, second]) + head + body)
@@ -235,7 +236,7 @@ def test_any_bytes_in_place_of_a_handshake(
 def test_many_that_hang_up_after_an_empty_packet_hold_up_nobody(server: RunningServer, witness: LiveClient) -> None:
     """As many as are let in. Nothing of them stays, so as many others are let in afterwards."""
     for _ in range(3):
-        connections = []
+        connections: list[websocket.WebSocket] = []
         with suppress(websocket.WebSocketBadStatusException):  # no more are let in
             while len(connections) < 64:
                 connections.append(connect(server))
