@@ -7,6 +7,7 @@ import signal
 import threading
 import wave
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -158,7 +159,20 @@ def test_a_killed_server_goes_on_with_the_real_engine_and_ends_with_the_same_tra
         interrupted = client.wait_for(task_id, "completed")
         untouched = client.wait_for(client.upload(MINUTE)["id"], "completed")
         assert interrupted["attempts"] == 2
-        assert client.transcript(task_id) == client.transcript(untouched["id"])
+        assert client.transcript(task_id) == up_to_last_bits(client.transcript(untouched["id"]))
+
+
+def up_to_last_bits(transcript: dict[str, Any]) -> dict[str, Any]:
+    """For a comparison that forgives probabilities their last bits: a worker chooses its kernels by a measurement at the
+    start, and they add in different orders."""
+    sums = {"avg_logprob", "no_speech_prob"}
+    return {
+        **transcript,
+        "segments": [
+            {name: pytest.approx(value, abs=1e-4) if name in sums else value for name, value in segment.items()}
+            for segment in transcript["segments"]
+        ],
+    }
 
 
 def is_at_work(server: RunningServer, client: Client, task_id: str) -> bool:
