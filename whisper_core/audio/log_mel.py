@@ -62,7 +62,7 @@ class LogMel:
         self._frames_read = 0  # by the first pass
         # Only frames that overlap the recording count; silence is not louder.
         self._frames_to_read = -(-(len(samples) + _HALF_FFT) // HOP_SAMPLES)
-        self._peak = torch.full((), -torch.inf, device=device)
+        self._peak: Tensor | None = None  # made where it is computed, which may be another thread
 
     @property
     def frames_left(self) -> int:
@@ -73,12 +73,17 @@ class LogMel:
         """Reads the whole recording once, for the floor of its features, or only so many frames more of it. Whether all
         of it has been read; if not, the first window reads the rest."""
         with self._first_pass:
-            end = min(self._frames_read + frames, self._frames_to_read)
-            while self._frames_read < end:
-                window = self._log_power(self._frames_read)
-                torch.maximum(self._peak, window.amax(), out=self._peak)  # the window itself is not kept
-                self._frames_read += WINDOW_FRAMES
-            return self._frames_read >= self._frames_to_read
+            return self._read_on(frames)
+
+    def _read_on(self, frames: int) -> bool:
+        if self._peak is None:
+            self._peak = torch.full((), -torch.inf, device=self._device)
+        end = min(self._frames_read + frames, self._frames_to_read)
+        while self._frames_read < end:
+            window = self._log_power(self._frames_read)
+            torch.maximum(self._peak, window.amax(), out=self._peak)  # the window itself is not kept
+            self._frames_read += WINDOW_FRAMES
+        return self._frames_read >= self._frames_to_read
 
     def window(self, first: int, frames: int) -> Mel:
         """`frames` frames from `first` on, then zeros.
@@ -98,8 +103,9 @@ class LogMel:
     @property
     def _floor(self) -> Tensor:
         """The maximum minus the dynamic range."""
-        if self.frames_left:
+        if self._peak is None or self.frames_left:
             self.prepare()
+        assert self._peak is not None  # noqa: S101 - made by `prepare`
         return self._peak - _DYNAMIC_RANGE
 
     def _log_power(self, first: int) -> Tensor:

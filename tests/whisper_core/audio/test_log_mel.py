@@ -113,6 +113,14 @@ def test_nothing_is_read_before_a_window_is_wanted() -> None:
     assert torch.equal(opening.tensor(), mel.window(0, 3000).tensor())
 
 
+def test_a_recording_may_be_read_in_another_mode_than_it_was_opened_in() -> None:
+    """As one is that the engine's thread opens and the encoder's thread reads."""
+    samples = noise(RATE * 40)
+    with torch.inference_mode():
+        mel = LogMel(samples, 80)
+    assert torch.equal(mel.window(0, 3000).tensor(), LogMel(samples, 80).window(0, 3000).tensor())
+
+
 class Counted:
     def __init__(self, samples: npt.NDArray[np.int16]) -> None:
         self.num_reads = 0
