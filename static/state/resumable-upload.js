@@ -73,8 +73,7 @@ export class ResumableUpload {
   async #findEarlier() {
     const wanted = JSON.stringify(this.#tus.options.metadata)
     const earlier = (await this.#tus.findPreviousUploads()).find(
-      ({ uploadUrl, metadata }) =>
-        (senders.get(uploadUrl) ?? this) === this && JSON.stringify(metadata) === wanted,
+      ({ uploadUrl, metadata }) => (senders.get(uploadUrl) ?? this) === this && JSON.stringify(metadata) === wanted,
     )
     if (!earlier) return
     senders.set(earlier.uploadUrl, this)

@@ -4,4 +4,4 @@
  */
 import 'tus-js-client'
 
-export const { Upload, canStoreURLs, defaultOptions } = globalThis.tus
+export const { Upload } = globalThis.tus
