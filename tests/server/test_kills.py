@@ -163,8 +163,8 @@ def test_a_killed_server_goes_on_with_the_real_engine_and_ends_with_the_same_tra
 
 
 def up_to_last_bits(transcript: dict[str, Any]) -> dict[str, Any]:
-    """For a comparison that forgives probabilities their last bits: a worker chooses its kernels by a measurement at the
-    start, and they add in different orders."""
+    """For a comparison that forgives probabilities their last bits: a worker chooses its kernels by a measurement, and
+    they add in different orders."""
     sums = {"avg_logprob", "no_speech_prob"}
     return {
         **transcript,
