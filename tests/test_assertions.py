@@ -10,8 +10,18 @@ import pytest
 from tests.paths import ROOT
 
 # Helpers whose whole purpose is a check, besides those named `assert_…`. `expect` is Playwright's, `call_and_validate`
-# schemathesis's.
-CHECKING = frozenset({"call_and_validate", "check", "expect", "nothing_left_behind", "refused", "wait_until_closed"})
+# schemathesis's, `run_state_machine_as_test` Hypothesis's.
+CHECKING = frozenset(
+    {
+        "call_and_validate",
+        "check",
+        "expect",
+        "nothing_left_behind",
+        "refused",
+        "run_state_machine_as_test",
+        "wait_until_closed",
+    }
+)
 RAISING = frozenset({"raises", "warns", "fail"})  # of pytest
 
 TestFunction = ast.FunctionDef | ast.AsyncFunctionDef

@@ -52,7 +52,7 @@ def test_one_recording_does_not_wait_for_ten_thousand_of_another_person(
     limits = {"max_queued_tasks": QUEUED - SLOTS, "max_concurrent_tasks_limit": SLOTS, "max_batch_size": SLOTS}
     with open_parallel(**limits) as system:
         watcher = Watcher(system)
-        wait_running(watcher, SLOTS)
+        running = wait_running(watcher, SLOTS)
         with pytest.raises(QueueFullError):
             submit(system, SHORT, owner="me")
         assert [path.name for path in (data_dir / "incoming").iterdir()] == []
@@ -60,7 +60,10 @@ def test_one_recording_does_not_wait_for_ten_thousand_of_another_person(
 
         for seq in range(QUEUED, QUEUED - OWN, -1):
             system.cancel(f"other-{seq:05}")
-        for task_id in [submit(system, SHORT, owner="me") for _ in range(OWN)]:
+        own = [submit(system, SHORT, owner="me") for _ in range(OWN)]
+        watcher.wait_until(lambda: all(system._queue.waiting().find(task_id) for task_id in own), "my samples")
+        system.cancel(running[0])  # the next of theirs has waited longer
+        for task_id in own:
             assert watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED).status is TaskStatus.COMPLETED
         begun = [seq for seq in range(1, 4 * SLOTS + 1) if system.task(f"other-{seq:05}").task.attempt > 0]
         assert len(begun) <= SLOTS + OWN  # of theirs hardly one was begun meanwhile
