@@ -39,7 +39,7 @@ _NEWEST_EVENTS = (
     select(task_events)
     .where(task_events.c.task_id == bindparam("task_id"))
     .order_by(task_events.c.id.desc())
-    .limit(MAX_EVENTS)
+    .limit(bindparam("most"))
 )
 
 
@@ -149,7 +149,7 @@ class TaskReader:
 
     def events(self, task_id: str) -> list[TaskEvent]:
         """The task's timeline, oldest first: the latest MAX_EVENTS entries, without those that cannot be read."""
-        rows = self._connection.execute(_NEWEST_EVENTS, {"task_id": task_id})
+        rows = self._connection.execute(_NEWEST_EVENTS, {"task_id": task_id, "most": MAX_EVENTS})
         found = [mapping.event_from_row(row) for row in rows]
         return [event for event in reversed(found) if event is not None]
 

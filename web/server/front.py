@@ -75,8 +75,9 @@ class Front:
 
     # --- the worker ------------------------------------------------------------------------------------------------
 
-    def wake(self) -> None:
-        """Any thread, and a signal's handler."""
+    def refuse_requests(self) -> None:
+        """From here on no new request is served; `begin_to_stop` is due. Any thread, and a signal's handler."""
+        self._is_stopping = True
         self._calls.defer(_nothing)
 
     def run_once(self, timeout_s: float) -> None:
@@ -93,7 +94,7 @@ class Front:
             self._sweep(now)
 
     def begin_to_stop(self) -> None:
-        """From here on new requests are refused. Those that are served go on."""
+        """New requests are refused, and clients that send nothing are not waited for. Those that are served go on."""
         self._is_stopping = True
         soon = self._idle_until = time.monotonic() + STOP_IDLE_S
         for connection in self._connections:

@@ -48,7 +48,7 @@ class FrontWorker(Worker):  # type: ignore[misc]
         else:
             self._is_hurried = True
         if self._front is not None:
-            self._front.wake()
+            self._front.refuse_requests()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """As handle_exit. Upstream would end the process without stopping the system."""

@@ -31,9 +31,16 @@ def read_all_of(path: Path) -> None:
         np.frombuffer(mapped, dtype=np.uint8).max()
 
 
+def use_for_a_moment(nbytes: int) -> None:
+    """Straight from the kernel and back: malloc may give memory that an earlier test has left to the process."""
+    with mmap.mmap(-1, nbytes) as memory:
+        for page in range(0, nbytes, mmap.PAGESIZE):
+            memory[page] = 1
+
+
 def test_a_peak_is_seen_though_it_began_and_ended_between_two_samples() -> None:
     meter = CpuMeter()
-    np.ones(10 * MB)  # 80 MB, freed at once
+    use_for_a_moment(80 * MB)
     assert 75 * MB < meter.peak_since_mark() < 100 * MB
     report = meter.report()
     assert report.peak - report.used > 70 * MB
@@ -41,7 +48,7 @@ def test_a_peak_is_seen_though_it_began_and_ended_between_two_samples() -> None:
 
 def test_a_peak_before_the_mark_is_forgotten() -> None:
     meter = CpuMeter()
-    np.ones(10 * MB)
+    use_for_a_moment(80 * MB)
     meter.mark()
     assert meter.peak_since_mark() < 10 * MB
 
@@ -53,7 +60,7 @@ def test_pages_of_a_mapped_file_are_neither_use_nor_peak(weights_file: Path) -> 
         pages = np.frombuffer(mapped, dtype=np.uint8)
         pages[: 40 * MB].max()
         meter.mark()  # as between two tasks, while the file stays mapped
-        np.ones(5 * MB)  # 40 MB
+        use_for_a_moment(40 * MB)
         assert 35 * MB < meter.peak_since_mark() < 50 * MB
         assert meter.report().used - before < 10 * MB
         del pages
@@ -64,7 +71,7 @@ def test_a_low_peak_is_seen_after_a_high_one_of_file_pages(weights_file: Path) -
     meter = CpuMeter()
     read_all_of(weights_file)
     meter.mark()
-    np.ones(5 * MB)
+    use_for_a_moment(40 * MB)
     assert 35 * MB < meter.peak_since_mark() < 50 * MB
 
 
