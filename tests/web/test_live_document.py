@@ -71,9 +71,8 @@ class PlayedClient:
         (folder / "live.py").write_text(code)
         (folder / "interview.flac").write_bytes(RECORDING)
         command = [sys.executable, "live.py", f"http://127.0.0.1:{port}", "interview.flac"]
-        self._process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        with open(folder / "errors.txt", "w") as errors:  # python-engineio's client logs a lost connection there
+            self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True)
         self._watchdog = threading.Timer(LIMIT_S, self._process.kill)
         self._watchdog.start()
         assert self._process.stdout is not None
