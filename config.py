@@ -208,11 +208,11 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in DATA_DIR")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     web_threads: int = Field(
-        64,
+        16,
         ge=8,
         le=2048,
-        description="threads for requests that read; half as many change something, and twice as many each wait for"
-        " uploads and downloads, when there are any",
+        description="threads for requests that read; twice as many change something, and eight times as many each wait"
+        " for uploads and downloads, when there are any",
     )
     max_live_clients: int = Field(
         2000,

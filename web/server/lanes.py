@@ -12,7 +12,6 @@ from web.server.request_head import Lane
 
 Result = TypeVar("Result")
 PROBE_THREADS = 2
-MIN_CHANGE_THREADS = 8
 MAX_WAITING = 1000  # requests that are here completely
 SHARE = 2  # one address gets at most one part in so many of a lane that is held by the client's pace
 _PACED = frozenset({Lane.UPLOAD, Lane.DOWNLOAD})
@@ -25,9 +24,13 @@ class LaneSize:
 
 
 def lane_sizes(web_threads: int) -> dict[Lane, LaneSize]:
-    """Threads that wait for a client cost little, so there are more of them."""
-    changes = max(MIN_CHANGE_THREADS, web_threads // 2)
-    paced = LaneSize(2 * web_threads, 4 * web_threads)
+    """Threads that wait, for the disk or for a client, cost little, so there are more of them.
+
+    Reads compute, and only one thread of Python does so at a time: with 64 of them 500 reads a second took 62 ms each
+    (median, two cores), with 16 they took 2 ms (`python -m benchmarks.load --rows task`).
+    """
+    changes = 2 * web_threads
+    paced = LaneSize(8 * web_threads, 16 * web_threads)
     return {
         Lane.PROBE: LaneSize(PROBE_THREADS, MAX_WAITING),
         Lane.READ: LaneSize(web_threads, web_threads + MAX_WAITING),

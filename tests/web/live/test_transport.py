@@ -28,7 +28,7 @@ RECONNECTS = 1000
 IDLE_SESSIONS = 1000
 GIGABYTE = 10**9
 # Probe, read and change: all that a server with WEB_THREADS=16 may start for such clients.
-LANE_THREADS = 2 + 16 + 8
+LANE_THREADS = 2 + 16 + 32
 ADDRESS = "/socket.io/?EIO=4&transport="
 HANDSHAKE = (
     f"GET {ADDRESS}websocket HTTP/1.1\nUpgrade: websocket\nConnection: Upgrade\n"

@@ -89,7 +89,7 @@ def test_reads_and_changes_are_answered_while_clients_are_idle_or_slow(server: R
 def test_too_many_downloads_are_refused_at_once_and_nothing_else(server: RunningServer) -> None:
     task_id = send_recording(server.port, RECORDING_BYTES)
     with ExitStack() as stack:
-        clients = [stack.enter_context(slow_download(server.port, task_id)) for _ in range(4 * 16 + 8)]
+        clients = [stack.enter_context(slow_download(server.port, task_id)) for _ in range(16 * 16 + 8)]
         refused: list[RawClient] = []
         while not refused:
             assert status_of(server.port, "/healthz") == 200
@@ -167,7 +167,7 @@ def test_a_hundred_disconnects_of_each_kind_leave_nothing(server: RunningServer)
     assert not [line for line in server.lines if "ERROR" in line or "Traceback" in line]
 
 
-MAX_LANE_THREADS = 2 + 16 + 8 + 32 + 32  # probe, read, change, upload, download
+MAX_LANE_THREADS = 2 + 16 + 32 + 128 + 128  # probe, read, change, upload, download
 
 
 def disconnect(port: int, task_id: str, number: int) -> None:
