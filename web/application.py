@@ -118,6 +118,15 @@ def create_app(
     app.register_blueprint(tus)
     app.after_request(_keep_out_of_caches)
     app.after_request(add_protocol_headers)
+    _add_live_feed(app, settings, system, limits)
+    app.wsgi_app = Guard(  # type: ignore[method-assign]
+        app.wsgi_app, AllowedHosts.of(settings), TrustedProxies.of(settings)
+    )
+    return app
+
+
+def _add_live_feed(app: Application, settings: Settings, system: SystemPort, limits: Limits) -> None:
+    """Puts Socket.IO, and the gate in front of it, around the application."""
     max_polling = max(1, settings.web_threads // _POLLS_SHARE)
     live = app.extensions[_LIVE_FEED] = LiveFeed(
         app,
@@ -126,9 +135,9 @@ def create_app(
         max_clients=min(settings.max_live_clients, open_files_limit() // FILES_SHARE),
         max_polling=max_polling,
     )
-    gate = ConnectionGate(app.wsgi_app, live.has_room, max_polls=max_polling)
-    app.wsgi_app = Guard(gate, AllowedHosts.of(settings), TrustedProxies.of(settings))  # type: ignore[method-assign]
-    return app
+    app.wsgi_app = ConnectionGate(  # type: ignore[method-assign]
+        app.wsgi_app, live.has_room, max_polls=max_polling
+    )
 
 
 def _keep_out_of_caches(response: Response) -> Response:

@@ -80,7 +80,7 @@ def create_upload() -> Response:
     """A new upload, with its options; they are checked now, so that no byte is sent in vain. It may bring bytes."""
     length = read_number("Upload-Length", request.headers.get("Upload-Length"))
     metadata = read_metadata(request.headers.get("Upload-Metadata"))
-    form = _read_form(metadata)
+    form = _read_acceptable_form(metadata)
     key = read_idempotency_key(request.headers.get("Idempotency-Key"))
     owner = owner_of(request)
     with current_system().keys.holding(owner, key) as earlier:
@@ -153,8 +153,13 @@ def do_as_another_method(upload_id: str) -> Response:
 
 def _read_form(metadata: UploadMetadata) -> TaskForm:
     system = current_system()
-    form = read_task_form(metadata.fields.items(), system.settings, system.device_names(), system.default_model())
-    refusal = system.admission.place(form.options, form.device).refusal
+    return read_task_form(metadata.fields.items(), system.settings, system.device_names(), system.default_model())
+
+
+def _read_acceptable_form(metadata: UploadMetadata) -> TaskForm:
+    """Raises also why the server takes no such task, before any byte is sent."""
+    form = _read_form(metadata)
+    refusal = current_system().admission.place(form.options, form.device).refusal
     if refusal is not None:
         raise refusal
     return form
@@ -209,7 +214,7 @@ def _make_task(upload_id: str) -> Submission:
     system = current_system()
     with system.parts.completing(upload_id) as whole, system.keys.holding(whole.owner, whole.key):
         metadata = UploadMetadata(**whole.details)
-        form = read_task_form(metadata.fields.items(), system.settings, system.device_names(), system.default_model())
+        form = _read_form(metadata)
         submission = system.submit(
             whole,
             filename=metadata.filename,
