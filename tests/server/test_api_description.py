@@ -24,7 +24,7 @@ def test_every_answer_has_what_its_description_names_and_nothing_else(
         description = ApiDescription(client.get(ADDRESS).json())
         done = client.upload(SHORT)["id"]
         client.wait_for(done, "completed")
-        client.upload(twenty_minutes)
+        client.upload(twenty_minutes, initial_prompt="window_s=0.5")
         client.wait_until(lambda: client.get("/api/system").json()["devices"][0]["tasks"] != [], "a running task")
         client.wait_until(lambda: client.get("/api/system/history").json()["samples"] != [], "a sample")
         checked = 0
