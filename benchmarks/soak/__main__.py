@@ -95,7 +95,7 @@ def soak(server: LoadServer, samples: Sequence[Sample], options: argparse.Namesp
     found.before = _held(server, folder)
     began = time.monotonic()
     kinds = faults.KILLS if options.kills else dict(faults.FAULTS)
-    if faults.has_small_disk(folder.parent):
+    if options.scratch and faults.has_small_disk(options.scratch):
         kinds = {**kinds, **faults.FULL_DISK}
     _work(server, samples, record, found, options, lambda: _disturb(server, kinds, found, options, chance))
     found.seconds = time.monotonic() - began
