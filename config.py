@@ -1,13 +1,12 @@
 """The server's settings: typed, checked at the start, read from the environment and from `.env`.
 
-`.env.sample` and the table in the READMEs are made from the descriptions and limits of the fields here
+`.env.sample` and docs/settings.md are made from the descriptions and limits of the fields here
 (`python -m tools.settings_docs`), and tests/test_config.py fails when they differ.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,84 +15,24 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from errors import InvalidSettingsError
-from whisper_core.models.catalogue import MODEL_CHOICES, MODELS
-from whisper_core.text.languages import LANGUAGES
+from setting_values import (
+    AUTO_LANGUAGE,
+    Network,
+    known_language,
+    known_model,
+    known_networks,
+    long_enough,
+    parse_keys,
+    parse_networks,
+    readable_keys,
+)
+from whisper_core.models.catalogue import MODELS
 
-AUTO_LANGUAGE = "auto"
-MIN_SECRET_CHARACTERS = 32
 EngineName = Literal["batch", "reference"]
 DEFAULT_ENGINE: EngineName = "batch"
 AUTO_LIMIT: Literal["auto"] = "auto"
 MAX_CONCURRENT_TASKS = 256
 _SECRETS = ("secret_key", "api_keys", "database_url")
-ADMIN = "admin"  # the account that sees everything
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-_ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
-_OPAQUE_OWNER = re.compile(r"[0-9a-f]{16}")  # what web/http/owner.py calls a browser: no account may be called so
-_KEY = re.compile(r"[!-+\--~]+")  # printable, without blanks and commas
-
-
-def account_name(text: str) -> str:
-    """The name in lower case, as an account is known. Raises ValueError when no account can be called so."""
-    name = text.strip().lower()
-    if not _ACCOUNT_NAME.fullmatch(name) or _OPAQUE_OWNER.fullmatch(name):
-        raise ValueError("an account's name is 1 to 64 letters a to z, digits and . _ @ + -, as in alice@example.org")
-    return name
-
-
-def _known_model(name: str) -> str:
-    if name not in MODELS:
-        raise ValueError(f"must be {MODEL_CHOICES}")
-    return name
-
-
-def _known_language(code: str) -> str:
-    if code != AUTO_LANGUAGE and code not in LANGUAGES:
-        raise ValueError("must be auto or a language code such as en, zh, es")
-    return code
-
-
-def _long_enough(secret: SecretStr) -> SecretStr:
-    if 0 < len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
-        raise ValueError(f"must have at least {MIN_SECRET_CHARACTERS} characters, or be empty")
-    return secret
-
-
-def _readable_keys(secret: SecretStr) -> SecretStr:
-    """Raises ValueError, which never quotes a key."""
-    keys = [key for _, key in _named_keys(secret.get_secret_value())]
-    if len(set(keys)) < len(keys):
-        raise ValueError("has a key twice")
-    return secret
-
-
-def _named_keys(text: str) -> list[tuple[str, str]]:
-    """Name and key of each entry. Raises ValueError."""
-    found = []
-    for entry in filter(None, (entry.strip() for entry in text.split(","))):
-        name, colon, key = entry.partition(":")
-        if not colon:
-            raise ValueError("each entry must be NAME:KEY, and entries are separated by commas")
-        if len(key) < MIN_SECRET_CHARACTERS or not _KEY.fullmatch(key):
-            raise ValueError(f"each key must have at least {MIN_SECRET_CHARACTERS} characters, without blanks")
-        found.append((account_name(name), key))
-    return found
-
-
-def _known_networks(text: str) -> str:
-    _networks(text)
-    return text
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    """Raises ValueError."""
-    entries = filter(None, (entry.strip() for entry in text.split(",")))
-    try:
-        return tuple(ipaddress.ip_network(entry, strict=False) for entry in entries)
-    except ValueError:
-        raise ValueError("must be addresses or networks, such as 127.0.0.1,10.0.0.0/8") from None
 
 
 class Settings(BaseSettings):
@@ -153,12 +92,12 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(Path("data"), description="uploads, transcripts and the database")
     models_dir: Path = Field(Path("data/models"), description="the models' weights")
-    default_model: Annotated[str, AfterValidator(_known_model)] = Field(
+    default_model: Annotated[str, AfterValidator(known_model)] = Field(
         "base",
         description="model of a task that does not name one, such as base, or base-int8 (on the CPU, with"
         " ENGINE=batch only); fetched during set-up",
     )
-    default_language: Annotated[str, AfterValidator(_known_language)] = Field(
+    default_language: Annotated[str, AfterValidator(known_language)] = Field(
         AUTO_LANGUAGE, description="language of a task that does not name one; auto: detected"
     )
     max_upload_mb: int = Field(4096, ge=1, le=1_000_000, description="MB (10^6 bytes) of one uploaded file at most")
@@ -176,16 +115,16 @@ class Settings(BaseSettings):
         description="MB of decoded samples (115 an hour of sound) that may lie on the disk for waiting tasks, half of"
         " it for one owner's; the next task's are always made",
     )
-    secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
+    secret_key: Annotated[SecretStr, AfterValidator(long_enough)] = Field(
         SecretStr(""),
         description="signs the sessions of those who log in; at least 32 characters; empty: a random one in DATA_DIR",
     )
-    api_keys: Annotated[SecretStr, AfterValidator(_readable_keys)] = Field(
+    api_keys: Annotated[SecretStr, AfterValidator(readable_keys)] = Field(
         SecretStr(""),
         description="accounts as NAME:KEY, separated by commas, with keys of at least 32 characters; admin sees"
         " everything; `python main.py keys add NAME` makes a key that need not be written here",
     )
-    trusted_proxies: Annotated[str, AfterValidator(_known_networks)] = Field(
+    trusted_proxies: Annotated[str, AfterValidator(known_networks)] = Field(
         "",
         description="addresses or networks of reverse proxies, comma-separated; only their X-Forwarded-For, -Proto and"
         " -Host are believed",
@@ -266,11 +205,11 @@ class Settings(BaseSettings):
     @property
     def named_keys(self) -> list[tuple[str, str]]:
         """The entries of API_KEYS: name and key, which is secret."""
-        return _named_keys(self.api_keys.get_secret_value())
+        return parse_keys(self.api_keys.get_secret_value())
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:
-        return _networks(self.trusted_proxies)
+        return parse_networks(self.trusted_proxies)
 
     @property
     def names_accounts(self) -> bool:

@@ -8,13 +8,14 @@ from datetime import datetime
 
 import click
 
-from config import Settings, account_name
+from config import Settings
 from errors import UnavailableError
 from optimizer.accounts.key_store import KeyStore
 from optimizer.accounts.keys import ApiKey
 from optimizer.common.clock import SystemClock
 from optimizer.monitoring.audit import AuditTrail
 from optimizer.storage.store import TaskStore
+from setting_values import account_name
 
 COUNTS_WITHIN_S = 5
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.paths import ROOT
 
-SHARED = {"config", "errors", "logs", "version"}
+SHARED = {"config", "setting_values", "errors", "logs", "version"}
 MAY_IMPORT = {
     "whisper_core": {"whisper_core"},
     "optimizer": {"optimizer", "whisper_core"},

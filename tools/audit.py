@@ -33,7 +33,18 @@ from version import PRODUCT_NAME, __version__
 ROOT = Path(__file__).resolve().parent.parent
 COMPONENTS = Path("audit", "components.cdx.json")
 # What people run. The tools in this folder are for developers, and start programs of the system by name.
-CODE = ("main.py", "config.py", "errors.py", "logs.py", "version.py", "cli", "optimizer", "web", "whisper_core")
+CODE = (
+    "main.py",
+    "config.py",
+    "setting_values.py",
+    "errors.py",
+    "logs.py",
+    "version.py",
+    "cli",
+    "optimizer",
+    "web",
+    "whisper_core",
+)
 LIMIT_S = 600
 SHOWN_CHARACTERS = 20_000  # of a program's output
 COULD_NOT_BE_ASKED = "could not be audited"

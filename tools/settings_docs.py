@@ -1,4 +1,4 @@
-"""Writes `.env.sample` and the tables of settings in the READMEs from the definitions in config.py.
+"""Writes `.env.sample` and the table of docs/settings.md from the definitions in config.py.
 
 Run `python -m tools.settings_docs` after a change to the settings; until then tests/test_config.py fails.
 """
@@ -17,6 +17,7 @@ from config import Settings
 from version import PRODUCT_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs" / "settings.md"
 START, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 HEADER = f"""\
 # Settings of {PRODUCT_NAME}. Copy this file to .env and change what you need; every line is optional.
@@ -89,17 +90,15 @@ def table() -> str:
     return "\n".join(rows)
 
 
-def with_table(readme: str) -> str:
+def with_table(document: str) -> str:
     return re.sub(
-        f"{re.escape(START)}.*?{re.escape(END)}", lambda _: f"{START}\n{table()}\n{END}", readme, flags=re.DOTALL
+        f"{re.escape(START)}.*?{re.escape(END)}", lambda _: f"{START}\n{table()}\n{END}", document, flags=re.DOTALL
     )
 
 
 def main() -> None:
     (ROOT / ".env.sample").write_text(env_sample())
-    for name in ("README.md", "README.zh-CN.md"):
-        path = ROOT / name
-        path.write_text(with_table(path.read_text()))
+    DOCUMENT.write_text(with_table(DOCUMENT.read_text()))
 
 
 if __name__ == "__main__":

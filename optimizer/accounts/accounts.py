@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Collection, Iterable
 
-from config import Settings, account_name
+from config import Settings
 from errors import InvalidSettingsError
 from optimizer.accounts.key_store import KeyStore
 from optimizer.accounts.live_keys import LiveKeys
@@ -20,6 +20,7 @@ from optimizer.accounts.signing_key import signing_key
 from optimizer.common.clock import Clock
 from optimizer.monitoring.audit import AuditTrail
 from optimizer.storage.database import Database
+from setting_values import account_name
 
 log = logging.getLogger(__name__)
 

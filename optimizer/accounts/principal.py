@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from config import ADMIN
+from setting_values import ADMIN
 
 
 class How(Enum):

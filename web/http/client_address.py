@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 
-from config import Network
+from setting_values import Network
 
 _IPV6_CUSTOMER = 64  # bits; one customer has that many addresses
 

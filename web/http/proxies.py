@@ -9,7 +9,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from config import Network, Settings
+from config import Settings
+from setting_values import Network
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

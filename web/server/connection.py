@@ -10,7 +10,7 @@ from typing import Any
 
 from gunicorn.http.parser import RequestParser
 
-from config import Network
+from setting_values import Network
 from web.http.client_address import share_key
 from web.server.client_socket import ClientSocket
 from web.server.request_head import RequestHead

@@ -17,7 +17,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import PollableMethodQueue
 
-from config import Network
+from setting_values import Network
 from web.server.acceptor import Acceptor
 from web.server.client_socket import ClientSocket, DeferredBytes
 from web.server.connection import Connection, Outcome, Phase

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from config import AUTO_LANGUAGE, Settings
+from config import Settings
 from errors import InvalidOptionError
 from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.tasks.task import Priority, TaskOptions
+from setting_values import AUTO_LANGUAGE
 from whisper_core.models.catalogue import model_info
 from whisper_core.text.languages import LANGUAGES
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS, Mode, TaskKind

@@ -9,9 +9,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from config import MIN_SECRET_CHARACTERS
 from optimizer.accounts.live_keys import CACHE_LASTS_S
 from optimizer.tasks.task import TaskFilter
+from setting_values import MIN_SECRET_CHARACTERS
 from tests.web.access.conftest import PEOPLE, MakeSite, Site, key_of, log_in
 from tests.web.requests import error_of, send
 from web.http.access import LOGINS_PER_MINUTE

@@ -1,0 +1,85 @@
+"""What the text of a setting must look like, where its type does not say so.
+
+Each check raises ValueError, whose message never quotes a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from pydantic import SecretStr
+
+from whisper_core.models.catalogue import MODEL_CHOICES, MODELS
+from whisper_core.text.languages import LANGUAGES
+
+AUTO_LANGUAGE = "auto"
+MIN_SECRET_CHARACTERS = 32
+ADMIN = "admin"  # the account that sees everything
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+_OPAQUE_OWNER = re.compile(r"[0-9a-f]{16}")  # what web/http/owner.py calls a browser: no account may be called so
+_KEY = re.compile(r"[!-+\--~]+")  # printable, without blanks and commas
+
+
+def account_name(text: str) -> str:
+    """The name in lower case, as an account is known. Raises ValueError when no account can be called so."""
+    name = text.strip().lower()
+    if not _ACCOUNT_NAME.fullmatch(name) or _OPAQUE_OWNER.fullmatch(name):
+        raise ValueError("an account's name is 1 to 64 letters a to z, digits and . _ @ + -, as in alice@example.org")
+    return name
+
+
+def known_model(name: str) -> str:
+    if name not in MODELS:
+        raise ValueError(f"must be {MODEL_CHOICES}")
+    return name
+
+
+def known_language(code: str) -> str:
+    if code != AUTO_LANGUAGE and code not in LANGUAGES:
+        raise ValueError("must be auto or a language code such as en, zh, es")
+    return code
+
+
+def long_enough(secret: SecretStr) -> SecretStr:
+    if 0 < len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
+        raise ValueError(f"must have at least {MIN_SECRET_CHARACTERS} characters, or be empty")
+    return secret
+
+
+def readable_keys(secret: SecretStr) -> SecretStr:
+    """Raises ValueError, which never quotes a key."""
+    keys = [key for _, key in parse_keys(secret.get_secret_value())]
+    if len(set(keys)) < len(keys):
+        raise ValueError("has a key twice")
+    return secret
+
+
+def parse_keys(text: str) -> list[tuple[str, str]]:
+    """Name and key of each entry. Raises ValueError."""
+    found = []
+    for entry in filter(None, (entry.strip() for entry in text.split(","))):
+        name, colon, key = entry.partition(":")
+        if not colon:
+            raise ValueError("each entry must be NAME:KEY, and entries are separated by commas")
+        if len(key) < MIN_SECRET_CHARACTERS or not _KEY.fullmatch(key):
+            raise ValueError(f"each key must have at least {MIN_SECRET_CHARACTERS} characters, without blanks")
+        found.append((account_name(name), key))
+    return found
+
+
+def known_networks(text: str) -> str:
+    parse_networks(text)
+    return text
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Raises ValueError."""
+    entries = filter(None, (entry.strip() for entry in text.split(",")))
+    try:
+        return tuple(ipaddress.ip_network(entry, strict=False) for entry in entries)
+    except ValueError:
+        raise ValueError("must be addresses or networks, such as 127.0.0.1,10.0.0.0/8") from None
