@@ -11,7 +11,7 @@ import re
 from pydantic import SecretStr
 
 from whisper_core.models.catalogue import MODEL_CHOICES, MODELS
-from whisper_core.text.languages import LANGUAGES
+from whisper_core.text.languages import language_code
 
 AUTO_LANGUAGE = "auto"
 MIN_SECRET_CHARACTERS = 32
@@ -38,8 +38,11 @@ def known_model(name: str) -> str:
     return name
 
 
-def known_language(code: str) -> str:
-    if code != AUTO_LANGUAGE and code not in LANGUAGES:
+def known_language(text: str) -> str:
+    if text.strip().lower() == AUTO_LANGUAGE:
+        return AUTO_LANGUAGE
+    code = language_code(text)
+    if code is None:
         raise ValueError("must be auto or a language code such as en, zh, es")
     return code
 

@@ -14,7 +14,7 @@ from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.tasks.task import Priority, TaskOptions
 from setting_values import AUTO_LANGUAGE
 from whisper_core.models.catalogue import model_info
-from whisper_core.text.languages import LANGUAGES
+from whisper_core.text.languages import language_code
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS, Mode, TaskKind
 
 FILE_FIELD = "file"
@@ -115,11 +115,15 @@ def _choice(texts: dict[str, str], name: str, allowed: dict[str, Any], default: 
         raise InvalidOptionError(f"Must be one of {', '.join(allowed)}.", field=name) from None
 
 
-def _language(code: str) -> str | None:
-    if code in ("", AUTO_LANGUAGE):
+def _language(text: str) -> str | None:
+    if text.lower() in ("", AUTO_LANGUAGE):
         return None
-    if code not in LANGUAGES:
-        raise InvalidOptionError("Must be auto or a language code such as en, zh, es.", field="language")
+    code = language_code(text)
+    if code is None:
+        raise InvalidOptionError(
+            "Must be auto, or a language that Whisper knows: a code such as en, zh, es, or its name in English.",
+            field="language",
+        )
     return code
 
 

@@ -116,6 +116,9 @@ def test_option_sent_twice_is_refused(client: FlaskClient) -> None:
         ({"model": "base.en", "language": "auto"}, "en"),
         ({"model": "base", "language": ""}, None),
         ({"model": "base", "language": "auto"}, None),
+        ({"model": "base", "language": "German"}, "de"),
+        ({"model": "base", "language": "zh-CN"}, "zh"),
+        ({"model": "base.en", "language": "en-US"}, "en"),
     ],
 )
 def test_language(client: FlaskClient, fields: dict[str, str], expected: str | None) -> None:
