@@ -16,13 +16,14 @@ from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveBody, ArchiveQuery,
 from web.http.task_access import TaskAccess, current_tasks
 from web.tasks.filenames import transcript_name
 from web.tasks.media_type import media_type_of
-from web.tasks.rendering import MEDIA_TYPES, file_extension, render_transcript
+from web.tasks.rendering import file_extension, render_transcript
 from web.tasks.zip_archive import completed_tasks, zip_transcripts
+from whisper_core.text.formats import FORMATS
 
 ARCHIVE_NAME = "transcripts.zip"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _TEXT = {"schema": {"type": "string"}}
-_OTHER_FORMATS = {media_type: _TEXT for name, media_type in MEDIA_TYPES.items() if name != "json"}
+_OTHER_FORMATS = {format.media_type: _TEXT for name, format in FORMATS.items() if name != "json"}
 
 
 downloads = APIBlueprint(
@@ -52,8 +53,8 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
         raise TranscriptNotReadyError()
     mode = task.options.mode
     response = send_file(
-        BytesIO(render_transcript(transcript, query.format, mode=mode, is_partial=is_partial).encode()),
-        mimetype=MEDIA_TYPES[query.format],
+        BytesIO(render_transcript(transcript, query.format, mode=mode, is_partial=is_partial)),
+        mimetype=FORMATS[query.format].media_type,
         as_attachment=query.download,
         download_name=transcript_name(task.filename, file_extension(query.format, mode)),
     )

@@ -1,6 +1,7 @@
 """A transcript as txt, srt, vtt, tsv or json.
 
-Ordinary text is written exactly as openai-whisper's own writers write it. Where their output can be unsafe, it differs:
+Ordinary text is written exactly as openai-whisper's own writers write it, with the same options (`cues.py` cuts the
+cues of srt and vtt). Where their output can be unsafe, it differs:
 - srt, vtt: a cue contains no blank line and no `-->`, which would end it. vtt escapes `&`, `<` and `>`, so nothing is
   lost and nothing is read as markup; srt has no escapes, so `-->` becomes `->`. A segment without text gets no cue.
 - tsv: a text is one cell on one line. If a spreadsheet would run it as a formula, an apostrophe is put before it: if it
@@ -13,28 +14,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from errors import InvalidOptionError
+from whisper_core.text.cues import Cue, cues_of, printable
 from whisper_core.text.transcript import Transcript
+from whisper_core.text.writer_options import PLAIN, WriterOptions
 
-FORMATS = ("json", "txt", "srt", "vtt", "tsv")  # each name is also its file extension
+WHISPER_FORMATS = ("json", "txt", "srt", "vtt", "tsv")  # each name is also its file extension
 
 _VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _ARROW = re.compile(r"-{2,}>")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _FORMULA = re.compile(r"[=+@]|-.*[(|]", re.DOTALL)
 
 
-def write(transcript: Transcript, format: str) -> str:
-    """The transcript in one of FORMATS. Raises InvalidOptionError for any other."""
-    writer = _WRITERS.get(format)
-    if writer is None:
-        raise InvalidOptionError(
-            f"There is no format of that name. Choose one of {', '.join(FORMATS)}.", field="format"
-        )
-    return writer(transcript)
+def write(
+    transcript: Transcript, format: str, options: WriterOptions = PLAIN, audio_seconds: float | None = None
+) -> str:
+    """The transcript in one of WHISPER_FORMATS. Raises InvalidOptionError for any other, and what cues_of() raises."""
+    if format in _CUE_WRITERS:
+        return _CUE_WRITERS[format](list(cues_of(transcript, options, audio_seconds)))
+    if format in _WRITERS:
+        return _WRITERS[format](transcript)
+    raise InvalidOptionError(
+        f"There is no format of that name. Choose one of {', '.join(WHISPER_FORMATS)}.", field="format"
+    )
 
 
 def _json(transcript: Transcript) -> str:
@@ -43,23 +47,7 @@ def _json(transcript: Transcript) -> str:
 
 
 def _txt(transcript: Transcript) -> str:
-    return "".join(f"{_printable(segment.text).strip()}\n" for segment in transcript.segments)
-
-
-def _srt(transcript: Transcript) -> str:
-    cues = [(_clock(start, ",", True), _clock(end, ",", True), text) for start, end, text in _cues(transcript)]
-    return "".join(
-        f"{number}\n{start} --> {end}\n{_ARROW.sub('->', text)}\n\n"
-        for number, (start, end, text) in enumerate(cues, start=1)
-    )
-
-
-def _vtt(transcript: Transcript) -> str:
-    cues = (
-        f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text.translate(_VTT_ESCAPES)}\n\n"
-        for start, end, text in _cues(transcript)
-    )
-    return "WEBVTT\n\n" + "".join(cues)
+    return "".join(f"{printable(segment.text).strip()}\n" for segment in transcript.segments)
 
 
 def _tsv(transcript: Transcript) -> str:
@@ -70,30 +58,30 @@ def _tsv(transcript: Transcript) -> str:
     return "start\tend\ttext\n" + "".join(rows)
 
 
-_WRITERS: dict[str, Callable[[Transcript], str]] = {"json": _json, "txt": _txt, "srt": _srt, "vtt": _vtt, "tsv": _tsv}
+def _srt(cues: list[Cue]) -> str:
+    return "".join(
+        f"{number}\n{_clock(cue.start, ',', True)} --> {_clock(cue.end, ',', True)}\n{_ARROW.sub('->', cue.text())}\n\n"
+        for number, cue in enumerate(cues, start=1)
+    )
 
 
-def _cues(transcript: Transcript) -> Iterator[tuple[float, float, str]]:
-    """Start, end (seconds) and text of each segment that has text; taken from the words if there are any."""
-    has_words = any(segment.words for segment in transcript.segments)
-    for segment in transcript.segments:
-        start, end, text = segment.start, segment.end, segment.text
-        if has_words:
-            words = segment.words or ()
-            text = "".join(word.word for word in words)
-            start, end = (words[0].start, words[-1].end) if words else (start, end)
-        lines = [line.strip() for line in _printable(text).splitlines()]
-        if any(lines):
-            yield start, end, "\n".join(line for line in lines if line)
+def _vtt(cues: list[Cue]) -> str:
+    return "WEBVTT\n\n" + "".join(
+        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{cue.text(_escaped)}\n\n" for cue in cues
+    )
+
+
+_WRITERS: dict[str, Callable[[Transcript], str]] = {"json": _json, "txt": _txt, "tsv": _tsv}
+_CUE_WRITERS: dict[str, Callable[[list[Cue]], str]] = {"srt": _srt, "vtt": _vtt}
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_VTT_ESCAPES)
 
 
 def _cell(text: str) -> str:
-    cell = " ".join(line.strip() for line in _printable(text).replace("\t", " ").strip().splitlines())
+    cell = " ".join(line.strip() for line in printable(text).replace("\t", " ").strip().splitlines())
     return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def _printable(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text))
 
 
 def _clock(seconds: float, decimal_mark: str, shows_hours: bool = False) -> str:

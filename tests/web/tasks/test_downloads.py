@@ -24,7 +24,8 @@ from tests.web.requests import error_of
 from web.http.request_schemas import MAX_ARCHIVE_IDS
 from web.tasks.filenames import display_name
 from web.tasks.media_type import media_type_of_head
-from web.tasks.rendering import MEDIA_TYPES, render_transcript
+from web.tasks.rendering import render_transcript
+from whisper_core.text.formats import FORMATS
 from whisper_core.text.transcript import Transcript
 
 
@@ -59,7 +60,7 @@ def test_transcript_as_a_file(client: FlaskClient, system: FakeSystem, transcrip
     with client.get(f"/api/tasks/{task.id}/transcript?format={transcript_format}&download=1") as response:
         assert response.status_code == 200
         assert "Hello" in response.get_data(as_text=True)
-        assert response.mimetype == MEDIA_TYPES[transcript_format]
+        assert response.mimetype == FORMATS[transcript_format].media_type
         assert transcript_format == "json" or response.mimetype_params == {"charset": "utf-8"}
         disposition = response.headers["Content-Disposition"]
     assert disposition.startswith("attachment; ")

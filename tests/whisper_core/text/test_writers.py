@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from errors import InvalidOptionError
 from whisper_core.text.transcript import Segment, Transcript, Word
-from whisper_core.text.writers import FORMATS, write
+from whisper_core.text.writers import WHISPER_FORMATS, write
 
 ORDINARY_TEXTS = (
     " And mister john dashwood had then leisure to consider,",
@@ -57,7 +57,7 @@ def upstream(transcript: Transcript, format: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("with_words", [False, True])
 @pytest.mark.parametrize("step", [2.34, 0.0005, 1234.5675])
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WHISPER_FORMATS)
 def test_ordinary_text_is_written_as_openai_whisper_writes_it(
     format: str, step: float, with_words: bool, tmp_path: Path
 ) -> None:
@@ -65,7 +65,7 @@ def test_ordinary_text_is_written_as_openai_whisper_writes_it(
     assert write(transcript, format) == upstream(transcript, format, tmp_path)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WHISPER_FORMATS)
 def test_an_empty_transcript_is_written_as_openai_whisper_writes_it(format: str, tmp_path: Path) -> None:
     transcript = Transcript("", "en", ())
     assert write(transcript, format) == upstream(transcript, format, tmp_path)
@@ -205,7 +205,7 @@ def test_every_text_is_one_harmless_cell_in_tsv(texts: list[str]) -> None:
 
 @given(st.lists(NASTY, max_size=6))
 def test_every_text_can_be_written_to_a_file(texts: list[str]) -> None:
-    for format in FORMATS:
+    for format in WHISPER_FORMATS:
         text = write(transcript_of(texts), format)
         assert text.encode("utf-8").decode("utf-8") == text
 
