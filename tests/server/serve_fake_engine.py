@@ -5,27 +5,47 @@ Settings come from the environment alone. FAKE_ENGINE names another engine of te
 raises SystemExit, and `@3-5` stands for three hits. TEST_DECODE_WAIT_S: how long an upload waits for what is found in
 its file.
 With KILL_AFTER_INSERT the server is killed once the first upload's task is committed and before anybody is told of it.
+
+As main.py, it imports the server inside functions: the device's process imports this module as well.
 """
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from config import Settings, load_settings
 from optimizer.common import failpoints
-from optimizer.devices.worker_process import WorkerConfig
-from optimizer.intake import task_intake
-from optimizer.system import OptimizedWhisperSystem
 from tests.optimizer.faults import kill_process
-from web.server.gunicorn_app import serve
+
+if TYPE_CHECKING:
+    from config import Settings
+    from optimizer.system import OptimizedWhisperSystem
+
+
+def serve() -> int:
+    """Serves until a signal asks to stop. Returns the process's exit code."""
+    gc.disable()  # as main.py
+    from config import load_settings
+    from optimizer.intake import task_intake
+    from web.server import gunicorn_app
+
+    gc.freeze()
+    gc.enable()
+    task_intake.DECODE_WAIT_S = float(os.environ.get("TEST_DECODE_WAIT_S", task_intake.DECODE_WAIT_S))
+    arm_faults(os.environ.get("FAULTS", ""))
+    return gunicorn_app.serve(load_settings(None), make_system)
 
 
 def make_system(settings: Settings) -> OptimizedWhisperSystem:
+    from optimizer.devices.worker_process import WorkerConfig
+    from optimizer.system import OptimizedWhisperSystem
+
     if os.environ.get("KILL_AFTER_INSERT"):
         failpoints.arm({"upload.committed": _kill_at_the_next_commit_of_this_thread})
     engine = os.environ.get("FAKE_ENGINE", "FakeEngine")
@@ -70,6 +90,4 @@ def _kill_at_the_next_commit_of_this_thread() -> None:
 
 
 if __name__ == "__main__":
-    task_intake.DECODE_WAIT_S = float(os.environ.get("TEST_DECODE_WAIT_S", task_intake.DECODE_WAIT_S))
-    arm_faults(os.environ.get("FAULTS", ""))
-    sys.exit(serve(load_settings(None), make_system))
+    sys.exit(serve())
