@@ -18,6 +18,7 @@
     │   ├── UploadBusyError
     │   └── ConflictError                   the task's state does not allow it
     │       ├── AlreadyFinishedError
+    │       ├── TaskCancelledError
     │       └── TranscriptNotReadyError
     ├── NotFoundError
     │   ├── TaskNotFoundError
@@ -29,6 +30,7 @@
     │   ├── QueueFullError
     │   ├── QuotaExceededError
     │   ├── TooManyRequestsError
+    │   ├── TooManyWaitingError
     │   ├── DiskFullError
     │   ├── StoreBusyError
     │   ├── ShuttingDownError
@@ -166,6 +168,13 @@ class AlreadyFinishedError(ConflictError):
     default_message = "The task is already finished."
 
 
+class TaskCancelledError(ConflictError):
+    """For a request that waited for the task's end."""
+
+    code = "task_cancelled"
+    default_message = "The task was cancelled or deleted before it was done."
+
+
 class TranscriptNotReadyError(ConflictError):
     code = "transcript_not_ready"
     default_message = "The task is not finished, so only the json format has something to show."
@@ -229,6 +238,13 @@ class TooManyRequestsError(UnavailableError):
     def __init__(self, retry_after_s: int = UnavailableError.retry_after_s) -> None:
         super().__init__()
         self.retry_after_s = retry_after_s
+
+
+class TooManyWaitingError(UnavailableError):
+    code = "too_many_waiting"
+    default_message = (
+        "As many requests wait for their transcript as this server lets wait. Try again when some are done."
+    )
 
 
 class DiskFullError(UnavailableError):

@@ -46,6 +46,7 @@ FOLDERS = [
     "whisper_core.engine whisper_core.reference",
     "web.http",
     "web.tasks web.live",
+    "web.adapters",
     "web",
     "web.server",
     "cli",

@@ -14,6 +14,7 @@ from flask_openapi3.openapi import OpenAPI
 
 from config import Settings
 from version import PRODUCT_NAME
+from web.adapters.waiting import add_waiting_room
 from web.health import health
 from web.http.access import Limits, register_access
 from web.http.answer_schemas import ErrorAnswer, schemas_of_answers
@@ -119,6 +120,7 @@ def create_app(
     app.after_request(_keep_out_of_caches)
     app.after_request(add_protocol_headers)
     _add_live_feed(app, settings, system, limits)
+    add_waiting_room(app, system)
     app.wsgi_app = Guard(  # type: ignore[method-assign]
         app.wsgi_app, AllowedHosts.of(settings), TrustedProxies.of(settings)
     )

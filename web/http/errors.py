@@ -16,7 +16,8 @@ from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, R
 from werkzeug.wrappers import Response
 
 import errors
-from web.http.security import REQUEST_ID, error_body
+from web.http.error_shapes import Fault, is_foreign, shaped
+from web.http.security import REQUEST_ID
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.UploadBusyError: HTTPStatus.LOCKED,
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.AlreadyFinishedError: HTTPStatus.CONFLICT,
+    errors.TaskCancelledError: HTTPStatus.CONFLICT,
     errors.TranscriptNotReadyError: HTTPStatus.CONFLICT,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.TaskNotFoundError: HTTPStatus.NOT_FOUND,
@@ -52,6 +54,7 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.QueueFullError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.QuotaExceededError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyWaitingError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.DiskFullError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StoreBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ShuttingDownError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -142,12 +145,13 @@ def _answer(status: int, code: str, message: str, field: str | None = None) -> R
     if _wants_page():
         page = render_template_string(_PAGE, status=status, message=message, request_id=_request_id())
         return Response(page, status, mimetype="text/html")
-    body = error_body(code, message, _request_id(), field)
+    status, body = shaped(request.path, Fault(status, code, message, _request_id(), field))
     return Response(current_app.json.dumps(body), status, mimetype="application/json")
 
 
 def _wants_page() -> bool:
-    return not request.path.startswith(_MACHINE_PATHS) and request.accept_mimetypes.accept_html
+    is_for_machines = request.path.startswith(_MACHINE_PATHS) or is_foreign(request.path)
+    return not is_for_machines and request.accept_mimetypes.accept_html
 
 
 def _request_id() -> str:

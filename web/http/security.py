@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from config import Settings
+from web.http.error_shapes import Fault, shaped
 from web.http.proxies import TrustedProxies
 
 if TYPE_CHECKING:
@@ -126,11 +127,6 @@ def is_own_origin(origin: str | None, environ: WSGIEnvironment) -> bool:
     return origin is not None and _is_origin_of_host(origin, environ.get("HTTP_HOST", ""))
 
 
-def error_body(code: str, message: str, request_id: str, field: str | None = None) -> dict[str, Any]:
-    """The one shape of every error that the API answers with."""
-    return {"error": {"code": code, "message": message, "field": field, "request_id": request_id}}
-
-
 def headers_of_every_answer(request_id: str) -> dict[str, str]:
     return {**_HEADERS, "Content-Security-Policy": content_security_policy(), "X-Request-Id": request_id}
 
@@ -145,7 +141,8 @@ def refuse(
     retry_after_s: int | None = None,
 ) -> Iterable[bytes]:
     """Answers a request with an error, before Flask or Socket.IO has seen it. status: with its phrase, as in WSGI."""
-    body = json.dumps(error_body(code, message, environ.get(REQUEST_ID, ""))).encode()
+    fault = Fault(int(status[:3]), code, message, environ.get(REQUEST_ID, ""))
+    body = json.dumps(shaped(environ.get("PATH_INFO", ""), fault)[1]).encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     if retry_after_s is not None:
         headers.append(("Retry-After", str(retry_after_s)))

@@ -21,6 +21,7 @@ from web.server.pace import Pace
 LOOK_AGAIN_S = 2.0  # while waiting, to see what the client has taken in the meantime
 PIECE_BYTES = 256 * 1024
 MAX_DEFERRED_BYTES = 128_000_000  # of all connections together
+_GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR  # macOS has only the last two
 READER_PATIENCE_S = 5.0  # of an answer that should be deferred, once there is no room for that
 
 
@@ -132,6 +133,12 @@ class ClientSocket(socket.socket):
             self._unsent += rest
             return
         self._send_patiently(rest)
+
+    def is_abandoned(self) -> bool:
+        """Whether the client has hung up: nobody is left to send anything. Never waits and takes no byte."""
+        looking = select.poll()
+        looking.register(self.fileno(), _GONE)
+        return bool(looking.poll(0))
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Of `count` bytes, which gunicorn always names."""

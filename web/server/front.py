@@ -274,7 +274,7 @@ class Front:
     def _refuse(self, connection: Connection, refusal: Refusal) -> None:
         connection.outcome = Outcome.CLOSE
         try:
-            connection.sock.send_or_keep(refusal.encode())
+            connection.sock.send_or_keep(refusal.encode("" if connection.head is None else connection.head.path))
         except OSError:
             self._drop(connection)
             return

@@ -8,13 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from web.adapters.waiting import waiting_places
 from web.server.request_head import Lane
 
 Result = TypeVar("Result")
 PROBE_THREADS = 2
 MAX_WAITING = 1000  # requests that are here completely
 SHARE = 2  # one address gets at most one part in so many of a lane that is held by the client's pace
-_PACED = frozenset({Lane.UPLOAD, Lane.DOWNLOAD})
+SPARE_WAITERS = 16  # threads of Lane.WAIT beyond those that may wait; they tell the others that there is no room
+_PACED = frozenset({Lane.UPLOAD, Lane.DOWNLOAD, Lane.WAIT})
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ def lane_sizes(web_threads: int) -> dict[Lane, LaneSize]:
     """
     changes = 2 * web_threads
     paced = LaneSize(8 * web_threads, 16 * web_threads)
+    waiting = waiting_places(web_threads) + SPARE_WAITERS
     return {
         Lane.PROBE: LaneSize(PROBE_THREADS, MAX_WAITING),
         Lane.READ: LaneSize(web_threads, web_threads + MAX_WAITING),
         Lane.CHANGE: LaneSize(changes, changes + MAX_WAITING),
         Lane.UPLOAD: paced,
         Lane.DOWNLOAD: paced,
+        Lane.WAIT: LaneSize(waiting, waiting),
     }
 
 

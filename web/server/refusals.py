@@ -9,7 +9,8 @@ from http import HTTPStatus
 
 from gunicorn.http import errors
 
-from web.http.security import error_body, headers_of_every_answer
+from web.http.error_shapes import Fault, shaped
+from web.http.security import headers_of_every_answer
 
 RETRY_AFTER_S = 5
 
@@ -20,10 +21,10 @@ class Refusal:
     code: str
     message: str
 
-    def encode(self) -> bytes:
-        """The whole answer. The connection has to be closed after it."""
+    def encode(self, path: str = "") -> bytes:
+        """The whole answer, as that address answers. The connection has to be closed after it."""
         request_id = secrets.token_hex(8)
-        body = json.dumps(error_body(self.code, self.message, request_id)).encode()
+        body = json.dumps(shaped(path, Fault(self.status, self.code, self.message, request_id))[1]).encode()
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),

@@ -15,6 +15,7 @@ from gunicorn.http import wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import NoMoreData, ParseException
 
+from web.http.client_presence import CLIENT_IS_GONE
 from web.http.socket_handover import TAKE_SOCKET
 from web.server.client_socket import READER_PATIENCE_S, ClientSocket
 from web.server.connection import Connection, Outcome
@@ -67,6 +68,7 @@ class RequestHandler:
         )
         environ["wsgi.multithread"] = True
         environ[TAKE_SOCKET] = connection.take
+        environ[CLIENT_IS_GONE] = connection.sock.is_abandoned
         if self._is_stopping():
             response.force_close()
         try:
@@ -122,7 +124,7 @@ def _is_drained(body: Any, client: ClientSocket) -> bool:
 
 def _set_patience(client: ClientSocket, lane: Lane) -> None:
     client.incoming = Pace()
-    client.is_deferring = lane not in (Lane.UPLOAD, Lane.DOWNLOAD)
+    client.is_deferring = lane not in (Lane.UPLOAD, Lane.DOWNLOAD, Lane.WAIT)
     client.outgoing = Pace(READER_PATIENCE_S) if client.is_deferring else Pace()
 
 

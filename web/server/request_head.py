@@ -6,7 +6,7 @@ gunicorn's parser decides what a request means. A mistake here could only give i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +18,7 @@ _END = b"\r\n\r\n"
 _LINE = re.compile(rb"[A-Z][A-Z-]{0,19} (\S+) HTTP/\d\.\d")
 _ORIGIN = re.compile(rb"[a-z]+://[^/?#]*")
 _DOWNLOAD = re.compile(rb"/api/(tasks/[^/]+/media|transcripts\.zip)")
+_WAITING = re.compile(rb"/v1/audio/[^/]+")  # the answer comes when the task is done
 _READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -29,6 +30,7 @@ class Lane(Enum):
     CHANGE = "change"  # the rest, with a body that is here already
     UPLOAD = "upload"  # a body that has to be waited for
     DOWNLOAD = "download"  # an answer that is as long as a file
+    WAIT = "wait"  # an answer that comes when a task is done; its body may be long, too
 
 
 class HeadTooLongError(Exception):
@@ -41,6 +43,7 @@ class HeadTooLongError(Exception):
 class RequestHead:
     lane: Lane
     nbytes: int  # of the head and of a body that is awaited before a thread takes the request
+    path: str = field(default="", compare=False)
 
 
 def read_head(received: bytearray) -> RequestHead | None:
@@ -74,9 +77,10 @@ def _routed(line: list[bytes], fields: dict[bytes, bytes], head_bytes: int) -> R
     method, path = line[0], _path_of(line[1])
     length = fields.get(b"content-length", b"0")
     body_bytes = int(length) if length.isdigit() and len(length) < 20 else 0
+    lane, name = _lane_of(method, path), path.decode(errors="replace")
     if b"transfer-encoding" in fields or b"expect" in fields or body_bytes > MAX_SMALL_BODY_BYTES:
-        return RequestHead(Lane.UPLOAD, head_bytes)
-    return RequestHead(_lane_of(method, path), head_bytes + body_bytes)
+        return RequestHead(lane if lane is Lane.WAIT else Lane.UPLOAD, head_bytes, name)
+    return RequestHead(lane, head_bytes + body_bytes, name)
 
 
 def _lane_of(method: bytes, path: bytes) -> Lane:
@@ -84,7 +88,9 @@ def _lane_of(method: bytes, path: bytes) -> Lane:
         return Lane.PROBE
     if _DOWNLOAD.fullmatch(path):
         return Lane.DOWNLOAD
-    return Lane.READ if method in _READS else Lane.CHANGE
+    if method in _READS:
+        return Lane.READ
+    return Lane.WAIT if _WAITING.fullmatch(path) else Lane.CHANGE
 
 
 def _path_of(target: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from config import Settings
+from web.adapters.waiting import waiting_room_of
 from web.application import Application, create_app, live_feed_of
 from web.http.system_port import SystemPort
 
@@ -34,10 +35,13 @@ class ServedApp:
     def stop(self) -> None:
         """Does nothing when the start has failed."""
         if self._is_started:
+            if self._app is not None:
+                waiting_room_of(self._app).close()
             live_feed_of(self._app).stop()
             self._system.stop()
 
     def close_live_connections(self) -> None:
-        """Any thread, at any time."""
+        """Ends whatever would go on for as long as the server does. Any thread, at any time."""
         if self._app is not None:
+            waiting_room_of(self._app).close()
             live_feed_of(self._app).close_connections()

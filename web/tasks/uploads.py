@@ -1,8 +1,13 @@
-"""POST /api/tasks. The file is written from the socket to its place in the data folder, without a copy in between."""
+"""A form with a file becomes a task: that of POST /api/tasks, or of another project's API (web/adapters).
+
+The file is written from the socket to its place in the data folder, without a copy in between.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import IO, Any, NoReturn, cast
 
 from flask import Request, request
@@ -23,13 +28,29 @@ from web.http.context import current_settings, current_system
 from web.http.owner import owner_of
 from web.http.system_port import UploadPort
 from web.tasks.filenames import display_name
-from web.tasks.upload_form import FILE_FIELD, read_idempotency_key, read_task_form
+from web.tasks.upload_form import FILE_FIELD, TaskForm, read_idempotency_key, read_task_form
 
 log = logging.getLogger(__name__)
 
 MAX_FIELDS_BYTES = 256_000  # everything in the body that is not the file
 # Of one option's text. werkzeug applies it to its read buffer as well: 64 KiB just read, and a piece of a boundary.
 MAX_FIELD_MEMORY_BYTES = 2 * 64 * 1024
+
+Fields = list[tuple[str, str]]  # name and text of each field of a form that is not a file, as they were sent
+
+
+def read_own_form(fields: Fields) -> TaskForm:
+    """The options of POST /api/tasks."""
+    system = current_system()
+    return read_task_form(fields, system.settings, system.device_names(), system.default_model())
+
+
+@dataclass(frozen=True)
+class UploadForm:
+    """How an API names its file, and what it makes of its other fields."""
+
+    file_field: str = FILE_FIELD
+    read: Callable[[Fields], TaskForm] = read_own_form
 
 
 class StreamingRequest(Request):
@@ -40,6 +61,7 @@ class StreamingRequest(Request):
 
     upload: UploadPort | None = None
     accepts_file = False
+    file_field = FILE_FIELD
     is_replay = False  # its Idempotency-Key has made a task, so the file is only compared with that task's
 
     def _get_file_stream(
@@ -52,9 +74,9 @@ class StreamingRequest(Request):
         if not self.accepts_file:
             raise BadRequestError("No file is expected here.")
         if self.upload is not None:
-            raise InvalidOptionError("Send one file in a request.", field=FILE_FIELD)
+            raise InvalidOptionError("Send one file in a request.", field=self.file_field)
         if not filename:
-            raise MissingFileError("The file has no name, so none was chosen.", field=FILE_FIELD)
+            raise MissingFileError("The file has no name, so none was chosen.", field=self.file_field)
         upload = self._begin_upload(total_content_length or 0)
         self.upload = upload
         return cast(IO[bytes], upload)
@@ -65,8 +87,10 @@ class StreamingRequest(Request):
         return current_system().begin_upload(announced_bytes, owner_of(self))
 
 
-def receive_task() -> Submission:
+def receive_task(form: UploadForm | None = None) -> Submission:
     """Makes the request's file and options a task. If anything fails, or the client disappears, nothing is left.
+
+    form: our own unless given; its `read` is called when the whole body is here, and may refuse it.
 
     The Idempotency-Key is known before the body: one in flight is refused, and for one that has made its task the file
     is hashed and not stored, even on a full disk.
@@ -74,7 +98,8 @@ def receive_task() -> Submission:
     own_request = cast(StreamingRequest, request)
     system = current_system()
     idempotency_key = read_idempotency_key(request.headers.get("Idempotency-Key"))
-    _accept_file(own_request)
+    form = form or UploadForm()
+    _accept_file(own_request, form.file_field)
     owner = owner_of(own_request)
     with system.keys.holding(owner, idempotency_key) as earlier:
         if idempotency_key is not None and system.parts.find_by_key(owner, idempotency_key) is not None:
@@ -86,7 +111,7 @@ def receive_task() -> Submission:
             own_request.is_replay = True
         is_kept = False
         try:
-            submission = _submit(own_request, idempotency_key)
+            submission = _submit(own_request, form, idempotency_key)
             is_kept = True
             return submission
         finally:
@@ -101,42 +126,47 @@ def _check_announced_length(earlier: Task) -> None:
         raise IdempotencyMismatchError()
 
 
-def _accept_file(own_request: StreamingRequest) -> None:
+def _accept_file(own_request: StreamingRequest, file_field: str) -> None:
     """Sets the limits of the body. Raises FileTooLargeError by the announced length, before any of it is read."""
+    own_request.file_field = file_field
     if request.mimetype != "multipart/form-data":
-        raise MissingFileError(field=FILE_FIELD)
+        raise MissingFileError(_no_file(file_field), field=file_field)
     settings = current_settings()
     limit = settings.max_upload_bytes + MAX_FIELDS_BYTES
     if request.content_length is not None and request.content_length > limit:
-        raise FileTooLargeError(f"This server accepts files of up to {settings.max_upload_mb} MB.", field=FILE_FIELD)
+        raise FileTooLargeError(f"This server accepts files of up to {settings.max_upload_mb} MB.", field=file_field)
     own_request.accepts_file = True
     own_request.max_content_length = limit
     own_request.max_form_memory_size = MAX_FIELD_MEMORY_BYTES
 
 
-def _submit(own_request: StreamingRequest, idempotency_key: str | None) -> Submission:
+def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: str | None) -> Submission:
     fields = list(own_request.form.items(multi=True))  # reads the whole body
-    upload = own_request.upload
+    upload, file_field = own_request.upload, form.file_field
     if upload is None:
-        _raise_missing_file(fields)
-    wrong = [name for name in own_request.files if name != FILE_FIELD]
+        _raise_missing_file(fields, file_field)
+    wrong = [name for name in own_request.files if name != file_field]
     if wrong:
-        raise InvalidOptionError("Send the file in the form field `file`.", field=FILE_FIELD)
-    if FILE_FIELD not in own_request.files:
-        raise BadRequestError("The form ended before the file did.", field=FILE_FIELD)
-    system = current_system()
-    form = read_task_form(fields, system.settings, system.device_names(), system.default_model())
-    return system.submit(
+        raise InvalidOptionError(f"Send the file in the form field `{file_field}`.", field=file_field)
+    if file_field not in own_request.files:
+        raise BadRequestError("The form ended before the file did.", field=file_field)
+    wanted = form.read(fields)
+    return current_system().submit(
         upload,
-        filename=display_name(own_request.files[FILE_FIELD].filename or ""),
-        options=form.options,
-        priority=form.priority,
-        device=form.device,
+        filename=display_name(own_request.files[file_field].filename or ""),
+        options=wanted.options,
+        priority=wanted.priority,
+        device=wanted.device,
         idempotency_key=idempotency_key,
         owner=owner_of(own_request),
     )
 
 
-def _raise_missing_file(fields: list[tuple[str, str]]) -> NoReturn:
-    is_text = any(name == FILE_FIELD for name, _ in fields)
-    raise MissingFileError("The field `file` holds text and no file." if is_text else None, field=FILE_FIELD)
+def _raise_missing_file(fields: Fields, file_field: str) -> NoReturn:
+    is_text = any(name == file_field for name, _ in fields)
+    message = f"The field `{file_field}` holds text and no file." if is_text else _no_file(file_field)
+    raise MissingFileError(message, field=file_field)
+
+
+def _no_file(file_field: str) -> str:
+    return f"No file was sent. Send one file in the form field `{file_field}`."

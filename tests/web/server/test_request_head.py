@@ -51,6 +51,9 @@ def test_a_small_body_belongs_to_what_is_waited_for() -> None:
         ("POST /api/tasks HTTP/1.1\ntransfer-encoding: chunked", Lane.UPLOAD),
         ("POST /api/tasks HTTP/1.1\nContent-Length: 5\nExpect: 100-continue", Lane.UPLOAD),
         ("GET /healthz HTTP/1.1\nContent-Length: 99999", Lane.UPLOAD),
+        ("POST /v1/audio/transcriptions HTTP/1.1\nContent-Length: 5", Lane.WAIT),
+        ("POST /v1/audio/transcriptions HTTP/1.1\nContent-Length: 99999", Lane.WAIT),
+        ("GET /v1/audio/transcriptions HTTP/1.1", Lane.READ),
     ],
 )
 def test_each_request_has_its_lane(text: str, lane: Lane) -> None:

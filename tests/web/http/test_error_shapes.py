@@ -1,0 +1,48 @@
+"""Errors as the clients of each API know them."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.web.requests import error_of
+from web.http.error_shapes import Fault, shaped
+from web.server.refusals import BUSY
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "field", "expected"),
+    [
+        ("invalid_option", 422, "temperature", (400, "invalid_request_error", "temperature", "invalid_value")),
+        ("unknown_model", 422, "model", (404, "invalid_request_error", "model", "model_not_found")),
+        ("unsupported_media", 415, None, (400, "invalid_request_error", None, "unsupported_media")),
+        ("not_authenticated", 401, None, (401, "invalid_request_error", None, "invalid_api_key")),
+        ("too_large", 413, "file", (413, "server_error", "file", "too_large")),
+        ("rate_limited", 429, None, (429, "requests", None, "rate_limit_exceeded")),
+        ("disk_full", 507, None, (503, "server_error", None, "disk_full")),
+        ("internal", 500, None, (500, "server_error", None, "internal")),
+    ],
+)
+def test_openai_s_addresses_answer_with_its_four_keys(
+    code: str, status: int, field: str | None, expected: tuple[int, str, str | None, str]
+) -> None:
+    answered, body = shaped("/v1/audio/transcriptions", Fault(status, code, "Why.", "id", field))
+    error = body["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (answered, error["type"], error["param"], error["code"]) == expected
+    assert error["message"] == "Why."
+
+
+def test_other_addresses_answer_in_our_own_shape(client: FlaskClient) -> None:
+    assert error_of(client.get("/v10/models")) == (404, "not_found", None)
+    assert error_of(client.get("/api/v1")) == (404, "not_found", None)
+
+
+def test_the_shape_goes_by_the_address_before_the_application_too(client: FlaskClient) -> None:
+    """An unknown address, a foreign page, and a server that is too busy to look."""
+    unknown = client.get("/v1/nothing", headers={"Accept": "text/html"})
+    assert (unknown.status_code, unknown.get_json()["error"]["code"]) == (404, "unknown_url")
+    foreign = client.post("/v1/nothing", headers={"Origin": "http://elsewhere.example"})
+    assert (foreign.status_code, foreign.get_json()["error"]["type"]) == (403, "invalid_request_error")
+    assert b'"type": "server_error"' in BUSY.encode("/v1/audio/transcriptions")
+    assert b'"request_id"' in BUSY.encode("/api/tasks")
