@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from optimizer.monitoring.event_log import EventKind
 from optimizer.tasks.task import TaskStatus
+from whisper_core.text.writer_options import WriterOptions
 
 Status = Literal["pending", "processing", "completed", "failed", "retrying", "cancelled"]
 PriorityWord = Literal["low", "normal", "high"]
@@ -57,7 +58,28 @@ class TaskListQuery(Request):
         return None if self.status is None else TaskStatus(self.status)
 
 
-class TranscriptQuery(Request):
+class CueFields(Request):
+    """How subtitles are cut: openai-whisper's options."""
+
+    max_line_width: int | None = Field(None, ge=1, le=1000, description="characters in a line of a subtitle")
+    max_line_count: int | None = Field(
+        None, ge=1, le=100, description="lines in a subtitle; with max_line_width, and needs word timestamps"
+    )
+    max_words_per_line: int | None = Field(
+        None, ge=1, le=1000, description="words in a subtitle; needs word timestamps"
+    )
+    highlight_words: bool = Field(False, description="true: underline each word as it is said; needs word timestamps")
+
+    def writer_options(self) -> WriterOptions:
+        return WriterOptions(
+            max_line_width=self.max_line_width,
+            max_line_count=self.max_line_count,
+            max_words_per_line=self.max_words_per_line,
+            highlight_words=self.highlight_words,
+        )
+
+
+class TranscriptQuery(CueFields):
     format: TranscriptFormat = "json"
     download: bool = Field(False, description="true: as a file to save")
 
@@ -66,7 +88,7 @@ class MediaQuery(Request):
     download: bool = Field(False, description="true: as a file to save")
 
 
-class ArchiveQuery(Request):
+class ArchiveQuery(CueFields):
     ids: list[Annotated[str, StringConstraints(max_length=65 * MAX_ARCHIVE_IDS)]] = Field(
         default_factory=list, description="tasks, separated by commas or repeated; none: every completed task"
     )
@@ -78,7 +100,9 @@ class ArchiveQuery(Request):
         return list(dict.fromkeys(task_id for task_id in ids if task_id))
 
 
-class ArchiveBody(Request):
+class ArchiveBody(CueFields):
+    model_config = ConfigDict(strict=True)  # lax would take `true` for 1
+
     ids: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
         min_length=1, max_length=MAX_ARCHIVE_IDS, description="tasks"
     )

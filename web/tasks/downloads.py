@@ -52,8 +52,16 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
     if is_partial and query.format != "json":  # in the meantime it was retried, or replaced by another one
         raise TranscriptNotReadyError()
     mode = task.options.mode
+    body = render_transcript(
+        transcript,
+        query.format,
+        query.writer_options(),
+        mode=mode,
+        is_partial=is_partial,
+        audio_seconds=task.audio_seconds,
+    )
     response = send_file(
-        BytesIO(render_transcript(transcript, query.format, mode=mode, is_partial=is_partial)),
+        BytesIO(body),
         mimetype=FORMATS[query.format].media_type,
         as_attachment=query.download,
         download_name=transcript_name(task.filename, file_extension(query.format, mode)),
@@ -102,7 +110,7 @@ def get_archive(query: ArchiveQuery) -> Response:
     ids = query.task_ids()
     if query.ids and not ids:  # an empty selection does not mean every task
         raise InvalidOptionError("No task is named.", field="ids")
-    return _archive(own, _chosen(own, ids) if ids else completed_tasks(own), query.format)
+    return _archive(own, _chosen(own, ids) if ids else completed_tasks(own), query)
 
 
 @downloads.post(
@@ -112,11 +120,12 @@ def get_archive(query: ArchiveQuery) -> Response:
 def post_archive(body: ArchiveBody) -> Response:
     """The same for a long list of tasks, which may not fit into an address."""
     own = current_tasks()
-    return _archive(own, _chosen(own, body.task_ids()), body.format)
+    return _archive(own, _chosen(own, body.task_ids()), body)
 
 
-def _archive(own: TaskAccess, tasks: Iterable[Task], transcript_format: str) -> Response:
-    response = Response(zip_transcripts(own, tasks, transcript_format), mimetype="application/zip")
+def _archive(own: TaskAccess, tasks: Iterable[Task], wanted: ArchiveQuery | ArchiveBody) -> Response:
+    archive = zip_transcripts(own, tasks, wanted.format, wanted.writer_options())
+    response = Response(archive, mimetype="application/zip")
     response.headers.set("Content-Disposition", "attachment", filename=ARCHIVE_NAME)
     return response
 

@@ -12,11 +12,15 @@ from optimizer.tasks.task import Task, TaskFilter, TaskStatus
 from web.http.task_access import TaskAccess
 from web.tasks.filenames import MemberNames
 from web.tasks.rendering import file_extension, render_transcript
+from whisper_core.text.formats import FORMATS
+from whisper_core.text.transcript import Transcript
+from whisper_core.text.writer_options import PLAIN, WriterOptions
 
 log = logging.getLogger(__name__)
 
 PAGE_SIZE = 200
 MISSING_NAME = "_missing.txt"
+WORDLESS_NAME = "_without_word_timestamps.txt"
 _EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -30,9 +34,15 @@ def completed_tasks(own: TaskAccess) -> Iterator[Task]:
             return
 
 
-def zip_transcripts(own: TaskAccess, tasks: Iterable[Task], transcript_format: str) -> Iterator[bytes]:
-    """The archive's bytes. A transcript that no longer exists is named in `_missing.txt` instead."""
-    sink, names, missing = _Sink(), MemberNames(), []
+def zip_transcripts(
+    own: TaskAccess, tasks: Iterable[Task], transcript_format: str, options: WriterOptions = PLAIN
+) -> Iterator[bytes]:
+    """The archive's bytes. A transcript that no longer exists is named in `_missing.txt` instead.
+
+    One that has no word timestamps is written with what of the options needs none, and named in
+    `_without_word_timestamps.txt`: an answer that has been started cannot become an error.
+    """
+    sink, names, missing, wordless = _Sink(), MemberNames(), [], []
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for task in tasks:
             try:
@@ -41,13 +51,27 @@ def zip_transcripts(own: TaskAccess, tasks: Iterable[Task], transcript_format: s
                 log.warning("task=%s event=not_in_archive code=%s", task.id, error.code)
                 missing.append(task.filename)
                 continue
-            mode = task.options.mode
-            member = _member(names.unique_name(task.filename, file_extension(transcript_format, mode)), task)
-            archive.writestr(member, render_transcript(transcript, transcript_format, mode=mode))
+            name = names.unique_name(task.filename, file_extension(transcript_format, task.options.mode))
+            kept = _possible(transcript, transcript_format, options)
+            if kept is not options:
+                wordless.append(name)
+            archive.writestr(_member(name, task), _rendered(transcript, transcript_format, kept, task))
             yield sink.drain()
-        if missing:
-            archive.writestr(zipfile.ZipInfo(MISSING_NAME, _EARLIEST_ZIP_TIME), "\n".join(missing) + "\n")
+        for note, lines in ((MISSING_NAME, missing), (WORDLESS_NAME, wordless)):
+            if lines:
+                archive.writestr(zipfile.ZipInfo(note, _EARLIEST_ZIP_TIME), "\n".join(lines) + "\n")
     yield sink.drain()
+
+
+def _possible(transcript: Transcript, transcript_format: str, options: WriterOptions) -> WriterOptions:
+    is_possible = not FORMATS[transcript_format].has_cues or options.missing_in(transcript) is None
+    return options if is_possible else options.without_words()
+
+
+def _rendered(transcript: Transcript, transcript_format: str, options: WriterOptions, task: Task) -> bytes:
+    return render_transcript(
+        transcript, transcript_format, options, mode=task.options.mode, audio_seconds=task.audio_seconds
+    )
 
 
 def _member(name: str, task: Task) -> zipfile.ZipInfo:

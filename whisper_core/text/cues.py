@@ -4,7 +4,7 @@ Differences, none of which shows in ordinary text: a cue without visible text is
 control characters become spaces, and no cue ends before it starts or behind the end of the recording.
 
 Without word timestamps openai-whisper ignores all options. Here `max_line_width` still breaks the lines inside a
-segment's cue, because that changes no time; for the others words_missing() names what cannot be done.
+segment's cue, because that changes no time; the others are refused.
 """
 
 from __future__ import annotations
@@ -54,25 +54,19 @@ def cues_of(
 
     Raises InvalidOptionError for an option that needs word timestamps when there are none.
     """
-    if (missing := words_missing(transcript, options)) is not None:
+    if (missing := options.missing_in(transcript)) is not None:
         raise InvalidOptionError(
             f"{missing} needs word timestamps, and this transcript has none. Transcribe the recording again with "
             "word_timestamps; max_line_width alone does without them.",
             field=missing,
         )
-    has_words = _has_words(transcript)
-    if has_words or options.max_line_width is not None:
-        cues = _cut(transcript, options, has_words)
+    if transcript.has_words or options.max_line_width is not None:
+        cues = _cut(transcript, options)
     else:
         cues = (Cue(segment.start, segment.end, (printable(segment.text),)) for segment in transcript.segments)
     for cue in cues:
         if any(not part.isspace() for part in cue.parts if part):
             yield _in_time(cue, audio_seconds)
-
-
-def words_missing(transcript: Transcript, options: WriterOptions) -> str | None:
-    """The option that cannot be kept because this transcript has no word timestamps."""
-    return options.needs_words if transcript.segments and not _has_words(transcript) else None
 
 
 def printable(text: str) -> str:
@@ -84,10 +78,6 @@ def without_blank_lines(text: str) -> str:
     return "\n".join(stripped for line in text.splitlines() if (stripped := line.strip()))
 
 
-def _has_words(transcript: Transcript) -> bool:
-    return any(segment.words is not None for segment in transcript.segments)
-
-
 def _in_time(cue: Cue, audio_seconds: float | None) -> Cue:
     """A model may hear a last sentence end behind the recording. Its text stays, in the time that there is."""
     last = math.inf if audio_seconds is None else audio_seconds
@@ -95,11 +85,11 @@ def _in_time(cue: Cue, audio_seconds: float | None) -> Cue:
     return replace(cue, start=start, end=max(start, min(cue.end, last)))
 
 
-def _cut(transcript: Transcript, options: WriterOptions, has_words: bool) -> Iterator[Cue]:
+def _cut(transcript: Transcript, options: WriterOptions) -> Iterator[Cue]:
     for words in _Cutter(options).cues(transcript):
         parts = tuple(word.word for word in words)
         start, end = words[0].start, words[-1].end
-        if not has_words or not options.highlight_words:
+        if not options.highlight_words:
             yield Cue(start, end, parts)
             continue
         shown_until = start

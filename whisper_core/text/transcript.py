@@ -61,6 +61,11 @@ class Transcript:
     segments: tuple[Segment, ...]
     precision: ComputedPrecision | None = None  # of the attempt that finished it; None: not known, or not finished yet
 
+    @property
+    def has_words(self) -> bool:
+        """Whether it was made with word timestamps. One without segments does not tell."""
+        return any(segment.words is not None for segment in self.segments)
+
     def to_dict(self) -> dict[str, Any]:
         """openai-whisper's result, and the precision."""
         segments = [segment.to_dict() for segment in self.segments]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from errors import InvalidOptionError
+from whisper_core.text.transcript import Transcript
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,10 @@ class WriterOptions:
             if value is not None and value < 1:
                 raise InvalidOptionError(f"{name} must be 1 or more.", field=name)
 
-    @property
-    def needs_words(self) -> str | None:
-        """The option that cannot be kept without word timestamps, if one is set. To break a line needs none."""
+    def missing_in(self, transcript: Transcript) -> str | None:
+        """The option that cannot be kept because this transcript has no word timestamps. To break a line needs none."""
+        if not transcript.segments or transcript.has_words:
+            return None
         if self.highlight_words:
             return "highlight_words"
         if self.max_words_per_line is not None:

@@ -26,7 +26,7 @@ from web.tasks.filenames import display_name
 from web.tasks.media_type import media_type_of_head
 from web.tasks.rendering import render_transcript
 from whisper_core.text.formats import FORMATS
-from whisper_core.text.transcript import Transcript
+from whisper_core.text.transcript import Transcript, Word
 
 
 def test_json_transcript_of_a_running_task_is_partial(client: FlaskClient, system: FakeSystem) -> None:
@@ -93,6 +93,55 @@ def test_the_json_shows_the_precision_once_it_is_known(client: FlaskClient, syst
     system.complete(task.id)
     assert client.get(path).get_json()["precision"] == "fp32"
     assert list(json.loads(client.get(path).get_data())) == ["text", "language", "segments", "precision"]
+
+
+def with_words(system: FakeSystem, name: str = "talk.mp3") -> str:
+    """A completed task of four words, one each half second. Its recording lasts 55.2 s."""
+    task = system.add(name)
+    system.complete(task.id)
+    words = tuple(Word(f" {word}", i / 2, i / 2 + 0.5, 0.9) for i, word in enumerate(("one", "two", "three", "four")))
+    spoken = replace(segment(0, " one two three four"), words=words)
+    system.files.write_transcript(task.id, Transcript(spoken.text, "en", (spoken,), "fp32"))
+    return task.id
+
+
+def test_subtitles_are_cut_as_asked(client: FlaskClient, system: FakeSystem) -> None:
+    path = f"/api/tasks/{with_words(system)}/transcript?format=srt"
+    assert client.get(f"{path}&max_line_width=8&max_line_count=1").get_data(as_text=True) == (
+        "1\n00:00:00,000 --> 00:00:01,000\none two\n\n"
+        "2\n00:00:01,000 --> 00:00:01,500\nthree\n\n"
+        "3\n00:00:01,500 --> 00:00:02,000\nfour\n\n"
+    )
+    assert client.get(f"{path}&max_words_per_line=3").get_data(as_text=True).count("-->") == 2
+    assert "one <u>two</u> three" in client.get(f"{path}&highlight_words=true").get_data(as_text=True)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1001", "wide"])
+def test_a_width_that_is_no_width_is_refused(client: FlaskClient, system: FakeSystem, value: str) -> None:
+    answer = client.get(f"/api/tasks/{with_words(system)}/transcript?format=srt&max_line_width={value}")
+    assert error_of(answer) == (422, "invalid_option", "max_line_width")
+
+
+def test_what_needs_word_timestamps_is_refused_without_them(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    system.complete(task.id, " Hello there")
+    path = f"/api/tasks/{task.id}/transcript?max_words_per_line=1"
+    refused = client.get(f"{path}&format=vtt")
+    assert error_of(refused) == (422, "invalid_option", "max_words_per_line")
+    assert "word_timestamps" in refused.get_json()["error"]["message"]
+    assert client.get(f"{path}&format=txt").get_data(as_text=True) == "Hello there\n"
+    broken = client.get(f"/api/tasks/{task.id}/transcript?format=vtt&max_line_width=6")
+    assert "00:00.000 --> 00:02.000\nHello\nthere\n" in broken.get_data(as_text=True)
+
+
+def test_no_cue_ends_behind_the_recording(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    system.complete(task.id)
+    late = replace(segment(0, " bye"), start=50.0, end=60.0)
+    system.files.write_transcript(task.id, Transcript(late.text, "en", (late,), "fp32"))
+    path = f"/api/tasks/{task.id}/transcript"
+    assert "00:00:50,000 --> 00:00:55,200" in client.get(f"{path}?format=srt").get_data(as_text=True)
+    assert client.get(path).get_json()["segments"][0]["end"] == 60.0
 
 
 def test_unknown_format(client: FlaskClient, system: FakeSystem) -> None:
@@ -210,6 +259,24 @@ def test_archive_of_chosen_tasks(client: FlaskClient, system: FakeSystem) -> Non
         system.complete(task_id, " x")
     response = client.get(f"/api/transcripts.zip?format=srt&ids={ids[0]},{ids[2]}&ids={ids[3]}&ids={ids[0]}")
     assert list(members(response.data)) == ["a.srt", "c.srt", "d.srt"]
+
+
+def test_an_archive_names_the_texts_whose_words_have_no_times(client: FlaskClient, system: FakeSystem) -> None:
+    timed, untimed = with_words(system), system.add("untimed.mp3").id
+    system.complete(untimed, " Hello there")
+    wanted = {"ids": [timed, untimed], "format": "srt", "max_line_width": 8, "max_line_count": 1}
+    found = members(client.post("/api/transcripts.zip", json=wanted).data)
+    assert found["talk.srt"].count("-->") == 3
+    assert found["untimed.srt"] == "1\n00:00:00,000 --> 00:00:02,000\nHello\nthere\n\n"
+    assert found["_without_word_timestamps.txt"] == "untimed.srt\n"
+    whole = members(client.get(f"/api/transcripts.zip?ids={timed},{untimed}&format=txt&highlight_words=true").data)
+    assert set(whole) == {"talk.txt", "untimed.txt"}
+
+
+@pytest.mark.parametrize("value", [0, True, "8"])
+def test_an_archive_refuses_a_width_that_is_none(client: FlaskClient, system: FakeSystem, value: object) -> None:
+    body = {"ids": [with_words(system)], "format": "srt", "max_line_width": value}
+    assert error_of(client.post("/api/transcripts.zip", json=body)) == (422, "invalid_option", "max_line_width")
 
 
 def test_archive_of_a_long_list(client: FlaskClient, system: FakeSystem) -> None:
