@@ -139,8 +139,9 @@ def test_lines_are_broken_without_words_and_no_time_changes() -> None:
 
 @pytest.mark.parametrize("field", ["max_line_width", "max_line_count", "max_words_per_line"])
 def test_a_number_below_one_is_refused(field: str) -> None:
+    zero: dict[str, Any] = {field: 0}
     with pytest.raises(InvalidOptionError) as refusal:
-        WriterOptions(**{field: 0})
+        WriterOptions(**zero)
     assert refusal.value.field == field
 
 
