@@ -159,7 +159,6 @@ def test_only_the_marked_piece_is_underlined_and_only_text_is_escaped() -> None:
     assert cue.text(html.escape) == "a&lt;b\n<u>c &amp; d</u> e"
 
 
-@pytest.mark.proves("S16")
 @budget(60)
 @given(st.lists(NASTY, max_size=4), st.sampled_from(OPTIONS))
 def test_hostile_text_stays_inside_its_cue_with_every_option(texts: list[str], options: WriterOptions) -> None:
