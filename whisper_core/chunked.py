@@ -24,7 +24,6 @@ from whisper_core.audio.vad import SpeechScan
 from whisper_core.chunker import MARGIN_FRAMES, Chunk, ChunkCutter
 from whisper_core.common.units import FRAMES_PER_SECOND, HOP_SAMPLES, WINDOW_FRAMES
 from whisper_core.model_requests import (
-    DEFAULT_SETTINGS,
     Decode,
     DecodeSettings,
     DetectLanguage,
@@ -67,7 +66,7 @@ class ChunkedTranscription:
         model: ModelTraits,
         options: TranscribeOptions,
         *,
-        settings: DecodeSettings = DEFAULT_SETTINGS,
+        settings: DecodeSettings | None = None,
         resume: ResumePoint | None = None,
         device: torch.device = _CPU,
     ) -> None:
@@ -206,7 +205,7 @@ def transcribe_chunked(
     options: TranscribeOptions,
     serve: Callable[[Request], Any],
     *,
-    settings: DecodeSettings = DEFAULT_SETTINGS,
+    settings: DecodeSettings | None = None,
     resume: ResumePoint | None = None,
     on_window: Callable[[WindowResult], None] = lambda window: None,
     should_stop: Callable[[], bool] = lambda: False,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
 from whisper_core.audio.log_mel import Mel
-from whisper_core.text.options import TaskKind
+from whisper_core.text.options import TaskKind, TranscribeOptions
 from whisper_core.text.transcript import ComputedPrecision, Segment
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -19,9 +19,8 @@ TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeSettings:
-    """Options of openai-whisper that this server does not offer, with openai-whisper's defaults.
+    """How windows are decoded and judged, with openai-whisper's names and defaults.
 
-    Beam search and best_of are here for the tests, which compare both engines with openai-whisper under every setting.
     A threshold of None is never crossed.
     """
 
@@ -36,6 +35,15 @@ class DecodeSettings:
 
 
 DEFAULT_SETTINGS = DecodeSettings()
+
+
+def settings_of(options: TranscribeOptions) -> DecodeSettings:
+    return DecodeSettings(
+        compression_ratio_threshold=options.compression_ratio_threshold,
+        logprob_threshold=options.logprob_threshold,
+        no_speech_threshold=options.no_speech_threshold,
+        condition_on_previous_text=options.condition_on_previous_text,
+    )
 
 
 class Tokenizer(Protocol):

@@ -6,8 +6,7 @@ model runs: one request at a time, as in `transcribe_audio`, or the requests of 
 itself uses no model, and a recording's whole state between two windows is its segments and a `Checkpoint`.
 
 With upstream's answers the transcript is exactly upstream's: the same text, segments, tokens and floats
-(tests/whisper_core/test_transcribe.py). Not supported are clip_timestamps, hallucination_silence_threshold and
-carry_initial_prompt, which are off by default upstream too. Source: openai-whisper 20250625, transcribe.py.
+(tests/whisper_core/test_transcribe.py), with every option. Source: openai-whisper 20250625, transcribe.py.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ from typing import Any, Union
 
 from errors import BadRecordError, EngineError
 from whisper_core.audio.log_mel import LogMel, Mel
+from whisper_core.clips import Clips
 from whisper_core.common.units import FRAMES_PER_SECOND, WINDOW_FRAMES
+from whisper_core.hallucinations import AlignedWindow, Screened, end_of, screen
 from whisper_core.model_requests import (
-    DEFAULT_SETTINGS,
     Align,
     Decode,
     Decoded,
@@ -32,7 +32,9 @@ from whisper_core.model_requests import (
     ModelTraits,
     Request,
     Tokenizer,
+    settings_of,
 )
+from whisper_core.prompts import Prompts
 from whisper_core.text.languages import LANGUAGES
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Checkpoint, Segment, Transcript, WindowResult
@@ -80,7 +82,7 @@ def transcribe_audio(
     options: TranscribeOptions,
     serve: Callable[[Request], Any],
     *,
-    settings: DecodeSettings = DEFAULT_SETTINGS,
+    settings: DecodeSettings | None = None,
     resume: ResumePoint | None = None,
     on_window: Callable[[WindowResult], None] = lambda window: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -90,6 +92,7 @@ def transcribe_audio(
     mel: the recording's features. model: what there is to know about the model. serve: answers one request; called in
     this thread. on_window: called after every window, in this thread. resume: where to continue, made of the window
     results of an earlier call; the transcript is then the one that an uninterrupted call would have returned.
+    settings: for tests, in place of those that the options name.
     Raises whatever `serve` raises, EngineError when the model lacks the language, and BadRecordError when `resume`
     belongs to another recording.
     """
@@ -115,7 +118,7 @@ def transcription_steps(
     model: ModelTraits,
     options: TranscribeOptions,
     *,
-    settings: DecodeSettings = DEFAULT_SETTINGS,
+    settings: DecodeSettings | None = None,
     resume: ResumePoint | None = None,
 ) -> Steps:
     """The algorithm. Yields requests (send the answer) and window results (send None); returns the transcript.
@@ -129,7 +132,7 @@ def transcription_steps(
         resume.check(mel.content_frames)
         language = resume.checkpoint.language
     check_language(language, model)
-    transcription = _Transcription(mel, model, options, settings, language)
+    transcription = _Transcription(mel, model, options, settings or settings_of(options), language)
     if resume is not None:
         transcription.resume(resume)
     while not transcription.is_complete:
@@ -172,11 +175,10 @@ class _Transcription:
 
     def __post_init__(self) -> None:
         self.tokenizer: Tokenizer = self.model.tokenizer(self.language, self.options.task)
-        prompt = self.options.initial_prompt
-        # Of the initial prompt and of all segments so far. Upstream rejects a prompt that spells out a special token;
-        # here it is ordinary text.
-        self.tokens = [] if prompt is None else self.tokenizer.encode(" " + prompt.strip(), disallowed_special=())
-        self.initial_prompt_length = len(self.tokens)
+        self.prompts = Prompts.of(self.options, self.tokenizer, self.model.n_text_ctx // 2 - 1)
+        self.tokens = list(self.prompts.initial)  # of the initial prompt and of all segments so far
+        self.clips = Clips.of(self.options.clip_timestamps, self.mel.content_frames)
+        self._go_to(self.clips.following(0))
 
     def resume(self, point: ResumePoint) -> None:
         self.seek = point.checkpoint.seek
@@ -187,15 +189,15 @@ class _Transcription:
 
     @property
     def is_complete(self) -> bool:
-        return self.seek >= self.mel.content_frames
+        return self.clips.following(self.seek) is None
 
     def transcript(self) -> Transcript:
-        text = self.tokenizer.decode(self.tokens[self.initial_prompt_length :])
+        text = self.tokenizer.decode(self.tokens[len(self.prompts.initial) :])
         return Transcript(text, self.language, tuple(self.segments), self.model.precision)
 
     def next_window(self) -> Generator[Request | WindowResult, Any, WindowResult]:
         """The steps through the window at `seek`. Moves `seek` to the next one."""
-        size = min(WINDOW_FRAMES, self.mel.content_frames - self.seek)
+        size = min(WINDOW_FRAMES, self.clips.end_of(self.seek) - self.seek)
         mel = self.mel.window(self.seek, size)
         decoded = yield from self._decode_with_fallback((yield Encode(mel)))
         if is_silence(decoded, self.settings):
@@ -206,6 +208,12 @@ class _Transcription:
         if self.options.word_timestamps:
             segments = yield self._align(mel, size, segments)
             seek = self._seek_after_words(segments, seek, cut)
+            screened = self._screened(segments, seek, size, cut)
+            if screened.segments is None:
+                return self._finish((), screened.seek)
+            segments, seek = screened.segments, screened.seek
+            last_end = end_of(segments)
+            self.last_speech_timestamp = self.last_speech_timestamp if last_end is None else last_end
         segments = tuple(cleared_when_empty(segment) for segment in segments)
         self._append(segments)
         if not self.settings.condition_on_previous_text or decoded.temperature > HOT_TEMPERATURE:
@@ -215,8 +223,7 @@ class _Transcription:
     def _decode_with_fallback(self, features: Any) -> Generator[Request | WindowResult, Any, Decoded]:
         """Decode at one temperature after the other until the result is plausible; the last is taken as it is."""
         chosen = self.options.temperature
-        longest_prompt = self.model.n_text_ctx // 2 - 1
-        prompt = tuple(self.tokens[self.prompt_reset_since :][-longest_prompt:])
+        prompt = self.prompts.prompt(self.tokens, self.prompt_reset_since)
         for temperature in self.settings.temperatures if chosen is None else (chosen,):
             decoded: Decoded = yield Decode(
                 features, prompt, self.language, self.options.task, temperature, self.seek, self.settings
@@ -248,11 +255,28 @@ class _Transcription:
 
         seek: the start of the next window by the timestamp tokens.
         """
-        last_end = next((segment.words[-1].end for segment in reversed(segments) if segment.words), segments[-1].end)
-        self.last_speech_timestamp = last_end
-        if not cut.ends_in_silence and last_end > seconds_of(self.seek):
+        last_end = end_of(segments)
+        if not cut.ends_in_silence and last_end is not None and last_end > seconds_of(self.seek):
             return round(last_end * FRAMES_PER_SECOND)
         return seek
+
+    def _screened(self, segments: tuple[Segment, ...], seek: int, size: int, cut: Cut) -> Screened:
+        """What is left of the segments, and where the next window begins: all, and `seek`, without the option."""
+        threshold = self.options.hallucination_silence_threshold
+        if threshold is None:
+            return Screened(segments, seek)
+        start, recording_frames = seconds_of(self.seek), self.mel.content_frames
+        window = AlignedWindow(
+            seek=self.seek,
+            size=size,
+            start=start,
+            end=seconds_of(self.seek + WINDOW_FRAMES),
+            content_end=start + seconds_of(size),
+            last_speech=self.last_speech_timestamp,
+            recording_frames=recording_frames,
+            recording_end=seconds_of(recording_frames),
+        )
+        return screen(segments, seek, window, threshold, ends_in_silence=cut.ends_in_silence)
 
     def _append(self, segments: tuple[Segment, ...]) -> None:
         self.segments.extend(segments)
@@ -265,12 +289,17 @@ class _Transcription:
         here = takewhile(lambda segment: segment.seek == self.seek, reversed(self.segments))
         return sum(1 for _ in here) >= MAX_SEGMENTS_WITHOUT_PROGRESS
 
+    def _go_to(self, seek: int | None) -> None:
+        """None: there is nothing left to transcribe."""
+        self.seek = self.mel.content_frames if seek is None else seek
+
     def _finish(self, segments: tuple[Segment, ...], seek: int) -> WindowResult:
-        self.seek = seek
+        """seek: where the next window would begin without clips."""
+        self._go_to(self.clips.after_window(self.seek, seek))
         self.window_index += 1
         checkpoint = Checkpoint(
             language=self.language,
-            seek=seek,
+            seek=self.seek,
             content_frames=self.mel.content_frames,
             prompt_reset_since=self.prompt_reset_since,
             last_speech_timestamp=self.last_speech_timestamp,

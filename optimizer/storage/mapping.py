@@ -228,7 +228,7 @@ def _field_to_column(value: Any) -> Any:
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="microseconds")
         case TaskOptions():
-            return _to_json(asdict(value))
+            return _to_json(value.stored)
         case tuple():
             return errors_to_json(value)
     return value

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import Enum, IntEnum
+from typing import Any
 
-from whisper_core.text.options import TranscribeOptions
+from whisper_core.text.options import ALWAYS_NAMED, TranscribeOptions
 
 
 class TaskStatus(Enum):
@@ -59,6 +60,11 @@ class TaskOptions(TranscribeOptions):
         fields = asdict(self)
         del fields["model"]
         return TranscribeOptions(**fields)
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """What the database keeps of them; without the others, rows stay as short as they were."""
+        return {"model": self.model, **{name: getattr(self, name) for name in ALWAYS_NAMED}, **self.beyond_default}
 
 
 @dataclass(frozen=True)

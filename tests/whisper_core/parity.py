@@ -15,7 +15,7 @@ from whisper.model import Whisper
 
 from tests.whisper_core.toy_model import toy_model
 from whisper_core.audio.log_mel import LogMel
-from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
+from whisper_core.model_requests import DecodeSettings, settings_of
 from whisper_core.reference.model import ReferenceModel
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript, WindowResult
@@ -54,18 +54,22 @@ def upstream_result(
     model: Whisper,
     samples: Samples,
     options: TranscribeOptions,
-    settings: DecodeSettings = DEFAULT_SETTINGS,
+    settings: DecodeSettings | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """whisper.transcribe's dict, with the generator of torch seeded before."""
     torch.manual_seed(seed)
+    settings = settings or settings_of(options)
     result: dict[str, Any] = model.transcribe(
         samples.astype(np.float32) / 32768.0,
         fp16=False,
         language=options.language,
         task=options.task,
         initial_prompt=options.initial_prompt,
+        carry_initial_prompt=options.carry_initial_prompt,
         word_timestamps=options.word_timestamps,
+        hallucination_silence_threshold=options.hallucination_silence_threshold,
+        clip_timestamps=options.clip_timestamps,
         temperature=settings.temperatures if options.temperature is None else options.temperature,
         beam_size=settings.beam_size,
         best_of=settings.best_of,
@@ -82,7 +86,7 @@ def our_windows(
     model: Whisper,
     samples: Samples,
     options: TranscribeOptions,
-    settings: DecodeSettings = DEFAULT_SETTINGS,
+    settings: DecodeSettings | None = None,
     *,
     seed: int = 0,
     task_seed: int | None = None,
@@ -107,7 +111,7 @@ def our_windows(
 
 
 def assert_parity(
-    model: Whisper, samples: Samples, options: TranscribeOptions, settings: DecodeSettings = DEFAULT_SETTINGS
+    model: Whisper, samples: Samples, options: TranscribeOptions, settings: DecodeSettings | None = None
 ) -> Transcript:
     """Every field of every segment is equal, floats included, and nothing but the precision is added."""
     expected = upstream_result(model, samples, options, settings)

@@ -30,6 +30,11 @@ class Answer(Body):
     """A whole answer; the direct subclasses are those that operations give."""
 
 
+def _only_where_changed(default: Any) -> Any:
+    """A field that is left out where it has its default."""
+    return Field(default, description="left out where it has its default")
+
+
 class Options(Body):
     model: str
     language: str | None
@@ -38,6 +43,14 @@ class Options(Body):
     word_timestamps: bool
     temperature: float | None
     mode: Mode
+    carry_initial_prompt: bool = _only_where_changed(False)
+    hotwords: str | None = _only_where_changed(None)
+    condition_on_previous_text: bool = _only_where_changed(True)
+    compression_ratio_threshold: float | None = _only_where_changed(2.4)
+    logprob_threshold: float | None = _only_where_changed(-1.0)
+    no_speech_threshold: float | None = _only_where_changed(0.6)
+    hallucination_silence_threshold: float | None = _only_where_changed(None)
+    clip_timestamps: str = _only_where_changed("0")
 
 
 class Memory(Body):

@@ -35,6 +35,7 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
             "word_timestamps": options.word_timestamps,
             "temperature": options.temperature,
             "mode": options.mode,
+            **options.beyond_default,
         },
         "priority": task.priority.word,
         "language": task.language,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from errors import InvalidOptionError
 from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.tasks.task import Priority, TaskOptions
 from setting_values import AUTO_LANGUAGE
+from web.tasks.option_values import OptionTexts
 from whisper_core.models.catalogue import model_info
 from whisper_core.text.languages import language_code
-from whisper_core.text.options import MAX_PROMPT_CHARACTERS, Mode, TaskKind
+from whisper_core.text.options import Mode, TaskKind, TranscribeOptions
 
 FILE_FIELD = "file"
 OPTION_FIELDS = (
@@ -26,13 +26,22 @@ OPTION_FIELDS = (
     "word_timestamps",
     "temperature",
     "mode",
+    "carry_initial_prompt",
+    "hotwords",
+    "condition_on_previous_text",
+    "compression_ratio_threshold",
+    "logprob_threshold",
+    "no_speech_threshold",
+    "hallucination_silence_threshold",
+    "clip_timestamps",
     "priority",
     "device",
 )
 MAX_KEY_CHARACTERS = 200
 
-_TRUE, _FALSE = frozenset({"true", "1", "on", "yes"}), frozenset({"false", "0", "off", "no", ""})
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_DEFAULTS = TranscribeOptions()
+_MOST_THRESHOLD = 100.0
+_MOST_SILENCE_S = 600.0
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARACTERS}}}")
 _QUOTABLE_FIELD = re.compile(r"[\w.-]{1,40}")
 
@@ -52,8 +61,9 @@ def read_task_form(
     Raises InvalidOptionError or UnknownModelError, with the field.
     """
     texts = _by_name(fields)
+    values = OptionTexts(texts)
     model = model_info(texts.get("model") or default_model)
-    kind = _choice(texts, "task", {word: word for word in get_args(TaskKind)}, "transcribe")
+    kind = values.choice("task", {word: word for word in get_args(TaskKind)}, "transcribe")
     language = _language(texts.get("language", settings.default_language))
     if not model.is_multilingual:
         language = _english_only(model.name, kind, language, is_chosen="language" in texts)
@@ -63,19 +73,21 @@ def read_task_form(
         model=model.name,
         language=language,
         task=kind,
-        initial_prompt=_prompt(texts.get("initial_prompt", "")),
-        word_timestamps=_flag(texts.get("word_timestamps", "")),
-        temperature=_temperature(texts.get("temperature", "")),
-        mode=_choice(texts, "mode", {word: word for word in get_args(Mode)}, "exact"),
+        initial_prompt=values.prompt("initial_prompt"),
+        word_timestamps=values.flag("word_timestamps"),
+        temperature=values.number("temperature", 0, 1),
+        mode=values.choice("mode", {word: word for word in get_args(Mode)}, "exact"),
+        **_further_options(values),
     )
+    _check_together(options)
     priorities = {priority.word: priority for priority in Priority}
     # A server with GPUs starts the CPU as a device when a model that runs only there is first asked for.
     cpu = (CPU_DEVICE,) if model.is_for_cpus_only else ()
     known_devices = {name: name for name in (AUTO_DEVICE, *devices, *cpu)}
     return TaskForm(
         options,
-        priority=_choice(texts, "priority", priorities, Priority.NORMAL.word),
-        device=_choice(texts, "device", known_devices, AUTO_DEVICE),
+        priority=values.choice("priority", priorities, Priority.NORMAL.word),
+        device=values.choice("device", known_devices, AUTO_DEVICE),
     )
 
 
@@ -107,12 +119,34 @@ def _by_name(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     return texts
 
 
-def _choice(texts: dict[str, str], name: str, allowed: dict[str, Any], default: str) -> Any:
-    """An absent field and an empty one both mean the default."""
-    try:
-        return allowed[texts.get(name) or default]
-    except KeyError:
-        raise InvalidOptionError(f"Must be one of {', '.join(allowed)}.", field=name) from None
+def _further_options(values: OptionTexts) -> dict[str, Any]:
+    return {
+        "carry_initial_prompt": values.flag("carry_initial_prompt"),
+        "hotwords": values.prompt("hotwords"),
+        "condition_on_previous_text": values.flag("condition_on_previous_text", default=True),
+        "compression_ratio_threshold": values.threshold(
+            "compression_ratio_threshold", 0, _MOST_THRESHOLD, _DEFAULTS.compression_ratio_threshold
+        ),
+        "logprob_threshold": values.threshold("logprob_threshold", -_MOST_THRESHOLD, 0, _DEFAULTS.logprob_threshold),
+        "no_speech_threshold": values.threshold("no_speech_threshold", 0, 1, _DEFAULTS.no_speech_threshold),
+        "hallucination_silence_threshold": values.threshold(
+            "hallucination_silence_threshold", 0, _MOST_SILENCE_S, _DEFAULTS.hallucination_silence_threshold
+        ),
+        "clip_timestamps": values.clip_timestamps("clip_timestamps", _DEFAULTS.clip_timestamps),
+    }
+
+
+def _check_together(options: TaskOptions) -> None:
+    """Raises InvalidOptionError for an option that would have no effect, or no meaning, beside the others."""
+    if options.hallucination_silence_threshold is not None and not options.word_timestamps:
+        raise InvalidOptionError("Needs word_timestamps.", field="hallucination_silence_threshold")
+    if not options.is_chunked:
+        return
+    for name in ("hallucination_silence_threshold", "clip_timestamps"):
+        if getattr(options, name) != getattr(_DEFAULTS, name):
+            raise InvalidOptionError(
+                "Is not possible with mode=vad, which looks for speech itself: use mode=exact.", field=name
+            )
 
 
 def _language(text: str) -> str | None:
@@ -134,28 +168,3 @@ def _english_only(model: str, kind: str, language: str | None, *, is_chosen: boo
     if is_chosen and language not in (None, "en"):
         raise InvalidOptionError(f"The model {model} knows only English.", field="language")
     return "en"
-
-
-def _prompt(text: str) -> str | None:
-    if len(text) > MAX_PROMPT_CHARACTERS:
-        raise InvalidOptionError(f"Must have at most {MAX_PROMPT_CHARACTERS} characters.", field="initial_prompt")
-    return _UNPRINTABLE.sub(" ", text) or None
-
-
-def _flag(text: str) -> bool:
-    word = text.lower()
-    if word not in _TRUE | _FALSE:
-        raise InvalidOptionError("Must be true or false.", field="word_timestamps")
-    return word in _TRUE
-
-
-def _temperature(text: str) -> float | None:
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise InvalidOptionError("Must be a number from 0 to 1, or empty.", field="temperature")
-    return value

@@ -24,7 +24,7 @@ from whisper_core.engine.model_runner import ModelRunner
 from whisper_core.engine.recording_opener import RecordingOpener
 from whisper_core.engine.resident_models import ResidentModels
 from whisper_core.engine.statistics import EngineStatistics
-from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
+from whisper_core.model_requests import DecodeSettings
 from whisper_core.models.catalogue import model_info
 from whisper_core.models.load import load_model
 from whisper_core.upstream import place_on
@@ -51,10 +51,10 @@ class BatchEngine:
     """See engine_protocol.Engine.
 
     device: `cpu` or `cuda:<n>`. cpu_threads: for torch's work on the CPU; 0 for one per core.
-    settings: for benchmarks and tests; the server uses openai-whisper's defaults.
+    settings: for benchmarks and tests, in place of those that each task's options name.
     """
 
-    def __init__(self, device: str, cpu_threads: int, settings: DecodeSettings = DEFAULT_SETTINGS) -> None:
+    def __init__(self, device: str, cpu_threads: int, settings: DecodeSettings | None = None) -> None:
         self._device = torch.device(device)
         kind = self._device.type
         cores = cpu_threads or os.cpu_count() or 1

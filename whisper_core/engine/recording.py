@@ -47,7 +47,7 @@ class ExactRecording:
         mel: LogMel,
         model: ModelTraits,
         options: TranscribeOptions,
-        settings: DecodeSettings,
+        settings: DecodeSettings | None,
         resume: ResumePoint | None,
     ) -> None:
         self._steps: Steps | None = transcription_steps(mel, model, options, settings=settings, resume=resume)

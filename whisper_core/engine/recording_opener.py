@@ -52,7 +52,7 @@ class RecordingOpener:
         self,
         open_executor: SerialExecutor,
         device: torch.device,
-        settings: DecodeSettings,
+        settings: DecodeSettings | None,
         free_elsewhere: Callable[[], bool],
     ) -> None:
         self._executor = open_executor

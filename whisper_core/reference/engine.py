@@ -17,7 +17,7 @@ from errors import EngineError
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.audio.sample_file import open_samples
 from whisper_core.chunked import transcribe_chunked
-from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
+from whisper_core.model_requests import DecodeSettings
 from whisper_core.models.catalogue import model_info
 from whisper_core.models.load import load_model
 from whisper_core.reference.model import ReferenceModel
@@ -34,10 +34,10 @@ class ReferenceEngine(SequentialEngine):
     """See engine_protocol.Engine.
 
     device: `cpu` or `cuda:<n>`. cpu_threads: for torch's work on the CPU, in the whole process; 0 for one per core.
-    settings: for benchmarks and tests; the server uses openai-whisper's defaults.
+    settings: for benchmarks and tests, in place of those that each task's options name.
     """
 
-    def __init__(self, device: str, cpu_threads: int, settings: DecodeSettings = DEFAULT_SETTINGS) -> None:
+    def __init__(self, device: str, cpu_threads: int, settings: DecodeSettings | None = None) -> None:
         super().__init__()
         torch.set_num_threads(cpu_threads or os.cpu_count() or 1)
         self._device = torch.device(device)

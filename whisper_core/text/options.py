@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 TaskKind = Literal["transcribe", "translate"]
 Mode = Literal["exact", "vad"]
 
 MAX_PROMPT_CHARACTERS = 2000  # Whisper keeps at most 223 tokens of it
 
+# Those that every task's JSON and every stored task name; the others only where they differ from the default.
+ALWAYS_NAMED = ("language", "task", "initial_prompt", "word_timestamps", "temperature", "mode")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TranscribeOptions:
+    """Names, defaults and meaning are openai-whisper's, unless a remark says otherwise.
+
+    A threshold of None is never crossed.
+    """
+
     language: str | None = None  # a code in `languages.LANGUAGES`; None: detected from the first 30 s
     task: TaskKind = "transcribe"
     initial_prompt: str | None = None
     word_timestamps: bool = False
     temperature: float | None = None  # from 0 to 1; None: openai-whisper's fallback 0, 0.2 … 1
     mode: Mode = "exact"  # exact: openai-whisper's own text; vad: cut at pauses, so that parts can be decoded together
+    carry_initial_prompt: bool = False  # whether the initial prompt is put before every window
+    hotwords: str | None = None  # faster-whisper's: words that are put before every window, and before any other prompt
+    condition_on_previous_text: bool = True
+    compression_ratio_threshold: float | None = 2.4
+    logprob_threshold: float | None = -1.0
+    no_speech_threshold: float | None = 0.6
+    hallucination_silence_threshold: float | None = None  # seconds; only with word timestamps
+    clip_timestamps: str = "0"  # start,end,start,end … in seconds, ascending; without the last end: to the end
 
     @property
     def is_chunked(self) -> bool:
         """Whether its windows do not depend on each other, so that many can be decoded at the same time."""
         return self.mode == "vad"
+
+    @property
+    def beyond_default(self) -> dict[str, Any]:
+        """The options that differ from their default, but for the six that are always named."""
+        values = ((field, getattr(self, field.name)) for field in fields(TranscribeOptions))
+        return {
+            field.name: value for field, value in values if field.name not in ALWAYS_NAMED and value != field.default
+        }

@@ -112,7 +112,7 @@ class SlowExecutor:
 @contextmanager
 def engine_with(
     model: Whisper,
-    settings: DecodeSettings = DEFAULT_SETTINGS,
+    settings: DecodeSettings | None = DEFAULT_SETTINGS,
     *,
     slots: int = 16,
     name: str = MODEL,
@@ -178,7 +178,7 @@ def transcribe_together(
     model: Whisper,
     recordings: Sequence[Samples],
     options: TranscribeOptions | Sequence[TranscribeOptions],
-    settings: DecodeSettings,
+    settings: DecodeSettings | None,
     folder: Path,
     *,
     slots: int = 16,
@@ -200,7 +200,7 @@ def transcribe_together(
 
 
 def alone_by_reference(
-    model: Whisper, samples: Samples, options: TranscribeOptions, settings: DecodeSettings, seed: int = 0
+    model: Whisper, samples: Samples, options: TranscribeOptions, settings: DecodeSettings | None, seed: int = 0
 ) -> Transcript:
     """The transcript by openai-whisper's own decoding, with the task's seed."""
     reference = ReferenceModel(model, seed=seed)

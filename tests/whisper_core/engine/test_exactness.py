@@ -139,3 +139,20 @@ def test_batches_of_every_size(slots: int, order: range, tmp_path: Path) -> None
     together = transcribe_together(model, chosen, GREEDY, DEFAULT_SETTINGS, tmp_path, slots=slots)
     for number, ours in zip(order, together, strict=True):
         assert_same(ours, expected[number])
+
+
+@pytest.mark.usefixtures("alignment")
+def test_each_task_is_decoded_by_its_own_options(tmp_path: Path) -> None:
+    """Also where they are decoded together. settings: None, as in the server, so the options' own."""
+    model = short_toy(6)
+    options = [
+        GREEDY,
+        replace(GREEDY, condition_on_previous_text=False, hotwords="Ann"),
+        replace(GREEDY, no_speech_threshold=0.0, logprob_threshold=None),
+        replace(GREEDY, clip_timestamps="2,9,20"),
+        replace(GREEDY, word_timestamps=True, hallucination_silence_threshold=1.0),
+    ]
+    together = transcribe_together(model, [noise(35)] * len(options), options, None, tmp_path)
+    for ours, wanted in zip(together, options, strict=True):
+        assert_same(ours, alone_by_reference(model, noise(35), wanted, None))
+    assert len({transcript.text for transcript in together}) >= 3

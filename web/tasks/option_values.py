@@ -1,0 +1,89 @@
+"""Reads the text of single options. An absent text and an empty one both mean the default; errors name the option."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from errors import InvalidOptionError
+from whisper_core.text.options import MAX_PROMPT_CHARACTERS
+
+MAX_CLIP_TIMES = 200
+_MOST_SECONDS = 1_000_000
+
+_TRUE, _FALSE = frozenset({"true", "1", "on", "yes"}), frozenset({"false", "0", "off", "no"})
+_NO_THRESHOLD = "none"  # as openai-whisper's command line spells it
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class OptionTexts:
+    """texts: what was sent, by the option's name."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+
+    def choice(self, name: str, allowed: Mapping[str, Any], default: str) -> Any:
+        try:
+            return allowed[self._texts.get(name) or default]
+        except KeyError:
+            raise InvalidOptionError(f"Must be one of {', '.join(allowed)}.", field=name) from None
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        word = self._texts.get(name, "").lower()
+        if word and word not in _TRUE | _FALSE:
+            raise InvalidOptionError("Must be true or false.", field=name)
+        return word in _TRUE if word else default
+
+    def prompt(self, name: str) -> str | None:
+        text = self._texts.get(name, "")
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            raise InvalidOptionError(f"Must have at most {MAX_PROMPT_CHARACTERS} characters.", field=name)
+        return _UNPRINTABLE.sub(" ", text) or None
+
+    def number(self, name: str, least: float, most: float) -> float | None:
+        """None: none was sent."""
+        text = self._texts.get(name, "")
+        if not text:
+            return None
+        value = _number(text)
+        if not least <= value <= most:
+            raise InvalidOptionError(f"Must be a number from {least:g} to {most:g}, or empty.", field=name)
+        return value
+
+    def threshold(self, name: str, least: float, most: float, default: float | None) -> float | None:
+        """None: the threshold is off, as the word `none` says."""
+        text = self._texts.get(name, "")
+        if not text:
+            return default
+        if text.lower() == _NO_THRESHOLD:
+            return None
+        value = _number(text)
+        if not least <= value <= most:
+            raise InvalidOptionError(f"Must be a number from {least:g} to {most:g}, or none.", field=name)
+        return value
+
+    def clip_timestamps(self, name: str, default: str) -> str:
+        """Times in seconds, ascending, in one spelling, so that the same clips are the same option."""
+        text = self._texts.get(name, "")
+        if not text:
+            return default
+        times = [_number(part) for part in text.split(",")]
+        is_ascending = all(before <= after for before, after in pairwise(times))  # also false for NaN
+        if not (is_ascending and times[0] >= 0 and times[-1] <= _MOST_SECONDS and len(times) <= MAX_CLIP_TIMES):
+            raise InvalidOptionError(
+                f"Must be start,end,start,end … in seconds, ascending, at most {MAX_CLIP_TIMES} of them; "
+                "without the last end, to the end of the recording.",
+                field=name,
+            )
+        return ",".join(f"{time:.2f}".rstrip("0").rstrip(".") for time in times)
+
+
+def _number(text: str) -> float:
+    """NaN, which is within no bounds, for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
