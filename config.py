@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from automation_settings import AutomationSettings
 from errors import InvalidSettingsError
 from setting_values import (
     AUTO_LANGUAGE,
@@ -32,10 +33,10 @@ EngineName = Literal["batch", "reference"]
 DEFAULT_ENGINE: EngineName = "batch"
 AUTO_LIMIT: Literal["auto"] = "auto"
 MAX_CONCURRENT_TASKS = 256
-_SECRETS = ("secret_key", "api_keys", "database_url")
+_SECRETS = ("secret_key", "api_keys", "database_url", "webhook_urls", "webhook_secret")
 
 
-class Settings(BaseSettings):
+class Settings(AutomationSettings):
     """The settings of one server. A field is named like its environment variable, in lower case.
 
     Made by `load_settings`. The constructor reads the environment as well; its arguments take precedence.
@@ -202,6 +203,12 @@ class Settings(BaseSettings):
             raise ValueError("AUTH_HEADER needs TRUSTED_PROXIES: anybody else could send that header, too")
         return self
 
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> Settings:
+        if self.webhook_addresses and not self.webhook_secret.get_secret_value():
+            raise ValueError("WEBHOOK_URLS needs WEBHOOK_SECRET, which signs what is sent")
+        return self
+
     @property
     def named_keys(self) -> list[tuple[str, str]]:
         """The entries of API_KEYS: name and key, which is secret."""
@@ -249,7 +256,7 @@ class Settings(BaseSettings):
     def public_values(self) -> dict[str, Any]:
         """Every setting by the name of its environment variable, without secrets, paths of the machine, and what says
         whom the server believes."""
-        hidden = {"secret_key", "api_keys", "trusted_proxies", "auth_header"}
+        hidden = {"secret_key", "api_keys", "trusted_proxies", "auth_header", "webhook_urls", "webhook_secret"}
         hidden |= {"database_url", "data_dir", "models_dir", "ffmpeg_binary"}
         return {name.upper(): value for name, value in self.model_dump(mode="json", exclude=hidden).items()}
 

@@ -23,6 +23,7 @@
     ├── NotFoundError
     │   ├── TaskNotFoundError
     │   ├── UploadNotFoundError
+    │   ├── WebhookNotFoundError
     │   └── FileMissingError
     ├── NotAuthenticatedError               who asks has to log in, or to send a key
     ├── ForbiddenError                      who asks is known, and may not
@@ -193,6 +194,11 @@ class TaskNotFoundError(NotFoundError):
 class UploadNotFoundError(NotFoundError):
     code = "upload_not_found"
     default_message = "There is no such upload. It was cancelled, or nothing came for too long."
+
+
+class WebhookNotFoundError(NotFoundError):
+    code = "webhook_not_found"
+    default_message = "There is no webhook of that id."
 
 
 class FileMissingError(NotFoundError):

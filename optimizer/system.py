@@ -64,6 +64,7 @@ class OptimizedWhisperSystem:
         self._views = self._parts.views
         self.accounts = self._parts.accounts
         self.ownership = self._parts.ownership
+        self.webhooks = self._parts.automation.webhooks
         self._is_started = False
         self._stopping = threading.Event()
 
@@ -88,6 +89,7 @@ class OptimizedWhisperSystem:
         self._scheduling.monitor.start()
         self._preparer.start()
         self._preparer.prepare_waiting()
+        self._parts.automation.start()
 
     def stop(self) -> None:
         """No new work, running tasks back to pending at their last window; a few seconds at most."""
@@ -100,6 +102,7 @@ class OptimizedWhisperSystem:
         self._scheduler.stop()  # first of those that take time: running tasks must be given back
         self._preparer.stop()
         self._parts.intake.decode_pool.stop()
+        self._parts.automation.stop()
         self._scheduling.monitor.stop()
         self._monitoring.flush()
         self._scheduling.estimates.save(self._storage.documents)
@@ -193,14 +196,18 @@ class OptimizedWhisperSystem:
         device: str,
         idempotency_key: str | None,
         owner: str = "",
+        callback_url: str | None = None,
     ) -> Submission:
-        """Make a received upload a task. owner: whose it is, and whose share of the devices it takes.
+        """Make a received upload a task. owner: whose it is, and whose share of the devices it takes. callback_url: an
+        address that is told of its end, and was checked.
 
         Raises what `TaskIntake.accept` raises, and InvalidOptionError for a device that is not there or not for the
         model.
         """
         placed = self.admission.place(options, device)
-        request = SubmissionRequest(filename, placed.options, priority, placed.device, idempotency_key, owner)
+        request = SubmissionRequest(
+            filename, placed.options, priority, placed.device, idempotency_key, owner, callback_url
+        )
         task, is_replay = self._intake.accept(upload, request, placed.refusal)
         self._scheduler.wake()
         same = None if is_replay else self._find_same_file(task)

@@ -9,6 +9,7 @@ from functools import partial
 
 from config import Settings
 from optimizer.accounts.accounts import Accounts
+from optimizer.automation.wiring import Automation, build_automation
 from optimizer.common.boot import new_boot_id
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
@@ -41,6 +42,7 @@ from optimizer.scheduling.wiring import SchedulerParts, Scheduling, build_schedu
 from optimizer.storage.documents import DocumentStore, Persistence
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
+from optimizer.storage.webhook_outbox import WebhookOutbox
 from optimizer.task_endings import TaskEndings
 from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
 from optimizer.timing.forecast_accuracy import ForecastTracker
@@ -90,6 +92,7 @@ class SystemParts:
     views: Views
     accounts: Accounts
     ownership: Ownership
+    automation: Automation
 
 
 def build_parts(
@@ -123,6 +126,7 @@ def build_parts(
         views=views,
         accounts=Accounts(settings, storage.store.database, clock),
         ownership=ownership,
+        automation=build_automation(settings, clock, storage.store.database, scheduling.events),
     )
 
 
@@ -150,7 +154,8 @@ def _quotas_of(settings: Settings) -> OwnerQuotas:
 
 
 def _build_storage(settings: Settings, clock: Clock) -> Storage:
-    store = TaskStore(settings.data_dir, settings.database_url)
+    outbox = WebhookOutbox(settings.webhook_addresses) if settings.sends_webhooks else None
+    store = TaskStore(settings.data_dir, settings.database_url, outbox=outbox)
     return Storage(
         files=TaskFiles(settings.data_dir, settings.min_free_disk_bytes),
         store=store,

@@ -14,7 +14,7 @@ import pytest
 
 from tests.paths import ROOT
 
-SHARED = {"config", "setting_values", "errors", "logs", "version"}
+SHARED = {"config", "automation_settings", "setting_values", "errors", "logs", "version"}
 MAY_IMPORT = {
     "whisper_core": {"whisper_core"},
     "optimizer": {"optimizer", "whisper_core"},
@@ -35,6 +35,7 @@ FOLDERS = [
     "optimizer.accounts",
     "optimizer.scheduling",
     "optimizer.views",
+    "optimizer.automation",
     "optimizer",
     "whisper_core.common",
     "whisper_core.text",

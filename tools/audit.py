@@ -36,6 +36,7 @@ COMPONENTS = Path("audit", "components.cdx.json")
 CODE = (
     "main.py",
     "config.py",
+    "automation_settings.py",
     "setting_values.py",
     "errors.py",
     "logs.py",

@@ -13,6 +13,7 @@ from typing import Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
+from automation_settings import AutomationSettings
 from config import Settings
 from version import PRODUCT_NAME
 
@@ -69,9 +70,15 @@ def _range(metadata: Sequence[object]) -> str:
     return " ".join(limits)
 
 
+def _fields() -> list[tuple[str, FieldInfo]]:
+    """Those of `Settings` itself first; those that it inherits are about less."""
+    fields = Settings.model_fields
+    return sorted(fields.items(), key=lambda item: item[0] in AutomationSettings.model_fields)
+
+
 def env_sample() -> str:
     lines = [HEADER]
-    for name, field in Settings.model_fields.items():
+    for name, field in _fields():
         if name == FIRST_SERVER_SETTING:
             lines.append(SERVER_HEADER)
         bounds = allowed(field)
@@ -82,7 +89,7 @@ def env_sample() -> str:
 
 def table() -> str:
     rows = ["| name | default | allowed | meaning |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    for name, field in _fields():
         default = default_of(field)
         shown = f"`{default}`" if default else "empty"
         bounds = allowed(field).replace("|", "\\|")

@@ -17,13 +17,14 @@ from version import PRODUCT_NAME
 from web.adapters.waiting import add_waiting_room
 from web.health import health
 from web.http.access import Limits, register_access
-from web.http.answer_schemas import ErrorAnswer, schemas_of_answers
+from web.http.answer_schemas import Answer, ErrorAnswer, schemas_of_answers
 from web.http.context import attach_system
 from web.http.errors import raise_validation_error, register_error_answers
 from web.http.open_files import FILES_SHARE, open_files_limit
 from web.http.proxies import TrustedProxies
 from web.http.security import AllowedHosts, Guard
 from web.http.strict_json import StrictJSONProvider
+from web.http.webhook_schemas import WebhookAnswer
 from web.live.feed import LiveFeed
 from web.live.gate import ConnectionGate
 from web.login import login
@@ -32,7 +33,9 @@ from web.system_api import system_api
 from web.tasks.downloads import downloads
 from web.tasks.routes import api
 from web.tasks.tus import add_protocol_headers, tus
+from web.tasks.upload_form import CALLBACK_FIELD
 from web.tasks.uploads import StreamingRequest
+from web.webhooks_api import webhooks_api
 
 if TYPE_CHECKING:
     from web.http.system_port import SystemPort
@@ -77,9 +80,11 @@ class Application(OpenAPI):
 
         Removes the 422 that flask-openapi3 adds to operations that name none, in a shape that is not ours.
         """
-        self.components_schemas |= {name: Schema(**schema) for name, schema in schemas_of_answers().items()}
+        kinds = (Answer, WebhookAnswer) if webhooks_api.name in self.blueprints else (Answer,)
+        self.components_schemas |= {name: Schema(**schema) for name, schema in schemas_of_answers(*kinds).items()}
         super().generate_spec_json()  # type: ignore[no-untyped-call]
         self.spec_json["security"] = [{"key": []}, {}]  # a key where there are accounts, else nothing
+        _describe_callback(self.spec_json["paths"])
         for path in self.spec_json["paths"].values():
             for operation in path.values():
                 refusal = operation["responses"]["422"]["content"]["application/json"]["schema"]
@@ -116,6 +121,8 @@ def create_app(
     app.register_blueprint(login)
     for blueprint in (api, system_api, downloads, health):
         app.register_api(blueprint)
+    if settings.enable_webhooks:
+        app.register_api(webhooks_api)
     app.register_blueprint(tus)
     app.after_request(_keep_out_of_caches)
     app.after_request(add_protocol_headers)
@@ -125,6 +132,13 @@ def create_app(
         app.wsgi_app, AllowedHosts.of(settings), TrustedProxies.of(settings)
     )
     return app
+
+
+def _describe_callback(paths: dict[str, Any]) -> None:
+    """The form's field that there is only with webhooks."""
+    if "/api/webhooks" in paths:
+        form = paths["/api/tasks"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        form["properties"] = {**form["properties"], CALLBACK_FIELD: {"type": "string"}}
 
 
 def _add_live_feed(app: Application, settings: Settings, system: SystemPort, limits: Limits) -> None:

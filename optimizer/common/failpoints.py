@@ -36,6 +36,8 @@ FAILPOINTS: tuple[str, ...] = (
     "store.before_commit",
     "store.after_commit",
     "scheduler.iteration",
+    "webhook.before_send",
+    "webhook.sent",
     "backup.before_rename",
     "restore.before_file",
     "restore.before_rename",

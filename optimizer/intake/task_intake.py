@@ -38,6 +38,7 @@ class SubmissionRequest:
     device: str
     idempotency_key: str | None = None
     owner: str = ""
+    callback_url: str | None = None
 
 
 class TaskIntake:
@@ -95,6 +96,7 @@ class TaskIntake:
             is_truncated=decoded is not None and decoded.is_truncated,
             idempotency_key=request.idempotency_key,
             owner=request.owner,
+            callback_url=request.callback_url,
         )
 
     def _decode_and_submit(self, upload: ReceivedFile, request: SubmissionRequest) -> tuple[Task, bool]:

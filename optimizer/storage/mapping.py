@@ -57,7 +57,7 @@ def task_or_stand_in(row: Row) -> Task:
 
 def new_task(new: NewTask, seq: int, now: datetime) -> Task:
     """The task that a submission becomes."""
-    given = {field.name: getattr(new, field.name) for field in fields(NewTask)}
+    given = {field.name: getattr(new, field.name) for field in fields(NewTask) if field.name in _TASK_FIELDS}
     return Task(**given, seq=seq, status=TaskStatus.PENDING, created_at=now)
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
 
 from errors import BadRecordError, InvalidOptionError, TaskNotFoundError
-from optimizer.storage import mapping
+from optimizer.storage import mapping, webhook_outbox
 from optimizer.storage.mapping import Row, WaitingRow
-from optimizer.storage.schema import arrivals, task_events, task_texts, tasks, windows
+from optimizer.storage.schema import arrivals, task_events, task_texts, tasks, webhook_callbacks, windows
+from optimizer.storage.webhook_outbox import WebhookOutbox
 from optimizer.tasks.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
 from optimizer.tasks.timeline import DECODED, FAILED, UPLOADED, TaskEvent, decoded_data
 from optimizer.tasks.transitions import is_suspect
@@ -163,6 +164,11 @@ class TaskReader:
 class TaskWriter(TaskReader):
     """What can be written in a transaction, by the one writer at this moment. What it reads cannot change meanwhile."""
 
+    def __init__(self, connection: Connection, outbox: WebhookOutbox | None = None) -> None:
+        """outbox: gets what has to be sent when a task ends."""
+        super().__init__(connection)
+        self._outbox = outbox
+
     def lock(self, task_id: str) -> Task:
         """The task; nobody else can change it until this transaction ends. Raises TaskNotFoundError, BadRecordError."""
         return mapping.task_from_row(self._row(task_id, is_locked=True))
@@ -179,6 +185,8 @@ class TaskWriter(TaskReader):
         task = mapping.new_task(new, self.next_seq(), now)
         self._connection.execute(_INSERT_TASK, mapping.task_to_row(task))
         self._connection.execute(_INSERT_TEXT, {"task_id": task.id, "folded_text": mapping.folded(task.filename)})
+        if new.callback_url is not None:
+            self._connection.execute(insert(webhook_callbacks).values(task_id=task.id, url=new.callback_url))
         self.add_event(task.id, UPLOADED, {"size_bytes": task.size_bytes}, now)
         if task.audio_seconds is not None:
             self.add_event(task.id, DECODED, decoded_data(task.audio_seconds, task.is_truncated), now)
@@ -194,6 +202,8 @@ class TaskWriter(TaskReader):
         is_unchanged = {"saved_id": before.id, "saved_version": before.version}
         if self._connection.execute(_SAVE, mapping.changed_columns(before, after) | is_unchanged).rowcount != 1:
             raise RuntimeError(f"task {before.id} was changed by someone else inside a write transaction")
+        if self._outbox is not None:
+            self._outbox.note_ending(self._connection, before.status, after)
         return after
 
     def add_window(self, task_id: str, window: WindowResult) -> None:
@@ -210,6 +220,7 @@ class TaskWriter(TaskReader):
     def delete(self, task_id: str) -> TaskStatus | None:
         """Removes the task's rows. Returns the state it had, None for an unknown one. Raises TaskNotFoundError."""
         status = _known_status(self._row(task_id, is_locked=True))
+        webhook_outbox.remove_of_task(self._connection, task_id)
         for table in (windows, task_texts, task_events):
             self._connection.execute(delete(table).where(table.c.task_id == task_id))
         self._connection.execute(delete(tasks).where(tasks.c.id == task_id))
@@ -229,6 +240,9 @@ class TaskWriter(TaskReader):
         if errors is not None:
             changes["errors"] = errors
         self._connection.execute(update(tasks).where(tasks.c.id == task_id).values(changes))
+        if self._outbox is not None:
+            shown = replace(mapping.task_or_stand_in(row), owner=str(row.owner), finished_at=now)
+            self._outbox.note_ending(self._connection, None, replace(shown, status=TaskStatus.FAILED))
         self.add_event(task_id, FAILED, {"code": BadRecordError.code, "message": BadRecordError.default_message}, now)
         return _known_status(row)
 

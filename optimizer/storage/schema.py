@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 
 metadata = MetaData()
 
@@ -153,6 +153,52 @@ audit_events = Table(
     Column("at", Double, nullable=False),  # seconds since 1970
     Column("action", String(32), nullable=False),
     Column("data", Text, nullable=False),  # a JSON object
+)
+
+# Addresses that are told of tasks' ends. The secret signs what they get, so it is kept as it is.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(64), nullable=False),  # "": of a server without accounts, told of every task
+    Column("url", Text, nullable=False),
+    Column("events", Text, nullable=False),  # separated by commas
+    Column("secret", Text, nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("disabled_at", String(40)),  # when the receiver said that it is gone
+    Index("ix_webhooks_owner", "owner"),
+)
+
+# The address that a task itself carries.
+webhook_callbacks = Table(
+    "webhook_callbacks",
+    metadata,
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Text, nullable=False),
+)
+
+# What has to be sent, and what became of it. Written in the transaction that ends the task; old rows are removed.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", String(32), primary_key=True),  # sent as `webhook-id`, the same at every attempt
+    Column("webhook_id", String(32), nullable=False),  # of `webhooks`, or `callbacks` or `settings`
+    Column("owner", String(64), nullable=False),
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE")),  # None: a test
+    Column("event", String(32), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("receiver", String(300), nullable=False),  # host and port
+    Column("body", Text, nullable=False),
+    Column("status", String(16), nullable=False),  # pending, delivered or failed
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),  # seconds since 1970, of a pending one
+    Column("created_at", String(40), nullable=False),
+    Column("last_at", String(40)),
+    Column("http_status", Integer),  # of the last attempt's answer
+    Column("error", String(32)),  # why there was none
+    Index("ix_webhook_deliveries_status_next", "status", "next_at"),
+    Index("ix_webhook_deliveries_webhook", "webhook_id", "id"),
+    Index("ix_webhook_deliveries_task", "task_id"),
 )
 
 # The monitor's samples of a week, merged as they age; a row stands for `span_seconds`.

@@ -14,6 +14,7 @@ from optimizer.storage.database import CANNOT_WRITE, Database, check_sqlite_file
 from optimizer.storage.erasure import LogErasure
 from optimizer.storage.migrate import Migrator
 from optimizer.storage.repository import TaskReader, TaskWriter
+from optimizer.storage.webhook_outbox import WebhookOutbox
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,13 @@ class TaskStore:
     The caller must hold the data folder's lock: a second server's recovery would take this one's running tasks away.
     """
 
-    def __init__(self, data_dir: Path, url: str = "") -> None:
-        """url: an SQLAlchemy address; empty for SQLite in `data_dir`. Raises InvalidSettingsError."""
+    def __init__(self, data_dir: Path, url: str = "", *, outbox: WebhookOutbox | None = None) -> None:
+        """url: an SQLAlchemy address; empty for SQLite in `data_dir`. outbox: for who is told of tasks' ends; None:
+        nobody is. Raises InvalidSettingsError."""
         address = database_url(url, data_dir)
         self._is_ours = not url  # in the data folder, where no links are followed
         self._data_dir = data_dir
+        self._outbox = outbox
         self._database = Database(address)
         self._file = Path(str(address.database)) if self._database.is_sqlite else None
         self._erasure = LogErasure(self._database.truncate_wal)
@@ -100,7 +103,7 @@ class TaskStore:
         Raises StoreBusyError after 5 s behind another writer, DiskFullError, DatabaseDamagedError.
         """
         with self._database.writing() as connection:
-            yield TaskWriter(connection)
+            yield TaskWriter(connection, self._outbox)
 
     def problem(self) -> str | None:
         """Why tasks cannot be stored at the moment, or None. May wait 5 s."""

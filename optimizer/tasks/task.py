@@ -172,6 +172,7 @@ class NewTask:
     is_truncated: bool = False
     idempotency_key: str | None = None
     owner: str = ""
+    callback_url: str | None = None  # is told of its end
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def system(make_settings: MakeSettings) -> FakeSystem:
-    return FakeSystem(make_settings(max_upload_mb=1))
+    return FakeSystem(make_settings(max_upload_mb=1, enable_webhooks=True))
 
 
 @pytest.fixture

@@ -7,10 +7,13 @@ database that is opened only when the settings name some.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from config import Settings
 from optimizer.accounts.accounts import Accounts
+from optimizer.automation.webhook_store import WebhookStore
+from optimizer.automation.webhooks import Webhooks
 from optimizer.common.clock import Clock, SystemClock
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.samples import Sample
@@ -38,7 +41,18 @@ class FakeSystem(FakeTasks):
         if settings.names_accounts:
             self.store.open()
             self.accounts.open()
+        self._clock = clock or SystemClock()
         self.limits = {"max_concurrent_tasks": 8, "max_batch_size": 4}
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """The real ones, in a database that is opened with the first question; nothing is sent."""
+        store = self.store
+        if not self.settings.names_accounts:
+            store = TaskStore(self.settings.data_dir / "webhooks")
+            store.open()
+        rows = WebhookStore(store.database)
+        return Webhooks(rows, self._clock, key=lambda: b"k" * 32, allow_private=False, wake=lambda: None)
 
     def start(self) -> None:
         self.is_started = True

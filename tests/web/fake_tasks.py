@@ -71,6 +71,7 @@ class FakeTasks:
         self.before_answer: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         self._tasks: dict[str, Task] = {}
+        self.callback_urls: dict[str, str | None] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self.ownership = FakeOwnership(self._tasks)
         self._segments: dict[str, list[Segment]] = {}
@@ -104,6 +105,7 @@ class FakeTasks:
         device: str,
         idempotency_key: str | None,
         owner: str = "",
+        callback_url: str | None = None,
     ) -> Submission:
         self.before_answer()
         if upload.size == 0:
@@ -118,6 +120,7 @@ class FakeTasks:
             upload.commit()
             same = [task.id for task in self._tasks.values() if (task.sha256, task.owner) == (upload.sha256, owner)]
             task = self._new_task(upload, filename, options, priority, device, idempotency_key, owner)
+            self.callback_urls[task.id] = callback_url
         self.tell(TaskChanged(task.id))
         return Submission(self._view(task), is_replay=False, duplicate_of=same[-1] if same and owner else None)
 

@@ -129,7 +129,9 @@ def _object_in(schema: dict[str, Any]) -> tuple[str | None, str]:
 
 
 def _task_for(system: FakeSystem, operation: Operation) -> str:
-    """A task in a state in which the call can be made."""
+    """A task in a state in which the call can be made; or a webhook."""
+    if operation.path.startswith("/api/webhooks"):
+        return system.webhooks.add("", "https://example.org/", ("task.failed",))[0].id
     task = system.add()
     if operation.path.endswith(("/transcript", "/media", "/transcripts.zip")):
         system.complete(task.id, " Hello.")

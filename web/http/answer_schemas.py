@@ -219,7 +219,7 @@ class ErrorAnswer(Answer):
     error: ErrorDetail
 
 
-def answer(model: type[Answer], **other_media_types: Any) -> dict[str, Any]:
+def answer(model: type[Body], **other_media_types: Any) -> dict[str, Any]:
     """The OpenAPI entry of an answer as JSON, and of the same one in other media types."""
     return {"content": {"application/json": _reference_to(model)} | other_media_types}
 
@@ -229,15 +229,15 @@ def error_responses(*statuses: int) -> dict[Any, Any]:
     return {str(status): answer(ErrorAnswer) for status in statuses}
 
 
-def schemas_of_answers() -> dict[str, Any]:
-    """JSON schemas by name: of every answer and of what it is made of."""
+def schemas_of_answers(*kinds: type[Body]) -> dict[str, Any]:
+    """JSON schemas by name: of every answer of these kinds, and of what it is made of."""
     schemas: dict[str, Any] = {}
-    for model in Answer.__subclasses__():
+    for model in (model for kind in kinds for model in kind.__subclasses__()):
         schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}", mode="serialization")
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
     return schemas
 
 
-def _reference_to(model: type[Answer]) -> dict[str, Any]:
+def _reference_to(model: type[Body]) -> dict[str, Any]:
     return {"schema": {"$ref": _SCHEMAS + model.__name__}}

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from config import Settings
 from optimizer.accounts.accounts import Accounts
+from optimizer.automation.webhooks import Webhooks
 from optimizer.intake.admission import Admission
 from optimizer.intake.idempotency import IdempotencyKeys
 from optimizer.monitoring.event_log import EventKind, SystemEvent
@@ -59,6 +60,9 @@ class SystemPort(Protocol):
         """What is refused before the first byte of an upload."""
 
     @property
+    def webhooks(self) -> Webhooks: ...
+
+    @property
     def keys(self) -> IdempotencyKeys: ...
 
     @property
@@ -85,6 +89,7 @@ class SystemPort(Protocol):
         device: str,
         idempotency_key: str | None,
         owner: str,
+        callback_url: str | None = None,
     ) -> Submission: ...
 
     def task(self, task_id: str, /) -> TaskView:

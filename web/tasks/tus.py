@@ -223,6 +223,7 @@ def _make_task(upload_id: str) -> Submission:
             device=form.device,
             idempotency_key=whole.key,
             owner=whole.owner,
+            callback_url=form.callback_url,
         )
         whole.became(submission.task.task.id)
     return submission

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from config import Settings
 from errors import InvalidOptionError
+from optimizer.automation.addresses import checked_url
 from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.tasks.task import Priority, TaskOptions
 from setting_values import AUTO_LANGUAGE
@@ -37,6 +38,7 @@ OPTION_FIELDS = (
     "priority",
     "device",
 )
+CALLBACK_FIELD = "callback_url"  # only where ENABLE_WEBHOOKS is on
 MAX_KEY_CHARACTERS = 200
 
 _DEFAULTS = TranscribeOptions()
@@ -51,6 +53,7 @@ class TaskForm:
     options: TaskOptions
     priority: Priority
     device: str
+    callback_url: str | None = None
 
 
 def read_task_form(
@@ -60,7 +63,7 @@ def read_task_form(
 
     Raises InvalidOptionError or UnknownModelError, with the field.
     """
-    texts = _by_name(fields)
+    texts = _by_name(fields, (*OPTION_FIELDS, CALLBACK_FIELD) if settings.enable_webhooks else OPTION_FIELDS)
     values = OptionTexts(texts)
     model = model_info(texts.get("model") or default_model)
     kind = values.choice("task", {word: word for word in get_args(TaskKind)}, "transcribe")
@@ -88,6 +91,7 @@ def read_task_form(
         options,
         priority=values.choice("priority", priorities, Priority.NORMAL.word),
         device=values.choice("device", known_devices, AUTO_DEVICE),
+        callback_url=_callback(texts.get(CALLBACK_FIELD, ""), settings),
     )
 
 
@@ -103,16 +107,14 @@ def read_idempotency_key(header: str | None) -> str | None:
     return header
 
 
-def _by_name(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _by_name(fields: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for name, text in fields:
         if name == FILE_FIELD:
             raise InvalidOptionError("This field must be a file, with a file name.", field=FILE_FIELD)
-        if name not in OPTION_FIELDS:
+        if name not in known:
             quoted = name if isinstance(name, str) and _QUOTABLE_FIELD.fullmatch(name) else None
-            raise InvalidOptionError(
-                f"There is no option of this name. There are: {', '.join(OPTION_FIELDS)}.", field=quoted
-            )
+            raise InvalidOptionError(f"There is no option of this name. There are: {', '.join(known)}.", field=quoted)
         if name in texts:
             raise InvalidOptionError("This option was sent more than once.", field=name)
         texts[name] = text.strip()
@@ -168,3 +170,7 @@ def _english_only(model: str, kind: str, language: str | None, *, is_chosen: boo
     if is_chosen and language not in (None, "en"):
         raise InvalidOptionError(f"The model {model} knows only English.", field="language")
     return "en"
+
+
+def _callback(url: str, settings: Settings) -> str | None:
+    return checked_url(url, allow_private=settings.webhook_allow_private, field=CALLBACK_FIELD) if url else None

@@ -74,7 +74,9 @@ def make_site(make_settings: Callable[..., Settings], root: Path) -> Iterator[Ma
 
     def make(**settings: Any) -> Site:
         clock = FakeClock()
-        system = FakeSystem(make_settings(**{"max_upload_mb": 1, "api_keys": API_KEYS, **settings}), clock)
+        system = FakeSystem(
+            make_settings(**{"max_upload_mb": 1, "api_keys": API_KEYS, "enable_webhooks": True, **settings}), clock
+        )
         made.append(Site(create_app(system.settings, system, root=root, monotonic=clock.monotonic), system, clock))
         return made[-1]
 

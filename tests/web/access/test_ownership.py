@@ -50,6 +50,13 @@ OF_AN_UPLOAD = {
     "DELETE /api/uploads/<upload_id>",
     "POST /api/uploads/<upload_id>",
 }
+# What belongs to a webhook: a stranger gets 404, the owner and the admin do not.
+OF_A_WEBHOOK = {
+    "GET /api/webhooks/<id>/deliveries",
+    "POST /api/webhooks/<id>/test",
+    "DELETE /api/webhooks/<id>",
+}
+OF_WEBHOOKS = {"GET /api/webhooks", "POST /api/webhooks", "GET /api/webhooks/callbacks/secret"}
 FOR_ADMINS = {"PATCH /api/system", "POST /api/models/<name>/fetch", "GET /api/system/log"}
 OF_NOBODY = {
     "GET /",
@@ -130,7 +137,8 @@ def listening(port: int, name: str) -> LiveClient:
 
 @pytest.mark.proves("S04")
 def test_everybody_sees_their_own_and_the_admin_sees_all(site: Site, port: int) -> None:
-    assert operations(site) == OF_A_TASK | OF_MANY | OF_AN_UPLOAD | FOR_ADMINS | OF_NOBODY
+    known = OF_A_TASK | OF_MANY | OF_AN_UPLOAD | OF_A_WEBHOOK | OF_WEBHOOKS | FOR_ADMINS | OF_NOBODY
+    assert operations(site) == known
     for operation in sorted(OF_A_TASK):
         check_task_route(site, operation)
     for operation in sorted(OF_MANY):
@@ -139,6 +147,7 @@ def test_everybody_sees_their_own_and_the_admin_sees_all(site: Site, port: int) 
         assert error_of(call(site.by_key("alice"), operation)) == (403, "forbidden", None), operation
         assert call(site.by_key("admin"), operation).status_code in (200, 202), operation
     check_upload_routes(site)
+    check_webhook_routes(site)
     check_live_feed(site, port)
 
 
@@ -154,6 +163,28 @@ def check_task_route(site: Site, operation: str) -> None:
     with call(site.by_key("alice"), operation, task.id) as answer:
         assert answer.status_code < 300, operation
         assert b'"owner"' not in answer.data
+
+
+def check_webhook_routes(site: Site) -> None:
+    alice, mallory, admin = (site.by_key(name) for name in ("alice", "mallory", "admin"))
+    made = alice.post("/api/webhooks", json={"url": "https://alice.example/secret"}).get_json()
+    webhook_id = made["webhook"]["id"]
+    for operation in sorted(OF_A_WEBHOOK):
+        assert error_of(call(mallory, operation, webhook_id)) == (404, "webhook_not_found", None), operation
+    assert "alice.example" not in mallory.get("/api/webhooks").text
+    assert [each["owner"] for each in admin.get("/api/webhooks").get_json()["webhooks"]] == ["alice"]
+    assert made["secret"] not in alice.get("/api/webhooks").text
+    secrets = {client.get("/api/webhooks/callbacks/secret").get_json()["secret"] for client in (alice, mallory, admin)}
+    assert len(secrets) == 3
+    assert error_of(mallory.get("/api/webhooks/settings/deliveries"))[0] == 404
+    for one in (admin, alice):
+        for operation in sorted(OF_A_WEBHOOK - {"DELETE /api/webhooks/<id>"}):
+            assert call(one, operation, webhook_id).status_code in (200, 202, 409), operation
+    assert call(alice, "DELETE /api/webhooks/<id>", webhook_id).status_code == 204
+    kept = admin.get("/api/system/events?kind=audit").text
+    assert "webhook_added" in kept
+    assert "webhook_removed" in kept
+    assert "alice.example" not in kept
 
 
 def check_upload_routes(site: Site) -> None:

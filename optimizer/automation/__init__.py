@@ -1,0 +1,1 @@
+"""Out and in without a click: who is told when a task ends, and folders whose files become tasks."""
