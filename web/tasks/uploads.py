@@ -159,7 +159,7 @@ def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: st
         device=wanted.device,
         idempotency_key=idempotency_key,
         owner=owner_of(own_request),
-        callback_url=form.callback_url,
+        callback_url=wanted.callback_url,
     )
 
 
