@@ -14,6 +14,8 @@ from tests.leaks import children, outliving_tests
 from tests.server.conftest import noise, server_in
 from tests.web.running_server import RunningServer
 
+expect.set_options(timeout=30_000)  # instead of 5 s: on a busy machine the page may be slow, but not wrong
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -23,7 +23,7 @@ from tests.paths import ROOT
 
 HOST = "transcribe.example.org"
 USER, PASSWORD = "somebody", "of this test"
-START_LIMIT_S = 20
+START_LIMIT_S = 60
 LOOK_EVERY_S = 0.05
 REQUEST_LIMIT_S = 60
 _SYSTEM_FOLDERS = f"{os.environ.get('PATH', '')}:/usr/sbin"

@@ -6,8 +6,8 @@ import asyncio
 import threading
 from types import TracebackType
 
-START_LIMIT_S = 10
-STOP_LIMIT_S = 10
+START_LIMIT_S = 60
+STOP_LIMIT_S = 60
 READ_BYTES = 16_384
 UPLOAD = (b"PATCH /api/uploads/", b"POST /api/tasks")
 

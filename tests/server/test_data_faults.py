@@ -323,7 +323,7 @@ def test_nothing_of_a_deleted_task_is_left_in_the_data_folder(start_server: Star
 
 
 def wait_for_nothing_of(client: Client, server: RunningServer, *markers: str) -> None:
-    client.wait_until(lambda: found(server.data_dir, *markers) == [], f"nothing of {markers}", limit_s=20)
+    client.wait_until(lambda: found(server.data_dir, *markers) == [], f"nothing of {markers}", limit_s=60)
 
 
 def found(data_dir: Path, *markers: str) -> list[str]:

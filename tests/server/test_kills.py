@@ -22,7 +22,7 @@ from tests.web.running_server import RunningServer
 pytestmark = pytest.mark.server
 
 KILLS = 10
-GONE_LIMIT_S = 15
+GONE_LIMIT_S = 60
 
 
 def expected_text(path: Path) -> str:

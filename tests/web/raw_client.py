@@ -9,7 +9,7 @@ from http.client import HTTPMessage, HTTPResponse
 from types import TracebackType
 from typing import Any
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)

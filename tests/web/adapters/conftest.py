@@ -19,7 +19,7 @@ from web.application import Application
 from web.http.client_presence import CLIENT_IS_GONE
 from web.tasks.uploads import UploadForm
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 ADDRESS = "/waits"
 
 

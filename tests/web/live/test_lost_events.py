@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from tests.web.fake_system import FakeSystem
 from tests.web.live_client import LiveClient
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class LossyProxy:

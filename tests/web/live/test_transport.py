@@ -22,7 +22,7 @@ from web.http.open_files import raise_open_files_limit
 
 pytestmark = pytest.mark.server
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 MANY = 300
 RECONNECTS = 1000
 IDLE_SESSIONS = 1000

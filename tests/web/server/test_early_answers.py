@@ -13,7 +13,7 @@ from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 MEGABYTE = 1_000_000
 FORM = "Content-Type: multipart/form-data; boundary=b"
 SMUGGLED = b"GET /api/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"

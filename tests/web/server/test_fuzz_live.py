@@ -26,7 +26,7 @@ from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
 
-LIMIT_S = 15.0
+LIMIT_S = 60.0
 ANSWER_S = 0.02  # how long an example waits for an answer, which there need not be
 SHARED = [HealthCheck.function_scoped_fixture]
 EXAMPLES = 40

@@ -21,7 +21,7 @@ from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
 
-LIMIT_S = 15.0
+LIMIT_S = 60.0
 ABORTS = 100
 
 

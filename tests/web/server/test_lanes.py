@@ -11,7 +11,7 @@ import pytest
 from web.server.lanes import Lanes, LaneSize
 from web.server.request_head import Lane
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.server
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 RECORDING_BYTES = 15_000_000  # more than the kernel buffers between a client and the server
 SMALL_BUFFER = 4096
 BEGINNING_BYTES = 200_000  # of an upload: enough for a part of it to be written down

@@ -14,7 +14,7 @@ import torch
 from tests.whisper_core.engine.fake_cuda import FakeEvent, FakeStream, fake_cuda
 from whisper_core.engine.executors import DECODER_PRIORITY, ENCODER_PRIORITY, CoreShare, SerialExecutor
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
