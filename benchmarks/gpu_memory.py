@@ -14,7 +14,7 @@ from benchmarks.random_model import OPTIONS, loaded_from_memory, random_model
 from benchmarks.run_engine import BATCH_ENGINE, make_engine, measure
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
-from whisper_core.models.catalogue import ModelDimensions
+from whisper_core.models.catalogue import ModelDimensions, model_info
 
 WINDOWS = 2
 TOKENS_PER_WINDOW = 30  # fewer than speech has: the caches are as large, whatever is said
@@ -59,14 +59,14 @@ def measure_memory(
     with loaded_from_memory(BATCH_ENGINE, {name: model}):
         engine.load(name, scratch)
     loaded = engine.memory().used
-    costs = costs_formula(name, kind)
+    costs = costs_formula(model_info(name), kind)
     rows = []
     for count in counts:
         measure(engine, name, sounds[:count], OPTIONS)
         predicted = costs.shared + count * costs.own(WINDOWS * 30.0)
         rows.append(
             MemoryRow(
-                name, count, weights_formula(name, kind), loaded - empty, int(predicted),
+                name, count, weights_formula(model_info(name), kind), loaded - empty, int(predicted),
                 engine.memory().peak - loaded,
             )
         )  # fmt: skip

@@ -27,7 +27,6 @@ from optimizer.tasks.task import Priority, Task, TaskFilter, TaskOptions, TaskSt
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from optimizer.wiring import build_parts
-from whisper_core.models.catalogue import WEIGHTS_NAMES, model_info
 from whisper_core.text.transcript import Transcript
 
 log = logging.getLogger(__name__)
@@ -146,7 +145,9 @@ class OptimizedWhisperSystem:
     def _log_start(self, specs: Sequence[DeviceSpec]) -> None:
         for spec in specs:
             log.info("device=%s title=%r memory_gb=%.1f", spec.name, spec.title, spec.total_bytes / 1e9)
-        here = [name for name in WEIGHTS_NAMES if self._scheduling.models.is_available(name)]
+        library = self._scheduling.models
+        names = (info.name for info in library.registry.models() if info.name == info.weights_name)
+        here = [name for name in names if library.is_available(name)]
         log.info("models_here=%s default_model=%s", ",".join(here) or "none", self.settings.default_model)
         if self._scheduling.path.is_optimized():
             log.info("path=optimized: tasks are planned by model, priority and memory")
@@ -312,7 +313,7 @@ class OptimizedWhisperSystem:
 
     def fetch_model(self, name: str) -> None:
         """Have a model's weights fetched in the background. Raises UnknownModelError."""
-        model_info(name)
+        self._scheduling.models.registry.info(name)
         self._scheduling.models.fetch_if_missing(name, now=True)
 
     def health(self) -> list[str]:

@@ -52,6 +52,7 @@ from optimizer.views.models import ModelViews
 from optimizer.views.status import StatusViews
 from optimizer.views.task_view_builder import TaskViewBuilder
 from optimizer.views.transcripts import TranscriptViews
+from whisper_core.models.registry import ModelRegistry
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,12 @@ def build_parts(
     ownership = Ownership(storage.store, _quotas_of(settings))
     speeds = SpeedTable()
     monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
-    estimates = MemoryEstimationPool(settings.memory_calibration_factor)
+    models = ModelRegistry()
+    estimates = MemoryEstimationPool(settings.memory_calibration_factor, models)
     fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, worker=worker, devices=devices))
-    scheduling, intake = _build_scheduling(settings, clock, storage, ownership, monitor, speeds, estimates, fleet)
+    scheduling, intake = _build_scheduling(
+        settings, clock, storage, ownership, monitor, speeds, estimates, fleet, models
+    )
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
     monitors = _build_monitors(settings, scheduling, built, storage)
     views = _build_views(settings, scheduling, built, monitors.monitoring, intake)
@@ -173,16 +177,17 @@ def _build_scheduling(
     speeds: SpeedTable,
     estimates: MemoryEstimationPool,
     fleet: DeviceFleet,
+    models: ModelRegistry,
 ) -> tuple[SchedulerParts, Intake]:
     plain_reason = None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False"
     path = SchedulingPath(plain_reason, settings.engine)
     events, inbox = EventBus(), Inbox()
     events.add_listener(partial(_wake_when_a_task_changed, inbox))
-    times = RuntimeEstimates(speeds)
+    times = RuntimeEstimates(speeds, models)
     due_times = DueTimes(times.work_seconds) if path.is_optimized() else FIRST_COME
     queue = _build_queue(settings, clock, storage.store, events, due_times)
     devices = DevicesForIntake(fleet.names, fleet.may_use_cpu, path.openai_whisper_reason)
-    intake = build_intake(settings, clock, storage.files, storage.store, queue, ownership, devices)
+    intake = build_intake(settings, clock, storage.files, storage.store, queue, ownership, devices, models)
     events.add_listener(intake.preparer.on_event)
     parts = SchedulerParts(
         clock=clock,
@@ -195,7 +200,7 @@ def _build_scheduling(
         files=storage.files,
         make_samples_again=intake.preparer.make_again,
         devices=fleet,
-        models=_build_models(settings, clock, events, inbox),
+        models=_build_models(settings, clock, events, inbox, models),
         estimates=estimates,
         monitor=monitor,
         speeds=speeds,
@@ -222,12 +227,14 @@ def _build_queue(
     )
 
 
-def _build_models(settings: Settings, clock: Clock, events: EventBus, inbox: Inbox) -> ModelLibrary:
+def _build_models(
+    settings: Settings, clock: Clock, events: EventBus, inbox: Inbox, registry: ModelRegistry
+) -> ModelLibrary:
     def on_change() -> None:
         events.publish(SystemChanged())
         inbox.wake()
 
-    return ModelLibrary(settings.models_dir, settings.model_sources, clock, on_change)
+    return ModelLibrary(settings.models_dir, settings.model_sources, clock, on_change, registry)
 
 
 def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Scheduling, storage: Storage) -> Monitors:
@@ -237,7 +244,9 @@ def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Sched
     in_force = LimitsInForce(scheduling.decisions.limits, scheduling.scheduler.set_limits, slots)
     monitoring = Monitoring(
         monitor=parts.monitor,
-        tuning=LimitTuning(settings, storage.event_log, parts.clock, in_force, parts.path.is_optimized),
+        tuning=LimitTuning(
+            settings, storage.event_log, parts.clock, in_force, parts.path.is_optimized, parts.models.registry
+        ),
         samples=SampleStore(storage.store.database, parts.clock),
         event_log=storage.event_log,
         persistence=Persistence(storage.documents, {"speeds": parts.speeds, "forecasts": parts.forecasts}),

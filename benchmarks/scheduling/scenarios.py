@@ -13,6 +13,7 @@ from benchmarks.scheduling.simulation import KIND, Scheme, Service, Simulation, 
 from benchmarks.scheduling.traces import Pattern, TraceSpec, arrivals
 from benchmarks.scheduling.virtual_device import Gain
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
+from whisper_core.models.catalogue import model_info
 
 SERVICE_FILE = Path(__file__).with_name("service.json")
 SHARES = {"tiny.en": 0.5, "base": 0.5}
@@ -83,15 +84,19 @@ def schemes(service: Service, document: Mapping[str, Any]) -> dict[str, Scheme]:
 
 def roomy(devices: int = 1) -> World:
     """Every model fits, and a long recording in every slot."""
-    models = sum(weights_formula(model, KIND) + workspace_formula(model, KIND) for model in SHARES)
-    tasks = SLOTS * max(costs_formula(model, KIND).own(LONG_AUDIO_SECONDS) for model in SHARES)
+    models = sum(
+        weights_formula(model_info(model), KIND) + workspace_formula(model_info(model), KIND) for model in SHARES
+    )
+    tasks = SLOTS * max(costs_formula(model_info(model), KIND).own(LONG_AUDIO_SECONDS) for model in SHARES)
     return _world(int(1.5 * (models + tasks)), devices)
 
 
 def tight(devices: int = 1) -> World:
     """One model and a few tasks fit; two models do not."""
-    model = max(weights_formula(model, KIND) + workspace_formula(model, KIND) for model in SHARES)
-    tasks = 6 * max(costs_formula(model, KIND).own(LONG_AUDIO_SECONDS) for model in SHARES)
+    model = max(
+        weights_formula(model_info(model), KIND) + workspace_formula(model_info(model), KIND) for model in SHARES
+    )
+    tasks = 6 * max(costs_formula(model_info(model), KIND).own(LONG_AUDIO_SECONDS) for model in SHARES)
     return _world(int(1.2 * model + tasks), devices)
 
 

@@ -30,6 +30,7 @@ from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 from whisper_core.common.units import WINDOW_SECONDS
+from whisper_core.models.catalogue import model_info
 
 KIND: DeviceKind = "cpu"  # the simulated devices need memory as for fp32
 MEASURED_ALL = 2000  # measurements fed back, each of which takes milliseconds; after that one in MEASURED_EVERY
@@ -216,7 +217,7 @@ class Simulation:
         model = task.options.model
         together = [task, *(self._tasks[each] for each in device.engine.running)]
         together = [each for each in together if each.options.model == model]
-        growth = workspace_formula(model, KIND) + sum(device.real_bytes[each.id] for each in together)
+        growth = workspace_formula(model_info(model), KIND) + sum(device.real_bytes[each.id] for each in together)
         concurrent = ConcurrentTasks.of([each.audio_seconds or 0.0 for each in together])
         self._estimates.record(model, KIND, concurrent, peak_bytes=growth // concurrent.tasks)
 
@@ -285,7 +286,9 @@ class Simulation:
         if reservation is None:
             raise RuntimeError(f"the plan assigned {nbytes} bytes for {model} that are not there")
         device.resident[model] = reservation
-        device.real_bytes[model_owner(model)] = weights_formula(model, KIND) + workspace_formula(model, KIND)
+        device.real_bytes[model_owner(model)] = weights_formula(model_info(model), KIND) + workspace_formula(
+            model_info(model), KIND
+        )
         device.engine.load(self._service.load_seconds[model])
 
     def _start(self, device: _Device, task_id: str, nbytes: int) -> None:
@@ -294,7 +297,7 @@ class Simulation:
             raise RuntimeError(f"the plan assigned {nbytes} bytes for {task_id} that are not there")
         task = self._tasks[task_id]
         device.reservations[task_id] = reservation
-        formula = costs_formula(task.options.model, KIND).own(task.audio_seconds or 0.0)
+        formula = costs_formula(model_info(task.options.model), KIND).own(task.audio_seconds or 0.0)
         device.real_bytes[task_id] = int(formula * self._rng.lognormvariate(self._world.bias, self._world.noise))
         total = self._world.capacity_bytes + self._world.headroom_bytes
         self.outcome.started(

@@ -11,7 +11,7 @@ from errors import DiskFullError, QueueFullError, ShuttingDownError, Transcripti
 from optimizer.intake.model_placement import device_to_request, refusal_of
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskOptions, TaskStatus, num_waiting
-from whisper_core.models.catalogue import model_info
+from whisper_core.models.registry import ModelRegistry
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,11 @@ class Admission:
         known_devices: Callable[[], Collection[str]],
         may_use_cpu: Callable[[], bool],
         openai_whisper_reason: Callable[[], str | None],
+        models: ModelRegistry,
     ) -> None:
-        """counts: of tasks by state. check_quota: see Ownership. The rest: see `model_placement.refusal_of`."""
+        """counts: of tasks by state. check_quota: see Ownership. models: the server's. The rest: see
+        `model_placement.refusal_of`."""
+        self.models = models
         self._settings = settings
         self._files = files
         self._counts = counts
@@ -65,7 +68,7 @@ class Admission:
 
     def place(self, options: TaskOptions, device: str) -> Placement:
         """Raises UnknownModelError."""
-        model = model_info(options.model)
+        model = self.models.info(options.model)
         device = device_to_request(model, device)
         refusal = refusal_of(
             model,

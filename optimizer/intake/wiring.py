@@ -21,6 +21,7 @@ from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import Task
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
+from whisper_core.models.registry import ModelRegistry
 
 MIN_DECODE_TIMEOUT_S = 60.0
 DECODE_SPEED = 20.0  # seconds of sound that the slowest machine we serve decodes in a second
@@ -53,6 +54,7 @@ def build_intake(
     queue: IntelligentQueueManager,
     ownership: Ownership,
     devices: DevicesForIntake,
+    models: ModelRegistry,
 ) -> Intake:
     decode_pool = DecodePool(partial(_make_decoder, settings), files, clock)
     budget = SampleBudget(files, queue.samples.kept_bytes, settings.decode_ahead_bytes)
@@ -69,6 +71,7 @@ def build_intake(
             devices.names,
             devices.may_use_cpu,
             devices.openai_whisper_reason,
+            models,
         ),
         IdempotencyKeys(partial(_find_by_key, store)),
         PartStore(files, clock),

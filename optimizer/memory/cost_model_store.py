@@ -12,7 +12,7 @@ from optimizer.common.machine import processor
 from optimizer.memory.cost_model import CostModel, accuracy_of
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula
 from version import __version__
-from whisper_core.models.catalogue import MODEL_NAMES
+from whisper_core.models.registry import ModelRegistry
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,9 @@ class CostModelKey(NamedTuple):
 class CostModelStore:
     """Belongs to the MemoryEstimationPool, whose lock guards it."""
 
-    def __init__(self, calibration_factor: float) -> None:
+    def __init__(self, calibration_factor: float, models: ModelRegistry) -> None:
         self._calibration_factor = calibration_factor
+        self._models = models
         self._titles: dict[str, tuple[DeviceKind, str]] = {}  # of the devices that are here, by name
         self._cost_models: dict[CostModelKey, CostModel] = {}
         self._unsaved: set[CostModelKey] = set()
@@ -93,7 +94,7 @@ class CostModelStore:
         restored = []
         for name, document in documents.items():
             try:
-                key = _read_key(document)
+                key = self._read_key(document)
                 if any(document.get(name) != value for name, value in _origin(key.kind).items()):
                     continue
                 cost_model = self._new(key)
@@ -105,12 +106,19 @@ class CostModelStore:
             restored.append(key)
         return restored
 
+    def _read_key(self, document: Any) -> CostModelKey:
+        """Raises KeyError, TypeError or ValueError when there is none."""
+        kind, title, model = document["kind"], document["title"], document["model"]
+        if kind not in CONTEXT_BYTES or self._models.find(model) is None or not isinstance(title, str):
+            raise ValueError(f"not a device and a model: {kind}, {title}, {model}")
+        return CostModelKey(kind, title, model, bool(document["word_timestamps"]))
+
     def _titles_of(self, kind: DeviceKind) -> list[str]:
         """The kind itself where no device is known."""
         return sorted({title for each, title in self._titles.values() if each == kind}) or [kind]
 
     def _new(self, key: CostModelKey) -> CostModel:
-        prior = costs_formula(key.model, key.kind, word_timestamps=key.word_timestamps)
+        prior = costs_formula(self._models.info(key.model), key.kind, word_timestamps=key.word_timestamps)
         return CostModel(prior, self._calibration_factor)
 
 
@@ -120,11 +128,3 @@ def _origin(kind: DeviceKind) -> dict[str, str]:
     workspaces on another one."""
     origin = {"version": __version__, "torch": version("torch")}
     return {**origin, "processor": processor()} if kind == "cpu" else origin
-
-
-def _read_key(document: Any) -> CostModelKey:
-    """Raises KeyError, TypeError or ValueError when there is none."""
-    kind, title, model = document["kind"], document["title"], document["model"]
-    if kind not in CONTEXT_BYTES or model not in MODEL_NAMES or not isinstance(title, str):
-        raise ValueError(f"not a device and a model: {kind}, {title}, {model}")
-    return CostModelKey(kind, title, model, bool(document["word_timestamps"]))

@@ -15,6 +15,7 @@ from optimizer.memory.costs import ConcurrentTasks, Costs
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
 from optimizer.storage.documents import DocumentStore
 from optimizer.tasks.task import TaskMemory
+from whisper_core.models.registry import ModelRegistry
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +34,14 @@ class MemoryEstimationPool:
     them, and bounds that hold for costs hold for estimates (4·⌈x⌉ is at least ⌈4·x⌉).
     """
 
-    def __init__(self, calibration_factor: float) -> None:
+    def __init__(self, calibration_factor: float, models: ModelRegistry | None = None) -> None:
+        """models: the server's; without one, openai-whisper's."""
         if calibration_factor < 1:
             raise ValueError(f"calibration_factor must be at least 1, not {calibration_factor}")
         self._calibration_factor = calibration_factor
         self._lock = Lock()
-        self._cost_models = CostModelStore(calibration_factor)
+        self._models = models or ModelRegistry()
+        self._cost_models = CostModelStore(calibration_factor, self._models)
         self._weights: dict[tuple[str, DeviceKind], int] = {}
         # Read without the lock, thousands of times in a decision; entries are replaced, never changed or removed.
         self._task_costs: dict[tuple[str, DeviceKind, bool], Costs] = {}
@@ -55,7 +58,7 @@ class MemoryEstimationPool:
         reserved before the first of them starts. Raises UnknownModelError."""
         weights = self._weights.get((model, kind))
         if weights is None:
-            weights = ceil(weights_formula(model, kind) * self._calibration_factor)
+            weights = ceil(weights_formula(self._models.info(model), kind) * self._calibration_factor)
         return weights + self._workspace(model, kind)
 
     def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int:
@@ -156,7 +159,7 @@ class MemoryEstimationPool:
         """
         if nbytes <= 0:
             return
-        formula = weights_formula(model, kind)
+        formula = weights_formula(self._models.info(model), kind)
         # Allocators hold up to a twentieth more than the tensors (tiny: 154 for 142 MiB).
         measured = max(nbytes + formula // 20, formula // 2)
         with self._lock:
@@ -223,7 +226,7 @@ class MemoryEstimationPool:
 
     def _costs_to_reserve(self, model: str, kind: DeviceKind, word_timestamps: bool) -> Costs:
         """Under the lock."""
-        formula = costs_formula(model, kind, word_timestamps=word_timestamps)
+        formula = costs_formula(self._models.info(model), kind, word_timestamps=word_timestamps)
         learned = self._cost_models.of_present_devices(model, kind, word_timestamps)
         if not learned:
             return formula.times(self._calibration_factor)

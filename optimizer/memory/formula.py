@@ -20,7 +20,7 @@ from __future__ import annotations
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.costs import Costs
 from whisper_core.common.slots import SLOTS
-from whisper_core.models.catalogue import ModelDimensions, ModelInfo, model_info
+from whisper_core.models.catalogue import ModelDimensions, ModelInfo
 
 _MATRIX_BYTES: dict[DeviceKind, int] = {"cpu": 4, "cuda": 2}
 _FP32 = 4
@@ -74,15 +74,14 @@ _ALIGNMENT_HEADS = 12  # openai-whisper's tables name 6 to 23 a model
 _MEDIAN_FILTER_COPIES = 22  # windows of 7 values, their sorted copy, int64 indices
 
 
-def weights_formula(model: str, kind: DeviceKind) -> int:
-    """What a resident model takes, second layouts included. Raises UnknownModelError."""
-    info = model_info(model)
-    if info.precision == "int8":
-        return _int8_weights(info)
-    dims = info.dimensions
+def weights_formula(model: ModelInfo, kind: DeviceKind) -> int:
+    """What a resident model takes, second layouts included."""
+    if model.precision == "int8":
+        return _int8_weights(model)
+    dims = model.dimensions
     embeddings = (dims.n_vocab + dims.n_text_ctx) * dims.n_text_state
     buffers = dims.n_audio_ctx * dims.n_audio_state + dims.n_text_ctx**2
-    matrices = info.parameters - embeddings
+    matrices = model.parameters - embeddings
     matrices += dims.n_text_layer * _SECOND_LAYOUTS[kind] * dims.n_text_state**2
     matrices += dims.n_audio_layer * _ENCODER_SECOND_LAYOUTS[kind] * dims.n_audio_state**2
     matrices += _VOCABULARIES[kind] * dims.n_vocab * dims.n_text_state
@@ -105,18 +104,18 @@ def _int8_weights(info: ModelInfo) -> int:
     return packed + embedding * _FP16 + others * _FP32 + _WEIGHTS_OVERHEAD
 
 
-def workspace_formula(model: str, kind: DeviceKind) -> int:
-    """What a model's tasks share, however many run: encoder, prompts, logits. Raises UnknownModelError."""
-    dims = model_info(model).dimensions
+def workspace_formula(model: ModelInfo, kind: DeviceKind) -> int:
+    """What a model's tasks share, however many run: encoder, prompts, logits."""
+    dims = model.dimensions
     encoder = _ENCODED_AT_ONCE[kind] * _encoder_bytes(dims, kind)
     prompt = _PROMPT_TENSORS * _LONGEST_PROMPT * dims.n_text_state * _MATRIX_BYTES[kind]
     logits = _LOGITS_COPIES * SLOTS[kind] * dims.n_vocab * _FP32
     return int(encoder) + prompt + logits + _WORKSPACE_OVERHEAD[kind]
 
 
-def costs_formula(model: str, kind: DeviceKind, *, word_timestamps: bool = False) -> Costs:
-    """What tasks that run together take beyond their model's weights. Raises UnknownModelError."""
-    dims = model_info(model).dimensions
+def costs_formula(model: ModelInfo, kind: DeviceKind, *, word_timestamps: bool = False) -> Costs:
+    """What tasks that run together take beyond their model's weights."""
+    dims = model.dimensions
     slot = slot_bytes(dims, kind)
     per_text, per_scores = _alignment(dims) if word_timestamps else (0, 0)
     return Costs(

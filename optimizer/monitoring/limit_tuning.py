@@ -17,7 +17,7 @@ from optimizer.monitoring.performance_monitor import Measured
 from optimizer.monitoring.tuner import Tuner
 from optimizer.monitoring.tuning import Bounds, Change, Observation, Point, Setting
 from optimizer.planning.plan import PlanLimits
-from whisper_core.models.catalogue import model_info
+from whisper_core.models.registry import ModelRegistry
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,11 @@ class LimitTuning:
         clock: Clock,
         in_force: LimitsInForce,
         is_optimized: Callable[[], bool],
+        models: ModelRegistry | None = None,
     ) -> None:
-        """is_optimized: False on the plain path, where there is nothing to tune."""
+        """is_optimized: False on the plain path, where there is nothing to tune. models: the server's; without one,
+        openai-whisper's."""
+        self._models = models or ModelRegistry()
         self._settings = settings
         self._event_log = event_log
         self._clock = clock
@@ -58,7 +61,7 @@ class LimitTuning:
 
     def observe(self, measured: Measured) -> None:
         """Has the tuner look at one interval, and does what it says."""
-        tuner, seen = self._current_tuner(), _observation(measured)
+        tuner, seen = self._current_tuner(), _observation(measured, self._models)
         with self._lock:
             change = tuner.observe(seen)
         if change is not None:
@@ -144,10 +147,10 @@ class LimitTuning:
         )
 
 
-def _observation(measured: Measured) -> Observation:
+def _observation(measured: Measured, models: ModelRegistry) -> Observation:
     """The size of a model stands for what a second of its sound costs."""
     sample, total = measured.sample, sum(measured.audio.values())
-    costs = {model: model_info(model).size_bytes / 1e9 for model in measured.audio}
+    costs = {model: models.info(model).size_bytes / 1e9 for model in measured.audio}
     work = sum(seconds * costs[model] for model, seconds in measured.audio.items())
     return Observation(
         throughput=sample.throughput,

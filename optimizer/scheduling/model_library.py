@@ -18,8 +18,8 @@ from errors import TranscriptionServerError
 from optimizer.common.clock import Clock
 from optimizer.planning.inputs import ModelView
 from whisper_core.models import fetch as models
-from whisper_core.models.catalogue import model_info
 from whisper_core.models.download import FetchProgress
+from whisper_core.models.registry import ModelRegistry
 from whisper_core.models.weight_files import locate
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,16 @@ class _Fetch:
 class ModelLibrary:
     """Any thread. on_change is called when a model arrives, or a fetch starts, moves or fails."""
 
-    def __init__(self, models_dir: Path, sources: str, clock: Clock, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        models_dir: Path,
+        sources: str,
+        clock: Clock,
+        on_change: Callable[[], None],
+        registry: ModelRegistry | None = None,
+    ) -> None:
+        """registry: the server's; without one, openai-whisper's models."""
+        self.registry = registry or ModelRegistry()
         self._models_dir = models_dir
         self._sources = sources
         self._clock = clock
@@ -70,7 +79,7 @@ class ModelLibrary:
         """What the planner needs to know about a model."""
         if self.is_available(model):
             return ModelView(is_available=True)
-        weights = model_info(model).weights_name
+        weights = self.registry.info(model).weights_name
         fetching = self.fetching().get(weights)
         if fetching is not None:
             done, total = fetching
@@ -95,7 +104,7 @@ class ModelLibrary:
         """
         if self.is_available(model):
             return
-        info = model_info(model)
+        info = self.registry.info(model)
         with self._lock:
             fetch = self._fetches.setdefault(info.weights_name, _Fetch())
             if fetch.thread is not None or self._stopping.is_set():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 
 from optimizer.timing.speeds import SpeedTable
-from whisper_core.models.catalogue import model_info
+from whisper_core.models.registry import ModelRegistry
 
 # The guess while no model was ever measured: parameters divided by this are the real-time factor. tiny, with 39 million
 # of them, gets 0.1, as on two CPU cores. Until there are measurements only the order of the models matters. An int8
@@ -17,8 +17,10 @@ _LOADED_BYTES_PER_SECOND = 400e6
 class RuntimeEstimates:
     """Any thread. Work is counted on the fastest device that was measured; `refresh` takes in new measurements."""
 
-    def __init__(self, speeds: SpeedTable) -> None:
+    def __init__(self, speeds: SpeedTable, models: ModelRegistry | None = None) -> None:
+        """models: the server's; without one, openai-whisper's."""
         self._speeds = speeds
+        self._models = models or ModelRegistry()
         self._lock = Lock()
         self._real_time_factors: dict[str, float] = {}  # seconds of work per second of sound, by model
         self._loads: dict[str, float] = {}  # seconds, by model
@@ -44,7 +46,7 @@ class RuntimeEstimates:
     def load_seconds(self, model: str) -> float:
         """What loading the model took the last time. Raises UnknownModelError."""
         measured = self._loads.get(model)
-        return model_info(model).size_bytes / _LOADED_BYTES_PER_SECOND if measured is None else measured
+        return self._models.info(model).size_bytes / _LOADED_BYTES_PER_SECOND if measured is None else measured
 
     def record_load(self, model: str, seconds: float) -> None:
         self._loads[model] = seconds
@@ -54,6 +56,6 @@ class RuntimeEstimates:
         speeds = self._speeds.fastest()
         if (speed := speeds.get(model)) is not None:
             return 1 / speed
-        parameters = model_info(model).parameters
-        scaled = [parameters / model_info(other).parameters / speed for other, speed in speeds.items()]
+        parameters = self._models.info(model).parameters
+        scaled = [parameters / self._models.info(other).parameters / speed for other, speed in speeds.items()]
         return sum(scaled) / len(scaled) if scaled else parameters / _PARAMETERS_PER_SECOND

@@ -14,7 +14,7 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.timing.speeds import SpeedTable
-from whisper_core.models.catalogue import MODELS, ModelInfo
+from whisper_core.models.catalogue import ModelInfo
 from whisper_core.text.languages import LANGUAGES
 
 
@@ -56,7 +56,11 @@ class ModelViews:
         now = _Now(self._devices.statuses(), self._models.fetching(), self._speeds.fastest())
         has_int8 = self._path.openai_whisper_reason() is None
         return {
-            "models": [self._model(info, now) for info in MODELS.values() if has_int8 or info.precision != "int8"],
+            "models": [
+                self._model(info, now)
+                for info in self._models.registry.models()
+                if has_int8 or info.precision != "int8"
+            ],
             "default": self.default_model(),
             "default_language": self._settings.default_language,
             "languages": LANGUAGES,
@@ -64,7 +68,7 @@ class ModelViews:
 
     def default_model(self) -> str:
         """The model of a task that names none: DEFAULT_MODEL, or where there are no int8 models the one of its file."""
-        default = MODELS[self._settings.default_model]
+        default = self._models.registry.info(self._settings.default_model)
         return default.name if self._path.openai_whisper_reason() is None else default.weights_name
 
     def _model(self, info: ModelInfo, now: _Now) -> dict[str, Any]:

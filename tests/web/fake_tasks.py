@@ -35,6 +35,7 @@ from optimizer.tasks.events import Event, Listener, TaskChanged, TaskDeleted, Wi
 from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
+from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.options import Mode
 from whisper_core.text.transcript import Segment, Transcript
 
@@ -86,6 +87,7 @@ class FakeTasks:
             known_devices=lambda: ["cpu"],
             may_use_cpu=lambda: True,
             openai_whisper_reason=lambda: None,
+            models=ModelRegistry(),
         )
 
     # --- the border ------------------------------------------------------------------------------------------------

@@ -153,7 +153,9 @@ def do_as_another_method(upload_id: str) -> Response:
 
 def _read_form(metadata: UploadMetadata) -> TaskForm:
     system = current_system()
-    return read_task_form(metadata.fields.items(), system.settings, system.device_names(), system.default_model())
+    return read_task_form(
+        metadata.fields.items(), system.settings, system.device_names(), system.admission.models, system.default_model()
+    )
 
 
 def _read_acceptable_form(metadata: UploadMetadata) -> TaskForm:

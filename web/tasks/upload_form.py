@@ -14,7 +14,7 @@ from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.tasks.task import Priority, TaskOptions
 from setting_values import AUTO_LANGUAGE
 from web.tasks.option_values import OptionTexts
-from whisper_core.models.catalogue import model_info
+from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.languages import language_code
 from whisper_core.text.options import Mode, TaskKind, TranscribeOptions
 
@@ -57,15 +57,20 @@ class TaskForm:
 
 
 def read_task_form(
-    fields: Iterable[tuple[str, str]], settings: Settings, devices: Collection[str], default_model: str
+    fields: Iterable[tuple[str, str]],
+    settings: Settings,
+    devices: Collection[str],
+    models: ModelRegistry,
+    default_model: str,
 ) -> TaskForm:
-    """fields: (name, text) as they were sent. devices: names of the server's devices. default_model: when none is sent.
+    """fields: (name, text) as they were sent. devices: names of the server's devices. models: those that it knows.
+    default_model: when none is sent.
 
     Raises InvalidOptionError or UnknownModelError, with the field.
     """
     texts = _by_name(fields, (*OPTION_FIELDS, CALLBACK_FIELD) if settings.enable_webhooks else OPTION_FIELDS)
     values = OptionTexts(texts)
-    model = model_info(texts.get("model") or default_model)
+    model = models.info(texts.get("model") or default_model)
     kind = values.choice("task", {word: word for word in get_args(TaskKind)}, "transcribe")
     language = _language(texts.get("language", settings.default_language))
     if not model.is_multilingual:

@@ -42,7 +42,9 @@ Fields = list[tuple[str, str]]  # name and text of each field of a form that is 
 def read_own_form(fields: Fields) -> TaskForm:
     """The options of POST /api/tasks."""
     system = current_system()
-    return read_task_form(fields, system.settings, system.device_names(), system.default_model())
+    return read_task_form(
+        fields, system.settings, system.device_names(), system.admission.models, system.default_model()
+    )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from whisper_core.engine.recording_opener import RecordingOpener
 from whisper_core.engine.resident_models import ResidentModels
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.model_requests import DecodeSettings
-from whisper_core.models.catalogue import model_info
+from whisper_core.models.catalogue import precision_of
 from whisper_core.models.load import load_model
 from whisper_core.upstream import place_on
 from whisper_core.worker.device_errors import free_memory, guarded
@@ -126,7 +126,7 @@ class BatchEngine:
 
     def _read_model(self, name: str, models_dir: Path) -> LoadedModel:
         model = place_on(load_model(name, models_dir, "cpu"), self._device)
-        loaded = LoadedModel(model, model_info(name).precision)
+        loaded = LoadedModel(model, precision_of(name))
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)  # other CUDA streams than this one are going to use the weights
         return loaded

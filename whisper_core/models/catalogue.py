@@ -57,7 +57,7 @@ class ModelInfo:
     @property
     def weights_name(self) -> str:
         """The model whose file this one is loaded from: `base` for `base-int8`."""
-        return self.name.removesuffix(INT8_SUFFIX)
+        return weights_name_of(self.name)
 
     @property
     def is_for_cpus_only(self) -> bool:
@@ -225,6 +225,15 @@ MODELS: dict[str, ModelInfo] = {info.name: info for published in _INFOS for info
 MODEL_NAMES: tuple[str, ...] = tuple(MODELS)  # smallest first, each before its int8 model; the aliases are not listed
 WEIGHTS_NAMES: tuple[str, ...] = tuple(info.name for info in _INFOS)  # the models that have a file of their own
 MODEL_CHOICES = f"one of {', '.join(WEIGHTS_NAMES)}, or of these with {INT8_SUFFIX} appended"  # for messages
+
+
+def weights_name_of(model: str) -> str:
+    """The model whose file is loaded: `base` for `base-int8`."""
+    return model.removesuffix(INT8_SUFFIX)
+
+
+def precision_of(model: str) -> Precision:
+    return "int8" if model.endswith(INT8_SUFFIX) else "default"
 
 
 def model_info(name: str) -> ModelInfo:

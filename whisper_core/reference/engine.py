@@ -18,7 +18,7 @@ from whisper_core.audio.log_mel import LogMel
 from whisper_core.audio.sample_file import open_samples
 from whisper_core.chunked import transcribe_chunked
 from whisper_core.model_requests import DecodeSettings
-from whisper_core.models.catalogue import model_info
+from whisper_core.models.catalogue import weights_name_of
 from whisper_core.models.load import load_model
 from whisper_core.reference.model import ReferenceModel
 from whisper_core.reference.sequential_engine import SequentialEngine
@@ -49,7 +49,7 @@ class ReferenceEngine(SequentialEngine):
     def load(self, model: str, models_dir: Path) -> int:
         if model in self._models:
             return 0
-        loaded = guarded(lambda: place_on(load_model(model_info(model).weights_name, models_dir, "cpu"), self._device))
+        loaded = guarded(lambda: place_on(load_model(weights_name_of(model), models_dir, "cpu"), self._device))
         self._models[model] = loaded
         free_memory()  # the file's contents
         return sum(tensor.nbytes for tensor in (*loaded.parameters(), *loaded.buffers()) if not tensor.is_sparse)

@@ -20,6 +20,7 @@ from optimizer.memory.probes import GONE, MemoryReading, cpu_memory
 from optimizer.memory.regression import FEW_MEASUREMENTS
 from tests.optimizer.devices.fake_worker import FakeWorker, device_of
 from tests.optimizer.fakes import FakeClock
+from whisper_core.models.catalogue import model_info
 from whisper_core.worker import messages as protocol
 from whisper_core.worker.messages import MemoryReport
 
@@ -214,7 +215,7 @@ def load(machine: Machine) -> int:
 def learn(machine: Machine, factor: float) -> int:
     """What the estimates say of the model afterwards."""
     concurrent = ConcurrentTasks.of([60.0])
-    peak_bytes = int(factor * costs_formula("base", "cuda").growth(concurrent))
+    peak_bytes = int(factor * costs_formula(model_info("base"), "cuda").growth(concurrent))
     for _ in range(FEW_MEASUREMENTS):
         machine.estimates.record("base", "cuda", concurrent, peak_bytes=peak_bytes)
     return machine.estimates.weights_bytes("base", "cuda")

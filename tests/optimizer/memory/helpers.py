@@ -9,6 +9,7 @@ from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS
+from whisper_core.models.catalogue import model_info
 
 MIB = 2**20
 ONE_MINUTE = ConcurrentTasks.of([60.0])
@@ -16,11 +17,11 @@ ONE_MINUTE = ConcurrentTasks.of([60.0])
 
 def formula(model: str, kind: DeviceKind, seconds: float, *, words: bool = False) -> float:
     """Of one task alone, with all that tasks share."""
-    return costs_formula(model, kind, word_timestamps=words).growth(ConcurrentTasks.of([seconds]))
+    return costs_formula(model_info(model), kind, word_timestamps=words).growth(ConcurrentTasks.of([seconds]))
 
 
 def own(model: str, kind: DeviceKind, seconds: float) -> float:
-    return costs_formula(model, kind).own(seconds)
+    return costs_formula(model_info(model), kind).own(seconds)
 
 
 def total_bytes(
@@ -35,7 +36,9 @@ def teach(
     pool: MemoryEstimationPool, concurrent: ConcurrentTasks, factor: float, times: int = FEW_MEASUREMENTS, **how: Any
 ) -> None:
     """So many measurements of `base` on the CPU that are `factor` times what the formula says."""
-    grown = factor * costs_formula("base", "cpu", word_timestamps=how.get("word_timestamps", False)).growth(concurrent)
+    grown = factor * costs_formula(model_info("base"), "cpu", word_timestamps=how.get("word_timestamps", False)).growth(
+        concurrent
+    )
     for _ in range(times):
         pool.record("base", "cpu", concurrent, peak_bytes=int(grown / concurrent.tasks), **how)
 

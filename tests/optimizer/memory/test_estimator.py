@@ -18,7 +18,7 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS
 from tests.optimizer.memory.helpers import MIB, ONE_MINUTE, formula, own, teach, total_bytes
-from whisper_core.models.catalogue import MODEL_NAMES
+from whisper_core.models.catalogue import MODEL_NAMES, model_info
 
 GB = 1_000_000_000
 
@@ -47,7 +47,9 @@ def test_a_longer_recording_never_needs_less(model: str, kind: DeviceKind, words
 def test_the_calibration_factor_multiplies_what_was_never_measured() -> None:
     pool = MemoryEstimationPool(1.5)
     assert pool.task_bytes("base", "cpu", 60.0) == int(1.5 * own("base", "cpu", 60.0))
-    expected = int(1.5 * weights_formula("base", "cpu")) + int(1.5 * workspace_formula("base", "cpu"))
+    expected = int(1.5 * weights_formula(model_info("base"), "cpu")) + int(
+        1.5 * workspace_formula(model_info("base"), "cpu")
+    )
     assert pool.weights_bytes("base", "cpu") == expected
     assert pool.accuracy() == []
 
@@ -75,7 +77,7 @@ def measurements(pool: MemoryEstimationPool) -> int:
 
 def estimated(pool: MemoryEstimationPool, lengths: list[float]) -> int:
     """For tasks of `base` that run together on the CPU, without the weights."""
-    weights = int(pool._calibration_factor * weights_formula("base", "cpu"))
+    weights = int(pool._calibration_factor * weights_formula(model_info("base"), "cpu"))
     return pool.weights_bytes("base", "cpu") - weights + sum(pool.task_bytes("base", "cpu", each) for each in lengths)
 
 
@@ -85,7 +87,7 @@ def test_measurements_take_the_calibration_factors_place_with_a_margin(lengths: 
     pool = MemoryEstimationPool(2.0)
     concurrent = ConcurrentTasks.of(lengths)
     teach(pool, concurrent, factor)
-    grown = factor * costs_formula("base", "cpu").growth(concurrent)
+    grown = factor * costs_formula(model_info("base"), "cpu").growth(concurrent)
     assert measurements(pool) == FEW_MEASUREMENTS
     assert 0.999 * grown < estimated(pool, lengths) < 1.25 * grown
 
@@ -113,12 +115,12 @@ def test_a_few_measurements_raise_what_is_reserved_and_do_not_lower_it() -> None
 
 def test_different_numbers_of_tasks_tell_the_shared_part_from_each_tasks_own() -> None:
     pool = MemoryEstimationPool(1.0)
-    formula = costs_formula("base", "cpu")
+    formula = costs_formula(model_info("base"), "cpu")
     for count in (1, 4, 16) * 5:
         concurrent = ConcurrentTasks.of([60.0] * count)
         grown = 2 * formula.shared + 0.7 * (formula.growth(concurrent) - formula.shared)
         pool.record("base", "cpu", concurrent, peak_bytes=int(grown / count))
-    shared = pool.weights_bytes("base", "cpu") - weights_formula("base", "cpu")
+    shared = pool.weights_bytes("base", "cpu") - weights_formula(model_info("base"), "cpu")
     assert shared == pytest.approx(1.05 * 2 * formula.shared, rel=0.05)
     assert pool.task_bytes("base", "cpu", 60.0) == pytest.approx(1.05 * 0.7 * formula.own(60.0), rel=0.05)
 
@@ -126,8 +128,8 @@ def test_different_numbers_of_tasks_tell_the_shared_part_from_each_tasks_own() -
 def test_the_pass_for_word_timestamps_is_in_the_estimate_of_each_task_that_needs_it() -> None:
     pool = MemoryEstimationPool(1.0)
     teach(pool, ONE_MINUTE, 1.5, word_timestamps=True)
-    needed = 1.5 * costs_formula("base", "cpu", word_timestamps=True).growth(ONE_MINUTE)
-    workspace = pool.weights_bytes("base", "cpu") - weights_formula("base", "cpu")
+    needed = 1.5 * costs_formula(model_info("base"), "cpu", word_timestamps=True).growth(ONE_MINUTE)
+    workspace = pool.weights_bytes("base", "cpu") - weights_formula(model_info("base"), "cpu")
     assert needed < workspace + pool.task_bytes("base", "cpu", 60.0, word_timestamps=True) < 1.2 * needed
 
 
@@ -143,7 +145,7 @@ def test_of_several_titles_of_one_kind_the_largest_holds() -> None:
     pool = MemoryEstimationPool(1.0)
     pool.add_device("cuda:0", "cuda", "H100")
     pool.add_device("cuda:1", "cuda", "H200")
-    formula = costs_formula("base", "cuda").growth(ONE_MINUTE)
+    formula = costs_formula(model_info("base"), "cuda").growth(ONE_MINUTE)
     for _ in range(FEW_MEASUREMENTS):
         pool.record("base", "cuda", ONE_MINUTE, peak_bytes=int(formula), device="cuda:0")
     one = total_bytes(pool, "base", "cuda", 60.0)
@@ -157,7 +159,7 @@ def test_low_measurements_leave_every_task_half_a_slot_at_least() -> None:
     pool = MemoryEstimationPool(1.2)
     for _ in range(100):
         pool.record("base", "cpu", ONE_MINUTE, peak_bytes=1)
-    assert pool.task_bytes("base", "cpu", 60.0) >= 0.49 * costs_formula("base", "cpu").per_task
+    assert pool.task_bytes("base", "cpu", 60.0) >= 0.49 * costs_formula(model_info("base"), "cpu").per_task
 
 
 def test_one_odd_measurement_changes_little() -> None:
@@ -173,7 +175,7 @@ def test_the_error_is_of_predictions_made_before_the_measurement() -> None:
     pool.add_device("cpu", "cpu", "CPU, 2 threads")
     teach(pool, ONE_MINUTE, 2.0, 1, device="cpu", reserved_bytes=700)
     (row,) = pool.accuracy()
-    measured = int(2 * costs_formula("base", "cpu").growth(ONE_MINUTE))
+    measured = int(2 * costs_formula(model_info("base"), "cpu").growth(ONE_MINUTE))
     assert row == {
         "device": "CPU, 2 threads",
         "model": "base",
@@ -183,7 +185,7 @@ def test_the_error_is_of_predictions_made_before_the_measurement() -> None:
         "margin": pytest.approx(0.2),
         "last": {
             "predicted": pytest.approx(measured / 2, rel=0.001),
-            "reserved": 700 + ceil(1.2 * workspace_formula("base", "cpu")),
+            "reserved": 700 + ceil(1.2 * workspace_formula(model_info("base"), "cpu")),
             "measured": measured,
         },
     }
@@ -208,7 +210,7 @@ def test_measured_weights_take_the_formulas_place() -> None:
     pool = MemoryEstimationPool(2.0)
     held = 560 * MIB
     pool.record_weights("base", "cpu", held)
-    assert held < pool.weights_bytes("base", "cpu") - 2 * workspace_formula("base", "cpu") < 1.06 * held
+    assert held < pool.weights_bytes("base", "cpu") - 2 * workspace_formula(model_info("base"), "cpu") < 1.06 * held
 
 
 @pytest.mark.parametrize("nonsense", [0, -1])
@@ -224,7 +226,7 @@ def test_what_was_not_measured_is_ignored(nonsense: int) -> None:
 def test_weights_are_never_taken_for_a_fraction_of_the_model() -> None:
     pool = MemoryEstimationPool(1.2)
     pool.record_weights("base", "cpu", 1)
-    assert pool.weights_bytes("base", "cpu") >= weights_formula("base", "cpu") // 2
+    assert pool.weights_bytes("base", "cpu") >= weights_formula(model_info("base"), "cpu") // 2
 
 
 def test_an_unknown_model_is_refused() -> None:

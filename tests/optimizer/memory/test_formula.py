@@ -68,7 +68,11 @@ def test_the_estimate_of_a_task_is_its_slot_and_little_else(model: str) -> None:
 )
 def test_the_formula_is_above_what_the_batch_engine_took(lengths: list[float], grown_mb: int) -> None:
     """Growth of resident memory with so many seconds of sound at once, tiny.en on 2 cores, torch 2.13."""
-    assert grown_mb * 1e6 < costs_formula("tiny.en", "cpu").growth(ConcurrentTasks.of(lengths)) < 2 * grown_mb * 1e6
+    assert (
+        grown_mb * 1e6
+        < costs_formula(model_info("tiny.en"), "cpu").growth(ConcurrentTasks.of(lengths))
+        < 2 * grown_mb * 1e6
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,7 @@ def test_the_formula_for_word_timestamps_is_above_what_the_batch_engine_took(
     lengths: list[float], grown_mb: int
 ) -> None:
     """Growth of held memory, tiny.en on 2 cores (AVX-512), torch 2.13, English speech of 3 to 4 tokens a second."""
-    costs = costs_formula("tiny.en", "cpu", word_timestamps=True)
+    costs = costs_formula(model_info("tiny.en"), "cpu", word_timestamps=True)
     assert grown_mb * 1e6 < costs.growth(ConcurrentTasks.of(lengths))
 
 
@@ -98,7 +102,7 @@ def test_word_timestamps_of_a_clip_take_a_fraction_of_what_those_of_a_window_tak
     """A clip has little text, and the alignment is of its text and of its sound."""
     for kind in ("cpu", "cuda"):
         clip, half, window, hour = (
-            costs_formula(model, kind, word_timestamps=True).own(seconds) - own(model, kind, seconds)
+            costs_formula(model_info(model), kind, word_timestamps=True).own(seconds) - own(model, kind, seconds)
             for seconds in (3.0, 15.0, 30.0, 3600.0)
         )
         assert 0 < 9 * clip < 1.8 * half < window
@@ -111,7 +115,7 @@ def test_the_weights_formula_is_what_loading_takes_and_the_decoders_second_layou
     is kept twice."""
     dims = model_info(model).dimensions
     anew = 4 * (14 * dims.n_text_layer * dims.n_text_state**2 + 2 * dims.n_vocab * dims.n_text_state)
-    assert grown_by < weights_formula(model, "cpu") - anew < 1.1 * grown_by
+    assert grown_by < weights_formula(model_info(model), "cpu") - anew < 1.1 * grown_by
 
 
 @pytest.mark.parametrize("name", ["tiny.en", "base"])
@@ -125,35 +129,39 @@ def test_an_int8_model_takes_its_packed_matrices_and_the_rest_in_fp32(name: str)
     embedding = dims.n_vocab * dims.n_text_state
     packed = 2 * (sum(matrices) + embedding) + 8 * (sum(outputs) + dims.n_vocab)
     kept = packed + 2 * embedding + 4 * (others - embedding)
-    assert weights_formula(f"{name}-int8", "cpu") == kept + 16_000_000
+    assert weights_formula(model_info(f"{name}-int8"), "cpu") == kept + 16_000_000
 
 
 @pytest.mark.parametrize(("name", "grown_by"), [("tiny.en", 117 * MIB), ("base", 231 * MIB)])
 def test_the_weights_formula_of_int8_is_what_loading_took(name: str, grown_by: int) -> None:
     """grown_by: of anonymous memory by BatchEngine.load, torch 2.13, 2 cores of an EPYC with VNNI and bf16, oneDNN. The
     first model that is loaded also brings some 20 MiB of libraries, in fp32 too, which count with the process."""
-    assert weights_formula(f"{name}-int8", "cpu") == pytest.approx(grown_by, rel=0.12)
+    assert weights_formula(model_info(f"{name}-int8"), "cpu") == pytest.approx(grown_by, rel=0.12)
 
 
 @pytest.mark.parametrize("name", WEIGHTS_NAMES)
 def test_an_int8_model_takes_less_than_its_model_and_its_tasks_as_much(name: str) -> None:
     packed = f"{name}-int8"
-    assert 0.15 * weights_formula(name, "cpu") < weights_formula(packed, "cpu") < 0.5 * weights_formula(name, "cpu")
-    assert workspace_formula(packed, "cpu") == workspace_formula(name, "cpu")
-    assert costs_formula(packed, "cpu") == costs_formula(name, "cpu")
+    assert (
+        0.15 * weights_formula(model_info(name), "cpu")
+        < weights_formula(model_info(packed), "cpu")
+        < 0.5 * weights_formula(model_info(name), "cpu")
+    )
+    assert workspace_formula(model_info(packed), "cpu") == workspace_formula(model_info(name), "cpu")
+    assert costs_formula(model_info(packed), "cpu") == costs_formula(model_info(name), "cpu")
 
 
 @pytest.mark.parametrize("model", MEASURED_ON_GPU)
 def test_the_weights_formula_is_what_loading_took_on_a_gpu(model: str) -> None:
     measured, _ = MEASURED_ON_GPU[model]
-    assert weights_formula(model, "cuda") == pytest.approx(measured * 1e6, rel=0.05)
+    assert weights_formula(model_info(model), "cuda") == pytest.approx(measured * 1e6, rel=0.05)
 
 
 @pytest.mark.parametrize("model", MEASURED_ON_GPU)
 def test_the_formula_is_above_what_the_batch_engine_took_on_a_gpu(model: str) -> None:
     weights, grown = MEASURED_ON_GPU[model]
     for tasks, grown_mb in grown.items():
-        formula = weights_formula(model, "cuda") + costs_formula(model, "cuda").growth(
+        formula = weights_formula(model_info(model), "cuda") + costs_formula(model_info(model), "cuda").growth(
             ConcurrentTasks.of([60.0] * tasks)
         )
         measured = (weights + grown_mb) * 1e6

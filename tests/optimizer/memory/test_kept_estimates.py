@@ -17,6 +17,7 @@ from optimizer.storage.documents import DocumentStore
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.memory.helpers import ONE_MINUTE, own, run_out, teach, total_bytes
+from whisper_core.models.catalogue import model_info
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_what_an_unreadable_document_held_is_measured_again(
 
 @pytest.mark.parametrize("row", [[1, 1, 60.0, 1, 1e8], [1, 1, 60.0, 1, 1e8, 30.0]])
 def test_a_measurement_that_does_not_say_how_long_the_longest_was_is_of_a_full_window(row: list[float]) -> None:
-    calibration = Calibration(costs_formula("base", "cpu"))
+    calibration = Calibration(costs_formula(model_info("base"), "cpu"))
     calibration.restore([row])
     assert calibration.to_json() == [[1, 1, 60.0, 1, 1e8, 30.0]]
 
@@ -114,4 +115,4 @@ def test_a_measurement_that_does_not_say_how_long_the_longest_was_is_of_a_full_w
 @pytest.mark.parametrize("longest", [[-1.0], [31.0], [float("nan")], ["long"], [30.0, 30.0]])
 def test_a_measurement_with_an_impossible_length_is_refused(longest: list[Any]) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
-        Calibration(costs_formula("base", "cpu")).restore([[1, 1, 60.0, 1, 1e8, *longest]])
+        Calibration(costs_formula(model_info("base"), "cpu")).restore([[1, 1, 60.0, 1, 1e8, *longest]])

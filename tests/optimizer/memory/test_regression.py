@@ -14,8 +14,9 @@ from optimizer.common.kinds import DeviceKind
 from optimizer.memory.costs import ConcurrentTasks, Costs
 from optimizer.memory.formula import costs_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS, HALF_LIFE, KEPT_PER_SIZE, Calibration
+from whisper_core.models.catalogue import model_info
 
-PRIOR = costs_formula("base", "cpu")
+PRIOR = costs_formula(model_info("base"), "cpu")
 ONE = ConcurrentTasks.of([60.0])
 
 Sizes = Callable[[random.Random], int]
@@ -59,7 +60,7 @@ def errors_of_forecasts(prior: Costs, truth: Costs, sizes: Sizes, seed: int, tas
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_after_twenty_tasks_the_median_error_is_below_a_tenth(name: str, kind: DeviceKind, sizes: str) -> None:
     """In six runs of forty tasks; the outliers themselves cannot be predicted."""
-    prior = costs_formula("base", kind)
+    prior = costs_formula(model_info("base"), kind)
     truth = truth_of(prior, name)
     later = [
         error for seed in range(6) for error in errors_of_forecasts(prior, truth, SIZES[sizes], seed, tasks=40)[20:]

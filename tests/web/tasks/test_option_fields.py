@@ -12,6 +12,7 @@ from errors import InvalidOptionError
 from optimizer.storage import mapping
 from optimizer.tasks.task import TaskOptions
 from web.tasks.upload_form import read_task_form
+from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.options import TranscribeOptions
 
 WORDS = {"word_timestamps": "true"}
@@ -21,7 +22,7 @@ Read = Callable[..., TaskOptions]
 
 @pytest.fixture
 def read(make_settings: Callable[..., Settings]) -> Read:
-    return lambda **fields: read_task_form(fields.items(), make_settings(), ["cpu"], "tiny.en").options
+    return lambda **fields: read_task_form(fields.items(), make_settings(), ["cpu"], ModelRegistry(), "tiny.en").options
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import BAD_MEDIA
 from tests.web.requests import RECORDING, error_of, send
 from web.tasks.upload_form import read_task_form
+from whisper_core.models.registry import ModelRegistry
 
 
 @pytest.fixture(autouse=True)
@@ -127,13 +128,15 @@ def test_language(client: FlaskClient, fields: dict[str, str], expected: str | N
 
 def test_an_int8_model_may_ask_for_the_cpu_where_it_is_no_device_yet(make_settings: Callable[..., Settings]) -> None:
     fields = [("model", "large-int8"), ("device", "cpu")]
-    form = read_task_form(fields, make_settings(), ["cuda:0"], "tiny.en")
+    form = read_task_form(fields, make_settings(), ["cuda:0"], ModelRegistry(), "tiny.en")
     assert (form.options.model, form.device) == ("large-v3-int8", "cpu")
 
     with pytest.raises(InvalidOptionError, match="Must be one of auto, cuda:0, cpu") as unknown:
-        read_task_form([("model", "base-int8"), ("device", "cuda:1")], make_settings(), ["cuda:0"], "tiny.en")
+        read_task_form(
+            [("model", "base-int8"), ("device", "cuda:1")], make_settings(), ["cuda:0"], ModelRegistry(), "tiny.en"
+        )
     with pytest.raises(InvalidOptionError, match=r"Must be one of auto, cuda:0\.") as published:
-        read_task_form([("model", "base"), ("device", "cpu")], make_settings(), ["cuda:0"], "tiny.en")
+        read_task_form([("model", "base"), ("device", "cpu")], make_settings(), ["cuda:0"], ModelRegistry(), "tiny.en")
     assert (unknown.value.field, published.value.field) == ("device", "device")
 
 
