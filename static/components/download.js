@@ -10,7 +10,7 @@ export function DownloadMenu({ task, label, text, kind }) {
   const entries = FORMATS.map((format) => ({
     text: format,
     href: downloadUrl(task.id, format),
-    download: `${stemOf(task.filename)}.${suffixOf(task, format)}`,
+    download: '', // the server names it
     testid: `download-${format}`,
   }))
   return html`<${Menu} icon="download" text=${text} label=${label} kind=${kind} entries=${entries} testid="download" />`
@@ -41,8 +41,3 @@ function save(href) {
   link.download = ''
   link.click()
 }
-
-/** Named as the server does it: a text that may differ from openai-whisper's says so in its file name. */
-const suffixOf = (task, format) => (task.options.mode === 'exact' ? format : `${task.options.mode}.${format}`)
-
-const stemOf = (filename) => filename.replace(/\.[^.]{1,8}$/, '') || filename

@@ -40,7 +40,12 @@ class ConnectionGate:
         query = parse_qs(environ.get("QUERY_STRING", ""))
         if "j" in query:
             return refuse(environ, start_response, "400 Bad Request", "bad_request", "JSONP is not spoken here.")
-        is_socket = "HTTP_UPGRADE" in environ
+        is_socket = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+        if is_socket and "upgrade" not in _connection_options(environ):
+            # python-engineio 4.15 returns it packets without an answer's head, and keeps a session for it.
+            return refuse(
+                environ, start_response, "400 Bad Request", "bad_request", "`Connection: Upgrade` is missing."
+            )
         if "sid" not in query:
             key = share_key(environ.get("REMOTE_ADDR", ""))
             if not self._has_room(key, not is_socket):
@@ -64,6 +69,10 @@ class ConnectionGate:
         finally:
             with self._lock:
                 self._polling.discard(session_id)
+
+
+def _connection_options(environ: WSGIEnvironment) -> list[str]:
+    return [option.strip() for option in environ.get("HTTP_CONNECTION", "").lower().split(",")]
 
 
 def _refuse_for_lack_of_room(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -28,6 +28,7 @@ from web.http.context import current_settings, current_system
 from web.http.owner import owner_of
 from web.http.system_port import UploadPort
 from web.tasks.filenames import display_name
+from web.tasks.form_parser import FormParser
 from web.tasks.upload_form import FILE_FIELD, TaskForm, read_idempotency_key, read_task_form
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,20 @@ class StreamingRequest(Request):
     accepts_file = False
     file_field = FILE_FIELD
     is_replay = False  # its Idempotency-Key has made a task, so the file is only compared with that task's
+
+    def make_form_data_parser(self) -> FormParser:
+        return FormParser(
+            self._get_file_stream,
+            self.max_form_memory_size,
+            self.max_content_length,
+            self.parameter_storage_class,
+            max_form_parts=self.max_form_parts,
+            refuse_long_field=self._refuse_long_field,
+        )
+
+    def _refuse_long_field(self, name: str) -> None:
+        if self.accepts_file and name == self.file_field:
+            raise MissingFileError(_text_no_file(name), field=name)
 
     def _get_file_stream(
         self,
@@ -167,8 +182,11 @@ def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: st
 
 def _raise_missing_file(fields: Fields, file_field: str) -> NoReturn:
     is_text = any(name == file_field for name, _ in fields)
-    message = f"The field `{file_field}` holds text and no file." if is_text else _no_file(file_field)
-    raise MissingFileError(message, field=file_field)
+    raise MissingFileError(_text_no_file(file_field) if is_text else _no_file(file_field), field=file_field)
+
+
+def _text_no_file(file_field: str) -> str:
+    return f"The field `{file_field}` holds text and no file: its part of the form has no `filename`."
 
 
 def _no_file(file_field: str) -> str:

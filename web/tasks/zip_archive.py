@@ -75,7 +75,7 @@ def _rendered(transcript: Transcript, transcript_format: str, options: WriterOpt
 
 
 def _member(name: str, task: Task) -> zipfile.ZipInfo:
-    moment = task.finished_at or task.created_at
+    moment = (task.finished_at or task.created_at).astimezone()  # a zip's times are local, and say nothing of zones
     member = zipfile.ZipInfo(name, max(moment.timetuple()[:6], _EARLIEST_ZIP_TIME))
     member.compress_type = zipfile.ZIP_DEFLATED
     member.external_attr = 0o600 << 16  # unpacked as a regular file that only its owner can read

@@ -43,3 +43,13 @@ def test_a_forwarded_address_does_not_count(few: FlaskClient) -> None:
         assert few.get(ADDRESS, headers=headers, environ_overrides=overrides).status_code == 200
     assert connect(few, "192.0.2.0") == 200
     assert connect(few, "198.51.100.1") == 503
+
+
+@pytest.mark.parametrize("session", ["", "&sid=nobody"])
+def test_half_a_handshake_is_refused_and_keeps_no_place(few: FlaskClient, session: str) -> None:
+    """Without `Connection: Upgrade`, as behind a proxy that removes it."""
+    address = ADDRESS.replace("polling", "websocket") + session
+    for _ in range(MAX_CLIENTS + 1):
+        response = few.get(address, headers={"Upgrade": "websocket", "Connection": "close"})
+        assert (response.status_code, response.get_json()["error"]["code"]) == (400, "bad_request")
+    assert connect(few, "192.0.2.1") == 200

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import stat
+import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import TemporaryDirectory
@@ -234,6 +237,27 @@ def test_archive_of_every_completed_task(client: FlaskClient, system: FakeSystem
     response = client.get("/api/transcripts.zip")
     assert (response.status_code, response.mimetype) == (200, "application/zip")
     assert set(members(response.data)) == {"_CON.txt", "a.txt", "a (2).txt"}
+
+
+@pytest.fixture
+def in_kolkata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Five and a half hours ahead of UTC."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_kolkata")
+def test_the_times_in_an_archive_are_local(client: FlaskClient, system: FakeSystem) -> None:
+    task_id = system.add("a.mp3").id
+    system.complete(task_id, " x")
+    finished_at = system.task(task_id).task.finished_at
+    assert finished_at is not None
+    with zipfile.ZipFile(BytesIO(client.get("/api/transcripts.zip").data)) as archive:
+        kept = datetime(*archive.infolist()[0].date_time, tzinfo=UTC) - timedelta(hours=5, minutes=30)
+    assert abs(finished_at - kept) < timedelta(seconds=3)  # a zip counts every other second
 
 
 def test_an_archive_shows_which_texts_are_in_mode_vad(client: FlaskClient, system: FakeSystem) -> None:

@@ -15,7 +15,9 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=400)
 def test_shown_name_is_short_visible_and_no_path(raw: str) -> None:
     name = display_name(raw)
     assert 0 < len(name.encode()) <= 255
-    assert not {unicodedata.category(c) for c in name} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    shown = name.replace("\u200c", "").replace("\u200d", "")
+    assert shown
+    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     assert not set("/\\") & set(name)
     assert unicodedata.normalize("NFC", name) == name
 
@@ -36,6 +38,12 @@ def test_cleaning_twice_changes_nothing(raw: str) -> None:
         ("", "recording"),
         ("\n\t", "recording"),
         ("x" * 300 + ".flac", "x" * 250 + ".flac"),
+        ("می\u200cخواهم.mp3", "می\u200cخواهم.mp3"),
+        ("क्\u200dष.mp3", "क्\u200dष.mp3"),
+        ("👩\u200d🚀.mp4", "👩\u200d🚀.mp4"),
+        ("a\u200db\u200c.mp3", "ab.mp3"),
+        ("می\u200c\u200c\u200dخواهم\u200c.mp3", "می\u200cخواهم.mp3"),
+        ("\u200d", "recording"),
     ],
 )
 def test_shown_name(raw: str, shown: str) -> None:
@@ -45,6 +53,28 @@ def test_shown_name(raw: str, shown: str) -> None:
 def test_transcript_is_named_after_its_recording() -> None:
     assert transcript_name("interview.final.mp3", "srt") == "interview.final.srt"
     assert len(transcript_name("é" * 200 + ".mp3", "json").encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("filename", "transcript"),
+    [
+        ("Meeting 12.30", "Meeting 12.30.srt"),
+        ("notes.v2", "notes.v2.srt"),
+        ("Film.MKV", "Film.srt"),
+        ("board.mp3.opus", "board.mp3.srt"),
+        (".mp3", ".mp3.srt"),
+    ],
+)
+def test_only_the_ending_of_a_recording_is_replaced(filename: str, transcript: str) -> None:
+    assert transcript_name(filename, "srt") == transcript
+
+
+def test_a_member_of_an_archive_keeps_what_is_no_ending() -> None:
+    names = MemberNames()
+    assert [names.unique_name(raw, "srt") for raw in ("Meeting 12.30", "Meeting 12.45")] == [
+        "Meeting 12.30.srt",
+        "Meeting 12.45.srt",
+    ]
 
 
 @given(st.lists(ANY_TEXT, max_size=20))

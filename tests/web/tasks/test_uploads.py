@@ -166,6 +166,27 @@ def test_form_whose_file_was_not_chosen(client: FlaskClient) -> None:
     assert error_of(response) == (400, "missing_file", "file")
 
 
+@pytest.mark.parametrize("size", [5, 1_000_000])
+def test_a_file_without_a_name_is_told_from_a_large_one(client: FlaskClient, size: int) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + bytes(size - 4) + b"\r\n--b--\r\n"
+    response = client.post("/api/tasks", data=body, content_type="multipart/form-data; boundary=b")
+    assert error_of(response) == (400, "missing_file", "file")
+    assert "`filename`" in response.get_json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("Gespräch.mp3", "latin-1"), ("Día – año.mp3", "cp1252"), ("Разговор.mp3", "cp1251"), ("會議.mp3", "utf-8")],
+)
+def test_a_name_in_an_old_code_page_is_read(client: FlaskClient, name: str, encoding: str) -> None:
+    """As curl sends it from a terminal that has that code page."""
+    head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode(encoding)
+    response = client.post(
+        "/api/tasks", data=head + RECORDING + b"\r\n--b--\r\n", content_type="multipart/form-data; boundary=b"
+    )
+    assert (response.status_code, response.get_json()["task"]["filename"]) == (202, name)
+
+
 def test_empty_file(client: FlaskClient) -> None:
     assert error_of(send(client, b"")) == (400, "empty_file", None)
 
