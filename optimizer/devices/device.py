@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 class WorkerListener(Protocol):
     """Who hears of a device's worker. Called on the thread `device-<name>`."""
 
-    def on_report(self, device: Device, report: protocol.Report, /) -> None: ...
+    def on_reports(self, device: Device, reports: Sequence[protocol.Report], /) -> None: ...
 
     def on_exit(self, device: Device, /) -> None:
         """The worker is gone, and every report that it managed to send has been handled."""
@@ -57,7 +58,7 @@ class Device:
             worker,
             clock,
             context_bytes,
-            on_report=partial(listener.on_report, self),
+            on_reports=partial(listener.on_reports, self),
             on_exit=partial(listener.on_exit, self),
         )
         self.running: dict[str, RunningTask] = {}

@@ -41,17 +41,17 @@ class WorkerSupervisor:
         clock: Clock,
         context_bytes: int,
         *,
-        on_report: Callable[[Report], None],
+        on_reports: Callable[[list[Report]], None],
         on_exit: Callable[[], None],
     ) -> None:
-        """context_bytes: what the worker takes before any model is loaded. on_report, on_exit: see `Worker.start`."""
+        """context_bytes: what the worker takes before any model is loaded. on_reports, on_exit: see `Worker.start`."""
         self.state = DeviceState.STOPPED
         self._spec = spec
         self._pool = pool
         self._worker = worker
         self._clock = clock
         self._context_bytes = context_bytes
-        self._on_report = on_report
+        self._on_reports = on_reports
         self._on_exit = on_exit
         self._restarts: deque[float] = deque(maxlen=32)
         self._exits_without_window = 0  # in a row
@@ -72,7 +72,7 @@ class WorkerSupervisor:
         if self._pool.try_reserve(CONTEXT_OWNER, min(self._context_bytes, self._pool.free_bytes)) is None:
             log.warning("device=%s event=no_memory_for_its_worker", self._spec.name)
         try:
-            self._worker.start(self._on_report, self._on_exit)
+            self._worker.start(self._on_reports, self._on_exit)
         except OSError:  # the system has no process or no pipe left
             log.exception("device=%s event=worker_not_started", self._spec.name)
             self._on_exit()

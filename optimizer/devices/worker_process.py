@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 SEND_TIMEOUT_S = (
     10.0  # for a worker that no longer reads its pipe: the scheduler's thread must not wait for it for ever
 )
+MAX_REPORTS_AT_ONCE = 64  # that are recorded together: none waits for very many others
 ENGINE_FACTORIES: dict[EngineName, str] = {
     "batch": "whisper_core.engine.batch_engine:BatchEngine",
     "reference": "whisper_core.reference.engine:ReferenceEngine",
@@ -43,7 +44,7 @@ class WorkerConfig:
     log_level: str = "INFO"
 
 
-OnReport = Callable[[protocol.Report], None]
+OnReports = Callable[[list[protocol.Report]], None]
 OnExit = Callable[[], None]
 
 
@@ -52,7 +53,7 @@ class Worker(Protocol):
 
     @property
     def is_report_being_handled(self) -> bool:
-        """Whether `on_report` has a report at this moment; until it returns, the worker's next one waits."""
+        """Whether `on_reports` has one at this moment; until it returns, the worker's next one waits."""
 
     @property
     def pid(self) -> int | None:
@@ -63,11 +64,11 @@ class Worker(Protocol):
         """Of a process that ended by itself, as multiprocessing gives it: negative for a signal's number. Otherwise
         None, also for one that `kill` has ended."""
 
-    def start(self, on_report: OnReport, on_exit: OnExit) -> None:
+    def start(self, on_reports: OnReports, on_exit: OnExit) -> None:
         """Start it, or start it again after an exit. Raises OSError when the system has no process or no pipe for it.
 
-        Both are called on the thread `device-<name>`; on_exit once per start, when the worker is gone and every report
-        that it managed to send has been handled.
+        on_reports: gets all that have arrived, in order. Both are called on the thread `device-<name>`; on_exit once
+        per start, when the worker is gone and every report that it managed to send has been handled.
         """
 
     def send(self, command: protocol.Command) -> None:
@@ -113,7 +114,7 @@ class DeviceWorker:
     def exit_code(self) -> int | None:
         return None if self._is_killed else getattr(self._running, "exitcode", None)
 
-    def start(self, on_report: OnReport, on_exit: OnExit) -> None:
+    def start(self, on_reports: OnReports, on_exit: OnExit) -> None:
         ours, theirs = multiprocessing.Pipe(duplex=True)
         _bound_sends(ours)
         self._is_killed = False
@@ -138,7 +139,7 @@ class DeviceWorker:
             self._running = process
         self._connection = ours
         self._reader = threading.Thread(
-            target=self._read, args=(ours, self._running, on_report, on_exit), name=f"device-{self._spec.name}"
+            target=self._read, args=(ours, self._running, on_reports, on_exit), name=f"device-{self._spec.name}"
         )
         self._reader.start()
 
@@ -177,14 +178,18 @@ class DeviceWorker:
         if self._reader is not None and self._reader is not threading.current_thread():
             self._reader.join(10)
 
-    def _read(self, connection: Connection, running: _Running, on_report: OnReport, on_exit: OnExit) -> None:
-        """Read reports and have them handled, one after another, until the worker's end of the pipe closes."""
+    def _read(self, connection: Connection, running: _Running, on_reports: OnReports, on_exit: OnExit) -> None:
+        """Read reports and have them handled, all that are there at a time, until the worker closes its end."""
         try:
             while True:
-                report = protocol.decode(connection.recv_bytes())
-                self._is_report_being_handled = True
-                on_report(report)  # type: ignore[arg-type]
-                self._is_report_being_handled = False
+                reports: list[protocol.Report] = []
+                try:
+                    _receive(connection, reports)
+                finally:
+                    self._is_report_being_handled = True
+                    if reports:
+                        on_reports(reports)
+                    self._is_report_being_handled = False
         except (EOFError, OSError):
             log.debug("pipe of %s closed", self._spec.name)
         except Exception:
@@ -196,6 +201,12 @@ class DeviceWorker:
         if not isinstance(running, threading.Thread):
             connection.close()
         on_exit()
+
+
+def _receive(connection: Connection, reports: list[protocol.Report]) -> None:
+    """Adds the next report, and what else is there by then. Raises when the pipe is at its end, or cannot be read."""
+    while not reports or (len(reports) < MAX_REPORTS_AT_ONCE and connection.poll()):
+        reports.append(protocol.decode(connection.recv_bytes()))  # type: ignore[arg-type]
 
 
 def _bound_sends(connection: Connection) -> None:

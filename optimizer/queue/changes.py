@@ -31,6 +31,21 @@ class Change(Protocol):
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None: ...
 
 
+@dataclass(frozen=True)
+class RequestedChange:
+    """One of several that are made together."""
+
+    task_id: str
+    change: Change
+    held_by: str | None = None  # a lease token: nothing is changed unless the task runs under it
+    is_announced: bool = True  # whether the listener is told
+
+    @classmethod
+    def of_attempt(cls, task_id: str, lease_token: str, change: Change) -> RequestedChange:
+        """A saved window is not announced, because the task's state stays the same."""
+        return cls(task_id, change, held_by=lease_token, is_announced=not isinstance(change, SaveWindow))
+
+
 # Submission and preparation
 
 
@@ -99,26 +114,32 @@ class EndDelay:
 
 
 @dataclass(frozen=True)
+class ClaimRequest:
+    task_id: str
+    device: str
+    estimated_bytes: int
+    details: Mapping[str, Any] = field(default_factory=dict)  # more for the timeline, such as `reason` and `passed`
+
+
+@dataclass(frozen=True)
 class Claim:
     """Begins an attempt under a new lease token."""
 
-    device: str
-    estimated_bytes: int
+    request: ClaimRequest
     boot_id: str
-    details: Mapping[str, Any] = field(default_factory=dict)  # more for the timeline, such as `reason`
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         if task.status is not TaskStatus.PENDING or not task.is_prepared:
             return None
         running = transitions.claimed(
             task,
-            device=self.device,
-            estimated_bytes=self.estimated_bytes,
+            device=self.request.device,
+            estimated_bytes=self.request.estimated_bytes,
             owner=self.boot_id,
             token=secrets.token_hex(16),
             now=now,
         )
-        rows.add_event(task.id, timeline.STARTED, timeline.started_data(running, self.details, now), now)
+        rows.add_event(task.id, timeline.STARTED, timeline.started_data(running, self.request.details, now), now)
         return rows.save(task, running)
 
 
@@ -157,7 +178,8 @@ class Complete:
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         rows.remove_windows(task.id)
         rows.set_text(task, self.text)
-        rows.add_event(task.id, timeline.COMPLETED, timeline.completed_data(task, rows.events(task.id), now), now)
+        events = rows.events(task.id) if task.attempt > 1 else ()  # the first attempt began at the beginning
+        rows.add_event(task.id, timeline.COMPLETED, timeline.completed_data(task, events, now), now)
         completed = transitions.completed(
             task, language=self.language, result_sha256=self.result_sha256, memory=self.memory, now=now
         )

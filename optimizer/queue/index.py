@@ -116,15 +116,17 @@ class QueueIndex:
             self._counts.current = dict(counts)
 
     @contextmanager
-    def changing(self, task_id: str) -> Iterator[None]:
-        """Surrounds every change of a task's row, from before its transaction until `follow` or `remove`."""
+    def changing(self, *task_ids: str) -> Iterator[None]:
+        """Surrounds every change of tasks' rows, from before its transaction until `follow` or `remove`."""
         with self._lock:
-            self._changes.begin(task_id)
+            for task_id in task_ids:
+                self._changes.begin(task_id)
         try:
             yield
         finally:
             with self._lock:
-                self._changes.end(task_id)
+                for task_id in task_ids:
+                    self._changes.end(task_id)
 
     @contextmanager
     def reserved_place(self, limit: int) -> Iterator[None]:

@@ -7,7 +7,7 @@ decides and writes: `changes` says what each one does, `transactions` carries it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from errors import TaskNotFoundError
 from optimizer.common.clock import Clock
 from optimizer.queue import changes, recovery
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S, RetryDelay
+from optimizer.queue.changes import ClaimRequest, RequestedChange
 from optimizer.queue.index import QueueIndex
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.quotas import OwnerQuotas
@@ -163,39 +164,54 @@ class IntelligentQueueManager:
 
     # A running attempt
 
+    def claim_all(self, claims: Sequence[ClaimRequest]) -> list[Task | None]:
+        """Begins an attempt of each under a new lease token, all in one transaction. None for a task that was
+        cancelled, claimed or deleted meanwhile."""
+        return self._transactions.try_change_all(
+            [RequestedChange(each.task_id, changes.Claim(each, self._boot_id)) for each in claims]
+        )
+
     def claim(
         self, task_id: str, device: str, estimated_bytes: int, details: Mapping[str, Any] | None = None
     ) -> Task | None:
-        """Begins an attempt, under a new lease token. None when the task was cancelled, claimed or deleted meanwhile.
+        """`claim_all` for one."""
+        return self.claim_all([ClaimRequest(task_id, device, estimated_bytes, details or {})])[0]
 
-        details: what else the task's timeline says of the start, such as `reason` and `passed`.
+    def held_attempts(self, attempts: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those that still hold their task. attempts: ids of tasks, each with a lease token."""
+        asked = list(attempts)
+        with self._store.reading() as rows:
+            leases = rows.leases_of({task_id for task_id, _ in asked})
+        return {(task_id, token) for task_id, token in asked if leases.get(task_id) == token}
+
+    def record(self, requested: Sequence[RequestedChange]) -> list[Task | None]:
+        """What running attempts reported, in one transaction, in this order; the methods below are for one report.
+
+        Returns the tasks as each change left them; None where the attempt no longer holds the task. Raises what the
+        changes' `apply` raises; then nothing was recorded.
         """
-        claim = changes.Claim(device, estimated_bytes, self._boot_id, details or {})
-        return self._transactions.try_change(task_id, claim)
+        return self._transactions.try_change_all(requested)
 
     def save_window(self, task_id: str, lease_token: str, window: WindowResult) -> Task | None:
         """Keeps one finished window; after a crash the task continues after it. Harmless when it was saved before.
 
         Raises ValueError when an earlier window is missing. Does not call on_change: the task's state is the same.
         """
-        save = changes.SaveWindow(window)
-        return self._transactions.try_change(task_id, save, held_by=lease_token, is_announced=False)
+        return self._record(task_id, lease_token, changes.SaveWindow(window))
 
     def add_attempt_event(self, task_id: str, lease_token: str, code: str, data: Mapping[str, Any]) -> Task | None:
         """One more entry of a running task's timeline; None when another attempt holds the task, or none."""
-        return self._transactions.try_change(task_id, changes.AddAttemptEvent(code, data), held_by=lease_token)
+        return self._record(task_id, lease_token, changes.AddAttemptEvent(code, data))
 
     def complete(
         self, task_id: str, lease_token: str, *, language: str, text: str, result_sha256: str, memory: TaskMemory
     ) -> Task | None:
         """The transcript is written, so the saved windows are removed. text: what the search looks through."""
-        complete = changes.Complete(language, text, result_sha256, memory)
-        return self._transactions.try_change(task_id, complete, held_by=lease_token)
+        return self._record(task_id, lease_token, changes.Complete(language, text, result_sha256, memory))
 
     def fail(self, task_id: str, lease_token: str, error: ErrorInfo, *, is_retryable: bool) -> Task | None:
         """The attempt failed: to the back of the queue with a growing delay while attempts are left, else failed."""
-        fail = changes.Fail(error, is_retryable, self._retry_delay_s)
-        return self._transactions.try_change(task_id, fail, held_by=lease_token)
+        return self._record(task_id, lease_token, changes.Fail(error, is_retryable, self.retry_delay_s))
 
     def requeue(
         self,
@@ -209,8 +225,7 @@ class IntelligentQueueManager:
 
         preempted_by: the task that it made way for.
         """
-        requeue = changes.Requeue(error, preempted_by=preempted_by)
-        return self._transactions.try_change(task_id, requeue, held_by=lease_token)
+        return self._record(task_id, lease_token, changes.Requeue(error, preempted_by=preempted_by))
 
     def wait_for_memory(
         self, task_id: str, lease_token: str, error: ErrorInfo, *, may_move_to_cpu: bool = False
@@ -220,14 +235,14 @@ class IntelligentQueueManager:
 
         A task that asked for a certain device stays there.
         """
-        wait = changes.WaitForMemory(error, may_move_to_cpu, self._retry_delay_s)
-        return self._transactions.try_change(task_id, wait, held_by=lease_token)
+        return self._record(task_id, lease_token, changes.WaitForMemory(error, may_move_to_cpu, self.retry_delay_s))
 
-    def wait_for_model(self, task_id: str, lease_token: str, error: ErrorInfo) -> Task | None:
-        """The model's weights are damaged or gone. The attempt is never charged. The task keeps its place and waits,
-        longer every time, while the weights are fetched."""
-        wait = changes.WaitForModel(error, self._retry_delay_s)
-        return self._transactions.try_change(task_id, wait, held_by=lease_token)
+    def _record(self, task_id: str, lease_token: str, change: changes.Change) -> Task | None:
+        return self.record([RequestedChange.of_attempt(task_id, lease_token, change)])[0]
+
+    def retry_delay_s(self, attempt: int) -> float:
+        """Seconds that a task waits after its charged attempt of that number, from 1."""
+        return min(self._retry_delay(attempt), MAX_RETRY_DELAY_S)
 
     def add_event(self, task_id: str, code: str, **data: Any) -> None:
         """One more entry of the task's timeline, for what changes no row. Does nothing when the task is gone."""
@@ -286,6 +301,3 @@ class IntelligentQueueManager:
     def entered(self) -> dict[TaskStatus, int]:
         """How many times tasks have entered each state since the start."""
         return self._index.entered()
-
-    def _retry_delay_s(self, attempt: int) -> float:
-        return min(self._retry_delay(attempt), MAX_RETRY_DELAY_S)

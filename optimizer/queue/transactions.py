@@ -5,14 +5,15 @@ listener. Nothing else writes a task's row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from errors import BadRecordError, ConflictError, TaskNotFoundError
 from optimizer.common.clock import Clock
 from optimizer.queue import monotonic_times
-from optimizer.queue.changes import Change, find_earlier
+from optimizer.queue.changes import Change, RequestedChange, find_earlier
 from optimizer.queue.index import QueueIndex
 from optimizer.queue.quotas import OwnerQuotas
+from optimizer.storage.collecting_writer import CollectingWriter
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import NewTask, Task, TaskStatus
 
@@ -65,6 +66,40 @@ class TaskTransactions:
         if is_announced:
             self._announce(after)
         return after
+
+    def try_change_all(self, requested: Sequence[RequestedChange]) -> list[Task | None]:
+        """What `try_change` returns for each, in one transaction and in this order: the second change of a task finds
+        what the first one left. Raises what their `apply` raises; then none of them was made."""
+        task_ids = {each.task_id for each in requested}
+        unreadable: set[str] = set()
+        with self._index.changing(*task_ids):
+            with self._store.writing_together() as rows:
+                rows.lock_all(task_ids)
+                made = [self._apply(each, rows, unreadable) for each in requested]
+            for before, after in rows.changed():
+                self._follow(after, before.status)
+        for each, (task, is_changed) in zip(requested, made, strict=True):
+            if is_changed and each.is_announced and task is not None:
+                self._announce(task)
+        for task_id in unreadable:
+            self.quarantine(task_id)
+        return [task for task, _ in made]
+
+    def _apply(
+        self, requested: RequestedChange, rows: CollectingWriter, unreadable: set[str]
+    ) -> tuple[Task | None, bool]:
+        """What `apply` returned, and whether that is a change. unreadable: gets the id of a row that cannot be read."""
+        try:
+            before = rows.lock(requested.task_id)
+        except TaskNotFoundError:
+            return None, False
+        except BadRecordError:
+            unreadable.add(requested.task_id)
+            return None, False
+        if requested.held_by is not None and not before.is_held_by(requested.held_by):
+            return None, False
+        after = requested.change.apply(before, rows, self._clock.now())
+        return after, after is not None and after is not before
 
     def try_change(
         self, task_id: str, change: Change, *, held_by: str | None = None, is_announced: bool = True

@@ -8,6 +8,7 @@ from optimizer.common.clock import Clock
 from optimizer.memory.busy_periods import BusyPeriods
 from optimizer.memory.costs import ConcurrentTasks
 from optimizer.tasks.task import Task
+from whisper_core.worker import messages as protocol
 
 
 @dataclass
@@ -29,6 +30,12 @@ class RunningAttempt:
     @property
     def model(self) -> str:
         return self.task.options.model
+
+
+@dataclass(frozen=True)
+class AttemptReport:
+    report: protocol.Report
+    attempt: RunningAttempt | None  # the one that the report is about, where it is known
 
 
 class RunningAttempts:

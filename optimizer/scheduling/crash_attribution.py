@@ -53,6 +53,11 @@ class CrashAttribution:
         self._candidates.discard(task_id)
         self._server_suspects.pop(task_id, None)
 
+    @property
+    def suspects_any(self) -> bool:
+        """Whether a task may have made the server die. Otherwise `may_start` is true, whatever runs and waits."""
+        return bool(self._server_suspects)
+
     def allowed_slots(self, slots: int, running: Mapping[str, RunningTask], waiting: WaitingView) -> int:
         """How many of a device's slots may be used now. running: the tasks that it has."""
         candidates = chain(self._candidates, self._server_suspects)

@@ -59,7 +59,7 @@ class DecisionMaker:
         self._plan: Plan | None = None
 
     def decide(self) -> None:
-        """Plan, then start tasks, preempt some and evict idle models. Raises what `Dispatcher.try_start` raises."""
+        """Plan, then start tasks, preempt some and evict idle models. Raises what `Dispatcher.start_all` raises."""
         waiting = self._queue.waiting()
         waiting = waiting.without(self._attribution.held_back(self._devices.running_tasks(), waiting))
         models = self._models_of(waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -54,7 +55,13 @@ class DeviceUpdater:
         self._messages = messages
         self._clock = clock
 
-    def apply_report(self, device: Device, report: protocol.Report) -> None:
+    def apply_reports(self, device: Device, reports: Sequence[protocol.Report]) -> None:
+        for report in reports:
+            self._apply_report(device, report)
+        if any(not isinstance(report, protocol.WindowDone) for report in reports):
+            self._events.publish(SystemChanged())
+
+    def _apply_report(self, device: Device, report: protocol.Report) -> None:
         device.apply_report(report)
         match report:
             case protocol.ModelLoaded():
@@ -71,8 +78,6 @@ class DeviceUpdater:
                 self._forecasts.discard(report.task_id)
         if isinstance(report, protocol.TaskFailed | protocol.ModelLoadFailed) and report.code == OutOfMemoryError.code:
             self._free_memory(device, report)
-        if not isinstance(report, protocol.WindowDone):
-            self._events.publish(SystemChanged())
 
     def _clear_of_crash(self, device: Device, task_id: str) -> None:
         """Not a task that is still in its first window: one that lost its device is, until its worker is gone."""

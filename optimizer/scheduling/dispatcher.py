@@ -1,10 +1,10 @@
-"""Starts a task on a device and ends attempts: always on both sides, the task's row and the device's ledger."""
+"""Starts tasks on devices and ends attempts: always on both sides, the task's row and the device's ledger."""
 
 from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -20,6 +20,7 @@ from optimizer.devices.device import Device
 from optimizer.memory.ledger import Reservation
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.planning.assignment import Assignment
+from optimizer.queue.changes import ClaimRequest
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.attempts import RunningAttempts
 from optimizer.scheduling.inbox import Inbox
@@ -55,31 +56,72 @@ class Dispatcher:
 
     # --- starting a task ---------------------------------------------------------------------------------------
 
-    def try_start(self, device: Device, assignment: Assignment) -> bool:
-        """Evict, load, reserve, claim and hand over. False where one of them is not possible now.
+    def start_all(
+        self, assignments: Sequence[tuple[Device, Assignment]], on_start: Callable[[Device, Assignment], None]
+    ) -> list[bool]:
+        """Evict, load and reserve for each, claim them in one transaction, and hand them over. Which were started:
+        False where one of these is not possible now. on_start: called for each of those that were.
 
-        The task's memory is reserved only as long as it runs. Raises CANNOT_STORE when the database takes no change,
-        and whatever went wrong with the task itself.
+        A task's memory is reserved only as long as it runs. Raises CANNOT_STORE when the database takes no change, and
+        whatever went wrong with a task itself, once the others have been handed over.
         """
+        reserved: list[Reservation | None] = []
+        with ExitStack() as undo:
+            for device, assignment in assignments:
+                reserved.append(reservation := self._try_reserve(device, assignment))
+                if reservation is not None:
+                    undo.enter_context(reservation)
+            tasks = self._claim_all(assignments, reserved)
+            undo.pop_all()
+        started: list[bool] = []
+        errors: list[Exception] = []
+        for (device, assignment), task, reservation in zip(assignments, tasks, reserved, strict=True):
+            started.append(False)
+            try:
+                started[-1] = self._try_hand_over(device, assignment, task, reservation)
+                if started[-1]:
+                    on_start(device, assignment)
+            except Exception as error:  # noqa: BLE001 - raised below, when the others have what they were claimed for
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return started
+
+    def _claim_all(
+        self, assignments: Sequence[tuple[Device, Assignment]], reserved: Sequence[Reservation | None]
+    ) -> list[Task | None]:
+        """The tasks under new lease tokens; None for one without a reservation, or cancelled or deleted meanwhile."""
+        claims = [_claim_of(*each) for each, reservation in zip(assignments, reserved, strict=True) if reservation]
+        claimed = iter(self._queue.claim_all(claims) if claims else ())
+        return [next(claimed) if reservation else None for reservation in reserved]
+
+    def _try_reserve(self, device: Device, assignment: Assignment) -> Reservation | None:
+        """Its memory, once everything else that it needs is there; None where that is not possible now."""
         try:
             if not self._evict(device, assignment) or not self._load(device, assignment):
-                return False
-            if not self._has_samples(assignment.task_id):
-                return False
-            reservation = self._reserve(device, assignment)
-            if reservation is None:
-                return False
-            with ExitStack() as undo:
-                undo.enter_context(reservation)
-                task = self._claim(device, assignment)
-                if task is None or not self._still_has_samples(task):
-                    return False
-                self._hand_over(device, task, reservation, assignment.windows_at_once)
-                undo.pop_all()  # from now on the device holds the reservation
-            return True
+                return None
         except WorkerDiedError:
             log.warning("task=%s event=not_started device=%s is gone", assignment.task_id, device.spec.name)
+            return None
+        return self._reserve(device, assignment) if self._has_samples(assignment.task_id) else None
+
+    def _try_hand_over(
+        self, device: Device, assignment: Assignment, task: Task | None, reservation: Reservation | None
+    ) -> bool:
+        """Gives the reservation back unless the device takes the task with it."""
+        if reservation is None:
             return False
+        with ExitStack() as undo:
+            undo.enter_context(reservation)
+            if task is None or not self._still_has_samples(task):
+                return False
+            try:
+                self._hand_over(device, task, reservation, assignment.windows_at_once)
+            except WorkerDiedError:
+                log.warning("task=%s event=not_started device=%s is gone", assignment.task_id, device.spec.name)
+                return False
+            undo.pop_all()  # from now on the device holds the reservation
+        return True
 
     def _evict(self, device: Device, assignment: Assignment) -> bool:
         """Whether nothing is being evicted any more: memory is free only once the worker says so.
@@ -120,11 +162,6 @@ class Dispatcher:
         """The plain path reserves nothing: it runs one task, whatever that needs."""
         return nbytes if self._path.is_optimized() else 0
 
-    def _claim(self, device: Device, assignment: Assignment) -> Task | None:
-        """The task under a new lease token; None when it was cancelled or deleted meanwhile."""
-        note = {"reason": assignment.why.value, "passed": assignment.passed}
-        return self._queue.claim(assignment.task_id, device.spec.name, assignment.task_bytes, note)
-
     def _still_has_samples(self, task: Task) -> bool:
         """Whether they were not removed before the task was claimed; from then on nobody removes them."""
         if self._files.has_audio(task.id):
@@ -136,7 +173,7 @@ class Dispatcher:
         """Send a claimed task to the worker. Whatever prevents that is raised, after the attempt was ended."""
         seed = zlib.crc32(task.id.encode())  # the task's own, so that it is the same after a restart
         try:
-            windows = self._queue.windows(task.id)
+            windows = self._queue.windows(task.id) if task.windows_done else []
             self._attempts.track(task, sum(len(window.segments) for window in windows))
             if task.attempt == 1 and task.started_at is not None:
                 self._monitor.task_started((task.started_at - task.created_at).total_seconds())
@@ -178,3 +215,8 @@ class Dispatcher:
                 log.info("task=%s event=requeued", task.id)
         except TranscriptionServerError as error:
             log.error("task=%s event=requeue_failed code=%s", task.id, error.code)
+
+
+def _claim_of(device: Device, assignment: Assignment) -> ClaimRequest:
+    note = {"reason": assignment.why.value, "passed": assignment.passed}
+    return ClaimRequest(assignment.task_id, device.spec.name, assignment.task_bytes, note)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import compress
 
 from errors import WorkerDiedError
 from optimizer.devices.device import Device
@@ -46,8 +48,17 @@ class PlanExecutor:
         self._model_idle_s = model_idle_s
 
     def start(self, decided: Plan, waiting: WaitingView, limits: PlanLimits, now: float) -> list[str]:
-        """The devices that got a task, once for each. Raises what `Dispatcher.try_start` raises."""
-        return [each.device for each in decided.assignments if self._start(each, waiting, limits, now)]
+        """The devices that got a task, once for each. Raises what `Dispatcher.start_all` raises."""
+        started: list[str] = []
+        for together in self._started_together(decided.assignments):
+            if not self._attribution.may_start(self._devices.running_tasks(), waiting):
+                continue
+            found = {each.task_id: waiting.find(each.task_id) for each in together}  # those that run are not found
+            tell = partial(self._tell_started, found, len(waiting), limits, now)
+            pairs = [(self._devices.device_named(each.device), each) for each in together]
+            is_started = self._dispatcher.start_all(pairs, tell)
+            started += [each.device for each in compress(together, is_started)]
+        return started
 
     def preempt(self, decided: Plan) -> None:
         for preemption in decided.preemptions:
@@ -65,18 +76,31 @@ class PlanExecutor:
                     with suppress(WorkerDiedError):  # then the model is gone with its worker
                         device.models.evict(model)
 
-    def _start(self, assignment: Assignment, waiting: WaitingView, limits: PlanLimits, now: float) -> bool:
-        """Whether the task was started."""
-        if not self._attribution.may_start(self._devices.running_tasks(), waiting):
-            return False
-        task = waiting.find(assignment.task_id)
-        device = self._devices.device_named(assignment.device)
-        if not self._dispatcher.try_start(device, assignment):
-            return False
-        if task is not None:
+    def _started_together(self, assignments: Sequence[Assignment]) -> Iterator[list[Assignment]]:
+        """Those whose rows are claimed in one transaction. What has a model loaded comes after the tasks before it are
+        with their workers, which would load it first; and while a task is suspected of the server's death, each start
+        may forbid the next one."""
+        together: list[Assignment] = []
+        for assignment in assignments:
+            if together and (self._attribution.suspects_any or assignment.weights_bytes or assignment.evict):
+                yield together
+                together = []
+            together.append(assignment)
+        if together:
+            yield together
+
+    def _tell_started(
+        self,
+        found: Mapping[str, WaitingTask | None],
+        num_waiting: int,
+        limits: PlanLimits,
+        now: float,
+        device: Device,
+        assignment: Assignment,
+    ) -> None:
+        if (task := found[assignment.task_id]) is not None:
             self._messages.tell_task_started(assignment, task, now)
-            self._forecasts.record_forecast(task.id, self._expected_end(device, task, len(waiting), limits), now)
-        return True
+            self._forecasts.record_forecast(task.id, self._expected_end(device, task, num_waiting, limits), now)
 
     def _expected_end(self, device: Device, task: WaitingTask, num_waiting: int, limits: PlanLimits) -> Expected:
         """Of a task that has just been started; waiting tasks will soon share the device with it."""

@@ -42,14 +42,20 @@ class MeasurementLearner:
         self._clock = clock
 
     def learn_from(
-        self, device: DeviceSpec, report: protocol.Report, task: Task | None, attempt: RunningAttempt | None
+        self,
+        device: DeviceSpec,
+        report: protocol.Report,
+        task: Task | None,
+        attempt: RunningAttempt | None,
+        concurrency: int,
     ) -> None:
-        """task: as the report left it; None when it changed none, and then it says nothing about one either."""
+        """task: as the report left it; None when it changed none, and then it says nothing about one either.
+        concurrency: how many tasks the device had when the report came."""
         match report:
             case protocol.ModelLoaded():
                 self._learn_from_load(device, report)
             case protocol.WindowDone() if task is not None and attempt is not None:
-                self._learn_from_window(attempt, report)
+                self._learn_from_window(attempt, report, concurrency)
             case protocol.TaskDone() if task is not None and attempt is not None:
                 self._learn_from_peak(device, report, task, attempt)
             case protocol.TaskNote() if task is not None and report.code == MEMORY:
@@ -72,7 +78,7 @@ class MeasurementLearner:
             if attempt.model == report.model:
                 attempt.measured_at = now
 
-    def _learn_from_window(self, attempt: RunningAttempt, report: protocol.WindowDone) -> None:
+    def _learn_from_window(self, attempt: RunningAttempt, report: protocol.WindowDone, concurrency: int) -> None:
         checkpoint = report.window.checkpoint
         audio_done = checkpoint.audio_done_seconds
         self._monitor.add_audio(audio_done - attempt.audio_done_seconds, attempt.model, attempt.device)
@@ -87,7 +93,7 @@ class MeasurementLearner:
             audio_done - attempt.measured_audio_seconds,
             seconds,
             ends_recording=checkpoint.is_at_end,
-            concurrency=self._attempts.concurrency(attempt.device),
+            concurrency=concurrency,
         )
         attempt.measured_at, attempt.measured_audio_seconds = now, audio_done
 

@@ -1,16 +1,18 @@
-"""What happens to a worker's report on the thread `device-<name>`, which read it from the pipe.
+"""What happens to a worker's reports on the thread `device-<name>`, which read them from the pipe.
 
-It is recorded before anybody relies on it, so whatever is killed afterwards, it counts; only the event log may have a
+Each is recorded before anybody relies on it, so whatever is killed afterwards, it counts; only the event log may have a
 line of it before. The scheduler's thread then brings its picture of the device up to date (see `device_updater`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
 
 from errors import DeviceLostError
 from optimizer.devices.device import Device
-from optimizer.scheduling.attempts import RunningAttempt, RunningAttempts
+from optimizer.scheduling.attempts import AttemptReport, RunningAttempt, RunningAttempts
 from optimizer.scheduling.device_updater import DeviceUpdater
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
@@ -46,14 +48,24 @@ class ReportHandler:
         self._events = events
         self._inbox = inbox
 
-    def on_report(self, device: Device, report: protocol.Report) -> None:
-        self._messages.tell_report(device.spec.name, report)
-        attempt = self._attempt_of(report)
-        task = self._recorder.record_report(device.spec, report, attempt)
-        self._learner.learn_from(device.spec, report, task, attempt)
-        if isinstance(report, protocol.WindowDone) and task is not None and attempt is not None:
-            self._publish_window(report, task, attempt)
-        self._inbox.post(partial(self._updater.apply_report, device, report))
+    def on_reports(self, device: Device, reports: Sequence[protocol.Report]) -> None:
+        """In the order in which they came. Those of tasks that follow each other are recorded together; what is said of
+        models and the device itself may be the cause of what comes after it."""
+        for _, alike in groupby(reports, key=_is_of_task):
+            self._handle(device, list(alike))
+
+    def _handle(self, device: Device, reports: Sequence[protocol.Report]) -> None:
+        for report in reports:
+            self._messages.tell_report(device.spec.name, report)
+        concurrency = self._attempts.concurrency(device.spec.name)
+        reported = [AttemptReport(report, self._attempt_of(report)) for report in reports]
+        tasks = self._recorder.record_reports(device.spec, reported)
+        for each, task in zip(reported, tasks, strict=True):
+            report, attempt = each.report, each.attempt
+            self._learner.learn_from(device.spec, report, task, attempt, concurrency)
+            if isinstance(report, protocol.WindowDone) and task is not None and attempt is not None:
+                self._publish_window(report, task, attempt)
+        self._inbox.post(partial(self._updater.apply_reports, device, reports))
 
     def on_exit(self, device: Device) -> None:
         self._messages.tell_worker_exited(device)
@@ -74,3 +86,7 @@ class ReportHandler:
         segments = report.window.segments
         self._events.publish(self._progress.window_finished(task, attempt.segment_count, segments))
         attempt.segment_count += len(segments)
+
+
+def _is_of_task(report: protocol.Report) -> bool:
+    return hasattr(report, "attempt_id")

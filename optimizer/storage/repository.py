@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, bindparam, delete, exists, func, insert, select, update
 
 from errors import BadRecordError, InvalidOptionError, TaskNotFoundError
 from optimizer.storage import mapping, webhook_outbox
@@ -30,6 +30,8 @@ MAX_EVENTS = 500
 # Made once: to put a statement together takes longer than to execute it.
 _TASK = select(tasks).where(tasks.c.id == bindparam("task_id"))
 _LOCKED_TASK = _TASK.with_for_update()  # left out by SQLAlchemy for SQLite, which has one writer at a time anyway
+_LOCKED_TASKS = select(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).with_for_update()
+_LEASES = select(tasks.c.id, tasks.c.lease_token).where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
 _NEXT_SEQ = update(arrivals).values(last_seq=arrivals.c.last_seq + 1).returning(arrivals.c.last_seq)
 _SAVE = update(tasks).where(tasks.c.id == bindparam("saved_id"), tasks.c.version == bindparam("saved_version"))
 _INSERT_TASK, _INSERT_TEXT, _INSERT_EVENT, _INSERT_WINDOW = map(insert, (tasks, task_texts, task_events, windows))
@@ -98,6 +100,10 @@ class TaskReader:
     def ids_of(self, owner: str, among: Collection[str]) -> set[str]:
         """Which of these ids are of the owner's tasks."""
         return set(self._connection.scalars(select(tasks.c.id).where(tasks.c.owner == owner, tasks.c.id.in_(among))))
+
+    def leases_of(self, task_ids: Collection[str]) -> dict[str, str | None]:
+        """The lease tokens of those of these tasks that are there; None for one that does not run."""
+        return {row.id: row.lease_token for row in self._connection.execute(_LEASES, {"task_ids": list(task_ids)})}
 
     def usage_of(self, owner: str) -> Usage:
         """What the owner has here."""
@@ -194,28 +200,24 @@ class TaskWriter(TaskReader):
 
     def add_event(self, task_id: str, code: str, data: Mapping[str, Any], now: datetime) -> None:
         """One more entry of the task's timeline; see `timeline` for the codes."""
-        self._connection.execute(_INSERT_EVENT, mapping.event_to_row(task_id, code, data, now))
+        self._add_events([mapping.event_to_row(task_id, code, data, now)])
 
     def save(self, before: Task, after: Task) -> Task:
         """Writes what differs and returns the task with its new version. `before` must be what `lock` gave."""
         after = replace(after, version=before.version + 1)
-        is_unchanged = {"saved_id": before.id, "saved_version": before.version}
-        if self._connection.execute(_SAVE, mapping.changed_columns(before, after) | is_unchanged).rowcount != 1:
-            raise RuntimeError(f"task {before.id} was changed by someone else inside a write transaction")
-        if self._outbox is not None:
-            self._outbox.note_ending(self._connection, before.status, after)
+        self._save_all([(before, mapping.changed_columns(before, after))])
+        self._note_endings([(before, after)])
         return after
 
     def add_window(self, task_id: str, window: WindowResult) -> None:
-        self._connection.execute(_INSERT_WINDOW, mapping.window_to_row(task_id, window))
+        self._add_windows([mapping.window_to_row(task_id, window)])
 
     def remove_windows(self, task_id: str) -> None:
-        self._connection.execute(_REMOVE_WINDOWS, {"task_id": task_id})
+        self._remove_windows_of_all([task_id])
 
     def set_text(self, task: Task, text: str) -> None:
         """Lets the search find the task by its name and its text."""
-        folded = mapping.folded(f"{task.filename}\n{text}")
-        self._connection.execute(_SET_TEXT, {"of_task": task.id, "folded_text": folded})
+        self._set_texts([(task, text)])
 
     def delete(self, task_id: str) -> TaskStatus | None:
         """Removes the task's rows. Returns the state it had, None for an unknown one. Raises TaskNotFoundError."""
@@ -242,9 +244,47 @@ class TaskWriter(TaskReader):
         self._connection.execute(update(tasks).where(tasks.c.id == task_id).values(changes))
         if self._outbox is not None:
             shown = replace(mapping.task_or_stand_in(row), owner=str(row.owner), finished_at=now)
-            self._outbox.note_ending(self._connection, None, replace(shown, status=TaskStatus.FAILED))
+            self._outbox.note_endings(self._connection, [(None, replace(shown, status=TaskStatus.FAILED))])
         self.add_event(task_id, FAILED, {"code": BadRecordError.code, "message": BadRecordError.default_message}, now)
         return _known_status(row)
+
+    # For one or for many at once
+
+    def _rows(self, task_ids: Collection[str]) -> Sequence[Row]:
+        """Of those that are there, locked."""
+        return self._connection.execute(_LOCKED_TASKS, {"task_ids": list(task_ids)}).all()
+
+    def _save_all(self, changes: Sequence[tuple[Task, dict[str, Any]]]) -> None:
+        """changes: tasks as they were locked, each with the columns to change, which must be the same ones for all."""
+        rows = [columns | {"saved_id": task.id, "saved_version": task.version} for task, columns in changes]
+        if self._connection.execute(_SAVE, rows).rowcount != len(rows):
+            ids = ", ".join(task.id for task, _ in changes)
+            raise RuntimeError(f"one of {ids} was changed by someone else inside a write transaction")
+
+    def _note_endings(self, changes: Iterable[tuple[Task, Task]]) -> None:
+        """changes: tasks as they were and as they are now."""
+        if self._outbox is not None:
+            self._outbox.note_endings(self._connection, ((before.status, after) for before, after in changes))
+
+    def _add_events(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._execute_all(_INSERT_EVENT, rows)
+
+    def _add_windows(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._execute_all(_INSERT_WINDOW, rows)
+
+    def _remove_windows_of_all(self, task_ids: Iterable[str]) -> None:
+        self._execute_all(_REMOVE_WINDOWS, ({"task_id": task_id} for task_id in task_ids))
+
+    def _set_texts(self, texts: Iterable[tuple[Task, str]]) -> None:
+        self._execute_all(
+            _SET_TEXT,
+            ({"of_task": task.id, "folded_text": mapping.folded(f"{task.filename}\n{text}")} for task, text in texts),
+        )
+
+    def _execute_all(self, statement: Executable, rows: Iterable[dict[str, Any]]) -> None:
+        """Once for each of the rows; they have the same columns."""
+        if listed := list(rows):
+            self._connection.execute(statement, listed)
 
 
 def _with_bad_record(row: Row, now: datetime) -> str | None:

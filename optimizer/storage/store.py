@@ -10,6 +10,7 @@ from pathlib import Path
 
 from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError, TranscriptionServerError
 from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER
+from optimizer.storage.collecting_writer import CollectingWriter
 from optimizer.storage.database import CANNOT_WRITE, Database, check_sqlite_file, database_url
 from optimizer.storage.erasure import LogErasure
 from optimizer.storage.migrate import Migrator
@@ -104,6 +105,14 @@ class TaskStore:
         """
         with self._database.writing() as connection:
             yield TaskWriter(connection, self._outbox)
+
+    @contextmanager
+    def writing_together(self) -> Iterator[CollectingWriter]:
+        """`writing` for the changes of several tasks: they are written at the end of the block."""
+        with self._database.writing() as connection:
+            rows = CollectingWriter(connection, self._outbox)
+            yield rows
+            rows.flush()
 
     def problem(self) -> str | None:
         """Why tasks cannot be stored at the moment, or None. May wait 5 s."""

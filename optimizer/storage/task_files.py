@@ -24,14 +24,14 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from errors import DataFolderInUseError, DataFolderUnusableError, DiskFullError, FileMissingError
-from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER, write_durably
+from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER, write_all_durably
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.disk_reserve import DiskReserve
 from optimizer.storage.upload_file import Upload
@@ -142,10 +142,24 @@ class TaskFiles:
         return path
 
     def write_transcript(self, task_id: str, transcript: Transcript) -> str:
-        """Writes the result durably and returns the file's sha256 in hex. Raises DiskFullError."""
-        data = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
-        write_durably(self.transcript_path(task_id), data, steps="transcript")
-        return hashlib.sha256(data).hexdigest()
+        """Writes the result durably and returns the file's sha256 in hex. Raises DiskFullError; FileNotFoundError when
+        the task's files were deleted meanwhile."""
+        written = self.write_transcripts({task_id: transcript})
+        if task_id not in written:
+            raise FileNotFoundError(self.transcript_path(task_id))
+        return written[task_id]
+
+    def write_transcripts(self, transcripts: Mapping[str, Transcript]) -> dict[str, str]:
+        """Several results, by task id, of which each gets the file's sha256 in hex. A task whose files were deleted
+        meanwhile is left out. Raises DiskFullError."""
+        contents = {
+            self.transcript_path(task_id): json.dumps(
+                transcript.to_dict(), ensure_ascii=False, separators=(",", ":")
+            ).encode()
+            for task_id, transcript in transcripts.items()
+        }
+        written = write_all_durably(contents, steps="transcript")
+        return {path.stem: hashlib.sha256(contents[path]).hexdigest() for path in written}
 
     def read_transcript(self, task_id: str, sha256: str | None = None) -> Transcript:
         """The result. sha256: the recorded checksum, which must match.

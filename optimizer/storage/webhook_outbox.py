@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 from ulid import ULID
 
 from optimizer.common.text import iso_time
@@ -62,31 +62,42 @@ class WebhookOutbox:
 
     settings_urls: tuple[str, ...] = ()
 
-    def note_ending(self, connection: Connection, before: TaskStatus | None, after: Task) -> None:
-        """Does nothing unless the task has just ended."""
-        if after.finished_at is None or not after.status.is_final or (before is not None and before.is_final):
+    def note_endings(self, connection: Connection, changes: Iterable[tuple[TaskStatus | None, Task]]) -> None:
+        """Of those that have just ended. changes: tasks, each after the state that it had before."""
+        ended = [after for before, after in changes if _has_just_ended(before, after)]
+        if not ended:
             return
-        now = after.finished_at
-        event = EVENT_OF[after.status]
-        body = message_of(event, {"task": _told(after)}, now)
-        rows = [
-            {**new_delivery(source, owner, url, event, body, now), "task_id": after.id}
-            for source, owner, url in self._receivers(connection, after, event)
-        ]
+        told = connection.execute(select(webhooks).where(webhooks.c.disabled_at.is_(None))).all()
+        of_task = webhook_callbacks.c.task_id.in_([task.id for task in ended])
+        found = connection.execute(select(webhook_callbacks.c.task_id, webhook_callbacks.c.url).where(of_task))
+        callbacks = {row.task_id: row.url for row in found}
+        rows = [row for task in ended for row in self._deliveries(task, told, callbacks.get(task.id))]
         if rows:
             connection.execute(insert(webhook_deliveries), rows)
 
-    def _receivers(self, connection: Connection, task: Task, event: str) -> Iterable[tuple[str, str, str]]:
+    def _deliveries(self, task: Task, told: Iterable[Row], callback: str | None) -> Iterator[dict[str, Any]]:
+        if task.finished_at is None:
+            return
+        event, now = EVENT_OF[task.status], task.finished_at
+        body = message_of(event, {"task": _told(task)}, now)
+        for source, owner, url in self._receivers(task, event, told, callback):
+            yield {**new_delivery(source, owner, url, event, body, now), "task_id": task.id}
+
+    def _receivers(
+        self, task: Task, event: str, told: Iterable[Row], callback: str | None
+    ) -> Iterator[tuple[str, str, str]]:
         """Source, owner and address."""
-        is_told = webhooks.c.owner.in_(("", task.owner)) & webhooks.c.disabled_at.is_(None)
-        for row in connection.execute(select(webhooks).where(is_told)):
-            if event in row.events.split(","):
+        for row in told:
+            if row.owner in ("", task.owner) and event in row.events.split(","):
                 yield row.id, row.owner, row.url
-        callback = connection.scalar(select(webhook_callbacks.c.url).where(webhook_callbacks.c.task_id == task.id))
         if callback is not None:
             yield CALLBACKS, task.owner, callback
         for url in self.settings_urls:
             yield SETTINGS, "", url
+
+
+def _has_just_ended(before: TaskStatus | None, after: Task) -> bool:
+    return after.finished_at is not None and after.status.is_final and not (before is not None and before.is_final)
 
 
 def remove_of_task(connection: Connection, task_id: str) -> None:

@@ -5,13 +5,27 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from optimizer.common import failpoints
 from optimizer.common.failpoints import FAILPOINTS, Action
 
 
 def kill_process() -> None:
     """An action: the process ends here as in a power cut, without cleaning up."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def counted(name: str) -> Iterator[list[str]]:
+    """The hits of this failpoint within the block, one entry each."""
+    hits: list[str] = []
+    failpoints.arm({name: lambda: hits.append(name)})
+    try:
+        yield hits
+    finally:
+        failpoints.disarm()
 
 
 class NthHit:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from errors import WorkerDiedError
 from optimizer.common.clock import Clock
 from optimizer.devices.device import Device, WorkerListener
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.devices.worker_process import OnExit, OnReport
+from optimizer.devices.worker_process import OnExit, OnReports
 from whisper_core.worker import messages as protocol
 
 
 class FakeWorker:
-    """Remembers commands and does nothing; the test calls `on_report` and `on_exit` as the reader thread would.
+    """Remembers commands and does nothing; the test calls `on_reports` and `on_exit` as the reader thread would.
 
     is_gone: as a worker whose process has ended.
     """
@@ -28,12 +29,12 @@ class FakeWorker:
         self.is_gone = False
         self.is_report_being_handled = False
         self.start_error: OSError | None = None
-        self.on_report: OnReport
+        self.on_reports: OnReports
         self.on_exit: OnExit
 
-    def start(self, on_report: OnReport, on_exit: OnExit) -> None:
+    def start(self, on_reports: OnReports, on_exit: OnExit) -> None:
         self.starts += 1
-        self.on_report, self.on_exit = on_report, on_exit
+        self.on_reports, self.on_exit = on_reports, on_exit
         if self.start_error is not None:
             raise self.start_error
 
@@ -55,7 +56,7 @@ class RememberingListener:
     def __init__(self) -> None:
         self.exits: list[Device] = []
 
-    def on_report(self, device: Device, report: protocol.Report, /) -> None:
+    def on_reports(self, device: Device, reports: Sequence[protocol.Report], /) -> None:
         return
 
     def on_exit(self, device: Device, /) -> None:

@@ -18,6 +18,7 @@ from optimizer.monitoring.event_log import EventLog
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.planning.inputs import ModelView
 from optimizer.planning.plan import PlanLimits
+from optimizer.queue.changes import Complete, RequestedChange
 from optimizer.queue.ordering import FIRST_COME
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.event_messages import EventMessages
@@ -70,8 +71,9 @@ class PlayedWorker(FakeWorker):
     def has_commands(self) -> bool:
         return not self._commands.empty()
 
-    def report(self, report: protocol.Report) -> None:
-        self.on_report(cast(protocol.Report, protocol.decode(protocol.encode(report))))
+    def report(self, *reports: protocol.Report) -> None:
+        """Several have arrived before the first one was handled."""
+        self.on_reports([cast(protocol.Report, protocol.decode(protocol.encode(report))) for report in reports])
 
     def ready(self, slots: int = 8) -> None:
         self.report(protocol.WorkerReady(self.name, "fake", 1, MemoryReport(0, 0), slots))
@@ -130,14 +132,17 @@ class WatchedQueue(IntelligentQueueManager):
     def waiting(self) -> Any:
         return self._or_fault("waiting", super().waiting)
 
-    def claim(self, *args: Any, **more: Any) -> Task | None:
-        return self._or_fault("claim", lambda: super(WatchedQueue, self).claim(*args, **more))
+    def claim_all(self, *args: Any, **more: Any) -> list[Task | None]:
+        return self._or_fault("claim", lambda: super(WatchedQueue, self).claim_all(*args, **more))
 
     def requeue(self, *args: Any, **more: Any) -> Task | None:
         return self._or_fault("requeue", lambda: super(WatchedQueue, self).requeue(*args, **more))
 
-    def complete(self, *args: Any, **more: Any) -> Task | None:
-        return self._or_fault("complete", lambda: super(WatchedQueue, self).complete(*args, **more))
+    def record(self, requested: Sequence[RequestedChange]) -> list[Task | None]:
+        completes = any(isinstance(each.change, Complete) for each in requested)
+        return self._or_fault(
+            "complete" if completes else "record", lambda: super(WatchedQueue, self).record(requested)
+        )
 
     def _or_fault(self, method: str, call: Callable[[], Result]) -> Result:
         if self.faults.get(method):

@@ -19,7 +19,10 @@ from optimizer.scheduling import loop
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import TaskOptions, TaskStatus
+from tests.optimizer.faults import counted
+from tests.optimizer.queue.helpers import window
 from tests.optimizer.scheduling.rig import LONGEST_NAP_S, WAIT_S, Rig, running_rig
+from whisper_core.text.transcript import Transcript
 from whisper_core.worker import messages as protocol
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
@@ -93,6 +96,90 @@ def test_a_result_waits_for_a_busy_database_and_is_recorded_once(rig: Rig) -> No
     assert rig.queue.faults["complete"] == []
     assert rig.queue.get("T1").status is TaskStatus.COMPLETED
     assert [event.code for event in rig.queue.timeline("T1")].count("completed") == 1
+
+
+def test_reports_that_come_together_are_stored_together(rig: Rig) -> None:
+    runs = [rig.start_task(f"T{number}") for number in range(3)]
+    with counted("store.after_commit") as commits:
+        rig.worker().report(
+            *(
+                report
+                for run in runs
+                for report in (
+                    protocol.WindowDone(run.task_id, run.attempt_id, window(0)),
+                    protocol.TaskDone(run.task_id, run.attempt_id, Transcript("Hello.", "en", ()), 1000, 1.0),
+                )
+            )
+        )
+    assert len(commits) == 1
+    for run in runs:
+        task = rig.queue.get(run.task_id)
+        assert (task.status, task.measured_bytes) == (TaskStatus.COMPLETED, 1000)
+        assert rig.files.read_transcript(task.id, task.result_sha256).text == "Hello."
+        assert not rig.files.has_audio(task.id)
+    assert [event.task_id for event in rig.events if isinstance(event, WindowFinished)] == [run.task_id for run in runs]
+    rig.settle()
+    assert (rig.owners(), rig.device().running) == ({"model:base"}, {})
+
+
+def test_a_report_that_makes_no_sense_takes_none_of_those_before_it_along(rig: Rig) -> None:
+    """Windows came in the wrong order, which only a bug of the worker can be; it is then started anew."""
+    first, second = rig.start_task("T1"), rig.start_task("T2")
+    with pytest.raises(ValueError, match="window 1 came before window 0"):
+        rig.worker().report(
+            protocol.TaskDone(first.task_id, first.attempt_id, Transcript("Hello.", "en", ()), 1000, 1.0),
+            protocol.WindowDone(second.task_id, second.attempt_id, window(1)),
+        )
+    assert rig.queue.get("T1").status is TaskStatus.COMPLETED
+    assert rig.queue.get("T2").windows_done == 0
+
+
+def test_of_results_that_come_together_a_late_one_changes_nothing(rig: Rig) -> None:
+    first, second = rig.start_task("T1"), rig.start_task("T2")
+    rig.queue.cancel("T1")
+    transcript = Transcript("Hello.", "en", ())
+    rig.worker().report(
+        protocol.TaskDone(first.task_id, first.attempt_id, transcript, 1000, 1.0),
+        protocol.TaskDone(second.task_id, second.attempt_id, transcript, 1000, 1.0),
+    )
+    states = [rig.queue.get(run.task_id).status for run in (first, second)]
+    assert states == [TaskStatus.CANCELLED, TaskStatus.COMPLETED]
+    assert [rig.files.transcript_path(run.task_id).exists() for run in (first, second)] == [False, True]
+
+
+def test_the_tasks_of_one_decision_are_claimed_in_one_commit(rig: Rig) -> None:
+    rig.start_task("T0")
+    names = ["T1", "T2", "T3", "T4"]
+    with counted("store.after_commit") as commits:
+        with rig.busy_loop():
+            for name in names:
+                rig.submit(name)
+        assert sorted(rig.worker().expect(protocol.RunTask).task_id for _ in names) == names
+    assert len(commits) == len(names) + 1
+
+
+def test_a_task_that_cannot_be_handed_over_keeps_none_of_those_claimed_with_it(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.start_task("T0")
+    send, is_broken = rig.worker().send, iter([True])
+
+    def fail_once(command: protocol.Command) -> None:
+        if isinstance(command, protocol.RunTask) and next(is_broken, False):
+            raise ZeroDivisionError("a bug")
+        send(command)
+
+    rig.worker().send = fail_once  # type: ignore[method-assign]
+    with rig.busy_loop():
+        rig.submit("T1")
+        rig.submit("T2")
+    assert rig.worker().expect(protocol.RunTask).task_id == "T2"
+    rig.settle()
+    assert "event=decision_failed" in caplog.text
+    assert [rig.queue.get(task_id).status for task_id in ("T1", "T2")] == [TaskStatus.RETRYING, TaskStatus.PROCESSING]
+    assert rig.owners() == {"model:base", "T0", "T2"}
+    decided = [event.data["task_id"] for event in rig.event_log.events("decision")]
+    assert decided == ["T2", "T0"]
 
 
 def test_a_finished_task_makes_room_for_the_next_one(rig: Rig) -> None:

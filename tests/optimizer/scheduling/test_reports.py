@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,6 +12,7 @@ import pytest
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.costs import ConcurrentTasks
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
+from optimizer.queue.changes import Change, Complete, RequestedChange, SaveWindow
 from optimizer.scheduling.attempts import RunningAttempts
 from optimizer.scheduling.inbox import Inbox
 from optimizer.scheduling.learner import MeasurementLearner
@@ -47,8 +49,10 @@ class Reports:
         self.attempts = RunningAttempts(clock)
         self._task = task
         self.memory: list[TaskMemory] = []  # of the completed tasks
-        queue = SimpleNamespace(save_window=self._save_window, get=lambda _: task, complete=self._complete)
-        files = SimpleNamespace(write_transcript=lambda *_: "", delete_audio=lambda _: None)
+        queue = SimpleNamespace(record=self._record, held_attempts=set, retry_delay_s=lambda _: 1.0)
+        files = SimpleNamespace(
+            write_transcripts=lambda transcripts: dict.fromkeys(transcripts, "f" * 64), delete_audio=lambda _: None
+        )
         recorder = ResultRecorder(
             queue=cast(Any, queue),
             files=cast(Any, files),
@@ -70,22 +74,24 @@ class Reports:
             attempts=self.attempts,
             recorder=recorder,
             learner=learner,
-            updater=cast(Any, SimpleNamespace(apply_report=lambda *_: None)),
+            updater=cast(Any, SimpleNamespace(apply_reports=lambda *_: None)),
             progress=RunningProgress(self.attempts, speeds),
             events=bus,
             inbox=Inbox(),
         )
 
-    def _save_window(self, _id: str, _lease: str, window: WindowResult) -> Task:
-        self._task = transitions.window_saved(self._task, window)
-        return self._task
+    def _record(self, requested: Sequence[RequestedChange]) -> list[Task]:
+        return [self._change(each.change) for each in requested]
 
-    def _complete(self, *_: Any, memory: TaskMemory, **__: Any) -> Task:
-        self.memory.append(memory)
+    def _change(self, change: Change) -> Task:
+        if isinstance(change, SaveWindow):
+            self._task = transitions.window_saved(self._task, change.window)
+        elif isinstance(change, Complete):
+            self.memory.append(change.memory)
         return self._task
 
     def report(self, report: protocol.Report, spec: DeviceSpec = CPU) -> None:
-        self._handler.on_report(cast(Any, SimpleNamespace(spec=spec)), report)
+        self._handler.on_reports(cast(Any, SimpleNamespace(spec=spec)), [report])
 
     def window(self, index: int, seek: int, content_frames: int) -> None:
         checkpoint = Checkpoint("en", seek=seek, content_frames=content_frames)

@@ -181,7 +181,7 @@ def apply_report(
         messages=EventMessages(event_log),
         clock=unused,
     )
-    updater.apply_report(cast(Any, device), report)
+    updater.apply_reports(cast(Any, device), [report])
     return event_log.events("memory")
 
 

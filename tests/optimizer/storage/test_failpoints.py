@@ -16,6 +16,7 @@ import pytest
 from errors import UploadNotFoundError
 from optimizer.common import failpoints
 from optimizer.common.failpoints import FAILPOINTS, failpoint
+from optimizer.queue.changes import ClaimRequest, Complete, RequestedChange, SaveWindow
 from optimizer.storage.part_store import PartStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskMemory, TaskStatus
@@ -39,7 +40,7 @@ def serve_one_task(data_dir: Path, answered: list[str]) -> None:
     files.acquire_lock()
     try:
         with running_queue(data_dir, FakeClock()) as queue:
-            for task_id in ("a", "b", "d"):
+            for task_id in ("a", "b", "d", "e", "f"):
                 with files.begin_upload(task_id) as upload:
                     upload.write(b"sound")
                     upload.commit()
@@ -55,11 +56,27 @@ def serve_one_task(data_dir: Path, answered: list[str]) -> None:
             queue.manager.delete("b")
             files.delete("b")
             answered.append("b deleted")
+            serve_two_together(files, queue)
+            answered.append("e and f completed")
             queue.claim("d")
             queue.manager.cancel("d")
             answered.append("d cancelled")
     finally:
         files.release_lock()
+
+
+def serve_two_together(files: TaskFiles, queue: Queue) -> None:
+    """Claimed by one decision; their reports come at the same time."""
+    claimed = queue.manager.claim_all([ClaimRequest(task_id, "cpu", 1_000) for task_id in ("e", "f")])
+    tokens = {task.id: task.lease_token or "" for task in claimed if task is not None}
+    sha256s = files.write_transcripts(dict.fromkeys(tokens, TRANSCRIPT))
+    queue.manager.record(
+        [
+            RequestedChange.of_attempt(task_id, token, change)
+            for task_id, token in tokens.items()
+            for change in (SaveWindow(window(0)), Complete("en", "Hello.", sha256s[task_id], TaskMemory()))
+        ]
+    )
 
 
 def serve_a_resumable_upload(parts: PartStore, queue: Queue, answered: list[str]) -> None:
@@ -94,6 +111,10 @@ def check_after_restart(data_dir: Path, answered: list[str]) -> None:
                     new_task("d", sha256=queue.manager.get("a").sha256, idempotency_key="key of a")
                 )
                 assert (again.id, is_replay) == ("a", True)
+            together = [queue.manager.get(task_id) for task_id in ("e", "f") if f"{task_id} accepted" in answered]
+            for task in together:
+                check_task(files, task, is_completed="e and f completed" in answered)
+            assert len(together) < 2 or len({task.status for task in together}) == 1
             if "b deleted" in answered:
                 assert "b" not in known
                 assert not files.media_path("b").exists()

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from errors import DataFolderInUseError, DiskFullError, FileMissingError, StartError
+from optimizer.common import failpoints
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import Upload
+from tests.optimizer.faults import counted
 from tests.optimizer.queue.helpers import window
 from tests.optimizer.storage.helpers import ID, names
 from whisper_core.text.transcript import Transcript
@@ -226,3 +228,21 @@ def test_a_child_process_does_not_keep_the_lock(files: TaskFiles) -> None:
         other.release_lock()
         assert child.poll() is None
         child.kill()
+
+
+def test_several_results_are_written_with_one_wait_for_the_folder(files: TaskFiles) -> None:
+    names = ["a", "b", "c"]
+    with counted("transcript.before_folder_sync") as waits:
+        sha256s = files.write_transcripts({name: Transcript(name, "en", ()) for name in names})
+    assert len(waits) == 1
+    assert [files.read_transcript(name, sha256s[name]).text for name in names] == names
+
+
+def test_a_result_whose_files_were_deleted_as_it_was_written_is_left_out(files: TaskFiles) -> None:
+    failpoints.arm({"transcript.before_rename": lambda: files.delete("a")})
+    try:
+        written = files.write_transcripts({"a": TRANSCRIPT, "b": TRANSCRIPT})
+    finally:
+        failpoints.disarm()
+    assert set(written) == {"b"}
+    assert {path.name for path in (files.root / "transcripts").iterdir()} == {"b.json"}
