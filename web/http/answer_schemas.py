@@ -160,6 +160,28 @@ class TranscriptAnswer(Answer):
     mode: Mode = Field("exact", description="only there when it is not exact")
 
 
+class WhisperXWord(Body):
+    word: str
+    start: float
+    end: float
+    score: float | None = Field(None, description="only there if it is known")
+
+
+class WhisperXSegment(Body):
+    start: float
+    end: float
+    text: str
+    words: list[WhisperXWord] = Field(default_factory=list, description="only with word_timestamps")
+
+
+class WhisperXAnswer(Answer):
+    """As whisperx: the json of WhisperX's command line."""
+
+    segments: list[WhisperXSegment]
+    word_segments: list[WhisperXWord] = Field(default_factory=list, description="only with word_timestamps")
+    language: str
+
+
 class FetchProgress(Body):
     done_bytes: int
     total_bytes: int
@@ -219,9 +241,12 @@ class ErrorAnswer(Answer):
     error: ErrorDetail
 
 
-def answer(model: type[Body], **other_media_types: Any) -> dict[str, Any]:
-    """The OpenAPI entry of an answer as JSON, and of the same one in other media types."""
-    return {"content": {"application/json": _reference_to(model)} | other_media_types}
+def answer(model: type[Body], *other_models: type[Body]) -> dict[str, Any]:
+    """The OpenAPI entry of an answer as JSON, which has one of several shapes if there are several models."""
+    if other_models:
+        shapes = [_reference_to(shape)["schema"] for shape in (model, *other_models)]
+        return {"content": {"application/json": {"schema": {"anyOf": shapes}}}}
+    return {"content": {"application/json": _reference_to(model)}}
 
 
 def error_responses(*statuses: int) -> dict[Any, Any]:

@@ -12,8 +12,8 @@ from whisper_core.text.writer_options import WriterOptions
 
 Status = Literal["pending", "processing", "completed", "failed", "retrying", "cancelled"]
 PriorityWord = Literal["low", "normal", "high"]
-TranscriptFormat = Literal["json", "txt", "srt", "vtt", "tsv"]
-ArchiveFormat = Literal["txt", "srt", "vtt", "tsv", "json"]
+TranscriptFormat = Literal["json", "txt", "srt", "vtt", "tsv", "lrc", "ass", "docx", "md", "paragraphs", "whisperx"]
+ArchiveFormat = TranscriptFormat
 MAX_ARCHIVE_IDS = 1000
 
 

@@ -11,10 +11,10 @@ from flask_openapi3.models.tag import Tag
 
 from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
 from optimizer.tasks.task import Task, TaskStatus
-from web.http.answer_schemas import TranscriptAnswer, answer, error_responses
+from web.http.answer_schemas import TranscriptAnswer, WhisperXAnswer, answer, error_responses
 from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveBody, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
 from web.http.task_access import TaskAccess, current_tasks
-from web.tasks.filenames import transcript_name
+from web.tasks.filenames import title_of, transcript_name
 from web.tasks.media_type import media_type_of
 from web.tasks.rendering import file_extension, render_transcript
 from web.tasks.zip_archive import completed_tasks, zip_transcripts
@@ -23,7 +23,8 @@ from whisper_core.text.formats import FORMATS
 ARCHIVE_NAME = "transcripts.zip"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _TEXT = {"schema": {"type": "string"}}
-_OTHER_FORMATS = {format.media_type: _TEXT for name, format in FORMATS.items() if name != "json"}
+_OTHER_FORMATS = {format.media_type: _TEXT if format.is_text else _BINARY for format in FORMATS.values()}
+_TRANSCRIPTS = _OTHER_FORMATS | answer(TranscriptAnswer, WhisperXAnswer)["content"]
 
 
 downloads = APIBlueprint(
@@ -37,7 +38,7 @@ downloads = APIBlueprint(
 
 @downloads.get(
     "/tasks/<id>/transcript",
-    responses={"200": answer(TranscriptAnswer, **_OTHER_FORMATS), **error_responses(404, 409, 410)},
+    responses={"200": {"content": _TRANSCRIPTS}, **error_responses(404, 409, 410)},
 )
 def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
     """The transcript; as json also while the task runs, with `"partial": true`.
@@ -59,14 +60,16 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
         mode=mode,
         is_partial=is_partial,
         audio_seconds=task.audio_seconds,
+        title=title_of(task.filename),
     )
+    written = FORMATS[query.format]
     response = send_file(
         BytesIO(body),
-        mimetype=FORMATS[query.format].media_type,
+        mimetype=written.media_type,
         as_attachment=query.download,
         download_name=transcript_name(task.filename, file_extension(query.format, mode)),
     )
-    if query.format != "json":  # Flask adds it for text/* only
+    if written.is_text:  # Flask adds it for text/* only
         response.mimetype_params["charset"] = "utf-8"
     return response
 

@@ -42,8 +42,12 @@ def display_name(raw: str) -> str:
 
 def transcript_name(filename: str, extension: str) -> str:
     """`interview.mp3` -> `interview.srt`. extension: `srt`, or `vad.srt` for a text in mode vad."""
-    stem = _stem(filename) or UNNAMED
-    return f"{_cut(stem, MAX_NAME_BYTES - 1 - len(extension))}.{extension}"
+    return f"{_cut(title_of(filename), MAX_NAME_BYTES - 1 - len(extension))}.{extension}"
+
+
+def title_of(filename: str) -> str:
+    """`interview.mp3` -> `interview`."""
+    return _stem(filename) or UNNAMED
 
 
 class MemberNames:

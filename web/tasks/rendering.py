@@ -18,6 +18,7 @@ def render_transcript(
     mode: Mode = "exact",
     is_partial: bool = False,
     audio_seconds: float | None = None,
+    title: str | None = None,
 ) -> bytes:
     """As `formats.render_transcript`; the json says when the text is not openai-whisper's own (mode) or not complete.
 
@@ -27,7 +28,7 @@ def render_transcript(
     if transcript_format == "json":
         marks = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
         return strict_json.dumps({**transcript.to_dict(), **marks}, ensure_ascii=False).encode()
-    return formats.render_transcript(transcript, transcript_format, options, audio_seconds=audio_seconds)
+    return formats.render_transcript(transcript, transcript_format, options, audio_seconds=audio_seconds, title=title)
 
 
 def file_extension(transcript_format: str, mode: Mode) -> str:

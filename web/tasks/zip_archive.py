@@ -10,7 +10,7 @@ from typing import IO, cast
 from errors import FileMissingError, TaskNotFoundError
 from optimizer.tasks.task import Task, TaskFilter, TaskStatus
 from web.http.task_access import TaskAccess
-from web.tasks.filenames import MemberNames
+from web.tasks.filenames import MemberNames, title_of
 from web.tasks.rendering import file_extension, render_transcript
 from whisper_core.text.formats import FORMATS
 from whisper_core.text.transcript import Transcript
@@ -70,7 +70,12 @@ def _possible(transcript: Transcript, transcript_format: str, options: WriterOpt
 
 def _rendered(transcript: Transcript, transcript_format: str, options: WriterOptions, task: Task) -> bytes:
     return render_transcript(
-        transcript, transcript_format, options, mode=task.options.mode, audio_seconds=task.audio_seconds
+        transcript,
+        transcript_format,
+        options,
+        mode=task.options.mode,
+        audio_seconds=task.audio_seconds,
+        title=title_of(task.filename),
     )
 
 

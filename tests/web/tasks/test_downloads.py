@@ -70,6 +70,24 @@ def test_transcript_as_a_file(client: FlaskClient, system: FakeSystem, transcrip
     assert unquote(disposition).endswith(f'inter"view ü.{transcript_format}')
 
 
+@pytest.mark.parametrize("transcript_format", FORMATS)
+def test_every_format_has_its_media_type_and_file_name(
+    client: FlaskClient, system: FakeSystem, transcript_format: str
+) -> None:
+    task = system.add("talk.mp3")
+    system.complete(task.id, " Hello")
+    written = FORMATS[transcript_format]
+    with client.get(f"/api/tasks/{task.id}/transcript?format={transcript_format}&download=1") as response:
+        assert (response.mimetype, response.mimetype_params.get("charset")) == (
+            written.media_type,
+            "utf-8" if written.is_text else None,
+        )
+        assert response.headers["Content-Disposition"].endswith(f"filename=talk.{written.extension}")
+    archive = client.get(f"/api/transcripts.zip?format={transcript_format}")
+    with zipfile.ZipFile(BytesIO(archive.data)) as opened:
+        assert opened.namelist() == [f"talk.{written.extension}"]
+
+
 @pytest.mark.parametrize("transcript_format", ["txt", "srt", "vtt", "tsv", "json"])
 def test_the_file_name_shows_the_mode_vad(client: FlaskClient, system: FakeSystem, transcript_format: str) -> None:
     task = system.add("talk.mp3", mode="vad")
@@ -148,7 +166,7 @@ def test_no_cue_ends_behind_the_recording(client: FlaskClient, system: FakeSyste
 
 
 def test_unknown_format(client: FlaskClient, system: FakeSystem) -> None:
-    assert error_of(client.get(f"/api/tasks/{system.add().id}/transcript?format=docx")) == (
+    assert error_of(client.get(f"/api/tasks/{system.add().id}/transcript?format=doc")) == (
         422, "invalid_option", "format"
     )  # fmt: skip
 

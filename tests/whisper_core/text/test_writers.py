@@ -73,7 +73,7 @@ def test_an_empty_transcript_is_written_as_openai_whisper_writes_it(format: str,
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="txt") as refusal:
-        write(transcript_of(ORDINARY_TEXTS), "docx")
+        write(transcript_of(ORDINARY_TEXTS), "doc")
     assert refusal.value.field == "format"
 
 

@@ -1,0 +1,132 @@
+"""A transcript as paragraphs to read: as plain text, as Markdown, and as a document for a word processor."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from whisper_core.text.cues import printable
+from whisper_core.text.transcript import Transcript
+
+if TYPE_CHECKING:
+    from docx.text.paragraph import Paragraph as DocxParagraph
+
+PAUSE_SECONDS = 2.0  # a pause as long as this starts a paragraph
+FULL_WIDTH = 600  # a paragraph this wide, in Latin letters, ends with its sentence
+LARGEST_WIDTH = 1200  # and one this wide with its segment
+
+RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "sd", "ur", "yi"})
+
+_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u0964\u061f\u06d4][\"'\u201d\u2019\u300d\u300f\u00bb)\]]*$")
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>&~|$#]|^[+=-]")
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])")
+_NOT_IN_XML = re.compile(r"[\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Some text of a transcript, on one line, with its time in seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+def paragraphs_of(transcript: Transcript) -> Iterator[Passage]:
+    """Cut only between segments: at pauses, and where a paragraph grows long."""
+    paragraph: Passage | None = None
+    for segment in transcript.segments:
+        if not (text := _one_line(segment.text)):
+            continue
+        if paragraph is not None and _ends_before(paragraph, segment.start):
+            yield replace(paragraph, text=paragraph.text.strip())
+            paragraph = None
+        before = paragraph or Passage(segment.start, segment.end, "")
+        paragraph = Passage(before.start, segment.end, before.text + text)
+    if paragraph is not None:
+        yield replace(paragraph, text=paragraph.text.strip())
+
+
+def plain(paragraphs: Iterable[Passage]) -> str:
+    return "\n".join(f"{paragraph.text}\n" for paragraph in paragraphs)
+
+
+def markdown(paragraphs: Iterable[Passage], title: str | None) -> str:
+    """Each with its time before it. No text becomes markup, so a heading is one only where this made it."""
+    heading = [f"# {_escaped(name)}\n"] if (name := _one_line(title or "").strip()) else []
+    texts = [f"**{_clock(paragraph.start)}** {_escaped(paragraph.text)}\n" for paragraph in paragraphs]
+    return "\n".join(heading + texts)
+
+
+def docx(paragraphs: Iterable[Passage], title: str | None, language: str) -> bytes:
+    """Each with its time before it, in the document's language, so that a spelling checker knows which to take."""
+    from docx import Document  # imported when it is needed, for a faster start
+
+    document = Document()
+    properties = document.core_properties
+    properties.author, properties.comments, properties.language = "", "", language
+    if name := _for_xml(title or ""):
+        properties.title = name[:255]  # as long as one may be
+        _set_direction(document.add_heading(name, level=1), language)
+    for paragraph in paragraphs:
+        written = document.add_paragraph()
+        written.add_run(f"{_clock(paragraph.start)} ").bold = True
+        written.add_run(_for_xml(paragraph.text))
+        _set_direction(written, language)
+    file = BytesIO()
+    document.save(file)
+    return file.getvalue()
+
+
+def _set_direction(paragraph: DocxParagraph, language: str) -> None:
+    """Also the language: python-docx has words for neither."""
+    from docx.oxml import OxmlElement
+    from docx.oxml.ns import qn
+
+    is_right_to_left = language in RIGHT_TO_LEFT
+    if is_right_to_left:
+        paragraph._p.get_or_add_pPr().append(OxmlElement("w:bidi"))
+    for run in paragraph.runs:
+        properties = run._r.get_or_add_rPr()
+        if is_right_to_left:
+            properties.append(OxmlElement("w:rtl"))
+        spoken = OxmlElement("w:lang")
+        for script in ("w:val", "w:eastAsia", "w:bidi"):
+            spoken.set(qn(script), language)
+        properties.append(spoken)
+
+
+def _ends_before(paragraph: Passage, next_start: float) -> bool:
+    if next_start - paragraph.end >= PAUSE_SECONDS:
+        return True
+    width = _width(paragraph.text)
+    is_sentence = _SENTENCE_END.search(paragraph.text.rstrip()) is not None
+    return width >= LARGEST_WIDTH or (width >= FULL_WIDTH and is_sentence)
+
+
+def _width(text: str) -> int:
+    """In Latin letters; a Chinese character, say, takes the room of two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _one_line(text: str) -> str:
+    """With single spaces, and one before it if it had any there."""
+    spaced = " ".join(printable(text).split())
+    return f" {spaced}" if spaced and text[0].isspace() else spaced
+
+
+def _escaped(text: str) -> str:
+    return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", text))
+
+
+def _for_xml(text: str) -> str:
+    return _NOT_IN_XML.sub("\ufffd", " ".join(printable(text).split()))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
