@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
 from whisper_core.audio.log_mel import Mel
-from whisper_core.text.options import TaskKind, TranscribeOptions
+from whisper_core.text.options import ALL_SYMBOLS, TaskKind, TranscribeOptions
 from whisper_core.text.transcript import ComputedPrecision, Segment
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -28,6 +28,8 @@ class DecodeSettings:
     beam_size: int | None = None  # beams at temperature 0; None for greedy decoding
     patience: float | None = None  # of beam search
     best_of: int | None = None  # samples at a temperature above 0; None for one
+    length_penalty: float | None = None  # for ranking beams and samples; None for their mean logprob
+    suppress_tokens: str = ALL_SYMBOLS  # ids of tokens that are never chosen; empty for none
     compression_ratio_threshold: float | None = 2.4
     logprob_threshold: float | None = -1.0
     no_speech_threshold: float | None = 0.6
@@ -39,6 +41,11 @@ DEFAULT_SETTINGS = DecodeSettings()
 
 def settings_of(options: TranscribeOptions) -> DecodeSettings:
     return DecodeSettings(
+        beam_size=options.beam_size,
+        patience=options.patience,
+        best_of=options.best_of,
+        length_penalty=options.length_penalty,
+        suppress_tokens=options.suppress_tokens,
         compression_ratio_threshold=options.compression_ratio_threshold,
         logprob_threshold=options.logprob_threshold,
         no_speech_threshold=options.no_speech_threshold,

@@ -12,7 +12,7 @@ from errors import TranscriptionServerError
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.cost_model_store import PREFIX, CostModelStore
 from optimizer.memory.costs import ConcurrentTasks, Costs
-from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
+from optimizer.memory.formula import CONTEXT_BYTES, beams_formula, costs_formula, weights_formula
 from optimizer.storage.documents import DocumentStore
 from optimizer.tasks.task import TaskMemory
 from whisper_core.models.registry import ModelRegistry
@@ -61,13 +61,18 @@ class MemoryEstimationPool:
             weights = ceil(weights_formula(self._models.info(model), kind) * self._calibration_factor)
         return weights + self._workspace(model, kind)
 
-    def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int:
-        """What one task takes while it runs, beyond its model. Raises UnknownModelError."""
+    def task_bytes(
+        self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False, beams: int = 0
+    ) -> int:
+        """What one task takes while it runs, beyond its model. Raises UnknownModelError.
+
+        What beams add is the formula's: nothing is learned from tasks that have some.
+        """
         costs = self._task_costs.get((model, kind, word_timestamps))
         if costs is None:
             self._update_estimates(model, kind)
             costs = self._task_costs[model, kind, word_timestamps]
-        return ceil(costs.own(audio_seconds))
+        return ceil(costs.own(audio_seconds) + self._calibration_factor * beams_formula(model, kind, beams))
 
     # --- learning ----------------------------------------------------------------------------------------------
 

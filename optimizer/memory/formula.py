@@ -17,6 +17,8 @@ The batch engine on a GPU (NVIDIA H200, torch 2.11, fp16, random weights, six mo
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.costs import Costs
 from whisper_core.common.slots import SLOTS
@@ -126,6 +128,18 @@ def costs_formula(model: ModelInfo, kind: DeviceKind, *, word_timestamps: bool =
         per_text=per_text,
         per_scores=per_scores,
     )
+
+
+@lru_cache(maxsize=1024)
+def beams_formula(model: str, kind: DeviceKind, beams: int) -> float:
+    """What slots of several rows take beyond a plain slot: the window's sound once more, its text and logits in each
+    row. beams: the rows; see TranscribeOptions. Raises UnknownModelError."""
+    if not beams:
+        return 0.0
+    dims = model_info(model).dimensions
+    a_position = 2 * dims.n_text_layer * dims.n_text_state * _MATRIX_BYTES[kind]
+    row = dims.n_text_ctx * a_position + _LOGITS_COPIES * dims.n_vocab * _FP32
+    return _SLOTS_PER_TASK[kind] * (dims.n_audio_ctx * a_position + beams * row)
 
 
 def slot_bytes(dims: ModelDimensions, kind: DeviceKind) -> int:

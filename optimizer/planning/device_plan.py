@@ -39,8 +39,8 @@ class DevicePlan:
         self._started_models: set[str] = set()
         self._estimates = estimates
         self._weights: dict[str, int] = {}
-        self._too_long: dict[tuple[str, bool], float] = {}
-        self._short_enough: dict[tuple[str, bool], float] = {}
+        self._too_long: dict[tuple[str, bool, int], float] = {}
+        self._short_enough: dict[tuple[str, bool, int], float] = {}
 
     @property
     def is_open(self) -> bool:
@@ -64,7 +64,8 @@ class DevicePlan:
 
     def task_bytes(self, task: WaitingTask) -> int:
         """The least that the task needs beyond its model: one window at a time."""
-        return self._estimates.task_bytes(task.model, self.view.kind, task.audio_seconds, task.word_timestamps)
+        kind = self.view.kind
+        return self._estimates.task_bytes(task.model, kind, task.audio_seconds, task.word_timestamps, task.beams)
 
     def bytes_alone(self, task: WaitingTask) -> int:
         """What the task needs on the empty device."""
@@ -75,7 +76,7 @@ class DevicePlan:
 
         Estimates grow with the length, so the longest that fits and the shortest that does not answer for the rest.
         """
-        kind = (task.model, task.word_timestamps)
+        kind = (task.model, task.word_timestamps, task.beams)
         if task.audio_seconds <= self._short_enough.get(kind, -1.0):
             return True
         if task.audio_seconds >= self._too_long.get(kind, float("inf")):

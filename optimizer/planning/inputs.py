@@ -15,7 +15,9 @@ class Estimates(Protocol):
 
     def weights_bytes(self, model: str, kind: DeviceKind) -> int: ...
 
-    def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int: ...
+    def task_bytes(
+        self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False, beams: int = 0
+    ) -> int: ...
 
 
 class Times(Protocol):

@@ -26,13 +26,14 @@ def fitting(
     Asked for one at a time, so that `fit_of` knows what was started in between. Where a recording does not fit, no
     longer one will, so most of those that do not fit are not even tried.
     """
-    shortest_misses: dict[bool, float] = {}  # seconds of sound, by word_timestamps
+    shortest_misses: dict[tuple[bool, int], float] = {}  # seconds of sound, by word_timestamps and beams
     for task, group in islice(candidates, LOOK_AHEAD):
-        if task.audio_seconds >= shortest_misses.get(task.word_timestamps, float("inf")):
+        kind = task.word_timestamps, task.beams
+        if task.audio_seconds >= shortest_misses.get(kind, float("inf")):
             continue
         fit = fit_of(task)
         if fit.missing_bytes > 0:
-            shortest_misses[task.word_timestamps] = task.audio_seconds
+            shortest_misses[kind] = task.audio_seconds
         else:
             yield task, group, fit
 

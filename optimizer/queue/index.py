@@ -317,4 +317,5 @@ class QueueIndex:
             owner=task.owner,
             word_timestamps=task.options.word_timestamps,
             is_chunked=task.options.is_chunked,
+            beams=task.options.beams,
         )

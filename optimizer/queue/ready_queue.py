@@ -33,6 +33,7 @@ class WaitingTask(NamedTuple):
     owner: str = ""  # whose share of the devices it takes
     word_timestamps: bool = False
     is_chunked: bool = False  # see TranscribeOptions
+    beams: int = 0  # likewise
 
     @property
     def place(self) -> tuple[float, int]:

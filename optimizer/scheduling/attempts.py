@@ -50,7 +50,7 @@ class RunningAttempts:
         """Before the claimed task is handed over. segment_count: segments that earlier attempts brought."""
         audio_done = (task.audio_seconds or 0.0) * task.progress
         token, options = task.lease_token or "", task.options
-        kind = (options.model, options.word_timestamps, options.mode)
+        kind = (options.model, options.word_timestamps, options.mode, options.beams)
         reserved = task.estimated_bytes or 0
         self._busy_periods.begin(task.device or "", token, kind, task.audio_seconds or 0.0, reserved)
         self._attempts[token] = RunningAttempt(task, audio_done, segment_count, self._clock.monotonic(), audio_done)

@@ -59,8 +59,8 @@ class MeasurementLearner:
             case protocol.TaskDone() if task is not None and attempt is not None:
                 self._learn_from_peak(device, report, task, attempt)
             case protocol.TaskNote() if task is not None and report.code == MEMORY:
-                # A chunked task's memory was reserved for several windows, so it says nothing about one.
-                if not task.options.is_chunked:
+                # Memory that was reserved for several windows or rows says nothing about one.
+                if task.options.takes_one_row:
                     self._learn_from_shortage(device.name, device.kind, task)
             case protocol.TaskFailed() if task is not None and report.code == OutOfMemoryError.code:
                 # With another code it was its model that found no memory: nothing to learn about the task's own.
@@ -102,8 +102,9 @@ class MeasurementLearner:
     def _learn_from_peak(
         self, device: DeviceSpec, report: protocol.TaskDone, task: Task, attempt: RunningAttempt
     ) -> None:
-        # A chunked task spreads one recording over many slots, so its growth does not measure a task of one window.
-        if attempt.ran_together is None or task.options.is_chunked:
+        # A chunked task spreads one recording over many slots, and one with beams a window over many rows, so their
+        # growth does not measure a plain task.
+        if attempt.ran_together is None or not task.options.takes_one_row:
             return
         self._estimates.record(
             task.options.model,

@@ -168,7 +168,7 @@ class ResultRecorder:
             word_timestamps=options.word_timestamps,
             device=device.name,
         )
-        return replace(memory, predicted=None) if options.is_chunked else memory
+        return memory if options.takes_one_row else replace(memory, predicted=None)
 
     def _failure_of(
         self, device: DeviceSpec, report: protocol.TaskFailed, attempt: RunningAttempt | None

@@ -85,7 +85,7 @@ class TaskMemory:
     None where it cannot be told: when tasks of several kinds ran together, or nothing was measured.
     """
 
-    predicted: int | None = None  # by what was known before; also None for a chunked task, whose windows nobody counts
+    predicted: int | None = None  # by what was known before; also None for a task of many windows or beams
     reserved: int | None = None
     measured: int | None = None
 

@@ -74,6 +74,8 @@ def upstream_result(
         beam_size=settings.beam_size,
         best_of=settings.best_of,
         patience=settings.patience,
+        length_penalty=settings.length_penalty,
+        suppress_tokens=settings.suppress_tokens,
         compression_ratio_threshold=settings.compression_ratio_threshold,
         logprob_threshold=settings.logprob_threshold,
         no_speech_threshold=settings.no_speech_threshold,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from whisper.model import Whisper
 
-from tests.paths import DATA
+from tests.paths import DATA, SHORT
+from tests.whisper_core.engine.driving import assert_same, transcribe_together
 from tests.whisper_core.parity import RATE, Samples, SamplesOf, assert_parity, noise, resume_after
 from tests.whisper_core.scripted_model import EndlessError, ScriptedModel, our_windows, upstream_result
 from whisper_core.clips import Clips
@@ -129,6 +130,14 @@ def test_a_window_that_runs_over_its_clip_leads_to_the_start_of_the_next() -> No
     assert clips.after_window(300, 500) is None
 
 
+SEARCHES = {
+    "five beams": replace(GREEDY, beam_size=5),
+    "patient beams": replace(GREEDY, beam_size=2, patience=2.0, length_penalty=0.6),
+    "other tokens suppressed": replace(GREEDY, suppress_tokens="11,13,0"),
+    "no token suppressed": replace(GREEDY, suppress_tokens="", beam_size=2),
+}
+
+
 def _sine_chord(seconds: float) -> Samples:
     time = np.arange(round(seconds * RATE)) / RATE
     waves = [np.sin(2 * np.pi * pitch * time) for pitch in (220.0, 277.2, 329.6)]
@@ -154,6 +163,30 @@ def test_what_is_invented_for_sound_without_speech_is_upstream_s(tiny_en: Whispe
     assert_parity(tiny_en, WITHOUT_SPEECH[name], GREEDY)
     strict = replace(GREEDY, no_speech_threshold=0.0, logprob_threshold=None)
     assert assert_parity(tiny_en, WITHOUT_SPEECH[name], strict).text == ""
+
+
+@pytest.mark.models
+def test_searches_side_by_side_write_what_upstream_writes(
+    tiny_en: Whisper, samples_of: SamplesOf, tmp_path: Path
+) -> None:
+    samples = samples_of(SHORT)
+    options = [SEARCHES["patient beams"], SEARCHES["other tokens suppressed"]]
+    together = transcribe_together(tiny_en, [samples] * len(options), options, None, tmp_path, cores=2)
+    for wanted, ours in zip(options, together, strict=True):
+        assert_same(ours, assert_parity(tiny_en, samples, wanted))
+
+
+@pytest.mark.models
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("path", sorted(DATA.glob("*.flac")), ids=lambda path: path.name)
+def test_searches_side_by_side_write_what_upstream_writes_of_all_speech(
+    tiny_en: Whisper, path: Path, samples_of: SamplesOf, tmp_path: Path
+) -> None:
+    samples, options = samples_of(path), [*SEARCHES.values(), GREEDY, replace(GREEDY, beam_size=10)]
+    together = transcribe_together(tiny_en, [samples] * len(options), options, None, tmp_path, cores=2)
+    for wanted, ours in zip(options, together, strict=True):
+        assert_same(ours, assert_parity(tiny_en, samples, wanted))
 
 
 @pytest.mark.models

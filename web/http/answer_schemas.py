@@ -51,6 +51,11 @@ class Options(Body):
     no_speech_threshold: float | None = _only_where_changed(0.6)
     hallucination_silence_threshold: float | None = _only_where_changed(None)
     clip_timestamps: str = _only_where_changed("0")
+    beam_size: int | None = _only_where_changed(None)
+    best_of: int | None = _only_where_changed(None)
+    patience: float | None = _only_where_changed(None)
+    length_penalty: float | None = _only_where_changed(None)
+    suppress_tokens: str = _only_where_changed("-1")
 
 
 class Memory(Body):

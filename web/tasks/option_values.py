@@ -12,10 +12,12 @@ from errors import InvalidOptionError
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS
 
 MAX_CLIP_TIMES = 200
+MAX_TOKEN_IDS = 500
 _MOST_SECONDS = 1_000_000
 
 _TRUE, _FALSE = frozenset({"true", "1", "on", "yes"}), frozenset({"false", "0", "off", "no"})
-_NO_THRESHOLD = "none"  # as openai-whisper's command line spells it
+_OFF = "none"  # as openai-whisper's command line spells it
+_TOKEN_ID = re.compile("[0-9]{1,6}")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -53,12 +55,38 @@ class OptionTexts:
             raise InvalidOptionError(f"Must be a number from {least:g} to {most:g}, or empty.", field=name)
         return value
 
+    def whole_number(self, name: str, least: int, most: int) -> int | None:
+        """None: none was sent."""
+        text = self._texts.get(name, "")
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise InvalidOptionError(f"Must be a whole number from {least} to {most}, or empty.", field=name)
+        return int(text)
+
+    def token_ids(self, name: str, end: int, default: str) -> str:
+        """Comma-separated, in one spelling. Empty for the word `none`. end: the ids of text are below it."""
+        text = self._texts.get(name, "")
+        if not text:
+            return default
+        if text.lower() == _OFF:
+            return ""
+        parts = [part.strip() for part in text.split(",")]
+        is_known = all(part == "-1" or (_TOKEN_ID.fullmatch(part) and int(part) < end) for part in parts)
+        if not is_known or len(parts) > MAX_TOKEN_IDS:
+            raise InvalidOptionError(
+                f"Must be ids of this model's text tokens, 0 to {end - 1}, with commas between them, "
+                f"at most {MAX_TOKEN_IDS}; -1 for most symbols; or none.",
+                field=name,
+            )
+        return ",".join(str(token) for token in sorted({int(part) for part in parts}))
+
     def threshold(self, name: str, least: float, most: float, default: float | None) -> float | None:
         """None: the threshold is off, as the word `none` says."""
         text = self._texts.get(name, "")
         if not text:
             return default
-        if text.lower() == _NO_THRESHOLD:
+        if text.lower() == _OFF:
             return None
         value = _number(text)
         if not least <= value <= most:

@@ -35,6 +35,11 @@ OPTION_FIELDS = (
     "no_speech_threshold",
     "hallucination_silence_threshold",
     "clip_timestamps",
+    "beam_size",
+    "best_of",
+    "patience",
+    "length_penalty",
+    "suppress_tokens",
     "priority",
     "device",
 )
@@ -44,6 +49,10 @@ MAX_KEY_CHARACTERS = 200
 _DEFAULTS = TranscribeOptions()
 _MOST_THRESHOLD = 100.0
 _MOST_SILENCE_S = 600.0
+_MOST_BEAMS = 10  # each takes memory for a window's whole text
+_MOST_PATIENCE = 10.0
+# Ids of text are below the end token's, which English-only models have one earlier.
+_END_TOKEN, _END_TOKEN_OF_ENGLISH = 50257, 50256
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARACTERS}}}")
 _QUOTABLE_FIELD = re.compile(r"[\w.-]{1,40}")
 
@@ -86,6 +95,7 @@ def read_task_form(
         temperature=values.number("temperature", 0, 1),
         mode=values.choice("mode", {word: word for word in get_args(Mode)}, "exact"),
         **_further_options(values),
+        **_search_options(values, _END_TOKEN if model.is_multilingual else _END_TOKEN_OF_ENGLISH),
     )
     _check_together(options)
     priorities = {priority.word: priority for priority in Priority}
@@ -143,10 +153,25 @@ def _further_options(values: OptionTexts) -> dict[str, Any]:
     }
 
 
+def _search_options(values: OptionTexts, end_token: int) -> dict[str, Any]:
+    return {
+        "beam_size": values.whole_number("beam_size", 1, _MOST_BEAMS),
+        "best_of": values.whole_number("best_of", 1, _MOST_BEAMS),
+        "patience": values.number("patience", 0, _MOST_PATIENCE),
+        "length_penalty": values.number("length_penalty", 0, 1),
+        "suppress_tokens": values.token_ids("suppress_tokens", end_token, _DEFAULTS.suppress_tokens),
+    }
+
+
 def _check_together(options: TaskOptions) -> None:
     """Raises InvalidOptionError for an option that would have no effect, or no meaning, beside the others."""
     if options.hallucination_silence_threshold is not None and not options.word_timestamps:
         raise InvalidOptionError("Needs word_timestamps.", field="hallucination_silence_threshold")
+    if options.patience is not None:
+        if options.beam_size is None:
+            raise InvalidOptionError("Needs beam_size.", field="patience")
+        if round(options.beam_size * (options.patience or 1.0)) < 1:
+            raise InvalidOptionError("beam_size times patience must round to at least 1.", field="patience")
     if not options.is_chunked:
         return
     for name in ("hallucination_silence_threshold", "clip_timestamps"):

@@ -232,9 +232,20 @@ class BatchEngine:
             task.report_windows()
             if recording.is_complete:
                 task.complete(self._peak.bytes_per_task())
-        self._tasks = [task for task in self._tasks if not task.is_done]
+        left = [task for task in self._tasks if not task.is_done]
+        has_ended, self._tasks = len(left) < len(self._tasks), left
         if not self._tasks:
             self._on_idle()
+        elif has_ended:
+            self._release_slots_of_ended_tasks()
+
+    def _release_slots_of_ended_tasks(self) -> None:
+        was_released = False
+        for runner in self._models:
+            tasks = (task for task in self._tasks if self._models[task.command.model] is runner)
+            was_released |= runner.keep_slots_for(task.command.options for task in tasks)
+        if was_released:
+            free_memory()
 
     def _on_idle(self) -> None:
         for runner in self._models:

@@ -9,7 +9,7 @@ from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.decoding.slot_batch import SlotBatch
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.memory_recovery import MemoryRecovery
-from whisper_core.engine.pipeline import WindowPipeline, decode_request_of, width_of
+from whisper_core.engine.pipeline import WindowPipeline, decode_request_of, kind_of
 from whisper_core.engine.slot_limit import SlotLimit
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.engine.stream_driver import StreamDriver
@@ -50,8 +50,7 @@ class DecodeStage:
                 self._step(batch)
 
     def _place(self, stream: ActiveStream) -> None:
-        sequence = self._sequence_for(stream)
-        self._pipeline.slot_batch(sequence.search.width).add(sequence)
+        self._pipeline.slot_batch(kind_of(stream)).add(self._sequence_for(stream))
 
     def _sequence_for(self, stream: ActiveStream) -> Sequence:
         seed = stream.task.command.seed
@@ -93,7 +92,7 @@ class DecodeStage:
         """The stream that takes the slot: the same one, for its window at the next temperature, or one that waits."""
         stream: ActiveStream = sequence.owner
         if stream.request is not None and not stream.is_done:
-            if width_of(stream) == batch.width:
+            if kind_of(stream) == batch.kind:
                 return stream
             sequence.window.detach()
         return self._pipeline.next_for_slot_of(batch)

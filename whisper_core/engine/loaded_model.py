@@ -9,6 +9,7 @@ import torch
 from whisper.model import Linear, Whisper
 
 from whisper_core.engine.alignment import align
+from whisper_core.engine.decoding.search import SlotKind
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.decoding.slot_batch import SlotBatch
 from whisper_core.engine.decoding.token_rules import TokenRules
@@ -20,6 +21,7 @@ from whisper_core.engine.network.kernels import exact_kernels, int8_kernels
 from whisper_core.engine.network.layers import decoder_layers
 from whisper_core.model_requests import Align, Decode
 from whisper_core.models.catalogue import Precision
+from whisper_core.text.options import ALL_SYMBOLS
 from whisper_core.text.transcript import Segment
 from whisper_core.upstream import matrix_dtype, traits_of
 
@@ -41,7 +43,7 @@ class LoadedModel:
         self.layers = decoder_layers(model.decoder, dtype, kernels.decoder_matrix)
         self.encoder = WindowEncoder(model, self.dims, kernels)
         self.traits = replace(traits, precision="int8") if is_int8 else traits
-        self.rules = TokenRules.of(self._tokenizer("en", "transcribe"), self.dims.audio_positions, model.device)
+        self.rules = self._rules_of(ALL_SYMBOLS)
         self.weights_bytes = _int8_bytes_of(model) if is_int8 else _bytes_of(model)  # of everything that is kept
 
     def detect_language(self, cross: CrossCache) -> str:
@@ -62,9 +64,15 @@ class LoadedModel:
         tokenizer = self._tokenizer(request.language, request.task)
         return Sequence.of(request, owner=owner, task_seed=task_seed, tokenizer=tokenizer, dims=self.dims)
 
-    def slot_batch(self, width: int, limit: int) -> SlotBatch:
-        """An empty one. width: rows of each slot. limit: slots that it may grow to."""
-        return SlotBatch(self.layers, self.dims, self.rules, width, limit)
+    def slot_batch(self, kind: SlotKind, limit: int) -> SlotBatch:
+        """An empty one. kind: of its slots. limit: slots that it may grow to."""
+        is_usual = kind.suppress_tokens == self.rules.suppress_tokens
+        rules = self.rules if is_usual else self._rules_of(kind.suppress_tokens)
+        return SlotBatch(self.layers, self.dims, rules, kind.width, limit)
+
+    def _rules_of(self, suppress_tokens: str) -> TokenRules:
+        tokenizer = self._tokenizer("en", "transcribe")
+        return TokenRules.of(tokenizer, self.dims.audio_positions, self.dims.device, suppress_tokens)
 
     def _tokenizer(self, language: str, task: Any) -> Any:
         return self.traits.tokenizer(language, task)

@@ -8,10 +8,11 @@ of work and, when memory runs out, puts all windows back to the beginning of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.decode_stage import DecodeStage
+from whisper_core.engine.decoding.search import slot_kinds
 from whisper_core.engine.encode_stage import EncodeStage
 from whisper_core.engine.executors import SerialExecutor
 from whisper_core.engine.loaded_model import LoadedModel
@@ -20,6 +21,7 @@ from whisper_core.engine.pipeline import WindowPipeline
 from whisper_core.engine.slot_limit import SlotLimit
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.engine.stream_driver import StreamDriver
+from whisper_core.text.options import TranscribeOptions
 
 
 class ModelRunner:
@@ -91,6 +93,14 @@ class ModelRunner:
     def drop_done(self) -> None:
         """Remove the windows of tasks that have ended."""
         self._pipeline.drop_done()
+
+    def keep_slots_for(self, options: Iterable[TranscribeOptions]) -> bool:
+        """After a task has ended: free the slots that no other one needs. Returns whether there were such.
+
+        They would outlive the memory that was reserved for them. options: of the tasks that the model still has.
+        """
+        self._pipeline.drop_done()
+        return self._pipeline.release_unused_slots({kind for each in options for kind in slot_kinds(each)})
 
     def shrink(self) -> None:
         """Decode half as many windows at a time, for another model's sake. Only with more than one in flight."""

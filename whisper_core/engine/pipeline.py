@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from whisper_core.engine.active_task import ActiveStream, ActiveTask
-from whisper_core.engine.decoding.search import search_width
+from whisper_core.engine.decoding.search import SlotKind, slot_kind
 from whisper_core.engine.decoding.slot_batch import SlotBatch
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.slot_limit import SlotLimit
@@ -25,7 +25,7 @@ class WindowPipeline:
         self._to_encode: deque[ActiveStream] = deque()
         self._encoding: list[ActiveStream] = []
         self._encoded: deque[ActiveStream] = deque()
-        self._batches: dict[int, SlotBatch] = {}  # by width
+        self._batches: dict[SlotKind, SlotBatch] = {}
 
     @property
     def num_to_encode(self) -> int:
@@ -98,22 +98,22 @@ class WindowPipeline:
     def next_for_slot_of(self, batch: SlotBatch) -> ActiveStream | None:
         """The first stream whose window waits for a slot and fits into one of this slot batch."""
         for stream in self._encoded:
-            if not stream.is_done and width_of(stream) == batch.width:
+            if not stream.is_done and kind_of(stream) == batch.kind:
                 self._encoded.remove(stream)
                 return stream
         return None
 
-    def slot_batch(self, width: int) -> SlotBatch:
-        """The slot batch whose slots have `width` rows; a new one when there is none."""
-        if width not in self._batches:
-            self._batches[width] = self._model.slot_batch(width, self._limit.slots)
-        batch = self._batches[width]
+    def slot_batch(self, kind: SlotKind) -> SlotBatch:
+        """The slot batch of that kind; a new one when there is none."""
+        if kind not in self._batches:
+            self._batches[kind] = self._model.slot_batch(kind, self._limit.slots)
+        batch = self._batches[kind]
         batch.limit = self._limit.slots  # it may have grown
         return batch
 
     def holds(self, batch: SlotBatch) -> bool:
         """Whether the slot batch has not been released since `slot_batch` returned it."""
-        return self._batches.get(batch.width) is batch
+        return self._batches.get(batch.kind) is batch
 
     def slot_batches(self) -> list[SlotBatch]:
         return list(self._batches.values())
@@ -136,11 +136,11 @@ class WindowPipeline:
             batch.release()
         self._batches.clear()
 
-    def release_unused_slots(self) -> bool:
-        """Free the slot batches that hold no window. Returns whether there were any."""
-        unused = [width for width, batch in self._batches.items() if not batch.sequences]
-        for width in unused:
-            self._batches.pop(width).release()
+    def release_unused_slots(self, needed: Collection[SlotKind] = ()) -> bool:
+        """Free the slot batches that hold no window and are of no needed kind. Returns whether there were any."""
+        unused = [kind for kind, batch in self._batches.items() if not batch.sequences and kind not in needed]
+        for kind in unused:
+            self._batches.pop(kind).release()
         return bool(unused)
 
     def drop_done(self) -> None:
@@ -153,9 +153,9 @@ class WindowPipeline:
                 batch.remove(sequence)
 
 
-def width_of(stream: ActiveStream) -> int:
-    """Rows of a slot for the stream's next decoding."""
-    return search_width(decode_request_of(stream))
+def kind_of(stream: ActiveStream) -> SlotKind:
+    """Of the slot for the stream's next decoding."""
+    return slot_kind(decode_request_of(stream))
 
 
 def decode_request_of(stream: ActiveStream) -> Decode:

@@ -81,6 +81,8 @@ class ReferenceModel:
             best_of=settings.best_of if is_sampling else None,
             beam_size=None if is_sampling else settings.beam_size,
             patience=None if is_sampling else settings.patience,
+            length_penalty=settings.length_penalty,
+            suppress_tokens=settings.suppress_tokens,
             prompt=list(request.prompt),
             fp16=self._dtype == torch.float16,
         )

@@ -9,6 +9,7 @@ TaskKind = Literal["transcribe", "translate"]
 Mode = Literal["exact", "vad"]
 
 MAX_PROMPT_CHARACTERS = 2000  # Whisper keeps at most 223 tokens of it
+ALL_SYMBOLS = "-1"  # suppress_tokens: openai-whisper's list of symbols that are not spoken
 
 # Those that every task's JSON and every stored task name; the others only where they differ from the default.
 ALWAYS_NAMED = ("language", "task", "initial_prompt", "word_timestamps", "temperature", "mode")
@@ -35,11 +36,33 @@ class TranscribeOptions:
     no_speech_threshold: float | None = 0.6
     hallucination_silence_threshold: float | None = None  # seconds; only with word timestamps
     clip_timestamps: str = "0"  # start,end,start,end … in seconds, ascending; without the last end: to the end
+    beam_size: int | None = None  # beams at temperature 0; None: the likeliest token at every step
+    best_of: int | None = None  # samples at a temperature above 0, of which the best is kept; None: one
+    patience: float | None = None  # beam search ends with beam_size times as many finished beams; None: 1
+    length_penalty: float | None = None  # 0 to 1, for ranking beams and samples; None: by the mean logprob
+    suppress_tokens: str = ALL_SYMBOLS  # ids of tokens that are never chosen, -1 for most symbols; empty: no filter
 
     @property
     def is_chunked(self) -> bool:
         """Whether its windows do not depend on each other, so that many can be decoded at the same time."""
         return self.mode == "vad"
+
+    @property
+    def widths(self) -> frozenset[int]:
+        """Rows of the decoder that one of its windows may take at a time: at temperature 0, and above it."""
+        cold = {self.beam_size or 1} if not self.temperature else set()
+        hot = {self.best_of or 1} if self.temperature != 0 else set()
+        return frozenset(cold | hot)
+
+    @property
+    def beams(self) -> int:
+        """Rows that the slots of its windows have beyond a plain slot's: the sum of its widths above 1."""
+        return sum(width for width in self.widths if width > 1)
+
+    @property
+    def takes_one_row(self) -> bool:
+        """Whether it takes one row of the decoder at a time, so that what it took is what any plain task takes."""
+        return not self.is_chunked and self.beams == 0
 
     @property
     def beyond_default(self) -> dict[str, Any]:

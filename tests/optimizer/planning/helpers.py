@@ -22,13 +22,19 @@ EVERY_MODEL = {model: ModelView(is_available=True) for model in WEIGHTS}
 
 
 class RoundEstimates:
-    """Weights as in WEIGHTS, a task a quarter of them and 1 MB a second of sound; word timestamps double it."""
+    """Weights as in WEIGHTS, a task a quarter of them and 1 MB a second of sound; word timestamps double it.
+
+    A beam is 1 GB.
+    """
 
     def weights_bytes(self, model: str, kind: DeviceKind) -> int:
         return WEIGHTS[model]
 
-    def task_bytes(self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False) -> int:
-        return (WEIGHTS[model] // 4 + int(audio_seconds * 1_000_000)) * (2 if word_timestamps else 1)
+    def task_bytes(
+        self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False, beams: int = 0
+    ) -> int:
+        plain = (WEIGHTS[model] // 4 + int(audio_seconds * 1_000_000)) * (2 if word_timestamps else 1)
+        return plain + beams * GB
 
 
 class RoundTimes:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 
+from optimizer.planning.device_plan import Fit
+from optimizer.planning.rounds import fitting
 from optimizer.tasks.wait_reasons import WaitCode
 from tests.optimizer.planning.helpers import GB, HIGH, LOW, RoundEstimates, decide, device, reasons, started, task
 
@@ -66,6 +70,20 @@ def test_word_timestamps_count() -> None:
     alone = device(capacity=3 * GB)
     assert started(decide([task(1)], [alone])) == [("t1", "cuda:0")]
     assert reasons(decide([task(1, word_timestamps=True)], [alone]))["t1"].code is WaitCode.TOO_BIG
+
+
+def test_beams_count() -> None:
+    waiting = [task(1, beams=8), task(2)]
+    decision = decide(waiting, [device(capacity=8 * GB)])
+    assert started(decision) == [("t2", "cuda:0")]
+    assert reasons(decision)["t1"].code is WaitCode.TOO_BIG
+    assert started(decide(waiting, [device(slots=2, capacity=12 * GB)])) == [("t1", "cuda:0"), ("t2", "cuda:0")]
+
+
+def test_a_longer_task_without_beams_is_tried_where_one_with_beams_does_not_fit() -> None:
+    waiting = [task(1, beams=8, audio_seconds=5.0), task(2, audio_seconds=60.0)]
+    fits = fitting(((each, mock.Mock()) for each in waiting), lambda each: Fit(1, 1, missing_bytes=each.beams))
+    assert [each.id for each, _, _ in fits] == ["t2"]
 
 
 def test_a_task_that_fits_nowhere_is_told_so_and_blocks_nobody() -> None:

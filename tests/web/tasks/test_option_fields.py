@@ -39,6 +39,11 @@ def read(make_settings: Callable[..., Settings]) -> Read:
         ("no_speech_threshold", "none", None),
         ("hallucination_silence_threshold", "2", 2.0),
         ("clip_timestamps", "0.500, 3,3,1e1", "0.5,3,3,10"),
+        ("beam_size", "5", 5),
+        ("best_of", "10", 10),
+        ("length_penalty", "0.5", 0.5),
+        ("suppress_tokens", "50255, 7,-1,7", "-1,7,50255"),
+        ("suppress_tokens", "None", ""),
     ],
 )
 def test_an_option_is_read_stored_and_shown_where_it_differs(read: Read, name: str, text: str, value: Any) -> None:
@@ -85,6 +90,17 @@ def test_options_that_were_stored_before_there_were_these_are_the_defaults(read:
         ("clip_timestamps", "0,inf"),
         ("clip_timestamps", "0:10,0:20"),
         ("clip_timestamps", ",".join(map(str, range(201)))),
+        ("beam_size", "0"),
+        ("beam_size", "11"),
+        ("beam_size", "5.0"),
+        ("beam_size", "²"),
+        ("best_of", "-1"),
+        ("length_penalty", "1.1"),
+        ("suppress_tokens", "50256"),
+        ("suppress_tokens", "-2"),
+        ("suppress_tokens", "1,,2"),
+        ("suppress_tokens", "comma"),
+        ("suppress_tokens", ",".join(map(str, range(501)))),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_name(read: Read, name: str, text: str) -> None:
@@ -99,12 +115,25 @@ def test_a_value_out_of_bounds_is_refused_by_name(read: Read, name: str, text: s
         ({"hallucination_silence_threshold": "2"}, "hallucination_silence_threshold"),
         ({**WORDS, "hallucination_silence_threshold": "2", "mode": "vad"}, "hallucination_silence_threshold"),
         ({"clip_timestamps": "2,3", "mode": "vad"}, "clip_timestamps"),
+        ({"patience": "2"}, "patience"),
+        ({"patience": "0.1", "beam_size": "2"}, "patience"),
     ],
 )
 def test_an_option_without_meaning_beside_the_others_is_refused(read: Read, fields: dict[str, str], field: str) -> None:
     with pytest.raises(InvalidOptionError) as refused:
         read(**fields)
     assert refused.value.field == field
+
+
+def test_patience_goes_with_beams(read: Read) -> None:
+    assert read(beam_size="2", patience="1.5").beyond_default == {"beam_size": 2, "patience": 1.5}
+
+
+def test_the_end_token_is_no_text_token_of_a_model_for_many_languages(make_settings: Callable[..., Settings]) -> None:
+    fields = {"model": "tiny", "suppress_tokens": "50256"}
+    assert read_task_form(fields.items(), make_settings(), ["cpu"], "tiny.en").options.suppress_tokens == "50256"
+    with pytest.raises(InvalidOptionError):
+        read_task_form({**fields, "suppress_tokens": "50257"}.items(), make_settings(), ["cpu"], "tiny.en")
 
 
 def test_the_other_options_hold_in_fast_mode(read: Read) -> None:

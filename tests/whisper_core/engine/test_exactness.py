@@ -15,9 +15,22 @@ import numpy as np
 import pytest
 from whisper.model import Whisper
 
-from tests.whisper_core.engine.driving import GREEDY, alone_by_reference, assert_same, transcribe_together
+from tests.whisper_core.engine.driving import (
+    GREEDY,
+    MODEL,
+    Observer,
+    advance_until,
+    alone_by_reference,
+    assert_same,
+    engine_with,
+    run_until_idle,
+    start_task,
+    transcribe_together,
+    write_samples,
+)
 from tests.whisper_core.parity import RATE, Samples, noise, short_toy
 from tests.whisper_core.toy_model import toy_model
+from whisper_core.engine.decoding.search import SlotKind
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
@@ -113,6 +126,41 @@ def test_beam_search(tmp_path: Path) -> None:
 def test_the_best_of_several_samples_after_beam_search(tmp_path: Path) -> None:
     settings = DecodeSettings(temperatures=(0.0, 0.5), beam_size=2, best_of=3)
     check(short_toy(10, n_text_ctx=30), [noise(31), noise(10, 1)], LADDER, tmp_path, settings)
+
+
+SEARCHES = {
+    "greedy": LADDER,
+    "one beam": replace(GREEDY, beam_size=1),
+    "beams": replace(GREEDY, beam_size=5, patience=2.0, length_penalty=0.3),
+    "beams, then samples": replace(LADDER, beam_size=2, best_of=3, length_penalty=1.0),
+    "samples": replace(LADDER, temperature=0.6, best_of=4),
+    "few tokens suppressed": replace(GREEDY, suppress_tokens="11,13,257"),
+    "more tokens suppressed": replace(GREEDY, suppress_tokens="-1,262,290", beam_size=2),
+    "no token suppressed": replace(LADDER, suppress_tokens=""),
+}
+
+
+def test_every_search_beside_every_other_in_one_engine(tmp_path: Path) -> None:
+    model, options = short_toy(3, n_text_ctx=20), list(SEARCHES.values())
+    together = transcribe_together(model, [noise(8)] * len(options), options, None, tmp_path, seed=5, slots=3)
+    for name, ours in zip(SEARCHES, together, strict=True):
+        assert_same(ours, alone_by_reference(model, noise(8), SEARCHES[name], None, seed=5))
+    assert len({ours.text for ours in together}) >= 4
+
+
+def test_slots_of_beams_are_freed_when_their_task_ends_though_others_go_on(tmp_path: Path) -> None:
+    """The memory that was reserved for the task is given to others then."""
+    short, long = Observer(), Observer()
+    with engine_with(short_toy(3, n_text_ctx=24), None) as engine:
+        batches = engine._models[MODEL]._pipeline._batches
+        start_task(engine, write_samples(tmp_path / "long.pcm", noise(95)), GREEDY, long)
+        start_task(engine, write_samples(tmp_path / "short.pcm", noise(2)), replace(GREEDY, beam_size=3), short)
+        advance_until(engine, lambda: bool(batches.get(SlotKind(3)) and batches.get(SlotKind(1))))
+        advance_until(engine, lambda: short.is_done)
+        assert not long.is_done
+        assert set(batches) == {SlotKind(1)}
+        run_until_idle(engine)
+    assert [short.error, long.error] == [None, None]
 
 
 @pytest.mark.parametrize("logprob_threshold", [None, -1.0, -100.0])

@@ -9,6 +9,7 @@ from unittest import mock
 from tests.whisper_core.engine.driving import Observer
 from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
+from whisper_core.engine.decoding.search import SlotKind
 from whisper_core.engine.pipeline import WindowPipeline
 from whisper_core.engine.slot_limit import SlotLimit
 from whisper_core.model_requests import DEFAULT_SETTINGS, Decode
@@ -98,7 +99,7 @@ def test_a_slot_goes_to_the_first_window_that_fits_into_it() -> None:
     narrow, wide, other_wide = stream_of(), stream_of(best_of=3), stream_of(best_of=3)
     for stream in (narrow, wide, other_wide):
         pipeline.enqueue(encoded(stream))
-    batch = mock.Mock(width=3)
+    batch = mock.Mock(kind=SlotKind(3))
     assert [pipeline.next_for_slot_of(batch) for _ in range(3)] == [wide, other_wide, None]
     assert pipeline.next_for_free_slot() is narrow
 
@@ -109,9 +110,9 @@ def test_what_is_taken_back_is_in_no_stage() -> None:
     pipeline.enqueue(encoding)
     assert pipeline.start_encoding() == [encoding]
     pipeline.enqueue(waiting)
-    batch = pipeline.slot_batch(1)
+    batch = pipeline.slot_batch(SlotKind())
     cast(Any, batch).sequences = [mock.Mock(owner=in_slot)]
-    cast(Any, batch).width = 1
+    cast(Any, batch).kind = SlotKind()
     assert pipeline.num_in_flight == 3
     assert pipeline.take_back() == [in_slot, waiting]
     assert not pipeline.holds(batch)

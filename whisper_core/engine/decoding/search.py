@@ -1,25 +1,32 @@
 """How the tokens of one window are chosen: the likeliest, one sample, the best of several samples, or beam search.
 
-The server asks for the first two only. Beam search and the best of several samples are here because openai-whisper has
-them: the tests compare this engine with it under every setting, and so show that rows which share a window's
-cross-attention, and caches whose rows change places, are right. Ranking and beam search are openai-whisper's own
-classes; they keep beams in Python dictionaries, which costs the host several milliseconds a window and step.
+The rows of one window share its cross-attention, and those of beam search change places. Ranking and beam search are
+openai-whisper's own classes; they keep beams in Python dictionaries, which costs the host several milliseconds a window
+and step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor
-from whisper.decoding import BeamSearchDecoder, Inference, MaximumLikelihoodRanker
+from whisper.decoding import BeamSearchDecoder, Inference, MaximumLikelihoodRanker, SequenceRanker
 
 from whisper_core.engine.decoding.row_state import SampledRows
 from whisper_core.model_requests import Decode
+from whisper_core.text.options import ALL_SYMBOLS, TranscribeOptions
 
 Outcome = tuple[list[int], float]
 """A window's tokens without the end token, and the sum of their logprobs, the end token's included."""
+
+
+class SlotKind(NamedTuple):
+    """Windows that agree in it may be decoded in one slot batch."""
+
+    width: int = 1  # rows of the decoder that a window takes
+    suppress_tokens: str = ALL_SYMBOLS
 
 
 class Search(Protocol):
@@ -40,17 +47,25 @@ class Search(Protocol):
 
 def search_for(request: Decode, prompt: Sequence[int], eot: int, generator: Generator) -> Search:
     """The search that the request asks for. generator: seeded for this window and temperature."""
-    width, settings = search_width(request), request.settings
+    width, settings = slot_kind(request).width, request.settings
+    ranker = MaximumLikelihoodRanker(settings.length_penalty)
     if request.temperature > 0:
-        return SampleSearch(width, request.temperature, generator, eot)
+        return SampleSearch(width, request.temperature, generator, eot, ranker)
     if settings.beam_size is not None:
-        return BeamSearch(width, settings.patience, prompt, eot, generator.device)
+        return BeamSearch(width, settings.patience, prompt, eot, generator.device, ranker)
     return GreedySearch(eot)
 
 
-def search_width(request: Decode) -> int:
-    """Rows that the request's search takes."""
-    return (request.settings.best_of if request.temperature > 0 else request.settings.beam_size) or 1
+def slot_kind(request: Decode) -> SlotKind:
+    """Of the slot that the request needs."""
+    settings = request.settings
+    width = settings.best_of if request.temperature > 0 else settings.beam_size
+    return SlotKind(width or 1, settings.suppress_tokens)
+
+
+def slot_kinds(options: TranscribeOptions) -> frozenset[SlotKind]:
+    """Of all slots that a task with these options may need."""
+    return frozenset(SlotKind(width, options.suppress_tokens) for width in options.widths)
 
 
 class GreedySearch:
@@ -79,18 +94,19 @@ class SampleSearch:
     is_complete = False
     sources: list[int] | None = None
 
-    def __init__(self, width: int, temperature: float, generator: Generator, eot: int) -> None:
+    def __init__(self, width: int, temperature: float, generator: Generator, eot: int, ranker: SequenceRanker) -> None:
         self.width = width
         self._temperature = temperature
         self._generator = generator
         self._eot = eot
+        self._ranker = ranker
 
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
         return sample(logits, self._temperature, self._generator)
 
     def outcome(self, rows: SampledRows) -> Outcome:
         candidates = [_sampled_tokens(rows, row, self._eot) for row in range(self.width)]
-        return _best(candidates, rows.sum_logprob.tolist())
+        return _best(self._ranker, candidates, rows.sum_logprob.tolist())
 
 
 class BeamSearch:
@@ -99,7 +115,13 @@ class BeamSearch:
     is_greedy = may_lag = False
 
     def __init__(
-        self, beam_size: int, patience: float | None, prompt: Sequence[int], eot: int, device: torch.device
+        self,
+        beam_size: int,
+        patience: float | None,
+        prompt: Sequence[int],
+        eot: int,
+        device: torch.device,
+        ranker: SequenceRanker,
     ) -> None:
         self.width = beam_size
         self.is_complete = False
@@ -108,6 +130,7 @@ class BeamSearch:
         self._eot = eot
         self._tokens = torch.tensor([list(prompt)] * beam_size, device=device)
         self._sum_logprobs = torch.zeros(beam_size, device=device)
+        self._ranker = ranker
         self._decoder = BeamSearchDecoder(beam_size, eot, _SourceRecorder(self), patience)
 
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
@@ -117,7 +140,7 @@ class BeamSearch:
     def outcome(self, rows: SampledRows) -> Outcome:
         candidates, sums = self._decoder.finalize(self._tokens[None], self._sum_logprobs[None])
         tokens = [candidate[self._prompt_length :].tolist() for candidate in candidates[0]]
-        return _best([sequence[: sequence.index(self._eot)] for sequence in tokens], sums[0])
+        return _best(self._ranker, [sequence[: sequence.index(self._eot)] for sequence in tokens], sums[0])
 
 
 class _SourceRecorder(Inference):  # type: ignore[misc]
@@ -160,6 +183,6 @@ def _sampled_tokens(rows: SampledRows, row: int, eot: int) -> list[int]:
     return tokens[: tokens.index(eot)] if eot in tokens else tokens
 
 
-def _best(candidates: list[list[int]], sums: list[float]) -> Outcome:
-    best = MaximumLikelihoodRanker(None).rank([candidates], [sums])[0]
+def _best(ranker: SequenceRanker, candidates: list[list[int]], sums: list[float]) -> Outcome:
+    best = ranker.rank([candidates], [sums])[0]
     return candidates[best], sums[best]

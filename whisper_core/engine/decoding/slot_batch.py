@@ -2,7 +2,7 @@
 
 The slots in use are always the first ones, so a step works on a slice of every tensor: a slot that becomes free is
 filled at once, by the next window or else by the window in the last slot. All searches in a slot batch are equally
-wide, so that the rows of one window lie together and share its cross-attention cache.
+wide, so that the rows of one window lie together and share its cross-attention cache, and suppress the same tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from whisper_core.engine.decoding.cuda_graphs import PassSizes, launch_on
 from whisper_core.engine.decoding.finished_rows import readback_for
 from whisper_core.engine.decoding.prompt_pass import PaddedPrompt
 from whisper_core.engine.decoding.row_state import RowState, SampledRows
-from whisper_core.engine.decoding.search import likeliest, logprob_of
+from whisper_core.engine.decoding.search import SlotKind, likeliest, logprob_of
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.decoding.token_rules import TokenRules
 from whisper_core.engine.network.cross_attention import CrossCache
@@ -50,6 +50,11 @@ class SlotBatch:
         self._cache = SelfCache.empty(dims, 0)
         self._state = RowState.empty(dims, 0)
         self._prepare_passes()
+
+    @property
+    def kind(self) -> SlotKind:
+        """Of its slots."""
+        return SlotKind(self.width, self._rules.suppress_tokens)
 
     def cross_of(self, slot: int) -> CrossCache:
         return self._cross.slots(slot)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from whisper_core.common.units import WINDOW_SECONDS
 from whisper_core.engine.decoding.row_state import RowState
+from whisper_core.text.options import ALL_SYMBOLS
 
 _FIRST_TIMESTAMP_AT_MOST_S = 1.0
 
@@ -23,22 +24,17 @@ class TokenRules:
     eot: int  # the end token
     timestamp_begin: int  # the token of 0.00 s; all timestamps are above it
     suppressed: Tensor  # (n,) int64: tokens that are never chosen
+    suppress_tokens: str  # the option that says so
     largest_first: int  # the latest timestamp that a window may begin with, counted from timestamp_begin
 
     @classmethod
-    def of(cls, tokenizer: Any, audio_positions: int, device: torch.device) -> TokenRules:
+    def of(
+        cls, tokenizer: Any, audio_positions: int, device: torch.device, suppress_tokens: str = ALL_SYMBOLS
+    ) -> TokenRules:
         """tokenizer: openai-whisper's, for any language and task. audio_positions: of one window."""
-        never = {
-            *tokenizer.non_speech_tokens,
-            tokenizer.transcribe,
-            tokenizer.translate,
-            tokenizer.sot,
-            tokenizer.sot_prev,
-            tokenizer.sot_lm,
-            tokenizer.no_speech,
-            tokenizer.no_timestamps,
-        }
+        never = {tokenizer.no_timestamps, *_suppressed(suppress_tokens, tokenizer)}
         return cls(
+            suppress_tokens=suppress_tokens,
             eot=tokenizer.eot,
             timestamp_begin=tokenizer.timestamp_begin,
             suppressed=torch.tensor(sorted(never), device=device),
@@ -69,6 +65,24 @@ class TokenRules:
         largest = torch.where(is_first, self.largest_first, timestamps.shape[1])
         forbidden = (place < smallest[:, None]) | (place > largest[:, None]) | must_be_text[:, None]
         timestamps.masked_fill_(forbidden, -torch.inf)
+
+
+def _suppressed(suppress_tokens: str, tokenizer: Any) -> set[int]:
+    """Source: decoding.py, _get_suppress_tokens. An empty option turns all of it off, special tokens included."""
+    if not suppress_tokens:
+        return set()
+    listed = {int(token) for token in suppress_tokens.split(",")}
+    symbols = tokenizer.non_speech_tokens if -1 in listed else ()
+    return {
+        *(listed - {-1}),
+        *symbols,
+        tokenizer.transcribe,
+        tokenizer.translate,
+        tokenizer.sot,
+        tokenizer.sot_prev,
+        tokenizer.sot_lm,
+        tokenizer.no_speech,
+    }
 
 
 def _minus_infinity_where(condition: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 
 from tests.whisper_core.parity import short_toy
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
+from whisper_core.engine.decoding.search import SlotKind
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.decoding.slot_batch import SlotBatch
 from whisper_core.engine.loaded_model import LoadedModel
@@ -52,7 +53,7 @@ def sequence(number: int, width: int = 1, cross: CrossCache | None = None) -> Se
 
 
 def slot_batch(width: int = 1, limit: int = LIMIT) -> SlotBatch:
-    return model().slot_batch(width, limit)
+    return model().slot_batch(SlotKind(width), limit)
 
 
 def finish(batch: SlotBatch, sequence: Sequence) -> Decoded:

@@ -23,11 +23,12 @@ PROMPT = 7  # tokens
 class Rules:
     """Both sides for one kind of model."""
 
-    def __init__(self, is_multilingual: bool) -> None:
+    def __init__(self, is_multilingual: bool, suppress_tokens: str = "-1") -> None:
         model = toy_model(is_multilingual=is_multilingual)
-        self.upstream = DecodingTask(model, DecodingOptions(language="en", prompt=[100] * PROMPT, fp16=False))
+        options = DecodingOptions(language="en", prompt=[100] * PROMPT, fp16=False, suppress_tokens=suppress_tokens)
+        self.upstream = DecodingTask(model, options)
         self.tokenizer: Any = self.upstream.tokenizer
-        self.ours = TokenRules.of(self.tokenizer, model.dims.n_audio_ctx, model.device)
+        self.ours = TokenRules.of(self.tokenizer, model.dims.n_audio_ctx, model.device, suppress_tokens)
         self.dims = DecoderDims.of(model, torch.float32)
         self.vocabulary = model.dims.n_vocab
 
@@ -82,6 +83,16 @@ def random_history(rules: Rules, generator: torch.Generator) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_history(rules: Rules, seed: int) -> None:
+    check_any_history(rules, seed)
+
+
+@pytest.mark.parametrize("suppress_tokens", ["", "11", "13,0,50255", "-1,262,290"])
+@pytest.mark.parametrize("is_multilingual", [True, False])
+def test_any_suppressed_tokens(is_multilingual: bool, suppress_tokens: str) -> None:
+    check_any_history(Rules(is_multilingual, suppress_tokens), 0)
+
+
+def check_any_history(rules: Rules, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     histories = [random_history(rules, generator) for _ in range(ROWS)]
     state = rules.begun(ROWS)
