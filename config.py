@@ -27,7 +27,7 @@ from setting_values import (
     parse_networks,
     readable_keys,
 )
-from whisper_core.models.catalogue import MODELS
+from whisper_core.models.catalogue import precision_of
 
 EngineName = Literal["batch", "reference"]
 DEFAULT_ENGINE: EngineName = "batch"
@@ -96,7 +96,7 @@ class Settings(AutomationSettings):
     default_model: Annotated[str, AfterValidator(known_model)] = Field(
         "base",
         description="model of a task that does not name one, such as base, or base-int8 (on the CPU, with"
-        " ENGINE=batch only); fetched during set-up",
+        " ENGINE=batch only), or a folder in MODELS_DIR; fetched during set-up",
     )
     default_language: Annotated[str, AfterValidator(known_language)] = Field(
         AUTO_LANGUAGE, description="language of a task that does not name one; auto: detected"
@@ -193,7 +193,7 @@ class Settings(AutomationSettings):
     @model_validator(mode="after")
     def _default_model_is_offered(self) -> Settings:
         has_batch_engine = self.enable_optimization_system and self.engine == "batch"
-        if MODELS[self.default_model].precision == "int8" and not has_batch_engine:
+        if precision_of(self.default_model) == "int8" and not has_batch_engine:
             raise ValueError("DEFAULT_MODEL can be an int8 model only with ENGINE=batch and the optimization system")
         return self
 

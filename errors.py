@@ -45,7 +45,8 @@
     │   ├── PoisonTaskError
     │   ├── OutOfMemoryError
     │   ├── ModelUnavailableError
-    │   │   └── WeightsDamagedError
+    │   │   ├── WeightsDamagedError
+    │   │   └── UnusableModelError
     │   └── EngineError
     │       └── DeviceLostError
     └── StartError                          the server cannot start
@@ -331,6 +332,21 @@ class ModelUnavailableError(TaskError):
 class WeightsDamagedError(ModelUnavailableError):
     code = "weights_damaged"
     default_message = "The model's weights do not have the right checksum, so they were not loaded."
+
+
+class UnusableModelError(ModelUnavailableError):
+    """A model that somebody brought. `reason` follows "it cannot be used, because" and may quote the files' names."""
+
+    code = "model_unusable"
+    default_message = "The model that was brought to this server cannot be used."
+
+    def __init__(self, message: str | None = None, *, reason: str = "", field: str | None = None) -> None:
+        super().__init__(message, field=field)
+        self.reason = reason
+
+    @classmethod
+    def because(cls, reason: str) -> UnusableModelError:
+        return cls(f"The model cannot be used: {reason}.", reason=reason)
 
 
 class EngineError(TaskError):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationInfo
 
-from whisper_core.models.catalogue import MODEL_CHOICES, MODELS
+from whisper_core.models.catalogue import ALIASES, MODEL_CHOICES, MODELS, weights_name_of
+from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.languages import language_code
 
 AUTO_LANGUAGE = "auto"
@@ -32,9 +33,16 @@ def account_name(text: str) -> str:
     return name
 
 
-def known_model(name: str) -> str:
-    if name not in MODELS:
-        raise ValueError(f"must be {MODEL_CHOICES}")
+def known_model(name: str, fields: ValidationInfo) -> str:
+    """One of openai-whisper's, or one in MODELS_DIR. Raises ValueError."""
+    models_dir = fields.data.get("models_dir")  # absent when it is not readable itself
+    if name in MODELS:
+        return name
+    registry = ModelRegistry(models_dir)
+    if name in ALIASES or registry.find(name) is None:
+        broken = {each.name: each.reason for each in registry.broken_models()}
+        reason = broken.get(weights_name_of(name))
+        raise ValueError(f"must be {MODEL_CHOICES}, or a folder with a model in MODELS_DIR. {reason or ''}".rstrip())
     return name
 
 

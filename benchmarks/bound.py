@@ -23,7 +23,8 @@ import torch.nn.functional as F
 
 from benchmarks.machine import describe_machine
 from whisper_core.engine.network.kernels import encoder_matrix
-from whisper_core.models.catalogue import ModelDimensions, model_info
+from whisper_core.formats.dimensions import ModelDimensions
+from whisper_core.models.catalogue import model_info
 
 FP32 = 4
 MEL_FRAMES = 3000  # of a window; the second convolution halves them

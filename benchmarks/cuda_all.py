@@ -33,7 +33,8 @@ from benchmarks.scheduling.tables import real_table
 from benchmarks.throughput import DOCUMENT, ROOT
 from config import load_settings
 from errors import ModelUnavailableError
-from whisper_core.models.catalogue import ModelDimensions, model_info
+from whisper_core.formats.dimensions import ModelDimensions
+from whisper_core.models.catalogue import model_info
 
 DEVICE = "cuda:0"
 RESULTS = ROOT / "docs" / "scheduling" / "cuda.json"

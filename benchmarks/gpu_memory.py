@@ -14,7 +14,8 @@ from benchmarks.random_model import OPTIONS, loaded_from_memory, random_model
 from benchmarks.run_engine import BATCH_ENGINE, make_engine, measure
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
-from whisper_core.models.catalogue import ModelDimensions, model_info
+from whisper_core.formats.dimensions import ModelDimensions
+from whisper_core.models.catalogue import model_info
 
 WINDOWS = 2
 TOKENS_PER_WINDOW = 30  # fewer than speech has: the caches are as large, whatever is said

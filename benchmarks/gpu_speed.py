@@ -21,7 +21,7 @@ from benchmarks.run_engine import make_engine, measure
 from benchmarks.samples import read_samples
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.dims import DecoderDims
-from whisper_core.models.catalogue import ModelDimensions
+from whisper_core.formats.dimensions import ModelDimensions
 from whisper_core.worker.engine_protocol import Engine
 
 WINDOW_S = 30

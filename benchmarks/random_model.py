@@ -21,7 +21,7 @@ from whisper.model import ModelDimensions as WhisperDimensions
 from whisper.model import Whisper
 from whisper.tokenizer import get_tokenizer
 
-from whisper_core.models.catalogue import ModelDimensions
+from whisper_core.formats.dimensions import ModelDimensions
 from whisper_core.text.options import TranscribeOptions
 
 PROMPT = " one two three four" * 75  # more than the 223 tokens that openai-whisper keeps

@@ -18,7 +18,8 @@ from whisper.audio import mel_filters
 from whisper.model import Whisper
 
 from benchmarks.faster_whisper_model import tokenizer_of
-from whisper_core.models.catalogue import ModelDimensions, model_info
+from whisper_core.formats.dimensions import ModelDimensions
+from whisper_core.models.catalogue import model_info
 from whisper_core.models.load import load_model
 
 MAGIC = 0x67676D6C

@@ -109,7 +109,7 @@ def build_parts(
     ownership = Ownership(storage.store, _quotas_of(settings))
     speeds = SpeedTable()
     monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
-    models = ModelRegistry()
+    models = ModelRegistry(settings.models_dir)
     estimates = MemoryEstimationPool(settings.memory_calibration_factor, models)
     fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, worker=worker, devices=devices))
     scheduling, intake = _build_scheduling(
@@ -184,6 +184,8 @@ def _build_scheduling(
     events, inbox = EventBus(), Inbox()
     events.add_listener(partial(_wake_when_a_task_changed, inbox))
     times = RuntimeEstimates(speeds, models)
+    for forget in (estimates.forget, speeds.forget, times.forget):
+        models.add_listener(forget)
     due_times = DueTimes(times.work_seconds) if path.is_optimized() else FIRST_COME
     queue = _build_queue(settings, clock, storage.store, events, due_times)
     devices = DevicesForIntake(fleet.names, fleet.may_use_cpu, path.openai_whisper_reason)

@@ -12,6 +12,7 @@ from config import Settings, load_settings, unknown_names
 from errors import InvalidSettingsError
 from tests.paths import ROOT
 from tests.properties import budget
+from tests.whisper_core.brought_folders import write_folder
 from tools import settings_docs
 
 CHARTER = {
@@ -217,3 +218,13 @@ def test_secrets_and_paths_stay_out_of_what_is_shown() -> None:
     assert "PORT" in shown
     assert not {"API_KEYS", "TRUSTED_PROXIES", "AUTH_HEADER"} & shown.keys()
     assert not {"SECRET_KEY", "DATABASE_URL", "DATA_DIR", "MODELS_DIR", "FFMPEG_BINARY"} & shown.keys()
+
+
+def test_the_default_model_may_be_a_folder_that_is_there(tmp_path: Path) -> None:
+    write_folder(tmp_path / "models" / "mine")
+    (write_folder(tmp_path / "models" / "cut") / "model.safetensors").write_bytes(b"")
+    settings = env_file(tmp_path, f"MODELS_DIR={tmp_path / 'models'}\nDEFAULT_MODEL=mine-int8")
+    assert load_settings(settings).default_model == "mine-int8"
+    for name, reason in (("gone", "a folder with a model in MODELS_DIR"), ("cut", "no safetensors file")):
+        with pytest.raises(InvalidSettingsError, match=reason):
+            load_settings(env_file(tmp_path, f"MODELS_DIR={tmp_path / 'models'}\nDEFAULT_MODEL={name}"))

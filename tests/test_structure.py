@@ -39,6 +39,7 @@ FOLDERS = [
     "optimizer",
     "whisper_core.common",
     "whisper_core.text",
+    "whisper_core.formats",
     "whisper_core.models whisper_core.audio",
     "whisper_core",
     "whisper_core.worker",

@@ -52,11 +52,11 @@ class CostModelStore:
         return CostModelKey(kind, title, model, word_timestamps)
 
     def get(self, key: CostModelKey) -> CostModel:
-        """A new one, which is not kept, where there is none. Raises UnknownModelError."""
+        """A new one, which is not kept, where there is none."""
         return self._cost_models.get(key) or self._new(key)
 
     def get_for_update(self, key: CostModelKey) -> CostModel:
-        """Made when it is first asked for, and written at the next save. Raises UnknownModelError."""
+        """Made when it is first asked for, and written at the next save."""
         if key not in self._cost_models:
             self._cost_models[key] = self._new(key)
         self._unsaved.add(key)
@@ -66,6 +66,11 @@ class CostModelStore:
         """Not those of devices that only an earlier run had."""
         keys = (CostModelKey(kind, title, model, word_timestamps) for title in self._titles_of(kind))
         return [self._cost_models[key] for key in keys if key in self._cost_models]
+
+    def forget(self, model: str) -> None:
+        """What was saved of it before is not restored: see `_origin_of`."""
+        self._cost_models = {key: cost_model for key, cost_model in self._cost_models.items() if key.model != model}
+        self._unsaved = {key for key in self._unsaved if key.model != model}
 
     def relieve(self, factor: float) -> list[CostModelKey]:
         """Time went by; returns the keys whose pressure fell."""
@@ -83,19 +88,19 @@ class CostModelStore:
     def pop_unsaved(self) -> dict[CostModelKey, dict[str, Any]]:
         """Documents of what has changed since the last call."""
         keys, self._unsaved = self._unsaved, set()
-        return {key: {**_origin(key.kind), **key._asdict(), **self._cost_models[key].to_json()} for key in keys}
+        return {key: {**self._origin_of(key), **key._asdict(), **self._cost_models[key].to_json()} for key in keys}
 
     def mark_unsaved(self, keys: set[CostModelKey]) -> None:
         """They could not be written: `pop_unsaved` has to return them again."""
         self._unsaved |= keys
 
     def restore(self, documents: dict[str, Any]) -> list[CostModelKey]:
-        """Restores what earlier runs learned, but nothing of another `_origin`, which may need different amounts."""
+        """Restores what earlier runs learned, but nothing of another origin, which may need different amounts."""
         restored = []
         for name, document in documents.items():
             try:
                 key = self._read_key(document)
-                if any(document.get(name) != value for name, value in _origin(key.kind).items()):
+                if any(document.get(name) != value for name, value in self._origin_of(key).items()):
                     continue
                 cost_model = self._new(key)
                 cost_model.restore(document)
@@ -113,12 +118,17 @@ class CostModelStore:
             raise ValueError(f"not a device and a model: {kind}, {title}, {model}")
         return CostModelKey(kind, title, model, bool(document["word_timestamps"]))
 
+    def _origin_of(self, key: CostModelKey) -> dict[str, str]:
+        """Of a model that somebody brought, also which files it had."""
+        identity = self._models.known(key.model).identity
+        return {**_origin(key.kind), "identity": identity} if identity else _origin(key.kind)
+
     def _titles_of(self, kind: DeviceKind) -> list[str]:
         """The kind itself where no device is known."""
         return sorted({title for each, title in self._titles.values() if each == kind}) or [kind]
 
     def _new(self, key: CostModelKey) -> CostModel:
-        prior = costs_formula(self._models.info(key.model), key.kind, word_timestamps=key.word_timestamps)
+        prior = costs_formula(self._models.known(key.model), key.kind, word_timestamps=key.word_timestamps)
         return CostModel(prior, self._calibration_factor)
 
 

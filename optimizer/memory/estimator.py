@@ -55,16 +55,16 @@ class MemoryEstimationPool:
 
     def weights_bytes(self, model: str, kind: DeviceKind) -> int:
         """What `model` takes while it is resident: its weights, and the workspace that its tasks share, so that it is
-        reserved before the first of them starts. Raises UnknownModelError."""
+        reserved before the first of them starts."""
         weights = self._weights.get((model, kind))
         if weights is None:
-            weights = ceil(weights_formula(self._models.info(model), kind) * self._calibration_factor)
+            weights = ceil(weights_formula(self._models.known(model), kind) * self._calibration_factor)
         return weights + self._workspace(model, kind)
 
     def task_bytes(
         self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False, beams: int = 0
     ) -> int:
-        """What one task takes while it runs, beyond its model. Raises UnknownModelError.
+        """What one task takes while it runs, beyond its model.
 
         What beams add is the formula's: nothing is learned from tasks that have some.
         """
@@ -164,11 +164,21 @@ class MemoryEstimationPool:
         """
         if nbytes <= 0:
             return
-        formula = weights_formula(self._models.info(model), kind)
+        formula = weights_formula(self._models.known(model), kind)
         # Allocators hold up to a twentieth more than the tensors (tiny: 154 for 142 MiB).
         measured = max(nbytes + formula // 20, formula // 2)
         with self._lock:
             self._weights[model, kind] = measured
+
+    def forget(self, model: str) -> None:
+        """Its files are others than they were, so nothing that was learned of it holds."""
+        with self._lock:
+            self._cost_models.forget(model)
+            for key in [key for key in self._weights if key[0] == model]:
+                del self._weights[key]
+        for known, kind in list(self._workspaces):
+            if known == model:
+                self._update_estimates(model, kind)
 
     def relieve(self) -> None:
         """Once in every PERFORMANCE_MONITOR_INTERVAL: estimates that were raised after a shortage fall a little."""
@@ -216,7 +226,7 @@ class MemoryEstimationPool:
         return self._workspaces[model, kind]
 
     def _update_estimates(self, model: str, kind: DeviceKind) -> None:
-        """Sets the estimates that hold from now on. Raises UnknownModelError.
+        """Sets the estimates that hold from now on.
 
         What tasks without word timestamps share is counted with the model. What the others share beyond that is counted
         with each of them, since nobody knows whether any will come.
@@ -231,7 +241,7 @@ class MemoryEstimationPool:
 
     def _costs_to_reserve(self, model: str, kind: DeviceKind, word_timestamps: bool) -> Costs:
         """Under the lock."""
-        formula = costs_formula(self._models.info(model), kind, word_timestamps=word_timestamps)
+        formula = costs_formula(self._models.known(model), kind, word_timestamps=word_timestamps)
         learned = self._cost_models.of_present_devices(model, kind, word_timestamps)
         if not learned:
             return formula.times(self._calibration_factor)

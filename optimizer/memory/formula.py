@@ -22,7 +22,8 @@ from functools import lru_cache
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.costs import Costs
 from whisper_core.common.slots import SLOTS
-from whisper_core.models.catalogue import ModelDimensions, ModelInfo
+from whisper_core.formats.dimensions import ModelDimensions
+from whisper_core.models.catalogue import ModelInfo
 
 _MATRIX_BYTES: dict[DeviceKind, int] = {"cpu": 4, "cuda": 2}
 _FP32 = 4

@@ -150,7 +150,7 @@ class LimitTuning:
 def _observation(measured: Measured, models: ModelRegistry) -> Observation:
     """The size of a model stands for what a second of its sound costs."""
     sample, total = measured.sample, sum(measured.audio.values())
-    costs = {model: models.info(model).size_bytes / 1e9 for model in measured.audio}
+    costs = {model: models.known(model).size_bytes / 1e9 for model in measured.audio}
     work = sum(seconds * costs[model] for model, seconds in measured.audio.items())
     return Observation(
         throughput=sample.throughput,

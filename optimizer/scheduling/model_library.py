@@ -73,12 +73,16 @@ class ModelLibrary:
         self._stopping = threading.Event()
 
     def is_available(self, model: str) -> bool:
+        if self.registry.known(model).is_brought:
+            return self.registry.find(model) is not None
         return locate(model, self._models_dir) is not None
 
     def model_view(self, model: str) -> ModelView:
         """What the planner needs to know about a model."""
         if self.is_available(model):
             return ModelView(is_available=True)
+        if self.registry.known(model).is_brought:
+            return ModelView(is_available=False, failed_message=self.registry.problem(model))
         weights = self.registry.info(model).weights_name
         fetching = self.fetching().get(weights)
         if fetching is not None:
@@ -104,7 +108,9 @@ class ModelLibrary:
         """
         if self.is_available(model):
             return
-        info = self.registry.info(model)
+        info = self.registry.known(model)
+        if info.is_brought:  # whoever brought it may bring it again
+            return
         with self._lock:
             fetch = self._fetches.setdefault(info.weights_name, _Fetch())
             if fetch.thread is not None or self._stopping.is_set():

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from errors import DeviceLostError, ModelUnavailableError, OutOfMemoryError, error_class_of
+from errors import DeviceLostError, ModelUnavailableError, OutOfMemoryError, UnknownModelError, error_class_of
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
@@ -183,7 +183,8 @@ class ResultRecorder:
         if cause.code == OutOfMemoryError.code:  # not the task's fault, so it is not charged
             log.warning("task=%s event=out_of_memory device=%s detail=%s", report.task_id, device.name, report.detail)
             return WaitForMemory(error, device.kind == "cuda" and self._may_move_to_cpu(), retry_delay_s)
-        if issubclass(error_class_of(cause.code), ModelUnavailableError):
+        # A model is unknown to a worker once the folder that somebody brought is gone.
+        if issubclass(error_class_of(cause.code), ModelUnavailableError | UnknownModelError):
             return WaitForModel(error, retry_delay_s)
         if report.detail:
             log.warning("task=%s event=attempt_failed code=%s detail=%s", report.task_id, report.code, report.detail)

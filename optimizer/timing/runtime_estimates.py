@@ -30,7 +30,7 @@ class RuntimeEstimates:
             self._real_time_factors.clear()
 
     def work_seconds(self, model: str, audio_seconds: float) -> float:
-        """What so much sound takes one task beside whatever else runs. Raises UnknownModelError."""
+        """What so much sound takes one task beside whatever else runs."""
         factor = self._real_time_factors.get(model)
         if factor is None:
             factor = self._real_time_factor(model)
@@ -39,23 +39,29 @@ class RuntimeEstimates:
         return audio_seconds * factor
 
     def eta_seconds(self, model: str, device: str, audio_seconds: float, concurrency: int) -> float:
-        """Until so much sound is done on a device that runs `concurrency` tasks meanwhile. Raises UnknownModelError."""
+        """Until so much sound is done on a device that runs `concurrency` tasks meanwhile."""
         eta = self._speeds.running_eta(model, device, audio_seconds, concurrency)
         return self.work_seconds(model, audio_seconds) if eta is None else eta
 
     def load_seconds(self, model: str) -> float:
-        """What loading the model took the last time. Raises UnknownModelError."""
+        """What loading the model took the last time."""
         measured = self._loads.get(model)
-        return self._models.info(model).size_bytes / _LOADED_BYTES_PER_SECOND if measured is None else measured
+        return self._models.known(model).size_bytes / _LOADED_BYTES_PER_SECOND if measured is None else measured
 
     def record_load(self, model: str, seconds: float) -> None:
         self._loads[model] = seconds
+
+    def forget(self, model: str) -> None:
+        """Its files are others than they were."""
+        self._loads.pop(model, None)
+        self.refresh()
 
     def _real_time_factor(self, model: str) -> float:
         """By its own speed; else by other models', in proportion to their parameters; else a guess."""
         speeds = self._speeds.fastest()
         if (speed := speeds.get(model)) is not None:
             return 1 / speed
-        parameters = self._models.info(model).parameters
-        scaled = [parameters / self._models.info(other).parameters / speed for other, speed in speeds.items()]
+        parameters = self._models.known(model).parameters
+        others = ((self._models.last_known(other), speed) for other, speed in speeds.items())
+        scaled = [parameters / other.parameters / speed for other, speed in others if other is not None]
         return sum(scaled) / len(scaled) if scaled else parameters / _PARAMETERS_PER_SECOND

@@ -74,6 +74,13 @@ class SpeedTable:
             beside = self._concurrencies.get((model, device), concurrency)
             self._concurrencies[model, device] = beside + weight * (concurrency - beside)
 
+    def forget(self, model: str) -> None:
+        """Its files are others than they were."""
+        with self._lock:
+            for table in (self._speeds, self._concurrencies):
+                for key in [key for key in table if key[0] == model]:
+                    del table[key]
+
     def speed(self, model: str, device: str) -> float | None:
         """Seconds of sound per second; None before there is a measurement."""
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from config import Settings
@@ -52,7 +52,8 @@ class ModelViews:
         self._speeds = speeds
 
     def models(self) -> dict[str, Any]:
-        """The body of GET /api/models: every model that the engine can compute, smallest first."""
+        """The body of GET /api/models: every model that the engine can compute, openai-whisper's smallest first,
+        then those that people brought; and what they brought in vain."""
         now = _Now(self._devices.statuses(), self._models.fetching(), self._speeds.fastest())
         has_int8 = self._path.openai_whisper_reason() is None
         return {
@@ -61,6 +62,7 @@ class ModelViews:
                 for info in self._models.registry.models()
                 if has_int8 or info.precision != "int8"
             ],
+            "broken_models": [asdict(broken) for broken in self._models.registry.broken_models()],
             "default": self.default_model(),
             "default_language": self._settings.default_language,
             "languages": LANGUAGES,
@@ -68,7 +70,7 @@ class ModelViews:
 
     def default_model(self) -> str:
         """The model of a task that names none: DEFAULT_MODEL, or where there are no int8 models the one of its file."""
-        default = self._models.registry.info(self._settings.default_model)
+        default = self._models.registry.known(self._settings.default_model)
         return default.name if self._path.openai_whisper_reason() is None else default.weights_name
 
     def _model(self, info: ModelInfo, now: _Now) -> dict[str, Any]:
@@ -79,6 +81,7 @@ class ModelViews:
             "weights": info.weights_name,
             "device_kinds": ["cpu"] if info.is_for_cpus_only else ["cpu", "cuda"],
             "size_bytes": info.size_bytes,
+            "is_brought": info.is_brought,
             "is_multilingual": info.is_multilingual,
             "is_available": self._models.is_available(name),
             "loaded_on": [status.spec.name for status in now.statuses if name in status.resident_models],

@@ -80,8 +80,8 @@ function MoreFields() {
 function Hint() {
   const model = chosenModel.value
   if (!model) return null
-  const isMissing = !model.is_available && !fetchOf(model.name)
-  const hints = hintsFor(model, isMissing)
+  const isMissing = !model.is_available && !model.is_brought && !fetchOf(model.name)
+  const hints = [...hintsFor(model, isMissing), ...brokenHints()]
   if (hints.length === 0) return null
   return html`<p class="hint" data-testid="model-hint" role="status">
     <span>${sentences(...hints)}</span>
@@ -106,6 +106,12 @@ function hintsFor({ name, weights, precision, is_multilingual: isMultilingual, s
     isMissing && problem && t('model.problem', { message: problem }),
   ].filter(Boolean)
 }
+
+/** Only in the open form: somebody who brought a model looks there for it. */
+const brokenHints = () =>
+  isMoreOpen.value
+    ? (models.value?.broken_models ?? []).map(({ name, reason }) => t('model.broken', { model: name, message: reason }))
+    : []
 
 function fetchNow(name) {
   startModelFetch(name)

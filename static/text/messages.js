@@ -12,6 +12,7 @@ import { isEnglish, locale } from './language.js'
 const CODES_WITH_DETAIL = new Set([
   'model_unavailable',
   'weights_damaged',
+  'model_unusable',
   'invalid_option',
   'bad_request',
   'conflict',

@@ -73,6 +73,7 @@ class FakeSystem(FakeTasks):
                     "weights": model.weights_name,
                     "device_kinds": ["cpu"] if model.is_for_cpus_only else ["cpu", "cuda"],
                     "size_bytes": model.size_bytes,
+                    "is_brought": False,
                     "is_multilingual": model.is_multilingual,
                     "is_available": model.weights_name == "base",
                     "loaded_on": [],
@@ -84,6 +85,7 @@ class FakeSystem(FakeTasks):
                 }
                 for model in MODELS.values()
             ],
+            "broken_models": [{"name": "mine", "reason": "It cannot be used: model.safetensors is cut off."}],
             "default": self.default_model(),
             "default_language": self.settings.default_language,
             "languages": LANGUAGES,

@@ -11,7 +11,7 @@ import torch
 from whisper.model import ModelDimensions as WhisperDimensions
 from whisper.model import Whisper
 
-from whisper_core.models.catalogue import ModelDimensions
+from whisper_core.formats.dimensions import ModelDimensions
 
 TOY_STATE = 64
 TOY_HEADS = 2

@@ -198,6 +198,7 @@ class ModelBody(Body):
     weights: str = Field(description="the model whose file it is loaded from")
     device_kinds: list[DeviceKind]
     size_bytes: int
+    is_brought: bool = Field(description="whether it is a folder in MODELS_DIR and not one of openai-whisper's")
     is_multilingual: bool
     is_available: bool
     loaded_on: list[str]
@@ -208,8 +209,14 @@ class ModelBody(Body):
     problem: str | None
 
 
+class BrokenModelBody(Body):
+    name: str
+    reason: str
+
+
 class ModelsAnswer(Answer):
     models: list[ModelBody]
+    broken_models: list[BrokenModelBody] = Field(description="folders in MODELS_DIR that cannot be used, and why")
     default: str
     default_language: str
     languages: dict[str, str]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from errors import UnknownModelError
+from whisper_core.formats.dimensions import ModelDimensions
 from whisper_core.text.languages import LANGUAGES
 
 OFFICIAL_ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models"
@@ -18,22 +19,6 @@ MULTILINGUAL_VOCABULARY = 51_865  # tokens; the English-only models have one les
 INT8_SUFFIX = "-int8"
 
 Precision = Literal["default", "int8"]  # default: what openai-whisper computes in, fp32 on a CPU and fp16 on a GPU
-
-
-@dataclass(frozen=True)
-class ModelDimensions:
-    """Named as in openai-whisper: `whisper.model.ModelDimensions(**asdict(self))` is upstream's object."""
-
-    n_mels: int
-    n_audio_ctx: int
-    n_audio_state: int
-    n_audio_head: int
-    n_audio_layer: int
-    n_vocab: int
-    n_text_ctx: int
-    n_text_state: int
-    n_text_head: int
-    n_text_layer: int
 
 
 @dataclass(frozen=True)
@@ -49,10 +34,16 @@ class PackageSource:
 class ModelInfo:
     name: str
     dimensions: ModelDimensions
-    sha256: str  # of the official fp16 `.pt` file
-    size_bytes: int  # of that file; for progress and estimates, never a check
+    sha256: str  # of the official fp16 `.pt` file; empty for a model that somebody brought
+    size_bytes: int  # of the weights' file; for progress and estimates, never a check
     package_source: PackageSource | None = None
     precision: Precision = "default"
+    identity: str = ""  # of a model that somebody brought: changes with its files; openai-whisper's have none
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether it is not openai-whisper's: its files are in MODELS_DIR, or nowhere."""
+        return bool(self.identity)
 
     @property
     def weights_name(self) -> str:
@@ -207,7 +198,8 @@ _INFOS = (
 )
 
 
-def _with_int8(info: ModelInfo) -> tuple[ModelInfo, ModelInfo]:
+def with_int8(info: ModelInfo) -> tuple[ModelInfo, ModelInfo]:
+    """The model, and the one that is computed in 8-bit integers from the same file."""
     return info, replace(info, name=info.name + INT8_SUFFIX, precision="int8")
 
 
@@ -221,7 +213,7 @@ ALIASES = {
     "large-int8": "large-v3-int8",
     "large-v3-turbo-int8": "turbo-int8",
 }
-MODELS: dict[str, ModelInfo] = {info.name: info for published in _INFOS for info in _with_int8(published)}
+MODELS: dict[str, ModelInfo] = {info.name: info for published in _INFOS for info in with_int8(published)}
 MODEL_NAMES: tuple[str, ...] = tuple(MODELS)  # smallest first, each before its int8 model; the aliases are not listed
 WEIGHTS_NAMES: tuple[str, ...] = tuple(info.name for info in _INFOS)  # the models that have a file of their own
 MODEL_CHOICES = f"one of {', '.join(WEIGHTS_NAMES)}, or of these with {INT8_SUFFIX} appended"  # for messages

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from errors import WeightsDamagedError
-from whisper_core.models.catalogue import ModelDimensions
+from whisper_core.formats.dimensions import ModelDimensions
 
 BINARY_VERSION = 6
 SPECIFICATION = "WhisperSpec"

@@ -17,8 +17,11 @@ from whisper.model import ModelDimensions as WhisperDimensions
 from whisper.model import Whisper
 
 from errors import ModelUnavailableError, WeightsDamagedError
-from whisper_core.models.catalogue import ModelDimensions, ModelInfo, model_info
+from whisper_core.formats.dimensions import ModelDimensions
+from whisper_core.models.brought import read_brought
+from whisper_core.models.catalogue import ALIASES, MODELS, ModelInfo, model_info, precision_of, weights_name_of
 from whisper_core.models.ctranslate2 import StateDict, read_state_dict
+from whisper_core.models.load_brought import read_brought_state, set_alignment_heads
 from whisper_core.models.weight_files import Weights, is_intact, locate, unavailable_message
 
 # Taken from torch, because the project does not import pickle, and a test ensures that.
@@ -32,16 +35,30 @@ def load_model(name: str, models_dir: Path, device: str) -> Whisper:
 
     Of an int8 model the matrices stay in the file's fp16 until the engine packs them, one after the other. Reads the
     disk and fetches nothing. A file with a wrong checksum is not loaded; the next place is tried instead.
-    Raises UnknownModelError, ModelUnavailableError, WeightsDamagedError, and torch's own errors when `device` is full.
+    A name that is not openai-whisper's is that of a folder in models_dir.
+    Raises UnknownModelError, ModelUnavailableError (and its kinds), and torch's own errors when `device` is full.
     """
-    info = model_info(name)
     started_at = time.monotonic()
+    is_published = ALIASES.get(name, name) in MODELS
+    model = _load_published(model_info(name), models_dir) if is_published else _load_brought(name, models_dir)
+    log.debug("model=%s event=loaded device=%s seconds=%.2f", name, device, time.monotonic() - started_at)
+    return model.to(device)
+
+
+def _load_published(info: ModelInfo, models_dir: Path) -> Whisper:
     weights = _intact_weights(info, models_dir)
     state = read_weights(weights, info.dimensions)
     model = build_model(info.dimensions, state, keeps_matrices=info.precision == "int8")
     model.set_alignment_heads(whisper._ALIGNMENT_HEADS[info.weights_name])
-    log.debug("model=%s event=loaded device=%s seconds=%.2f", info.name, device, time.monotonic() - started_at)
-    return model.to(device)
+    return model
+
+
+def _load_brought(name: str, models_dir: Path) -> Whisper:
+    brought = read_brought(weights_name_of(name), models_dir)
+    is_int8 = precision_of(name) == "int8"
+    model = build_model(brought.dimensions, read_brought_state(brought, keeps_fp16=is_int8), keeps_matrices=is_int8)
+    set_alignment_heads(model, brought)
+    return model
 
 
 def read_weights(weights: Weights, dims: ModelDimensions) -> StateDict:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from math import ceil
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
@@ -18,7 +20,9 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS
 from tests.optimizer.memory.helpers import MIB, ONE_MINUTE, formula, own, teach, total_bytes
+from tests.whisper_core.brought_folders import write_folder
 from whisper_core.models.catalogue import MODEL_NAMES, model_info
+from whisper_core.models.registry import ModelRegistry
 
 GB = 1_000_000_000
 
@@ -262,3 +266,27 @@ def test_records_and_estimates_from_many_threads_do_not_disturb_each_other() -> 
     assert len(seen) == 80
     assert [row["count"] for row in pool.accuracy()] == [80]
     assert pool.task_bytes("base", "cpu", 60.0) == pytest.approx(1.05 * own("base", "cpu", 60.0), rel=0.01)
+
+
+def test_what_was_learned_of_a_model_is_forgotten_when_its_files_are_others(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine")
+    registry = ModelRegistry(tmp_path)
+    pool = MemoryEstimationPool(1.5, registry)
+    registry.add_listener(pool.forget)
+    registry.models()
+    at_first = pool.weights_bytes("mine", "cpu"), pool.task_bytes("mine", "cpu", 60.0)
+    pool.record_weights("mine", "cpu", 7_000_000_000)
+    pool.record_out_of_memory("mine", "cpu", 60.0, word_timestamps=False, reserved_bytes=at_first[1])
+    learned = pool.weights_bytes("mine", "cpu"), pool.task_bytes("mine", "cpu", 60.0)
+    assert learned > at_first
+    registry.models()
+    assert (pool.weights_bytes("mine", "cpu"), pool.task_bytes("mine", "cpu", 60.0)) == learned
+    os.utime(tmp_path / "mine" / "config.json", ns=(1, 1))
+    registry.models()
+    assert (pool.weights_bytes("mine", "cpu"), pool.task_bytes("mine", "cpu", 60.0)) == at_first
+
+
+def test_a_model_that_is_gone_has_estimates_so_that_others_can_be_planned(tmp_path: Path) -> None:
+    pool = MemoryEstimationPool(1.5, ModelRegistry(tmp_path))
+    assert pool.weights_bytes("gone", "cpu") == pool.weights_bytes("large-v3", "cpu")
+    assert pool.task_bytes("gone-int8", "cpu", 60.0) == pool.task_bytes("large-v3-int8", "cpu", 60.0)

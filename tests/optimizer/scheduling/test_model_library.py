@@ -10,8 +10,10 @@ import pytest
 from errors import ModelUnavailableError
 from optimizer.scheduling.model_library import PROGRESS_EVERY_S, ModelLibrary
 from tests.optimizer.fakes import FakeClock
+from tests.whisper_core.brought_folders import write_folder
 from whisper_core.models import fetch as models
 from whisper_core.models.download import FetchProgress
+from whisper_core.models.registry import ModelRegistry
 
 
 def test_progress_is_told_at_a_bounded_rate_and_the_end_always(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +63,16 @@ def test_one_fetch_serves_all_models_of_a_file(tmp_path: Path, monkeypatch: pyte
     assert fetched == ["base"]
     messages = [library.model_view(name).failed_message for name in ("base", "base-int8", "tiny")]
     assert messages == ["It is not there.", "It is not there.", None]
+
+
+def test_a_brought_model_is_here_until_its_folder_is_gone_and_is_never_fetched(tmp_path: Path) -> None:
+    library = ModelLibrary(tmp_path, "all", FakeClock(), lambda: None, ModelRegistry(tmp_path))
+    assert not library.is_available("mine-int8")
+    folder = write_folder(tmp_path / "mine")
+    assert library.model_view("mine-int8").is_available
+    folder.rename(tmp_path / ".aside")
+    view = library.model_view("mine-int8")
+    assert (view.is_available, view.fetch_fraction) == (False, None)
+    assert "not in MODELS_DIR" in (view.failed_message or "")
+    library.fetch_if_missing("mine-int8", now=True)
+    assert library.fetching() == {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
 from whisper_core.models.catalogue import model_info
+from whisper_core.models.registry import ModelRegistry
 
 
 def test_work_goes_by_the_fastest_device_that_was_measured() -> None:
@@ -60,3 +63,14 @@ def test_a_load_takes_what_it_took_last() -> None:
     assert times.load_seconds("large-v3") > times.load_seconds("tiny") > 0
     times.record_load("tiny", 7.5)
     assert times.load_seconds("tiny") == 7.5
+
+
+def test_a_model_that_is_gone_has_a_guess_and_its_speed_says_nothing_of_others(tmp_path: Path) -> None:
+    speeds, registry = SpeedTable(), ModelRegistry(tmp_path)
+    guess = RuntimeEstimates(speeds, registry).work_seconds("base", 60.0)
+    speeds.record("gone", "cpu", 300.0, 1.0)
+    times = RuntimeEstimates(speeds, registry)
+    assert times.work_seconds("base", 60.0) == guess
+    assert times.load_seconds("lost") == times.load_seconds("large-v3") > 0
+    speeds.forget("gone")
+    assert times.work_seconds("gone", 60.0) == times.work_seconds("large-v3", 60.0)

@@ -1,0 +1,71 @@
+"""The tables of a tokenizer as Hugging Face's libraries save it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from errors import UnusableModelError
+from whisper_core.formats.json_files import number_in, read_object_if_there
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """What the files tell, which may be nothing."""
+
+    base: Mapping[int, bytes] = field(default_factory=dict)  # tokens of text
+    special: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """From tokenizer.json, or else vocab.json and added_tokens.json. Raises UnusableModelError."""
+    whole = read_object_if_there(folder / "tokenizer.json")
+    if whole:
+        model = whole.get("model")
+        words = model.get("vocab") if isinstance(model, dict) else None
+        added = _added_tokens(whole.get("added_tokens"))
+    else:
+        words = read_object_if_there(folder / "vocab.json")
+        added = _numbers(read_object_if_there(folder / "added_tokens.json"))
+    if words is None:
+        words = {}
+    if not isinstance(words, dict):
+        raise UnusableModelError.because("its tokenizer has no table of tokens")
+    numbers = _numbers(words)
+    special = {name: number for name, number in numbers.items() if name.startswith("<|") and name.endswith("|>")}
+    base = {number: _bytes_of(word) for word, number in numbers.items() if word not in special}
+    return Tokenizer(base, {**_whisper_tokens(special), **_whisper_tokens(added)})
+
+
+def _added_tokens(entries: Any) -> dict[str, int]:
+    if not isinstance(entries, list):
+        return {}
+    tokens = {entry["content"]: entry for entry in entries if isinstance(entry, dict) and "content" in entry}
+    return {str(name): number for name, entry in tokens.items() if (number := number_in(entry, "id")) is not None}
+
+
+def _whisper_tokens(tokens: dict[str, int]) -> dict[str, int]:
+    """Others are additions to the text's tokens, such as an empty one."""
+    return {name: number for name, number in tokens.items() if name.startswith("<|") and name.endswith("|>")}
+
+
+def _numbers(entries: dict[str, Any]) -> dict[str, int]:
+    return {name: number for name in entries if (number := number_in(entries, name)) is not None}
+
+
+def _bytes_of(word: str) -> bytes:
+    table = _bytes_by_character()
+    if any(character not in table for character in word):
+        return word.encode()  # not byte-level: it differs from openai-whisper's, and is refused there
+    return bytes(table[character] for character in word)
+
+
+@cache
+def _bytes_by_character() -> dict[str, int]:
+    """GPT-2's characters for bytes: printable ones stand for themselves, the others for U+0100 and up in order."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {**{chr(byte): byte for byte in printable}, **{chr(0x100 + n): byte for n, byte in enumerate(others)}}
