@@ -72,7 +72,8 @@ class MemoryEstimationPool:
         if costs is None:
             self._update_estimates(model, kind)
             costs = self._task_costs[model, kind, word_timestamps]
-        return ceil(costs.own(audio_seconds) + self._calibration_factor * beams_formula(model, kind, beams))
+        added = beams_formula(self._models.known(model), kind, beams) if beams else 0.0
+        return ceil(costs.own(audio_seconds) + self._calibration_factor * added)
 
     # --- learning ----------------------------------------------------------------------------------------------
 

@@ -132,12 +132,12 @@ def costs_formula(model: ModelInfo, kind: DeviceKind, *, word_timestamps: bool =
 
 
 @lru_cache(maxsize=1024)
-def beams_formula(model: str, kind: DeviceKind, beams: int) -> float:
+def beams_formula(model: ModelInfo, kind: DeviceKind, beams: int) -> float:
     """What slots of several rows take beyond a plain slot: the window's sound once more, its text and logits in each
-    row. beams: the rows; see TranscribeOptions. Raises UnknownModelError."""
+    row. beams: the rows; see TranscribeOptions."""
     if not beams:
         return 0.0
-    dims = model_info(model).dimensions
+    dims = model.dimensions
     a_position = 2 * dims.n_text_layer * dims.n_text_state * _MATRIX_BYTES[kind]
     row = dims.n_text_ctx * a_position + _LOGITS_COPIES * dims.n_vocab * _FP32
     return _SLOTS_PER_TASK[kind] * (dims.n_audio_ctx * a_position + beams * row)

@@ -122,14 +122,18 @@ def waiting_task_of(row: WaitingRow, arrival_of: Callable[[str], float], due_tim
     """
     task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _ = row
     try:
-        model, urgency, device, whose, *flags = mapping.read_kind(options, priority, requested_device, owner)
+        model, urgency, device, whose, has_words, is_chunked, beams = mapping.read_kind(
+            options, priority, requested_device, owner
+        )
         seconds = 0.0 if audio_seconds is None else audio_seconds
         if not (isinstance(seconds, (float, int)) and isinstance(seq, int)):
             raise TypeError("audio_seconds or seq is not a number")
         arrived = arrival_of(created_at)
         left = seconds * (1 - progress)
         due = due_times.due(model, left, arrived)
-        return WaitingTask(task_id, seq, model, urgency, seconds, left, arrived, due, device, whose, *flags)
+        return WaitingTask(
+            task_id, seq, model, urgency, seconds, left, arrived, due, device, whose, has_words, is_chunked, beams
+        )
     except mapping.UNREADABLE as error:
         raise BadRecordError() from error
 

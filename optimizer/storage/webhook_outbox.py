@@ -75,7 +75,7 @@ class WebhookOutbox:
         if rows:
             connection.execute(insert(webhook_deliveries), rows)
 
-    def _deliveries(self, task: Task, told: Iterable[Row], callback: str | None) -> Iterator[dict[str, Any]]:
+    def _deliveries(self, task: Task, told: Iterable[Row[Any]], callback: str | None) -> Iterator[dict[str, Any]]:
         if task.finished_at is None:
             return
         event, now = EVENT_OF[task.status], task.finished_at
@@ -84,7 +84,7 @@ class WebhookOutbox:
             yield {**new_delivery(source, owner, url, event, body, now), "task_id": task.id}
 
     def _receivers(
-        self, task: Task, event: str, told: Iterable[Row], callback: str | None
+        self, task: Task, event: str, told: Iterable[Row[Any]], callback: str | None
     ) -> Iterator[tuple[str, str, str]]:
         """Source, owner and address."""
         for row in told:

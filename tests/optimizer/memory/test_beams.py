@@ -44,8 +44,8 @@ def test_a_waiting_task_keeps_its_beams_over_a_restart() -> None:
 def test_each_beam_takes_the_text_s_part_of_a_slot_and_the_sound_s_once(model: str, kind: str) -> None:
     slot, five, ten = (
         slot_bytes(model_info(model).dimensions, kind),  # type: ignore[arg-type]
-        beams_formula(model, kind, 5),  # type: ignore[arg-type]
-        beams_formula(model, kind, 10),  # type: ignore[arg-type]
+        beams_formula(model_info(model), kind, 5),
+        beams_formula(model_info(model), kind, 10),
     )
     assert 1.5 * slot < five < ten < 2 * five
 
@@ -53,4 +53,4 @@ def test_each_beam_takes_the_text_s_part_of_a_slot_and_the_sound_s_once(model: s
 def test_what_beams_add_to_an_estimate_is_known_at_once_and_multiplied_like_the_rest() -> None:
     pool = MemoryEstimationPool(1.5)
     plain, wide = (pool.task_bytes("base", "cpu", 60.0, beams=beams) for beams in (0, 5))
-    assert wide - plain == pytest.approx(1.5 * beams_formula("base", "cpu", 5), abs=1)
+    assert wide - plain == pytest.approx(1.5 * beams_formula(model_info("base"), "cpu", 5), abs=1)

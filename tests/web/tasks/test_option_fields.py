@@ -131,9 +131,14 @@ def test_patience_goes_with_beams(read: Read) -> None:
 
 def test_the_end_token_is_no_text_token_of_a_model_for_many_languages(make_settings: Callable[..., Settings]) -> None:
     fields = {"model": "tiny", "suppress_tokens": "50256"}
-    assert read_task_form(fields.items(), make_settings(), ["cpu"], "tiny.en").options.suppress_tokens == "50256"
+    assert (
+        read_task_form(fields.items(), make_settings(), ["cpu"], ModelRegistry(), "tiny.en").options.suppress_tokens
+        == "50256"
+    )
     with pytest.raises(InvalidOptionError):
-        read_task_form({**fields, "suppress_tokens": "50257"}.items(), make_settings(), ["cpu"], "tiny.en")
+        read_task_form(
+            {**fields, "suppress_tokens": "50257"}.items(), make_settings(), ["cpu"], ModelRegistry(), "tiny.en"
+        )
 
 
 def test_the_other_options_hold_in_fast_mode(read: Read) -> None:
