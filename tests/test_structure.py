@@ -49,6 +49,7 @@ FOLDERS = [
     "web.http",
     "web.tasks web.live",
     "web.adapters",
+    "web.adapters.openai",
     "web",
     "web.server",
     "cli",

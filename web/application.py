@@ -14,6 +14,8 @@ from flask_openapi3.openapi import OpenAPI
 
 from config import Settings
 from version import PRODUCT_NAME
+from web.adapters.openai.routes import openai_api
+from web.adapters.openai.schemas import OpenAIAnswer
 from web.adapters.waiting import add_waiting_room
 from web.health import health
 from web.http.access import Limits, register_access
@@ -80,7 +82,7 @@ class Application(OpenAPI):
 
         Removes the 422 that flask-openapi3 adds to operations that name none, in a shape that is not ours.
         """
-        kinds = (Answer, WebhookAnswer) if webhooks_api.name in self.blueprints else (Answer,)
+        kinds = (Answer, OpenAIAnswer, *((WebhookAnswer,) if webhooks_api.name in self.blueprints else ()))
         self.components_schemas |= {name: Schema(**schema) for name, schema in schemas_of_answers(*kinds).items()}
         super().generate_spec_json()  # type: ignore[no-untyped-call]
         self.spec_json["security"] = [{"key": []}, {}]  # a key where there are accounts, else nothing
@@ -119,7 +121,7 @@ def create_app(
     register_error_answers(app)
     register_pages(app)
     app.register_blueprint(login)
-    for blueprint in (api, system_api, downloads, health):
+    for blueprint in (api, system_api, downloads, health, openai_api):
         app.register_api(blueprint)
     if settings.enable_webhooks:
         app.register_api(webhooks_api)
@@ -158,7 +160,7 @@ def _add_live_feed(app: Application, settings: Settings, system: SystemPort, lim
 
 def _keep_out_of_caches(response: Response) -> Response:
     """Answers about tasks are private and soon out of date. Media and static files have validators of their own."""
-    if request.path.startswith("/api/") and "ETag" not in response.headers:
+    if request.path.startswith(("/api/", "/v1/")) and "ETag" not in response.headers:
         response.headers["Cache-Control"] = "no-store"
     return response
 

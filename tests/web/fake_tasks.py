@@ -70,6 +70,7 @@ class FakeTasks:
         self.files = TaskFiles(settings.data_dir)
         self.files.make_folders()
         self.before_answer: Callable[[], None] = lambda: None
+        self.when_pending: Callable[[str], object] = lambda _: None  # gets a task's id; not called by `add`
         self._lock = threading.RLock()
         self._tasks: dict[str, Task] = {}
         self.callback_urls: dict[str, str | None] = {}
@@ -97,7 +98,13 @@ class FakeTasks:
             str(ULID()), expected_bytes=expected_bytes, max_bytes=self.settings.max_upload_bytes
         )
 
-    def submit(
+    def submit(self, upload: Any, **told: Any) -> Submission:
+        submission = self._submit(upload, **told)
+        if not submission.is_replay:
+            self.when_pending(submission.task.task.id)
+        return submission
+
+    def _submit(
         self,
         upload: Any,
         *,
@@ -163,7 +170,9 @@ class FakeTasks:
     def retry(self, task_id: str) -> TaskView:
         if self._get(task_id).status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
             raise ConflictError()
-        return self._change(task_id, status=TaskStatus.PENDING)
+        view = self._change(task_id, status=TaskStatus.PENDING)
+        self.when_pending(task_id)
+        return view
 
     def set_priority(self, task_id: str, priority: Priority) -> TaskView:
         if not self._get(task_id).status.is_waiting:
@@ -200,7 +209,7 @@ class FakeTasks:
         """A pending task, as after an upload."""
         upload = self.begin_upload()
         upload.write(data)
-        submission = self.submit(
+        submission = self._submit(
             upload,
             filename=filename,
             options=TaskOptions(model=model, mode=mode),

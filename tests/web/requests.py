@@ -10,6 +10,8 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 from werkzeug.wrappers import Response
 
+from web.http.error_shapes import Fault, shaped
+
 RECORDING = b"fLaC and then sound"
 
 
@@ -28,3 +30,10 @@ def error_of(response: Response) -> tuple[int, str, str | None]:
     assert set(error) == {"code", "message", "field", "request_id"}
     assert error["request_id"] == response.headers["X-Request-Id"]
     return response.status_code, error["code"], error["field"]
+
+
+def is_refused(response: Response, address: str, status: int, code: str) -> bool:
+    """Whether it is this error of ours, in the shape that the address gives to errors."""
+    expected, body = shaped(address, Fault(status, code, "", ""))
+    error = response.get_json()["error"]
+    return (response.status_code, set(error), error["code"]) == (expected, set(body["error"]), body["error"]["code"])

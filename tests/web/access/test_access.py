@@ -13,7 +13,7 @@ from optimizer.accounts.live_keys import CACHE_LASTS_S
 from optimizer.tasks.task import TaskFilter
 from setting_values import MIN_SECRET_CHARACTERS
 from tests.web.access.conftest import PEOPLE, MakeSite, Site, key_of, log_in
-from tests.web.requests import error_of, send
+from tests.web.requests import error_of, is_refused, send
 from web.http.access import LOGINS_PER_MINUTE
 
 # Where people get to without a key or a session. Whoever adds a route that belongs here adds it here, too.
@@ -41,7 +41,7 @@ def test_nobody_gets_in_but_where_it_is_listed(site: Site) -> None:
         with client.open(address, method=method) as answer:
             if answer.status_code == 401 and rule != "/login":  # which refuses an empty form
                 assert answer.headers["WWW-Authenticate"] == "Bearer"
-                assert method == "HEAD" or error_of(answer) == (401, "not_authenticated", None)
+                assert method == "HEAD" or is_refused(answer, address, 401, "not_authenticated")
             else:
                 reached.add(rule)
     assert reached == OPEN_TO_ALL
@@ -188,7 +188,7 @@ def test_no_other_site_changes_anything_with_a_session(site: Site) -> None:
         for method, address, _ in every_request(site):
             for content_type in CONTENT_TYPES_OF_FORMS if method in STATE_CHANGING else ():
                 answer = client.open(address, method=method, headers=headers, data="--x--", content_type=content_type)
-                assert error_of(answer) == (403, "cross_origin", None), (method, address)
+                assert is_refused(answer, address, 403, "cross_origin"), (method, address)
         assert send(client, headers=headers).status_code == 403
         assert client.delete(f"/api/tasks/{task.id}", headers=headers).status_code == 403
     assert [view.task.id for view in site.system.tasks(TaskFilter())[0]] == [task.id]

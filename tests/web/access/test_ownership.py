@@ -70,6 +70,10 @@ OF_NOBODY = {
     "GET /api/models",
     "GET /api/system/history",
     "GET /static/<path:filename>",
+    "POST /v1/audio/transcriptions",
+    "POST /v1/audio/translations",
+    "GET /v1/models",
+    "GET /v1/models/<path:model>",
 }
 DESCRIPTION = "/openapi"  # of the API, the same for all
 COMMANDS = {"watch", "unwatch"}

@@ -1,0 +1,65 @@
+"""A finished task's text in OpenAI's response formats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, jsonify
+
+from web.adapters.openai.form import SEGMENT, WORD, Wanted
+from web.adapters.waiting import Result
+from whisper_core.text.formats import render_transcript
+from whisper_core.text.languages import LANGUAGES
+from whisper_core.text.transcript import Segment
+
+_MEDIA_TYPES = {"srt": "text/plain", "vtt": "text/vtt"}
+
+
+def write_answer(result: Result, wanted: Wanted) -> Response:
+    if wanted.response_format == "json":
+        return jsonify(text=plain_text(result), usage=usage(result))
+    if wanted.response_format == "verbose_json":
+        return jsonify(_verbose(result, wanted))
+    if wanted.response_format == "text":
+        return Response(f"{plain_text(result)}\n", mimetype="text/plain")
+    seconds = result.task.audio_seconds
+    body = render_transcript(result.transcript, wanted.response_format, audio_seconds=seconds)
+    return Response(body, mimetype=_MEDIA_TYPES[wanted.response_format])
+
+
+def plain_text(result: Result) -> str:
+    """Without the blank that a transcript of Whisper's begins with."""
+    return result.transcript.text.strip()
+
+
+def usage(result: Result) -> dict[str, Any]:
+    return {"type": "duration", "seconds": _seconds(result)}
+
+
+def _verbose(result: Result, wanted: Wanted) -> dict[str, Any]:
+    kind, transcript = result.task.options.task, result.transcript
+    language = "english" if kind == "translate" else LANGUAGES.get(transcript.language, transcript.language)
+    body: dict[str, Any] = {
+        "task": kind,
+        "language": language,
+        "duration": _seconds(result),
+        "text": plain_text(result),
+    }
+    if WORD in wanted.granularities:
+        body["words"] = [
+            {"word": word.word.strip(), "start": word.start, "end": word.end}
+            for segment in transcript.segments
+            for word in segment.words or ()
+        ]
+    if SEGMENT in wanted.granularities:
+        body["segments"] = [_segment(segment) for segment in transcript.segments]
+    return {**body, "usage": usage(result)}
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    """Its words have a list of their own."""
+    return {name: value for name, value in segment.to_dict().items() if name != "words"}
+
+
+def _seconds(result: Result) -> float:
+    return round(result.task.audio_seconds or 0.0, 3)

@@ -1,0 +1,160 @@
+"""OpenAI's form fields, read into the options of one of our tasks and into what the answer shall look like."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from errors import BadRequestError, InvalidOptionError
+from web.adapters.openai.model_names import WHISPER_1, own_model
+from web.http.context import current_system
+from web.tasks.option_values import OptionTexts
+from web.tasks.upload_form import TaskForm, read_task_form
+from web.tasks.uploads import Fields
+from whisper_core.text.options import MAX_PROMPT_CHARACTERS, TaskKind
+
+FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
+STREAMED_FORMATS = ("json", "text")
+WORD, SEGMENT = "word", "segment"
+GRANULARITIES = (WORD, SEGMENT)
+
+_OF_BOTH = ("model", "prompt", "response_format", "temperature")
+_SINGLE: dict[TaskKind, tuple[str, ...]] = {"transcribe": (*_OF_BOTH, "language", "stream"), "translate": _OF_BOTH}
+_LISTS: dict[TaskKind, tuple[str, ...]] = {
+    "transcribe": ("timestamp_granularities", "include", "keywords"),
+    "translate": (),
+}
+_OF_SPEAKERS = ("known_speaker_names", "known_speaker_references")
+_WITHOUT_EFFECT = "chunking_strategy"  # where long recordings are cut is the model's own affair here
+_OPENAIS_FIELDS = {
+    "initial_prompt": "prompt",
+    "hotwords": "keywords",
+    "word_timestamps": "timestamp_granularities",
+    "task": "model",
+}
+_QUOTABLE_FIELD = re.compile(r"[\w.\-\[\]]{1,40}", re.ASCII)
+_MOST_IGNORED = 10
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a request asks for besides its task's options."""
+
+    model: str  # ours
+    response_format: str
+    granularities: frozenset[str]
+    is_streamed: bool
+    ignored_fields: tuple[str, ...]  # that have no effect here, as far as their names can be repeated
+
+
+class AudioForm:
+    """One request's form. `wanted` is there once it was read."""
+
+    wanted: Wanted
+
+    def __init__(self, kind: TaskKind) -> None:
+        self._kind = kind
+
+    def read(self, fields: Fields) -> TaskForm:
+        """Raises InvalidOptionError, UnknownModelError or BadRequestError, with OpenAI's name of the field."""
+        sent = _Sent(fields, self._kind)
+        values = OptionTexts(sent.texts)
+        asked_model = sent.texts.get("model", "")
+        response_format = _response_format(values)
+        self.wanted = Wanted(
+            model=own_model(asked_model),
+            response_format=response_format,
+            granularities=_granularities(sent.lists.get("timestamp_granularities", ()), response_format),
+            is_streamed=_is_streamed(values.flag("stream"), response_format, asked_model),
+            ignored_fields=sent.ignored,
+        )
+        _check_includes(sent.lists.get("include", ()))
+        return self._task_form(sent, self.wanted)
+
+    def _task_form(self, sent: _Sent, wanted: Wanted) -> TaskForm:
+        options = {
+            "model": wanted.model,
+            "task": self._kind,
+            "initial_prompt": sent.texts.get("prompt", "")[-MAX_PROMPT_CHARACTERS:],  # theirs, too, looks at the end
+            "hotwords": ", ".join(filter(None, sent.lists.get("keywords", ()))),
+            "temperature": _temperature(sent.texts.get("temperature", "")),
+            "word_timestamps": "true" if WORD in wanted.granularities else "",
+        }
+        if "language" in sent.texts:
+            options["language"] = sent.texts["language"]
+        system = current_system()
+        try:
+            return read_task_form(
+                options.items(), system.settings, system.device_names(), system.admission.models, wanted.model
+            )
+        except InvalidOptionError as error:
+            field = _OPENAIS_FIELDS.get(error.field or "", error.field)
+            raise type(error)(error.message, field=field) from None
+
+
+class _Sent:
+    """A form's fields by name; those of lists with or without brackets."""
+
+    def __init__(self, fields: Fields, kind: TaskKind) -> None:
+        self.texts: dict[str, str] = {}
+        self.lists: dict[str, list[str]] = {}
+        ignored: list[str] = []
+        for sent_name, text in fields:
+            name = sent_name.removesuffix("[]")
+            if name in self.texts:
+                raise InvalidOptionError("This field was sent more than once.", field=name)
+            if name in _SINGLE[kind]:
+                self.texts[name] = text.strip()
+            elif name in _LISTS[kind]:
+                self.lists.setdefault(name, []).append(text.strip())
+            elif name in _OF_SPEAKERS and kind == "transcribe":
+                raise InvalidOptionError("This server does not tell speakers apart.", field=name)
+            elif name.partition("[")[0] != _WITHOUT_EFFECT:
+                ignored.append(sent_name)
+        self.ignored = _quotable(ignored)
+
+
+def _quotable(names: Iterable[str]) -> tuple[str, ...]:
+    quotable = [name for name in dict.fromkeys(names) if _QUOTABLE_FIELD.fullmatch(name)]
+    return tuple(quotable[:_MOST_IGNORED])
+
+
+def _response_format(values: OptionTexts) -> str:
+    chosen: str = values.choice("response_format", {name: name for name in (*FORMATS, "diarized_json")}, "json")
+    if chosen == "diarized_json":
+        raise InvalidOptionError("This server does not tell speakers apart.", field="response_format")
+    return chosen
+
+
+def _granularities(sent: Sequence[str], response_format: str) -> frozenset[str]:
+    wanted = frozenset(filter(None, sent))
+    if not wanted <= set(GRANULARITIES):
+        raise InvalidOptionError(f"Must be {' or '.join(GRANULARITIES)}.", field="timestamp_granularities")
+    if WORD in wanted and response_format != "verbose_json":
+        raise InvalidOptionError(
+            "Words have their times only with response_format=verbose_json.", field="timestamp_granularities"
+        )
+    return wanted or frozenset({SEGMENT})
+
+
+def _is_streamed(is_wanted: bool, response_format: str, asked_model: str) -> bool:
+    """OpenAI's whisper-1 ignores the wish; other models refuse what cannot be streamed."""
+    if is_wanted and response_format not in STREAMED_FORMATS and asked_model != WHISPER_1:
+        raise InvalidOptionError("Only json and text can be streamed.", field="stream")
+    return is_wanted and response_format in STREAMED_FORMATS
+
+
+def _check_includes(names: Sequence[str]) -> None:
+    if any(names):
+        raise BadRequestError("This server has no further fields to include, such as logprobs.", field="include")
+
+
+def _temperature(text: str) -> str:
+    """Nothing for 0, which to OpenAI means: raise it when the text is doubtful."""
+    try:
+        value = float(text or "0")
+    except ValueError:
+        value = math.nan
+    return "" if value == 0 else text
