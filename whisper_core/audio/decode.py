@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import re
 import shutil
 import sys
 import threading
@@ -31,31 +32,23 @@ from errors import (
     TranscriptionServerError,
     UnsupportedMediaError,
 )
+from whisper_core.audio.ffmpeg_report import FfmpegReport
+from whisper_core.audio.formats import WHITELIST
 from whisper_core.audio.launcher import EXIT_CANNOT_START
 from whisper_core.audio.sample_writer import KeepSamples, SampleWriter, keep_all
 from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, measures, sandboxed
+from whisper_core.audio.stale_header import has_stale_header
+from whisper_core.audio.treatment import USUAL, SoundMeter, Treatment, next_treatment
 from whisper_core.common.units import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 
-# Without playlists and images.
-FORMATS = "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,wav,w64,webm,wv"
 MAX_STREAMS = 64
 EXIT_MOSTLY_ERRORS = 69  # ffmpeg's status when more than two thirds of the packets could not be decoded
+MAX_ATTEMPTS = 6  # of one file: with other ways, and other treatments
+_DIFFERENT_S, _DIFFERENT = 1.0, 0.02  # by so much, and such a part, a recording may be shorter than it says
 
-# ffmpeg's messages, in lower case, about a file of which only a part could be read.
-_DAMAGE_SIGNS = (
-    "partial file",
-    "ended prematurely",
-    "corrupt",
-    "truncat",
-    "filesize and duration do not match",
-    "error submitting packet",
-    "decoding error",
-    "error during demuxing",
-)
-_NO_SOUND_SIGN = "matches no streams"
-_NO_PROTOCOL_SIGN = "fd:: protocol not found"
+_NO_PROTOCOL_SIGN = re.compile(r"(\[error\] )?(\[in#0 @ \w+\] )?(\[\w+\] )?fd:: protocol not found")
 _EXIT_NO_LIBRARY = 127  # the status when the system cannot load a library of the program's
 
 # The input as ffmpeg is told to open it: the descriptor itself (ffmpeg 6 and later), or by the name that it has.
@@ -76,6 +69,7 @@ class DecodedAudio:
     seconds: float
     sample_count: int
     is_truncated: bool  # the file is cut or damaged, and the samples are the part that could be read
+    declared_s: float | None = None  # how long such a file claims to be; None: it does not say, or no longer than it is
     is_kept: bool = True  # whether the samples were written, not only counted
 
 
@@ -119,18 +113,22 @@ class FfmpegWays:
         return [measure for measure, is_kept in kept.items() if not is_kept]
 
 
-def ffmpeg_command(ffmpeg: Path, max_seconds: float, *, opens_descriptor: bool = True) -> list[str]:
+def ffmpeg_command(
+    ffmpeg: Path, max_seconds: float, *, opens_descriptor: bool = True, treatment: Treatment = USUAL
+) -> list[str]:
     """The command that prints its input as 16 kHz mono s16le. The limits on what it may open must precede `-i`.
 
-    `-loglevel warning` is the lowest level that reports a truncated mp3 or wav. One filter thread, because each takes
-    address space.
+    Without `-map` ffmpeg chooses the track, as for openai-whisper: the default one, or that with the most channels.
+    One filter thread, because each takes address space.
     """
     protocols, source = _BY_DESCRIPTOR if opens_descriptor else _BY_NAME
     return [
-        *[str(ffmpeg), "-nostdin", "-hide_banner", "-loglevel", "warning"],
-        *["-protocol_whitelist", protocols, "-format_whitelist", FORMATS, "-max_streams", str(MAX_STREAMS)],
-        *["-i", source, "-map", "0:a:0", "-vn", "-sn", "-dn"],
+        *[str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"],
+        *["-protocol_whitelist", protocols, "-format_whitelist", WHITELIST, "-max_streams", str(MAX_STREAMS)],
+        *(["-ignore_length", "1"] if treatment.ignores_length else []),
+        *["-i", source, "-vn", "-sn", "-dn"],
         *["-threads", "1", "-filter_threads", "1", "-t", f"{max_seconds + 1:.0f}"],
+        *["-af", treatment.filters],
         *["-f", "s16le", "-ac", "1", "-ar", str(SAMPLE_RATE), "pipe:1"],
     ]
 
@@ -154,24 +152,32 @@ class AudioDecoder:
         may_keep: KeepSamples = keep_all,
         give_up_after_s: float = math.inf,
     ) -> DecodedAudio:
-        """Writes the samples of the first audio stream of `source` to `destination`, all of them or none. Blocks.
+        """Writes the samples of the default sound track of `source` to `destination`, all of them or none. Blocks.
 
         may_keep: see SampleWriter. give_up_after_s: after so long SlowDecodeError is raised, and nothing is kept.
         Raises EmptyFileError, UnsupportedMediaError, NoAudioStreamError, AudioTooLongError, DecodeTimeoutError,
         DiskFullError, SourceMissingError, FfmpegMissingError, and ShuttingDownError after `stop`.
         """
         _refuse_empty(source)
-        while True:
-            ways = self._ways
+        give_up_at = time.monotonic() + give_up_after_s
+        treatment = Treatment(ignores_length=_has_stale_header(source))
+        usual_audible = 0
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            ways, sound = self._ways, SoundMeter()
             with SampleWriter(destination, may_keep) as writer:
-                ended = self._run(source, writer, ways, give_up_after_s)
-                other_ways = _ways_after(ways, ended)
-                if other_ways is None:
-                    decoded = _result_of(source, writer, ended)
+                report = self._run(source, _Sink(writer, sound), ways, treatment, give_up_at)
+                other_ways = _ways_after(ways, report)
+                better = next_treatment(treatment, report, sound, usual_audible)
+                if other_ways is None and (better is None or attempt == MAX_ATTEMPTS):
+                    decoded = _result_of(source, writer, report, treatment)
                     writer.publish()
                     return decoded
-            self._ways = other_ways
-            log.warning("event=decoder_treated_otherwise %s", other_ways)
+            if other_ways is not None:
+                self._ways = other_ways
+                log.warning("event=decoder_treated_otherwise %s", other_ways)
+            elif better is not None:
+                treatment, usual_audible = better, sound.audible if not treatment.fills_holes else usual_audible
+        raise UnsupportedMediaError()
 
     def measures(self) -> Mapping[str, str]:
         """What ffmpeg is locked in by on this system; see `sandbox`."""
@@ -184,20 +190,23 @@ class AudioDecoder:
             for child in self._running:
                 child.kill()
 
-    def _run(self, source: Path, writer: SampleWriter, ways: FfmpegWays, give_up_after_s: float) -> _Ended:
+    def _run(
+        self, source: Path, sink: _Sink, ways: FfmpegWays, treatment: Treatment, give_up_at: float
+    ) -> FfmpegReport:
         limits = SandboxLimits(memory_bytes=self._limits.memory_bytes, timeout_s=self._limits.timeout_s)
-        command = ffmpeg_command(self._ffmpeg, self._limits.max_seconds, opens_descriptor=ways.opens_descriptor)
+        command = ffmpeg_command(
+            self._ffmpeg, self._limits.max_seconds, opens_descriptor=ways.opens_descriptor, treatment=treatment
+        )
         is_given_up = False
         try:
             with (
                 _opened(source) as file,
                 sandboxed(command, limits, source=file, left_out=ways.left_out) as child,
             ):
-                give_up_at = time.monotonic() + give_up_after_s
                 if is_given_up := give_up_at < child.deadline:
                     child.deadline = give_up_at
                 with self._stoppable(child):
-                    self._copy(child, writer)
+                    self._copy(child, sink)
                 is_given_up = False
                 status = child.wait()
         except SandboxTimeoutError as error:
@@ -206,7 +215,7 @@ class AudioDecoder:
             raise DecodeTimeoutError() from error
         if self._is_stopped:
             raise ShuttingDownError()
-        return _Ended(status, child.errors.decode("utf-8", "replace").lower())
+        return FfmpegReport(status, child.messages)
 
     @contextmanager
     def _stoppable(self, child: SandboxedChild) -> Iterator[None]:
@@ -221,34 +230,33 @@ class AudioDecoder:
             with self._lock:
                 self._running.discard(child)
 
-    def _copy(self, child: SandboxedChild, writer: SampleWriter) -> None:
+    def _copy(self, child: SandboxedChild, sink: _Sink) -> None:
         """Raises AudioTooLongError at the first sample beyond the limit."""
         max_bytes = int(self._limits.max_seconds * SAMPLE_RATE) * BYTES_PER_SAMPLE
         for samples in child.stdout():
-            writer.write(samples)
-            if writer.nbytes > max_bytes:
+            sink.writer.write(samples)
+            sink.sound.add(samples)
+            if sink.writer.nbytes > max_bytes:
                 raise AudioTooLongError()
 
 
 @dataclass(frozen=True)
-class _Ended:
-    """How ffmpeg ended. messages: in lower case; never shown to anybody."""
-
-    status: int
-    messages: str
+class _Sink:
+    writer: SampleWriter
+    sound: SoundMeter
 
 
-def _ways_after(ways: FfmpegWays, ended: _Ended) -> FfmpegWays | None:
+def _ways_after(ways: FfmpegWays, report: FfmpegReport) -> FfmpegWays | None:
     """How to try again when ffmpeg could not even begin; None when the outcome counts.
 
     What a file makes ffmpeg say comes with the name of a demuxer before it, so no file can bring this about."""
-    if ended.status == _EXIT_NO_LIBRARY and ways.restricts_files:
+    if report.status == _EXIT_NO_LIBRARY and ways.restricts_files:
         return replace(ways, restricts_files=False)
-    if ended.status == _EXIT_NO_LIBRARY and ways.drops_user:
+    if report.status == _EXIT_NO_LIBRARY and ways.drops_user:
         return replace(ways, drops_user=False)
-    first_lines = ended.messages.splitlines()[:2]  # a script's shell may say something before ffmpeg does
-    is_too_old = any(line.startswith(_NO_PROTOCOL_SIGN) for line in first_lines)
-    if ended.status != 0 and ways.opens_descriptor and is_too_old:
+    first_lines = report.messages.lower().splitlines()[:2]  # a script's shell may say something before ffmpeg does
+    is_too_old = any(_NO_PROTOCOL_SIGN.match(line) for line in first_lines)
+    if report.status != 0 and ways.opens_descriptor and is_too_old:
         return replace(ways, opens_descriptor=False, drops_user=False)  # only its owner can open it by name
     return None
 
@@ -269,24 +277,34 @@ def _refuse_empty(source: Path) -> None:
         raise EmptyFileError()
 
 
-def _result_of(source: Path, writer: SampleWriter, ended: _Ended) -> DecodedAudio:
+def _result_of(source: Path, writer: SampleWriter, report: FfmpegReport, treatment: Treatment) -> DecodedAudio:
     """What ffmpeg's exit status and messages mean."""
-    status, messages = ended.status, ended.messages
     sample_count = writer.nbytes // BYTES_PER_SAMPLE
-    if status == EXIT_CANNOT_START:
+    if report.status == EXIT_CANNOT_START:
         raise FfmpegMissingError()
-    if status in (-SIGXCPU, -SIGKILL):
+    if report.status in (-SIGXCPU, -SIGKILL):
         raise DecodeTimeoutError()
-    if status == EXIT_MOSTLY_ERRORS:
+    if report.status == EXIT_MOSTLY_ERRORS:
         raise UnsupportedMediaError()
     if sample_count == 0:
-        raise _why_no_samples(source, status, messages)
-    is_truncated = status != 0 or any(sign in messages for sign in _DAMAGE_SIGNS)
-    return DecodedAudio(sample_count / SAMPLE_RATE, sample_count, is_truncated, writer.is_kept)
+        raise _why_no_samples(source, report)
+    seconds = sample_count / SAMPLE_RATE
+    declared_s = report.declared_s or 0.0
+    is_shorter = declared_s - max(seconds, report.end_s or 0.0) > max(_DIFFERENT_S, declared_s * _DIFFERENT)
+    # Beyond what a wav's header says, its last packet is always an incomplete one.
+    is_damaged = report.status != 0 if treatment.ignores_length else report.tells_of_damage
+    is_truncated = is_damaged or is_shorter
+    known_s = declared_s if is_truncated and declared_s > seconds else None
+    return DecodedAudio(seconds, sample_count, is_truncated, known_s, writer.is_kept)
 
 
-def _why_no_samples(source: Path, status: int, messages: str) -> TranscriptionServerError:
-    if status == 0 or _NO_SOUND_SIGN in messages or _is_image(source):
+def _has_stale_header(source: Path) -> bool:
+    with _opened(source) as file:
+        return has_stale_header(file)
+
+
+def _why_no_samples(source: Path, report: FfmpegReport) -> TranscriptionServerError:
+    if report.status == 0 or report.tells_of_no_sound or _is_image(source):
         return NoAudioStreamError()
     return UnsupportedMediaError()
 

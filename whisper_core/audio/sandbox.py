@@ -26,6 +26,7 @@ _START = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from whisper_core.aud
 _IS_LINUX = sys.platform == "linux"
 READ_BYTES = 1 << 16
 STDERR_BYTES = 64_000  # the last ones are kept, because a program's last message says why it failed
+STDERR_HEAD_BYTES = 64_000  # and the first ones, which say what it was given
 EXIT_GRACE_S = 2.0
 MEASURES_TIMEOUT_S = 20.0
 
@@ -65,7 +66,13 @@ class SandboxedChild:
     output: IO[bytes]
     error_output: IO[bytes]
     deadline: float  # monotonic seconds
+    first_errors: bytearray = field(default_factory=bytearray)
     errors: bytearray = field(default_factory=bytearray)
+
+    @property
+    def messages(self) -> str:
+        """What it said, without the middle if that was much."""
+        return (self.first_errors + self.errors).decode("utf-8", "replace")
 
     def stdout(self) -> Iterator[bytes]:
         """The child's output as it arrives. Collects stderr in `errors`. Raises SandboxTimeoutError."""
@@ -114,7 +121,9 @@ class SandboxedChild:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def _keep(self, data: bytes) -> None:
-        self.errors += data
+        head = data[: STDERR_HEAD_BYTES - len(self.first_errors)]
+        self.first_errors += head
+        self.errors += data[len(head) :]
         del self.errors[:-STDERR_BYTES]
 
 

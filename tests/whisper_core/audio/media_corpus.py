@@ -31,6 +31,21 @@ class MediaCorpus:
         source = ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}:sample_rate=16000"]
         return self._build(f"tone-{seconds}.{extension}", [*source, "-ar", rate])
 
+    def encoded(self, extension: str) -> Path:
+        """A tone in a less usual format, at a rate that its codec has."""
+        rate = {"3gp": "8000", "mxf": "48000", "ac3": "48000", "eac3": "48000", "dts": "48000"}
+        codec = {"3gp": ["-c:a", "aac"], "mxf": ["-f", "mxf_opatom", "-c:a", "pcm_s16le"], "thd": ["-c:a", "truehd"]}
+        channels = ["-ac", "2"] if extension in ("dts", "thd") else []
+        tried = ["-ar", rate.get(extension, "44100"), *channels, "-strict", "-2", *codec.get(extension, [])]
+        return self._build(f"other.{extension}", ["-i", str(self.tone()), *tried])
+
+    def titled(self, title: str) -> Path:
+        return self._build("titled.mka", ["-i", str(self.tone()), "-metadata", f"title={title}"])
+
+    def long_film_with_short_sound(self) -> Path:
+        pictures = ["-f", "lavfi", "-i", f"testsrc=duration={3 * TONE_SECONDS}:size=64x64:rate=5"]
+        return self._build("long.mp4", [*pictures, "-i", str(self.tone())])
+
     def fast_start_mp4(self) -> Path:
         """Sound with its index at the start, so that a truncated file is readable in part."""
         return self._build("fast.m4a", ["-i", str(self.tone()), "-movflags", "faststart"])

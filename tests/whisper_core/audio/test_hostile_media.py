@@ -11,7 +11,9 @@ import pytest
 from errors import AudioTooLongError, NoAudioStreamError, UnsupportedMediaError
 from tests.whisper_core.audio.decoding import GENEROUS, assert_refused
 from tests.whisper_core.audio.media_corpus import CANARY, TONE_SECONDS, MediaCorpus, canary_server, fake_ffmpeg
-from whisper_core.audio.decode import FORMATS, AudioDecoder, DecodeLimits, ffmpeg_command, find_ffmpeg
+from whisper_core.audio.decode import AudioDecoder, DecodeLimits, ffmpeg_command, find_ffmpeg
+from whisper_core.audio.formats import REFUSED, TAKEN, WHITELIST
+from whisper_core.audio.treatment import Treatment
 
 
 @pytest.mark.proves("F15")
@@ -72,10 +74,9 @@ def test_without_the_safeguards_the_playlists_would_reach_the_canary(corpus: Med
 def test_ffmpeg_is_called_with_every_safeguard() -> None:
     command = ffmpeg_command(Path("/opt/ffmpeg"), 43200.0)
     expected = (
-        "/opt/ffmpeg -nostdin -hide_banner -loglevel warning -protocol_whitelist fd,pipe -format_whitelist "
-        "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,wav,w64,webm,wv -max_streams 64 "
-        "-i fd: -map 0:a:0 -vn -sn -dn -threads 1 -filter_threads 1 -t 43201 -f s16le -ac 1 -ar 16000 "
-        "pipe:1"
+        "/opt/ffmpeg -nostdin -hide_banner -nostats -loglevel level+info -protocol_whitelist fd,pipe "
+        f"-format_whitelist {WHITELIST} -max_streams 64 -i fd: -vn -sn -dn -threads 1 -filter_threads 1 -t 43201 "
+        f"-af {Treatment().filters} -f s16le -ac 1 -ar 16000 pipe:1"
     )
     assert command == expected.split(" ")
 
@@ -93,8 +94,14 @@ def test_an_ffmpeg_that_cannot_read_a_descriptor_is_told_its_name(corpus: MediaC
     assert decoder.decode(source, destination).sample_count == 16_000
 
 
-def test_the_installed_ffmpeg_knows_every_whitelisted_format() -> None:
+def test_what_is_refused_is_the_exception_and_each_format_is_decided() -> None:
+    """Of the installed ffmpeg's: a new one needs a decision. Playlists, scripts and images are never read."""
     command = [str(find_ffmpeg()), "-hide_banner", "-demuxers"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
-    known = {name for line in lines if line.startswith(" D") for name in line.split()[1].split(",")}
-    assert set(FORMATS.split(",")) <= known
+    listed = [(line[:4], line[4:].split()[0].split(",")) for line in lines if line.startswith(" D")]
+    formats = [names for flags, names in listed if "d" not in flags and names != ["="]]
+    undecided = [names for names in formats if set(names).isdisjoint(TAKEN + REFUSED)]
+    assert [names for names in undecided if not names[0].endswith("_pipe")] == []
+    assert set(TAKEN) <= {name for names in formats for name in names}
+    assert set(TAKEN).isdisjoint(REFUSED)
+    assert {"hls", "dash", "concat", "sdp", "rtp", "image2", "webm_dash_manifest", "libgme"} <= set(REFUSED)

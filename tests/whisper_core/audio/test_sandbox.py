@@ -16,7 +16,14 @@ import psutil
 import pytest
 
 from tests.whisper_core.audio.media_corpus import fake_ffmpeg
-from whisper_core.audio.sandbox import STDERR_BYTES, SandboxLimits, SandboxTimeoutError, measures, sandboxed
+from whisper_core.audio.sandbox import (
+    STDERR_BYTES,
+    STDERR_HEAD_BYTES,
+    SandboxLimits,
+    SandboxTimeoutError,
+    measures,
+    sandboxed,
+)
 
 LIMITS = SandboxLimits(memory_bytes=2 << 30, timeout_s=30)
 SHELL = "/bin/sh"
@@ -69,13 +76,15 @@ def test_memory_beyond_the_limit_ends_the_child_only(tmp_path: Path) -> None:
         assert child.wait() != 0
 
 
-def test_only_the_last_error_messages_are_kept(tmp_path: Path) -> None:
-    chatty = fake_ffmpeg(tmp_path, "head -c 3000000 /dev/zero >&2; echo the end >&2")
+def test_only_the_first_and_last_error_messages_are_kept(tmp_path: Path) -> None:
+    chatty = fake_ffmpeg(tmp_path, "echo the start >&2; head -c 3000000 /dev/zero >&2; echo the end >&2")
     with sandboxed([str(chatty)], LIMITS) as child:
         assert list(child.stdout()) == []
         assert child.wait() == 0
     assert len(child.errors) == STDERR_BYTES
-    assert child.errors.endswith(b"the end\n")
+    assert len(child.messages) == STDERR_HEAD_BYTES + STDERR_BYTES
+    assert "the start\n" in child.messages[:200]
+    assert child.messages.endswith("the end\n")
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("kill -SEGV $$", -11), ("exit 0", 0)])
