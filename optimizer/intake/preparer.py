@@ -240,7 +240,11 @@ class Preparer:
             self._queue.samples.mark_made(task_id)  # it was measured before
             return
         prepared = self._queue.mark_prepared(
-            task_id, decoded.seconds, is_truncated=decoded.is_truncated, has_samples=decoded.is_kept
+            task_id,
+            decoded.seconds,
+            is_truncated=decoded.is_truncated,
+            declared_seconds=decoded.declared_s,
+            has_samples=decoded.is_kept,
         )
         if prepared is None and self._queue.get(task_id).status.is_final:
             self._files.delete_audio(task_id)  # cancelled meanwhile

@@ -94,6 +94,7 @@ class TaskIntake:
             max_attempts=self._max_attempts,
             audio_seconds=decoded.seconds if decoded else None,
             is_truncated=decoded is not None and decoded.is_truncated,
+            declared_seconds=decoded.declared_s if decoded else None,
             idempotency_key=request.idempotency_key,
             owner=request.owner,
             callback_url=request.callback_url,

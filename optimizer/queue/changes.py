@@ -69,12 +69,14 @@ def find_earlier(rows: TaskReader, new: NewTask) -> Task | None:
 class MarkPrepared:
     audio_seconds: float
     is_truncated: bool = False
+    declared_seconds: float | None = None
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         if not task.status.is_waiting:
             return None
         rows.add_event(task.id, timeline.DECODED, timeline.decoded_data(self.audio_seconds, self.is_truncated), now)
-        return rows.save(task, task.with_(audio_seconds=self.audio_seconds, is_truncated=self.is_truncated))
+        read = {"audio_seconds": self.audio_seconds, "is_truncated": self.is_truncated}
+        return rows.save(task, task.with_(**read, declared_seconds=self.declared_seconds))
 
 
 @dataclass(frozen=True)

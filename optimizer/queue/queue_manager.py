@@ -115,7 +115,13 @@ class IntelligentQueueManager:
         return task, is_replay
 
     def mark_prepared(
-        self, task_id: str, audio_seconds: float, *, is_truncated: bool = False, has_samples: bool = True
+        self,
+        task_id: str,
+        audio_seconds: float,
+        *,
+        is_truncated: bool = False,
+        declared_seconds: float | None = None,
+        has_samples: bool = True,
     ) -> Task | None:
         """Its length is known, and with has_samples its samples are there. None when it does not wait any more.
 
@@ -123,7 +129,8 @@ class IntelligentQueueManager:
         self.samples.note(task_id, has_samples)
         prepared = None
         try:
-            prepared = self._transactions.change(task_id, changes.MarkPrepared(audio_seconds, is_truncated))
+            change = changes.MarkPrepared(audio_seconds, is_truncated, declared_seconds)
+            prepared = self._transactions.change(task_id, change)
         finally:
             if prepared is None:
                 self.samples.note(task_id, True)  # forgets the id

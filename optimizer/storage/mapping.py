@@ -205,7 +205,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),
     **dict.fromkeys(("result_sha256", "idempotency_key"), (str, type(None))),
     "progress": (float, int),
-    "audio_seconds": (float, int, type(None)),
+    **dict.fromkeys(("audio_seconds", "declared_seconds"), (float, int, type(None))),
 }
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 
 metadata = MetaData()
 
@@ -44,6 +44,7 @@ tasks = Table(
     Column("language", String(16)),
     Column("audio_seconds", Double),
     Column("is_truncated", Integer, nullable=False, server_default="0"),  # 0 or 1
+    Column("declared_seconds", Double),
     Column("progress", Double, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("interrupts", Integer, nullable=False),

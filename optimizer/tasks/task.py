@@ -108,6 +108,7 @@ class Task:
     language: str | None = None
     audio_seconds: float | None = None  # from decoded samples; None until the recording is prepared
     is_truncated: bool = False  # the recording is cut or damaged, and this is the part that could be read
+    declared_seconds: float | None = None  # how long such a recording claims to be; None when it does not say
     progress: float = 0.0  # 0 to 1
     attempt: int = 0  # attempts begun
     interrupts: int = 0  # deaths of the server or a worker that only it can have caused, since the last saved window
@@ -170,6 +171,7 @@ class NewTask:
     max_attempts: int
     audio_seconds: float | None = None
     is_truncated: bool = False
+    declared_seconds: float | None = None
     idempotency_key: str | None = None
     owner: str = ""
     callback_url: str | None = None  # is told of its end

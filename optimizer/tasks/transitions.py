@@ -149,6 +149,7 @@ def started_over(task: Task, *, seq: int) -> Task:
         progress=0.0,
         audio_seconds=None,
         is_truncated=False,
+        declared_seconds=None,
         language=None,
         device=None,
         estimated_bytes=None,

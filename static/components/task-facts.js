@@ -25,13 +25,18 @@ export function TaskFacts({ task, precision }) {
     <span>${formatBytes(task.size_bytes)}</span>
     ${isRunning(task) && task.device && html`<span>${task.device}</span>`}
     ${isCompleted(task) && task.started_at && html`<span>${t('task.took', { span: formatSpan(runSeconds(task)) })}</span>`}
-    ${task.warnings?.map(({ code, message }) => html`<span class="task-warning" title=${lookUp(`warning.${code}_hint`) ?? message} data-testid="task-warning">${lookUp(`warning.${code}`) ?? message}</span>`)}
+    ${task.warnings?.map((warning) => html`<span class="task-warning" title=${lookUp(`warning.${warning.code}_hint`) ?? warning.message} data-testid="task-warning">${warningText(warning)}</span>`)}
     <${Age} iso=${task.created_at} />
   </p>`
 }
 
 /** Only an admin is told owners. Those from before there were accounts are browsers and scripts without a name. */
 const isAccount = (owner) => Boolean(owner) && !/^[0-9a-f]{16}$/.test(owner)
+
+function warningText({ code, message, readable_seconds: readable, declared_seconds: declared }) {
+  const key = declared == null || readable == null ? `warning.${code}` : `warning.${code}_of`
+  return lookUp(key, { readable: formatClock(readable), declared: formatClock(declared) }) ?? message
+}
 
 const runSeconds = (task) => (Date.parse(task.finished_at) - Date.parse(task.started_at)) / 1000
 

@@ -210,6 +210,7 @@ export default {
   'waiting.preparing': 'Reading the recording',
   'waiting.disk_short': 'The disk is nearly full, so the recording cannot be read yet',
   'warning.truncated_input': 'Incomplete file',
+  'warning.truncated_input_of': 'Damaged: {readable} of {declared} readable',
   'warning.truncated_input_hint': 'The file is cut off or damaged, so only the part that could be read is transcribed',
 
   'error.network': 'The server did not respond.',

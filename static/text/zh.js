@@ -204,6 +204,7 @@ export default {
   'waiting.preparing': '正在读取录音',
   'waiting.disk_short': '磁盘空间不足，暂时无法读取录音',
   'warning.truncated_input': '文件不完整',
+  'warning.truncated_input_of': '已损坏：{declared} 中可读取 {readable}',
   'warning.truncated_input_hint': '文件被截断或已损坏，只转写能读取的部分',
 
   'error.network': '服务器没有响应。',

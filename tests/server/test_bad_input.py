@@ -113,6 +113,9 @@ def test_a_cut_recording_is_transcribed_as_far_as_it_goes_and_says_so(
             task_id = client.upload(corpus.cut(corpus.tone(extension, 20), percent))["id"]
             task = client.wait_for(task_id, "completed")
             assert [warning["code"] for warning in task["warnings"]] == ["truncated_input"]
+            assert task["warnings"][0]["readable_seconds"] == task["audio_seconds"]
+            transcript = client.get(f"/api/tasks/{task_id}/transcript").json()
+            assert transcript["damaged"]["readable_seconds"] == task["audio_seconds"]
             assert 0 < task["audio_seconds"] <= 20 * percent / 100 + 0.5
             events = client.get(f"/api/tasks/{task_id}/timeline").json()["events"]
             assert [event["data"]["truncated"] for event in events if event["code"] == "decoded"] == [True]

@@ -85,6 +85,15 @@ class TaskFault(Body):
     message: str
 
 
+class Damage(Body):
+    readable_seconds: float | None = Field(description="how much of the recording could be read")
+    declared_seconds: float | None = Field(description="how long it claims to be; null if it does not say")
+
+
+class TaskWarning(TaskFault, Damage):
+    """What is wrong with a recording that is transcribed all the same."""
+
+
 class TaskBody(Body):
     id: str
     filename: str
@@ -106,7 +115,7 @@ class TaskBody(Body):
     device: str | None
     requested_device: str
     memory: Memory
-    warnings: list[TaskFault]
+    warnings: list[TaskWarning]
     error: TaskFault | None
     created_at: str
     started_at: str | None
@@ -163,6 +172,7 @@ class TranscriptAnswer(Answer):
     precision: ComputedPrecision | None = Field(description="that the model was computed in; null if not known (yet)")
     partial: bool = Field(False, description="true, and only there, while more is to come")
     mode: Mode = Field("exact", description="only there when it is not exact")
+    damaged: Damage | None = Field(None, description="only there for a recording that is cut off or damaged")
 
 
 class WhisperXWord(Body):

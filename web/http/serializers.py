@@ -14,10 +14,7 @@ from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast_accuracy import Interval
 from optimizer.views.task_view import TaskView
 
-_TRUNCATED_INPUT = {
-    "code": "truncated_input",
-    "message": "The file is cut off or damaged, so only the part that could be read is transcribed.",
-}
+_DAMAGED = "The file is cut off or damaged, so only the part that could be read is transcribed"
 
 
 def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
@@ -53,13 +50,27 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
         "device": task.device,
         "requested_device": task.requested_device,
         "memory": _memory_json(task),
-        "warnings": [_TRUNCATED_INPUT] if task.is_truncated else [],
+        "warnings": [_damage_warning(task)] if task.is_truncated else [],
         "error": _error_json(task.error),
         "created_at": timestamp(task.created_at),
         "started_at": timestamp(task.started_at),
         "finished_at": timestamp(task.finished_at),
         **owner,
     }
+
+
+def damage_json(task: Task) -> dict[str, float | None] | None:
+    """How much of a damaged recording could be read; None of a whole one."""
+    if not task.is_truncated:
+        return None
+    return {"readable_seconds": task.audio_seconds, "declared_seconds": task.declared_seconds}
+
+
+def _damage_warning(task: Task) -> dict[str, Any]:
+    readable, declared = task.audio_seconds, task.declared_seconds
+    of_all = "" if declared is None else f" of {declared:.1f} s"
+    message = f"{_DAMAGED}." if readable is None else f"{_DAMAGED}: {readable:.1f} s{of_all}."
+    return {"code": "truncated_input", "message": message, **(damage_json(task) or {})}
 
 
 def _memory_json(task: Task) -> dict[str, int | None]:

@@ -13,6 +13,7 @@ from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
 from optimizer.tasks.task import Task, TaskStatus
 from web.http.answer_schemas import TranscriptAnswer, WhisperXAnswer, answer, error_responses
 from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveBody, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
+from web.http.serializers import damage_json
 from web.http.task_access import TaskAccess, current_tasks
 from web.tasks.filenames import title_of, transcript_name
 from web.tasks.media_type import media_type_of
@@ -60,6 +61,7 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
         mode=mode,
         is_partial=is_partial,
         audio_seconds=task.audio_seconds,
+        damaged=damage_json(task),
         title=title_of(task.filename),
     )
     written = FORMATS[query.format]

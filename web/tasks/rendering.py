@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from web.http import strict_json
 from whisper_core.text import formats
 from whisper_core.text.formats import FORMATS
@@ -18,15 +21,18 @@ def render_transcript(
     mode: Mode = "exact",
     is_partial: bool = False,
     audio_seconds: float | None = None,
+    damaged: Mapping[str, float | None] | None = None,
     title: str | None = None,
 ) -> bytes:
-    """As `formats.render_transcript`; the json says when the text is not openai-whisper's own (mode) or not complete.
+    """As `formats.render_transcript`; the json says when the text is not openai-whisper's own (mode), not complete, or
+    of a damaged recording.
 
     The other formats have no place for that. Their file name shows the mode (`file_extension`), and only complete texts
     are written in them.
     """
     if transcript_format == "json":
-        marks = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
+        marks: dict[str, Any] = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
+        marks |= {} if damaged is None else {"damaged": dict(damaged)}
         return strict_json.dumps({**transcript.to_dict(), **marks}, ensure_ascii=False).encode()
     return formats.render_transcript(transcript, transcript_format, options, audio_seconds=audio_seconds, title=title)
 

@@ -9,6 +9,7 @@ from typing import IO, cast
 
 from errors import FileMissingError, TaskNotFoundError
 from optimizer.tasks.task import Task, TaskFilter, TaskStatus
+from web.http.serializers import damage_json
 from web.http.task_access import TaskAccess
 from web.tasks.filenames import MemberNames, title_of
 from web.tasks.rendering import file_extension, render_transcript
@@ -75,6 +76,7 @@ def _rendered(transcript: Transcript, transcript_format: str, options: WriterOpt
         options,
         mode=task.options.mode,
         audio_seconds=task.audio_seconds,
+        damaged=damage_json(task),
         title=title_of(task.filename),
     )
 

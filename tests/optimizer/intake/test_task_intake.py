@@ -115,6 +115,18 @@ def test_a_slow_decode_prepares_its_task_when_it_ends(intake: Intake) -> None:
     assert intake.queue.manager.get("a").audio_seconds == 60.0
 
 
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_task_keeps_how_long_its_damaged_recording_claims_to_be(intake: Intake, is_slow: bool) -> None:
+    part = DecodedAudio(6.5, 104_000, is_truncated=True, declared_s=13.16)
+    if is_slow:
+        intake.accept_slow("a").set_result(part)
+    else:
+        intake.pool.outcome = part
+        intake.accept("a")
+    task = intake.queue.manager.get("a")
+    assert (task.audio_seconds, task.is_truncated, task.declared_seconds) == (6.5, True, 13.16)
+
+
 @pytest.mark.parametrize(("data", "error"), [(b"", EmptyFileError), (b"no sound", NoAudioStreamError)])
 def test_a_bad_file_is_refused_and_nothing_of_it_is_kept(
     intake: Intake, data: bytes, error: type[TranscriptionServerError]

@@ -116,6 +116,22 @@ def test_the_json_shows_the_precision_once_it_is_known(client: FlaskClient, syst
     assert list(json.loads(client.get(path).get_data())) == ["text", "language", "segments", "precision"]
 
 
+@pytest.mark.parametrize(("declared", "amount"), [(13.16, ": 6.5 s of 13.2 s."), (None, ": 6.5 s.")])
+def test_a_damaged_recording_says_how_much_of_it_was_read(
+    client: FlaskClient, system: FakeSystem, declared: float | None, amount: str
+) -> None:
+    task = system.add("cut.webm")
+    system.complete(task.id, " Hello")
+    damage = {"readable_seconds": 6.5, "declared_seconds": declared}
+    assert "damaged" not in client.get(f"/api/tasks/{task.id}/transcript").get_json()
+    system._change(task.id, audio_seconds=6.5, is_truncated=True, declared_seconds=declared)
+    warning = client.get(f"/api/tasks/{task.id}").get_json()["task"]["warnings"][0]
+    assert warning["message"].endswith(amount)
+    assert warning == {"code": "truncated_input", "message": warning["message"], **damage}
+    assert client.get(f"/api/tasks/{task.id}/transcript").get_json()["damaged"] == damage
+    assert json.loads(members(client.get("/api/transcripts.zip?format=json").data)["cut.json"])["damaged"] == damage
+
+
 def with_words(system: FakeSystem, name: str = "talk.mp3") -> str:
     """A completed task of four words, one each half second. Its recording lasts 55.2 s."""
     task = system.add(name)
