@@ -19,6 +19,7 @@ from typing import Any, Union
 
 from errors import BadRecordError, EngineError
 from whisper_core.audio.log_mel import LogMel, Mel
+from whisper_core.audio.vad import first_speech
 from whisper_core.clips import Clips
 from whisper_core.common.units import FRAMES_PER_SECOND, WINDOW_FRAMES
 from whisper_core.hallucinations import AlignedWindow, Screened, end_of, screen
@@ -147,7 +148,8 @@ def _find_language(
         return options.language
     if not model.is_multilingual:
         return "en"
-    features = yield Encode(mel.opening())
+    first = first_speech(mel.samples) if options.detect_language == "first_speech" else 0
+    features = yield Encode(mel.window(first, WINDOW_FRAMES))
     language: str = yield DetectLanguage(features)
     return language
 

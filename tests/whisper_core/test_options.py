@@ -13,9 +13,12 @@ from tests.paths import DATA, SHORT
 from tests.whisper_core.engine.driving import assert_same, transcribe_together
 from tests.whisper_core.parity import RATE, Samples, SamplesOf, assert_parity, noise, resume_after
 from tests.whisper_core.scripted_model import EndlessError, ScriptedModel, our_windows, upstream_result
+from whisper_core.audio.log_mel import LogMel
 from whisper_core.clips import Clips
+from whisper_core.model_requests import DetectLanguage, Encode
 from whisper_core.models.load import load_model
 from whisper_core.text.options import TranscribeOptions
+from whisper_core.transcribe import transcription_steps
 
 GREEDY = TranscribeOptions(language="en", temperature=0.0)
 WORDS = replace(GREEDY, word_timestamps=True)
@@ -128,6 +131,27 @@ def test_a_window_that_runs_over_its_clip_leads_to_the_start_of_the_next() -> No
     clips = Clips.of("0,2,3,5", 1000)
     assert [clips.after_window(0, seek) for seek in (150, 200, 350, 900)] == [150, 300, 300, 300]
     assert clips.after_window(300, 500) is None
+
+
+def window_for_language(samples: Samples, options: TranscribeOptions) -> int:
+    """The mel frame where the window begins that the language is detected from."""
+    steps = transcription_steps(LogMel(samples, 80), ScriptedModel(0).traits, options)
+    encode = next(steps)
+    assert isinstance(encode, Encode)
+    assert isinstance(steps.send(encode.mel), DetectLanguage)
+    steps.close()
+    first: int = encode.mel.first  # type: ignore[attr-defined]
+    return first
+
+
+def test_the_language_may_be_detected_from_the_first_speech(samples_of: SamplesOf) -> None:
+    """Music and noise before it may be taken for any language."""
+    noisy = (np.random.default_rng(0).standard_normal(41 * RATE) * 300).astype(np.int16)
+    samples = np.concatenate([noisy, samples_of(SHORT)])
+    from_speech = TranscribeOptions(detect_language="first_speech")
+    assert window_for_language(samples, TranscribeOptions()) == 0
+    assert 4090 <= window_for_language(samples, from_speech) <= 4150
+    assert window_for_language(noisy, from_speech) == 0
 
 
 SEARCHES = {

@@ -56,6 +56,7 @@ class Options(Body):
     patience: float | None = _only_where_changed(None)
     length_penalty: float | None = _only_where_changed(None)
     suppress_tokens: str = _only_where_changed("-1")
+    detect_language: Literal["start", "first_speech"] = _only_where_changed("start")
 
 
 class Memory(Body):

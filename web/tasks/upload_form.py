@@ -16,7 +16,7 @@ from setting_values import AUTO_LANGUAGE
 from web.tasks.option_values import OptionTexts
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.languages import language_code
-from whisper_core.text.options import Mode, TaskKind, TranscribeOptions
+from whisper_core.text.options import DetectedFrom, Mode, TaskKind, TranscribeOptions
 
 FILE_FIELD = "file"
 OPTION_FIELDS = (
@@ -40,6 +40,7 @@ OPTION_FIELDS = (
     "patience",
     "length_penalty",
     "suppress_tokens",
+    "detect_language",
     "priority",
     "device",
 )
@@ -94,6 +95,7 @@ def read_task_form(
         word_timestamps=values.flag("word_timestamps"),
         temperature=values.number("temperature", 0, 1),
         mode=values.choice("mode", {word: word for word in get_args(Mode)}, "exact"),
+        detect_language=values.choice("detect_language", {word: word for word in get_args(DetectedFrom)}, "start"),
         **_further_options(values),
         **_search_options(values, _END_TOKEN if model.is_multilingual else _END_TOKEN_OF_ENGLISH),
     )

@@ -53,7 +53,7 @@ class LogMel:
     """
 
     def __init__(self, samples: Samples, n_mels: int, device: torch.device = _CPU) -> None:
-        self._samples = samples
+        self.samples = samples
         self._device = device
         self._filters = mel_filters(device, n_mels)
         self._fft_window = torch.hann_window(FFT_SAMPLES, device=device)
@@ -136,7 +136,7 @@ class LogMel:
 
     def _read(self, start: int, stop: int) -> npt.NDArray[np.int16]:
         read = np.zeros(stop - start, dtype=np.int16)
-        present = self._samples[start:stop]
+        present = self.samples[start:stop]
         read[: len(present)] = present
         return read
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whisper_core.audio.log_mel import Samples
+from whisper_core.common.units import HOP_SAMPLES
 
 WINDOW_SAMPLES = 512  # 32 ms at 16 kHz
 
@@ -34,6 +35,10 @@ _STATE = 128
 _BLOCK = 1024  # windows that share a state: 33 s
 _WARM_UP = 128  # windows before them: 4 s
 _BLOCKS_AT_ONCE = 4
+
+_IS_SPEECH = 0.5
+_FIRST_WORDS = 8  # windows, a quarter of a second
+_LONGEST_SEARCH = 30 * 60 * 16_000 // WINDOW_SAMPLES
 
 # kernel 3, padding 1: (place in the weights' file, stride)
 _CONVOLUTIONS = ((0, 1), (1, 2), (2, 2), (3, 1))
@@ -85,6 +90,21 @@ class SpeechScan:
         present = self._samples[start + before : start + len(read)].astype(np.float32) / 32768.0
         read[before : before + len(present)] = present
         return torch.from_numpy(read).unfold(0, _CONTEXT_SAMPLES + WINDOW_SAMPLES, WINDOW_SAMPLES)
+
+
+def first_speech(samples: Samples) -> int:
+    """The mel frame where somebody first speaks for a quarter of a second; 0 when nobody does in the first half hour.
+
+    Half an hour takes 1.5 s, for which the caller waits.
+    """
+    scan = SpeechScan(samples)
+    run = 0  # windows of speech up to here
+    for first in range(0, min(scan.num_windows, _LONGEST_SEARCH), _BLOCK):
+        for number, probability in enumerate(scan.probabilities(first, _BLOCK).tolist(), first):
+            run = run + 1 if probability >= _IS_SPEECH else 0
+            if run == _FIRST_WORDS:
+                return (number + 1 - run) * WINDOW_SAMPLES // HOP_SAMPLES
+    return 0
 
 
 class _Network:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 TaskKind = Literal["transcribe", "translate"]
 Mode = Literal["exact", "vad"]
+DetectedFrom = Literal["start", "first_speech"]
 
 MAX_PROMPT_CHARACTERS = 2000  # Whisper keeps at most 223 tokens of it
 ALL_SYMBOLS = "-1"  # suppress_tokens: openai-whisper's list of symbols that are not spoken
@@ -22,7 +23,7 @@ class TranscribeOptions:
     A threshold of None is never crossed.
     """
 
-    language: str | None = None  # a code in `languages.LANGUAGES`; None: detected from the first 30 s
+    language: str | None = None  # a code in `languages.LANGUAGES`; None: detected from 30 s of the recording
     task: TaskKind = "transcribe"
     initial_prompt: str | None = None
     word_timestamps: bool = False
@@ -40,6 +41,7 @@ class TranscribeOptions:
     best_of: int | None = None  # samples at a temperature above 0, of which the best is kept; None: one
     patience: float | None = None  # beam search ends with beam_size times as many finished beams; None: 1
     length_penalty: float | None = None  # 0 to 1, for ranking beams and samples; None: by the mean logprob
+    detect_language: DetectedFrom = "start"  # where those 30 s begin; fast mode always begins at the first speech
     suppress_tokens: str = ALL_SYMBOLS  # ids of tokens that are never chosen, -1 for most symbols; empty: no filter
 
     @property

@@ -44,6 +44,7 @@ def read(make_settings: Callable[..., Settings]) -> Read:
         ("length_penalty", "0.5", 0.5),
         ("suppress_tokens", "50255, 7,-1,7", "-1,7,50255"),
         ("suppress_tokens", "None", ""),
+        ("detect_language", "first_speech", "first_speech"),
     ],
 )
 def test_an_option_is_read_stored_and_shown_where_it_differs(read: Read, name: str, text: str, value: Any) -> None:
@@ -100,6 +101,7 @@ def test_options_that_were_stored_before_there_were_these_are_the_defaults(read:
         ("suppress_tokens", "-2"),
         ("suppress_tokens", "1,,2"),
         ("suppress_tokens", "comma"),
+        ("detect_language", "end"),
         ("suppress_tokens", ",".join(map(str, range(501)))),
     ],
 )
