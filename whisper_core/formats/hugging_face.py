@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from errors import UnusableModelError
-from whisper_core.formats.brought_model import AlignmentHeads, BroughtModel
+from whisper_core.formats.brought_model import BroughtModel, StoredTensor, alignment_heads_of
 from whisper_core.formats.dimensions import EMBEDDING_TENSOR, ModelDimensions, dimensions_of
 from whisper_core.formats.json_files import number_in, read_object, read_object_if_there
-from whisper_core.formats.safetensors_files import StoredTensor, read_header
+from whisper_core.formats.safetensors_files import read_header
 from whisper_core.formats.tokenizers import read_tokenizer
 from whisper_core.formats.vocabulary import check_base_tokens, vocabulary_of
 
@@ -78,7 +78,7 @@ def read_hugging_face(folder: Path) -> BroughtModel:
         dimensions=dims,
         tensors=tensors,
         projection=projection,
-        alignment_heads=_alignment_heads(generation.get("alignment_heads"), dims),
+        alignment_heads=alignment_heads_of(generation.get("alignment_heads"), dims),
         size_bytes=sum(tensor.size_bytes for tensor in tensors.values()),
     )
 
@@ -165,18 +165,3 @@ def _told_tokens(told: dict[str, Any]) -> dict[str, int]:
     if isinstance(ends, int):
         found["<|endoftext|>"] = ends
     return found
-
-
-def _alignment_heads(told: Any, dims: ModelDimensions) -> AlignmentHeads | None:
-    """None when there are none, or when they are another model's: distilled models ship those of the large one."""
-    if not isinstance(told, list) or not told:
-        return None
-    heads = []
-    for pair in told:
-        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(number, int) for number in pair)):
-            return None
-        layer, head = pair
-        if not (0 <= layer < dims.n_text_layer and 0 <= head < dims.n_text_head):
-            return None
-        heads.append((layer, head))
-    return tuple(heads)

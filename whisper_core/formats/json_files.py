@@ -23,6 +23,18 @@ def read_json(path: Path) -> Any:
         raise UnusableModelError.because(f"{path.name} is not JSON") from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """Of a text, which is bounded likewise. Raises UnusableModelError."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UnusableModelError.because(f"{path.name} is larger than {MOST_BYTES >> 20} MB")
+        return path.read_bytes().decode().rstrip("\n").split("\n")
+    except OSError as error:
+        raise UnusableModelError.because(f"{path.name} cannot be read") from error
+    except UnicodeDecodeError as error:
+        raise UnusableModelError.because(f"{path.name} is not UTF-8") from error
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Raises UnusableModelError unless the file holds an object."""
     found = read_json(path)

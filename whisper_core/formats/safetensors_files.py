@@ -7,33 +7,17 @@ and place; the tensors' bytes. https://huggingface.co/docs/safetensors
 from __future__ import annotations
 
 import json
-import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from errors import UnusableModelError
-from whisper_core.formats.dimensions import Shape
+from whisper_core.formats.brought_model import StoredTensor
 
-TYPES = {"F16": 2, "BF16": 2, "F32": 4}  # those that are read, with the bytes of a number
+TYPES = ("F16", "BF16", "F32")  # those that are read
 MOST_HEADER_BYTES = 100_000_000  # as in the safetensors library
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """Where a tensor lies."""
-
-    path: Path
-    start: int  # in bytes from the file's beginning
-    type: str  # one of TYPES
-    shape: Shape
-
-    @property
-    def size_bytes(self) -> int:
-        return math.prod(self.shape) * TYPES[self.type]
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:

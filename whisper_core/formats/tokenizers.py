@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import UnusableModelError
-from whisper_core.formats.json_files import number_in, read_object_if_there
+from whisper_core.formats.json_files import number_in, read_json, read_lines, read_object_if_there
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,19 @@ class Tokenizer:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """From tokenizer.json, or else vocab.json and added_tokens.json. Raises UnusableModelError."""
+    """From tokenizer.json, or else vocab.json and added_tokens.json, or CTranslate2's vocabulary.
+
+    Raises UnusableModelError.
+    """
     whole = read_object_if_there(folder / "tokenizer.json")
     if whole:
         model = whole.get("model")
         words = model.get("vocab") if isinstance(model, dict) else None
         added = _added_tokens(whole.get("added_tokens"))
+    elif (folder / "vocabulary.json").is_file():
+        words, added = _numbered(read_json(folder / "vocabulary.json")), {}
+    elif (folder / "vocabulary.txt").is_file():
+        words, added = _numbered(read_lines(folder / "vocabulary.txt")), {}
     else:
         words = read_object_if_there(folder / "vocab.json")
         added = _numbers(read_object_if_there(folder / "added_tokens.json"))
@@ -38,6 +45,11 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     special = {name: number for name, number in numbers.items() if name.startswith("<|") and name.endswith("|>")}
     base = {number: _bytes_of(word) for word, number in numbers.items() if word not in special}
     return Tokenizer(base, {**_whisper_tokens(special), **_whisper_tokens(added)})
+
+
+def _numbered(words: Any) -> Any:
+    """A list of tokens as a table; its last rows may be there only to fill it up."""
+    return {str(word): number for number, word in enumerate(words)} if isinstance(words, list) else words
 
 
 def _added_tokens(entries: Any) -> dict[str, int]:

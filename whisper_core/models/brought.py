@@ -16,6 +16,7 @@ from pathlib import Path
 
 from errors import UnknownModelError, UnusableModelError
 from whisper_core.formats.brought_model import BroughtModel
+from whisper_core.formats.ctranslate2 import is_ctranslate2, read_ctranslate2
 from whisper_core.formats.hugging_face import is_hugging_face, read_hugging_face
 from whisper_core.models.catalogue import ALIASES, INT8_SUFFIX, MODELS
 
@@ -60,7 +61,7 @@ def read_brought(name: str, models_dir: Path) -> BroughtModel:
     """The model of that name as its files are now. Raises UnknownModelError, UnusableModelError."""
     folder = models_dir / name
     names = _file_names(folder) if _NAME.fullmatch(name) else set()
-    if not is_hugging_face(names):
+    if not _is_meant(names):
         raise UnknownModelError(GONE, field="model")
     return _read_checked(folder)
 
@@ -89,7 +90,12 @@ def _read_checked(folder: Path) -> BroughtModel:
         raise UnusableModelError.because("openai-whisper has a model of that name: rename the folder")
     if name.endswith(INT8_SUFFIX):
         raise UnusableModelError.because(f"names that end in {INT8_SUFFIX} are taken: rename the folder")
-    return read_hugging_face(folder)
+    is_converted = is_ctranslate2(_file_names(folder)) and not is_hugging_face(_file_names(folder))
+    return read_ctranslate2(folder) if is_converted else read_hugging_face(folder)
+
+
+def _is_meant(names: set[str]) -> bool:
+    return is_hugging_face(names) or is_ctranslate2(names)
 
 
 def _identities(models_dir: Path) -> dict[str, str]:
@@ -100,7 +106,7 @@ def _identities(models_dir: Path) -> dict[str, str]:
         return {}
     found = {}
     for name in names:
-        if not name.startswith(".") and is_hugging_face(_file_names(models_dir / name)):
+        if not name.startswith(".") and _is_meant(_file_names(models_dir / name)):
             found[name] = _identity(models_dir / name)
     return found
 

@@ -15,15 +15,20 @@ import whisper
 from whisper.model import Whisper, sinusoids
 
 from errors import UnusableModelError
-from whisper_core.formats.brought_model import BroughtModel
+from whisper_core.formats.brought_model import BroughtModel, StoredTensor
 from whisper_core.formats.dimensions import EMBEDDING_TENSOR, ENCODER_POSITIONS
-from whisper_core.formats.safetensors_files import StoredTensor
 from whisper_core.models.catalogue import MODELS
 
 StateDict = dict[str, torch.Tensor]
 
 LARGEST_FP16 = 65_504.0  # GPUs and int8 models compute in fp16
-_TYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+_TYPES = {
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "I8": torch.int8,
+    "I16": torch.int16,
+}
 _LOOKALIKES = tuple(reversed(list(MODELS.values())))  # of large-v1 and large-v2, which are equally large, the newer
 
 
@@ -31,11 +36,13 @@ def read_brought_state(model: BroughtModel, *, keeps_fp16: bool) -> StateDict:
     """Every tensor, on the CPU: fp32, or with `keeps_fp16` fp16. Raises UnusableModelError."""
     with ExitStack() as stack:
         files: dict[Path, BinaryIO] = {}
-        for tensor in model.tensors.values():
+        for tensor in (*model.tensors.values(), *model.zeros):
             if tensor.path not in files:
                 files[tensor.path] = stack.enter_context(_open(tensor.path))
         dtype = torch.float16 if keeps_fp16 else torch.float32
         state = {name: _read(files[tensor.path], name, tensor).to(dtype) for name, tensor in model.tensors.items()}
+        if any(_read(files[zero.path], "bias of the keys", zero).any() for zero in model.zeros):
+            raise UnusableModelError.because("it has a bias for keys, which openai-whisper's models do not have")
         if model.projection is not None:
             with _open(model.projection.path) as file:
                 projection = _read(file, "proj_out.weight", model.projection).to(dtype)
@@ -80,6 +87,9 @@ def _read(file: BinaryIO, name: str, stored: StoredTensor) -> torch.Tensor:
     if count != len(data):
         raise UnusableModelError.because(f"{stored.path.name} is cut off: not all of its weights are there")
     tensor = torch.frombuffer(data, dtype=_TYPES[stored.type]).reshape(stored.shape)
+    if stored.scale is not None:
+        scale = _read(file, f"scale of {name}", stored.scale).reshape(-1, *[1] * (tensor.dim() - 1))
+        tensor = tensor.float() / scale
     largest = float(tensor.abs().max())
     if not math.isfinite(largest):
         raise UnusableModelError.because(f"the tensor {name} has values that are no numbers")

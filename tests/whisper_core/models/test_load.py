@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,43 +17,14 @@ from whisper.model import Whisper
 from whisper.normalizers import EnglishTextNormalizer
 
 from errors import ModelUnavailableError, UnknownModelError, WeightsDamagedError
+from tests.whisper_core.ctranslate2_files import Variables, toy_state, toy_variables, write_ct2
 from tests.whisper_core.parity import SamplesOf
 from tests.whisper_core.toy_model import toy_dimensions, toy_model
 from whisper_core.models.catalogue import MODELS, PackageSource
-from whisper_core.models.ctranslate2 import expected_variables, read_state_dict
+from whisper_core.models.ctranslate2 import read_state_dict
 from whisper_core.models.load import build_model, load_model
 
 DIMS = toy_dimensions()
-Variables = dict[str, np.ndarray]
-
-
-def toy_state() -> dict[str, torch.Tensor]:
-    return {name: tensor.half() for name, tensor in toy_model().state_dict().items()}
-
-
-def toy_variables() -> Variables:
-    """The toy model's tensors, named and stacked as in CTranslate2."""
-    state = {name: tensor.numpy() for name, tensor in toy_state().items()}
-    variables: Variables = {"decoder/num_heads": np.array(2, dtype="<i2")}
-    for name, part in expected_variables(DIMS).items():
-        rows = part.shape[0] // len(part.names)
-        zeros = np.zeros((rows,), dtype="<f2")
-        variables[name] = np.concatenate([zeros if target is None else state[target] for target in part.names])
-    return variables
-
-
-def write_ct2(path: Path, variables: Variables, version: int = 6, kind: str = "WhisperSpec") -> Path:
-    def string(text: str) -> bytes:
-        return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"
-
-    types = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
-    parts = [struct.pack("<I", version), string(kind), struct.pack("<II", 3, len(variables))]
-    for name, array in variables.items():
-        shape = struct.pack(f"<B{array.ndim}I", array.ndim, *array.shape)
-        parts += [string(name), shape, struct.pack("<BI", types[array.dtype.name], array.nbytes), array.tobytes()]
-    parts.append(struct.pack("<I", 0))
-    path.write_bytes(b"".join(parts))
-    return path
 
 
 def write_pt(path: Path, model: Whisper, **changes: Any) -> Path:
