@@ -147,6 +147,9 @@ class Settings(AutomationSettings):
     )
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in DATA_DIR")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="text, or json: one object a line, for programs that collect logs"
+    )
     web_threads: int = Field(
         16,
         ge=8,

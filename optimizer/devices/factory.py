@@ -66,4 +66,5 @@ class DeviceFactory:
             ENGINE_FACTORIES[engine],
             cpu_threads=self.settings.cpu_threads,
             log_level=self.settings.log_level,
+            log_format=self.settings.log_format,
         )

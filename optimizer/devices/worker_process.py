@@ -20,6 +20,7 @@ from typing import Protocol
 
 from config import EngineName
 from errors import WorkerDiedError
+from logs import LogFormat
 from optimizer.devices.discovery import DeviceSpec
 from whisper_core.worker import messages as protocol
 from whisper_core.worker.main import run_worker
@@ -42,6 +43,7 @@ class WorkerConfig:
     cpu_threads: int = 0
     in_thread: bool = False
     log_level: str = "INFO"
+    log_format: LogFormat = "text"
 
 
 OnReports = Callable[[list[protocol.Report]], None]
@@ -223,4 +225,11 @@ def _worker_main(connection: Connection, spec: DeviceSpec, config: WorkerConfig)
     if spec.gpu_uuid is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = spec.gpu_uuid
     device = "cpu" if spec.kind == "cpu" else "cuda:0"
-    run_worker(connection, device, config.engine_factory, config.cpu_threads, log_level=config.log_level)
+    run_worker(
+        connection,
+        device,
+        config.engine_factory,
+        config.cpu_threads,
+        log_level=config.log_level,
+        log_format=config.log_format,
+    )

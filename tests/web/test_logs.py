@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -89,6 +90,45 @@ def test_message_whose_arguments_do_not_fit_is_still_one_line(pipe: tuple[int, i
     handler.handle(logging.makeLogRecord({"msg": "%d %d", "args": (1,)}))
     (line,) = logged(pipe)
     assert "%d %d" in line
+
+
+def test_as_json_an_event_is_one_object_whose_fields_only_the_code_names(pipe: tuple[int, int]) -> None:
+    configure_logging("INFO", pipe[1], log_format="json")
+    name = "a\nevent=forged level=INFO\x1b[2J\udcff"
+    logging.getLogger("x").warning("event=kept task=%s seconds=%.1f name=%s%%: because %s", "01J", 2.25, name, "k=v")
+    logging.getLogger("x").info("100% done=yes")
+    text, other = logged(pipe)
+    assert text.isprintable()
+    line = json.loads(text)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    shown = r"a\nevent=forged level=INFO\x1b[2J\udcff%"
+    assert line == {
+        "level": "WARNING",
+        "logger": "x",
+        "event": "kept",
+        "message": f"event=kept task=01J seconds=2.2 name={shown}: because k=v",
+        "fields": {"task": "01J", "seconds": 2.25, "name": shown},
+    }
+    assert json.loads(other)["fields"] == {"done": "yes"}
+
+
+def test_as_json_a_traceback_stays_on_the_line_of_its_event(pipe: tuple[int, int]) -> None:
+    configure_logging("INFO", pipe[1], log_format="json")
+    try:
+        raise ValueError("first\x1b\n{forged}")
+    except ValueError:
+        logging.getLogger("x").exception("event=failed")
+    (line,) = map(json.loads, logged(pipe))
+    assert (line["level"], line["event"]) == ("ERROR", "failed")
+    assert line["exception"].splitlines()[-2:] == [r"ValueError: first\x1b", "{forged}"]
+
+
+def test_as_json_also_a_message_whose_arguments_do_not_fit_is_an_object(pipe: tuple[int, int]) -> None:
+    configure_logging("INFO", pipe[1], log_format="json")
+    (handler,) = [handler for handler in logging.getLogger().handlers if isinstance(handler, DescriptorHandler)]
+    handler.handle(logging.makeLogRecord({"msg": "%d %d", "args": (1,)}))
+    (line,) = map(json.loads, logged(pipe))
+    assert line["message"] == "unformattable log message '%d %d'"
 
 
 def test_closed_standard_output_does_not_put_lines_into_the_next_file(tmp_path: Path) -> None:

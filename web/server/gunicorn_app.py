@@ -38,7 +38,7 @@ MAX_CONNECTIONS = 4000
 
 def serve(settings: Settings, make_system: Callable[[Settings], SystemPort], warnings: Iterable[str] = ()) -> int:
     """Serves until a signal asks to stop. Returns the process's exit code. Main thread only."""
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, log_format=settings.log_format)
     for warning in warnings:
         log.warning("%s", warning)
     os.umask(0o077)

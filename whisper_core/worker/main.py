@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import cast
 
 from errors import DeviceLostError
-from logs import configure_logging
+from logs import LogFormat, configure_logging
 from whisper_core.worker.command_loop import CommandLoop
 from whisper_core.worker.engine_protocol import Engine
 from whisper_core.worker.inbox import WorkerInbox
@@ -35,7 +35,13 @@ EXIT_DEVICE_LOST = 10
 
 
 def run_worker(
-    connection: Connection, device: str, engine_factory: str, cpu_threads: int, *, log_level: str = "INFO"
+    connection: Connection,
+    device: str,
+    engine_factory: str,
+    cpu_threads: int,
+    *,
+    log_level: str = "INFO",
+    log_format: LogFormat = "text",
 ) -> None:
     """Serves a device until a Shutdown, the end of the server or the loss of the device, then closes `connection`.
 
@@ -46,7 +52,7 @@ def run_worker(
     end = os._exit if is_process else _let_the_loop_end
     if is_process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server then sends Shutdown
-        configure_logging(log_level)
+        configure_logging(log_level, log_format=log_format)
         if device == "cpu" and hasattr(os, "nice"):
             os.nice(CPU_NICENESS)
     try:
