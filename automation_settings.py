@@ -1,4 +1,4 @@
-"""The settings of what happens without a click: webhooks. They are part of `config.Settings`."""
+"""The settings of what happens without a click: webhooks and metrics. They are part of `config.Settings`."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ class AutomationSettings(BaseSettings):
     webhook_secret: Annotated[SecretStr, AfterValidator(_usable_secret)] = Field(
         SecretStr(""),
         description="signs what WEBHOOK_URLS get and is needed with them: whsec_ and 24 to 64 random bytes in base64",
+    )
+
+    enable_metrics: bool = Field(
+        True,
+        description="GET /metrics tells Prometheus how the server does; with accounts only admin may ask",
     )
 
     @property

@@ -21,10 +21,12 @@ from optimizer.devices.worker_process import WorkerConfig
 from optimizer.intake.preparer import DISK_PROBLEM
 from optimizer.intake.task_intake import SubmissionRequest
 from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.start_log import log_start
 from optimizer.storage.upload_file import ReceivedFile, Upload
 from optimizer.tasks.events import Event, Listener, TaskChanged, WindowFinished
 from optimizer.tasks.task import Priority, Task, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
+from optimizer.views.figures import Figures
 from optimizer.views.task_view import Submission, TaskView
 from optimizer.wiring import build_parts
 from whisper_core.text.transcript import Transcript
@@ -137,24 +139,10 @@ class OptimizedWhisperSystem:
         if problem is not None:
             path.use_plain(problem)
         devices.open(specs, self._parts.reports, is_optimized=path.is_optimized())
-        self._log_start(specs)
+        log_start(specs, self._scheduling.models, path, self.settings.default_model)
         self._is_started = True
         self._scheduling.events.add_listener(self._update_utilization)
         self._scheduler.start()
-
-    def _log_start(self, specs: Sequence[DeviceSpec]) -> None:
-        for spec in specs:
-            log.info("device=%s title=%r memory_gb=%.1f", spec.name, spec.title, spec.total_bytes / 1e9)
-        library = self._scheduling.models
-        names = (info.name for info in library.registry.models() if info.name == info.weights_name)
-        here = [name for name in names if library.is_available(name)]
-        log.info("models_here=%s default_model=%s", ",".join(here) or "none", self.settings.default_model)
-        if self._scheduling.path.is_optimized():
-            log.info("path=optimized: tasks are planned by model, priority and memory")
-        else:
-            log.warning(
-                "path=plain: one task at a time in order of arrival, because %s", self._scheduling.path.plain_reason
-            )
 
     def _update_utilization(self, event: Event) -> None:
         if isinstance(event, TaskChanged):
@@ -283,6 +271,10 @@ class OptimizedWhisperSystem:
     def status(self) -> dict[str, Any]:
         """Devices, counts, throughput, limits and settings in force; the shape of GET /api/system."""
         return self._views.status.system()
+
+    def figures(self) -> Figures:
+        """What programs that watch the system are told."""
+        return self._views.status.figures()
 
     def device_names(self) -> list[str]:
         """What a task may ask for as its device, besides `auto`."""

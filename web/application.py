@@ -30,6 +30,7 @@ from web.http.webhook_schemas import WebhookAnswer
 from web.live.feed import LiveFeed
 from web.live.gate import ConnectionGate
 from web.login import login
+from web.metrics import add_metrics
 from web.pages import register_pages
 from web.system_api import system_api
 from web.tasks.downloads import downloads
@@ -125,6 +126,8 @@ def create_app(
         app.register_api(blueprint)
     if settings.enable_webhooks:
         app.register_api(webhooks_api)
+    if settings.enable_metrics:
+        add_metrics(app, monotonic)
     app.register_blueprint(tus)
     app.after_request(_keep_out_of_caches)
     app.after_request(add_protocol_headers)

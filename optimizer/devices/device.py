@@ -224,6 +224,7 @@ class Device:
             state=self.state,
             memory=self.pool.snapshot(),
             is_unstable=self.supervisor.is_unstable,
+            restarts=self.supervisor.restarts,
             slots=self.slots,
             accepts_auto=self.accepts_auto,
             models=self.models.statuses(self.models_in_use),

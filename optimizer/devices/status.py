@@ -86,6 +86,7 @@ class DeviceStatus:
     state: DeviceState
     memory: PoolSnapshot
     is_unstable: bool
+    restarts: int = 0  # of its worker, since the start
     slots: int = 1  # tasks that it can run at the same time
     accepts_auto: bool = True  # False for one that gets only tasks which ask for it
     models: tuple[ModelOnDevice, ...] = ()

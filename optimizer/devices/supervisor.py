@@ -53,6 +53,7 @@ class WorkerSupervisor:
         self._context_bytes = context_bytes
         self._on_reports = on_reports
         self._on_exit = on_exit
+        self.restarts = 0  # since the start
         self._restarts: deque[float] = deque(maxlen=32)
         self._exits_without_window = 0  # in a row
         self._restart_at = 0.0
@@ -196,6 +197,7 @@ class WorkerSupervisor:
         """At once when the worker finished a window; otherwise it may never finish one, so after a growing pause."""
         now = self._clock.monotonic()
         self._restarts.append(now)
+        self.restarts += 1
         pause = RESTART_PAUSES_S[min(self._exits_without_window, len(RESTART_PAUSES_S) - 1)]
         self._exits_without_window += 1
         self.state = DeviceState.RESTARTING

@@ -13,6 +13,7 @@ from statistics import fmean
 from optimizer.common.clock import Clock
 from optimizer.memory.ledger import PoolSnapshot
 from optimizer.monitoring.samples import DeviceSample, Sample
+from optimizer.monitoring.totals import WAIT_BOUNDS_S, Distribution, Totals
 from optimizer.monitoring.utilization import MeanUtilization, Utilization, UtilizationMeter
 from optimizer.timing.speeds import SpeedTable
 
@@ -53,6 +54,9 @@ class PerformanceMonitor:
         self._lock = threading.Lock()
         self._recent: deque[tuple[float, float]] = deque()  # when, and how many seconds of sound were done
         self._counters = _Counters()
+        self._audio_ever: dict[tuple[str, str], float] = {}  # seconds of sound since the start, by device and model
+        self._waits_ever = Distribution(WAIT_BOUNDS_S)
+        self._moved_to_cpu = 0
         self._utilization = UtilizationMeter(clock.monotonic())
         self._ended_before = (0, 0)  # completed and failed tasks when the last sample was made
         self._stopping = threading.Event()
@@ -72,14 +76,20 @@ class PerformanceMonitor:
         """So many more seconds of sound are transcribed."""
         with self._lock:
             self._recent.append((self._clock.monotonic(), audio_seconds))
-            audio = self._counters.audio
-            audio[device, model] = audio.get((device, model), 0.0) + audio_seconds
+            for audio in (self._counters.audio, self._audio_ever):
+                audio[device, model] = audio.get((device, model), 0.0) + audio_seconds
 
     def task_started(self, wait_seconds: float) -> None:
         """A task began its first attempt, after waiting for so long."""
         with self._lock:
             self._counters.started += 1
             self._counters.waits.append(max(0.0, wait_seconds))
+            self._waits_ever.add(max(0.0, wait_seconds))
+
+    def task_moved_to_cpu(self) -> None:
+        """A GPU's memory did not hold it."""
+        with self._lock:
+            self._moved_to_cpu += 1
 
     def model_loaded(self) -> None:
         with self._lock:
@@ -99,6 +109,12 @@ class PerformanceMonitor:
             while self._recent and self._recent[0][0] < oldest:
                 self._recent.popleft()
             return sum(audio_seconds for _, audio_seconds in self._recent) / THROUGHPUT_WINDOW_S
+
+    def totals(self) -> Totals:
+        """Since the start."""
+        with self._lock:
+            waits = self._waits_ever
+            return Totals(dict(self._audio_ever), tuple(waits.up_to()), waits.total, self._moved_to_cpu)
 
     def finish_interval(self, current: Utilization, memory: Sequence[PoolSnapshot], ended: tuple[int, int]) -> Measured:
         """What happened since the last call. memory: of every device, now.

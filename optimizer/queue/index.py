@@ -8,6 +8,7 @@ change is the later one. Nothing is waited for while the lock is held.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class StatusCounts:
     def __init__(self) -> None:
         self.current: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
         self.entered: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
+        self.failures: Counter[str] = Counter()  # by error code
 
     def move(self, before: TaskStatus | None, after: TaskStatus | None) -> None:
         """before: None for a new task. after: None for a deleted one."""
@@ -151,6 +153,8 @@ class QueueIndex:
         """
         with self._lock:
             self._counts.move(before, task.status)
+            if task.status is TaskStatus.FAILED is not before and task.error is not None:
+                self._counts.failures[task.error.code] += 1
             self._charge(task, before, now)
             if not self._changes.advance(task.id, task.version):
                 return
@@ -265,6 +269,11 @@ class QueueIndex:
         """How many times tasks have entered each state since the start."""
         with self._lock:
             return dict(self._counts.entered)
+
+    def failures(self) -> dict[str, int]:
+        """How many tasks have failed for good since the start, by error code."""
+        with self._lock:
+            return dict(self._counts.failures)
 
     def _charge(self, task: Task, before: TaskStatus | None, now: float) -> None:
         """Charges work that begins to its owner, and refunds what is left of it when the attempt ends early."""

@@ -308,3 +308,7 @@ class IntelligentQueueManager:
     def entered(self) -> dict[TaskStatus, int]:
         """How many times tasks have entered each state since the start."""
         return self._index.entered()
+
+    def failures(self) -> dict[str, int]:
+        """How many tasks have failed for good since the start, by error code."""
+        return self._index.failures()

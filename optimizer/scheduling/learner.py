@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from errors import OutOfMemoryError
 from optimizer.common.clock import Clock
-from optimizer.common.kinds import DeviceKind
+from optimizer.common.kinds import CPU_DEVICE, DeviceKind
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
@@ -51,6 +51,8 @@ class MeasurementLearner:
     ) -> None:
         """task: as the report left it; None when it changed none, and then it says nothing about one either.
         concurrency: how many tasks the device had when the report came."""
+        if task is not None and device.kind != "cpu" and task.requested_device == CPU_DEVICE:
+            self._monitor.task_moved_to_cpu()  # it would not have run there had it been asked for before
         match report:
             case protocol.ModelLoaded():
                 self._learn_from_load(device, report)

@@ -24,6 +24,7 @@ from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskStatus, num_waiting
 from optimizer.timing.forecast_accuracy import ForecastTracker
+from optimizer.views.figures import Figures
 from version import __version__
 
 
@@ -93,6 +94,17 @@ class StatusViews:
             "forecasts": asdict(self._forecasts.accuracy()),
             "wait_bound": _wait_bound(self._due_times, limits),
         }
+
+    def figures(self) -> Figures:
+        return Figures(
+            is_optimized=self._path.is_optimized(),
+            counts=self._queue.counts(),
+            entered=self._queue.entered(),
+            failures=self._queue.failures(),
+            throughput=self._monitor.throughput(),
+            totals=self._monitor.totals(),
+            devices=self._devices.statuses(),
+        )
 
     def _situation(self, statuses: list[DeviceStatus]) -> Situation:
         return Situation(

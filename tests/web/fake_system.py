@@ -15,11 +15,15 @@ from optimizer.accounts.accounts import Accounts
 from optimizer.automation.webhook_store import WebhookStore
 from optimizer.automation.webhooks import Webhooks
 from optimizer.common.clock import Clock, SystemClock
+from optimizer.devices.status import DeviceStatus
 from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.samples import Sample
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.events import SystemChanged
 from optimizer.tasks.task import Task, TaskFilter
+from optimizer.timing.speeds import SpeedTable
+from optimizer.views.figures import Figures
 from tests.web.fake_tasks import EPOCH, FakeTasks
 from version import __version__
 from whisper_core.models.catalogue import MODELS, model_info
@@ -42,6 +46,8 @@ class FakeSystem(FakeTasks):
             self.store.open()
             self.accounts.open()
         self._clock = clock or SystemClock()
+        self.monitor = PerformanceMonitor(self._clock, SpeedTable(), interval_s=60, on_sample=lambda: None)
+        self.device_statuses: list[DeviceStatus] = []
         self.limits = {"max_concurrent_tasks": 8, "max_batch_size": 4}
 
     @cached_property
@@ -136,6 +142,11 @@ class FakeSystem(FakeTasks):
             "is_public": self.settings.is_public,
             "decoder": {"network": "off", "uid": "65534"},
         }
+
+    def figures(self) -> Figures:
+        _, _, counts = self.tasks(TaskFilter())
+        totals = self.monitor.totals()
+        return Figures(True, counts, counts, {"no_audio_stream": 2}, 12.5, totals, self.device_statuses)
 
     def device_names(self) -> list[str]:
         return ["cpu"]

@@ -22,7 +22,7 @@ from web.http.session_cookie import principal_of_cookie
 PAGE = "pages.show_page"
 STATIC = "static"
 PUBLIC = frozenset({STATIC, "login.show_login", "login.log_in", "health.get_health", "health.get_readiness"})
-ADMINS_ONLY = frozenset({"api.change_system", "api.fetch_model", "system_api.get_log"})
+ADMINS_ONLY = frozenset({"api.change_system", "api.fetch_model", "system_api.get_log", "metrics.get_metrics"})
 
 LOGINS_PER_MINUTE = 5
 _LIMITS = "transcription_limits"

@@ -16,6 +16,7 @@ from optimizer.storage.part_store import PartStore
 from optimizer.tasks.events import Listener, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
+from optimizer.views.figures import Figures
 from optimizer.views.task_view import Submission, TaskView
 from whisper_core.text.transcript import Transcript
 
@@ -121,6 +122,9 @@ class SystemPort(Protocol):
     def models(self) -> Any: ...
 
     def status(self) -> dict[str, Any]: ...
+
+    def figures(self) -> Figures:
+        """What programs that watch the system are told."""
 
     def device_names(self) -> list[str]:
         """What a task may ask for as its device, besides `auto`."""

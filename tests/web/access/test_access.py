@@ -241,3 +241,13 @@ def test_a_burst_is_answered_with_429_and_a_time_to_come_back(make_site: MakeSit
     assert browser.get("/api/system").status_code == 429  # the account, not the way it came
     assert site.by_key("admin").get("/api/tasks").status_code == 200
     assert set(PEOPLE) == {"alice", "mallory", "admin"}
+
+
+def test_only_the_admins_key_reads_the_metrics_and_they_can_be_switched_off(make_site: MakeSite) -> None:
+    site = make_site()
+    assert site.nobody.get("/metrics").status_code == 401
+    assert error_of(site.by_key("alice").get("/metrics")) == (403, "forbidden", None)
+    text = site.by_key("admin").get("/metrics").text
+    for status in (401, 403):  # who was refused is counted, too
+        assert f'whisper_http_requests_total{{method="GET",route="/metrics",status="{status}"}} 1.0' in text
+    assert make_site(enable_metrics=False).by_key("admin").get("/metrics").status_code == 404
