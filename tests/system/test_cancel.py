@@ -31,6 +31,7 @@ def test_a_cancel_ends_a_task_at_once_and_of_a_cancel_and_a_result_the_first_win
         watcher = Watcher(system)
         failing = submit(system, SHORT, knobs="fail=engine_error")
         watcher.wait_for(failing, TaskStatus.RETRYING)
+        watcher.wait_until(lambda: not device_of(system)["running"], "an idle device")
         idle = reserved(system)
         running = submit(system, MINUTE, knobs=HOLD)
         watcher.wait_for_a_window(running)
