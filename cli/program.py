@@ -12,6 +12,8 @@ import click
 from cli.backup import backup_command, restore_command
 from cli.doctor import doctor_command
 from cli.keys import keys_group
+from cli.local_system import MakeSystem, optimized_system
+from cli.transcribe import transcribe_command
 from config import Settings
 from errors import StartError, TranscriptionServerError
 from version import PRODUCT_NAME, __version__
@@ -20,11 +22,13 @@ Serve = Callable[[], int]
 LoadSettings = Callable[[], Settings]
 
 
-def run(arguments: Sequence[str], *, serve: Serve, load: LoadSettings) -> int:
+def run(
+    arguments: Sequence[str], *, serve: Serve, load: LoadSettings, make_system: MakeSystem = optimized_system
+) -> int:
     """Executes the command that `arguments` name. Returns the process's exit code: 2 for arguments that it does not
     know."""
     try:
-        outcome = _program(serve, load).main(list(arguments), prog_name="main.py", standalone_mode=False)
+        outcome = _program(serve, load, make_system).main(list(arguments), prog_name="main.py", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -36,13 +40,14 @@ def run(arguments: Sequence[str], *, serve: Serve, load: LoadSettings) -> int:
     return outcome if isinstance(outcome, int) else 0
 
 
-def _program(serve: Serve, load: LoadSettings) -> click.Group:
+def _program(serve: Serve, load: LoadSettings, make_system: MakeSystem) -> click.Group:
     @click.group(name="main.py", help=f"{PRODUCT_NAME}. Without a command it serves.")
     @click.version_option(__version__, prog_name=PRODUCT_NAME)
     def program() -> None:
         pass
 
     program.add_command(click.Command("serve", callback=serve, help="Serve until a signal asks to stop."))
+    program.add_command(transcribe_command(load, make_system))
     program.add_command(keys_group(load))
     program.add_command(doctor_command(load))
     program.add_command(backup_command(load))

@@ -1,0 +1,165 @@
+"""Transcribes inside this process, with the system that the server has, but for the web part.
+
+Its data folder is a temporary one: nothing is left behind, and a server that runs on DATA_DIR is not disturbed. Weights
+are those of MODELS_DIR.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from cli.transcriber import CannotStartError, Options, RefusedError, TaskProgress
+from config import Settings
+from errors import InvalidOptionError, StartError, TranscriptionServerError
+from optimizer.common.kinds import AUTO_DEVICE
+from optimizer.intake.admission import Admission
+from optimizer.storage.upload_file import Upload
+from optimizer.tasks.task import Priority, TaskOptions
+from optimizer.views.task_view import Submission, TaskView
+from setting_values import AUTO_LANGUAGE
+from whisper_core.text.formats import render_transcript
+from whisper_core.text.languages import language_code
+from whisper_core.text.options import MAX_PROMPT_CHARACTERS
+from whisper_core.text.transcript import Transcript
+from whisper_core.text.writer_options import WriterOptions
+
+COPY_BYTES = 1024 * 1024
+
+
+class System(Protocol):
+    """What is used of OptimizedWhisperSystem."""
+
+    settings: Settings
+    admission: Admission
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def begin_upload(self, expected_bytes: int = 0, owner: str = "") -> Upload: ...
+    def submit(
+        self,
+        upload: Upload,
+        *,
+        filename: str,
+        options: TaskOptions,
+        priority: Priority,
+        device: str,
+        idempotency_key: str | None,
+    ) -> Submission: ...
+    def task(self, task_id: str) -> TaskView: ...
+    def transcript(self, task_id: str) -> tuple[Transcript, bool]: ...
+    def cancel(self, task_id: str) -> TaskView: ...
+    def default_model(self) -> str: ...
+
+
+MakeSystem = Callable[[Settings], System]
+
+
+def optimized_system(settings: Settings) -> System:
+    """The system with this machine's devices. It is not started yet."""
+    from optimizer.system import OptimizedWhisperSystem  # other commands start faster without it
+
+    return OptimizedWhisperSystem(settings)
+
+
+@contextmanager
+def local_transcriber(settings: Settings, make_system: MakeSystem) -> Iterator[LocalTranscriber]:
+    """The system, started; stopped and its folder removed at the end. Raises CannotStartError."""
+    folder = Path(tempfile.mkdtemp(prefix="transcribe-"))
+    try:
+        system = make_system(_private(settings, folder))
+        try:
+            system.start()
+        except StartError as error:
+            raise CannotStartError(str(error)) from error
+        try:
+            yield LocalTranscriber(system)
+        finally:
+            system.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _private(settings: Settings, folder: Path) -> Settings:
+    """The same machine and models, nothing of the server's data, and nobody to tell."""
+    return settings.model_copy(
+        update={"data_dir": folder, "database_url": "", "webhook_urls": "", "log_level": "ERROR"}
+    )
+
+
+class LocalTranscriber:
+    poll_s = 0.1
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def submit(self, source: Path, name: str, options: Options) -> str:
+        device = str(options.get("device", AUTO_DEVICE))
+        try:
+            task_options = self._task_options(options)
+            upload = self._system.begin_upload(source.stat().st_size)
+            with upload:
+                with source.open("rb") as file:
+                    shutil.copyfileobj(file, upload, COPY_BYTES)
+                submission = self._system.submit(
+                    upload,
+                    filename=name,
+                    options=task_options,
+                    priority=Priority.NORMAL,
+                    device=device,
+                    idempotency_key=None,
+                )
+        except TranscriptionServerError as error:
+            raise RefusedError.of(error) from error
+        except OSError as error:
+            raise RefusedError(error.strerror or str(error)) from error
+        return submission.task.task.id
+
+    def progress(self, task_id: str) -> TaskProgress:
+        task = self._system.task(task_id).task
+        return TaskProgress(task.status, task.progress, task.errors[-1].message if task.errors else None)
+
+    def transcript(self, task_id: str, format: str, writer: WriterOptions) -> bytes:
+        try:
+            transcript, _ = self._system.transcript(task_id)
+            task = self._system.task(task_id).task
+            return render_transcript(transcript, format, writer, audio_seconds=task.audio_seconds, title=task.filename)
+        except TranscriptionServerError as error:
+            raise RefusedError.of(error) from error
+
+    def cancel(self, task_id: str) -> None:
+        with suppress(TranscriptionServerError):
+            self._system.cancel(task_id)
+
+    def _task_options(self, chosen: Options) -> TaskOptions:
+        """Raises InvalidOptionError or UnknownModelError, as an upload with these options would."""
+        values = {name: value for name, value in chosen.items() if name not in ("device", "model", "language")}
+        model = self._system.admission.models.info(chosen.get("model") or self._system.default_model())
+        language = _language(chosen.get("language") or self._system.settings.default_language)
+        if not model.is_multilingual:
+            if values.get("task") == "translate":
+                raise InvalidOptionError(
+                    f"The model {model.name} knows only English, so it cannot translate.", field="task"
+                )
+            if language not in (None, "en") and "language" in chosen:
+                raise InvalidOptionError(f"The model {model.name} knows only English.", field="language")
+            language = "en"
+        elif language is not None and language not in model.languages:
+            raise InvalidOptionError(f"The model {model.name} does not know this language.", field="language")
+        prompts = (values.get("initial_prompt") or "", values.get("hotwords") or "")
+        if max(map(len, prompts)) > MAX_PROMPT_CHARACTERS:
+            raise InvalidOptionError(f"Must have at most {MAX_PROMPT_CHARACTERS} characters.", field="initial_prompt")
+        return TaskOptions(model=model.name, language=language, **values)
+
+
+def _language(text: str) -> str | None:
+    if text.lower() == AUTO_LANGUAGE:
+        return None
+    code = language_code(text)
+    if code is None:
+        raise InvalidOptionError("Whisper knows no language of that name.", field="language")
+    return code
