@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from whisper_core.text.writer_options import WriterOptions
 
 CONNECT_S, ANSWER_S = 10, 120
 TRIES = 6  # of what may be sent again, 1 to 16 s apart: a server that starts anew answers after a few seconds
+FIRST_PAUSE_S = 0.25  # before an upload goes on; doubled each time
 _MAY_PASS = (423, 429, 502, 503, 504, 507)
 _NEVER = "Is the address right, and does the server run?"
 
@@ -74,6 +76,7 @@ class ServerClient:
             except (urllib3.exceptions.HTTPError, OSError):
                 if attempt == TRIES - 1:
                     raise CannotStartError(f"The connection to {self.address} broke again and again.") from None
+                time.sleep(FIRST_PAUSE_S * 2**attempt)
         raise AssertionError("the last attempt has raised")
 
     def _patch(self, path: str, file: BinaryIO, offset: int, length: int) -> str:
@@ -86,7 +89,7 @@ class ServerClient:
             }
         )
         answer = self._pool.request("PATCH", self.address + path, body=file, headers=headers, retries=False)
-        if answer.status in _MAY_PASS:
+        if answer.status in (*_MAY_PASS, 409):  # 409: more of the broken request has arrived since HEAD was answered
             raise urllib3.exceptions.HTTPError(f"answered {answer.status}")
         return self._checked(answer).headers["Task-Id"]
 

@@ -1,0 +1,114 @@
+"""`python main.py transcribe --server`, and `tasks` and `models`, against the real server with a fake engine."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.program import run
+from cli.server_client import ServerClient, ServerTranscriber
+from cli.transcriber import TaskProgress
+from config import Settings
+from tests.paths import DATA
+from tests.server.conftest import server_in
+from tests.web.running_server import RunningServer
+
+KEY = "a" * 40
+SOUND = DATA / json.loads((DATA / "manifest.json").read_text())[0]["file"]
+Command = Callable[..., int]
+
+
+def serve_nothing() -> int:
+    raise AssertionError("must not serve")
+
+
+def no_settings() -> Settings:
+    raise AssertionError("a server needs no settings here")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with server_in(tmp_path_factory.mktemp("server"), API_KEYS=f"alice:{KEY}") as running, running.outliving_tests():
+        yield running
+
+
+@pytest.fixture
+def command(server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs one command in a folder of its own; returns the exit code."""
+    monkeypatch.setenv("WHISPER_SERVER", server.address)
+    monkeypatch.setenv("WHISPER_API_KEY", KEY)
+    monkeypatch.setattr(ServerTranscriber, "poll_s", 0.02)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: run([str(each) for each in arguments], serve=serve_nothing, load=no_settings)
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[ServerClient]:
+    with ServerClient(server.address, KEY) as one:
+        yield one
+
+
+def latest(client: ServerClient) -> dict[str, Any]:
+    return client.call("GET", "api/tasks", query={"limit": "1"})["tasks"][0]
+
+
+def test_a_recording_is_sent_and_its_transcripts_are_written(command: Command, client: ServerClient) -> None:
+    line = "--language English --logprob_threshold None --temperature 0.2 --hotwords Grüße -f srt -f docx -o out"
+    assert command("transcribe", SOUND, *line.split()) == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == [f"{SOUND.stem}.docx", f"{SOUND.stem}.srt"]
+    options = latest(client)["options"]
+    assert (options["logprob_threshold"], options["temperature"], options["hotwords"]) == (None, 0.2, "Grüße")
+
+
+def test_bad_files_and_bad_options_have_the_same_exit_codes_as_here(
+    command: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("notes.mp3").write_text("no sound at all")
+    Path("empty.mp3").touch()
+    assert command("transcribe", "notes.mp3", "empty.mp3", SOUND, "-f", "txt") == 1
+    assert command("transcribe", SOUND, "--model", "huge") == 2
+    shown = capfd.readouterr().err
+    assert "notes.mp3: " in shown
+    assert "empty.mp3: The file is empty." in shown
+    assert "--model: " in shown
+
+
+def test_a_wrong_key_cannot_start(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WHISPER_API_KEY", "b" * 40)
+    assert command("transcribe", SOUND) == 3
+    assert "WHISPER_API_KEY" in capfd.readouterr().err
+
+
+def test_an_interrupt_cancels_the_task_on_the_server(
+    command: Command, client: ServerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def progress(self: ServerTranscriber, task_id: str) -> TaskProgress:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ServerTranscriber, "progress", progress)
+    assert command("transcribe", SOUND, "--initial-prompt", "window_s=0.5") == 130
+    assert latest(client)["status"] == "cancelled"
+
+
+def test_an_upload_goes_on_where_its_connection_broke(client: ServerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, breaks = ServerClient._patch, iter([True])
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 0:
+                raise ConnectionResetError
+            return super().read(10_000)
+
+    def patch(self: ServerClient, path: str, file: Any, offset: int, length: int) -> str:
+        return original(self, path, Broken(file.read()) if next(breaks, False) else file, offset, length)
+
+    monkeypatch.setattr(ServerClient, "_patch", patch)
+    task_id = client.upload(SOUND, "broken.flac", {})
+    assert client.call("GET", f"api/tasks/{task_id}")["task"]["size_bytes"] == SOUND.stat().st_size
