@@ -70,7 +70,7 @@ def test_samples_that_cannot_be_read_fail_their_own_task(tmp_path: Path, monkeyp
     broken_samples = round(LENGTHS_S[1] * 16_000)
 
     def failing(self: LogMel, first: int) -> torch.Tensor:
-        if isinstance(self.samples, SampleFile) and len(self.samples) == brokensamples:
+        if isinstance(self.samples, SampleFile) and len(self.samples) == broken_samples:
             raise OSError("input/output error")
         return normalised(self, first)
 

@@ -83,16 +83,16 @@ def random_history(rules: Rules, generator: torch.Generator) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_history(rules: Rules, seed: int) -> None:
-    check_any_history(rules, seed)
+    assert_filtered_as_upstream(rules, seed)
 
 
 @pytest.mark.parametrize("suppress_tokens", ["", "11", "13,0,50255", "-1,262,290"])
 @pytest.mark.parametrize("is_multilingual", [True, False])
 def test_any_suppressed_tokens(is_multilingual: bool, suppress_tokens: str) -> None:
-    check_any_history(Rules(is_multilingual, suppress_tokens), 0)
+    assert_filtered_as_upstream(Rules(is_multilingual, suppress_tokens), 0)
 
 
-def check_any_history(rules: Rules, seed: int) -> None:
+def assert_filtered_as_upstream(rules: Rules, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     histories = [random_history(rules, generator) for _ in range(ROWS)]
     state = rules.begun(ROWS)
