@@ -56,6 +56,7 @@ def test_memory_that_runs_out_costs_no_task_anything_and_all_of_it_comes_back(
         assert [system.task(task_id).task.attempt for task_id in crowd] == [1, 1, 1]
         assert "batch_shrunk" in {step for task_id in held + crowd for step in memory_steps(system, task_id)}
         assert memory_steps(system, too_big)[-1] == "moved_to_cpu"
+        assert system.figures().totals.moved_to_cpu == 1
         assert {system.task(task_id).task.status for task_id in held} == {TaskStatus.PROCESSING}
         assert used_by_tasks(system, "cuda:0") > 0
         for task_id in held:
