@@ -14,6 +14,7 @@ import {
   chosenMode,
   chosenModel,
   chosenTask,
+  hotwords,
   isMultilingual,
   MODES,
   offeredDevices,
@@ -107,10 +108,29 @@ export function PromptField() {
   </label>`
 }
 
-export function WordTimesField() {
+function CheckField({ name }) {
   return html`<label class="check">
-    <input type="checkbox" data-testid="option-words" checked=${choices.value.words}
-      onChange=${(event) => choose('words', event.target.checked)} />
-    <span>${t('option.words')}<small>${t('option.words_hint')}</small></span>
+    <input type="checkbox" data-testid="option-${name}" checked=${choices.value[name] ?? false}
+      onChange=${(event) => choose(name, event.target.checked)} />
+    <span>${t(`option.${name}`)}<small>${t(`option.${name}_hint`)}</small></span>
   </label>`
+}
+
+export const WordTimesField = () => html`<${CheckField} name="words" />`
+
+/** openai-whisper's options that people ask for most, and two more; the others are for programs. */
+export function AdvancedFields() {
+  return html`<details class="advanced">
+    <summary data-testid="option-advanced">${t('option.advanced')}</summary>
+    <div class="advanced-grid">
+      <label class="option">
+        <span>${t('option.hotwords')}</span>
+        <input type="text" data-testid="option-hotwords" maxlength="2000" value=${hotwords.value} placeholder=${t('option.hotwords_hint')}
+          onInput=${(event) => (hotwords.value = event.target.value)} />
+      </label>
+      <${CheckField} name="beams" />
+      <${CheckField} name="forgets" />
+      ${isMultilingual.value && html`<${CheckField} name="fromSpeech" />`}
+    </div>
+  </details>`
 }

@@ -12,6 +12,7 @@ import { sentences, t } from '../text/i18n.js'
 import { openId } from '../util/address.js'
 import { Icon } from './icons.js'
 import {
+  AdvancedFields,
   DeviceField,
   LanguageField,
   ModeField,
@@ -73,7 +74,7 @@ function Fields() {
 }
 
 function MoreFields() {
-  return html`<div class="more-grid" id="option-more"><${PromptField} /><${ModeField} /><${WordTimesField} /></div>`
+  return html`<div class="more-grid" id="option-more"><${PromptField} /><${ModeField} /><${WordTimesField} /><${AdvancedFields} /></div>`
 }
 
 /** What the person should know about the chosen model and mode, and a button to download a missing model. */

@@ -20,6 +20,8 @@ export const choices = preference('options', {
   mode: MODES[0],
 })
 export const prompt = preference('prompt', '')
+export const hotwords = preference('hotwords', '')
+export const BEAMS = '5' // as many as other programs search with
 
 export const choose = (name, value) => (choices.value = { ...choices.value, [name]: value })
 
@@ -64,4 +66,8 @@ export const chosenFields = () => ({
   word_timestamps: choices.value.words ? 'true' : '',
   mode: chosenMode.value,
   initial_prompt: prompt.value.trim(),
+  hotwords: hotwords.value.trim(),
+  beam_size: choices.value.beams ? BEAMS : '',
+  condition_on_previous_text: choices.value.forgets ? 'false' : '',
+  detect_language: choices.value.fromSpeech ? 'first_speech' : '',
 })

@@ -275,6 +275,21 @@ def test_the_mode_is_chosen_with_its_cost_and_shown_with_the_task_and_its_text(p
     expect(page.get_by_test_id("transcript").get_by_test_id("task-mode")).to_have_text("Fast")
 
 
+def test_advanced_options_are_folded_away_and_sent_with_the_upload(page: Page) -> None:
+    page.get_by_test_id("option-more").click()
+    expect(page.get_by_test_id("option-hotwords")).to_be_hidden()
+    page.get_by_test_id("option-advanced").click()
+    page.get_by_test_id("option-hotwords").fill("Ångström")
+    page.get_by_test_id("option-beams").check()
+    page.get_by_test_id("option-forgets").check()
+    upload_and_wait(page, "advanced.flac")
+    sent = page.evaluate(
+        "async () => (await (await fetch('/api/tasks')).json()).tasks.find((each) => each.filename === 'advanced.flac')"
+    )
+    chosen = {name: sent["options"].get(name) for name in ("hotwords", "beam_size", "condition_on_previous_text")}
+    assert chosen == {"hotwords": "Ångström", "beam_size": 5, "condition_on_previous_text": False}
+
+
 def test_models_are_offered_by_precision_and_an_int8_one_says_what_it_costs(page: Page) -> None:
     model, device = page.get_by_test_id("option-model"), page.get_by_test_id("option-device")
     groups = model.locator("optgroup")
