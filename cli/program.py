@@ -13,6 +13,7 @@ from cli.backup import backup_command, restore_command
 from cli.doctor import doctor_command
 from cli.keys import keys_group
 from cli.local_system import MakeSystem, optimized_system
+from cli.remote import models_group, tasks_group
 from cli.transcribe import transcribe_command
 from config import Settings
 from errors import StartError, TranscriptionServerError
@@ -48,6 +49,8 @@ def _program(serve: Serve, load: LoadSettings, make_system: MakeSystem) -> click
 
     program.add_command(click.Command("serve", callback=serve, help="Serve until a signal asks to stop."))
     program.add_command(transcribe_command(load, make_system))
+    program.add_command(tasks_group())
+    program.add_command(models_group())
     program.add_command(keys_group(load))
     program.add_command(doctor_command(load))
     program.add_command(backup_command(load))

@@ -112,3 +112,31 @@ def test_an_upload_goes_on_where_its_connection_broke(client: ServerClient, monk
     monkeypatch.setattr(ServerClient, "_patch", patch)
     task_id = client.upload(SOUND, "broken.flac", {})
     assert client.call("GET", f"api/tasks/{task_id}")["task"]["size_bytes"] == SOUND.stat().st_size
+
+
+def test_tasks_are_listed_shown_retried_and_deleted(
+    command: Command, client: ServerClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task_id = client.upload(SOUND, "listed.flac", {"initial_prompt": "window_s=0.5"})
+    assert command("tasks", "cancel", task_id) == 0
+    assert command("tasks", "list", "--limit", "1", "--status", "cancelled") == 0
+    shown = capfd.readouterr().out
+    assert f"{task_id}  cancelled" in shown
+    assert shown.rstrip().endswith("listed.flac")
+    assert command("tasks", "retry", task_id) == 0
+    capfd.readouterr()
+    assert command("tasks", "show", task_id) == 0
+    assert json.loads(capfd.readouterr().out)["id"] == task_id
+    assert command("tasks", "delete", task_id, "unknown") == 1
+    assert "unknown: " in capfd.readouterr().err
+    assert command("tasks", "show", task_id) == 1
+
+
+def test_models_are_listed_and_an_unknown_one_is_refused(command: Command, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command("models", "list") == 0
+    assert any(
+        line.split()[0] == "tiny.en" and line.endswith("here, the default")
+        for line in capfd.readouterr().out.splitlines()
+    )
+    assert command("models", "fetch", "huge") == 1
+    assert command("models", "list", "--server", "localhost") == 3
