@@ -130,7 +130,7 @@ def _by_name(fields: Iterable[tuple[str, str]], known: Collection[str]) -> dict[
         if name == FILE_FIELD:
             raise InvalidOptionError("This field must be a file, with a file name.", field=FILE_FIELD)
         if name not in known:
-            quoted = name if isinstance(name, str) and _QUOTABLE_FIELD.fullmatch(name) else None
+            quoted = name if _QUOTABLE_FIELD.fullmatch(name) else None
             raise InvalidOptionError(f"There is no option of this name. There are: {', '.join(known)}.", field=quoted)
         if name in texts:
             raise InvalidOptionError("This option was sent more than once.", field=name)

@@ -6,7 +6,7 @@ The file is written from the socket to its place in the data folder, without a c
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO, Any, NoReturn, cast
 
@@ -158,7 +158,7 @@ def _accept_file(own_request: StreamingRequest, file_field: str) -> None:
 
 
 def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: str | None) -> Submission:
-    fields = list(own_request.form.items(multi=True))  # reads the whole body
+    fields = _named(own_request.form.items(multi=True))  # reads the whole body
     upload, file_field = own_request.upload, form.file_field
     if upload is None:
         _raise_missing_file(fields, file_field)
@@ -178,6 +178,16 @@ def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: st
         owner=owner_of(own_request),
         callback_url=wanted.callback_url,
     )
+
+
+def _named(parts: Iterable[tuple[str | None, str]]) -> Fields:
+    """The form's fields. werkzeug's parser passes None for a name that it cannot read: raises InvalidOptionError."""
+    fields: Fields = []
+    for name, text in parts:
+        if name is None:
+            raise InvalidOptionError("A part of the form has no name that can be read.")
+        fields.append((name, text))
+    return fields
 
 
 def _raise_missing_file(fields: Fields, file_field: str) -> NoReturn:

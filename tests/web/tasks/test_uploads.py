@@ -106,6 +106,16 @@ def test_an_error_names_the_option_and_does_not_repeat_its_value(client: FlaskCl
     assert value not in response.get_json()["error"]["message"] or value == "base"
 
 
+@pytest.mark.parametrize("address", ["/api/tasks", "/v1/audio/transcriptions", "/v1/audio/translations"])
+@pytest.mark.parametrize("head", ["form-data", 'form-data; filename="b"', "form-data; nam"])
+def test_a_part_without_a_readable_name_is_refused_by_every_form(client: FlaskClient, address: str, head: str) -> None:
+    file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + RECORDING
+    body = file + f"\r\n--b\r\nContent-Disposition: {head}\r\n\r\nx\r\n--b--\r\n".encode()
+    response = client.post(address, data=body, content_type="multipart/form-data; boundary=b")
+    expected = (422, "invalid_option") if address == "/api/tasks" else (400, "invalid_value")
+    assert (response.status_code, response.get_json()["error"]["code"]) == expected
+
+
 def test_option_sent_twice_is_refused(client: FlaskClient) -> None:
     assert error_of(send(client, model=["base", "small"])) == (422, "invalid_option", "model")
 
