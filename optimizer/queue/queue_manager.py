@@ -193,11 +193,16 @@ class IntelligentQueueManager:
 
     def record(self, requested: Sequence[RequestedChange]) -> list[Task | None]:
         """What running attempts reported, in one transaction, in this order; the methods below are for one report.
+        What is not announced here is for the caller to `announce`.
 
         Returns the tasks as each change left them; None where the attempt no longer holds the task. Raises what the
         changes' `apply` raises; then nothing was recorded.
         """
         return self._transactions.try_change_all(requested)
+
+    def announce(self, task: Task) -> None:
+        """Tells the listener of a change that was made unannounced."""
+        self._transactions.announce(task)
 
     def save_window(self, task_id: str, lease_token: str, window: WindowResult) -> Task | None:
         """Keeps one finished window; after a crash the task continues after it. Harmless when it was saved before.

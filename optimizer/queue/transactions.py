@@ -64,7 +64,7 @@ class TaskTransactions:
                 return after
             self._follow(after, before.status)
         if is_announced:
-            self._announce(after)
+            self.announce(after)
         return after
 
     def try_change_all(self, requested: Sequence[RequestedChange]) -> list[Task | None]:
@@ -80,7 +80,7 @@ class TaskTransactions:
                 self._follow(after, before.status)
         for each, (task, is_changed) in zip(requested, made, strict=True):
             if is_changed and each.is_announced and task is not None:
-                self._announce(task)
+                self.announce(task)
         for task_id in unreadable:
             self.quarantine(task_id)
         return [task for task, _ in made]
@@ -132,7 +132,7 @@ class TaskTransactions:
                 self._quotas.check(rows, new.owner, nbytes=new.size_bytes, seconds=new.audio_seconds or 0.0)
                 task = rows.insert(new, self._clock.now())
             self._follow(task, None)
-        self._announce(task)
+        self.announce(task)
         return task, False
 
     def delete(self, task_id: str) -> None:
@@ -165,6 +165,7 @@ class TaskTransactions:
             delay_end=monotonic_times.delay_end(self._clock, task.not_before) if is_retrying else None,
         )
 
-    def _announce(self, task: Task) -> None:
+    def announce(self, task: Task) -> None:
+        """Tells the listener that the task is as it now is."""
         log.info("task=%s state=%s attempt=%d", task.id, task.status.value, task.attempt)
         self._on_change(task.id)

@@ -6,7 +6,7 @@ line of it before. The scheduler's thread then brings its picture of the device 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -37,8 +37,10 @@ class ReportHandler:
         updater: DeviceUpdater,
         progress: RunningProgress,
         events: EventBus,
+        announce: Callable[[Task], None],
         inbox: Inbox,
     ) -> None:
+        """announce: tells that a task's state has changed."""
         self._messages = messages
         self._attempts = attempts
         self._recorder = recorder
@@ -46,6 +48,7 @@ class ReportHandler:
         self._updater = updater
         self._progress = progress
         self._events = events
+        self._announce = announce
         self._inbox = inbox
 
     def on_reports(self, device: Device, reports: Sequence[protocol.Report]) -> None:
@@ -59,12 +62,10 @@ class ReportHandler:
             self._messages.tell_report(device.spec.name, report)
         concurrency = self._attempts.concurrency(device.spec.name)
         reported = [AttemptReport(report, self._attempt_of(report)) for report in reports]
-        tasks = self._recorder.record_reports(device.spec, reported)
-        for each, task in zip(reported, tasks, strict=True):
-            report, attempt = each.report, each.attempt
-            self._learner.learn_from(device.spec, report, task, attempt, concurrency)
-            if isinstance(report, protocol.WindowDone) and task is not None and attempt is not None:
-                self._publish_window(report, task, attempt)
+        for each, task in self._recorder.record_reports(device.spec, reported):
+            self._learner.learn_from(device.spec, each.report, task, each.attempt, concurrency)
+            if task is not None:
+                self._tell(each, task)
         self._inbox.post(partial(self._updater.apply_reports, device, reports))
 
     def on_exit(self, device: Device) -> None:
@@ -81,6 +82,14 @@ class ReportHandler:
             case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
                 return self._attempts.untrack(report.attempt_id)
         return None
+
+    def _tell(self, reported: AttemptReport, task: Task) -> None:
+        """In the order of the reports, so that whoever follows a task has its last text before he hears of its end."""
+        match reported.report:
+            case protocol.WindowDone() as report if reported.attempt is not None:
+                self._publish_window(report, task, reported.attempt)
+            case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
+                self._announce(task)
 
     def _publish_window(self, report: protocol.WindowDone, task: Task, attempt: RunningAttempt) -> None:
         segments = report.window.segments

@@ -7,7 +7,7 @@ fenced by the lease token: a report of an attempt that no longer holds the task 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from errors import DeviceLostError, ModelUnavailableError, OutOfMemoryError, UnknownModelError, error_class_of
@@ -66,20 +66,27 @@ class ResultRecorder:
         self._may_move_to_cpu = may_move_to_cpu
         self._load_failures: dict[tuple[str, str], protocol.ModelLoadFailed] = {}  # by device and model
 
-    def record_reports(self, device: DeviceSpec, reports: Sequence[AttemptReport]) -> list[Task | None]:
-        """Returns once they are durable: the task of each as its report left it. What came together is stored together.
+    def record_reports(
+        self, device: DeviceSpec, reports: Sequence[AttemptReport]
+    ) -> Iterator[tuple[AttemptReport, Task | None]]:
+        """Each once it is durable, in order, with its task as it left it. What came together is stored together.
 
-        None for one that changes no task: it is not about one, or its attempt no longer holds the task, or the server
-        stops before the disk takes it.
+        Nobody has been told of the changes: that is for the caller, so that everybody hears of them in their order.
+        None for a report that changes no task: it is not about one, or its attempt no longer holds the task, or the
+        server stops before the disk takes it.
         """
         try:
-            return self._record(device, reports)
+            tasks = self._record(device, reports)
         except Exception:
             if len(reports) == 1:
                 raise
-            # Nothing of it was stored. One by one, so that what is wrong with a report stays with that one.
             log.exception("event=recording_one_by_one device=%s", device.name)
-        return [self._record(device, [each])[0] for each in reports]
+        else:
+            yield from zip(reports, tasks, strict=True)
+            return
+        # Nothing of it was stored. One by one, so that what is wrong with a report stays with that one.
+        for each in reports:
+            yield each, self._record(device, [each])[0]
 
     def _record(self, device: DeviceSpec, reports: Sequence[AttemptReport]) -> list[Task | None]:
         wanted = [self._change_of(device, each) for each in reports]
@@ -120,7 +127,9 @@ class ResultRecorder:
                 sha256, transcript = written.get(report.attempt_id), report.transcript
                 change = Complete(transcript.language, transcript.text, sha256, change) if sha256 else None
             if isinstance(report, _OF_ATTEMPTS) and change is not None and not isinstance(change, TaskMemory):
-                requested[index] = RequestedChange.of_attempt(report.task_id, report.attempt_id, change)
+                requested[index] = RequestedChange(
+                    report.task_id, change, held_by=report.attempt_id, is_announced=False
+                )
         tasks: _Tasks = [None] * len(reports)
         if requested:
             for index, task in zip(requested, self._queue.record(list(requested.values())), strict=True):

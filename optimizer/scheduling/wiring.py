@@ -168,6 +168,7 @@ def _build_reports(
         updater=updater,
         progress=progress,
         events=parts.events,
+        announce=parts.queue.announce,
         inbox=parts.inbox,
     )
 

@@ -19,7 +19,7 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceStatus
 from optimizer.devices.worker_process import WorkerConfig
 from optimizer.system import OptimizedWhisperSystem
-from optimizer.tasks.events import Event
+from optimizer.tasks.events import Event, TaskChanged, WindowFinished
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 
 FAKE_ENGINE = "tests.fake_engine:FakeEngine"
@@ -80,6 +80,19 @@ class Watcher:
             lambda: self.system.task(task_id).task.status in statuses, f"{task_id} {[s.value for s in statuses]}"
         )
         return self.system.task(task_id).task
+
+    def windows_of(self, task_id: str) -> list[WindowFinished]:
+        """All of a completed task as listeners heard of them, and all of them before its end."""
+
+        def is_told() -> bool:
+            told = [each for each in self.events if isinstance(each, (TaskChanged, WindowFinished))]
+            of_task = [each for each in told if each.task_id == task_id]
+            return of_task[-1:] == [TaskChanged(task_id)] and any(
+                isinstance(each, WindowFinished) and each.progress == 1.0 for each in of_task
+            )
+
+        self.wait_until(is_told, f"the last window of {task_id}, and then its end")
+        return [each for each in self.events if isinstance(each, WindowFinished) and each.task_id == task_id]
 
 
 def device_of(system: OptimizedWhisperSystem) -> dict[str, Any]:

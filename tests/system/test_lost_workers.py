@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.devices.supervisor import HEARTBEAT_TIMEOUT_S, UNSTABLE_RESTARTS
 from optimizer.system import OptimizedWhisperSystem
-from optimizer.tasks.events import Event, SystemChanged, WindowFinished
+from optimizer.tasks.events import Event, SystemChanged
 from optimizer.tasks.task import Priority, Task, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import window
@@ -126,8 +126,7 @@ def test_what_a_stopped_worker_held_goes_on_elsewhere_and_its_lease_is_worth_not
         task = watcher.wait_for(task_id, TaskStatus.COMPLETED)
         assert (task.attempt, charged(task)) == (2, 1)
         assert [error.code for error in task.errors] == ["engine_timeout"]
-        seqs = [event.seq for event in watcher.events if isinstance(event, WindowFinished)]
-        assert seqs == [1, 2, 3]
+        assert [window.seq for window in watcher.windows_of(task_id)] == [1, 2, 3]
         assert system._queue.save_window(task_id, lease, window(1)) is None
         assert system._queue.requeue(task_id, lease) is None
         assert system.task(task_id).task == task

@@ -6,7 +6,6 @@ import pytest
 
 from errors import DataFolderInUseError, IdempotencyMismatchError, InvalidOptionError
 from optimizer.system import OptimizedWhisperSystem
-from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import TaskFilter, TaskStatus
 from tests.paths import DATA, MINUTE, SHORT
 from tests.system.conftest import HOLD, Open, Submit, Watcher
@@ -19,7 +18,7 @@ def test_a_task_goes_from_pending_to_completed_and_its_text_appears_on_the_way(
         watcher = Watcher(system)
         task_id = submit(system, MINUTE)
         task = watcher.wait_for(task_id, TaskStatus.COMPLETED)
-        windows = [event for event in watcher.events if isinstance(event, WindowFinished)]
+        windows = watcher.windows_of(task_id)
         transcript, is_partial = system.transcript(task_id)
         assert [window.seq for window in windows] == [1, 2, 3]
         assert [window.first_segment for window in windows] == [0, 1, 2]

@@ -17,7 +17,7 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.utilization import Utilization
 from optimizer.scheduling import loop
 from optimizer.scheduling.path import SchedulingPath
-from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.events import TaskChanged, WindowFinished
 from optimizer.tasks.task import TaskOptions, TaskStatus
 from tests.optimizer.faults import counted
 from tests.optimizer.queue.helpers import window
@@ -122,6 +122,22 @@ def test_reports_that_come_together_are_stored_together(rig: Rig) -> None:
     assert (rig.owners(), rig.device().running) == ({"model:base"}, {})
 
 
+def test_of_reports_that_come_together_the_last_text_is_told_before_the_end(rig: Rig) -> None:
+    runs = [rig.start_task(f"T{number}") for number in range(3)]
+    ends: list[protocol.Report] = [
+        protocol.TaskDone("T0", runs[0].attempt_id, Transcript("Hello.", "en", ()), 1000, 1.0),
+        protocol.TaskFailed("T1", runs[1].attempt_id, "engine_error", "It failed."),
+        protocol.TaskStopped("T2", runs[2].attempt_id),
+    ]
+    windows = [protocol.WindowDone(run.task_id, run.attempt_id, window(0)) for run in runs]
+    with rig.busy_loop():  # which would start the stopped one again
+        before = len(rig.events)
+        rig.worker().report(*windows, *ends)
+        told = rig.events[before:]
+    of_tasks = [(type(event), event.task_id) for event in told if isinstance(event, (WindowFinished, TaskChanged))]
+    assert of_tasks == [(kind, f"T{number}") for kind in (WindowFinished, TaskChanged) for number in range(3)]
+
+
 def test_a_report_that_makes_no_sense_takes_none_of_those_before_it_along(rig: Rig) -> None:
     """Windows came in the wrong order, which only a bug of the worker can be; it is then started anew."""
     first, second = rig.start_task("T1"), rig.start_task("T2")
@@ -131,6 +147,7 @@ def test_a_report_that_makes_no_sense_takes_none_of_those_before_it_along(rig: R
             protocol.WindowDone(second.task_id, second.attempt_id, window(1)),
         )
     assert rig.queue.get("T1").status is TaskStatus.COMPLETED
+    assert rig.events[-1] == TaskChanged("T1")
     assert rig.queue.get("T2").windows_done == 0
 
 

@@ -77,6 +77,7 @@ class Reports:
             updater=cast(Any, SimpleNamespace(apply_reports=lambda *_: None)),
             progress=RunningProgress(self.attempts, speeds),
             events=bus,
+            announce=lambda task: bus.publish_task_changed(task.id),
             inbox=Inbox(),
         )
 
