@@ -137,9 +137,9 @@ def test_a_recording_that_is_cut_off_says_so_in_both_languages(page: Page) -> No
     upload(page, ("cut.flac", data[: len(data) * 2 // 3]))
     expect_status(page, "cut.flac", "completed")
     warning = task(page, "cut.flac").get_by_test_id("task-warning")
-    expect(warning).to_have_text("Incomplete file")
+    expect(warning).to_have_text("Damaged: 0:01 of 0:02 readable")
     page.get_by_test_id("language-zh").check(force=True)
-    expect(warning).to_have_text("文件不完整")
+    expect(warning).to_have_text("已损坏：0:02 中可读取 0:01")
 
 
 def test_words_in_the_reader_s_language_are_kept_over_a_reload(page: Page) -> None:
