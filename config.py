@@ -18,10 +18,12 @@ from automation_settings import AutomationSettings
 from errors import InvalidSettingsError
 from setting_values import (
     AUTO_LANGUAGE,
+    DEFAULT_POLICY,
     Network,
     known_language,
     known_model,
     known_networks,
+    known_policy,
     long_enough,
     parse_keys,
     parse_networks,
@@ -81,6 +83,11 @@ class Settings(AutomationSettings):
         DEFAULT_ENGINE,
         description="batch: many tasks at once on a device; reference: openai-whisper's own functions, one task at a"
         " time (always used when ENABLE_OPTIMIZATION_SYSTEM is False)",
+    )
+    scheduling_policy: Annotated[str, AfterValidator(known_policy)] = Field(
+        DEFAULT_POLICY,
+        description="which tasks start next; fair: short ones first, but not for ever, and everybody their share; fcfs:"
+        " in order of arrival; or an installed policy, or module:name (docs/extending.md)",
     )
     host: str = Field(
         "127.0.0.1",

@@ -10,12 +10,15 @@ import re
 
 from pydantic import SecretStr, ValidationInfo
 
+from whisper_core.common.extensions import Seam, installed, path_of
 from whisper_core.models.catalogue import ALIASES, MODEL_CHOICES, MODELS, weights_name_of
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.languages import language_code
 
 AUTO_LANGUAGE = "auto"
 MIN_SECRET_CHARACTERS = 32
+DEFAULT_POLICY = "fair"
+POLICIES = (DEFAULT_POLICY, "fcfs")  # of the server's own
 ADMIN = "admin"  # the account that sees everything
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -44,6 +47,14 @@ def known_model(name: str, fields: ValidationInfo) -> str:
         reason = broken.get(weights_name_of(name))
         raise ValueError(f"must be {MODEL_CHOICES}, or a folder with a model in MODELS_DIR. {reason or ''}".rstrip())
     return name
+
+
+def known_policy(name: str) -> str:
+    """One of the server's own, or one that another package brings. Raises ValueError."""
+    if name in POLICIES or path_of(Seam.POLICY, name) is not None:
+        return name
+    others = [f"{name}, which is installed" for name in sorted(installed(Seam.POLICY))]
+    raise ValueError(f"must be {', '.join([*POLICIES, *others])}, or module:name of one that can be imported")
 
 
 def known_language(text: str) -> str:

@@ -26,6 +26,8 @@ from optimizer.monitoring.monitoring import MonitorHooks, Monitoring
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
 from optimizer.planning.plan import PlanLimits
+from optimizer.planning.policies import policy_named
+from optimizer.planning.policy import QueueOrder
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.ownership import Ownership
 from optimizer.queue.queue_manager import IntelligentQueueManager
@@ -104,7 +106,10 @@ def build_parts(
     worker: WorkerConfig | None = None,
     devices: Sequence[DeviceSpec] | None = None,
 ) -> SystemParts:
-    """on_tick: called every PERFORMANCE_MONITOR_INTERVAL. worker, devices: see `DeviceFactory`."""
+    """on_tick: called every PERFORMANCE_MONITOR_INTERVAL. worker, devices: see `DeviceFactory`.
+
+    Raises InvalidSettingsError for an extension that cannot be used.
+    """
     storage = _build_storage(settings, clock)
     ownership = Ownership(storage.store, _quotas_of(settings))
     speeds = SpeedTable()
@@ -186,7 +191,9 @@ def _build_scheduling(
     times = RuntimeEstimates(speeds, models)
     for forget in (estimates.forget, speeds.forget, times.forget):
         models.add_listener(forget)
-    due_times = DueTimes(times.work_seconds) if path.is_optimized() else FIRST_COME
+    policy = policy_named(settings.scheduling_policy)
+    has_due_times = path.is_optimized() and policy.order is QueueOrder.SHORT_FIRST
+    due_times = DueTimes(times.work_seconds) if has_due_times else FIRST_COME
     queue = _build_queue(settings, clock, storage.store, events, due_times)
     devices = DevicesForIntake(fleet.names, fleet.may_use_cpu, path.openai_whisper_reason)
     intake = build_intake(settings, clock, storage.files, storage.store, queue, ownership, devices, models)
@@ -210,6 +217,7 @@ def _build_scheduling(
         due_times=due_times,
         forecasts=ForecastTracker(),
         may_move_to_cpu=fleet.may_use_cpu if settings.out_of_memory_on_cpu else _never,
+        policy=policy,
         model_idle_s=settings.model_idle_timeout or math.inf,
     )
     return parts, intake

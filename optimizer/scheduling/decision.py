@@ -12,7 +12,7 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.planning.fifo import plan_in_order
 from optimizer.planning.inputs import ModelView
 from optimizer.planning.plan import Plan, PlanLimits
-from optimizer.planning.planner import plan
+from optimizer.planning.policy import Situation
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.scheduling.crash_attribution import CrashAttribution
@@ -20,6 +20,7 @@ from optimizer.scheduling.device_views import DeviceViews
 from optimizer.scheduling.execution import PlanExecutor
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.path import SchedulingPath
+from optimizer.scheduling.policy_guard import PolicyGuard
 from optimizer.tasks.events import EventBus, SystemChanged
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.runtime_estimates import RuntimeEstimates
@@ -32,6 +33,7 @@ class DecisionMaker:
         self,
         executor: PlanExecutor,
         views: DeviceViews,
+        policy: PolicyGuard,
         attribution: CrashAttribution,
         limits: PlanLimits,
         *,
@@ -46,6 +48,7 @@ class DecisionMaker:
     ) -> None:
         self._executor = executor
         self._views = views
+        self._policy = policy
         self._attribution = attribution
         self._limits = limits
         self._queue = queue
@@ -106,6 +109,15 @@ class DecisionMaker:
     def _make_plan(self, waiting: WaitingView, models: Mapping[str, ModelView], now: float) -> Plan:
         views = [self._views.device_view(device, waiting) for device in self._devices.usable()]
         self._times.refresh()
-        if self._path.is_optimized():
-            return plan(waiting, views, self._estimates, self._times, models, self._limits, now)
-        return plan_in_order(waiting, views, self._estimates, models)
+        if not self._path.is_optimized():
+            return plan_in_order(waiting, views, self._estimates, models)
+        situation = Situation(
+            waiting=waiting,
+            devices=views,
+            estimates=self._estimates,
+            times=self._times,
+            models=models,
+            limits=self._limits,
+            now=now,
+        )
+        return self._policy.plan(situation)

@@ -58,6 +58,11 @@ class EventMessages:
             why="steps_aside",
         )
 
+    def tell_policy_failed(self, policy: str, reason: str) -> None:
+        """reason: without a full stop."""
+        text = f"The scheduling policy {policy} failed ({reason}), so the server decided without it."
+        self._event_log.add("decision", text, policy=policy, why="policy_failed")
+
     def tell_idle_model_evicted(self, model: str, device: str, idle_s: float) -> None:
         text = f"{model} leaves {device}: nobody has asked for it for {duration(idle_s)}."
         self._event_log.add("model", text, model=model, device=device, idle_seconds=round(idle_s, 1))

@@ -11,6 +11,8 @@ from optimizer.devices.fleet import DeviceFleet
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.planning.plan import PlanLimits
+from optimizer.planning.policies import FAIR
+from optimizer.planning.policy import SchedulingPolicy
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.attempts import RunningAttempts
@@ -26,6 +28,7 @@ from optimizer.scheduling.learner import MeasurementLearner
 from optimizer.scheduling.loop import BatchTaskScheduler
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.path import SchedulingPath
+from optimizer.scheduling.policy_guard import PolicyGuard
 from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.result_recorder import ResultRecorder
 from optimizer.scheduling.running_progress import RunningProgress
@@ -59,6 +62,7 @@ class SchedulerParts:
     due_times: DueTimes
     forecasts: ForecastTracker
     may_move_to_cpu: Callable[[], bool]  # whether a task that a GPU has no memory for may go to the CPU now
+    policy: SchedulingPolicy = FAIR
     model_idle_s: float = math.inf  # a model that no task has used for so long leaves its device
 
 
@@ -120,6 +124,7 @@ def _build_decisions(
     return DecisionMaker(
         executor,
         DeviceViews(attribution, parts.due_times),
+        PolicyGuard(parts.policy, parts.messages, parts.clock),
         attribution,
         limits,
         queue=parts.queue,

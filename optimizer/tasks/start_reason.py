@@ -18,6 +18,7 @@ class StartReason(Enum):
         "resident_model",
         "its model was loaded, and loading another one for those before it would have cost more",
     )
+    POLICY = ("policy", "the scheduling policy in use put it first")
     FITS = ("only_one_that_fits", "what those before it need was not there")
 
     sentence: str

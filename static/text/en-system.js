@@ -123,6 +123,7 @@ export default {
   'decision.loads': '{model} was loaded for it',
   'decision.evicts': '{models} unloaded to make room',
   'decision.steps_aside': 'steps aside on {device} for {name}, which is shorter or more urgent',
+  'decision.policy_failed': 'the scheduling policy {policy} failed, so the server decided without it',
   'memory_event.model_evicted': '{model} unloaded from {device}, because memory ran out there',
   'memory_event.reservation_raised':
     '{model} takes more on {device} than was reserved; its reservation was raised to {size}',
@@ -133,6 +134,7 @@ export default {
   'why.starving': 'it had been overtaken for too long',
   'why.priority': 'its priority was higher',
   'why.fair_share': 'its owner had used the devices less lately',
+  'why.policy': 'the scheduling policy put it first',
   'why.resident_model': 'its model was already loaded',
   'why.together': 'tasks with its model were running, and a slot was free',
   'why.only_one_that_fits': 'it was the only one that fitted',

@@ -1,0 +1,119 @@
+"""The examples of docs/extending.md, installed and at work; and what becomes of extensions that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from config import Settings, load_settings
+from errors import InvalidSettingsError
+from optimizer.system import OptimizedWhisperSystem
+from optimizer.tasks.task import TaskStatus
+from tests.examples import EXTENSIONS, install, install_extensions
+from tests.paths import MINUTE, ROOT, SHORT
+from tests.system.conftest import HOLD, PARALLEL_FAKE_ENGINE, ROOMY, Open, Submit, Watcher, wait_running
+from tests.system.test_scheduling import order_of_starts
+from whisper_core.common.extensions import Seam
+
+DOCUMENT = ROOT / "docs" / "extending.md"
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_extensions(tmp_path / "examples", monkeypatch)
+
+
+def in_order_of(open_system: Open, submit: Submit, policy: str) -> list[str]:
+    """Which starts first, of a long recording and a short one that came after it."""
+    one_place = partial(open_system, fake_engine=PARALLEL_FAKE_ENGINE, devices=[ROOMY], max_concurrent_tasks_limit=1)
+    with one_place(scheduling_policy=policy) as system:
+        watcher = Watcher(system)
+        holder = submit(system, SHORT, knobs=HOLD)
+        wait_running(watcher, 1)
+        names = {submit(system, MINUTE): "long", submit(system, SHORT): "short"}
+        system.cancel(holder)
+        for each in names:
+            watcher.wait_for(each, TaskStatus.COMPLETED)
+        return [names[each] for each in order_of_starts(system) if each in names]
+
+
+def test_first_come_first_served_can_be_chosen(open_system: Open, submit: Submit) -> None:
+    assert in_order_of(open_system, submit, "fcfs") == ["long", "short"]
+
+
+@pytest.mark.usefixtures("examples")
+def test_the_example_of_a_policy_decides(open_system: Open, submit: Submit) -> None:
+    assert in_order_of(open_system, submit, "shortest-first") == ["short", "long"]
+
+
+def test_a_policy_that_always_fails_takes_no_task_down(open_system: Open, submit: Submit) -> None:
+    assert in_order_of(open_system, submit, "tests.system.test_extensions:failing_policy") == ["short", "long"]
+
+
+def failing_policy(_: object) -> None:
+    raise RuntimeError("never works")
+
+
+# --- what the settings name ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("examples")
+def test_a_setting_that_names_nothing_lists_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCHEDULING_POLICY", "nothing")
+    with pytest.raises(InvalidSettingsError, match=r"SCHEDULING_POLICY = 'nothing'.*fair, fcfs, shortest-first"):
+        load_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import there_is_no_such_module", "ModuleNotFoundError: No module named 'there_is_no_such_module'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("", "AttributeError: "),
+        ("thing = 7", "it is neither a SchedulingPolicy nor"),
+        ("class thing: pass", "it is neither a SchedulingPolicy nor"),
+    ],
+)
+def test_an_extension_that_cannot_be_loaded_stops_the_start_and_is_named(
+    code: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_settings: Callable[..., Settings]
+) -> None:
+    module = f"bad_extension_{abs(hash((code, reason)))}"
+    (tmp_path / f"{module}.py").write_text(code)
+    install(tmp_path, monkeypatch, "bad", {Seam.POLICY.value: {"bad": f"{module}:thing"}})
+    with pytest.raises(InvalidSettingsError, match=f"SCHEDULING_POLICY = 'bad' cannot be used.*{re.escape(reason)}"):
+        OptimizedWhisperSystem(make_settings(scheduling_policy="bad"))
+
+
+@pytest.mark.slow
+def test_pip_installs_the_examples(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    shutil.copytree(EXTENSIONS, source)  # the build writes beside it
+    pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", str(target), str(source)], check=True, capture_output=True, timeout=120)
+    code = (
+        "from optimizer.planning.policies import policy_named\n"
+        "print(policy_named('shortest-first').decide.__code__.co_filename)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(target)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True, text=True, timeout=60
+    )
+    assert Path(found.stdout.strip()) == target / "example_policy.py"
+
+
+# --- the document ----------------------------------------------------------------------------------------------------
+
+
+def test_the_document_shows_the_examples_as_they_are() -> None:
+    blocks = set(re.findall(r"^```(?:python|toml)\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S))
+    files = {path.name for path in EXTENSIONS.iterdir() if path.suffix in {".py", ".toml"}}
+    assert {name for name in files if (EXTENSIONS / name).read_text() not in blocks} == set()
