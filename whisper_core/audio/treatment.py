@@ -10,8 +10,6 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
-import numpy as np
-
 from whisper_core.audio.ffmpeg_report import FfmpegReport, decibels
 from whisper_core.common.units import SAMPLE_RATE
 
@@ -83,6 +81,8 @@ class SoundMeter:
 
     def add(self, data: bytes) -> None:
         """data: s16le."""
+        import numpy as np  # only here, because it takes a tenth of a second, and a start need not wait for it
+
         data = self._odd + data
         whole = len(data) // 2 * 2
         self._odd = data[whole:]
@@ -120,7 +120,7 @@ def next_treatment(tried: Treatment, report: FfmpegReport, sound: SoundMeter, us
 def _better_mix(tried: Mix, levels: tuple[float, ...], level: float) -> Mix:
     """Opposite phases cancel each other, and ffmpeg's mix leaves out the channel for low frequencies."""
     loudest = max(levels)
-    least = loudest - float(20 * np.log10(len(levels))) - _LOST_DB
+    least = loudest - 20 * math.log10(len(levels)) - _LOST_DB
     if len(levels) == 1 or loudest < _QUIETEST_DB or level >= least:
         return tried
     if tried is Mix.USUAL:
