@@ -43,7 +43,10 @@ def test_every_answer_is_read_into_the_packages_own_types(client: openai.OpenAI,
     assert (verbose.text, verbose.language, verbose.words) == (plain.text, "english", None)
     assert verbose.segments is not None
     assert verbose.segments[0].tokens != []
-    assert client.audio.transcriptions.create(model="whisper-1", file=SHORT, response_format="srt").startswith("1\n")
+    srt = client.audio.transcriptions.create(
+        model="whisper-1", file=SHORT, response_format="srt", extra_body={"max_line_width": 1}
+    )
+    assert srt.splitlines()[2:] == [*plain.text.split(), ""]
     with pytest.raises(openai.NotFoundError) as unknown:
         client.audio.transcriptions.create(model="gpt-5", file=SHORT)
     assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")

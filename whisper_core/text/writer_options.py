@@ -26,15 +26,18 @@ class WriterOptions:
             if value is not None and value < 1:
                 raise InvalidOptionError(f"{name} must be 1 or more.", field=name)
 
-    def missing_in(self, transcript: Transcript) -> str | None:
-        """The option that cannot be kept because this transcript has no word timestamps. To break a line needs none."""
-        if not transcript.segments or transcript.has_words:
-            return None
+    @property
+    def needing_words(self) -> str | None:
+        """An option that only a transcript with word timestamps can keep. To break a line needs none."""
         if self.highlight_words:
             return "highlight_words"
         if self.max_words_per_line is not None:
             return "max_words_per_line"
         return "max_line_count" if self.max_line_count is not None and self.max_line_width is not None else None
+
+    def missing_in(self, transcript: Transcript) -> str | None:
+        """The option that cannot be kept because this transcript has no word timestamps."""
+        return None if not transcript.segments or transcript.has_words else self.needing_words
 
     def without_words(self) -> WriterOptions:
         """What of it can be kept for a transcript without word timestamps."""

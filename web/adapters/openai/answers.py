@@ -23,7 +23,7 @@ def write_answer(result: Result, wanted: Wanted) -> Response:
     if wanted.response_format == "text":
         return Response(f"{plain_text(result)}\n", mimetype="text/plain")
     seconds = result.task.audio_seconds
-    body = render_transcript(result.transcript, wanted.response_format, audio_seconds=seconds)
+    body = render_transcript(result.transcript, wanted.response_format, wanted.writer, audio_seconds=seconds)
     return Response(body, mimetype=_MEDIA_TYPES[wanted.response_format])
 
 

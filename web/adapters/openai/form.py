@@ -13,14 +13,20 @@ from web.http.context import current_system
 from web.tasks.option_values import OptionTexts
 from web.tasks.upload_form import TaskForm, read_task_form
 from web.tasks.uploads import Fields
+from whisper_core.text import formats
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS, TaskKind
+from whisper_core.text.writer_options import PLAIN, WriterOptions
 
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
+# Not OpenAI's, and only for subtitles: how many of each there may be at most, in openai-whisper's writer options
+CUE_LIMITS = {"max_line_width": 1000, "max_line_count": 100, "max_words_per_line": 1000}
+HIGHLIGHT_WORDS = "highlight_words"
 STREAMED_FORMATS = ("json", "text")
 WORD, SEGMENT = "word", "segment"
 GRANULARITIES = (WORD, SEGMENT)
 
 _OF_BOTH = ("model", "prompt", "response_format", "temperature")
+_OF_CUES = (*CUE_LIMITS, HIGHLIGHT_WORDS)
 _SINGLE: dict[TaskKind, tuple[str, ...]] = {"transcribe": (*_OF_BOTH, "language", "stream"), "translate": _OF_BOTH}
 _LISTS: dict[TaskKind, tuple[str, ...]] = {
     "transcribe": ("timestamp_granularities", "include", "keywords"),
@@ -45,6 +51,7 @@ class Wanted:
     model: str  # ours
     response_format: str
     granularities: frozenset[str]
+    writer: WriterOptions  # of subtitles
     is_streamed: bool
     ignored_fields: tuple[str, ...]  # that have no effect here, as far as their names can be repeated
 
@@ -67,6 +74,7 @@ class AudioForm:
             model=own_model(asked_model),
             response_format=response_format,
             granularities=_granularities(sent.lists.get("timestamp_granularities", ()), response_format),
+            writer=_writer_options(values) if _has_cues(response_format) else PLAIN,
             is_streamed=_is_streamed(values.flag("stream"), response_format, asked_model),
             ignored_fields=sent.ignored,
         )
@@ -80,7 +88,7 @@ class AudioForm:
             "initial_prompt": sent.texts.get("prompt", "")[-MAX_PROMPT_CHARACTERS:],  # theirs, too, looks at the end
             "hotwords": ", ".join(filter(None, sent.lists.get("keywords", ()))),
             "temperature": _temperature(sent.texts.get("temperature", "")),
-            "word_timestamps": "true" if WORD in wanted.granularities else "",
+            "word_timestamps": "true" if WORD in wanted.granularities or wanted.writer.needing_words else "",
         }
         if "language" in sent.texts:
             options["language"] = sent.texts["language"]
@@ -105,7 +113,7 @@ class _Sent:
             name = sent_name.removesuffix("[]")
             if name in self.texts:
                 raise InvalidOptionError("This field was sent more than once.", field=name)
-            if name in _SINGLE[kind]:
+            if name in _SINGLE[kind] or name in _OF_CUES:
                 self.texts[name] = text.strip()
             elif name in _LISTS[kind]:
                 self.lists.setdefault(name, []).append(text.strip())
@@ -113,6 +121,8 @@ class _Sent:
                 raise InvalidOptionError("This server does not tell speakers apart.", field=name)
             elif name.partition("[")[0] != _WITHOUT_EFFECT:
                 ignored.append(sent_name)
+        if not _has_cues(self.texts.get("response_format", "")):
+            ignored += filter(self.texts.__contains__, _OF_CUES)
         self.ignored = _quotable(ignored)
 
 
@@ -126,6 +136,15 @@ def _response_format(values: OptionTexts) -> str:
     if chosen == "diarized_json":
         raise InvalidOptionError("This server does not tell speakers apart.", field="response_format")
     return chosen
+
+
+def _has_cues(response_format: str) -> bool:
+    return response_format in formats.FORMATS and formats.FORMATS[response_format].has_cues
+
+
+def _writer_options(values: OptionTexts) -> WriterOptions:
+    limits = {name: values.whole_number(name, 1, most) for name, most in CUE_LIMITS.items()}
+    return WriterOptions(**limits, highlight_words=values.flag(HIGHLIGHT_WORDS))
 
 
 def _granularities(sent: Sequence[str], response_format: str) -> frozenset[str]:

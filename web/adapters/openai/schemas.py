@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from web.adapters.openai.form import FORMATS, GRANULARITIES
+from web.adapters.openai.form import CUE_LIMITS, FORMATS, GRANULARITIES, HIGHLIGHT_WORDS
 from web.http.answer_schemas import AcceptedAnswer, Body, answer
 from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS
 
@@ -111,6 +111,8 @@ def form_of(**own: dict[str, Any]) -> dict[str, Any]:
         "prompt": text,
         "response_format": {"type": "string", "enum": list(FORMATS)},
         "temperature": {"type": "number", "minimum": 0, "maximum": 1},
+        **{name: {"type": "integer", "minimum": 1, "maximum": most} for name, most in CUE_LIMITS.items()},
+        HIGHLIGHT_WORDS: {"type": "string", "enum": ["true", "false"]},
         **own,
     }
     schema = {"type": "object", "properties": fields, "required": [FILE_FIELD]}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from optimizer.tasks.task import TaskFilter, TaskStatus
-from tests.web.adapters.openai.conftest import TRANSLATIONS, Send, fault_of, only_task
+from tests.web.adapters.openai.conftest import TRANSCRIPTIONS, TRANSLATIONS, Send, fault_of, only_task
 from tests.web.fake_system import FakeSystem
+from tests.web.fake_tasks import segment
 from whisper_core.text.transcript import Transcript, Word
 
 VERBOSE = {"response_format": "verbose_json"}
@@ -91,6 +93,42 @@ def test_fields_become_the_tasks_options(spoken: FakeSystem, send: Send) -> None
     assert (len(options.initial_prompt), options.initial_prompt[-5:]) == (2000, "x end")
 
 
+def with_a_word_a_second(system: FakeSystem, task_id: str, text: str) -> None:
+    """Completes the task with one segment, and words where they were asked for."""
+    words = tuple(Word(f" {word}", second, second + 1.0, 0.9) for second, word in enumerate(text.split()))
+    has_words = only_task(system).options.word_timestamps
+    spoken = replace(segment(0, f" {text}"), end=float(len(words)), words=words if has_words else None)
+    system.complete(task_id)
+    system.files.write_transcript(task_id, Transcript(spoken.text, "en", (spoken,)))
+
+
+@pytest.mark.parametrize("address", [TRANSCRIPTIONS, TRANSLATIONS])
+@pytest.mark.parametrize(
+    ("fields", "has_words", "cues"),
+    [
+        ({"max_line_width": "8"}, False, ["one two\nthree"]),
+        ({"max_words_per_line": "2"}, True, ["one two", "three"]),
+        ({"max_line_width": "7", "max_line_count": "1"}, True, ["one two", "three"]),
+        ({"highlight_words": "true"}, True, ["<u>one</u> two three", "one <u>two</u> three", "one two <u>three</u>"]),
+        ({"highlight_words": "false"}, False, ["one two three"]),
+    ],
+)
+def test_subtitles_are_cut_as_asked_with_words_where_that_needs_them(
+    system: FakeSystem, send: Send, address: str, fields: dict[str, str], has_words: bool, cues: list[str]
+) -> None:
+    system.when_pending = lambda task_id: with_a_word_a_second(system, task_id, "one two three")
+    answer = send(address, model="base", response_format="srt", **fields)
+    assert [cue.split("\n", 2)[2] for cue in answer.get_data(as_text=True).strip().split("\n\n")] == cues
+    assert only_task(system).options.word_timestamps == has_words
+    assert "X-Ignored-Fields" not in answer.headers
+
+
+def test_other_formats_ignore_how_subtitles_are_cut(spoken: FakeSystem, send: Send) -> None:
+    answer = send(max_line_width="no number", highlight_words="true")
+    assert (answer.status_code, answer.headers["X-Ignored-Fields"]) == (200, "max_line_width, highlight_words")
+    assert not only_task(spoken).options.word_timestamps
+
+
 @pytest.mark.parametrize("temperature", ["0", "0.0", "", None])
 def test_temperature_0_is_raised_when_the_text_is_doubtful(
     spoken: FakeSystem, send: Send, temperature: str | None
@@ -115,6 +153,8 @@ def test_temperature_0_is_raised_when_the_text_is_doubtful(
         ({"stream": "perhaps"}, (400, "stream", "invalid_value")),
         ({"model": "base", "stream": "true", "response_format": "srt"}, (400, "stream", "invalid_value")),
         ({"model": "gpt-5"}, (404, "model", "model_not_found")),
+        ({"max_line_width": "0", "response_format": "vtt"}, (400, "max_line_width", "invalid_value")),
+        ({"highlight_words": "some", "response_format": "srt"}, (400, "highlight_words", "invalid_value")),
         ({"file": None}, (400, "file", "missing_required_parameter")),
         ({"data": b"not a recording"}, (400, None, "unsupported_media")),
         ({"data": b""}, (400, None, "empty_file")),
