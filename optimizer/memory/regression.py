@@ -63,9 +63,10 @@ class Calibration:
         return len(periods) + sum(not each.concurrent.period for each in measurements) >= FEW_MEASUREMENTS
 
     def add(self, concurrent: ConcurrentTasks, growth: float) -> None:
-        """One measurement: `concurrent` took `growth` bytes. Runs for a millisecond or two."""
-        self._keep(_Measurement(self.count + 1, concurrent, growth))
-        self._fit()
+        """One measurement: `concurrent` took `growth` bytes. Runs for a millisecond or two, unless the busy period's peak
+        is known already: thousands of short tasks in a row would spend a fifth of their time here."""
+        if self._keep(_Measurement(self.count + 1, concurrent, growth)):
+            self._fit()
 
     def to_json(self) -> list[list[float]]:
         return [
@@ -87,7 +88,8 @@ class Calibration:
         if self.count:
             self._fit()
 
-    def _keep(self, measurement: _Measurement) -> None:
+    def _keep(self, measurement: _Measurement) -> bool:
+        """Returns whether it says anything new. The same peak again only makes others a little older."""
         kept = self._kept.setdefault(measurement.concurrent.tasks.bit_length(), deque(maxlen=KEPT_PER_SIZE))
         period = measurement.concurrent.period
         earlier = next((each for each in kept if period and each.concurrent.period == period), None)
@@ -95,6 +97,7 @@ class Calibration:
             kept.remove(earlier)  # it is the same peak, or a lower one from earlier in the busy period
         kept.append(measurement)
         self.count = max(self.count, measurement.number)
+        return earlier is None or earlier[1:] != measurement[1:]
 
     def _measurements(self) -> list[_Measurement]:
         return sorted((each for kept in self._kept.values() for each in kept), key=lambda each: each.number)

@@ -6,7 +6,8 @@
     manifest.json           last: what the backup is, and the SHA-256 of every other member
 
 The database is copied first. Files are never changed, only added and removed, so those that its rows name are as they
-were then; a task that is deleted meanwhile is taken out of the copy.
+were then; a task that is deleted meanwhile is taken out of the copy. Its row is removed after its files, so a row whose
+files are missing is looked at until it is gone, too, or nobody seems to be deleting it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import os
 import re
 import sqlite3
 import tarfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,8 @@ FORMAT = 1
 DATABASE, MANIFEST = "tasks.db", "manifest.json"
 _MEMBER = re.compile(r"tasks\.db|manifest\.json|media/[0-9A-Za-z_-]{1,64}|transcripts/[0-9A-Za-z_-]{1,64}\.json")
 _CHUNK = 1 << 20
+_DELETION_LIMIT_S = 5.0  # from a task's files to its row; then it was begun by a process that died
+_LOOK_EVERY_S = 0.05
 _ROWS_OF_A_TASK = ("windows", "task_texts", "task_events")
 
 
@@ -79,15 +83,17 @@ def _write_tar(
     output: IO[bytes], files: TaskFiles, database: Path, copy: Path, *, with_media: bool, version: str
 ) -> BackupReport:
     sums: dict[str, str] = {}
+    incomplete: set[str] = set()
     with tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         with closing(sqlite3.connect(copy)) as rows:
             states = dict(rows.execute("SELECT id, status FROM tasks"))
         for task_id, status in states.items():
-            if with_media:
-                _add(tar, f"media/{task_id}", files.media_path(task_id), sums)
+            is_whole = not with_media or _add(tar, f"media/{task_id}", files.media_path(task_id), sums)
             if status == TaskStatus.COMPLETED.value:
-                _add(tar, f"transcripts/{task_id}.json", files.transcript_path(task_id), sums)
-        num_tasks = _settle(copy, _ids_now(database))
+                is_whole &= _add(tar, f"transcripts/{task_id}.json", files.transcript_path(task_id), sums)
+            if not is_whole:
+                incomplete.add(task_id)
+        num_tasks = _settle(copy, _ids_after_deletions(database, incomplete))
         _add(tar, DATABASE, copy, sums)
         manifest = {"format": FORMAT, "version": version, "has_media": with_media, "sha256": sums}
         data = json.dumps(manifest, indent=1).encode()
@@ -117,21 +123,30 @@ def _settle(copy: Path, ids_now: set[str]) -> int:
     return int(left)
 
 
+def _ids_after_deletions(database: Path, incomplete: Set[str]) -> set[str]:
+    """The tasks there are once nobody is deleting one of the `incomplete`."""
+    deadline = time.monotonic() + _DELETION_LIMIT_S
+    while incomplete & (ids := _ids_now(database)) and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)
+    return ids
+
+
 def _ids_now(database: Path) -> set[str]:
     with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as rows:
         return {task_id for (task_id,) in rows.execute("SELECT id FROM tasks")}
 
 
-def _add(tar: tarfile.TarFile, name: str, path: Path, sums: dict[str, str]) -> None:
-    """Nothing when the file is gone: its task was deleted, or `doctor` reports it."""
+def _add(tar: tarfile.TarFile, name: str, path: Path, sums: dict[str, str]) -> bool:
+    """False when the file is gone: its task is being deleted, or `doctor` reports it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return
+        return False
     with open(descriptor, "rb") as source:
         hashing = _HashingReader(source)
         tar.addfile(_entry(name, os.fstat(source.fileno()).st_size), hashing)
         sums[name] = hashing.digest.hexdigest()
+    return True
 
 
 def _entry(name: str, size: int) -> tarfile.TarInfo:

@@ -121,6 +121,34 @@ def test_a_task_that_is_deleted_meanwhile_is_not_in_the_backup(
         assert queue.store.ids() == {"done", "ran"}
 
 
+def test_a_task_whose_files_are_gone_and_whose_row_goes_next_is_not_in_the_backup(
+    command: Command, filled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TaskFiles(filled.data_dir).delete("done")
+
+    def delete_the_row(_seconds: float) -> None:
+        with closing(sqlite3.connect(filled.data_dir / "tasks.db")) as connection:
+            connection.execute("DELETE FROM tasks WHERE id = 'done'")
+            connection.commit()
+
+    monkeypatch.setattr("optimizer.storage.backup.time.sleep", delete_the_row)
+    backup = tmp_path / "backup.tar"
+    assert command("backup", str(backup)) == (
+        0, f"Wrote {backup}: 2 tasks, 0 transcripts, 2 recordings.\n"
+    )  # fmt: skip
+
+
+def test_a_task_that_lost_its_recording_long_ago_is_backed_up_without_it(
+    command: Command, filled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TaskFiles(filled.data_dir).media_path("done").unlink()
+    monkeypatch.setattr("optimizer.storage.backup._DELETION_LIMIT_S", 0.0)
+    backup = tmp_path / "backup.tar"
+    assert command("backup", str(backup)) == (
+        0, f"Wrote {backup}: 3 tasks, 1 transcripts, 2 recordings.\n"
+    )  # fmt: skip
+
+
 def test_a_folder_that_is_not_empty_is_left_alone(command: Command, filled: Settings, tmp_path: Path) -> None:
     backup = tmp_path / "backup.tar"
     command("backup", str(backup))

@@ -133,6 +133,18 @@ def test_of_one_busy_period_the_last_measurement_counts_and_it_counts_once() -> 
     assert len(calibration.to_json()) == 2
 
 
+def test_the_same_peak_of_a_busy_period_again_changes_nothing() -> None:
+    calibration = Calibration(PRIOR)
+    calibration.add(ConcurrentTasks.of([60.0, 60.0], period=1), 2 * PRIOR.growth(ONE))
+    calibration.add(ConcurrentTasks.of([60.0], period=2), 1.5 * PRIOR.growth(ONE))
+    learned = (calibration.costs, calibration.margin)
+    for _ in range(50):
+        calibration.add(ConcurrentTasks.of([60.0], period=2), 1.5 * PRIOR.growth(ONE))
+    assert (calibration.costs, calibration.margin) == learned
+    calibration.add(ConcurrentTasks.of([60.0], period=2), 1.6 * PRIOR.growth(ONE))
+    assert calibration.costs.growth(ONE) > learned[0].growth(ONE)
+
+
 def test_the_fewer_measurements_the_wider_the_margin() -> None:
     calibration, margins = Calibration(PRIOR), []
     for _ in range(5):

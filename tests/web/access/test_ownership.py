@@ -57,7 +57,7 @@ OF_A_WEBHOOK = {
     "DELETE /api/webhooks/<id>",
 }
 OF_WEBHOOKS = {"GET /api/webhooks", "POST /api/webhooks", "GET /api/webhooks/callbacks/secret"}
-FOR_ADMINS = {"PATCH /api/system", "POST /api/models/<name>/fetch", "GET /api/system/log"}
+FOR_ADMINS = {"PATCH /api/system", "POST /api/models/<name>/fetch", "GET /api/system/log", "GET /metrics"}
 OF_NOBODY = {
     "GET /",
     "GET /login",
