@@ -63,8 +63,8 @@ class Calibration:
         return len(periods) + sum(not each.concurrent.period for each in measurements) >= FEW_MEASUREMENTS
 
     def add(self, concurrent: ConcurrentTasks, growth: float) -> None:
-        """One measurement: `concurrent` took `growth` bytes. Runs for a millisecond or two, unless the busy period's peak
-        is known already: thousands of short tasks in a row would spend a fifth of their time here."""
+        """One measurement: `concurrent` took `growth` bytes. Runs for a millisecond or two, unless the busy period's
+        peak is known already: thousands of short tasks in a row would spend a fifth of their time here."""
         if self._keep(_Measurement(self.count + 1, concurrent, growth)):
             self._fit()
 
