@@ -1,4 +1,5 @@
-"""A wav whose header tells of less sound than follows: the recorder crashed, or several files were joined by `cat`."""
+"""A wav whose header does not tell how much sound follows: the recorder crashed, several files were joined by `cat`,
+or it was written into a pipe, where its length was not known yet."""
 
 from __future__ import annotations
 
@@ -7,11 +8,12 @@ import struct
 from typing import IO
 
 _PADDING = 4096  # bytes that may follow the last chunk
+_UNKNOWN = 0xFFFFFFFF  # the length that ffmpeg writes into a pipe
 _TAGS = (b"ID3", b"TAG", b"APE")  # may follow it, too
 
 
 def has_stale_header(file: IO[bytes]) -> bool:
-    """Whether sound follows on what the header of this wav calls its sound. False for any other file.
+    """Whether sound follows on what the header of this wav calls its sound, or it does not say. False for other files.
 
     What is behind it is no sound when it is another chunk that fits the file.
     """
@@ -22,7 +24,7 @@ def has_stale_header(file: IO[bytes]) -> bool:
     position, has_sound = 12, False
     for _ in range(1000):
         name, length = _chunk(file, position)
-        if has_sound and name == b"RIFF":
+        if (has_sound and name == b"RIFF") or (name == b"data" and length == _UNKNOWN):
             return True
         if os.pread(file.fileno(), 3, position) in _TAGS:
             return False

@@ -33,7 +33,7 @@ class Mix(Enum):
 class Treatment:
     """fills_holes: silence where the file has no sound; None: that was tried and lost sound.
 
-    ignores_length: of a wav, which has more sound than its header says. levels: of the channels, once they are known.
+    ignores_length: of a wav whose header does not tell how much sound it has. levels: of the channels, once known.
     """
 
     mix: Mix = Mix.USUAL

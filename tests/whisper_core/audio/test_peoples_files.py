@@ -131,6 +131,13 @@ def test_a_wav_whose_header_is_out_of_date_is_read_to_its_end(corpus: MediaCorpu
     assert (decoded.seconds, decoded.is_truncated) == (pytest.approx(4, abs=0.01), False)
 
 
+def test_a_wav_that_was_written_into_a_pipe_is_not_damaged(corpus: MediaCorpus, decode: Decode) -> None:
+    """Its length was not known when the header was written. The last packet is an incomplete one."""
+    decoded, samples = decode(corpus.write("piped.wav", wav_header(2**32 - 1) + tone(1.9).tobytes()))
+    assert (decoded.is_truncated, decoded.declared_s) == (False, None)
+    assert np.array_equal(samples, tone(1.9))
+
+
 @pytest.mark.parametrize("behind", [b"LIST\x04\0\0\0INFO", b"ID3\4" + bytes(90_000), b"\0" * 100])
 def test_what_follows_the_sound_of_a_wav_is_not_heard(corpus: MediaCorpus, decode: Decode, behind: bytes) -> None:
     sound = tone(2).tobytes()
