@@ -203,8 +203,7 @@ def test_a_reload_shows_the_open_transcript_again(page: Page) -> None:
     assert text.strip() != ""
 
     page.reload()
-    expect(page.get_by_test_id("segment").first).to_be_visible()
-    assert page.get_by_test_id("segments").inner_text() == text
+    expect(page.get_by_test_id("segments")).to_have_text(text, use_inner_text=True)
     expect_status(page, "reload.flac", "completed")
 
 

@@ -61,6 +61,8 @@ def went_on(sent: list[Request]) -> bool:
 
 
 def choose(page: Page, path: Path) -> None:
+    """With all options known: the same file goes on only with the same ones."""
+    expect(page.get_by_test_id("option-model")).not_to_have_value("")
     page.get_by_test_id("file-input").set_input_files(path)
 
 
