@@ -50,6 +50,7 @@ FOLDERS = [
     "web.tasks web.live",
     "web.adapters",
     "web.adapters.openai",
+    "web.adapters.asr_webservice",
     "web",
     "web.server",
     "cli",

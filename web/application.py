@@ -14,6 +14,8 @@ from flask_openapi3.openapi import OpenAPI
 
 from config import Settings
 from version import PRODUCT_NAME
+from web.adapters.asr_webservice.routes import asr_webservice
+from web.adapters.asr_webservice.schemas import AsrAnswer
 from web.adapters.openai.routes import openai_api
 from web.adapters.openai.schemas import OpenAIAnswer
 from web.adapters.waiting import add_waiting_room
@@ -21,6 +23,7 @@ from web.health import health
 from web.http.access import Limits, register_access
 from web.http.answer_schemas import Answer, ErrorAnswer, schemas_of_answers
 from web.http.context import attach_system
+from web.http.error_shapes import is_foreign
 from web.http.errors import raise_validation_error, register_error_answers
 from web.http.open_files import FILES_SHARE, open_files_limit
 from web.http.proxies import TrustedProxies
@@ -83,7 +86,7 @@ class Application(OpenAPI):
 
         Removes the 422 that flask-openapi3 adds to operations that name none, in a shape that is not ours.
         """
-        kinds = (Answer, OpenAIAnswer, *((WebhookAnswer,) if webhooks_api.name in self.blueprints else ()))
+        kinds = (Answer, OpenAIAnswer, AsrAnswer, *((WebhookAnswer,) if webhooks_api.name in self.blueprints else ()))
         self.components_schemas |= {name: Schema(**schema) for name, schema in schemas_of_answers(*kinds).items()}
         super().generate_spec_json()  # type: ignore[no-untyped-call]
         self.spec_json["security"] = [{"key": []}, {}]  # a key where there are accounts, else nothing
@@ -122,7 +125,7 @@ def create_app(
     register_error_answers(app)
     register_pages(app)
     app.register_blueprint(login)
-    for blueprint in (api, system_api, downloads, health, openai_api):
+    for blueprint in (api, system_api, downloads, health, openai_api, asr_webservice):
         app.register_api(blueprint)
     if settings.enable_webhooks:
         app.register_api(webhooks_api)
@@ -163,7 +166,8 @@ def _add_live_feed(app: Application, settings: Settings, system: SystemPort, lim
 
 def _keep_out_of_caches(response: Response) -> Response:
     """Answers about tasks are private and soon out of date. Media and static files have validators of their own."""
-    if request.path.startswith(("/api/", "/v1/")) and "ETag" not in response.headers:
+    is_about_tasks = request.path.startswith("/api/") or is_foreign(request.path)
+    if is_about_tasks and "ETag" not in response.headers:
         response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -125,7 +125,7 @@ def _object_in(schema: dict[str, Any]) -> tuple[str | None, str]:
         return _object_in(schema["items"])[0], "[]"
     if isinstance(schema.get("additionalProperties"), dict):
         return _object_in(schema["additionalProperties"])[0], ".*"
-    references = [choice for choice in schema.get("anyOf", []) if "$ref" in choice]
+    references = [choice for choice in schema.get("anyOf", []) if "$ref" in choice or "items" in choice]
     return _object_in(references[0]) if references else (None, "")
 
 

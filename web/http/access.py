@@ -14,6 +14,7 @@ from errors import ForbiddenError, NotAuthenticatedError
 from optimizer.accounts.accounts import Accounts
 from optimizer.accounts.principal import EVERYBODY, Principal
 from web.http.context import current_system
+from web.http.error_shapes import is_foreign
 from web.http.proxies import PROXY_USER
 from web.http.rate_limit import RateLimiter
 from web.http.session_cookie import principal_of_cookie
@@ -73,9 +74,21 @@ def find_principal(sent: Request, accounts: Accounts) -> Principal | None:
         if principal is None:
             raise NotAuthenticatedError("This key is unknown or was revoked.")
         return principal
+    if is_foreign(sent.path) and (principal := _principal_of_password(sent, accounts)):
+        return principal
     if name := sent.environ.get(PROXY_USER):
         return accounts.of_proxy(name)
     return principal_of_cookie(sent, accounts)
+
+
+def _principal_of_password(sent: Request, accounts: Accounts) -> Principal | None:
+    """Of the account and key in `http://NAME:KEY@host`: some clients can be told an address and nothing else. A wrong
+    pair is no fault: it may be meant for a proxy in front of this server."""
+    said = sent.authorization
+    if said is None or said.type != "basic":
+        return None
+    principal = accounts.of_key(said.password or "")
+    return principal if principal is not None and principal.name == said.username else None
 
 
 def _check_access() -> ResponseReturnValue | None:

@@ -78,4 +78,24 @@ def _openai_type(status: int) -> str:
     return "server_error" if is_servers else "invalid_request_error"
 
 
-_SHAPES: dict[str, Callable[[Fault], Shaped]] = {"/v1": _as_openai}
+# --- whisper-asr-webservice ------------------------------------------------------------------------------------------
+
+
+def _as_fastapi(fault: Fault) -> Shaped:
+    """As FastAPI has it: a sentence; or where a parameter or the file is at fault, a list with its place."""
+    if fault.code == "missing_file":
+        return HTTPStatus.UNPROCESSABLE_ENTITY, _fastapi_fault("missing", "body", fault)
+    if fault.status == HTTPStatus.UNPROCESSABLE_ENTITY and fault.field is not None:
+        return fault.status, _fastapi_fault(fault.code, "query", fault)
+    return fault.status, {"detail": fault.message}
+
+
+def _fastapi_fault(kind: str, place: str, fault: Fault) -> dict[str, Any]:
+    return {"detail": [{"type": kind, "loc": [place, fault.field], "msg": fault.message, "input": None}]}
+
+
+_SHAPES: dict[str, Callable[[Fault], Shaped]] = {
+    "/v1": _as_openai,
+    "/asr": _as_fastapi,
+    "/detect-language": _as_fastapi,
+}

@@ -50,10 +50,15 @@ def read_own_form(fields: Fields) -> TaskForm:
 
 @dataclass(frozen=True)
 class UploadForm:
-    """How an API names its file, and what it makes of its other fields."""
+    """How an API names its file, and what it makes of its other fields.
+
+    through: what the file's bytes pass on their way to the upload; it has `write`, `seek` and `close` of a file.
+    """
 
     file_field: str = FILE_FIELD
     read: Callable[[Fields], TaskForm] = read_own_form
+    filename: str | None = None  # if the API has another name for the recording than the file's
+    through: Callable[[Any], Any] | None = None
 
 
 class StreamingRequest(Request):
@@ -64,7 +69,7 @@ class StreamingRequest(Request):
 
     upload: UploadPort | None = None
     accepts_file = False
-    file_field = FILE_FIELD
+    upload_form = UploadForm()
     is_replay = False  # its Idempotency-Key has made a task, so the file is only compared with that task's
 
     def make_form_data_parser(self) -> FormParser:
@@ -78,7 +83,7 @@ class StreamingRequest(Request):
         )
 
     def _refuse_long_field(self, name: str) -> None:
-        if self.accepts_file and name == self.file_field:
+        if self.accepts_file and name == self.upload_form.file_field:
             raise MissingFileError(_text_no_file(name), field=name)
 
     def _get_file_stream(
@@ -91,12 +96,13 @@ class StreamingRequest(Request):
         if not self.accepts_file:
             raise BadRequestError("No file is expected here.")
         if self.upload is not None:
-            raise InvalidOptionError("Send one file in a request.", field=self.file_field)
+            raise InvalidOptionError("Send one file in a request.", field=self.upload_form.file_field)
         if not filename:
-            raise MissingFileError("The file has no name, so none was chosen.", field=self.file_field)
+            raise MissingFileError("The file has no name, so none was chosen.", field=self.upload_form.file_field)
         upload = self._begin_upload(total_content_length or 0)
         self.upload = upload
-        return cast(IO[bytes], upload)
+        through = self.upload_form.through
+        return cast(IO[bytes], upload if through is None else through(upload))
 
     def _begin_upload(self, announced_bytes: int) -> Any:
         if self.is_replay:
@@ -116,7 +122,7 @@ def receive_task(form: UploadForm | None = None) -> Submission:
     system = current_system()
     idempotency_key = read_idempotency_key(request.headers.get("Idempotency-Key"))
     form = form or UploadForm()
-    _accept_file(own_request, form.file_field)
+    _accept_file(own_request, form)
     owner = owner_of(own_request)
     with system.keys.holding(owner, idempotency_key) as earlier:
         if idempotency_key is not None and system.parts.find_by_key(owner, idempotency_key) is not None:
@@ -143,9 +149,9 @@ def _check_announced_length(earlier: Task) -> None:
         raise IdempotencyMismatchError()
 
 
-def _accept_file(own_request: StreamingRequest, file_field: str) -> None:
+def _accept_file(own_request: StreamingRequest, form: UploadForm) -> None:
     """Sets the limits of the body. Raises FileTooLargeError by the announced length, before any of it is read."""
-    own_request.file_field = file_field
+    own_request.upload_form, file_field = form, form.file_field
     if request.mimetype != "multipart/form-data":
         raise MissingFileError(_no_file(file_field), field=file_field)
     settings = current_settings()
@@ -170,7 +176,7 @@ def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: st
     wanted = form.read(fields)
     return current_system().submit(
         upload,
-        filename=display_name(own_request.files[file_field].filename or ""),
+        filename=display_name(form.filename or own_request.files[file_field].filename or ""),
         options=wanted.options,
         priority=wanted.priority,
         device=wanted.device,

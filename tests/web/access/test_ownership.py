@@ -74,6 +74,8 @@ OF_NOBODY = {
     "POST /v1/audio/translations",
     "GET /v1/models",
     "GET /v1/models/<path:model>",
+    "POST /asr",
+    "POST /detect-language",
 }
 DESCRIPTION = "/openapi"  # of the API, the same for all
 COMMANDS = {"watch", "unwatch"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -31,6 +33,25 @@ def test_openai_s_addresses_answer_with_its_four_keys(
     assert set(error) == {"message", "type", "param", "code"}
     assert (answered, error["type"], error["param"], error["code"]) == expected
     assert error["message"] == "Why."
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "field", "expected"),
+    [
+        ("missing_file", 400, "audio_file", (422, {"type": "missing", "loc": ["body", "audio_file"]})),
+        ("invalid_option", 422, "output", (422, {"type": "invalid_option", "loc": ["query", "output"]})),
+        ("no_audio_stream", 422, None, (422, None)),
+        ("unsupported_media", 415, None, (415, None)),
+        ("quota_exceeded", 429, None, (429, None)),
+    ],
+)
+def test_asr_webservice_s_addresses_answer_as_fastapi(
+    code: str, status: int, field: str | None, expected: tuple[int, dict[str, Any] | None]
+) -> None:
+    for address in ("/asr", "/detect-language"):
+        answered, body = shaped(address, Fault(status, code, "Why.", "id", field))
+        detail = "Why." if expected[1] is None else [{**expected[1], "msg": "Why.", "input": None}]
+        assert (answered, body) == (expected[0], {"detail": detail})
 
 
 def test_other_addresses_answer_in_our_own_shape(client: FlaskClient) -> None:

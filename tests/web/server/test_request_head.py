@@ -54,6 +54,9 @@ def test_a_small_body_belongs_to_what_is_waited_for() -> None:
         ("POST /v1/audio/transcriptions HTTP/1.1\nContent-Length: 5", Lane.WAIT),
         ("POST /v1/audio/transcriptions HTTP/1.1\nContent-Length: 99999", Lane.WAIT),
         ("GET /v1/audio/transcriptions HTTP/1.1", Lane.READ),
+        ("POST /asr?output=srt&encode=false HTTP/1.1\nContent-Length: 99999", Lane.WAIT),
+        ("POST /detect-language HTTP/1.1\nTransfer-Encoding: chunked", Lane.WAIT),
+        ("POST /asr/x HTTP/1.1", Lane.CHANGE),
     ],
 )
 def test_each_request_has_its_lane(text: str, lane: Lane) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errors import BadRequestError, InvalidOptionError
+from web.adapters.answer_headers import quotable
 from web.adapters.openai.model_names import WHISPER_1, own_model
-from web.http.context import current_system
+from web.adapters.task_form import task_form
 from web.tasks.option_values import OptionTexts
-from web.tasks.upload_form import TaskForm, read_task_form
+from web.tasks.upload_form import TaskForm
 from web.tasks.uploads import Fields
 from whisper_core.text import formats
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS, TaskKind
@@ -40,8 +40,6 @@ _OPENAIS_FIELDS = {
     "word_timestamps": "timestamp_granularities",
     "task": "model",
 }
-_QUOTABLE_FIELD = re.compile(r"[\w.\-\[\]]{1,40}", re.ASCII)
-_MOST_IGNORED = 10
 
 
 @dataclass(frozen=True)
@@ -92,14 +90,7 @@ class AudioForm:
         }
         if "language" in sent.texts:
             options["language"] = sent.texts["language"]
-        system = current_system()
-        try:
-            return read_task_form(
-                options.items(), system.settings, system.device_names(), system.admission.models, wanted.model
-            )
-        except InvalidOptionError as error:
-            field = _OPENAIS_FIELDS.get(error.field or "", error.field)
-            raise type(error)(error.message, field=field) from None
+        return task_form(options, _OPENAIS_FIELDS)
 
 
 class _Sent:
@@ -123,12 +114,7 @@ class _Sent:
                 ignored.append(sent_name)
         if not _has_cues(self.texts.get("response_format", "")):
             ignored += filter(self.texts.__contains__, _OF_CUES)
-        self.ignored = _quotable(ignored)
-
-
-def _quotable(names: Iterable[str]) -> tuple[str, ...]:
-    quotable = [name for name in dict.fromkeys(names) if _QUOTABLE_FIELD.fullmatch(name)]
-    return tuple(quotable[:_MOST_IGNORED])
+        self.ignored = quotable(ignored)
 
 
 def _response_format(values: OptionTexts) -> str:

@@ -10,6 +10,7 @@ from flask_openapi3.models.tag import Tag
 
 from errors import TranscriptionServerError, UnavailableError
 from optimizer.views.task_view import Submission
+from web.adapters.answer_headers import with_task_headers
 from web.adapters.openai.answers import write_answer
 from web.adapters.openai.form import AudioForm, Wanted
 from web.adapters.openai.model_names import WHISPER_1, own_model
@@ -120,12 +121,7 @@ def _accepted(submission: Submission, wanted: Wanted) -> Response:
 
 def _with_headers(response: Response, submission: Submission, wanted: Wanted) -> Response:
     response.headers["openai-model"] = wanted.model
-    response.headers["Task-Id"] = submission.task.task.id
-    if wanted.ignored_fields:
-        response.headers["X-Ignored-Fields"] = ", ".join(wanted.ignored_fields)
-    if submission.is_replay:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+    return with_task_headers(response, submission, wanted.ignored_fields)
 
 
 def _prefers_async() -> bool:
