@@ -9,16 +9,27 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from whisper_core.common.extensions import Seam, installed, path_of
+
 SECRET_PREFIX = "whsec_"  # noqa: S105 - says what follows
 _SECRET_BYTES = range(24, 65)
 
 
-def parse_addresses(text: str) -> tuple[str, ...]:
+def parse_entries(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (entry.strip() for entry in text.split(","))))
 
 
+def _known_metrics(text: str) -> str:
+    if unknown := [name for name in parse_entries(text) if path_of(Seam.METRIC, name) is None]:
+        there = ", ".join(sorted(installed(Seam.METRIC))) or "none"
+        raise ValueError(
+            f"names {unknown[0]}, which is not installed (installed: {there}) and is no module:name either"
+        )
+    return text
+
+
 def _known_addresses(text: str) -> str:
-    if not all(entry.startswith(("http://", "https://")) for entry in parse_addresses(text)):
+    if not all(entry.startswith(("http://", "https://")) for entry in parse_entries(text)):
         raise ValueError("must be addresses such as https://example.org/hook, separated by commas")
     return text
 
@@ -57,9 +68,19 @@ class AutomationSettings(BaseSettings):
         description="GET /metrics tells Prometheus how the server does; with accounts only admin may ask",
     )
 
+    extra_metrics: Annotated[str, AfterValidator(_known_metrics)] = Field(
+        "",
+        description="metrics of other packages, each a line at /metrics and a plot in the System view: names of"
+        " installed ones, or module:name, comma-separated (docs/extending.md)",
+    )
+
+    @property
+    def extra_metric_names(self) -> tuple[str, ...]:
+        return parse_entries(self.extra_metrics)
+
     @property
     def webhook_addresses(self) -> tuple[str, ...]:
-        return parse_addresses(self.webhook_urls)
+        return parse_entries(self.webhook_urls)
 
     @property
     def sends_webhooks(self) -> bool:

@@ -21,12 +21,12 @@ from optimizer.devices.worker_process import WorkerConfig
 from optimizer.intake.preparer import DISK_PROBLEM
 from optimizer.intake.task_intake import SubmissionRequest
 from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.monitoring.figures import Figures
 from optimizer.start_log import log_start
 from optimizer.storage.upload_file import ReceivedFile, Upload
 from optimizer.tasks.events import Event, Listener, TaskChanged, WindowFinished
 from optimizer.tasks.task import Priority, Task, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
-from optimizer.views.figures import Figures
 from optimizer.views.task_view import Submission, TaskView
 from optimizer.wiring import build_parts
 from whisper_core.text.transcript import Transcript
@@ -87,6 +87,7 @@ class OptimizedWhisperSystem:
             self._storage.store.close()
             self._storage.files.release_lock()
             raise
+        self._monitoring.extra.start(self.figures)
         self._scheduling.monitor.start()
         self._preparer.start()
         self._preparer.prepare_waiting()
@@ -104,6 +105,7 @@ class OptimizedWhisperSystem:
         self._preparer.stop()
         self._parts.intake.decode_pool.stop()
         self._parts.automation.stop()
+        self._monitoring.extra.stop()
         self._scheduling.monitor.stop()
         self._monitoring.flush()
         self._scheduling.estimates.save(self._storage.documents)

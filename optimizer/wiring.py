@@ -21,7 +21,9 @@ from optimizer.intake.wiring import DevicesForIntake, Intake, build_intake
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.probes import MemoryProbe
 from optimizer.monitoring.event_log import EventLog
+from optimizer.monitoring.extra_metrics import ExtraMetrics
 from optimizer.monitoring.limit_tuning import LimitsInForce, LimitTuning
+from optimizer.monitoring.metric import metrics_named
 from optimizer.monitoring.monitoring import MonitorHooks, Monitoring
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
@@ -262,6 +264,9 @@ def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Sched
         persistence=Persistence(storage.documents, {"speeds": parts.speeds, "forecasts": parts.forecasts}),
         clock=parts.clock,
         hooks=MonitorHooks(parts.devices.statuses, parts.queue.counts, parts.queue.entered),
+        extra=ExtraMetrics(
+            metrics_named(settings.extra_metric_names), parts.clock, settings.performance_monitor_interval
+        ),
     )
     probe = MemoryProbe()
     poll = MemoryPoll(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 
+from optimizer.monitoring.figures import Figures
 from optimizer.monitoring.totals import WAIT_BOUNDS_S, Distribution
 from optimizer.tasks.task import TaskStatus
-from optimizer.views.figures import Figures
 from version import __version__
 from web.http.context import current_system
 
@@ -92,6 +92,7 @@ class _Collector:
         yield from self._work()
         yield from self._devices()
         yield from self._http()
+        yield from self._extra()
 
     def _tasks(self) -> Iterable[Metric]:
         figures, totals = self._figures, self._figures.totals
@@ -134,6 +135,10 @@ class _Collector:
         ):
             values = of_each(lambda each, kind=kind: getattr(each.memory, kind))  # type: ignore[misc]
             yield _gauge(f"whisper_device_memory_{kind}_bytes", text, names, values)
+
+    def _extra(self) -> Iterable[Metric]:
+        for each in self._figures.extra:
+            yield _gauge(f"whisper_extra_{each.name}", each.title, [], {(): each.value})
 
     def _http(self) -> Iterable[Metric]:
         names = ["route", "method"]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from errors import TranscriptionServerError
 from optimizer.common.clock import Clock
 from optimizer.devices.status import DeviceStatus
 from optimizer.monitoring.event_log import EventLog
+from optimizer.monitoring.extra_metrics import ExtraMetrics
 from optimizer.monitoring.limit_tuning import LimitTuning
 from optimizer.monitoring.performance_monitor import Measured, PerformanceMonitor
 from optimizer.monitoring.sample_store import SampleStore
@@ -50,8 +51,10 @@ class Monitoring:
         persistence: Persistence,
         clock: Clock,
         hooks: MonitorHooks,
+        extra: ExtraMetrics,
     ) -> None:
         """persistence: of measurements that outlive a restart."""
+        self.extra = extra
         self._monitor = monitor
         self._tuning = tuning
         self._samples = samples
@@ -82,7 +85,8 @@ class Monitoring:
             (entered.get(TaskStatus.COMPLETED, 0), entered.get(TaskStatus.FAILED, 0)),
         )
         self.last_occupancy = measured.sample.occupancy
-        self._try("sample", lambda: self._samples.add(measured.sample))
+        sample = replace(measured.sample, extra={each.name: each.value for each in self.extra.values()})
+        self._try("sample", lambda: self._samples.add(sample))
         if self._tuning.is_enabled:
             self._tuning.observe(measured)
         self.flush()
@@ -122,6 +126,9 @@ class Monitoring:
         return {
             "samples": [sample.to_dict() for sample in self._samples.read(hours)],
             "changes": [{"at": event.at, "text": event.text, "data": event.data} for event in reversed(changes)],
+            "extra_metrics": [
+                {"name": each.name, "title": each.title, "unit": each.unit} for each in self.extra.metrics
+            ],
         }
 
     # --- inside ------------------------------------------------------------------------------------------------

@@ -78,6 +78,8 @@ class SampleStore:
 def _row(sample: Sample) -> dict[str, Any]:
     document = sample.to_dict()
     at, span_seconds = document.pop("at"), document.pop("span_seconds")
+    if not document["extra"]:
+        del document["extra"]  # so that an earlier version reads the others' samples
     return {"at": at, "span_seconds": span_seconds, "data": json.dumps(document)}
 
 

@@ -46,6 +46,7 @@ class Sample:
     occupancy: float  # running tasks as a fraction of those that limits and slots allow, 0 to 1
     devices: dict[str, DeviceSample]  # by device
     speeds: dict[str, dict[str, float]]  # seconds of sound that one task got done per second, by device and model
+    extra: dict[str, float] = field(default_factory=dict)  # of metrics that other packages brought, by name
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,6 +82,7 @@ def merged(parts: Sequence[Sample]) -> Sample:
         occupancy=_over_time(parts, lambda part: part.occupancy),
         devices=_merged_devices(parts),
         speeds=_merged_speeds(parts),
+        extra=_merged_extra(parts),
     )
 
 
@@ -138,6 +140,13 @@ def _peak(devices: Sequence[DeviceSample]) -> DeviceSample:
         others=max(device.others for device in devices),
         models=models,
     )
+
+
+def _merged_extra(parts: Sequence[Sample]) -> dict[str, float]:
+    """Each averaged over the samples that have it."""
+    names = sorted({name for part in parts for name in part.extra})
+    having = {name: [part for part in parts if name in part.extra] for name in names}
+    return {name: _over_time(those, lambda part, name=name: part.extra[name]) for name, those in having.items()}  # type: ignore[misc]
 
 
 def _merged_speeds(parts: Sequence[Sample]) -> dict[str, dict[str, float]]:

@@ -12,6 +12,7 @@ from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.status import DeviceStatus, TaskOnDevice
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.advice import Situation, advise, reasons_by_model
+from optimizer.monitoring.figures import Figures
 from optimizer.monitoring.monitoring import Monitoring
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.planning.plan import PlanLimits
@@ -24,7 +25,6 @@ from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskStatus, num_waiting
 from optimizer.timing.forecast_accuracy import ForecastTracker
-from optimizer.views.figures import Figures
 from version import __version__
 
 
@@ -104,6 +104,7 @@ class StatusViews:
             throughput=self._monitor.throughput(),
             totals=self._monitor.totals(),
             devices=self._devices.statuses(),
+            extra=self._monitoring.extra.values(),
         )
 
     def _situation(self, statuses: list[DeviceStatus]) -> Situation:

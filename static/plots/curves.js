@@ -13,6 +13,12 @@ export const throughputCurve = (samples) => ({
 export const waitCurves = (samples) =>
   ['p95', 'mean'].map((key) => ({ key, values: column(samples, (sample) => sample[`${key}_wait_seconds`] ?? null) }))
 
+/** Of a metric that another package brought: null for samples without it. */
+export const extraCurve = (samples, name) => ({
+  key: name,
+  values: column(samples, (sample) => sample.extra?.[name] ?? null),
+})
+
 /** One curve per model and device: [{key, model, device, values}]. Null for samples in which the model was idle. */
 export function speedCurves(samples) {
   const pairs = new Map()

@@ -47,7 +47,7 @@ export function plotOptions({ width, height, curves, format, steps, rangeSeconds
     },
     scales: {
       x: { time: true, range: (plot) => timeRange(plot.data[0]) },
-      y: { range: (_plot, _least, most) => [0, niceTop(most)] },
+      y: { range: (_plot, least, most) => [least < 0 ? least * 1.08 : 0, niceTop(most)] },
     },
     axes: [xAxis(rangeSeconds), yAxis(format, steps)],
     series: [{}, ...curves.map(seriesOf)],

@@ -11,7 +11,7 @@ const USUAL_INTERVAL_S = 30
 
 export const hours = signal(1)
 
-/** {samples, changes, hours} of the latest answer, or null; withGaps has marked the pauses between samples. */
+/** {samples, changes, extraMetrics, hours} of the latest answer, or null; withGaps has marked the pauses between samples. */
 export const history = signal(null)
 export const historyError = signal(null)
 
@@ -28,9 +28,9 @@ export async function readHistory() {
   const turn = ++readings
   const wanted = hours.peek()
   try {
-    const { samples, changes } = await fetchHistory(wanted)
+    const { samples, changes, extra_metrics: extraMetrics = [] } = await fetchHistory(wanted)
     if (turn !== readings) return
-    history.value = { samples: withGaps(samples), changes, hours: wanted }
+    history.value = { samples: withGaps(samples), changes, extraMetrics, hours: wanted }
     historyError.value = null
   } catch (error) {
     if (error.name !== 'ApiError') throw error

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { bandColour, modelColour, styled, withAlpha } from '../../static/plots/colours.js'
-import { queueCurves, speedCurves, waitCurves } from '../../static/plots/curves.js'
+import { extraCurve, queueCurves, speedCurves, waitCurves } from '../../static/plots/curves.js'
 import { devicesIn, memoryBands, memoryNow } from '../../static/plots/memory-bands.js'
 import { column, extremes, isolated, stacked, withGaps } from '../../static/plots/stacking.js'
 import { slotsOf, withLiveProgress } from '../../static/state/devices.js'
@@ -58,6 +58,13 @@ test('a pause longer than three samples breaks the lines', () => {
     column([sample(0, { running: 2 }), GAP], (one) => one.running),
     [2, null],
   )
+})
+
+test('a metric of another package has a gap where a sample has none', () => {
+  assert.deepEqual(extraCurve([sample(0, { extra: { lamps: 4 } }), sample(30, { extra: {} }), sample(60)], 'lamps'), {
+    key: 'lamps',
+    values: [4, null, null],
+  })
 })
 
 test('the extremes of a column leave out what was not measured', () => {

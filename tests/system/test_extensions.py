@@ -15,6 +15,7 @@ import pytest
 
 from config import Settings, load_settings
 from errors import InvalidSettingsError
+from optimizer.monitoring.figures import ExtraFigure
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import TaskStatus
 from tests.examples import EXTENSIONS, install, install_extensions
@@ -58,6 +59,21 @@ def test_a_policy_that_always_fails_takes_no_task_down(open_system: Open, submit
     assert in_order_of(open_system, submit, "tests.system.test_extensions:failing_policy") == ["short", "long"]
 
 
+@pytest.mark.usefixtures("examples")
+def test_the_example_of_a_metric_is_a_line_and_a_plot(open_system: Open, submit: Submit) -> None:
+    names = "failed-share, tests.system.test_extensions:failing_policy"
+    with open_system(extra_metrics=names) as system:
+        watcher = Watcher(system)
+        watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED)
+        watcher.wait_for(submit(system, SHORT, knobs="fail=bad_record"), TaskStatus.FAILED)
+        system._monitoring.extra.read_all(system.figures())
+        system._tick()
+        figures, history = system.figures().extra, system.history(1)
+    assert figures == [ExtraFigure("failed_share", "Failed tasks", 50.0)]
+    assert history["samples"][-1]["extra"] == {"failed_share": 50.0}
+    assert history["extra_metrics"][0] == {"name": "failed_share", "title": "Failed tasks", "unit": "%"}
+
+
 def failing_policy(_: object) -> None:
     raise RuntimeError("never works")
 
@@ -68,8 +84,12 @@ def failing_policy(_: object) -> None:
 @pytest.mark.usefixtures("examples")
 def test_a_setting_that_names_nothing_lists_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCHEDULING_POLICY", "nothing")
-    with pytest.raises(InvalidSettingsError, match=r"SCHEDULING_POLICY = 'nothing'.*fair, fcfs, shortest-first"):
+    monkeypatch.setenv("EXTRA_METRICS", "failed-share,missing")
+    with pytest.raises(InvalidSettingsError) as raised:
         load_settings(None)
+    message = str(raised.value)
+    assert "SCHEDULING_POLICY = 'nothing': must be fair, fcfs, shortest-first, which is installed" in message
+    assert "names missing, which is not installed (installed: failed-share)" in message
 
 
 @pytest.mark.parametrize(

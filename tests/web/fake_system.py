@@ -17,13 +17,13 @@ from optimizer.automation.webhooks import Webhooks
 from optimizer.common.clock import Clock, SystemClock
 from optimizer.devices.status import DeviceStatus
 from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.monitoring.figures import ExtraFigure, Figures
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.samples import Sample
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.events import SystemChanged
 from optimizer.tasks.task import Task, TaskFilter
 from optimizer.timing.speeds import SpeedTable
-from optimizer.views.figures import Figures
 from tests.web.fake_tasks import EPOCH, FakeTasks
 from version import __version__
 from whisper_core.models.catalogue import MODELS, model_info
@@ -146,7 +146,8 @@ class FakeSystem(FakeTasks):
     def figures(self) -> Figures:
         _, _, counts = self.tasks(TaskFilter())
         totals = self.monitor.totals()
-        return Figures(True, counts, counts, {"no_audio_stream": 2}, 12.5, totals, self.device_statuses)
+        extra = [ExtraFigure("lit_lamps", "Lamps that are lit", 4.0)]
+        return Figures(True, counts, counts, {"no_audio_stream": 2}, 12.5, totals, self.device_statuses, extra)
 
     def device_names(self) -> list[str]:
         return ["cpu"]
@@ -165,6 +166,7 @@ class FakeSystem(FakeTasks):
         return {
             "samples": [sample.to_dict() for sample in samples],
             "changes": [{"at": event.at, "text": event.text, "data": event.data} for event in changes],
+            "extra_metrics": [{"name": "lit_lamps", "title": "Lamps that are lit", "unit": ""}],
         }
 
     def events(self, kind: EventKind | None = None, limit: int = 100, before: int | None = None) -> list[SystemEvent]:

@@ -60,6 +60,7 @@ def test_the_figures_are_the_systems(client: FlaskClient, system: FakeSystem) ->
     assert values["whisper_worker_restarts_total"] == {("cpu",): 3}
     memory = [values[f"whisper_device_memory_{kind}_bytes"]["cpu",] for kind in ("total", "reserved", "used")]
     assert memory == [1000, 300, 200]
+    assert values["whisper_extra_lit_lamps"] == {(): 4}
 
 
 def test_requests_are_counted_by_route_and_nothing_that_a_client_made_up_is_a_label(

@@ -12,11 +12,11 @@ from optimizer.automation.webhooks import Webhooks
 from optimizer.intake.admission import Admission
 from optimizer.intake.idempotency import IdempotencyKeys
 from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.monitoring.figures import Figures
 from optimizer.storage.part_store import PartStore
 from optimizer.tasks.events import Listener, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
-from optimizer.views.figures import Figures
 from optimizer.views.task_view import Submission, TaskView
 from whisper_core.text.transcript import Transcript
 

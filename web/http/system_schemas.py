@@ -161,6 +161,7 @@ class SampleBody(Body):
     occupancy: float
     devices: dict[str, DeviceMemorySample]
     speeds: dict[str, dict[str, float]] = Field(description="times real time of one task, by device and model")
+    extra: dict[str, float] = Field(description="of metrics that other packages brought, by name")
 
 
 class TuningChange(Body):
@@ -169,9 +170,16 @@ class TuningChange(Body):
     data: dict[str, Any]
 
 
+class ExtraMetricBody(Body):
+    name: str
+    title: str
+    unit: str
+
+
 class HistoryAnswer(Answer):
     samples: list[SampleBody]
     changes: list[TuningChange]
+    extra_metrics: list[ExtraMetricBody]
 
 
 class SystemEventBody(Body):

@@ -2,7 +2,7 @@
 import { html } from 'htm/preact'
 import { useMemo } from 'preact/hooks'
 import { bandColour, modelColour } from '../../plots/colours.js'
-import { queueCurves, speedCurves, throughputCurve, waitCurves } from '../../plots/curves.js'
+import { extraCurve, queueCurves, speedCurves, throughputCurve, waitCurves } from '../../plots/curves.js'
 import { devicesIn, memoryBands } from '../../plots/memory-bands.js'
 import { COUNT_STEPS, SPAN_STEPS } from '../../plots/plot-options.js'
 import { stacked } from '../../plots/stacking.js'
@@ -22,7 +22,7 @@ export function Plots() {
   const answer = history.value
   const labelLanguage = language.value
   // Once per answer, not at every movement of the pointer.
-  const specs = useMemo(() => (answer ? specsOf(answer.samples) : []), [answer, labelLanguage])
+  const specs = useMemo(() => (answer ? specsOf(answer) : []), [answer, labelLanguage])
   if (answer === null) return html`<p class="blank" aria-busy="true">${t('plot.loading')}</p>`
   if (answer.samples.length === 0) {
     return html`<p class="blank" data-testid="no-samples">${t('plot.empty', { span: formatSpan(refreshSeconds.value) })}</p>`
@@ -35,7 +35,7 @@ export function Plots() {
 }
 
 /** The properties of every plot that follow from the samples. */
-function specsOf(samples) {
+function specsOf({ samples, extraMetrics }) {
   const moments = samples.map(({ at }) => at)
   const specs = [
     ...devicesIn(samples).map((device) => memorySpec(samples, device)),
@@ -43,6 +43,7 @@ function specsOf(samples) {
     throughputSpec(samples),
     waitSpec(samples),
     speedSpec(samples),
+    ...extraMetrics.map((metric) => extraSpec(samples, metric)),
   ]
   return specs.map((spec) => ({ ...spec, moments }))
 }
@@ -121,4 +122,11 @@ function speedSpec(samples) {
     dash: devices.indexOf(device) > 0 ? DASH : undefined,
   }))
   return { title: t('plot.speeds'), testid: 'plot-speeds', curves, format: formatTimes }
+}
+
+/** metric: {name, title, unit} as another package wrote them. */
+function extraSpec(samples, { name, title, unit }) {
+  const curve = { ...extraCurve(samples, name), label: title, colour: colour('--plot-throughput'), kind: 'line' }
+  const format = (value) => [formatRounded(value), unit].filter(Boolean).join(' ')
+  return { title, testid: `plot-extra-${name}`, curves: [curve], format }
 }

@@ -15,6 +15,7 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceState, DeviceStatus
 from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.event_log import EventLog
+from optimizer.monitoring.extra_metrics import ExtraMetrics
 from optimizer.monitoring.limit_tuning import LimitsInForce, LimitTuning
 from optimizer.monitoring.monitoring import MonitorHooks, Monitoring
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
@@ -61,6 +62,7 @@ class World:
                 counts=lambda: self.counts,
                 entered=lambda: {TaskStatus.COMPLETED: 5},
             ),
+            extra=ExtraMetrics((), clock, INTERVAL_S),
         )
 
     def status(self) -> DeviceStatus:

@@ -11,6 +11,15 @@ from optimizer.tasks.task import TaskStatus
 
 
 @dataclass(frozen=True)
+class ExtraFigure:
+    """The value of a metric that another package brought."""
+
+    name: str
+    title: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Figures:
     is_optimized: bool  # see SchedulingPath
     counts: Mapping[TaskStatus, int]  # tasks in each state
@@ -19,3 +28,4 @@ class Figures:
     throughput: float  # seconds of sound per second, over a minute
     totals: Totals
     devices: Sequence[DeviceStatus]
+    extra: Sequence[ExtraFigure] = ()
