@@ -103,7 +103,7 @@ class Settings(AutomationSettings):
     default_model: Annotated[str, AfterValidator(known_model)] = Field(
         "base",
         description="model of a task that does not name one, such as base, or base-int8 (on the CPU, with"
-        " ENGINE=batch only), or a folder in MODELS_DIR; fetched during set-up",
+        " ENGINE=batch only), or a model in MODELS_DIR; fetched during set-up",
     )
     default_language: Annotated[str, AfterValidator(known_language)] = Field(
         AUTO_LANGUAGE, description="language of a task that does not name one; auto: detected"

@@ -45,7 +45,7 @@ def known_model(name: str, fields: ValidationInfo) -> str:
     if name in ALIASES or registry.find(name) is None:
         broken = {each.name: each.reason for each in registry.broken_models()}
         reason = broken.get(weights_name_of(name))
-        raise ValueError(f"must be {MODEL_CHOICES}, or a folder with a model in MODELS_DIR. {reason or ''}".rstrip())
+        raise ValueError(f"must be {MODEL_CHOICES}, or a model in MODELS_DIR. {reason or ''}".rstrip(" ."))
     return name
 
 

@@ -82,7 +82,7 @@ export default {
   'model.missing_hint':
     '{model} ({size}) is not downloaded yet. The server will download it before its first task starts.',
   'model.problem': 'The download failed: {message}',
-  'model.broken': 'The folder {model} in MODELS_DIR is not offered. {message}',
+  'model.broken': '{model} in MODELS_DIR is not offered. {message}',
   'model.fetch_now': 'Download now',
   'model.fetch_started': 'Downloading {model}.',
   'model.fetching_title': 'Downloading {model}',

@@ -80,7 +80,7 @@ export default {
   'model.fetching': '正在下载，{percent}',
   'model.missing_hint': '{model}（{size}）尚未下载，服务器会在首个使用它的任务开始前自动下载。',
   'model.problem': '下载失败：{message}',
-  'model.broken': 'MODELS_DIR 中的文件夹 {model} 不能作为模型使用。{message}',
+  'model.broken': 'MODELS_DIR 中的 {model} 不能作为模型使用。{message}',
   'model.fetch_now': '立即下载',
   'model.fetch_started': '正在下载 {model}。',
   'model.fetching_title': '正在下载 {model}',

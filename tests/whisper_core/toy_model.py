@@ -34,10 +34,13 @@ def toy_dimensions(is_multilingual: bool = True) -> ModelDimensions:
     )
 
 
-def toy_model(seed: int = 0, is_multilingual: bool = True) -> Whisper:
-    """The same weights for the same seed, fp32 on the CPU, in eval mode; torch's global generator is left as it was."""
+def toy_model(seed: int = 0, is_multilingual: bool = True, dims: ModelDimensions | None = None) -> Whisper:
+    """The same weights for the same seed, fp32 on the CPU, in eval mode; torch's global generator is left as it was.
+
+    dims: other ones than the toy's usual."""
+    dims = dims or toy_dimensions(is_multilingual)
     with torch.random.fork_rng(devices=[]):
-        model = Whisper(WhisperDimensions(**asdict(toy_dimensions(is_multilingual))))
+        model = Whisper(WhisperDimensions(**asdict(dims)))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -46,7 +49,7 @@ def toy_model(seed: int = 0, is_multilingual: bool = True) -> Whisper:
                 parameter.fill_(1.0)
             else:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
-    heads = torch.zeros(TOY_LAYERS, TOY_HEADS, dtype=torch.bool)
+    heads = torch.zeros(dims.n_text_layer, dims.n_text_head, dtype=torch.bool)
     heads[-1, 0] = True
     model.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)
     return model.eval()

@@ -209,7 +209,7 @@ class ModelBody(Body):
     weights: str = Field(description="the model whose file it is loaded from")
     device_kinds: list[DeviceKind]
     size_bytes: int
-    is_brought: bool = Field(description="whether it is a folder in MODELS_DIR and not one of openai-whisper's")
+    is_brought: bool = Field(description="whether it is a folder or file in MODELS_DIR and not one of openai-whisper's")
     is_multilingual: bool
     is_available: bool
     loaded_on: list[str]
@@ -227,7 +227,7 @@ class BrokenModelBody(Body):
 
 class ModelsAnswer(Answer):
     models: list[ModelBody]
-    broken_models: list[BrokenModelBody] = Field(description="folders in MODELS_DIR that cannot be used, and why")
+    broken_models: list[BrokenModelBody] = Field(description="what is in MODELS_DIR and cannot be used, and why")
     default: str
     default_language: str
     languages: dict[str, str]

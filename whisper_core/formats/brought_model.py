@@ -11,7 +11,14 @@ from typing import Any
 from whisper_core.formats.dimensions import ModelDimensions, Shape
 
 AlignmentHeads = tuple[tuple[int, int], ...]  # layer and head
-TYPE_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1, "I16": 2, "I32": 4}  # of a number
+FLOATS = ("F16", "BF16", "F32")  # the types that weights are read of as they are
+# Of each type: so many numbers are kept together, in so many bytes.
+BLOCKS = {
+    **dict.fromkeys(("F16", "BF16", "I16"), (1, 2)),
+    **dict.fromkeys(("F32", "I32"), (1, 4)),
+    **dict.fromkeys(("I8", "U8", "BOOL"), (1, 1)),
+    **dict.fromkeys(("F64", "I64"), (1, 8)),
+}
 
 
 @dataclass(frozen=True)
@@ -20,13 +27,15 @@ class StoredTensor:
 
     path: Path
     start: int  # in bytes from the file's beginning
-    type: str  # one of TYPE_BYTES
+    type: str  # one of BLOCKS
     shape: Shape
     scale: StoredTensor | None = None  # the numbers are to be divided by: one for each row, or one for all
+    is_in_order: bool = True  # row after row
 
     @property
     def size_bytes(self) -> int:
-        return math.prod(self.shape) * TYPE_BYTES[self.type]
+        numbers, size = BLOCKS[self.type]
+        return math.prod(self.shape) // numbers * size
 
     def rows(self, number: int, count: int) -> StoredTensor:
         """One of `count` equal parts, row after row. A row is one number of a tensor of one dimension."""

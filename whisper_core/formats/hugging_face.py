@@ -1,6 +1,7 @@
 """A folder as Hugging Face's `transformers` saves a Whisper: `config.json`, `model.safetensors` and a tokenizer.
 
-Read are the headers of the weights, the configuration and the tokenizer's tables.
+Older ones have `pytorch_model.bin`, a file of torch.save. Read are the headers of the weights, the configuration and
+the tokenizer's tables.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from errors import UnusableModelError
 from whisper_core.formats.brought_model import BroughtModel, StoredTensor, alignment_heads_of
 from whisper_core.formats.dimensions import EMBEDDING_TENSOR, ModelDimensions, dimensions_of
 from whisper_core.formats.json_files import number_in, read_object, read_object_if_there
+from whisper_core.formats.openai_checkpoint import weights_in
 from whisper_core.formats.safetensors_files import read_header
 from whisper_core.formats.tokenizers import read_tokenizer
+from whisper_core.formats.torch_files import read_torch_file
 from whisper_core.formats.vocabulary import check_base_tokens, vocabulary_of
 
-CONFIGURATION, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+CONFIGURATION, WEIGHTS, PICKLED = "config.json", "model.safetensors", "pytorch_model.bin"
+INDEX, PICKLED_INDEX = f"{WEIGHTS}.index.json", f"{PICKLED}.index.json"
 ADAPTER = "adapter_config.json"
 _PROJECTION = "proj_out.weight"
 
@@ -53,7 +56,7 @@ _TOLD = {
 
 def is_hugging_face(names: set[str]) -> bool:
     """Whether a folder with files of these names is meant to be such a model."""
-    return not names.isdisjoint((WEIGHTS, INDEX, *PICKLES, ADAPTER))
+    return not names.isdisjoint((WEIGHTS, INDEX, PICKLED, PICKLED_INDEX, ADAPTER))
 
 
 def read_hugging_face(folder: Path) -> BroughtModel:
@@ -84,27 +87,34 @@ def read_hugging_face(folder: Path) -> BroughtModel:
 
 
 def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
-    if (folder / WEIGHTS).is_file():
-        return read_header(folder / WEIGHTS)
-    if not (folder / INDEX).is_file():
-        raise UnusableModelError.because(_why_no_weights(folder))
-    shards = read_object(folder / INDEX).get("weight_map")
+    for weights, index in ((WEIGHTS, INDEX), (PICKLED, PICKLED_INDEX)):
+        if (folder / weights).is_file():
+            return _read_weights(folder / weights)
+        if (folder / index).is_file():
+            return _read_shards(folder, index, Path(weights).suffix)
+    raise UnusableModelError.because(
+        f"it is an adapter (LoRA): merge it into its model first, and save that as {WEIGHTS}"
+    )
+
+
+def _read_shards(folder: Path, index: str, suffix: str) -> dict[str, StoredTensor]:
+    shards = read_object(folder / index).get("weight_map")
     if not isinstance(shards, dict) or not shards:
-        raise UnusableModelError.because(f"{INDEX} names no files")
+        raise UnusableModelError.because(f"{index} names no files")
     stored: dict[str, StoredTensor] = {}
     for name in sorted({str(shard) for shard in shards.values()}):
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise UnusableModelError.because(f"{INDEX} names {name[:80]!r}, which is no safetensors file in the folder")
+        if Path(name).name != name or not name.endswith(suffix):
+            raise UnusableModelError.because(
+                f"{index} names {name[:80]!r}, which is no {suffix[1:]} file in the folder"
+            )
         if not (folder / name).is_file():
             raise UnusableModelError.because(f"the file {name[:80]} is missing")
-        stored.update(read_header(folder / name))
+        stored.update(_read_weights(folder / name))
     return stored
 
 
-def _why_no_weights(folder: Path) -> str:
-    if (folder / ADAPTER).is_file():
-        return f"it is an adapter (LoRA): merge it into its model first, and save that as {WEIGHTS}"
-    return f"its weights are a pickle, which this server does not open: save them as {WEIGHTS}"
+def _read_weights(path: Path) -> dict[str, StoredTensor]:
+    return read_header(path) if path.suffix == ".safetensors" else weights_in(read_torch_file(path), path)
 
 
 def _check_configuration(configuration: dict[str, Any]) -> None:

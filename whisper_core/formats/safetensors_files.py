@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from errors import UnusableModelError
-from whisper_core.formats.brought_model import StoredTensor
+from whisper_core.formats.brought_model import FLOATS, StoredTensor
 
-TYPES = ("F16", "BF16", "F32")  # those that are read
 MOST_HEADER_BYTES = 100_000_000  # as in the safetensors library
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
@@ -46,7 +45,7 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int, file_bytes: int)
         kind, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
         raise UnusableModelError.because(f"{path.name} is damaged at {name[:80]}") from error
-    if kind not in TYPES:
+    if kind not in FLOATS:
         raise UnusableModelError.because(
             f"{name[:80]} is stored as {str(kind)[:20]}, and only F16, BF16 and F32 are read"
         )

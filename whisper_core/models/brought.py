@@ -1,4 +1,4 @@
-"""The models that people bring: folders in MODELS_DIR, each of which is a model by the folder's name.
+"""The models that people bring: folders and files in MODELS_DIR, each of which is a model by its name.
 
 Looking at them reads names, sizes and dates; headers and tables are read anew only where these have changed.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import threading
 from collections.abc import Mapping
@@ -16,8 +15,7 @@ from pathlib import Path
 
 from errors import UnknownModelError, UnusableModelError
 from whisper_core.formats.brought_model import BroughtModel
-from whisper_core.formats.ctranslate2 import is_ctranslate2, read_ctranslate2
-from whisper_core.formats.hugging_face import is_hugging_face, read_hugging_face
+from whisper_core.models.brought_formats import file_names, is_meant, name_of, read_model
 from whisper_core.models.catalogue import ALIASES, INT8_SUFFIX, MODELS
 
 log = logging.getLogger(__name__)
@@ -28,8 +26,8 @@ _DIGEST_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
-class BroughtFolder:
-    """A folder that is meant to be a model. Either `model` is set or `reason`."""
+class BroughtFiles:
+    """A folder or a file that is meant to be a model. Either `model` is set or `reason`."""
 
     name: str
     identity: str  # changes with any of its files
@@ -43,88 +41,80 @@ class BroughtModels:
     def __init__(self, models_dir: Path) -> None:
         self._models_dir = models_dir
         self._lock = threading.Lock()
-        self._folders: Mapping[str, BroughtFolder] = {}
+        self._known: Mapping[str, BroughtFiles] = {}
 
-    def look(self) -> Mapping[str, BroughtFolder]:
+    def look(self) -> Mapping[str, BroughtFiles]:
         """What is there now, by name."""
         with self._lock:
             found = {}
-            for name, identity in _identities(self._models_dir).items():
-                known = self._folders.get(name)
+            for name, path in _meant_in(self._models_dir).items():
+                identity, known = _identity(path), self._known.get(name)
                 same = known is not None and known.identity == identity
-                found[name] = known if known is not None and same else _read(self._models_dir / name, identity)
-            self._folders = found
+                found[name] = known if known is not None and same else _read(name, path, identity)
+            self._known = found
             return found
 
 
 def read_brought(name: str, models_dir: Path) -> BroughtModel:
     """The model of that name as its files are now. Raises UnknownModelError, UnusableModelError."""
-    folder = models_dir / name
-    names = _file_names(folder) if _NAME.fullmatch(name) else set()
-    if not _is_meant(names):
+    path = _meant_in(models_dir).get(name)
+    if path is None:
         raise UnknownModelError(GONE, field="model")
-    return _read_checked(folder)
+    return _read_checked(name, path)
 
 
-def _read(folder: Path, identity: str) -> BroughtFolder:
+def _read(name: str, path: Path, identity: str) -> BroughtFiles:
     try:
-        model = _read_checked(folder)
+        model = _read_checked(name, path)
     except UnusableModelError as error:
-        log.warning("event=brought_model_unusable name=%r reason=%r", folder.name, error.reason)
-        return BroughtFolder(folder.name, identity, reason=error.reason)
+        log.warning("event=brought_model_unusable name=%r reason=%r", name, error.reason)
+        return BroughtFiles(name, identity, reason=error.reason)
     except Exception:  # whatever a file can do to its reader, it concerns this model alone
-        log.exception("event=brought_model_unusable name=%r", folder.name)
-        return BroughtFolder(folder.name, identity, reason="its files are damaged; the log has the details")
-    log.info("event=brought_model name=%s identity=%s", folder.name, identity)
-    return BroughtFolder(folder.name, identity, model)
+        log.exception("event=brought_model_unusable name=%r", name)
+        return BroughtFiles(name, identity, reason="its files are damaged; the log has the details")
+    log.info("event=brought_model name=%s identity=%s", name, identity)
+    return BroughtFiles(name, identity, model)
 
 
-def _read_checked(folder: Path) -> BroughtModel:
+def _read_checked(name: str, path: Path) -> BroughtModel:
     """Raises UnusableModelError."""
-    name = folder.name
+    rename = f"rename the {'folder' if path.is_dir() else 'file'}"
+    if name != name_of(path):
+        raise UnusableModelError.because(f"there is another model of the name {name_of(path)}: {rename}")
     if not _NAME.fullmatch(name):
         raise UnusableModelError.because(
-            "a model's name may have at most 80 letters, digits and the signs . _ + @ -: rename the folder"
+            f"a model's name may have at most 80 letters, digits and the signs . _ + @ -: {rename}"
         )
     if name in MODELS or name in ALIASES:
-        raise UnusableModelError.because("openai-whisper has a model of that name: rename the folder")
+        raise UnusableModelError.because(f"openai-whisper has a model of that name: {rename}")
     if name.endswith(INT8_SUFFIX):
-        raise UnusableModelError.because(f"names that end in {INT8_SUFFIX} are taken: rename the folder")
-    is_converted = is_ctranslate2(_file_names(folder)) and not is_hugging_face(_file_names(folder))
-    return read_ctranslate2(folder) if is_converted else read_hugging_face(folder)
+        raise UnusableModelError.because(f"names that end in {INT8_SUFFIX} are taken: {rename}")
+    return read_model(path)
 
 
-def _is_meant(names: set[str]) -> bool:
-    return is_hugging_face(names) or is_ctranslate2(names)
+def _meant_in(models_dir: Path) -> dict[str, Path]:
+    """The folders and files that are meant to be models, by name: folders before files, each in order.
 
-
-def _identities(models_dir: Path) -> dict[str, str]:
-    """Of the folders that are meant to be models, by name, in the order of names."""
+    One whose name is taken by another has its file's whole name, and is refused for it.
+    """
     try:
-        names = sorted(os.listdir(models_dir))
+        paths = sorted(models_dir.iterdir(), key=lambda path: (not path.is_dir(), path.name))
     except OSError:
         return {}
-    found = {}
-    for name in names:
-        if not name.startswith(".") and _is_meant(_file_names(models_dir / name)):
-            found[name] = _identity(models_dir / name)
-    return found
+    found: dict[str, Path] = {}
+    for path in paths:
+        if is_meant(path):
+            name = name_of(path)
+            found[path.name if name in found else name] = path
+    return dict(sorted(found.items()))
 
 
-def _file_names(folder: Path) -> set[str]:
-    """Empty unless it is a folder that can be read."""
-    try:
-        return set(os.listdir(folder))
-    except OSError:
-        return set()
-
-
-def _identity(folder: Path) -> str:
+def _identity(path: Path) -> str:
     """Of the names, sizes and dates of its files."""
     digest = hashlib.sha256()
-    for name in sorted(_file_names(folder)):
+    for name in sorted(file_names(path)) or [""]:
         try:
-            status = (folder / name).stat()
+            status = (path / name).stat()
         except OSError:
             continue
         digest.update(f"{name!r} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from errors import UnknownModelError
-from whisper_core.models.brought import GONE, BroughtFolder, BroughtModels
+from whisper_core.models.brought import GONE, BroughtFiles, BroughtModels
 from whisper_core.models.catalogue import (
     ALIASES,
     MODEL_CHOICES,
@@ -28,7 +28,7 @@ _STAND_IN = "large-v3"
 
 @dataclass(frozen=True)
 class BrokenModel:
-    """A folder in MODELS_DIR that cannot be used."""
+    """A folder or file in MODELS_DIR that cannot be used."""
 
     name: str
     reason: str  # a sentence
@@ -73,15 +73,15 @@ class ModelRegistry:
 
     def broken_models(self) -> list[BrokenModel]:
         return [
-            BrokenModel(name, _sentence(folder.reason)) for name, folder in self._folders().items() if folder.reason
+            BrokenModel(name, _sentence(files.reason)) for name, files in self._brought_files().items() if files.reason
         ]
 
     def problem(self, name: str) -> str | None:
         """Why a model that is not openai-whisper's cannot be used now, as a sentence."""
         if _is_published(name) or name in self._look():
             return None
-        folder = self._folders().get(weights_name_of(name))
-        return GONE if folder is None or folder.reason is None else _sentence(folder.reason)
+        files = self._brought_files().get(weights_name_of(name))
+        return GONE if files is None or files.reason is None else _sentence(files.reason)
 
     # --- for plans ---------------------------------------------------------------------------------------------
 
@@ -103,11 +103,11 @@ class ModelRegistry:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _folders(self) -> dict[str, BroughtFolder]:
+    def _brought_files(self) -> dict[str, BroughtFiles]:
         return {} if self._brought is None else dict(self._brought.look())
 
     def _look(self) -> dict[str, ModelInfo]:
-        found = {info.name: info for folder in self._folders().values() for info in _infos_of(folder)}
+        found = {info.name: info for files in self._brought_files().values() for info in _infos_of(files)}
         with self._lock:
             known, self._has_looked = self._known, True
             changed = [name for name, info in found.items() if name in known and known[name].identity != info.identity]
@@ -118,9 +118,9 @@ class ModelRegistry:
         return found
 
     def _why_unknown(self, name: str) -> str:
-        folder = self._folders().get(weights_name_of(name))
-        if folder is not None and folder.reason is not None:
-            return f"The model {weights_name_of(name)} cannot be used: {folder.reason}."
+        files = self._brought_files().get(weights_name_of(name))
+        if files is not None and files.reason is not None:
+            return f"The model {weights_name_of(name)} cannot be used: {files.reason}."
         brought = "".join(f", {info.name}" for info in self._look().values() if info.precision == "default")
         also = f" Also here:{brought[1:]}." if brought else ""
         return f"There is no model of that name. Choose {MODEL_CHOICES}.{also}"
@@ -130,11 +130,11 @@ def _is_published(name: str) -> bool:
     return ALIASES.get(name, name) in MODELS
 
 
-def _infos_of(folder: BroughtFolder) -> tuple[ModelInfo, ...]:
-    if folder.model is None:
+def _infos_of(files: BroughtFiles) -> tuple[ModelInfo, ...]:
+    if files.model is None:
         return ()
-    model = folder.model
-    return with_int8(ModelInfo(folder.name, model.dimensions, "", model.size_bytes, identity=folder.identity))
+    model = files.model
+    return with_int8(ModelInfo(files.name, model.dimensions, "", model.size_bytes, identity=files.identity))
 
 
 def _sentence(reason: str) -> str:

@@ -88,6 +88,19 @@ def test_a_tokenizer_that_is_openai_whispers_is_accepted(tmp_path: Path) -> None
     assert read_hugging_face(folder).dimensions == toy_dimensions()
 
 
+def test_an_older_folder_has_its_weights_in_files_of_torch_save(tmp_path: Path) -> None:
+    tensors, names = toy_tensors(), set(read_hugging_face(write_folder(tmp_path)).tensors)
+    (tmp_path / "model.safetensors").unlink()
+    tied = {**tensors, "proj_out.weight": tensors["model.decoder.embed_tokens.weight"]}
+    torch.save(tied, tmp_path / "pytorch_model.bin")
+    assert set(read_hugging_face(tmp_path).tensors) == names
+
+    (tmp_path / "pytorch_model.bin").rename(tmp_path / "pytorch_model-1-of-1.bin")
+    index = {"weight_map": dict.fromkeys(tensors, "pytorch_model-1-of-1.bin")}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert set(read_hugging_face(tmp_path).tensors) == names
+
+
 def test_shards_are_found_by_their_index(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -175,7 +188,8 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file_name", "reason"), [("pytorch_model.bin", "a pickle"), ("adapter_config.json", "merge it into its model")]
+    ("file_name", "reason"),
+    [("pytorch_model.bin", "no file of today's torch.save"), ("adapter_config.json", "merge it into its model")],
 )
 def test_folders_without_safetensors_say_what_to_do(tmp_path: Path, file_name: str, reason: str) -> None:
     (tmp_path / file_name).write_text("{}")

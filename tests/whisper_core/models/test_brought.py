@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import whisper
 
 from errors import UnknownModelError, UnusableModelError
 from tests.whisper_core.brought_folders import MULTILINGUAL_TOKENS, toy_tensors, write_folder
+from tests.whisper_core.checkpoint_files import write_checkpoint
 from tests.whisper_core.toy_model import TOY_STATE, toy_model
 from whisper_core.formats.brought_model import BroughtModel
 from whisper_core.formats.hugging_face import read_hugging_face
@@ -56,7 +58,7 @@ def test_headers_are_read_again_only_when_the_files_have_changed(
         read.append(folder.name)
         return read_hugging_face(folder)
 
-    monkeypatch.setattr("whisper_core.models.brought.read_hugging_face", read_and_note)
+    monkeypatch.setattr("whisper_core.models.brought_formats.read_hugging_face", read_and_note)
     registry = ModelRegistry(tmp_path)
     registry.add_listener(changed.append)
     weights = write_folder(tmp_path / "mine") / "model.safetensors"
@@ -152,3 +154,36 @@ def test_a_file_that_is_cut_while_it_is_read_ends_the_load_only(
     monkeypatch.setattr("whisper_core.models.load.read_brought", read_and_cut)
     with pytest.raises(UnusableModelError, match="cut off"):
         load_model("mine", tmp_path, "cpu")
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("mine", torch.float32), ("mine-int8", torch.float16)])
+def test_a_file_of_openai_whispers_format_is_loaded_as_openai_whisper_loads_it(
+    tmp_path: Path, name: str, dtype: torch.dtype
+) -> None:
+    path = write_checkpoint(tmp_path / "mine.pt", dtype=dtype)
+    assert names_in(ModelRegistry(tmp_path)) == ["mine", "mine-int8"]
+    found, expected = load_model(name, tmp_path, "cpu"), whisper.load_model(str(path), device="cpu")
+    assert set(found.state_dict()) == set(expected.state_dict())
+    for key, tensor in found.state_dict().items():
+        torch.testing.assert_close(tensor, expected.state_dict()[key].to(tensor.dtype), rtol=0, atol=0)
+    assert found.alignment_heads.to_dense().tolist() == expected.alignment_heads.to_dense().tolist()
+    write_checkpoint(path, alignment_heads=[[0, 1]])
+    assert load_model(name, tmp_path, "cpu").alignment_heads.to_dense().tolist() == [[False, True], [False, False]]
+
+
+def test_files_are_models_by_their_names_without_their_kind(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "one.v2.pt")
+    for name in ("two/checkpoint.pt", "three/a.pt", "three/b.pt", "tiny.en.pt", "large-v3-turbo.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        os.link(tmp_path / "one.v2.pt", tmp_path / name)
+    for name in ("one.v2.safetensors", "whole.safetensors", "other.gguf", "base.pt.part", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.pt")
+    registry = ModelRegistry(tmp_path)
+    assert names_in(registry) == ["one.v2", "one.v2-int8", "two", "two-int8"]
+    assert {each.name: each.reason.removeprefix("It cannot be used: ") for each in registry.broken_models()} == {
+        "one.v2.safetensors": "there is another model of the name one.v2: rename the file.",
+        "other": "it is a GGUF file, and of whisper.cpp's formats only ggml (.bin) is read.",
+        "three": "it holds 2 models: give each a folder of its own.",
+        "whole": "put it into a folder, as model.safetensors, beside its config.json.",
+    }
