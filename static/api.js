@@ -27,14 +27,13 @@ export const taskUrl = (id) => `${TASKS}/${encodeURIComponent(id)}`
 export const mediaUrl = (id) => `${taskUrl(id)}/media`
 export const transcriptUrl = (id, format) => `${taskUrl(id)}/transcript?format=${format}`
 
-export const downloadUrl = (id, format) => `${transcriptUrl(id, format)}&download=true`
+/** cues: how subtitles are cut; empty values are left out. */
+export const downloadUrl = (id, format, cues = {}) =>
+  `${taskUrl(id)}/transcript?${queryOf({ format, ...cues, download: true })}`
 
-/** Transcripts in one archive: those of the tasks `ids`, or of every completed task. */
-export function archiveUrl(format, ids = []) {
-  const query = new URLSearchParams({ format })
-  if (ids.length) query.set('ids', ids.join(','))
-  return `api/transcripts.zip?${query}`
-}
+/** Transcripts in one archive: those of the tasks `ids`, or of every completed task. cues: as above. */
+export const archiveUrl = (format, ids = [], cues = {}) =>
+  `api/transcripts.zip?${queryOf({ format, ids: ids.join(','), ...cues })}`
 
 export const listTasks = (filter) => get(`${TASKS}?${queryOf(filter)}`)
 /** The caller's own tasks of the file with this SHA-256, newest first. */

@@ -8,6 +8,7 @@ import { Devices } from './components/devices.js'
 import { DropZone } from './components/dropzone.js'
 import { Header } from './components/header.js'
 import { Queue } from './components/queue.js'
+import { SubtitleDialog } from './components/subtitle-dialog.js'
 import { SystemView } from './components/system/view.js'
 import { Toasts } from './components/toasts.js'
 import { TranscriptPanel } from './components/transcript-panel.js'
@@ -39,6 +40,7 @@ function App({ name, version }) {
     ${open && html`<${TranscriptPanel} id=${open} isModal=${isModal} />`}
     <${Toasts} />
     <${ConfirmDialog} />
+    <${SubtitleDialog} />
   </div>`
 }
 

@@ -2,36 +2,57 @@
 import { html } from 'htm/preact'
 import { archiveUrl, downloadUrl } from '../api.js'
 import { IDS_PER_ARCHIVE } from '../state/selection.js'
+import { cueFields, effective, endingOf, FORMATS, needsWords, subtitleOptions } from '../state/subtitle-options.js'
+import { t } from '../text/i18n.js'
+import { subtitlesText } from '../text/subtitles-text.js'
 import { Menu } from './menu.js'
-
-const FORMATS = ['txt', 'srt', 'vtt', 'tsv', 'json']
+import { openSubtitleOptions } from './subtitle-dialog.js'
 
 export function DownloadMenu({ task, label, text, kind }) {
-  const entries = FORMATS.map((format) => ({
-    text: format,
-    href: downloadUrl(task.id, format),
-    download: '', // the server names it
-    testid: `download-${format}`,
-  }))
-  return html`<${Menu} icon="download" text=${text} label=${label} kind=${kind} entries=${entries} testid="download" />`
+  const hasWords = task.options.word_timestamps
+  const groups = groupsOf(
+    (format) => ({ href: downloadUrl(task.id, format, cueFields(format, hasWords)), testid: `download-${format}` }),
+    needsWords.value && !hasWords && t('subtitles.no_words'),
+  )
+  return html`<${Menu} icon="download" text=${text} label=${label} kind=${kind} groups=${groups} testid="download" />`
 }
 
 /** ids: empty for every completed task. */
 export function ArchiveMenu({ ids, text, testid, kind }) {
-  const entries = FORMATS.map((format) => ({
-    text: format,
-    hint: 'zip',
-    onSelect: () => saveArchives(format, ids),
-    testid: `zip-${format}`,
-  }))
-  return html`<${Menu} icon="download" text=${text} label=${text} kind=${kind} entries=${entries} testid=${testid} />`
+  const groups = groupsOf((format) => ({ onSelect: () => saveArchives(format, ids), testid: `zip-${format}` }))
+  return html`<${Menu} icon="download" text=${text} label=${text} kind=${kind} groups=${groups} testid=${testid} />`
 }
+
+/** actionOf: what the entry of a format does. note: what is to be said of subtitles. */
+function groupsOf(actionOf, note) {
+  return FORMATS.map(([kind, formats]) => {
+    const entries = formats.map((format) => ({
+      text: endingOf(format),
+      hint: t(`format.${format}`),
+      ...actionOf(format),
+    }))
+    const isCut = kind === 'subtitles'
+    return {
+      title: t(`download.${kind}`),
+      entries: isCut ? [...entries, cutting()] : entries,
+      note: isCut && note,
+    }
+  })
+}
+
+const cutting = () => ({
+  text: t('subtitles.open'),
+  hint: subtitlesText(effective(subtitleOptions.value)),
+  onSelect: openSubtitleOptions,
+  testid: 'subtitle-options',
+})
 
 /** An address holds a limited number of ids, so a large selection comes as several archives. */
 function saveArchives(format, ids) {
-  if (ids.length === 0) save(archiveUrl(format))
+  const cues = cueFields(format, true) // The server leaves out what a text has no words for.
+  if (ids.length === 0) save(archiveUrl(format, ids, cues))
   for (let first = 0; first < ids.length; first += IDS_PER_ARCHIVE) {
-    save(archiveUrl(format, ids.slice(first, first + IDS_PER_ARCHIVE)))
+    save(archiveUrl(format, ids.slice(first, first + IDS_PER_ARCHIVE), cues))
   }
 }
 

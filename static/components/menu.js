@@ -4,42 +4,65 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { listen } from '../util/listen.js'
 import { Icon } from './icons.js'
 
-/** entries: [{text, href?, download?, onSelect?, testid?}]. label: what a screen reader calls the button. */
-export function Menu({ icon, text, label, entries, testid, kind = 'quiet' }) {
+/**
+ * groups: [{title, note?, entries: [{text, hint?, href?, onSelect?, testid?}]}]. label: what a screen reader calls the
+ * button. onOpen: called when the list is opened.
+ */
+export function Menu({ icon, text, label, groups, testid, kind = 'quiet', onOpen }) {
   const [isOpen, setOpen] = useState(false)
   const root = useRef(null)
   useEffect(() => (isOpen ? closeOutside(root.current, () => setOpen(false)) : undefined), [isOpen])
   useEffect(() => {
-    if (isOpen) root.current.querySelector('[role=menuitem]')?.focus()
+    if (isOpen) reveal(root.current)
   }, [isOpen])
 
+  const toggle = () => {
+    if (!isOpen) onOpen?.()
+    setOpen(!isOpen)
+  }
   const close = (isFocusKept = true) => {
     setOpen(false)
     if (isFocusKept) root.current.querySelector('.menu-button').focus()
   }
   return html`<div class="menu" ref=${root} onKeyDown=${(event) => isOpen && onKey(event, root.current, close)}>
     <button type="button" class="menu-button ${kind}" aria-haspopup="menu" aria-expanded=${isOpen} aria-label=${label}
-      title=${text ? undefined : label} data-testid=${testid} onClick=${() => setOpen(!isOpen)}>
+      title=${text ? undefined : label} data-testid=${testid} onClick=${toggle}>
       ${icon && html`<${Icon} name=${icon} />`}${text && html`<span>${text}</span>`}<${Icon} name="chevron" />
     </button>
     ${
       isOpen &&
-      html`<ul class="menu-list" role="menu" aria-label=${label ?? text}>
-      ${entries.map((entry) => html`<li role="none"><${Entry} ...${entry} onDone=${close} /></li>`)}
-    </ul>`
+      html`<div class="menu-list" role="menu" aria-label=${label ?? text}>
+      ${groups.map((group) => html`<${Group} key=${group.title} ...${group} onDone=${close} />`)}
+    </div>`
     }
   </div>`
 }
 
-function Entry({ text, hint, href, download, onSelect, testid, onDone }) {
+function Group({ title, note, entries, onDone }) {
+  return html`<fieldset class="menu-group">
+    <legend class="menu-title">${title}</legend>
+    ${entries.map((entry) => html`<${Entry} key=${entry.testid} ...${entry} onDone=${onDone} />`)}
+    ${note && html`<p class="menu-note" role="note">${note}</p>`}
+  </fieldset>`
+}
+
+function Entry({ text, hint, href, onSelect, testid, onDone }) {
   const choose = () => {
     onSelect?.()
     onDone()
   }
   const content = html`<span>${text}</span>${hint && html`<small>${hint}</small>`}`
   if (href)
-    return html`<a role="menuitem" tabindex="-1" href=${href} download=${download ?? ''} data-testid=${testid} onClick=${choose}>${content}</a>`
+    return html`<a role="menuitem" tabindex="-1" href=${href} download="" data-testid=${testid} onClick=${choose}>${content}</a>`
   return html`<button type="button" role="menuitem" tabindex="-1" data-testid=${testid} onClick=${choose}>${content}</button>`
+}
+
+/** Moves the focus into the list, and the list into view: it may reach below the window, or beyond its left edge. */
+function reveal(root) {
+  const list = root.querySelector('.menu-list')
+  list.querySelector('[role=menuitem]')?.focus({ preventScroll: true })
+  if (list.getBoundingClientRect().left < 0) list.classList.add('is-left')
+  list.scrollIntoView({ block: 'nearest' })
 }
 
 /** Calls `close` when the pointer or the focus goes elsewhere. Returns how to stop. */

@@ -15,10 +15,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.uploading import MINUTE, SHORT, SPANISH, expect_status, recording, task, upload, upload_and_wait
 from version import PRODUCT_NAME
+from whisper_core.text.formats import FORMATS
 
 pytestmark = pytest.mark.browser
 
-FORMATS = ("txt", "srt", "vtt", "tsv", "json")
 # Takes note of every line of live text, however soon it is followed by the next one.
 NOTE_LIVE_TEXT = """() => {
     window.seenLines = new Set()
@@ -66,16 +66,40 @@ def test_a_click_and_enter_on_a_segment_move_the_player(page: Page) -> None:
     expect(page.get_by_test_id("transcript")).to_have_count(0)
 
 
-def test_every_format_downloads_under_the_recordings_name(page: Page, tmp_path: Path) -> None:
+def test_every_format_is_offered_and_downloads_under_the_recordings_name(page: Page, tmp_path: Path) -> None:
     upload_and_wait(page, "formats.flac")
-    for transcript_format in FORMATS:
+    for transcript_format in ("txt", "srt", "vtt", "tsv", "json"):
         task(page, "formats.flac").get_by_test_id("download").click()
+        expect(page.locator("[data-testid^=download-]:is(a)")).to_have_count(len(FORMATS))
         with page.expect_download() as download:
             page.get_by_test_id(f"download-{transcript_format}").click()
         assert download.value.suggested_filename == f"formats.{transcript_format}"
         target = tmp_path / transcript_format
         download.value.save_as(target)
         assert target.stat().st_size > 0
+
+
+def test_the_keyboard_chooses_how_subtitles_are_cut_and_the_browser_remembers_it(page: Page, tmp_path: Path) -> None:
+    upload_and_wait(page, "cut.flac")
+    task(page, "cut.flac").get_by_test_id("download").press("Enter")
+    expect(page.get_by_test_id("download-txt")).to_be_focused()
+    for _ in range(8):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("subtitles-max_line_width")).to_be_focused()
+    page.keyboard.type("10")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("subtitles")).to_have_count(0)
+    expect(task(page, "cut.flac").get_by_test_id("download")).to_be_focused()
+
+    page.reload()
+    task(page, "cut.flac").get_by_test_id("download").click()
+    with page.expect_download() as download:
+        page.get_by_test_id("download-srt").click()
+    download.value.save_as(tmp_path / "cut.srt")
+    words = (tmp_path / "cut.srt").read_text().splitlines()[2:]
+    assert len(words) > 2
+    assert all(len(line) <= 10 or " " not in line for line in words if "-->" not in line)
 
 
 def test_a_selection_downloads_as_one_zip(page: Page, tmp_path: Path) -> None:

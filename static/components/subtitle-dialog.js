@@ -1,0 +1,72 @@
+/** Asks how subtitles are to be cut, in the browser's own modal dialog. */
+import { signal } from '@preact/signals'
+import { html } from 'htm/preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { chooseSubtitles, effective, LIMITS, subtitleOptions, UNCUT } from '../state/subtitle-options.js'
+import { t } from '../text/i18n.js'
+
+const isOpen = signal(false)
+
+export const openSubtitleOptions = () => (isOpen.value = true)
+
+export const SubtitleDialog = () => (isOpen.value ? html`<${Dialog} />` : null)
+
+function Dialog() {
+  const dialog = useRef(null)
+  const [draft, setDraft] = useState(subtitleOptions.peek())
+  useEffect(() => dialog.current.showModal(), [])
+
+  const close = () => {
+    dialog.current?.close() // So that the browser gives the focus back.
+    isOpen.value = false
+  }
+  const onCancel = (event) => {
+    event.preventDefault()
+    close()
+  }
+  const save = (event) => {
+    event.preventDefault()
+    chooseSubtitles(draft)
+    close()
+  }
+  const change = (name, value) => setDraft({ ...draft, [name]: value })
+  return html`<dialog class="confirm" ref=${dialog} aria-labelledby="subtitles-title" data-testid="subtitles"
+    onCancel=${onCancel} onClick=${(event) => event.target === dialog.current && close()}>
+    <article>
+      <form class="subtitle-form" onSubmit=${save}>
+        <h2 id="subtitles-title">${t('subtitles.title')}</h2>
+        <${Fields} draft=${draft} change=${change} />
+        <small>${t('subtitles.words_hint')}</small>
+        <footer>
+          <button type="button" class="quiet" data-testid="subtitles-reset" onClick=${() => setDraft(UNCUT)}>${t('subtitles.reset')}</button>
+          <span class="spring"></span>
+          <button type="button" class="quiet" data-testid="subtitles-cancel" onClick=${close}>${t('subtitles.cancel')}</button>
+          <button type="submit" class="primary" data-testid="subtitles-save">${t('subtitles.save')}</button>
+        </footer>
+      </form>
+    </article>
+  </dialog>`
+}
+
+function Fields({ draft, change }) {
+  const isWide = !draft.max_line_width
+  return html`
+    <${NumberField} name="max_line_width" draft=${draft} change=${change} />
+    <${NumberField} name="max_line_count" draft=${draft} change=${change} disabled=${isWide} />
+    <${NumberField} name="max_words_per_line" draft=${draft} change=${change} disabled=${effective(draft).max_line_count} />
+    <label class="check">
+      <input type="checkbox" data-testid="subtitles-highlight_words" checked=${draft.highlight_words}
+        onChange=${(event) => change('highlight_words', event.target.checked)} />
+      <span>${t('subtitles.highlight_words')}<small>${t('subtitles.highlight_words_hint')}</small></span>
+    </label>`
+}
+
+function NumberField({ name, draft, change, disabled }) {
+  return html`<label class="option">
+    <span>${t(`subtitles.${name}`)}</span>
+    <input type="number" inputmode="numeric" min="1" max=${LIMITS[name]} step="1" data-testid="subtitles-${name}"
+      placeholder=${t('subtitles.no_limit')} value=${disabled ? '' : draft[name]} disabled=${Boolean(disabled)}
+      onInput=${(event) => change(name, event.target.value)} />
+    <small>${t(`subtitles.${name}_hint`)}</small>
+  </label>`
+}
