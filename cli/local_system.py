@@ -24,7 +24,7 @@ from optimizer.views.task_view import Submission, TaskView
 from setting_values import AUTO_LANGUAGE
 from whisper_core.text.formats import render_transcript
 from whisper_core.text.languages import language_code
-from whisper_core.text.options import MAX_PROMPT_CHARACTERS
+from whisper_core.text.options import MAX_PROMPT_CHARACTERS, check_together
 from whisper_core.text.transcript import Transcript
 from whisper_core.text.writer_options import WriterOptions
 
@@ -153,7 +153,9 @@ class LocalTranscriber:
         prompts = (values.get("initial_prompt") or "", values.get("hotwords") or "")
         if max(map(len, prompts)) > MAX_PROMPT_CHARACTERS:
             raise InvalidOptionError(f"Must have at most {MAX_PROMPT_CHARACTERS} characters.", field="initial_prompt")
-        return TaskOptions(model=model.name, language=language, **values)
+        options = TaskOptions(model=model.name, language=language, **values)
+        check_together(options)
+        return options
 
 
 def _language(text: str) -> str | None:

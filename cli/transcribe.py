@@ -114,7 +114,8 @@ def _task_values(values: Values, given: set[str]) -> dict[str, Any]:
         raise click.UsageError("--hallucination-silence-threshold needs --word-timestamps True.")
     if "patience" in chosen and "beam_size" not in chosen:
         raise click.UsageError("--patience needs --beam-size.")
-    if chosen.get("mode") == "vad" and {"hallucination_silence_threshold", "clip_timestamps"} & set(chosen):
+    not_with_vad = {"hallucination_silence_threshold", "clip_timestamps"} & set(chosen) or chosen.get("vad_filter")
+    if chosen.get("mode") == "vad" and not_with_vad:
         raise click.UsageError("--mode vad looks for speech itself: use --mode exact with these options.")
     return chosen
 

@@ -31,6 +31,10 @@ def task_options() -> list[click.Parameter]:
     return [
         _option("model", help="Such as tiny.en, base or turbo; see `models`. Default: DEFAULT_MODEL."),
         _option("language", help="A code such as en, or a name such as English. Default: detected."),
+        _option(
+            "detect_language", type=click.Choice(["start", "first_speech"]),
+            help="Where the 30 seconds begin that tell the language.  [default: start]",
+        ),
         _option("task", type=click.Choice(["transcribe", "translate"]), help="translate: into English."),
         _option("mode", type=click.Choice(["exact", "vad"]), help="vad: cut at pauses, faster on one long recording."),
         _option("device", help="auto, cpu, cuda:0 …  [default: auto]"),
@@ -53,6 +57,7 @@ def task_options() -> list[click.Parameter]:
         _option("patience", type=NumberOrNone(0, 10), help="Of beam search; needs --beam-size."),
         _option("length_penalty", type=NumberOrNone(0, 1), help="For ranking beams and samples."),
         _option("suppress_tokens", type=TOKEN_IDS, help="Ids with commas, -1 for most symbols.  [default: -1]"),
+        _yes_no("vad_filter", "Leave out silence, music and noise before anything is transcribed."),
         _option("clip_timestamps", type=CLIP_TIMES, help="Only these parts: start,end,start,end … in seconds."),
     ]  # fmt: skip
 

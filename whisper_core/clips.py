@@ -34,6 +34,10 @@ class Clips:
         """The frame `seek` where it is in a clip, else where the next clip begins; None after the last."""
         return next((max(start, seek) for start, end in self.ranges if seek < end), None)
 
+    def frames_before(self, seek: int) -> int:
+        """How many frames before `seek` are in a clip."""
+        return sum(min(end, seek) - start for start, end in self.ranges if start < seek)
+
     def after_window(self, first: int, seek: int) -> int | None:
         """Where the next window begins, or None.
 

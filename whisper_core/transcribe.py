@@ -97,7 +97,19 @@ def transcribe_audio(
     Raises whatever `serve` raises, EngineError when the model lacks the language, and BadRecordError when `resume`
     belongs to another recording.
     """
-    with closing(transcription_steps(mel, model, options, settings=settings, resume=resume)) as steps:
+    steps = transcription_steps(mel, model, options, settings=settings, resume=resume)
+    return serve_steps(steps, serve, on_window=on_window, should_stop=should_stop)
+
+
+def serve_steps(
+    steps: Steps,
+    serve: Callable[[Request], Any],
+    *,
+    on_window: Callable[[WindowResult], None],
+    should_stop: Callable[[], bool],
+) -> Transcript | None:
+    """What `steps` come to; see transcribe_audio."""
+    with closing(steps):
         while not should_stop():
             try:
                 on_window(_advance_to_window(steps, serve))
@@ -299,11 +311,15 @@ class _Transcription:
         """seek: where the next window would begin without clips."""
         self._go_to(self.clips.after_window(self.seek, seek))
         self.window_index += 1
+        content_frames = self.mel.content_frames
+        decoded, wanted = self.clips.frames_before(self.seek), self.clips.frames_before(content_frames)
         checkpoint = Checkpoint(
             language=self.language,
             seek=self.seek,
-            content_frames=self.mel.content_frames,
+            content_frames=content_frames,
             prompt_reset_since=self.prompt_reset_since,
             last_speech_timestamp=self.last_speech_timestamp,
+            skipped_frames=self.seek - decoded,
+            frames_left=None if wanted == content_frames else wanted - decoded,
         )
         return WindowResult(index=self.window_index - 1, segments=segments, checkpoint=checkpoint)

@@ -129,9 +129,8 @@ class Device:
             )
         )
         now = self._clock.monotonic()
-        audio_done = resume.audio_done_seconds if resume else 0.0
         arrived = now - max(0.0, (self._clock.now() - task.created_at).total_seconds())
-        self.running[task.id] = RunningTask(task, reservation, now, arrived, audio_done_seconds=audio_done)
+        self.running[task.id] = RunningTask(task, reservation, now, arrived, latest=resume)
 
     def stop_task(self, task_id: str) -> None:
         """Have the task ended as soon as its worker can; harmless when it is not here."""
@@ -189,7 +188,7 @@ class Device:
                 if (task := self.running.get(report.task_id)) is not None:
                     task.last_progress_at = now
                     task.has_progressed = True
-                    task.audio_done_seconds = report.window.checkpoint.audio_done_seconds
+                    task.latest = report.window.checkpoint
             case protocol.TaskFailed() if report.code == DeviceLostError.code:
                 # The task stays here until the worker is gone.
                 self.supervisor.mark_device_lost(DeviceLostError(report.message))

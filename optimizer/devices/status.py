@@ -8,6 +8,7 @@ from enum import Enum
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.ledger import PoolSnapshot, Reservation
 from optimizer.tasks.task import Task
+from whisper_core.text.transcript import Checkpoint
 
 AudioLeft = tuple[str, float]
 """A model, and the seconds of sound that it still has to transcribe."""
@@ -38,22 +39,22 @@ class RunningTask:
     is_stopping: bool = False  # told to end at once
     is_being_preempted: bool = False  # told to end at its next window
     has_progressed: bool = False  # finished a window in this attempt
-    audio_done_seconds: float = 0.0
+    latest: Checkpoint | None = None  # of its latest window
 
     @property
     def audio_left_seconds(self) -> float:
-        return max(0.0, (self.task.audio_seconds or 0.0) - self.audio_done_seconds)
+        """The sound that is still to be transcribed, as far as is known: all of it before its first window."""
+        return (self.task.audio_seconds or 0.0) if self.latest is None else self.latest.audio_left_seconds
 
     def status(self) -> TaskOnDevice:
-        audio_seconds, left_seconds = self.task.audio_seconds or 0.0, self.audio_left_seconds
         return TaskOnDevice(
             id=self.task.id,
             filename=self.task.filename,
             model=self.task.options.model,
             priority=self.task.priority.word,
-            progress=1 - left_seconds / audio_seconds if audio_seconds > 0 else 0.0,
-            audio_seconds=audio_seconds,
-            audio_left_seconds=left_seconds,
+            progress=0.0 if self.latest is None else self.latest.progress,
+            audio_seconds=self.task.audio_seconds or 0.0,
+            audio_left_seconds=self.audio_left_seconds,
             reserved_bytes=self.reservation.nbytes,
         )
 

@@ -19,7 +19,8 @@ class RunningAttempt:
     audio_done_seconds: float
     segment_count: int
     measured_at: float  # monotonic seconds: when the next measurement of its speed begins
-    measured_audio_seconds: float  # and how far in the recording
+    measured_audio_seconds: float  # and how much of the recording was decoded by then
+    audio_left_seconds: float | None = None  # to be decoded, as its latest window said; None before its first
     preempted_by: str | None = None  # the task that it was told to make way for
     ran_together: ConcurrentTasks | None = None  # set at its end: it and what ran with it, where all were of one kind
 
@@ -50,7 +51,7 @@ class RunningAttempts:
         """Before the claimed task is handed over. segment_count: segments that earlier attempts brought."""
         audio_done = (task.audio_seconds or 0.0) * task.progress
         token, options = task.lease_token or "", task.options
-        kind = (options.model, options.word_timestamps, options.mode, options.beams)
+        kind = (options.model, options.word_timestamps, options.mode, options.beams, options.vad_filter)
         reserved = task.estimated_bytes or 0
         self._busy_periods.begin(task.device or "", token, kind, task.audio_seconds or 0.0, reserved)
         self._attempts[token] = RunningAttempt(task, audio_done, segment_count, self._clock.monotonic(), audio_done)

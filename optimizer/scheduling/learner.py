@@ -62,7 +62,7 @@ class MeasurementLearner:
                 self._learn_from_peak(device, report, task, attempt)
             case protocol.TaskNote() if task is not None and report.code == MEMORY:
                 # Memory that was reserved for several windows or rows says nothing about one.
-                if task.options.takes_one_row:
+                if task.options.is_plain:
                     self._learn_from_shortage(device.name, device.kind, task)
             case protocol.TaskFailed() if task is not None and report.code == OutOfMemoryError.code:
                 # With another code it was its model that found no memory: nothing to learn about the task's own.
@@ -84,7 +84,8 @@ class MeasurementLearner:
         checkpoint = report.window.checkpoint
         audio_done = checkpoint.audio_done_seconds
         self._monitor.add_audio(audio_done - attempt.audio_done_seconds, attempt.model, attempt.device)
-        attempt.audio_done_seconds = audio_done
+        attempt.audio_done_seconds, attempt.audio_left_seconds = audio_done, checkpoint.audio_left_seconds
+        decoded = checkpoint.audio_decoded_seconds  # what was left out took no time
         now = self._clock.monotonic()
         seconds = now - attempt.measured_at
         if seconds < SHORTEST_MEASUREMENT_S:
@@ -92,21 +93,21 @@ class MeasurementLearner:
         self._speeds.record(
             attempt.model,
             attempt.device,
-            audio_done - attempt.measured_audio_seconds,
+            decoded - attempt.measured_audio_seconds,
             seconds,
             ends_recording=checkpoint.is_at_end,
             concurrency=concurrency,
         )
-        attempt.measured_at, attempt.measured_audio_seconds = now, audio_done
+        attempt.measured_at, attempt.measured_audio_seconds = now, decoded
 
     # --- memory ------------------------------------------------------------------------------------------------
 
     def _learn_from_peak(
         self, device: DeviceSpec, report: protocol.TaskDone, task: Task, attempt: RunningAttempt
     ) -> None:
-        # A chunked task spreads one recording over many slots, and one with beams a window over many rows, so their
-        # growth does not measure a plain task.
-        if attempt.ran_together is None or not task.options.takes_one_row:
+        # A chunked task spreads one recording over many slots, and one with beams a window over many rows; whoever
+        # looks for speech first takes 33 MB once in a process. So their growth does not measure a plain task.
+        if attempt.ran_together is None or not task.options.is_plain:
             return
         self._estimates.record(
             task.options.model,

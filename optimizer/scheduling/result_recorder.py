@@ -177,7 +177,7 @@ class ResultRecorder:
             word_timestamps=options.word_timestamps,
             device=device.name,
         )
-        return memory if options.takes_one_row else replace(memory, predicted=None)
+        return memory if options.is_plain else replace(memory, predicted=None)
 
     def _failure_of(
         self, device: DeviceSpec, report: protocol.TaskFailed, attempt: RunningAttempt | None

@@ -26,7 +26,9 @@ class RunningProgress:
         """Seconds until a running task is done; None for any other, or before its model was measured."""
         if task.status is not TaskStatus.PROCESSING or task.device is None:
             return None
-        return self.eta_seconds(task.options.model, task.device, task.audio_left_seconds)
+        attempt = self._attempts.find_attempt(task.lease_token or "")
+        left = attempt.audio_left_seconds if attempt is not None else None
+        return self.eta_seconds(task.options.model, task.device, task.audio_left_seconds if left is None else left)
 
     def window_finished(self, task: Task, first_segment: int, segments: Sequence[Segment]) -> WindowFinished:
         """The event that brings new segments. task: as it now is. first_segment: how many there were before these."""

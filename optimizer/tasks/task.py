@@ -85,7 +85,7 @@ class TaskMemory:
     None where it cannot be told: when tasks of several kinds ran together, or nothing was measured.
     """
 
-    predicted: int | None = None  # by what was known before; also None for a task of many windows or beams
+    predicted: int | None = None  # by what was known before; also None for a task that is not `is_plain`
     reserved: int | None = None
     measured: int | None = None
 

@@ -7,6 +7,7 @@ also the segments. So a thousand windows, with every shape of timestamps, take a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -142,7 +143,14 @@ def our_windows(
     model: ScriptedModel, samples: Samples, options: TranscribeOptions, resume: ResumePoint | None = None
 ) -> tuple[Transcript, list[WindowResult]]:
     windows: list[WindowResult] = []
+    transcript = transcribe_audio(
+        LogMel(samples, 80), model.traits, options, answers_of(model), resume=resume, on_window=windows.append
+    )
+    assert transcript is not None
+    return transcript, windows
 
+
+def answers_of(model: ScriptedModel) -> Callable[[Request], Any]:
     def serve(request: Request) -> Any:
         match request:
             case Encode(mel):
@@ -159,8 +167,4 @@ def our_windows(
             return replace(segment, words=())
         return replace(segment, words=tuple(words), start=words[0].start, end=words[-1].end)
 
-    transcript = transcribe_audio(
-        LogMel(samples, 80), model.traits, options, serve, resume=resume, on_window=windows.append
-    )
-    assert transcript is not None
-    return transcript, windows
+    return serve

@@ -57,6 +57,7 @@ class Options(Body):
     length_penalty: float | None = _only_where_changed(None)
     suppress_tokens: str = _only_where_changed("-1")
     detect_language: Literal["start", "first_speech"] = _only_where_changed("start")
+    vad_filter: bool = _only_where_changed(False)
 
 
 class Memory(Body):

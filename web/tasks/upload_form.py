@@ -16,7 +16,7 @@ from setting_values import AUTO_LANGUAGE
 from web.tasks.option_values import OptionTexts
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.languages import language_code
-from whisper_core.text.options import DetectedFrom, Mode, TaskKind, TranscribeOptions
+from whisper_core.text.options import DetectedFrom, Mode, TaskKind, TranscribeOptions, check_together
 
 FILE_FIELD = "file"
 OPTION_FIELDS = (
@@ -41,6 +41,7 @@ OPTION_FIELDS = (
     "length_penalty",
     "suppress_tokens",
     "detect_language",
+    "vad_filter",
     "priority",
     "device",
 )
@@ -95,11 +96,12 @@ def read_task_form(
         word_timestamps=values.flag("word_timestamps"),
         temperature=values.number("temperature", 0, 1),
         mode=values.choice("mode", {word: word for word in get_args(Mode)}, "exact"),
+        vad_filter=values.flag("vad_filter"),
         detect_language=values.choice("detect_language", {word: word for word in get_args(DetectedFrom)}, "start"),
         **_further_options(values),
         **_search_options(values, _END_TOKEN if model.is_multilingual else _END_TOKEN_OF_ENGLISH),
     )
-    _check_together(options)
+    check_together(options)
     priorities = {priority.word: priority for priority in Priority}
     # A server with GPUs starts the CPU as a device when a model that runs only there is first asked for.
     cpu = (CPU_DEVICE,) if model.is_for_cpus_only else ()
@@ -163,24 +165,6 @@ def _search_options(values: OptionTexts, end_token: int) -> dict[str, Any]:
         "length_penalty": values.number("length_penalty", 0, 1),
         "suppress_tokens": values.token_ids("suppress_tokens", end_token, _DEFAULTS.suppress_tokens),
     }
-
-
-def _check_together(options: TaskOptions) -> None:
-    """Raises InvalidOptionError for an option that would have no effect, or no meaning, beside the others."""
-    if options.hallucination_silence_threshold is not None and not options.word_timestamps:
-        raise InvalidOptionError("Needs word_timestamps.", field="hallucination_silence_threshold")
-    if options.patience is not None:
-        if options.beam_size is None:
-            raise InvalidOptionError("Needs beam_size.", field="patience")
-        if round(options.beam_size * (options.patience or 1.0)) < 1:
-            raise InvalidOptionError("beam_size times patience must round to at least 1.", field="patience")
-    if not options.is_chunked:
-        return
-    for name in ("hallucination_silence_threshold", "clip_timestamps"):
-        if getattr(options, name) != getattr(_DEFAULTS, name):
-            raise InvalidOptionError(
-                "Is not possible with mode=vad, which looks for speech itself: use mode=exact.", field=name
-            )
 
 
 def _language(text: str) -> str | None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol, Union
 
-from whisper_core.audio.log_mel import LogMel
-from whisper_core.model_requests import DecodeSettings, ModelTraits, Request
-from whisper_core.text.options import TranscribeOptions
+from whisper_core.model_requests import Request
 from whisper_core.text.transcript import Transcript, WindowResult
-from whisper_core.transcribe import ResumePoint, Steps, transcription_steps
+from whisper_core.transcribe import Steps
 
 RequestStream = Generator[Union[Request, WindowResult], Any, None]
 """Yields model requests and is sent their answers; may yield finished windows, and is sent None. The streams of one
@@ -39,18 +37,11 @@ class Recording(Protocol):
 class ExactRecording:
     """openai-whisper's sequential algorithm: a single stream, because every window depends on the one before.
 
-    The stream yields its windows itself.
+    The stream yields its windows itself. steps: the algorithm's, not begun.
     """
 
-    def __init__(
-        self,
-        mel: LogMel,
-        model: ModelTraits,
-        options: TranscribeOptions,
-        settings: DecodeSettings | None,
-        resume: ResumePoint | None,
-    ) -> None:
-        self._steps: Steps | None = transcription_steps(mel, model, options, settings=settings, resume=resume)
+    def __init__(self, steps: Steps) -> None:
+        self._steps: Steps | None = steps
         self._transcript: Transcript | None = None
 
     @property

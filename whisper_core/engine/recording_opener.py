@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -23,10 +24,19 @@ from whisper_core.engine.alignment import compile_alignment
 from whisper_core.engine.executors import SerialExecutor
 from whisper_core.engine.recording import ExactRecording, Recording
 from whisper_core.model_requests import DecodeSettings, ModelTraits
-from whisper_core.transcribe import ResumePoint
+from whisper_core.speech_filter import FilteredRecording, filtered_steps
+from whisper_core.transcribe import ResumePoint, transcription_steps
 from whisper_core.worker.device_errors import free_memory, guarded
 
 PART_FRAMES = 600 * FRAMES_PER_SECOND  # read in 0.2 s on two cores of the development machine
+
+
+class Reading(Protocol):
+    """What has to read a whole recording before its first window: LogMel or FilteredRecording."""
+
+    @property
+    def frames_left(self) -> int: ...
+    def prepare(self, frames: int) -> bool: ...
 
 
 @dataclass(eq=False)
@@ -34,12 +44,12 @@ class _Opening:
     task: ActiveTask
     model: ModelTraits
     recording: Recording | None = None
-    mel: LogMel | None = None  # of an exact recording
+    reading: Reading | None = None  # of an exact recording
 
     @property
     def frames_left(self) -> int:
         """0 before it was begun, because only then it is known."""
-        return self.mel.frames_left if self.mel is not None else 0
+        return self.reading.frames_left if self.reading is not None else 0
 
 
 class RecordingOpener:
@@ -75,10 +85,10 @@ class RecordingOpener:
     def _open(self, opening: _Opening) -> Recording | None:
         """The executor's thread. None while there is more of it to be read.
 
-        An exact recording is read as a whole, for the floor of its features."""
+        An exact recording is read as a whole, for the floor of its features and where only speech counts."""
         if opening.recording is None:
             opening.recording = self._begin(opening)
-        is_read = opening.mel is None or guarded(partial(opening.mel.prepare, PART_FRAMES))
+        is_read = opening.reading is None or guarded(partial(opening.reading.prepare, PART_FRAMES))
         return opening.recording if is_read else None
 
     def _begin(self, opening: _Opening) -> Recording:
@@ -88,9 +98,12 @@ class RecordingOpener:
             compile_alignment()
         task.samples = samples = open_samples(Path(command.audio_path))
         resume = ResumePoint.of(command.resume, command.segments, command.first_window)
+        if options.vad_filter and task.is_exact:
+            opening.reading = speech = FilteredRecording(samples, model.n_mels, self._device)
+            return ExactRecording(filtered_steps(speech, model, options, settings=self._settings, resume=resume))
         if task.is_exact:
-            opening.mel = LogMel(samples, model.n_mels, self._device)
-            return ExactRecording(opening.mel, model, options, self._settings, resume)
+            opening.reading = mel = LogMel(samples, model.n_mels, self._device)
+            return ExactRecording(transcription_steps(mel, model, options, settings=self._settings, resume=resume))
         return ChunkedTranscription(
             samples, model, options, settings=self._settings, resume=resume, device=self._device
         )

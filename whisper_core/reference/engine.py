@@ -22,6 +22,7 @@ from whisper_core.models.catalogue import weights_name_of
 from whisper_core.models.load import load_model
 from whisper_core.reference.model import ReferenceModel
 from whisper_core.reference.sequential_engine import SequentialEngine
+from whisper_core.speech_filter import transcribe_filtered
 from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.transcribe import ResumePoint, transcribe_audio
 from whisper_core.upstream import place_on
@@ -88,6 +89,8 @@ class ReferenceEngine(SequentialEngine):
         with open_samples(Path(command.audio_path)) as samples:
             if command.options.mode == "vad":
                 transcribe = partial(transcribe_chunked, samples)
+            elif command.options.vad_filter:
+                transcribe = partial(transcribe_filtered, samples)
             else:
                 transcribe = partial(transcribe_audio, LogMel(samples, whisper.dims.n_mels))
             return transcribe(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from errors import InvalidOptionError
+
 TaskKind = Literal["transcribe", "translate"]
 Mode = Literal["exact", "vad"]
 DetectedFrom = Literal["start", "first_speech"]
@@ -42,6 +44,7 @@ class TranscribeOptions:
     patience: float | None = None  # beam search ends with beam_size times as many finished beams; None: 1
     length_penalty: float | None = None  # 0 to 1, for ranking beams and samples; None: by the mean logprob
     detect_language: DetectedFrom = "start"  # where those 30 s begin; fast mode always begins at the first speech
+    vad_filter: bool = False  # faster-whisper's: only what is speech is transcribed; fast mode does so by itself
     suppress_tokens: str = ALL_SYMBOLS  # ids of tokens that are never chosen, -1 for most symbols; empty: no filter
 
     @property
@@ -62,9 +65,10 @@ class TranscribeOptions:
         return sum(width for width in self.widths if width > 1)
 
     @property
-    def takes_one_row(self) -> bool:
-        """Whether it takes one row of the decoder at a time, so that what it took is what any plain task takes."""
-        return not self.is_chunked and self.beams == 0
+    def is_plain(self) -> bool:
+        """Whether the memory that it took is what any plain task takes: one row of the decoder at a time, and nothing
+        for finding speech."""
+        return not self.is_chunked and self.beams == 0 and not self.vad_filter
 
     @property
     def beyond_default(self) -> dict[str, Any]:
@@ -73,3 +77,21 @@ class TranscribeOptions:
         return {
             field.name: value for field, value in values if field.name not in ALWAYS_NAMED and value != field.default
         }
+
+
+def check_together(options: TranscribeOptions) -> None:
+    """Raises InvalidOptionError for an option that would have no effect, or no meaning, beside the others."""
+    if options.hallucination_silence_threshold is not None and not options.word_timestamps:
+        raise InvalidOptionError("Needs word_timestamps.", field="hallucination_silence_threshold")
+    if options.patience is not None:
+        if options.beam_size is None:
+            raise InvalidOptionError("Needs beam_size.", field="patience")
+        if round(options.beam_size * (options.patience or 1.0)) < 1:
+            raise InvalidOptionError("beam_size times patience must round to at least 1.", field="patience")
+    if not options.is_chunked:
+        return
+    for name in ("hallucination_silence_threshold", "clip_timestamps", "vad_filter"):
+        if name in options.beyond_default:
+            raise InvalidOptionError(
+                "Is not possible with mode=vad, which looks for speech itself: use mode=exact.", field=name
+            )

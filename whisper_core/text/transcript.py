@@ -91,6 +91,8 @@ class Checkpoint:
     content_frames: int  # mel frames in the whole recording
     prompt_reset_since: int = 0  # index into the tokens so far; earlier ones are not used as a prompt any more
     last_speech_timestamp: float = 0.0  # the end of the last word; only used for word timestamps
+    skipped_frames: int = 0  # before `seek`, that were left out: in none of the clips, or without speech
+    frames_left: int | None = None  # that are still to be decoded; None: all from `seek` on
 
     @property
     def is_at_end(self) -> bool:
@@ -100,6 +102,17 @@ class Checkpoint:
     def audio_done_seconds(self) -> float:
         """From the start of the recording; `seek` may lie beyond its end."""
         return min(self.seek, self.content_frames) / FRAMES_PER_SECOND
+
+    @property
+    def audio_decoded_seconds(self) -> float:
+        """Of the sound so far, what was not left out."""
+        return self.audio_done_seconds - self.skipped_frames / FRAMES_PER_SECOND
+
+    @property
+    def audio_left_seconds(self) -> float:
+        """Of the sound to come, what is not left out."""
+        left = max(0, self.content_frames - self.seek) if self.frames_left is None else self.frames_left
+        return left / FRAMES_PER_SECOND
 
     @property
     def progress(self) -> float:

@@ -31,7 +31,7 @@ PLAIN = TranscribeOptions()
 )
 def test_beams_are_the_rows_of_every_width_that_a_window_may_take(options: TranscribeOptions, beams: int) -> None:
     assert options.beams == beams
-    assert options.takes_one_row is (beams == 0)
+    assert options.is_plain is (beams == 0)
 
 
 def test_a_waiting_task_keeps_its_beams_over_a_restart() -> None:

@@ -94,8 +94,8 @@ class Reports:
     def report(self, report: protocol.Report, spec: DeviceSpec = CPU) -> None:
         self._handler.on_reports(cast(Any, SimpleNamespace(spec=spec)), [report])
 
-    def window(self, index: int, seek: int, content_frames: int) -> None:
-        checkpoint = Checkpoint("en", seek=seek, content_frames=content_frames)
+    def window(self, index: int, seek: int, content_frames: int, **more: int) -> None:
+        checkpoint = Checkpoint("en", seek=seek, content_frames=content_frames, **more)
         self.report(protocol.WindowDone("T1", "lease", WindowResult(index, (), checkpoint)))
 
     def done(self) -> None:
@@ -122,6 +122,18 @@ class RecordingEstimates:
     @property
     def measured(self) -> list[ConcurrentTasks]:
         return [concurrent for (_, _, concurrent), _ in self.recorded]
+
+
+def test_sound_that_was_left_out_counts_neither_as_fast_nor_as_work_to_come() -> None:
+    """An hour of which ten minutes are speech."""
+    clock = FakeClock()
+    reports = Reports(clock)
+    reports.attempts.track(TASK, segment_count=0)
+    clock.advance(10)
+    reports.window(0, seek=300_000, content_frames=360_000, skipped_frames=297_000, frames_left=57_000)
+    (event,) = reports.windows
+    assert (event.speed, event.eta_seconds) == (3.0, 190.0)
+    assert reports.attempts.on_device("cpu")[0].audio_done_seconds == 3000.0
 
 
 def test_windows_that_come_at_once_are_measured_with_the_time_that_they_took_together() -> None:

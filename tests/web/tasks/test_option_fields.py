@@ -45,6 +45,7 @@ def read(make_settings: Callable[..., Settings]) -> Read:
         ("suppress_tokens", "50255, 7,-1,7", "-1,7,50255"),
         ("suppress_tokens", "None", ""),
         ("detect_language", "first_speech", "first_speech"),
+        ("vad_filter", "on", True),
     ],
 )
 def test_an_option_is_read_stored_and_shown_where_it_differs(read: Read, name: str, text: str, value: Any) -> None:
@@ -102,6 +103,7 @@ def test_options_that_were_stored_before_there_were_these_are_the_defaults(read:
         ("suppress_tokens", "1,,2"),
         ("suppress_tokens", "comma"),
         ("detect_language", "end"),
+        ("vad_filter", "2"),
         ("suppress_tokens", ",".join(map(str, range(501)))),
     ],
 )
@@ -117,6 +119,7 @@ def test_a_value_out_of_bounds_is_refused_by_name(read: Read, name: str, text: s
         ({"hallucination_silence_threshold": "2"}, "hallucination_silence_threshold"),
         ({**WORDS, "hallucination_silence_threshold": "2", "mode": "vad"}, "hallucination_silence_threshold"),
         ({"clip_timestamps": "2,3", "mode": "vad"}, "clip_timestamps"),
+        ({"vad_filter": "true", "mode": "vad"}, "vad_filter"),
         ({"patience": "2"}, "patience"),
         ({"patience": "0.1", "beam_size": "2"}, "patience"),
     ],
