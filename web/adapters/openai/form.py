@@ -11,7 +11,7 @@ from web.adapters.answer_headers import quotable
 from web.adapters.openai.model_names import WHISPER_1, own_model
 from web.adapters.task_form import task_form
 from web.tasks.option_values import OptionTexts
-from web.tasks.upload_form import TaskForm
+from web.tasks.upload_form import OPTION_FIELDS, TaskForm
 from web.tasks.uploads import Fields
 from whisper_core.text import formats
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS, TaskKind
@@ -26,6 +26,9 @@ WORD, SEGMENT = "word", "segment"
 GRANULARITIES = (WORD, SEGMENT)
 
 _OF_BOTH = ("model", "prompt", "response_format", "temperature")
+# Ours for which OpenAI has a field of its own, or an address
+_OPENAIS_OWN = ("model", "language", "task", "temperature", "initial_prompt", "word_timestamps")
+OWN_OPTIONS = tuple(name for name in OPTION_FIELDS if name not in _OPENAIS_OWN)
 _OF_CUES = (*CUE_LIMITS, HIGHLIGHT_WORDS)
 _SINGLE: dict[TaskKind, tuple[str, ...]] = {"transcribe": (*_OF_BOTH, "language", "stream"), "translate": _OF_BOTH}
 _LISTS: dict[TaskKind, tuple[str, ...]] = {
@@ -80,16 +83,18 @@ class AudioForm:
         return self._task_form(sent, self.wanted)
 
     def _task_form(self, sent: _Sent, wanted: Wanted) -> TaskForm:
+        texts, hotwords = sent.texts, sent.lists.get("keywords", ())
         options = {
+            **{name: texts[name] for name in OWN_OPTIONS if name in texts},
             "model": wanted.model,
             "task": self._kind,
-            "initial_prompt": sent.texts.get("prompt", "")[-MAX_PROMPT_CHARACTERS:],  # theirs, too, looks at the end
-            "hotwords": ", ".join(filter(None, sent.lists.get("keywords", ()))),
-            "temperature": _temperature(sent.texts.get("temperature", "")),
+            "initial_prompt": texts.get("prompt", "")[-MAX_PROMPT_CHARACTERS:],  # theirs, too, looks at the end
+            "hotwords": ", ".join(filter(None, (*hotwords, texts.get("hotwords")))),
+            "temperature": _temperature(texts.get("temperature", "")),
             "word_timestamps": "true" if WORD in wanted.granularities or wanted.writer.needing_words else "",
         }
-        if "language" in sent.texts:
-            options["language"] = sent.texts["language"]
+        if "language" in texts:
+            options["language"] = texts["language"]
         return task_form(options, _OPENAIS_FIELDS)
 
 
@@ -104,7 +109,7 @@ class _Sent:
             name = sent_name.removesuffix("[]")
             if name in self.texts:
                 raise InvalidOptionError("This field was sent more than once.", field=name)
-            if name in _SINGLE[kind] or name in _OF_CUES:
+            if name in (*_SINGLE[kind], *_OF_CUES, *OWN_OPTIONS):
                 self.texts[name] = text.strip()
             elif name in _LISTS[kind]:
                 self.lists.setdefault(name, []).append(text.strip())

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from web.adapters.openai.form import CUE_LIMITS, FORMATS, GRANULARITIES, HIGHLIGHT_WORDS
+from web.adapters.openai.form import CUE_LIMITS, FORMATS, GRANULARITIES, HIGHLIGHT_WORDS, OWN_OPTIONS
 from web.http.answer_schemas import AcceptedAnswer, Body, answer
 from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS
 
@@ -113,6 +113,7 @@ def form_of(**own: dict[str, Any]) -> dict[str, Any]:
         "temperature": {"type": "number", "minimum": 0, "maximum": 1},
         **{name: {"type": "integer", "minimum": 1, "maximum": most} for name, most in CUE_LIMITS.items()},
         HIGHLIGHT_WORDS: {"type": "string", "enum": ["true", "false"]},
+        **dict.fromkeys(OWN_OPTIONS, text),
         **own,
     }
     schema = {"type": "object", "properties": fields, "required": [FILE_FIELD]}

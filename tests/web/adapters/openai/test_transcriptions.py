@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from optimizer.tasks.task import TaskFilter, TaskStatus
+from optimizer.tasks.task import Priority, TaskFilter, TaskStatus
 from tests.web.adapters.openai.conftest import TRANSCRIPTIONS, TRANSLATIONS, Send, fault_of, only_task
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import segment
@@ -93,6 +93,17 @@ def test_fields_become_the_tasks_options(spoken: FakeSystem, send: Send) -> None
     assert (len(options.initial_prompt), options.initial_prompt[-5:]) == (2000, "x end")
 
 
+@pytest.mark.parametrize("address", [TRANSCRIPTIONS, TRANSLATIONS])
+def test_our_own_options_are_understood(spoken: FakeSystem, send: Send, address: str) -> None:
+    fields = {"vad_filter": "true", "no_speech_threshold": "none", "hotwords": "Ann", "priority": "high"}
+    answer = send(address, **fields)
+    assert "X-Ignored-Fields" not in answer.headers
+    task = only_task(spoken)
+    assert task.options.beyond_default == {"vad_filter": True, "no_speech_threshold": None, "hotwords": "Ann"}
+    assert task.priority is Priority.HIGH
+    assert fault_of(send(address, vad_filter="perhaps"))[:2] == (400, "vad_filter")
+
+
 def with_a_word_a_second(system: FakeSystem, task_id: str, text: str) -> None:
     """Completes the task with one segment, and words where they were asked for."""
     words = tuple(Word(f" {word}", second, second + 1.0, 0.9) for second, word in enumerate(text.split()))
@@ -168,9 +179,14 @@ def test_what_is_wrong_is_said_in_openais_words_and_leaves_nothing(
 
 
 def test_fields_without_effect_are_named_in_a_header(spoken: FakeSystem, send: Send) -> None:
-    fields = {"vad_filter": "true", "languages[]": "en", "chunking_strategy[type]": "server_vad", "\u00e4; x": "y"}
+    fields = {
+        "without_timestamps": "true",
+        "languages[]": "en",
+        "chunking_strategy[type]": "server_vad",
+        "\u00e4; x": "y",
+    }
     answer = send(**fields)
-    assert (answer.status_code, answer.headers["X-Ignored-Fields"]) == (200, "vad_filter, languages[]")
+    assert (answer.status_code, answer.headers["X-Ignored-Fields"]) == (200, "without_timestamps, languages[]")
     translated = send(TRANSLATIONS, model="base", language="de", stream="true")
     assert translated.headers["X-Ignored-Fields"] == "language, stream"
     assert translated.is_json
