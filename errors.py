@@ -9,7 +9,8 @@
     │   ├── NoAudioStreamError
     │   ├── AudioTooLongError
     │   ├── InvalidOptionError
-    │   │   └── UnknownModelError
+    │   │   ├── UnknownModelError
+    │   │   └── TrackNotFoundError
     │   ├── IdempotencyMismatchError
     │   ├── IdempotencyInFlightError
     │   ├── ProtocolVersionError
@@ -123,6 +124,11 @@ class InvalidOptionError(BadRequestError):
 class UnknownModelError(InvalidOptionError):
     code = "unknown_model"
     default_message = "There is no model of that name."
+
+
+class TrackNotFoundError(InvalidOptionError):
+    code = "no_such_track"
+    default_message = "The file has no such sound track."
 
 
 class IdempotencyMismatchError(BadRequestError):

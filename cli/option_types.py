@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import click
 
+from whisper_core.audio.tracks import MAX_TRACKS, track_name
+
 NUM_TEXT_TOKENS = 50256  # that every model has
 MAX_TOKEN_IDS = 500  # as the HTTP API
 
@@ -75,6 +77,19 @@ class TokenIds(click.ParamType[str]):
         return ",".join(str(token) for token in sorted(ids))
 
 
+class Track(click.ParamType[str]):
+    """A sound track's number, or its language."""
+
+    name = "number|language"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        track = track_name(str(value))
+        if track is None:
+            self.fail(f"Must be a number from 1 to {MAX_TRACKS}, or a language such as de or German.", param, ctx)
+        return track
+
+
 TOKEN_IDS = TokenIds()
+TRACK = Track()
 YES_NO = YesNo()
 CLIP_TIMES = ClipTimes()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.option_types import CLIP_TIMES, TOKEN_IDS, YES_NO, NumberOrNone
+from cli.option_types import CLIP_TIMES, TOKEN_IDS, TRACK, YES_NO, NumberOrNone
 from cli.output import ALL_FORMATS
 from whisper_core.text.formats import FORMATS
 
@@ -37,6 +37,7 @@ def task_options() -> list[click.Parameter]:
         ),
         _option("task", type=click.Choice(["transcribe", "translate"]), help="translate: into English."),
         _option("mode", type=click.Choice(["exact", "vad"]), help="vad: cut at pauses, faster on one long recording."),
+        _option("track", type=TRACK, help="Of a film's sound tracks: its number from 1, or its language, such as de."),
         _option("device", help="auto, cpu, cuda:0 …  [default: auto]"),
         _yes_no("word_timestamps", "Also when each word is said."),
         _option("initial_prompt", help="Names and words to expect, as text that might precede the recording."),

@@ -28,12 +28,14 @@ QUICK_FILE_BYTES = 64_000_000  # larger ones are not tried, unless their length 
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """One recording. may_keep: see SampleWriter. is_urgent: whether a device is about to ask for its samples."""
+    """One recording. track: see AudioDecoder. may_keep: see SampleWriter. is_urgent: whether a device is about to ask
+    for its samples."""
 
     task_id: str
     owner: str = ""
     file_bytes: int = 0
     audio_seconds: float | None = None  # when it was decoded before
+    track: str | None = None
     may_keep: KeepSamples = keep_all
     is_urgent: bool = False
 

@@ -171,6 +171,7 @@ class DecodePool:
         decoded = self._find_decoder().decode(
             source,
             self._files.audio_path(request.task_id),
+            track=request.track,
             may_keep=request.may_keep,
             give_up_after_s=decode.slice_s,
         )

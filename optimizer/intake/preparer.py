@@ -88,10 +88,12 @@ class Preparer:
 
     # --- decoding for the first time ---------------------------------------------------------------------------
 
-    def measure_upload(self, task_id: str, owner: str, file_bytes: int) -> Future[DecodedAudio]:
+    def measure_upload(
+        self, task_id: str, owner: str, file_bytes: int, track: str | None = None
+    ) -> Future[DecodedAudio]:
         """Decodes an upload that is no task yet. Afterwards the caller calls `record_when_decoded` or `end`."""
         self._begin(task_id)
-        return self._start_measuring(task_id, owner, file_bytes)
+        return self._start_measuring(task_id, owner, file_bytes, track)
 
     def num_waiting(self) -> int:
         """Recordings in line for a first, short decode."""
@@ -115,7 +117,8 @@ class Preparer:
     def prepare(self, task_id: str, owner: str) -> None:
         """Decodes the recording of one waiting task of unknown length, unless that is under way."""
         if self._begin(task_id):
-            self.record_when_decoded(task_id, self._start_measuring(task_id, owner, self._size_of(task_id)))
+            started = self._start_measuring(task_id, owner, self._size_of(task_id), self._track_of(task_id))
+            self.record_when_decoded(task_id, started)
 
     def make_again(self, task_id: str) -> None:
         """A waiting task's samples were removed under it; it waits until they are made again."""
@@ -148,7 +151,13 @@ class Preparer:
     def _make(self, task: WaitingTask) -> None:
         may_keep = self._budget.fixed_claim(task.id, task.owner, task.sample_bytes)
         request = DecodeRequest(
-            task.id, task.owner, self._size_of(task.id), task.audio_seconds, may_keep, is_urgent=True
+            task.id,
+            task.owner,
+            self._size_of(task.id),
+            task.audio_seconds,
+            track=self._track_of(task.id),
+            may_keep=may_keep,
+            is_urgent=True,
         )
         self.record_when_decoded(task.id, self._start(request))
 
@@ -188,9 +197,9 @@ class Preparer:
 
     # --- both --------------------------------------------------------------------------------------------------
 
-    def _start_measuring(self, task_id: str, owner: str, file_bytes: int) -> Future[DecodedAudio]:
+    def _start_measuring(self, task_id: str, owner: str, file_bytes: int, track: str | None) -> Future[DecodedAudio]:
         may_keep = self._budget.growing_claim(task_id, owner)
-        return self._start(DecodeRequest(task_id, owner, file_bytes, may_keep=may_keep))
+        return self._start(DecodeRequest(task_id, owner, file_bytes, track=track, may_keep=may_keep))
 
     def _start(self, request: DecodeRequest) -> Future[DecodedAudio]:
         try:
@@ -198,6 +207,13 @@ class Preparer:
         except ShuttingDownError:
             self.end(request.task_id)
             raise
+
+    def _track_of(self, task_id: str) -> str | None:
+        """Of the queue's tasks only the kinds are in memory, so this reads the row."""
+        try:
+            return self._queue.get(task_id).options.track
+        except TaskNotFoundError:
+            return None  # recording what was decoded finds that, too
 
     def _size_of(self, task_id: str) -> int:
         try:
@@ -244,6 +260,7 @@ class Preparer:
             decoded.seconds,
             is_truncated=decoded.is_truncated,
             declared_seconds=decoded.declared_s,
+            tracks=decoded.tracks,
             has_samples=decoded.is_kept,
         )
         if prepared is None and self._queue.get(task_id).status.is_final:

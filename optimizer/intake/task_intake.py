@@ -95,6 +95,7 @@ class TaskIntake:
             audio_seconds=decoded.seconds if decoded else None,
             is_truncated=decoded is not None and decoded.is_truncated,
             declared_seconds=decoded.declared_s if decoded else None,
+            tracks=decoded.tracks if decoded else (),
             idempotency_key=request.idempotency_key,
             owner=request.owner,
             callback_url=request.callback_url,
@@ -105,7 +106,7 @@ class TaskIntake:
         if self._preparer.is_preparing(task_id):  # an earlier try of a resumable upload is still being read
             raise UploadBusyError()
         is_worth_waiting = self._preparer.num_waiting() < MOST_WAITED_FOR
-        future = self._preparer.measure_upload(task_id, request.owner, upload.size)
+        future = self._preparer.measure_upload(task_id, request.owner, upload.size, request.options.track)
         is_accepted = False
         try:
             decoded = _wait_briefly(future) if is_worth_waiting else None

@@ -22,6 +22,7 @@ from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.storage.repository import TaskReader, TaskWriter
 from optimizer.tasks import timeline, transitions
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskMemory, TaskStatus
+from whisper_core.audio.tracks import SoundTrack
 from whisper_core.text.transcript import WindowResult
 
 MOVES_TO_CPU_AFTER = 2  # attempts in a row for which a GPU had no memory
@@ -70,13 +71,14 @@ class MarkPrepared:
     audio_seconds: float
     is_truncated: bool = False
     declared_seconds: float | None = None
+    tracks: tuple[SoundTrack, ...] = ()
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         if not task.status.is_waiting:
             return None
         rows.add_event(task.id, timeline.DECODED, timeline.decoded_data(self.audio_seconds, self.is_truncated), now)
         read = {"audio_seconds": self.audio_seconds, "is_truncated": self.is_truncated}
-        return rows.save(task, task.with_(**read, declared_seconds=self.declared_seconds))
+        return rows.save(task, task.with_(**read, declared_seconds=self.declared_seconds, tracks=self.tracks))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from optimizer.storage.store import TaskStore
 from optimizer.tasks import timeline
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskFilter, TaskMemory, TaskPage, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
+from whisper_core.audio.tracks import SoundTrack
 from whisper_core.text.transcript import WindowResult
 
 
@@ -121,6 +122,7 @@ class IntelligentQueueManager:
         *,
         is_truncated: bool = False,
         declared_seconds: float | None = None,
+        tracks: tuple[SoundTrack, ...] = (),
         has_samples: bool = True,
     ) -> Task | None:
         """Its length is known, and with has_samples its samples are there. None when it does not wait any more.
@@ -129,7 +131,7 @@ class IntelligentQueueManager:
         self.samples.note(task_id, has_samples)
         prepared = None
         try:
-            change = changes.MarkPrepared(audio_seconds, is_truncated, declared_seconds)
+            change = changes.MarkPrepared(audio_seconds, is_truncated, declared_seconds, tracks)
             prepared = self._transactions.change(task_id, change)
         finally:
             if prepared is None:

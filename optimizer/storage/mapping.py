@@ -18,6 +18,7 @@ from errors import BadRecordError
 from optimizer.storage.schema import tasks
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
+from whisper_core.audio.tracks import SoundTrack
 from whisper_core.text.transcript import Checkpoint, Segment, WindowResult
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,18 @@ def errors_to_json(errors: tuple[ErrorInfo, ...]) -> str:
     return _to_json([{**asdict(error), "at": _field_to_column(error.at)} for error in errors])
 
 
+def tracks_from_json(text: Any) -> tuple[SoundTrack, ...]:
+    """Raises one of UNREADABLE when `text` is neither None nor a list of tracks."""
+    return () if text is None else tuple(SoundTrack(**entry) for entry in json.loads(text))
+
+
+def tracks_to_json(tracks: tuple[SoundTrack, ...]) -> str:
+    """Without what a track does not have, because nearly every file has a single plain one."""
+    return _to_json(
+        [{name: value for name, value in asdict(track).items() if value or name == "stream"} for track in tracks]
+    )
+
+
 def folded(text: str) -> str:
     """For comparing without regard to case and to how accents are encoded; lone surrogates are left out."""
     return unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode()).casefold()
@@ -192,6 +205,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "priority": Priority,
     "options": _read_options,
     "errors": errors_from_json,
+    "tracks": tracks_from_json,
     "is_truncated": {0: False, 1: True}.__getitem__,
     "created_at": datetime.fromisoformat,
     **dict.fromkeys(("started_at", "finished_at", "not_before"), _read_time),
@@ -229,6 +243,8 @@ def _field_to_column(value: Any) -> Any:
             return value.astimezone(UTC).isoformat(timespec="microseconds")
         case TaskOptions():
             return _to_json(value.stored)
+        case (SoundTrack(), *_):
+            return tracks_to_json(value)
         case tuple():
             return errors_to_json(value)
     return value

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 
 metadata = MetaData()
 
@@ -45,6 +45,7 @@ tasks = Table(
     Column("audio_seconds", Double),
     Column("is_truncated", Integer, nullable=False, server_default="0"),  # 0 or 1
     Column("declared_seconds", Double),
+    Column("tracks", Text),  # a JSON list of SoundTrack; NULL in rows from before there was this column
     Column("progress", Double, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("interrupts", Integer, nullable=False),

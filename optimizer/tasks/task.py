@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum, IntEnum
 from typing import Any
 
+from whisper_core.audio.tracks import SoundTrack
 from whisper_core.text.options import ALWAYS_NAMED, TranscribeOptions
 
 
@@ -53,13 +54,19 @@ class Priority(IntEnum):
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions(TranscribeOptions):
     model: str
+    track: str | None = None  # of several sound tracks, as `tracks.track_name` writes it; None: the default one
 
     @property
     def transcribe(self) -> TranscribeOptions:
         """The part that the transcription itself needs."""
         fields = asdict(self)
-        del fields["model"]
+        del fields["model"], fields["track"]
         return TranscribeOptions(**fields)
+
+    @property
+    def beyond_default(self) -> dict[str, Any]:
+        chosen = super().beyond_default
+        return chosen if self.track is None else {**chosen, "track": self.track}
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -109,6 +116,7 @@ class Task:
     audio_seconds: float | None = None  # from decoded samples; None until the recording is prepared
     is_truncated: bool = False  # the recording is cut or damaged, and this is the part that could be read
     declared_seconds: float | None = None  # how long such a recording claims to be; None when it does not say
+    tracks: tuple[SoundTrack, ...] = ()  # of the file, once it was read
     progress: float = 0.0  # 0 to 1
     attempt: int = 0  # attempts begun
     interrupts: int = 0  # deaths of the server or a worker that only it can have caused, since the last saved window
@@ -172,6 +180,7 @@ class NewTask:
     audio_seconds: float | None = None
     is_truncated: bool = False
     declared_seconds: float | None = None
+    tracks: tuple[SoundTrack, ...] = ()
     idempotency_key: str | None = None
     owner: str = ""
     callback_url: str | None = None  # is told of its end

@@ -150,6 +150,7 @@ def started_over(task: Task, *, seq: int) -> Task:
         audio_seconds=None,
         is_truncated=False,
         declared_seconds=None,
+        tracks=(),
         language=None,
         device=None,
         estimated_bytes=None,

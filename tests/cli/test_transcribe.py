@@ -123,6 +123,7 @@ def test_several_texts_on_standard_output_keep_the_order_of_the_line(
         ("--beam_size 2.5", "whole number"),
         ("--suppress_tokens 60000", "at most"),
         ("--max_line_width 0", "max-line-width"),
+        ("--track 0", "a number from 1 to 64"),
         ("--outptu here", "No such option"),
     ],
 )
@@ -145,12 +146,12 @@ def test_a_threshold_of_none_and_a_fixed_temperature_reach_the_task(
         return original(self, *args, **values)  # type: ignore[arg-type]
 
     monkeypatch.setattr(OptimizedWhisperSystem, "submit", submit)
-    line = "--beam_size 3 --best_of None --suppress_tokens 7,-1"
+    line = "--beam_size 3 --best_of None --suppress_tokens 7,-1 --track 01"
     line += " --logprob-threshold None --temperature 0 --temperature_increment_on_fallback None --mode vad -f txt"
     assert transcribe(SOUND, *line.split()) == 0
     (options,) = seen
     assert (options.logprob_threshold, options.temperature, options.mode) == (None, 0, "vad")
-    assert (options.beam_size, options.best_of, options.suppress_tokens) == (3, None, "-1,7")
+    assert (options.beam_size, options.best_of, options.suppress_tokens, options.track) == (3, None, "-1,7", "1")
     assert names(Path.cwd()) == [f"{SOUND.stem}.vad.txt"]
 
 

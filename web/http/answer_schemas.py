@@ -58,6 +58,7 @@ class Options(Body):
     suppress_tokens: str = _only_where_changed("-1")
     detect_language: Literal["start", "first_speech"] = _only_where_changed("start")
     vad_filter: bool = _only_where_changed(False)
+    track: str | None = _only_where_changed(None)
 
 
 class Memory(Body):
@@ -96,6 +97,18 @@ class TaskWarning(TaskFault, Damage):
     """What is wrong with a recording that is transcribed all the same."""
 
 
+class Track(Body):
+    """A sound track of the file."""
+
+    index: int = Field(description="from 1; what `track` takes")
+    language: str | None
+    title: str | None
+    codec: str
+    channels: int | None
+    default: bool
+    chosen: bool = Field(description="whether it is the one that is transcribed")
+
+
 class TaskBody(Body):
     id: str
     filename: str
@@ -117,6 +130,7 @@ class TaskBody(Body):
     device: str | None
     requested_device: str
     memory: Memory
+    tracks: list[Track]
     warnings: list[TaskWarning]
     error: TaskFault | None
     created_at: str

@@ -34,6 +34,7 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.AudioTooLongError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.InvalidOptionError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UnknownModelError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.TrackNotFoundError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyMismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyInFlightError: HTTPStatus.CONFLICT,
     errors.ProtocolVersionError: HTTPStatus.PRECONDITION_FAILED,

@@ -13,6 +13,7 @@ from optimizer.tasks.timeline import TaskEvent
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast_accuracy import Interval
 from optimizer.views.task_view import TaskView
+from whisper_core.audio.tracks import SoundTrack
 
 _DAMAGED = "The file is cut off or damaged, so only the part that could be read is transcribed"
 
@@ -50,12 +51,25 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
         "device": task.device,
         "requested_device": task.requested_device,
         "memory": _memory_json(task),
+        "tracks": [track_json(track) for track in task.tracks],
         "warnings": [_damage_warning(task)] if task.is_truncated else [],
         "error": _error_json(task.error),
         "created_at": timestamp(task.created_at),
         "started_at": timestamp(task.started_at),
         "finished_at": timestamp(task.finished_at),
         **owner,
+    }
+
+
+def track_json(track: SoundTrack) -> dict[str, Any]:
+    return {
+        "index": track.index,
+        "language": track.language,
+        "title": track.title,
+        "codec": track.codec,
+        "channels": track.channels,
+        "default": track.is_default,
+        "chosen": track.is_chosen,
     }
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from errors import InvalidOptionError
+from whisper_core.audio.tracks import MAX_TRACKS, track_name
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS
 
 MAX_CLIP_TIMES = 200
@@ -32,6 +33,20 @@ class OptionTexts:
             return allowed[self._texts.get(name) or default]
         except KeyError:
             raise InvalidOptionError(f"Must be one of {', '.join(allowed)}.", field=name) from None
+
+    def track(self, name: str) -> str | None:
+        """In one spelling, so that the same track is the same option. None: none was sent."""
+        text = self._texts.get(name, "")
+        if not text:
+            return None
+        track = track_name(text)
+        if track is None:
+            raise InvalidOptionError(
+                f"Must be the number of a sound track, from 1 to {MAX_TRACKS}, or its language, such as de, ger or "
+                "German; nothing for the default track.",
+                field=name,
+            )
+        return track
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         word = self._texts.get(name, "").lower()

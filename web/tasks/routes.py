@@ -57,7 +57,14 @@ _RECEIVE_REQUEST: dict[str, Any] = {
             "required": False,
             "description": "makes sending again harmless: the same key, file and options give the same task",
             "schema": {"type": "string", "maxLength": MAX_KEY_CHARACTERS},
-        }
+        },
+        {
+            "name": "track",
+            "in": "query",
+            "required": False,
+            "description": "as the form field of this name",
+            "schema": {"type": "string"},
+        },
     ],
 }
 

@@ -42,6 +42,7 @@ OPTION_FIELDS = (
     "suppress_tokens",
     "detect_language",
     "vad_filter",
+    "track",
     "priority",
     "device",
 )
@@ -98,6 +99,7 @@ def read_task_form(
         mode=values.choice("mode", {word: word for word in get_args(Mode)}, "exact"),
         vad_filter=values.flag("vad_filter"),
         detect_language=values.choice("detect_language", {word: word for word in get_args(DetectedFrom)}, "start"),
+        track=values.track("track"),
         **_further_options(values),
         **_search_options(values, _END_TOKEN if model.is_multilingual else _END_TOKEN_OF_ENGLISH),
     )

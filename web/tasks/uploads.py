@@ -33,6 +33,7 @@ from web.tasks.upload_form import FILE_FIELD, TaskForm, read_idempotency_key, re
 
 log = logging.getLogger(__name__)
 
+QUERY_FIELDS = ("track",)
 MAX_FIELDS_BYTES = 256_000  # everything in the body that is not the file
 # Of one option's text. werkzeug applies it to its read buffer as well: 64 KiB just read, and a piece of a boundary.
 MAX_FIELD_MEMORY_BYTES = 2 * 64 * 1024
@@ -41,10 +42,11 @@ Fields = list[tuple[str, str]]  # name and text of each field of a form that is 
 
 
 def read_own_form(fields: Fields) -> TaskForm:
-    """The options of POST /api/tasks."""
+    """The options of POST /api/tasks: a form's, and those that the address may name as well."""
     system = current_system()
+    in_address = [(name, text) for name in QUERY_FIELDS for text in request.args.getlist(name)]
     return read_task_form(
-        fields, system.settings, system.device_names(), system.admission.models, system.default_model()
+        [*fields, *in_address], system.settings, system.device_names(), system.admission.models, system.default_model()
     )
 
 

@@ -38,6 +38,7 @@ from whisper_core.audio.launcher import EXIT_CANNOT_START
 from whisper_core.audio.sample_writer import KeepSamples, SampleWriter, keep_all
 from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, measures, sandboxed
 from whisper_core.audio.stale_header import has_stale_header
+from whisper_core.audio.tracks import SoundTrack, choose_track
 from whisper_core.audio.treatment import USUAL, SoundMeter, Treatment, next_treatment
 from whisper_core.common.units import BYTES_PER_SAMPLE, SAMPLE_RATE
 
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 
 MAX_STREAMS = 64
 EXIT_MOSTLY_ERRORS = 69  # ffmpeg's status when more than two thirds of the packets could not be decoded
-MAX_ATTEMPTS = 6  # of one file: with other ways, and other treatments
+MAX_ATTEMPTS = 7  # of one file: with other ways, and other treatments
 _DIFFERENT_S, _DIFFERENT = 1.0, 0.02  # by so much, and such a part, a recording may be shorter than it says
 
 _NO_PROTOCOL_SIGN = re.compile(r"(\[error\] )?(\[in#0 @ \w+\] )?(\[\w+\] )?fd:: protocol not found")
@@ -71,6 +72,7 @@ class DecodedAudio:
     is_truncated: bool  # the file is cut or damaged, and the samples are the part that could be read
     declared_s: float | None = None  # how long such a file claims to be; None: it does not say, or no longer than it is
     is_kept: bool = True  # whether the samples were written, not only counted
+    tracks: tuple[SoundTrack, ...] = ()  # all of the file, with the one marked that was decoded
 
 
 class SlowDecodeError(Exception):
@@ -121,13 +123,15 @@ def ffmpeg_command(
     Without `-map` ffmpeg chooses the track, as for openai-whisper: the default one, or that with the most channels.
     One filter thread, because each takes address space.
     """
+    length = "0" if treatment.only_looks else f"{max_seconds + 1:.0f}"
     protocols, source = _BY_DESCRIPTOR if opens_descriptor else _BY_NAME
     return [
         *[str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"],
         *["-protocol_whitelist", protocols, "-format_whitelist", WHITELIST, "-max_streams", str(MAX_STREAMS)],
         *(["-ignore_length", "1"] if treatment.ignores_length else []),
         *["-i", source, "-vn", "-sn", "-dn"],
-        *["-threads", "1", "-filter_threads", "1", "-t", f"{max_seconds + 1:.0f}"],
+        *(["-map", f"0:{treatment.stream}"] if treatment.stream is not None else []),
+        *["-threads", "1", "-filter_threads", "1", "-t", length],
         *["-af", treatment.filters],
         *["-f", "s16le", "-ac", "1", "-ar", str(SAMPLE_RATE), "pipe:1"],
     ]
@@ -149,25 +153,31 @@ class AudioDecoder:
         source: Path,
         destination: Path,
         *,
+        track: str | None = None,
         may_keep: KeepSamples = keep_all,
         give_up_after_s: float = math.inf,
     ) -> DecodedAudio:
-        """Writes the samples of the default sound track of `source` to `destination`, all of them or none. Blocks.
+        """Writes the samples of one sound track of `source` to `destination`, all of them or none. Blocks.
 
-        may_keep: see SampleWriter. give_up_after_s: after so long SlowDecodeError is raised, and nothing is kept.
-        Raises EmptyFileError, UnsupportedMediaError, NoAudioStreamError, AudioTooLongError, DecodeTimeoutError,
-        DiskFullError, SourceMissingError, FfmpegMissingError, and ShuttingDownError after `stop`.
+        track: see `choose_track`; None: the default one. may_keep: see SampleWriter. give_up_after_s: after so long
+        SlowDecodeError is raised, and nothing is kept.
+        Raises EmptyFileError, UnsupportedMediaError, NoAudioStreamError, TrackNotFoundError, AudioTooLongError,
+        DecodeTimeoutError, DiskFullError, SourceMissingError, FfmpegMissingError, and ShuttingDownError after `stop`.
         """
         _refuse_empty(source)
         give_up_at = time.monotonic() + give_up_after_s
-        treatment = Treatment(ignores_length=_has_stale_header(source))
+        treatment = Treatment(ignores_length=_has_stale_header(source), only_looks=track is not None)
         usual_audible = 0
         for attempt in range(1, MAX_ATTEMPTS + 1):
             ways, sound = self._ways, SoundMeter()
             with SampleWriter(destination, may_keep) as writer:
                 report = self._run(source, _Sink(writer, sound), ways, treatment, give_up_at)
                 other_ways = _ways_after(ways, report)
-                better = next_treatment(treatment, report, sound, usual_audible)
+                better = (
+                    _of_track(treatment, report, track)
+                    if treatment.only_looks
+                    else next_treatment(treatment, report, sound, usual_audible)
+                )
                 if other_ways is None and (better is None or attempt == MAX_ATTEMPTS):
                     decoded = _result_of(source, writer, report, treatment)
                     writer.publish()
@@ -261,6 +271,13 @@ def _ways_after(ways: FfmpegWays, report: FfmpegReport) -> FfmpegWays | None:
     return None
 
 
+def _of_track(treatment: Treatment, report: FfmpegReport, track: str | None) -> Treatment:
+    """How to decode that track. Raises TrackNotFoundError; a file without sound is decoded to see what is wrong."""
+    tracks = report.tracks
+    stream = choose_track(tracks, track).stream if tracks and track else None
+    return replace(treatment, only_looks=False, stream=stream)
+
+
 def _opened(source: Path) -> io.FileIO:
     try:
         return open(source, "rb", buffering=0)
@@ -295,7 +312,7 @@ def _result_of(source: Path, writer: SampleWriter, report: FfmpegReport, treatme
     is_damaged = report.status != 0 if treatment.ignores_length else report.tells_of_damage
     is_truncated = is_damaged or is_shorter
     known_s = declared_s if is_truncated and declared_s > seconds else None
-    return DecodedAudio(seconds, sample_count, is_truncated, known_s, writer.is_kept)
+    return DecodedAudio(seconds, sample_count, is_truncated, known_s, writer.is_kept, report.tracks)
 
 
 def _has_stale_header(source: Path) -> bool:

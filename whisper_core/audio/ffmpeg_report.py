@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from whisper_core.audio.tracks import SoundTrack, sound_tracks
+
 _COMPLAINT = re.compile(r"^(?:\[[^\]\n]* @ \w+\] )*\[(?:warning|error|fatal|panic)\] (.*)", re.MULTILINE)
 _DECLARED = re.compile(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
 _STREAM = re.compile(r"^\[info\]   Stream #0:\d+.*?: (Audio|Video|Subtitle|Data|Attachment): (.*)$", re.MULTILINE)
@@ -68,6 +70,11 @@ class FfmpegReport:
         if declared is None or kinds != ["Audio"] or _GUESSED in self.messages:
             return None
         return _seconds(declared.groups())
+
+    @property
+    def tracks(self) -> tuple[SoundTrack, ...]:
+        """Every sound track of the file, with the one marked that was decoded."""
+        return sound_tracks(self.messages)
 
     @property
     def channel_levels(self) -> list[float]:

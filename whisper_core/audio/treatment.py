@@ -34,12 +34,15 @@ class Treatment:
     """fills_holes: silence where the file has no sound; None: that was tried and lost sound.
 
     ignores_length: of a wav whose header does not tell how much sound it has. levels: of the channels, once known.
+    only_looks: nothing is decoded, to see which tracks there are. stream: of ffmpeg's numbers; None: ffmpeg chooses.
     """
 
     mix: Mix = Mix.USUAL
     fills_holes: bool | None = False
     ignores_length: bool = False
     levels: tuple[float, ...] = ()
+    only_looks: bool = False
+    stream: int | None = None
 
     @property
     def filters(self) -> str:

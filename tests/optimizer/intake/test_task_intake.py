@@ -29,6 +29,7 @@ from optimizer.tasks.task import Priority, TaskOptions, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, running_queue
 from whisper_core.audio.decode import DecodedAudio
+from whisper_core.audio.tracks import SoundTrack
 
 DECODED = DecodedAudio(seconds=60.0, sample_count=960_000, is_truncated=False)
 DAMAGED = NoAudioStreamError()
@@ -40,10 +41,12 @@ class FakeDecodePool:
     def __init__(self) -> None:
         self.outcome: DecodedAudio | Exception | None = DECODED
         self.futures: list[Future[DecodedAudio]] = []
+        self.requests: list[DecodeRequest] = []
         self.on_start: Callable[[], None] = lambda: None
 
     def start_decode(self, request: DecodeRequest) -> Future[DecodedAudio]:
         self.on_start()
+        self.requests.append(request)
         future: Future[DecodedAudio] = Future()
         match self.outcome:
             case Exception():
@@ -60,6 +63,7 @@ class FakeDecodePool:
 class Intake:
     def __init__(self, queue: Queue, files: TaskFiles, pool: FakeDecodePool) -> None:
         self.queue, self.files, self.pool = queue, files, pool
+        self.track: str | None = None
         self.keys = IdempotencyKeys(lambda *_: None)
         budget = SampleBudget(files, queue.manager.samples.kept_bytes, 10**9)
         self.preparer = Preparer(queue.manager, files, pool, budget, queue.clock)  # type: ignore[arg-type]
@@ -73,7 +77,9 @@ class Intake:
     def accept(self, task_id: str, key: str | None = None, data: bytes = b"sound") -> tuple[str, bool]:
         """As a request does it: from its first byte on it holds its key."""
         with self.keys.holding("", key):
-            request = SubmissionRequest("a.mp3", TaskOptions(model="base"), Priority.NORMAL, "auto", key)
+            request = SubmissionRequest(
+                "a.mp3", TaskOptions(model="base", track=self.track), Priority.NORMAL, "auto", key
+            )
             task, is_replay = self.intake.accept(self.upload(task_id, data), request)
             return task.id, is_replay
 
@@ -125,6 +131,25 @@ def test_a_task_keeps_how_long_its_damaged_recording_claims_to_be(intake: Intake
         intake.accept("a")
     task = intake.queue.manager.get("a")
     assert (task.audio_seconds, task.is_truncated, task.declared_seconds) == (6.5, True, 13.16)
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_tasks_own_track_is_decoded_and_all_tracks_are_kept(intake: Intake, is_slow: bool) -> None:
+    tracks = (SoundTrack(1, 0, "aac", 2, "eng"), SoundTrack(2, 1, "ac3", 6, is_default=True, is_chosen=True))
+    of_the_file = DecodedAudio(6.5, 104_000, is_truncated=False, tracks=tracks)
+    intake.track = "2"
+    if is_slow:
+        intake.accept_slow("a").set_result(of_the_file)
+    else:
+        intake.pool.outcome = of_the_file
+        intake.accept("a")
+    intake.queue.store.database._engine.dispose()
+    assert intake.queue.manager.get("a").tracks == tracks
+
+    intake.queue.manager.cancel("a")
+    assert intake.queue.manager.retry("a").tracks == ()
+    intake.preparer.prepare("a", "")
+    assert [request.track for request in intake.pool.requests] == ["2", "2"]
 
 
 @pytest.mark.parametrize(("data", "error"), [(b"", EmptyFileError), (b"no sound", NoAudioStreamError)])

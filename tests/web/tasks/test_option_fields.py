@@ -56,6 +56,15 @@ def test_an_option_is_read_stored_and_shown_where_it_differs(read: Read, name: s
     assert options.transcribe == TranscribeOptions(language="en", word_timestamps=True, **{name: value})
 
 
+@pytest.mark.parametrize(("text", "track"), [("2", "2"), ("GER", "de"), ("nds", "nds"), ("", None)])
+def test_a_track_belongs_to_the_file_and_not_to_what_is_transcribed(read: Read, text: str, track: str | None) -> None:
+    options = read(track=text)
+    assert options.track == track
+    assert options.beyond_default == ({} if track is None else {"track": track})
+    assert mapping._read_options(mapping._field_to_column(options)) == options
+    assert options.transcribe == read().transcribe
+
+
 @pytest.mark.parametrize("name", ["condition_on_previous_text", "logprob_threshold", "clip_timestamps", "hotwords"])
 def test_an_empty_field_is_the_default(read: Read, name: str) -> None:
     assert read(**{name: " "}) == read()
@@ -104,6 +113,8 @@ def test_options_that_were_stored_before_there_were_these_are_the_defaults(read:
         ("suppress_tokens", "comma"),
         ("detect_language", "end"),
         ("vad_filter", "2"),
+        ("track", "0"),
+        ("track", "the second"),
         ("suppress_tokens", ",".join(map(str, range(501)))),
     ],
 )

@@ -17,6 +17,7 @@ from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import BAD_MEDIA
 from tests.web.requests import RECORDING, error_of, send
 from web.tasks.upload_form import read_task_form
+from whisper_core.audio.tracks import SoundTrack
 from whisper_core.models.registry import ModelRegistry
 
 
@@ -114,6 +115,37 @@ def test_a_part_without_a_readable_name_is_refused_by_every_form(client: FlaskCl
     response = client.post(address, data=body, content_type="multipart/form-data; boundary=b")
     expected = (422, "invalid_option") if address == "/api/tasks" else (400, "invalid_value")
     assert (response.status_code, response.get_json()["error"]["code"]) == expected
+
+
+def test_the_track_may_be_named_in_the_address(client: FlaskClient, system: FakeSystem) -> None:
+    task = client.post("/api/tasks?track=German&x=y", data={"file": (BytesIO(RECORDING), "a.mkv")}).get_json()["task"]
+    assert task["options"]["track"] == "de"
+    twice = client.post("/api/tasks?track=1", data={"file": (BytesIO(RECORDING), "a.mkv"), "track": "1"})
+    assert error_of(twice) == (422, "invalid_option", "track")
+
+
+def test_the_tracks_of_a_file_are_shown_with_their_task(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    chosen = SoundTrack(2, 3, "aac", 2, "ger", "Kommentar", is_default=True, is_chosen=True)
+    system._change(task.id, tracks=(SoundTrack(1, 1, "ac3"), chosen))
+    assert client.get(f"/api/tasks/{task.id}").get_json()["task"]["tracks"] == [
+        {
+            **dict.fromkeys(("language", "title", "channels")),
+            "index": 1,
+            "codec": "ac3",
+            "default": False,
+            "chosen": False,
+        },
+        {
+            "index": 2,
+            "codec": "aac",
+            "channels": 2,
+            "language": "ger",
+            "title": "Kommentar",
+            "default": True,
+            "chosen": True,
+        },
+    ]
 
 
 def test_option_sent_twice_is_refused(client: FlaskClient) -> None:

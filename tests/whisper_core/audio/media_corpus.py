@@ -39,6 +39,13 @@ class MediaCorpus:
         tried = ["-ar", rate.get(extension, "44100"), *channels, "-strict", "-2", *codec.get(extension, [])]
         return self._build(f"other.{extension}", ["-i", str(self.tone()), *tried])
 
+    def bilingual(self) -> Path:
+        """A tone in English, and the default track: half of it in German."""
+        short = ["-i", str(self.tone("wav", TONE_SECONDS / 2))]
+        languages = ["-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=ger"]
+        taken = ["-map", "0:a", "-map", "1:a", *languages, "-disposition:a:1", "default"]
+        return self._build("bilingual.mka", ["-i", str(self.tone()), *short, *taken])
+
     def titled(self, title: str) -> Path:
         return self._build("titled.mka", ["-i", str(self.tone()), "-metadata", f"title={title}"])
 

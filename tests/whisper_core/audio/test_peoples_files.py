@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from errors import TrackNotFoundError
 from tests.paths import DATA
 from tests.whisper_core.audio.media_corpus import TONE_SECONDS, MediaCorpus, wav_header
 from whisper_core.audio.decode import AudioDecoder, DecodedAudio, find_ffmpeg
@@ -80,6 +81,22 @@ def test_other_formats_that_ffmpeg_decodes_are_read(corpus: MediaCorpus, decode:
 def test_the_default_track_is_taken(decode: Decode) -> None:
     """As players and openai-whisper do: the second of two, 6.1 s long."""
     assert decode(CASES / "tracks.mkv")[0].seconds == pytest.approx(6.08, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "seconds", "chosen"), [("1", 7.1, 1), ("2", 6.08, 2), ("de", 1.5, 2), ("en", 3, 1)])
+def test_a_track_is_chosen_by_number_or_language(
+    corpus: MediaCorpus, decoder: AudioDecoder, destination: Path, name: str, seconds: float, chosen: int
+) -> None:
+    source = CASES / "tracks.mkv" if name.isdigit() else corpus.bilingual()
+    decoded = decoder.decode(source, destination, track=name)
+    assert decoded.seconds == pytest.approx(seconds, abs=0.1)
+    assert [track.index for track in decoded.tracks if track.is_chosen] == [chosen]
+
+
+def test_a_track_that_a_file_does_not_have_is_refused(decoder: AudioDecoder, destination: Path) -> None:
+    with pytest.raises(TrackNotFoundError, match=r"There are 2: 1, 2 \(the default\)"):
+        decoder.decode(CASES / "tracks.mkv", destination, track="3")
+    assert not destination.exists()
 
 
 def test_sound_that_starts_late_stays_late(decode: Decode) -> None:

@@ -84,10 +84,11 @@ def test_fields_become_the_tasks_options(spoken: FakeSystem, send: Send) -> None
         "prompt": "x" * 3000 + " end",
         "temperature": "0.4",
         "language": "de",
+        "track": "2",
     }
     assert send(model="Systran/faster-whisper-small", chunking_strategy="auto", **fields).status_code == 200
     options = only_task(spoken).options
-    assert (options.model, options.language, options.temperature) == ("small", "de", 0.4)
+    assert (options.model, options.language, options.temperature, options.track) == ("small", "de", 0.4, "2")
     assert options.hotwords == "Flask, ulid"
     assert options.initial_prompt is not None
     assert (len(options.initial_prompt), options.initial_prompt[-5:]) == (2000, "x end")
