@@ -52,6 +52,8 @@ export const fetchLog = (limit) => get(`api/system/log?${queryOf({ limit })}`)
 export const startModelFetch = (name) => call('POST', `api/models/${encodeURIComponent(name)}/fetch`)
 export const cancelTask = (id) => call('POST', `${taskUrl(id)}/cancel`).then(taskIn)
 export const retryTask = (id) => call('POST', `${taskUrl(id)}/retry`).then(taskIn)
+/** Another sound track of the task's file, as a new task. */
+export const transcribeTrack = (id, track) => call('POST', `${taskUrl(id)}/track`, { track }).then(taskIn)
 export const logOut = () => call('POST', 'logout')
 export const deleteTask = (id) => call('DELETE', taskUrl(id))
 export const setPriority = (id, priority) => call('PATCH', taskUrl(id), { priority }).then(taskIn)

@@ -7,6 +7,7 @@ import { lookUp, t } from '../text/i18n.js'
 import { formatAgo } from '../text/messages.js'
 import { secondsLeft } from '../util/countdown.js'
 import { eachHalfMinute, eachSecond } from '../util/ticker.js'
+import { TrackFact } from './tracks.js'
 
 /**
  * Model, language, mode, length and size, where it runs or how long it took, and its age. precision: in which the model
@@ -22,6 +23,7 @@ export function TaskFacts({ task, precision }) {
     ${options.task === 'translate' && html`<span>${t('task.translate_to')}</span>`}
     <span title=${t(`mode.${options.mode}_hint`)} data-testid="task-mode">${t(`mode.${options.mode}`)}</span>
     ${task.audio_seconds != null && html`<span>${formatClock(task.audio_seconds)}</span>`}
+    <${TrackFact} tracks=${task.tracks} />
     <span>${formatBytes(task.size_bytes)}</span>
     ${isRunning(task) && task.device && html`<span>${task.device}</span>`}
     ${isCompleted(task) && task.started_at && html`<span>${t('task.took', { span: formatSpan(runSeconds(task)) })}</span>`}

@@ -21,6 +21,7 @@ import { ProgressBar } from './progress-bar.js'
 import { Segments } from './segments.js'
 import { TaskFacts, TimeLeft } from './task-facts.js'
 import { Timeline } from './timeline.js'
+import { Tracks } from './tracks.js'
 import { TranscriptTools } from './transcript-tools.js'
 
 /** isModal: the panel covers the page, as it does on a phone. */
@@ -76,6 +77,7 @@ function Content({ task }) {
       <${Close} />
     </header>
     <${TaskFacts} task=${task} precision=${content.precision} />
+    <${Tracks} task=${task} />
     <${Memory} memory=${task.memory} />
     <${Timeline} task=${task} />
     <${Player} task=${task} player=${player} />

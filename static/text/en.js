@@ -260,6 +260,14 @@ export default {
   'warning.truncated_input_of': 'Damaged: {readable} of {declared} readable',
   'warning.truncated_input_hint': 'The file is cut off or damaged, so only the part that could be read is transcribed',
 
+  'track.number': 'Sound track {index}',
+  'track.of': 'track {index} of {count}',
+  'track.channels': { one: '{count} channel', other: '{count} channels' },
+  'track.default': 'default',
+  'track.another': 'Transcribe another sound track',
+  'track.queued': 'A new task was made of: {track}',
+  'track.player': 'the player plays the default track',
+
   'error.network': 'The server did not respond.',
   'error.unknown': 'Something went wrong ({code}).',
   'error.too_large': 'The file is larger than this server accepts.',

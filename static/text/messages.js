@@ -17,6 +17,7 @@ const CODES_WITH_DETAIL = new Set([
   'bad_request',
   'conflict',
   'unknown_model',
+  'no_such_track',
 ])
 
 /** An error {code, message}: the server's message in English, else the translation of its code. */

@@ -253,6 +253,14 @@ export default {
   'warning.truncated_input_of': '已损坏：{declared} 中可读取 {readable}',
   'warning.truncated_input_hint': '文件被截断或已损坏，只转写能读取的部分',
 
+  'track.number': '音轨 {index}',
+  'track.of': '音轨 {index}/{count}',
+  'track.channels': { other: '{count} 声道' },
+  'track.default': '默认',
+  'track.another': '转写另一条音轨',
+  'track.queued': '已新建任务：{track}',
+  'track.player': '播放器播放默认音轨',
+
   'error.network': '服务器没有响应。',
   'error.unknown': '出错了（{code}）。',
   'error.internal': '服务器内部出错，详情请查看服务器日志。',
@@ -262,6 +270,7 @@ export default {
   'error.too_large_limit': '文件大小为 {size}，这台服务器最多接受 {limit}。',
   'error.empty_file': '文件是空的。',
   'error.unsupported_media': '这不是能读取的音频或视频文件，或者文件已损坏。',
+  'error.no_such_track': '文件中没有这条音轨。',
   'error.no_audio_stream': '文件中没有声音。',
   'error.too_long': '录音超过了这台服务器允许的时长。',
   'error.invalid_option': '有一个选项的值无效。',

@@ -8,6 +8,7 @@ import { formatClock } from '../../static/text/format.js'
 import { sentences, t } from '../../static/text/i18n.js'
 import { firstLanguage, language } from '../../static/text/language.js'
 import { adviceText, errorText, formatAgo, waitReasonText } from '../../static/text/messages.js'
+import { trackText } from '../../static/text/track-text.js'
 import zh from '../../static/text/zh.js'
 import { peaksOf } from '../../static/util/waveform.js'
 
@@ -141,3 +142,9 @@ async function modules() {
   const names = await readdir(STATIC, { recursive: true })
   return names.filter((name) => name.endsWith('.js') && !name.startsWith('vendor')).map((name) => new URL(name, STATIC))
 }
+
+test('a sound track is told by what is known of it', () => {
+  const track = { index: 2, language: 'ger', title: 'Kommentar', channels: 6, default: true }
+  assert.equal(trackText(track), 'Sound track 2 · German · Kommentar · 6 channels · default')
+  assert.equal(trackText({ index: 1, language: null, title: null, channels: null, default: false }), 'Sound track 1')
+})

@@ -117,6 +117,10 @@ class TaskPatch(Request):
     priority: PriorityWord
 
 
+class TrackChoice(Request):
+    track: int | str = Field(description="a sound track's number from 1, or its language")
+
+
 class SystemPatch(Request):
     max_concurrent_tasks: int | None = Field(None, ge=1, le=256, strict=True)  # lax would take `true` for 1
     max_batch_size: int | None = Field(None, ge=1, le=64, strict=True)

@@ -8,8 +8,9 @@ from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
+from errors import InvalidOptionError
 from optimizer.tasks.task import Priority, TaskFilter
-from optimizer.views.task_view import TaskView
+from optimizer.views.task_view import Submission, TaskView
 from web.http.answer_schemas import (
     AcceptedAnswer,
     FetchAnswer,
@@ -22,10 +23,12 @@ from web.http.answer_schemas import (
 )
 from web.http.context import current_system
 from web.http.owner import owner_of
-from web.http.request_schemas import ModelPath, SystemPatch, TaskListQuery, TaskPatch, TaskPath
+from web.http.request_schemas import ModelPath, SystemPatch, TaskListQuery, TaskPatch, TaskPath, TrackChoice
 from web.http.serializers import counts_json, task_event_json
 from web.http.system_schemas import SystemAnswer
 from web.http.task_access import current_tasks
+from web.tasks.again import transcribe_track
+from web.tasks.option_values import OptionTexts
 from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
 from web.tasks.uploads import receive_task
 
@@ -81,7 +84,10 @@ _RECEIVE_REQUEST: dict[str, Any] = {
 )
 def create_task() -> Response:
     """Send one recording; the answer is its task. 200 instead of 202 when the Idempotency-Key was known."""
-    submission = receive_task()
+    return _accepted(receive_task())
+
+
+def _accepted(submission: Submission) -> Response:
     task = current_tasks().task_json(submission.task)
     response = jsonify(task=task, duplicate_of=submission.duplicate_of)
     if submission.is_replay:
@@ -142,6 +148,23 @@ def cancel_task(path: TaskPath) -> Response:
 def retry_task(path: TaskPath) -> Response:
     """Begin a failed or cancelled task anew."""
     return _answer(current_tasks().retry(path.id))
+
+
+@api.post(
+    "/tasks/<id>/track",
+    tags=[_TASKS],
+    responses={
+        "202": answer(AcceptedAnswer),
+        "200": answer(AcceptedAnswer),
+        **error_responses(400, 403, 404, 409, 410, 413, 415, 422, 429, 507),
+    },
+)
+def transcribe_another_track(path: TaskPath, body: TrackChoice) -> Response:
+    """Transcribe another sound track of a task's file, as a new task. 200 when there was such a task already."""
+    track = OptionTexts({"track": str(body.track).strip()}).track("track")
+    if track is None:
+        raise InvalidOptionError("Name a track: its number, or its language.", field="track")
+    return _accepted(transcribe_track(path.id, track))
 
 
 @api.delete("/tasks/<id>", tags=[_TASKS], responses={"204": None, **error_responses(403, 404, 409)})

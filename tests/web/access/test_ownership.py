@@ -38,6 +38,7 @@ OF_A_TASK = {
     "PATCH /api/tasks/<id>",
     "POST /api/tasks/<id>/cancel",
     "POST /api/tasks/<id>/retry",
+    "POST /api/tasks/<id>/track",
     "DELETE /api/tasks/<id>",
     "POST /api/transcripts.zip",
 }
@@ -81,6 +82,7 @@ DESCRIPTION = "/openapi"  # of the API, the same for all
 COMMANDS = {"watch", "unwatch"}
 BODIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "PATCH /api/tasks/<id>": lambda _: {"priority": "high"},
+    "POST /api/tasks/<id>/track": lambda _: {"track": 2},
     "PATCH /api/system": lambda _: {"max_batch_size": 2},
     "POST /api/transcripts.zip": lambda task_id: {"ids": [task_id]},
 }

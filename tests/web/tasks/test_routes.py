@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -90,6 +92,26 @@ def test_bad_priority(client: FlaskClient, system: FakeSystem, body: dict[str, o
 def test_body_that_is_no_object(client: FlaskClient, system: FakeSystem, body: str) -> None:
     response = client.patch(f"/api/tasks/{system.add().id}", data=body, content_type="application/json")
     assert error_of(response) == (400, "bad_request", None)
+
+
+def test_another_track_is_another_task_of_the_same_file(client: FlaskClient, system: FakeSystem) -> None:
+    first = system.add("film.mkv", owner="alice")
+    answer = client.post(f"/api/tasks/{first.id}/track", json={"track": 2})
+    assert answer.status_code == 202
+    made = system.task(answer.get_json()["task"]["id"]).task
+    assert system.media(made.id).read_bytes() == system.media(first.id).read_bytes()
+    assert (made.owner, made.filename, made.options) == ("alice", "film.mkv", replace(first.options, track="2"))
+    assert system.task(first.id).task.options == first.options
+
+    again = client.post(f"/api/tasks/{first.id}/track", json={"track": "2"})
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
+    assert again.get_json()["task"]["id"] == made.id
+
+
+@pytest.mark.parametrize("track", ["", "0", "the second", 65])
+def test_another_track_must_be_one(client: FlaskClient, system: FakeSystem, track: str | int) -> None:
+    response = client.post(f"/api/tasks/{system.add().id}/track", json={"track": track})
+    assert error_of(response) == (422, "invalid_option", "track")
 
 
 def test_cancel_retry_delete(client: FlaskClient, system: FakeSystem) -> None:
