@@ -14,6 +14,7 @@ import { Toasts } from './components/toasts.js'
 import { TranscriptPanel } from './components/transcript-panel.js'
 import { revealArrivals } from './hooks/reveal-arrivals.js'
 import { connection, startLive } from './state/live-feed.js'
+import { hasHost } from './state/proxy.js'
 import { guardUploads } from './state/uploads.js'
 import { followLanguage, t } from './text/i18n.js'
 import { followAddress, openId, view } from './util/address.js'
@@ -45,7 +46,11 @@ function App({ name, version }) {
 }
 
 function ConnectionNotice() {
-  return html`<div role="status">${connection.value === 'lost' && html`<p class="notice" data-testid="lost">${t('live.lost')}</p>`}</div>`
+  const isLost = connection.value === 'lost'
+  return html`<div role="status">
+    ${isLost && html`<p class="notice" data-testid="lost">${t('live.lost')}</p>`}
+    ${!hasHost && html`<p class="notice" data-testid="no-host">${t('live.no_host')}</p>`}
+  </div>`
 }
 
 function Footer({ version }) {

@@ -10,6 +10,7 @@ import { THEMES, theme } from '../util/preferences.js'
 import { Icon, Mark } from './icons.js'
 
 const THEME_ICONS = { auto: 'contrast', light: 'sun', dark: 'moon' }
+const CONNECTION_WORDS = { connected: 'live.connected', polled: 'live.polled' }
 const SHORT_TITLES = { en: 'EN', zh: '中文' }
 
 export function Header({ name }) {
@@ -39,7 +40,7 @@ function Connection() {
   const state = connection.value
   return html`<p class="connection is-${state}" data-testid="connection" data-state=${state}>
     <span class="dot"></span>
-    <span class="connection-words">${t(state === 'connected' ? 'live.connected' : 'live.connecting')}</span>
+    <span class="connection-words">${t(CONNECTION_WORDS[state] ?? 'live.connecting')}</span>
   </p>`
 }
 

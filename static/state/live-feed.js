@@ -1,20 +1,23 @@
 /**
  * The live feed of tasks, progress and text. After every connect the lists are read again and the watched tasks resume
- * where they were, so nothing is missed. While there is no connection the lists are polled.
+ * where they were, so nothing is missed. While there is no connection the lists are polled, and for good behind a proxy
+ * that makes the feed impossible.
  */
 import { computed, effect, signal } from '@preact/signals'
 import { io } from 'socket.io-client'
 import { openId } from '../util/address.js'
+import { hasHost, lacksWebSockets } from './proxy.js'
 import * as store from './store.js'
 import { isFinished } from './task.js'
 import { applySegments, segmentCount } from './transcripts.js'
 
 const POLL_MS = 5000
+const FIRST_POLL_MS = 1000 // Connecting takes less, and reads the lists itself.
 const MOST_WATCHED = 24
 const POSITIONS_MS = 3000
 
-/** 'connecting', 'connected' or 'lost'. */
-export const connection = signal('connecting')
+/** 'connecting', 'connected' or 'lost'; 'polled' where there can be none. */
+export const connection = signal(hasHost ? 'connecting' : 'polled')
 
 const socket = io({
   path: new URL('socket.io', globalThis.document?.baseURI ?? 'http://localhost/').pathname,
@@ -36,6 +39,12 @@ const wanted = computed(() => {
 })
 
 export function startLive() {
+  if (hasHost) connect()
+  setTimeout(catchUpWithoutConnection, hasHost ? FIRST_POLL_MS : 0)
+  setInterval(catchUpWithoutConnection, POLL_MS)
+}
+
+function connect() {
   socket.on('connect', onConnect)
   socket.on('disconnect', (reason) => {
     connection.value = 'lost'
@@ -52,7 +61,6 @@ export function startLive() {
   socket.on('system', onSystem)
   socket.on('deleted', ({ id }) => store.applyDeleted(id))
   effect(watchWanted)
-  setInterval(() => connection.value === 'lost' && catchUp(), POLL_MS)
   for (const name of ['online', 'offline', 'pageshow']) addEventListener(name, probe)
   document.addEventListener('visibilitychange', () => !document.hidden && probe())
   socket.connect()
@@ -75,10 +83,19 @@ async function probe() {
 
 async function onConnect() {
   connection.value = 'connected'
+  followTransport(socket.io.engine)
   watched.clear()
   watchWanted()
   await catchUp()
 }
+
+/** A WebSocket is tried first. */
+function followTransport(engine) {
+  lacksWebSockets.value = engine.transport.name === 'polling'
+  engine.once('upgrade', () => (lacksWebSockets.value = false))
+}
+
+const catchUpWithoutConnection = () => connection.value !== 'connected' && catchUp()
 
 async function catchUp() {
   const reads = [store.refresh(), store.refreshModels(), store.refreshSystem()]

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.uploading import MINUTE, SHORT, SPANISH, expect_status, recording, task, upload, upload_and_wait
 from version import PRODUCT_NAME
@@ -245,6 +245,26 @@ def test_what_happened_without_a_connection_is_there_after_it_returns(
     page.context.set_offline(False)
     expect_status(page, "missed.flac", "completed", timeout=30_000)
     expect(page.get_by_test_id("lost")).to_have_count(0)
+
+
+def test_behind_a_proxy_that_changes_the_host_the_page_polls_and_says_why(browser: Browser, live_server: str) -> None:
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+
+    def with_another_host(route: Route) -> None:
+        answer = route.fetch()
+        seen = live_server.removeprefix("http://")
+        route.fulfill(response=answer, body=answer.text().replace(f'data-host="{seen}"', 'data-host="inside:5552"'))
+
+    page.route(f"{live_server}/", with_another_host)
+    sockets: list[object] = []
+    page.on("websocket", sockets.append)
+    page.goto(live_server)
+    expect(page.get_by_test_id("no-host")).to_contain_text("does not pass the Host header on")
+    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "polled")
+    expect(page.get_by_test_id("option-model")).to_be_enabled()  # the models were read
+    assert sockets == []
+    context.close()
 
 
 def test_the_list_can_be_narrowed_by_state_and_by_words(page: Page) -> None:

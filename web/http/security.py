@@ -79,7 +79,12 @@ class Guard:
             )
         if _is_state_changing(environ) and not _has_key(environ) and not is_same_origin(environ):
             return refuse(
-                environ, start_guarded, "403 Forbidden", "cross_origin", "Requests from other web sites are refused."
+                environ,
+                start_guarded,
+                "403 Forbidden",
+                "cross_origin",
+                "Requests from other web sites are refused. If this is the server's own page, a proxy in front of the "
+                "server changes the header Host: it must pass it on as it came.",
             )
         return self._application(environ, start_guarded)
 

@@ -5,6 +5,7 @@ import { usePolling } from '../../hooks/use-polling.js'
 import { isAdmin } from '../../state/account.js'
 import { eventLogError, readEvents, readLog } from '../../state/event-log.js'
 import { history, historyError, hours, RANGES, readHistory, refreshSeconds } from '../../state/history.js'
+import { lacksWebSockets } from '../../state/proxy.js'
 import { system } from '../../state/store.js'
 import { t } from '../../text/i18n.js'
 import { adviceText, errorText } from '../../text/messages.js'
@@ -84,8 +85,12 @@ function ChangesKey() {
   return html`<p class="changes-key" data-testid="changes-key"><i class="swatch-change"></i>${t('plot.changes', { count })}</p>`
 }
 
+/** What only the page can see, for who can change it. */
+const proxyAdvice = () =>
+  isAdmin && lacksWebSockets.value ? [{ code: 'no_websockets', text: t('live.no_websockets') }] : []
+
 function Advice() {
-  const items = system.value?.advice_items ?? []
+  const items = [...proxyAdvice(), ...(system.value?.advice_items ?? [])]
   if (items.length === 0) return null
   return html`<ul class="advices" aria-label=${t('system.advice')} data-testid="advice">
     ${items.map((item) => html`<li key=${item.text}><${Icon} name="bulb" /><span>${adviceText(item)}</span></li>`)}
