@@ -51,6 +51,7 @@ FOLDERS = [
     "web.adapters",
     "web.adapters.openai",
     "web.adapters.asr_webservice",
+    "web.adapters.whisper_cpp",
     "web",
     "web.server",
     "cli",

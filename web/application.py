@@ -19,6 +19,8 @@ from web.adapters.asr_webservice.schemas import AsrAnswer
 from web.adapters.openai.routes import openai_api
 from web.adapters.openai.schemas import OpenAIAnswer
 from web.adapters.waiting import add_waiting_room
+from web.adapters.whisper_cpp.routes import whisper_cpp
+from web.adapters.whisper_cpp.schemas import CppAnswer
 from web.health import health
 from web.http.access import Limits, register_access
 from web.http.answer_schemas import Answer, ErrorAnswer, schemas_of_answers
@@ -86,7 +88,8 @@ class Application(OpenAPI):
 
         Removes the 422 that flask-openapi3 adds to operations that name none, in a shape that is not ours.
         """
-        kinds = (Answer, OpenAIAnswer, AsrAnswer, *((WebhookAnswer,) if webhooks_api.name in self.blueprints else ()))
+        of_webhooks = (WebhookAnswer,) if webhooks_api.name in self.blueprints else ()
+        kinds = (Answer, OpenAIAnswer, AsrAnswer, CppAnswer, *of_webhooks)
         self.components_schemas |= {name: Schema(**schema) for name, schema in schemas_of_answers(*kinds).items()}
         super().generate_spec_json()  # type: ignore[no-untyped-call]
         self.spec_json["security"] = [{"key": []}, {}]  # a key where there are accounts, else nothing
@@ -125,7 +128,7 @@ def create_app(
     register_error_answers(app)
     register_pages(app)
     app.register_blueprint(login)
-    for blueprint in (api, system_api, downloads, health, openai_api, asr_webservice):
+    for blueprint in (api, system_api, downloads, health, openai_api, asr_webservice, whisper_cpp):
         app.register_api(blueprint)
     if settings.enable_webhooks:
         app.register_api(webhooks_api)

@@ -94,8 +94,21 @@ def _fastapi_fault(kind: str, place: str, fault: Fault) -> dict[str, Any]:
     return {"detail": [{"type": kind, "loc": [place, fault.field], "msg": fault.message, "input": None}]}
 
 
+# --- whisper.cpp -----------------------------------------------------------------------------------------------------
+
+
+_CPP_BAD_REQUESTS = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+
+
+def _as_whisper_cpp(fault: Fault) -> Shaped:
+    """One sentence, which names the field at fault."""
+    status = HTTPStatus.BAD_REQUEST if fault.status in _CPP_BAD_REQUESTS else fault.status
+    return status, {"error": fault.message if fault.field is None else f"{fault.field}: {fault.message}"}
+
+
 _SHAPES: dict[str, Callable[[Fault], Shaped]] = {
     "/v1": _as_openai,
     "/asr": _as_fastapi,
     "/detect-language": _as_fastapi,
+    "/inference": _as_whisper_cpp,
 }

@@ -18,7 +18,7 @@ _END = b"\r\n\r\n"
 _LINE = re.compile(rb"[A-Z][A-Z-]{0,19} (\S+) HTTP/\d\.\d")
 _ORIGIN = re.compile(rb"[a-z]+://[^/?#]*")
 _DOWNLOAD = re.compile(rb"/api/(tasks/[^/]+/media|transcripts\.zip)")
-_WAITING = re.compile(rb"/v1/audio/[^/]+|/asr|/detect-language")  # the answer comes when the task is done
+_WAITING = re.compile(rb"/v1/audio/[^/]+|/asr|/detect-language|/inference")  # the answer comes when the task is done
 _READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 

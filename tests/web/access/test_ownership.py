@@ -77,6 +77,7 @@ OF_NOBODY = {
     "GET /v1/models/<path:model>",
     "POST /asr",
     "POST /detect-language",
+    "POST /inference",
 }
 DESCRIPTION = "/openapi"  # of the API, the same for all
 COMMANDS = {"watch", "unwatch"}

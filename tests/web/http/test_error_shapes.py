@@ -54,6 +54,23 @@ def test_asr_webservice_s_addresses_answer_as_fastapi(
         assert (answered, body) == (expected[0], {"detail": detail})
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "field", "expected"),
+    [
+        ("missing_file", 400, "file", (400, "file: Why.")),
+        ("invalid_option", 422, "temperature", (400, "temperature: Why.")),
+        ("unsupported_media", 415, None, (400, "Why.")),
+        ("not_authenticated", 401, None, (401, "Why.")),
+        ("queue_full", 429, None, (429, "Why.")),
+        ("engine_error", 500, None, (500, "Why.")),
+    ],
+)
+def test_whisper_cpp_s_address_answers_with_one_sentence(
+    code: str, status: int, field: str | None, expected: tuple[int, str]
+) -> None:
+    assert shaped("/inference", Fault(status, code, "Why.", "id", field)) == (expected[0], {"error": expected[1]})
+
+
 def test_other_addresses_answer_in_our_own_shape(client: FlaskClient) -> None:
     assert error_of(client.get("/v10/models")) == (404, "not_found", None)
     assert error_of(client.get("/api/v1")) == (404, "not_found", None)

@@ -57,6 +57,7 @@ def test_a_small_body_belongs_to_what_is_waited_for() -> None:
         ("POST /asr?output=srt&encode=false HTTP/1.1\nContent-Length: 99999", Lane.WAIT),
         ("POST /detect-language HTTP/1.1\nTransfer-Encoding: chunked", Lane.WAIT),
         ("POST /asr/x HTTP/1.1", Lane.CHANGE),
+        ("POST /inference HTTP/1.1\nContent-Length: 5", Lane.WAIT),
     ],
 )
 def test_each_request_has_its_lane(text: str, lane: Lane) -> None:

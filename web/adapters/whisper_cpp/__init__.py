@@ -1,0 +1,1 @@
+"""The API of whisper.cpp's server. See docs/clients.md."""
