@@ -12,12 +12,14 @@ from whisper_core.formats.dimensions import ModelDimensions, Shape
 
 AlignmentHeads = tuple[tuple[int, int], ...]  # layer and head
 FLOATS = ("F16", "BF16", "F32")  # the types that weights are read of as they are
+QUANTISED = {"Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24), "Q8_0": (32, 34)}  # ggml's
 # Of each type: so many numbers are kept together, in so many bytes.
 BLOCKS = {
     **dict.fromkeys(("F16", "BF16", "I16"), (1, 2)),
     **dict.fromkeys(("F32", "I32"), (1, 4)),
     **dict.fromkeys(("I8", "U8", "BOOL"), (1, 1)),
     **dict.fromkeys(("F64", "I64"), (1, 8)),
+    **QUANTISED,
 }
 
 

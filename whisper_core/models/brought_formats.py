@@ -8,13 +8,16 @@ from pathlib import Path
 from errors import UnusableModelError
 from whisper_core.formats.brought_model import BroughtModel
 from whisper_core.formats.ctranslate2 import is_ctranslate2, read_ctranslate2
+from whisper_core.formats.ggml import SUFFIX as GGML
+from whisper_core.formats.ggml import read_ggml
 from whisper_core.formats.hugging_face import is_hugging_face, read_hugging_face
 from whisper_core.formats.openai_checkpoint import SUFFIX as CHECKPOINT
 from whisper_core.formats.openai_checkpoint import read_openai_checkpoint
 from whisper_core.models.catalogue import MODELS
 
 _SAFETENSORS, _GGUF = ".safetensors", ".gguf"
-_SUFFIXES = (CHECKPOINT, _SAFETENSORS, _GGUF)
+_SUFFIXES = (CHECKPOINT, GGML, _SAFETENSORS, _GGUF)
+_FETCHED = ".ct2.bin"  # openai-whisper's weights from the package index
 _OFFICIAL = {name for info in MODELS.values() for name in (info.file_name, f"{info.weights_name}.pt")}
 
 
@@ -51,7 +54,7 @@ def _read_file(path: Path) -> BroughtModel:
         raise UnusableModelError.because("put it into a folder, as model.safetensors, beside its config.json")
     if path.suffix == _GGUF:
         raise UnusableModelError.because("it is a GGUF file, and of whisper.cpp's formats only ggml (.bin) is read")
-    return read_openai_checkpoint(path)
+    return read_ggml(path) if path.suffix == GGML else read_openai_checkpoint(path)
 
 
 def _single_files(folder: Path, names: set[str]) -> list[Path]:
@@ -60,7 +63,7 @@ def _single_files(folder: Path, names: set[str]) -> list[Path]:
 
 
 def _is_model_file(path: Path) -> bool:
-    return path.suffix in _SUFFIXES and path.is_file()
+    return path.suffix in _SUFFIXES and not path.name.endswith(_FETCHED) and path.is_file()
 
 
 def file_names(folder: Path) -> set[str]:

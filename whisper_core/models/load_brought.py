@@ -15,9 +15,10 @@ import whisper
 from whisper.model import Whisper, sinusoids
 
 from errors import UnusableModelError
-from whisper_core.formats.brought_model import BroughtModel, StoredTensor
+from whisper_core.formats.brought_model import QUANTISED, BroughtModel, StoredTensor
 from whisper_core.formats.dimensions import EMBEDDING_TENSOR, ENCODER_POSITIONS
 from whisper_core.models.catalogue import MODELS
+from whisper_core.models.ggml_blocks import dequantised
 
 StateDict = dict[str, torch.Tensor]
 
@@ -86,7 +87,9 @@ def _read(file: BinaryIO, name: str, stored: StoredTensor) -> torch.Tensor:
         raise UnusableModelError.because(f"{stored.path.name} cannot be read") from error
     if count != len(data):
         raise UnusableModelError.because(f"{stored.path.name} is cut off: not all of its weights are there")
-    tensor = torch.frombuffer(data, dtype=_TYPES[stored.type]).reshape(stored.shape)
+    is_quantised = stored.type in QUANTISED
+    numbers = dequantised(data, stored.type) if is_quantised else torch.frombuffer(data, dtype=_TYPES[stored.type])
+    tensor = numbers.reshape(stored.shape)
     if stored.scale is not None:
         scale = _read(file, f"scale of {name}", stored.scale).reshape(-1, *[1] * (tensor.dim() - 1))
         tensor = tensor.float() / scale

@@ -176,14 +176,23 @@ def test_files_are_models_by_their_names_without_their_kind(tmp_path: Path) -> N
     for name in ("two/checkpoint.pt", "three/a.pt", "three/b.pt", "tiny.en.pt", "large-v3-turbo.pt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         os.link(tmp_path / "one.v2.pt", tmp_path / name)
-    for name in ("one.v2.safetensors", "whole.safetensors", "other.gguf", "base.pt.part", "notes.txt"):
+    for name in (
+        "one.v2.safetensors",
+        "whole.safetensors",
+        "a.gguf",
+        "model.bin",
+        "base.ct2.bin",
+        "b.pt.part",
+        "c.txt",
+    ):
         (tmp_path / name).write_bytes(b"")
     os.mkfifo(tmp_path / "pipe.pt")
     registry = ModelRegistry(tmp_path)
     assert names_in(registry) == ["one.v2", "one.v2-int8", "two", "two-int8"]
     assert {each.name: each.reason.removeprefix("It cannot be used: ") for each in registry.broken_models()} == {
         "one.v2.safetensors": "there is another model of the name one.v2: rename the file.",
-        "other": "it is a GGUF file, and of whisper.cpp's formats only ggml (.bin) is read.",
+        "a": "it is a GGUF file, and of whisper.cpp's formats only ggml (.bin) is read.",
+        "model": "model.bin is cut off: not all of its weights are there.",
         "three": "it holds 2 models: give each a folder of its own.",
         "whole": "put it into a folder, as model.safetensors, beside its config.json.",
     }
