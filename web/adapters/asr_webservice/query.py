@@ -21,7 +21,6 @@ TRANSCRIPTION = (
     *DETECTION, "task", "language", "initial_prompt", "vad_filter", "word_timestamps", "diarize", "output"
 )  # fmt: skip
 
-_THEIR_NAMES = {"mode": "vad_filter"}
 _NOTHING = "0,0"  # of the recording: its language is found, and no text
 
 
@@ -46,7 +45,7 @@ class SentQuery:
             "task": self._texts.get("task", ""),
             "initial_prompt": self._texts.get("initial_prompt", "")[-MAX_PROMPT_CHARACTERS:],
             "word_timestamps": self._texts.get("word_timestamps", ""),
-            "mode": "vad" if self._values.flag("vad_filter") else "",
+            "vad_filter": self._texts.get("vad_filter", ""),
         }
         if "language" in self._texts:
             options["language"] = self._texts["language"]
@@ -67,7 +66,7 @@ class SentQuery:
 
         def read(fields: Fields) -> TaskForm:
             self.ignored = quotable([*self._unknown, *(name for name, _ in fields)])
-            return task_form(options, _THEIR_NAMES)
+            return task_form(options, {})
 
         return UploadForm(
             file_field=FILE_FIELD,

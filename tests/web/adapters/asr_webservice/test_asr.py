@@ -114,7 +114,7 @@ def test_parameters_become_the_tasks_options(system: FakeSystem, ask: Ask) -> No
     query = {"task": "translate", "language": "French", "initial_prompt": "x" * 3000 + " end"}
     assert ask(**query, word_timestamps="true", vad_filter="true", diarize="false").status_code == 200
     options = only_task(system).options
-    assert (options.model, options.task, options.language, options.mode) == ("base", "translate", "fr", "vad")
+    assert (options.model, options.task, options.language, options.vad_filter) == ("base", "translate", "fr", True)
     assert options.word_timestamps
     assert options.initial_prompt is not None
     assert (len(options.initial_prompt), options.initial_prompt[-5:]) == (2000, "x end")
