@@ -258,7 +258,7 @@ def test_behind_a_proxy_that_changes_the_host_the_page_polls_and_says_why(browse
 
     page.route(f"{live_server}/", with_another_host)
     sockets: list[object] = []
-    page.on("websocket", sockets.append)
+    page.on("websocket", lambda socket: sockets.append(socket))
     page.goto(live_server)
     expect(page.get_by_test_id("no-host")).to_contain_text("does not pass the Host header on")
     expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "polled")
