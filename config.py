@@ -18,8 +18,10 @@ from automation_settings import AutomationSettings
 from errors import InvalidSettingsError
 from setting_values import (
     AUTO_LANGUAGE,
+    DEFAULT_ENGINE,
     DEFAULT_POLICY,
     Network,
+    known_engine,
     known_language,
     known_model,
     known_networks,
@@ -31,8 +33,6 @@ from setting_values import (
 )
 from whisper_core.models.catalogue import precision_of
 
-EngineName = Literal["batch", "reference"]
-DEFAULT_ENGINE: EngineName = "batch"
 AUTO_LIMIT: Literal["auto"] = "auto"
 MAX_CONCURRENT_TASKS = 256
 _SECRETS = ("secret_key", "api_keys", "database_url", "webhook_urls", "webhook_secret")
@@ -79,10 +79,11 @@ class Settings(AutomationSettings):
     )
     max_batch_size: int = Field(4, ge=1, le=64, description="tasks given to a device in one round at most")
 
-    engine: EngineName = Field(
+    engine: Annotated[str, AfterValidator(known_engine)] = Field(
         DEFAULT_ENGINE,
         description="batch: many tasks at once on a device; reference: openai-whisper's own functions, one task at a"
-        " time (always used when ENABLE_OPTIMIZATION_SYSTEM is False)",
+        " time (always used when ENABLE_OPTIMIZATION_SYSTEM is False); or an installed engine, or module:name"
+        " (docs/extending.md)",
     )
     scheduling_policy: Annotated[str, AfterValidator(known_policy)] = Field(
         DEFAULT_POLICY,
@@ -202,9 +203,11 @@ class Settings(AutomationSettings):
 
     @model_validator(mode="after")
     def _default_model_is_offered(self) -> Settings:
-        has_batch_engine = self.enable_optimization_system and self.engine == "batch"
-        if precision_of(self.default_model) == "int8" and not has_batch_engine:
-            raise ValueError("DEFAULT_MODEL can be an int8 model only with ENGINE=batch and the optimization system")
+        is_openai_whisper = not self.enable_optimization_system or self.engine == "reference"
+        if precision_of(self.default_model) == "int8" and is_openai_whisper:
+            raise ValueError(
+                "DEFAULT_MODEL can be an int8 model only with the optimization system, and not with ENGINE=reference"
+            )
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,8 @@ from whisper_core.text.languages import language_code
 
 AUTO_LANGUAGE = "auto"
 MIN_SECRET_CHARACTERS = 32
+DEFAULT_ENGINE = "batch"
+ENGINES = (DEFAULT_ENGINE, "reference")  # of the server's own
 DEFAULT_POLICY = "fair"
 POLICIES = (DEFAULT_POLICY, "fcfs")  # of the server's own
 ADMIN = "admin"  # the account that sees everything
@@ -51,10 +53,19 @@ def known_model(name: str, fields: ValidationInfo) -> str:
 
 def known_policy(name: str) -> str:
     """One of the server's own, or one that another package brings. Raises ValueError."""
-    if name in POLICIES or path_of(Seam.POLICY, name) is not None:
+    return _known_extension(Seam.POLICY, name, POLICIES)
+
+
+def known_engine(name: str) -> str:
+    """As known_policy."""
+    return _known_extension(Seam.ENGINE, name, ENGINES)
+
+
+def _known_extension(seam: Seam, name: str, own: tuple[str, ...]) -> str:
+    if name in own or path_of(seam, name) is not None:
         return name
-    others = [f"{name}, which is installed" for name in sorted(installed(Seam.POLICY))]
-    raise ValueError(f"must be {', '.join([*POLICIES, *others])}, or module:name of one that can be imported")
+    others = [f"{name}, which is installed" for name in sorted(installed(seam))]
+    raise ValueError(f"must be {', '.join([*own, *others])}, or module:name of one that can be imported")
 
 
 def known_language(text: str) -> str:

@@ -13,11 +13,13 @@ from optimizer.automation.wiring import Automation, build_automation
 from optimizer.common.boot import new_boot_id
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
+from optimizer.devices.engines import REFERENCE, engine_named
 from optimizer.devices.factory import DeviceFactory
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.worker_process import WorkerConfig
 from optimizer.intake.wiring import DevicesForIntake, Intake, build_intake
+from optimizer.memory.engine_formula import BatchFormula, EngineFormula
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.probes import MemoryProbe
 from optimizer.monitoring.event_log import EventLog
@@ -57,6 +59,7 @@ from optimizer.views.status import StatusViews
 from optimizer.views.task_view_builder import TaskViewBuilder
 from optimizer.views.transcripts import TranscriptViews
 from whisper_core.models.registry import ModelRegistry
+from whisper_core.worker.engine_spec import EngineSpec
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,10 @@ def build_parts(
     speeds = SpeedTable()
     monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
     models = ModelRegistry(settings.models_dir)
-    estimates = MemoryEstimationPool(settings.memory_calibration_factor, models)
-    fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, worker=worker, devices=devices))
+    engine = _engine_of(settings)
+    formula = BatchFormula() if engine.memory is None else EngineFormula(engine.memory)
+    estimates = MemoryEstimationPool(settings.memory_calibration_factor, models, formula)
+    fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, engine, worker=worker, devices=devices))
     scheduling, intake = _build_scheduling(
         settings, clock, storage, ownership, monitor, speeds, estimates, fleet, models
     )
@@ -139,6 +144,11 @@ def build_parts(
         ownership=ownership,
         automation=build_automation(settings, clock, storage.store.database, scheduling.events),
     )
+
+
+def _engine_of(settings: Settings) -> EngineSpec:
+    """The plain path has the reference engine."""
+    return engine_named(settings.engine) if settings.enable_optimization_system else REFERENCE
 
 
 def _build_endings(parts: SchedulerParts, scheduling: Scheduling) -> TaskEndings:
@@ -187,7 +197,8 @@ def _build_scheduling(
     models: ModelRegistry,
 ) -> tuple[SchedulerParts, Intake]:
     plain_reason = None if settings.enable_optimization_system else "ENABLE_OPTIMIZATION_SYSTEM is False"
-    path = SchedulingPath(plain_reason, settings.engine)
+    no_int8_reason = None if _engine_of(settings).has_int8_models else f"ENGINE is {settings.engine}"
+    path = SchedulingPath(plain_reason, no_int8_reason)
     events, inbox = EventBus(), Inbox()
     events.add_listener(partial(_wake_when_a_task_changed, inbox))
     times = RuntimeEstimates(speeds, models)
@@ -197,7 +208,7 @@ def _build_scheduling(
     has_due_times = path.is_optimized() and policy.order is QueueOrder.SHORT_FIRST
     due_times = DueTimes(times.work_seconds) if has_due_times else FIRST_COME
     queue = _build_queue(settings, clock, storage.store, events, due_times)
-    devices = DevicesForIntake(fleet.names, fleet.may_use_cpu, path.openai_whisper_reason)
+    devices = DevicesForIntake(fleet.names, fleet.may_use_cpu, path.no_int8_reason)
     intake = build_intake(settings, clock, storage.files, storage.store, queue, ownership, devices, models)
     events.add_listener(intake.preparer.on_event)
     parts = SchedulerParts(

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from config import Settings
 from errors import StartError
 from optimizer.common.clock import Clock
+from optimizer.common.kinds import CPU_DEVICE
 from optimizer.devices.device import Device, WorkerListener
 from optimizer.devices.discovery import DeviceSpec, cpu_device, discover_devices
-from optimizer.devices.worker_process import ENGINE_FACTORIES, DeviceWorker, WorkerConfig
+from optimizer.devices.engines import BATCH, REFERENCE
+from optimizer.devices.worker_process import DeviceWorker, WorkerConfig
 from optimizer.memory.estimator import MemoryEstimationPool
+from whisper_core.worker.engine_spec import EngineSpec
 
 log = logging.getLogger(__name__)
 
@@ -22,16 +25,19 @@ class DeviceFactory:
     settings: Settings
     clock: Clock
     estimates: MemoryEstimationPool
+    engine: EngineSpec = BATCH  # of the optimized path
     worker: WorkerConfig | None = None  # instead of what the settings say, for tests
     devices: Sequence[DeviceSpec] | None = None  # instead of the machine's own, for tests
 
     def discover(self) -> tuple[Sequence[DeviceSpec], str | None]:
         """The devices to use; and, when the machine's own could not be read, a sentence that says so.
 
-        Raises StartError when a device that was asked for is not there.
+        Raises StartError when a device that was asked for is not there, or not for the engine.
         """
         if self.devices is not None:
             return self.devices, None
+        if self.engine.is_for_cpus_only:
+            return [self._cpu_instead()], None
         try:
             return discover_devices(self.settings), None
         except StartError:
@@ -44,7 +50,7 @@ class DeviceFactory:
         """is_optimized: False for the plain path, which uses openai-whisper's own engine."""
         config = self.worker or self._worker_config(is_optimized)
         title = spec.title
-        if config.engine_factory != ENGINE_FACTORIES["batch"]:  # another engine takes other memory on the same device
+        if config.engine_factory != BATCH.factory:  # another engine takes other memory on the same device
             title = f"{title}, {config.engine_factory.rpartition(':')[2]}"
         self.estimates.add_device(spec.name, spec.kind, title)
         return Device(
@@ -60,10 +66,17 @@ class DeviceFactory:
         """The machine itself, which always works."""
         return self.make(cpu_device(self.settings), listener, is_optimized=is_optimized)
 
+    def _cpu_instead(self) -> DeviceSpec:
+        """The one device of an engine that computes on CPUs only."""
+        if self.settings.devices not in ("auto", CPU_DEVICE):
+            raise StartError(
+                f"ENGINE={self.settings.engine} computes on the CPU only, but DEVICES asks for {self.settings.devices}."
+            )
+        return cpu_device(self.settings)
+
     def _worker_config(self, is_optimized: bool) -> WorkerConfig:
-        engine = self.settings.engine if is_optimized else "reference"
         return WorkerConfig(
-            ENGINE_FACTORIES[engine],
+            (self.engine if is_optimized else REFERENCE).factory,
             cpu_threads=self.settings.cpu_threads,
             log_level=self.settings.log_level,
             log_format=self.settings.log_format,

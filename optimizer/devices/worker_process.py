@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Protocol
 
-from config import EngineName
 from errors import WorkerDiedError
 from logs import LogFormat
 from optimizer.devices.discovery import DeviceSpec
@@ -31,10 +30,6 @@ SEND_TIMEOUT_S = (
     10.0  # for a worker that no longer reads its pipe: the scheduler's thread must not wait for it for ever
 )
 MAX_REPORTS_AT_ONCE = 64  # that are recorded together: none waits for very many others
-ENGINE_FACTORIES: dict[EngineName, str] = {
-    "batch": "whisper_core.engine.batch_engine:BatchEngine",
-    "reference": "whisper_core.reference.engine:ReferenceEngine",
-}
 
 
 @dataclass(frozen=True)

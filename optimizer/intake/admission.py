@@ -34,7 +34,7 @@ class Admission:
         check_quota: Callable[[str, int], None],
         known_devices: Callable[[], Collection[str]],
         may_use_cpu: Callable[[], bool],
-        openai_whisper_reason: Callable[[], str | None],
+        no_int8_reason: Callable[[], str | None],
         models: ModelRegistry,
     ) -> None:
         """counts: of tasks by state. check_quota: see Ownership. models: the server's. The rest: see
@@ -46,7 +46,7 @@ class Admission:
         self._check_quota = check_quota
         self._known_devices = known_devices
         self._may_use_cpu = may_use_cpu
-        self._openai_whisper_reason = openai_whisper_reason
+        self._no_int8_reason = no_int8_reason
         self._is_closed = threading.Event()
 
     def close(self) -> None:
@@ -75,6 +75,6 @@ class Admission:
             device,
             known_devices=self._known_devices(),
             may_use_cpu=self._may_use_cpu(),
-            openai_whisper_reason=self._openai_whisper_reason(),
+            no_int8_reason=self._no_int8_reason(),
         )
         return Placement(replace(options, model=model.name), device, refusal)  # `large` is another name for one of them

@@ -20,21 +20,19 @@ def refusal_of(
     *,
     known_devices: Collection[str],
     may_use_cpu: bool,
-    openai_whisper_reason: str | None,
+    no_int8_reason: str | None,
 ) -> InvalidOptionError | None:
     """Why the server takes no such task; None when it does.
 
     device: from `device_to_request`; the CPU need not be known yet for a model that runs only there. may_use_cpu,
-    openai_whisper_reason: see DeviceFleet and SchedulingPath.
+    no_int8_reason: see DeviceFleet and SchedulingPath.
     """
     if not model.is_for_cpus_only:
         is_known = device in (AUTO_DEVICE, *known_devices)
         return None if is_known else InvalidOptionError(f"This server has no device {device}.", field="device")
     other = f"Choose the model {model.weights_name}"
-    if openai_whisper_reason is not None:
-        return InvalidOptionError(
-            f"This server has no int8 models, because {openai_whisper_reason}. {other}.", field="model"
-        )
+    if no_int8_reason is not None:
+        return InvalidOptionError(f"This server has no int8 models, because {no_int8_reason}. {other}.", field="model")
     if device != CPU_DEVICE:
         return InvalidOptionError(
             f"The model {model.name} runs on CPUs only. Choose the device cpu or auto. {other} for a GPU.",

@@ -43,7 +43,7 @@ class DevicesForIntake:
 
     names: Callable[[], Collection[str]]
     may_use_cpu: Callable[[], bool]
-    openai_whisper_reason: Callable[[], str | None]
+    no_int8_reason: Callable[[], str | None]
 
 
 def build_intake(
@@ -70,7 +70,7 @@ def build_intake(
             ownership.check_quota,
             devices.names,
             devices.may_use_cpu,
-            devices.openai_whisper_reason,
+            devices.no_int8_reason,
             models,
         ),
         IdempotencyKeys(partial(_find_by_key, store)),

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from optimizer.common.kinds import DeviceKind
 from optimizer.common.machine import processor
 from optimizer.memory.cost_model import CostModel, accuracy_of
-from optimizer.memory.formula import CONTEXT_BYTES, costs_formula
+from optimizer.memory.engine_formula import Formula
+from optimizer.memory.formula import CONTEXT_BYTES
 from version import __version__
 from whisper_core.models.registry import ModelRegistry
 
@@ -36,9 +37,10 @@ class CostModelKey(NamedTuple):
 class CostModelStore:
     """Belongs to the MemoryEstimationPool, whose lock guards it."""
 
-    def __init__(self, calibration_factor: float, models: ModelRegistry) -> None:
+    def __init__(self, calibration_factor: float, models: ModelRegistry, formula: Formula) -> None:
         self._calibration_factor = calibration_factor
         self._models = models
+        self._formula = formula
         self._titles: dict[str, tuple[DeviceKind, str]] = {}  # of the devices that are here, by name
         self._cost_models: dict[CostModelKey, CostModel] = {}
         self._unsaved: set[CostModelKey] = set()
@@ -128,7 +130,7 @@ class CostModelStore:
         return sorted({title for each, title in self._titles.values() if each == kind}) or [kind]
 
     def _new(self, key: CostModelKey) -> CostModel:
-        prior = costs_formula(self._models.known(key.model), key.kind, word_timestamps=key.word_timestamps)
+        prior = self._formula.costs(self._models.known(key.model), key.kind, word_timestamps=key.word_timestamps)
         return CostModel(prior, self._calibration_factor)
 
 

@@ -12,7 +12,8 @@ from errors import TranscriptionServerError
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.cost_model_store import PREFIX, CostModelStore
 from optimizer.memory.costs import ConcurrentTasks, Costs
-from optimizer.memory.formula import CONTEXT_BYTES, beams_formula, costs_formula, weights_formula
+from optimizer.memory.engine_formula import BatchFormula, Formula
+from optimizer.memory.formula import CONTEXT_BYTES
 from optimizer.storage.documents import DocumentStore
 from optimizer.tasks.task import TaskMemory
 from whisper_core.models.registry import ModelRegistry
@@ -34,14 +35,18 @@ class MemoryEstimationPool:
     them, and bounds that hold for costs hold for estimates (4·⌈x⌉ is at least ⌈4·x⌉).
     """
 
-    def __init__(self, calibration_factor: float, models: ModelRegistry | None = None) -> None:
-        """models: the server's; without one, openai-whisper's."""
+    def __init__(
+        self, calibration_factor: float, models: ModelRegistry | None = None, formula: Formula | None = None
+    ) -> None:
+        """models: the server's; without one, openai-whisper's. formula: of the engine in use; None: the batch
+        engine's."""
         if calibration_factor < 1:
             raise ValueError(f"calibration_factor must be at least 1, not {calibration_factor}")
         self._calibration_factor = calibration_factor
         self._lock = Lock()
         self._models = models or ModelRegistry()
-        self._cost_models = CostModelStore(calibration_factor, self._models)
+        self._formula = formula or BatchFormula()
+        self._cost_models = CostModelStore(calibration_factor, self._models, self._formula)
         self._weights: dict[tuple[str, DeviceKind], int] = {}
         # Read without the lock, thousands of times in a decision; entries are replaced, never changed or removed.
         self._task_costs: dict[tuple[str, DeviceKind, bool], Costs] = {}
@@ -58,7 +63,7 @@ class MemoryEstimationPool:
         reserved before the first of them starts."""
         weights = self._weights.get((model, kind))
         if weights is None:
-            weights = ceil(weights_formula(self._models.known(model), kind) * self._calibration_factor)
+            weights = ceil(self._formula.weights(self._models.known(model), kind) * self._calibration_factor)
         return weights + self._workspace(model, kind)
 
     def task_bytes(
@@ -72,7 +77,7 @@ class MemoryEstimationPool:
         if costs is None:
             self._update_estimates(model, kind)
             costs = self._task_costs[model, kind, word_timestamps]
-        added = beams_formula(self._models.known(model), kind, beams) if beams else 0.0
+        added = self._formula.beams(self._models.known(model), kind, beams) if beams else 0.0
         return ceil(costs.own(audio_seconds) + self._calibration_factor * added)
 
     # --- learning ----------------------------------------------------------------------------------------------
@@ -165,7 +170,7 @@ class MemoryEstimationPool:
         """
         if nbytes <= 0:
             return
-        formula = weights_formula(self._models.known(model), kind)
+        formula = self._formula.weights(self._models.known(model), kind)
         # Allocators hold up to a twentieth more than the tensors (tiny: 154 for 142 MiB).
         measured = max(nbytes + formula // 20, formula // 2)
         with self._lock:
@@ -242,7 +247,7 @@ class MemoryEstimationPool:
 
     def _costs_to_reserve(self, model: str, kind: DeviceKind, word_timestamps: bool) -> Costs:
         """Under the lock."""
-        formula = costs_formula(self._models.known(model), kind, word_timestamps=word_timestamps)
+        formula = self._formula.costs(self._models.known(model), kind, word_timestamps=word_timestamps)
         learned = self._cost_models.of_present_devices(model, kind, word_timestamps)
         if not learned:
             return formula.times(self._calibration_factor)

@@ -55,7 +55,7 @@ class ModelViews:
         """The body of GET /api/models: every model that the engine can compute, openai-whisper's smallest first,
         then those that people brought; and what they brought in vain."""
         now = _Now(self._devices.statuses(), self._models.fetching(), self._speeds.fastest())
-        has_int8 = self._path.openai_whisper_reason() is None
+        has_int8 = self._path.no_int8_reason() is None
         return {
             "models": [
                 self._model(info, now)
@@ -71,7 +71,7 @@ class ModelViews:
     def default_model(self) -> str:
         """The model of a task that names none: DEFAULT_MODEL, or where there are no int8 models the one of its file."""
         default = self._models.registry.known(self._settings.default_model)
-        return default.name if self._path.openai_whisper_reason() is None else default.weights_name
+        return default.name if self._path.no_int8_reason() is None else default.weights_name
 
     def _model(self, info: ModelInfo, now: _Now) -> dict[str, Any]:
         name, fetch, speed = info.name, now.fetching.get(info.weights_name), now.speeds.get(info.name)

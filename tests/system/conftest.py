@@ -131,7 +131,7 @@ def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
             worker=WorkerConfig(fake_engine, cpu_threads=1, in_thread=in_thread),
             devices=devices,
         )
-        _pretend_weights(settings.models_dir)
+        pretend_weights(settings.models_dir)
         system.start()
         try:
             yield system
@@ -147,7 +147,7 @@ def open_parallel(open_system: Open) -> Open:
     return partial(open_system, fake_engine=PARALLEL_FAKE_ENGINE, devices=[ROOMY])
 
 
-def _pretend_weights(models_dir: Path) -> None:
+def pretend_weights(models_dir: Path) -> None:
     """The fake engine reads none, but tasks wait for models whose weights are not here."""
     models_dir.mkdir(parents=True, exist_ok=True)
     for name in ("tiny.en", "tiny", "base"):

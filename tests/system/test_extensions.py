@@ -7,22 +7,38 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import pytest
 
 from config import Settings, load_settings
-from errors import InvalidSettingsError
+from errors import InvalidOptionError, InvalidSettingsError, StartError
+from optimizer.common.clock import SystemClock
+from optimizer.devices.factory import DeviceFactory
+from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.figures import ExtraFigure
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import TaskStatus
 from tests.examples import EXTENSIONS, install, install_extensions
 from tests.paths import MINUTE, ROOT, SHORT
-from tests.system.conftest import HOLD, PARALLEL_FAKE_ENGINE, ROOMY, Open, Submit, Watcher, wait_running
+from tests.system.conftest import (
+    HOLD,
+    PARALLEL_FAKE_ENGINE,
+    ROOMY,
+    Open,
+    Submit,
+    Watcher,
+    pretend_weights,
+    wait_running,
+)
 from tests.system.test_scheduling import order_of_starts
 from whisper_core.common.extensions import Seam
+from whisper_core.worker.engine_spec import EngineSpec
 
 DOCUMENT = ROOT / "docs" / "extending.md"
 
@@ -76,6 +92,82 @@ def test_the_example_of_a_metric_is_a_line_and_a_plot(open_system: Open, submit:
 
 def failing_policy(_: object) -> None:
     raise RuntimeError("never works")
+
+
+@pytest.mark.usefixtures("examples")
+def test_the_example_of_an_engine_transcribes_and_has_its_memory_promised(
+    make_settings: Callable[..., Settings], submit: Submit
+) -> None:
+    settings = make_settings(engine="loudness", default_model="tiny.en")
+    pretend_weights(settings.models_dir)
+    with running(OptimizedWhisperSystem(settings, devices=[ROOMY])) as system:
+        watcher = Watcher(system)
+        task_id = submit(system, MINUTE)
+        task = watcher.wait_for(task_id, TaskStatus.COMPLETED)
+        transcript, _ = system.transcript(task_id)
+        (model,) = [each for each in system.models()["models"] if each["name"] == "tiny.en"]
+        with pytest.raises(InvalidOptionError, match="no int8 models, because ENGINE is loudness"):
+            submit(system, SHORT, model="tiny.en-int8")
+    assert task.estimated_bytes == ceil(1.2 * (5_000_000 + (task.audio_seconds or 0) * 32_000))
+    assert [(each.id, each.start) for each in transcript.segments] == [(0, 0.0), (1, 30.0), (2, 60.0)]
+    assert all(re.fullmatch(r" At most [1-9]\d? %\.", each.text) for each in transcript.segments)
+    assert model["memory_bytes"] < 3_000_000
+
+
+def test_an_engine_that_cannot_be_made_leaves_the_tasks_waiting_and_is_named(
+    make_settings: Callable[..., Settings], submit: Submit
+) -> None:
+    settings = make_settings(engine="tests.system.test_extensions:BROKEN", default_model="tiny.en")
+    pretend_weights(settings.models_dir)
+    with running(OptimizedWhisperSystem(settings, devices=[ROOMY])) as system:
+        watcher = Watcher(system)
+        task_id = submit(system, SHORT)
+        watcher.wait_until(lambda: any(each.data["state"] == "exited" for each in system.events("device")), "its end")
+        assert "no device is ready" in system.readiness()
+        assert system.task(task_id).task.status is TaskStatus.PENDING
+
+
+def broken_engine(device: str, cpu_threads: int) -> None:
+    raise RuntimeError("never works")
+
+
+BROKEN = EngineSpec("tests.system.test_extensions:broken_engine")
+
+
+@contextmanager
+def running(system: OptimizedWhisperSystem) -> Iterator[OptimizedWhisperSystem]:
+    system.start()
+    try:
+        yield system
+    finally:
+        system.stop()
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (7, "it is no EngineSpec"),
+        (EngineSpec("no_colon"), "is not written as module:callable"),
+        (EngineSpec("there_is.none:Engine"), "the package there_is is not installed"),
+        (replace(BROKEN, requires=("there_is.none",)), "the package there_is is not installed"),
+    ],
+)
+def test_an_engine_that_cannot_be_used_stops_the_start_and_is_named(
+    spec: object, reason: str, monkeypatch: pytest.MonkeyPatch, make_settings: Callable[..., Settings]
+) -> None:
+    monkeypatch.setitem(globals(), "SOME_ENGINE", spec)
+    settings = make_settings(engine=f"{__name__}:SOME_ENGINE")
+    with pytest.raises(InvalidSettingsError, match=f"ENGINE = .* cannot be used: .*{reason}"):
+        OptimizedWhisperSystem(settings)
+
+
+def test_an_engine_for_cpus_refuses_cards(make_settings: Callable[..., Settings]) -> None:
+    for_cpus = replace(BROKEN, is_for_cpus_only=True)
+    estimates, clock = MemoryEstimationPool(1.2), SystemClock()
+    (device,), _ = DeviceFactory(make_settings(devices="auto"), clock, estimates, for_cpus).discover()
+    assert device.kind == "cpu"
+    with pytest.raises(StartError, match="ENGINE=batch computes on the CPU only"):
+        DeviceFactory(make_settings(devices="cuda:0"), clock, estimates, for_cpus).discover()
 
 
 # --- what the settings name ------------------------------------------------------------------------------------------

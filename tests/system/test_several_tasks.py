@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from config import EngineName, load_settings
+from config import load_settings
 from errors import InvalidOptionError
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.devices.worker_process import ENGINE_FACTORIES, DeviceWorker
+from optimizer.devices.engines import ENGINES
+from optimizer.devices.worker_process import DeviceWorker
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.events import Event, TaskChanged
@@ -239,15 +240,15 @@ def test_the_limit_auto_can_be_narrowed_while_running(open_parallel: Open, submi
     ],
 )
 def test_the_engine_is_the_settings_one_and_the_plain_path_has_the_reference(
-    make_settings: Callable[..., Any], values: dict[str, Any], engine: EngineName
+    make_settings: Callable[..., Any], values: dict[str, Any], engine: str
 ) -> None:
     system = OptimizedWhisperSystem(make_settings(**values))
     devices, path = system._scheduling.devices, system._scheduling.path
     devices.open([ROOMY], system._parts.reports, is_optimized=path.is_optimized())
     (worker,) = (device.worker for device in devices)
     assert isinstance(worker, DeviceWorker)
-    assert worker.config.engine_factory == ENGINE_FACTORIES[engine]
-    assert load_settings(None).engine in ENGINE_FACTORIES
+    assert worker.config.engine_factory == ENGINES[engine].factory
+    assert load_settings(None).engine in ENGINES
 
 
 def test_the_plain_path_runs_one_task_at_a_time_whatever_the_engine_can(open_parallel: Open, submit: Submit) -> None:

@@ -87,7 +87,7 @@ class FakeTasks:
             check_quota=lambda *_: None,
             known_devices=lambda: ["cpu"],
             may_use_cpu=lambda: True,
-            openai_whisper_reason=lambda: None,
+            no_int8_reason=lambda: None,
             models=ModelRegistry(),
         )
 

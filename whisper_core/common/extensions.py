@@ -25,6 +25,7 @@ class Seam(Enum):
     """Where something can be added. `value` is the group of entry points; `setting` names what is used."""
 
     POLICY = ("whisper_scheduler.policies", "SCHEDULING_POLICY")
+    ENGINE = ("whisper_scheduler.engines", "ENGINE")
     METRIC = ("whisper_scheduler.metrics", "EXTRA_METRICS")
 
     setting: str

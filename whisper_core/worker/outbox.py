@@ -9,7 +9,7 @@ import traceback
 from multiprocessing.connection import Connection
 
 from errors import EngineError, TranscriptionServerError
-from whisper_core.text.transcript import Transcript, WindowResult
+from whisper_core.text.transcript import Segment, Transcript, WindowResult
 from whisper_core.worker import messages
 from whisper_core.worker.inbox import WorkerInbox
 from whisper_core.worker.messages import Report, RunTask
@@ -60,6 +60,9 @@ class TaskReporter:
 
     def done(self, transcript: Transcript, peak_bytes: int) -> None:
         seconds = time.perf_counter() - self._started_at
+        if not _is_usable(transcript, peak_bytes):
+            self.failed(EngineError("The engine ended the task without a transcript."))
+            return
         self._send_last(messages.TaskDone(self._task_id, self._attempt_id, transcript, peak_bytes, seconds))
 
     def stopped(self) -> None:
@@ -74,6 +77,17 @@ class TaskReporter:
     def _send_last(self, report: Report) -> None:
         self._outbox.send(report)
         self._inbox.remove_task(self._attempt_id)
+
+
+def _is_usable(transcript: object, peak_bytes: object) -> bool:
+    """Whether it can be sent: an engine may be somebody else's."""
+    return (
+        isinstance(transcript, Transcript)
+        and isinstance(transcript.text, str)
+        and isinstance(transcript.language, str)
+        and all(isinstance(segment, Segment) for segment in transcript.segments)
+        and isinstance(peak_bytes, int)
+    )
 
 
 def as_public_error(error: Exception) -> TranscriptionServerError:
