@@ -36,7 +36,7 @@ from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOpti
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from whisper_core.models.registry import ModelRegistry
-from whisper_core.text.options import Mode
+from whisper_core.text.options import Mode, TaskKind
 from whisper_core.text.transcript import Segment, Transcript
 
 EPOCH = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -204,6 +204,7 @@ class FakeTasks:
         data: bytes = b"fLaC sound",
         model: str = "base",
         mode: Mode = "exact",
+        kind: TaskKind = "transcribe",
         owner: str = "",
     ) -> Task:
         """A pending task, as after an upload."""
@@ -212,7 +213,7 @@ class FakeTasks:
         submission = self._submit(
             upload,
             filename=filename,
-            options=TaskOptions(model=model, mode=mode),
+            options=TaskOptions(model=model, task=kind, mode=mode),
             priority=Priority.NORMAL,
             device="auto",
             idempotency_key=None,

@@ -51,6 +51,9 @@ class TaskListQuery(Request):
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="only the caller's own tasks of the file with this SHA-256"
     )
+    same_recording_as: str | None = Field(
+        None, max_length=64, description="only tasks of this task's recording and owner, itself among them"
+    )
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=200, description="a page's next_cursor")
 
@@ -81,6 +84,11 @@ class CueFields(Request):
 
 class TranscriptQuery(CueFields):
     format: TranscriptFormat = "json"
+    bilingual: str | None = Field(
+        None,
+        max_length=64,
+        description="the task of this text's translation, or of this translation's text: both in one",
+    )
     download: bool = Field(False, description="true: as a file to save")
 
 

@@ -17,9 +17,11 @@ from web.http.serializers import damage_json
 from web.http.task_access import TaskAccess, current_tasks
 from web.tasks.filenames import title_of, transcript_name
 from web.tasks.media_type import media_type_of
-from web.tasks.rendering import file_extension, render_transcript
+from web.tasks.rendering import file_extension, pair_of, render_transcript
 from web.tasks.zip_archive import completed_tasks, zip_transcripts
 from whisper_core.text.formats import FORMATS
+from whisper_core.text.options import Mode
+from whisper_core.text.transcript import Transcript
 
 ARCHIVE_NAME = "transcripts.zip"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -44,16 +46,15 @@ downloads = APIBlueprint(
 def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
     """The transcript; as json also while the task runs, with `"partial": true`.
 
-    One that was not made in exact mode says so: `"mode": "vad"` in the json, `.vad` in a file's name.
+    One that was not made in exact mode says so: `"mode": "vad"` in the json, `.vad` in a file's name. With
+    `bilingual` it is the original with its translation.
     """
     own = current_tasks()
-    task = own.task(path.id).task
-    if query.format != "json" and task.status is not TaskStatus.COMPLETED:
-        raise TranscriptNotReadyError()
-    transcript, is_partial = own.transcript(path.id)
-    if is_partial and query.format != "json":  # in the meantime it was retried, or replaced by another one
-        raise TranscriptNotReadyError()
-    mode = task.options.mode
+    task, translated = own.task(path.id).task, None
+    if query.bilingual is not None:
+        task, translated = pair_of(task, own.task(query.bilingual).task)
+    transcript, is_partial = _readable(own, task, query.format)
+    mode: Mode = "vad" if "vad" in {each.options.mode for each in (task, translated) if each is not None} else "exact"
     body = render_transcript(
         transcript,
         query.format,
@@ -63,14 +64,25 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
         audio_seconds=task.audio_seconds,
         damaged=damage_json(task),
         title=title_of(task.filename),
+        translation=None if translated is None else _readable(own, translated, "")[0],
     )
+    extension = file_extension(query.format, mode, is_bilingual=translated is not None)
+    return _text_file(body, query, transcript_name(task.filename, extension))
+
+
+def _readable(own: TaskAccess, task: Task, transcript_format: str) -> tuple[Transcript, bool]:
+    """As TaskAccess.transcript(). Raises TranscriptNotReadyError for a partial one, unless it is wanted as json."""
+    if transcript_format != "json" and task.status is not TaskStatus.COMPLETED:
+        raise TranscriptNotReadyError()
+    transcript, is_partial = own.transcript(task.id)
+    if is_partial and transcript_format != "json":  # in the meantime it was retried, or replaced by another one
+        raise TranscriptNotReadyError()
+    return transcript, is_partial
+
+
+def _text_file(body: bytes, query: TranscriptQuery, name: str) -> Response:
     written = FORMATS[query.format]
-    response = send_file(
-        BytesIO(body),
-        mimetype=written.media_type,
-        as_attachment=query.download,
-        download_name=transcript_name(task.filename, file_extension(query.format, mode)),
-    )
+    response = send_file(BytesIO(body), mimetype=written.media_type, as_attachment=query.download, download_name=name)
     if written.is_text:  # Flask adds it for text/* only
         response.mimetype_params["charset"] = "utf-8"
     return response

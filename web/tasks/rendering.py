@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from errors import InvalidOptionError
+from optimizer.tasks.task import Task
 from web.http import strict_json
 from whisper_core.text import formats
 from whisper_core.text.formats import FORMATS
@@ -23,6 +25,7 @@ def render_transcript(
     audio_seconds: float | None = None,
     damaged: Mapping[str, float | None] | None = None,
     title: str | None = None,
+    translation: Transcript | None = None,
 ) -> bytes:
     """As `formats.render_transcript`; the json says when the text is not openai-whisper's own (mode), not complete, or
     of a damaged recording.
@@ -30,14 +33,26 @@ def render_transcript(
     The other formats have no place for that. Their file name shows the mode (`file_extension`), and only complete texts
     are written in them.
     """
-    if transcript_format == "json":
+    if transcript_format == "json" and translation is None:
         marks: dict[str, Any] = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
         marks |= {} if damaged is None else {"damaged": dict(damaged)}
         return strict_json.dumps({**transcript.to_dict(), **marks}, ensure_ascii=False).encode()
-    return formats.render_transcript(transcript, transcript_format, options, audio_seconds=audio_seconds, title=title)
+    return formats.render_transcript(
+        transcript, transcript_format, options, audio_seconds=audio_seconds, title=title, translation=translation
+    )
 
 
-def file_extension(transcript_format: str, mode: Mode) -> str:
-    """`srt`, or `vad.srt` for a text in mode vad, which is not openai-whisper's own."""
-    extension = FORMATS[transcript_format].extension
-    return extension if mode == "exact" else f"{mode}.{extension}"
+def pair_of(first: Task, second: Task) -> tuple[Task, Task]:
+    """(The task with the original's text, that with its translation.) Raises InvalidOptionError if they are none."""
+    if first.sha256 != second.sha256:
+        raise InvalidOptionError("This task is of another recording.", field="bilingual")
+    pair = {task.options.task: task for task in (first, second)}
+    if len(pair) != 2:
+        raise InvalidOptionError("One task must be a transcription and the other a translation.", field="bilingual")
+    return pair["transcribe"], pair["translate"]
+
+
+def file_extension(transcript_format: str, mode: Mode, *, is_bilingual: bool = False) -> str:
+    """`srt`; `vad.srt` for a text in mode vad, which is not openai-whisper's own; `bilingual.srt` for two in one."""
+    marks = [mark for mark, is_there in ((mode, mode != "exact"), ("bilingual", is_bilingual)) if is_there]
+    return ".".join([*marks, FORMATS[transcript_format].extension])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, jsonify, request
@@ -97,21 +98,25 @@ def _accepted(submission: Submission) -> Response:
     return response
 
 
-@api.get("/tasks", tags=[_TASKS], responses={"200": answer(TaskListAnswer), **error_responses(422)})
+@api.get("/tasks", tags=[_TASKS], responses={"200": answer(TaskListAnswer), **error_responses(404, 422)})
 def list_tasks(query: TaskListQuery) -> Response:
     """The tasks, newest first, a page at a time."""
     own = current_tasks()
-    views, next_cursor, counts = own.tasks(
-        TaskFilter(
-            status=query.state(),
-            model=query.model,
-            query=query.q or None,
-            sha256=query.sha256,
-            owner=owner_of(request) if query.sha256 else None,
-            limit=query.limit,
-            cursor=query.cursor,
-        )
+    wanted = TaskFilter(
+        status=query.state(),
+        model=query.model,
+        query=query.q or None,
+        sha256=query.sha256,
+        owner=owner_of(request) if query.sha256 else None,
+        limit=query.limit,
+        cursor=query.cursor,
     )
+    if query.same_recording_as is not None:
+        like = own.task(query.same_recording_as).task
+        if query.sha256 not in (None, like.sha256):
+            raise InvalidOptionError("This task is of a file with another sha256.", field="same_recording_as")
+        wanted = replace(wanted, sha256=like.sha256, owner=like.owner)
+    views, next_cursor, counts = own.tasks(wanted)
     return jsonify(tasks=[own.task_json(view) for view in views], next_cursor=next_cursor, counts=counts_json(counts))
 
 

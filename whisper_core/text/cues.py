@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from errors import InvalidOptionError
@@ -74,6 +74,13 @@ def printable(text: str) -> str:
     return _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text))
 
 
+def wrapped(text: str, width: int | None) -> str:
+    """In lines of at most so many characters, which break as in cues; a longer word stays whole."""
+    words = [Word(piece, 0.0, 0.0, 1.0) for piece in _PIECE.findall(_one_line(text))]
+    cut = _Cutter(WriterOptions(max_line_width=width)).cues([words])
+    return "".join(word.word for words in cut for word in words)
+
+
 def without_blank_lines(text: str) -> str:
     return "\n".join(stripped for line in text.splitlines() if (stripped := line.strip()))
 
@@ -86,7 +93,7 @@ def _in_time(cue: Cue, audio_seconds: float | None) -> Cue:
 
 
 def _cut(transcript: Transcript, options: WriterOptions) -> Iterator[Cue]:
-    for words in _Cutter(options).cues(transcript):
+    for words in _Cutter(options).cues([_words(segment) for segment in transcript.segments]):
         parts = tuple(word.word for word in words)
         start, end = words[0].start, words[-1].end
         if not options.highlight_words:
@@ -128,9 +135,8 @@ class _Cutter:
         self._width = 0  # of the current line
         self._lines = 1
 
-    def cues(self, transcript: Transcript) -> Iterator[list[Word]]:
+    def cues(self, segments: Sequence[list[Word]]) -> Iterator[list[Word]]:
         """The words of each cue. A line's first one is stripped, and follows a line break unless it starts the cue."""
-        segments = [_words(segment) for segment in transcript.segments]
         last_start = next((word.start for words in segments for word in words), 0.0)
         for words in segments:
             for number, word in enumerate(words):

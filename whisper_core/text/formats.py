@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from errors import InvalidOptionError
 from whisper_core.text.transcript import Transcript
 from whisper_core.text.writer_options import PLAIN, WriterOptions
+
+if TYPE_CHECKING:
+    from whisper_core.text.paragraphs import Passage
 
 
 @dataclass(frozen=True)
@@ -14,20 +19,23 @@ class Format:
     extension: str  # of its files
     media_type: str
     has_cues: bool = False  # which the writer options cut
+    can_be_bilingual: bool = False  # has room for the original with its translation
     is_text: bool = True  # in UTF-8, and its media type has to say so; that of json cannot
 
+
+_DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 FORMATS = {
     "json": Format("json", "application/json", is_text=False),
     "txt": Format("txt", "text/plain"),
-    "srt": Format("srt", "application/x-subrip", has_cues=True),
-    "vtt": Format("vtt", "text/vtt", has_cues=True),
+    "srt": Format("srt", "application/x-subrip", has_cues=True, can_be_bilingual=True),
+    "vtt": Format("vtt", "text/vtt", has_cues=True, can_be_bilingual=True),
     "tsv": Format("tsv", "text/tab-separated-values"),
-    "lrc": Format("lrc", "text/plain", has_cues=True),
-    "ass": Format("ass", "text/x-ssa", has_cues=True),
-    "docx": Format("docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", is_text=False),
-    "md": Format("md", "text/markdown"),
-    "paragraphs": Format("paragraphs.txt", "text/plain"),
+    "lrc": Format("lrc", "text/plain", has_cues=True, can_be_bilingual=True),
+    "ass": Format("ass", "text/x-ssa", has_cues=True, can_be_bilingual=True),
+    "docx": Format("docx", _DOCX, can_be_bilingual=True, is_text=False),
+    "md": Format("md", "text/markdown", can_be_bilingual=True),
+    "paragraphs": Format("paragraphs.txt", "text/plain", can_be_bilingual=True),
     "whisperx": Format("whisperx.json", "application/json", is_text=False),
 }
 
@@ -39,34 +47,66 @@ def render_transcript(
     *,
     audio_seconds: float | None = None,
     title: str | None = None,
+    translation: Transcript | None = None,
 ) -> bytes:
     """The whole file in one of FORMATS; text is in UTF-8.
 
     options: how cues are cut; formats without cues ignore it, as in openai-whisper.
     audio_seconds: how long the recording is, if that is known; no cue ends behind it.
     title: the heading of a document that has one.
-    Raises InvalidOptionError: for any other format, and for an option that needs word timestamps when there are none.
+    translation: of the same recording; the file has both then.
+    Raises InvalidOptionError: for any other format, for one that has no room for a translation, and for an option that
+    needs word timestamps when there are none.
     """
     if format not in FORMATS:
         raise InvalidOptionError(
             f"There is no format of that name. Choose one of {', '.join(FORMATS)}.", field="format"
         )
+    if translation is not None and not FORMATS[format].can_be_bilingual:
+        able = ", ".join(name for name, described in FORMATS.items() if described.can_be_bilingual)
+        raise InvalidOptionError(f"This format has no room for a translation. Choose one of {able}.", field="format")
+    if FORMATS[format].has_cues:
+        return _of_cues(format, transcript, options, audio_seconds, translation)
     # Imported when they are needed, for a faster start
-    from whisper_core.text import paragraphs, player_formats, whisperx, writers
-    from whisper_core.text.cues import cues_of
+    from whisper_core.text import bilingual, paragraphs, whisperx, writers
 
+    passages: Iterable[Passage] = (
+        paragraphs.paragraphs_of(transcript)
+        if translation is None
+        else bilingual.bilingual_paragraphs(transcript, translation)
+    )
     match format:
-        case "lrc":
-            return player_formats.lrc(cues_of(transcript, options, audio_seconds)).encode()
-        case "ass":
-            return player_formats.ass(cues_of(transcript, options, audio_seconds)).encode()
         case "docx":
-            return paragraphs.docx(paragraphs.paragraphs_of(transcript), title, transcript.language)
+            return paragraphs.docx(passages, title, transcript.language)
         case "md":
-            return paragraphs.markdown(paragraphs.paragraphs_of(transcript), title).encode()
+            return paragraphs.markdown(passages, title).encode()
         case "paragraphs":
-            return paragraphs.plain(paragraphs.paragraphs_of(transcript)).encode()
+            return paragraphs.plain(passages).encode()
         case "whisperx":
             return whisperx.whisperx_json(transcript).encode()
         case _:
-            return writers.write(transcript, format, options, audio_seconds).encode()
+            return writers.write(transcript, format).encode()
+
+
+def _of_cues(
+    format: str,
+    transcript: Transcript,
+    options: WriterOptions,
+    audio_seconds: float | None,
+    translation: Transcript | None,
+) -> bytes:
+    from whisper_core.text import bilingual, player_formats, writers
+    from whisper_core.text.cues import cues_of
+
+    cues = (
+        cues_of(transcript, options, audio_seconds)
+        if translation is None
+        else bilingual.bilingual_cues(transcript, translation, options, audio_seconds)
+    )
+    match format:
+        case "lrc":
+            return player_formats.lrc(cues).encode()
+        case "ass":
+            return player_formats.ass(cues).encode()
+        case _:
+            return writers.write_cues(cues, format).encode()

@@ -19,6 +19,7 @@ PAUSE_SECONDS = 2.0  # a pause as long as this starts a paragraph
 FULL_WIDTH = 600  # a paragraph this wide, in Latin letters, ends with its sentence
 LARGEST_WIDTH = 1200  # and one this wide with its segment
 
+TRANSLATED = "en"  # the language into which Whisper translates
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "sd", "ur", "yi"})
 
 _SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u0964\u061f\u06d4][\"'\u201d\u2019\u300d\u300f\u00bb)\]]*$")
@@ -34,13 +35,14 @@ class Passage:
     start: float
     end: float
     text: str
+    translation: str = ""
 
 
 def paragraphs_of(transcript: Transcript) -> Iterator[Passage]:
     """Cut only between segments: at pauses, and where a paragraph grows long."""
     paragraph: Passage | None = None
     for segment in transcript.segments:
-        if not (text := _one_line(segment.text)):
+        if not (text := one_line(segment.text)):
             continue
         if paragraph is not None and _ends_before(paragraph, segment.start):
             yield replace(paragraph, text=paragraph.text.strip())
@@ -51,19 +53,32 @@ def paragraphs_of(transcript: Transcript) -> Iterator[Passage]:
         yield replace(paragraph, text=paragraph.text.strip())
 
 
+def one_line(text: str) -> str:
+    """With single spaces, and one before it if it had any there."""
+    spaced = " ".join(printable(text).split())
+    return f" {spaced}" if spaced and text[0].isspace() else spaced
+
+
 def plain(paragraphs: Iterable[Passage]) -> str:
-    return "\n".join(f"{paragraph.text}\n" for paragraph in paragraphs)
+    texts = (text for paragraph in paragraphs for text in (paragraph.text, paragraph.translation))
+    return "\n".join(f"{text}\n" for text in texts if text)
 
 
 def markdown(paragraphs: Iterable[Passage], title: str | None) -> str:
-    """Each with its time before it. No text becomes markup, so a heading is one only where this made it."""
-    heading = [f"# {_escaped(name)}\n"] if (name := _one_line(title or "").strip()) else []
-    texts = [f"**{_clock(paragraph.start)}** {_escaped(paragraph.text)}\n" for paragraph in paragraphs]
+    """Each with its time before it, and its translation quoted below. No text becomes markup, so a heading is one only
+    where this made it.
+    """
+    heading = [f"# {_escaped(name)}\n"] if (name := one_line(title or "").strip()) else []
+    texts = []
+    for paragraph in paragraphs:
+        texts.append(f"**{_clock(paragraph.start)}** {_escaped(paragraph.text)}\n")
+        if paragraph.translation:
+            texts.append(f"> {_escaped(paragraph.translation)}\n")
     return "\n".join(heading + texts)
 
 
 def docx(paragraphs: Iterable[Passage], title: str | None, language: str) -> bytes:
-    """Each with its time before it, in the document's language, so that a spelling checker knows which to take."""
+    """Each with its time before it and its translation below, and with their languages for a spelling checker."""
     from docx import Document  # imported when it is needed, for a faster start
 
     document = Document()
@@ -77,6 +92,8 @@ def docx(paragraphs: Iterable[Passage], title: str | None, language: str) -> byt
         written.add_run(f"{_clock(paragraph.start)} ").bold = True
         written.add_run(_for_xml(paragraph.text))
         _set_direction(written, language)
+        if paragraph.translation:
+            _set_direction(document.add_paragraph(_for_xml(paragraph.translation), style="Quote"), TRANSLATED)
     file = BytesIO()
     document.save(file)
     return file.getvalue()
@@ -111,12 +128,6 @@ def _ends_before(paragraph: Passage, next_start: float) -> bool:
 def _width(text: str) -> int:
     """In Latin letters; a Chinese character, say, takes the room of two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _one_line(text: str) -> str:
-    """With single spaces, and one before it if it had any there."""
-    spaced = " ".join(printable(text).split())
-    return f" {spaced}" if spaced and text[0].isspace() else spaced
 
 
 def _escaped(text: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from errors import InvalidOptionError
 from whisper_core.text.cues import Cue, cues_of, printable
@@ -33,12 +33,17 @@ def write(
 ) -> str:
     """The transcript in one of WHISPER_FORMATS. Raises InvalidOptionError for any other, and what cues_of() raises."""
     if format in _CUE_WRITERS:
-        return _CUE_WRITERS[format](list(cues_of(transcript, options, audio_seconds)))
+        return write_cues(cues_of(transcript, options, audio_seconds), format)
     if format in _WRITERS:
         return _WRITERS[format](transcript)
     raise InvalidOptionError(
         f"There is no format of that name. Choose one of {', '.join(WHISPER_FORMATS)}.", field="format"
     )
+
+
+def write_cues(cues: Iterable[Cue], format: str) -> str:
+    """Cues as srt or vtt."""
+    return _CUE_WRITERS[format](list(cues))
 
 
 def _json(transcript: Transcript) -> str:

@@ -332,6 +332,24 @@ def test_commands_of_the_live_feed_are_bounded(make_site: Any) -> None:
     assert answers[10]["error"]["code"] == "rate_limited"
 
 
+def test_a_text_and_a_translation_of_somebody_else_make_no_bilingual_file(site: Site) -> None:
+    own, secret = (
+        site.system.add("own.flac", owner="mallory"),
+        site.system.add(SECRET_NAME, kind="translate", owner="alice"),
+    )
+    for task in (own, secret):
+        site.system.complete(task.id, " Our salaries.")
+    stranger, admin = site.by_key("mallory"), site.by_key("admin")
+    for first, second in ((own, secret), (secret, own)):
+        path = f"/api/tasks/{first.id}/transcript?format=srt&bilingual={second.id}"
+        assert error_of(stranger.get(path))[:2] == (404, "task_not_found")
+        assert admin.get(path).status_code == 200
+    assert error_of(stranger.get(f"/api/tasks?same_recording_as={secret.id}"))[:2] == (404, "task_not_found")
+    for client in (stranger, admin):  # the same file, but another owner's
+        found = client.get(f"/api/tasks?same_recording_as={own.id}").get_json()["tasks"]
+        assert [task["id"] for task in found] == [own.id]
+
+
 def test_idempotency_keys_are_each_owners_own(site: Site) -> None:
     headers = {"Idempotency-Key": "the-same"}
     alice, mallory = (send(site.by_key(name), headers=headers) for name in ("alice", "mallory"))
