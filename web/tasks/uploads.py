@@ -38,6 +38,8 @@ MAX_FIELDS_BYTES = 256_000  # everything in the body that is not the file
 # Of one option's text. werkzeug applies it to its read buffer as well: 64 KiB just read, and a piece of a boundary.
 MAX_FIELD_MEMORY_BYTES = 2 * 64 * 1024
 
+MAX_PARTS = 64  # more than any API here has fields
+
 Fields = list[tuple[str, str]]  # name and text of each field of a form that is not a file, as they were sent
 
 
@@ -163,6 +165,7 @@ def _accept_file(own_request: StreamingRequest, form: UploadForm) -> None:
     own_request.accepts_file = True
     own_request.max_content_length = limit
     own_request.max_form_memory_size = MAX_FIELD_MEMORY_BYTES
+    own_request.max_form_parts = MAX_PARTS
 
 
 def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: str | None) -> Submission:

@@ -16,7 +16,8 @@ from optimizer.tasks.task import Priority, TaskFilter
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import BAD_MEDIA
 from tests.web.requests import RECORDING, error_of, send
-from web.tasks.upload_form import read_task_form
+from web.tasks.upload_form import OPTION_FIELDS, read_task_form
+from web.tasks.uploads import MAX_PARTS
 from whisper_core.audio.tracks import SoundTrack
 from whisper_core.models.registry import ModelRegistry
 
@@ -146,6 +147,10 @@ def test_the_tracks_of_a_file_are_shown_with_their_task(client: FlaskClient, sys
             "chosen": True,
         },
     ]
+
+
+def test_every_option_may_be_sent_at_once(client: FlaskClient) -> None:
+    assert send(client, **dict.fromkeys(OPTION_FIELDS, "")).status_code == 202
 
 
 def test_option_sent_twice_is_refused(client: FlaskClient) -> None:
@@ -283,7 +288,7 @@ def test_a_form_that_ends_within_the_file_is_refused(client: FlaskClient, cut_at
 
 
 def test_too_many_parts(client: FlaskClient) -> None:
-    response = send(client, RECORDING, **{f"x{number}": "1" for number in range(30)})
+    response = send(client, RECORDING, **{f"x{number}": "1" for number in range(MAX_PARTS)})
     assert error_of(response)[:2] == (413, "too_large")
 
 
