@@ -131,6 +131,7 @@ def test_a_random_model_cannot_say_more_than_fits() -> None:
         random_model(smoke_dimensions(), 300, "cpu")
 
 
+@pytest.mark.slow
 def test_speed_and_memory_of_a_gpu_are_measured_without_one(tmp_path: Path) -> None:
     lines = run(parse_arguments(["--smoke", "--models", "turbo"]), tmp_path).splitlines()
     (two_tasks,) = (line for line in lines if line.startswith("| turbo, batch engine | 2 |"))

@@ -13,6 +13,7 @@ from benchmarks.scheduling.virtual_device import Gain
 from optimizer.queue.ordering import MAX_PATIENCE_S, TARGET_SLOWDOWN
 from optimizer.tasks.task import Task, TaskStatus
 from tests.properties import budget
+from tests.slow_cases import slow
 from whisper_core.common.units import WINDOW_SECONDS
 
 MODEL = "tiny.en"
@@ -71,9 +72,19 @@ def test_near_the_end_a_clip_waits_for_at_most_three_and_two_thirds_windows_or_a
     assert wait <= most * machine.slowdown * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("load", [0.5, 1.5])
-@pytest.mark.parametrize("speed", [0.5, 20.0])
-@pytest.mark.parametrize("owner", ["a", "b"])
+@pytest.mark.parametrize(
+    ("owner", "speed", "load"),
+    [
+        ("a", 0.5, 0.5),
+        ("a", 0.5, 1.5),
+        slow("a", 20.0, 0.5),
+        slow("a", 20.0, 1.5),
+        slow("b", 0.5, 0.5),
+        slow("b", 0.5, 1.5),
+        ("b", 20.0, 0.5),
+        slow("b", 20.0, 1.5),
+    ],
+)
 def test_a_recording_makes_way_for_many_clips_a_bounded_number_of_times_and_is_done(
     speed: float, load: float, owner: str
 ) -> None:

@@ -6,7 +6,7 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from tests.paths import DATA
 
-MINUTE, SPANISH, SHORT = "dev-minute-01.flac", "dev-spanish.flac", "librivox-0880.flac"
+MINUTE, LONGER, SHORT = "dev-minute-01.flac", "librivox-0930.flac", "librivox-0880.flac"
 TRANSCRIBING_MS = 270_000  # a minute of speech on a slow CPU, with the model loaded first
 
 

@@ -10,6 +10,7 @@ import pytest
 from whisper.model import Whisper
 
 from tests.paths import DATA, SHORT
+from tests.slow_cases import slow
 from tests.whisper_core.engine.driving import assert_same, transcribe_together
 from tests.whisper_core.parity import RATE, Samples, SamplesOf, assert_parity, noise, resume_after
 from tests.whisper_core.scripted_model import EndlessError, ScriptedModel, our_windows, upstream_result
@@ -181,7 +182,7 @@ def tiny_en(models_dir: Path) -> Whisper:
 
 
 @pytest.mark.models
-@pytest.mark.parametrize("name", WITHOUT_SPEECH)
+@pytest.mark.parametrize("name", ["silence", slow("noise"), slow("chord")])
 def test_what_is_invented_for_sound_without_speech_is_upstream_s(tiny_en: Whisper, name: str) -> None:
     """And a lower no_speech_threshold, which no probability outweighs, leaves all of it out."""
     assert_parity(tiny_en, WITHOUT_SPEECH[name], GREEDY)

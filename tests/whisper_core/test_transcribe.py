@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from errors import BadRecordError, EngineError
+from tests.slow_cases import slow
 from tests.whisper_core.parity import (
     RATE,
     Samples,
@@ -36,12 +37,12 @@ LADDER = TranscribeOptions(language="en")
 WORDS = replace(GREEDY, word_timestamps=True)
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.1, 29.99, 30.0, 30.01, 65.0])
+@pytest.mark.parametrize("seconds", [0.001, slow(0.1), slow(29.99), 30.0, 30.01, 65.0])
 def test_parity_at_every_length(seconds: float) -> None:
     assert_parity(short_toy(1), noise(seconds), GREEDY)
 
 
-@pytest.mark.parametrize(("seed", "sharpness"), [(1, 0.1), (2, 0.3), (3, 0.6), (4, 1.0), (5, 3.0)])
+@pytest.mark.parametrize(("seed", "sharpness"), [(1, 0.1), slow(2, 0.3), (3, 0.6), slow(4, 1.0), (5, 3.0)])
 def test_parity_for_flat_and_for_sharp_models(seed: int, sharpness: float) -> None:
     assert_parity(short_toy(seed, sharpness=sharpness), noise(50, seed), GREEDY)
 
@@ -63,7 +64,7 @@ def test_parity_on_silence_and_on_full_scale(samples: Samples) -> None:
     assert_parity(short_toy(2), samples, GREEDY)
 
 
-@pytest.mark.parametrize(("seed", "seconds"), [(0, 3.0), (1, 3.0), (2, 35.0)])
+@pytest.mark.parametrize(("seed", "seconds"), [(0, 3.0), slow(1, 3.0), (2, 35.0)])
 def test_parity_with_detected_language(seed: int, seconds: float) -> None:
     assert_parity(short_toy(seed), noise(seconds, seed), TranscribeOptions(temperature=0.0))
 
@@ -92,7 +93,7 @@ def test_a_prompt_that_spells_a_special_token_is_ordinary_text() -> None:
 
 
 @pytest.mark.usefixtures("alignment")
-@pytest.mark.parametrize(("seed", "language"), [(0, "en"), (1, "ja"), (2, "en"), (3, "en")])
+@pytest.mark.parametrize(("seed", "language"), [(0, "en"), (1, "ja"), slow(2, "en"), slow(3, "en")])
 def test_parity_with_word_timestamps(seed: int, language: str) -> None:
     options = replace(GREEDY, language=language, word_timestamps=True)
     transcript = assert_parity(short_toy(seed), noise(35, seed), options)
@@ -202,10 +203,11 @@ def test_a_task_samples_the_same_whatever_was_sampled_before() -> None:
     assert first != other
 
 
-@pytest.mark.parametrize("stop_after", [0, 1, 2])
+@pytest.mark.parametrize("stop_after", [0, slow(1), 2])
 def test_it_stops_at_a_window_boundary(stop_after: int) -> None:
-    model, samples = short_toy(1), noise(95)
+    model, samples = short_toy(1), noise(65)
     _, windows = our_windows(model, samples, GREEDY)
+    assert len(windows) > 2
     stopped, done = our_windows(model, samples, GREEDY, stop_after=stop_after)
     assert stopped is None
     assert done == windows[:stop_after]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from whisper.model import Whisper
 
+from tests.slow_cases import slow
 from tests.whisper_core.engine.driving import (
     GREEDY,
     MODEL,
@@ -36,6 +37,8 @@ from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
 
 LADDER = TranscribeOptions(language="en")
+
+
 HALF_WAY = DecodeSettings(logprob_threshold=-1.2, compression_ratio_threshold=1.9, temperatures=(0.0, 0.3, 0.9))
 
 
@@ -52,12 +55,12 @@ def check(
     return together
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.1, 30.0, 30.01, 35.0])
+@pytest.mark.parametrize("seconds", [0.001, slow(0.1), 30.0, 30.01, slow(35.0)])
 def test_at_every_length(seconds: float, tmp_path: Path) -> None:
     check(short_toy(1), [noise(seconds), noise(7, 1)], GREEDY, tmp_path)
 
 
-@pytest.mark.parametrize(("seed", "sharpness"), [(1, 0.1), (3, 0.6), (5, 3.0)])
+@pytest.mark.parametrize(("seed", "sharpness"), [(1, 0.1), slow(3, 0.6), (5, 3.0)])
 def test_for_flat_and_for_sharp_models(seed: int, sharpness: float, tmp_path: Path) -> None:
     check(short_toy(seed, sharpness=sharpness), [noise(35, seed), noise(12, seed + 1)], GREEDY, tmp_path)
 
@@ -163,7 +166,7 @@ def test_slots_of_beams_are_freed_when_their_task_ends_though_others_go_on(tmp_p
     assert [short.error, long.error] == [None, None]
 
 
-@pytest.mark.parametrize("logprob_threshold", [None, -1.0, -100.0])
+@pytest.mark.parametrize("logprob_threshold", [None, slow(-1.0), -100.0])
 def test_windows_that_are_skipped_as_silence(logprob_threshold: float | None, tmp_path: Path) -> None:
     settings = DecodeSettings(no_speech_threshold=1e-6, logprob_threshold=logprob_threshold)
     check(short_toy(1, sharpness=0.6, n_text_ctx=24), [noise(35, 1), noise(50, 2)], GREEDY, tmp_path, settings)
@@ -178,7 +181,8 @@ def batch() -> tuple[Whisper, list[Samples], list[Transcript]]:
 
 
 @pytest.mark.parametrize(
-    ("slots", "order"), [(1, range(3, 5)), (2, range(8)), (3, range(7, -1, -1)), (7, range(8)), (16, range(7, -1, -1))]
+    ("slots", "order"),
+    [(1, range(3, 5)), (2, range(8)), slow(3, range(7, -1, -1)), slow(7, range(8)), (16, range(7, -1, -1))],
 )
 def test_batches_of_every_size(slots: int, order: range, tmp_path: Path) -> None:
     """More recordings than slots, or fewer, in two orders."""
@@ -192,7 +196,7 @@ def test_batches_of_every_size(slots: int, order: range, tmp_path: Path) -> None
 @pytest.mark.usefixtures("alignment")
 def test_each_task_is_decoded_by_its_own_options(tmp_path: Path) -> None:
     """Also where they are decoded together. settings: None, as in the server, so the options' own."""
-    model = short_toy(6)
+    model = short_toy(6, n_text_ctx=30)
     options = [
         GREEDY,
         replace(GREEDY, condition_on_previous_text=False, hotwords="Ann"),
