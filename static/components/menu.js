@@ -5,7 +5,7 @@ import { listen } from '../util/listen.js'
 import { Icon } from './icons.js'
 
 /**
- * groups: [{title, note?, entries: [{text, hint?, href?, onSelect?, testid?}]}]. label: what a screen reader calls the
+ * groups: [{title?, note?, entries: [{text, hint?, href?, onSelect?, testid?}]}]. label: what a screen reader calls the
  * button. onOpen: called when the list is opened.
  */
 export function Menu({ icon, text, label, groups, testid, kind = 'quiet', onOpen }) {
@@ -40,7 +40,7 @@ export function Menu({ icon, text, label, groups, testid, kind = 'quiet', onOpen
 
 function Group({ title, note, entries, onDone }) {
   return html`<fieldset class="menu-group">
-    <legend class="menu-title">${title}</legend>
+    ${title && html`<legend class="menu-title">${title}</legend>`}
     ${entries.map((entry) => html`<${Entry} key=${entry.testid} ...${entry} onDone=${onDone} />`)}
     ${note && html`<p class="menu-note" role="note">${note}</p>`}
   </fieldset>`

@@ -30,7 +30,7 @@ export function Tracks({ task }) {
   const isOther = !chosen.default && task.tracks.some((track) => track.default)
   return html`<div class="tracks" data-testid="tracks">
     <p class="task-meta"><span>${trackText(chosen)}</span>${isOther && html`<span>${t('track.player')}</span>`}</p>
-    <${Menu} text=${t('track.another')} label=${t('track.another')} entries=${entries} testid="another-track" />
+    <${Menu} text=${t('track.another')} label=${t('track.another')} groups=${[{ entries }]} testid="another-track" />
   </div>`
 }
 
