@@ -13,18 +13,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from cli.transcriber import CannotStartError, Options, RefusedError, TaskProgress
+from cli.transcriber import CannotStartError, Options, RefusedError, TaskProgress, form_fields
 from config import Settings
-from errors import InvalidOptionError, StartError, TranscriptionServerError
-from optimizer.common.kinds import AUTO_DEVICE
+from errors import StartError, TranscriptionServerError
 from optimizer.intake.admission import Admission
+from optimizer.intake.task_form import TaskForm, read_task_form
 from optimizer.storage.upload_file import Upload
 from optimizer.tasks.task import Priority, TaskOptions
+from optimizer.views.rendering import render_transcript_of
 from optimizer.views.task_view import Submission, TaskView
-from setting_values import AUTO_LANGUAGE
-from whisper_core.text.formats import render_transcript
-from whisper_core.text.languages import language_code
-from whisper_core.text.options import MAX_PROMPT_CHARACTERS, check_together
 from whisper_core.text.transcript import Transcript
 from whisper_core.text.writer_options import WriterOptions
 
@@ -54,6 +51,7 @@ class System(Protocol):
     def transcript(self, task_id: str) -> tuple[Transcript, bool]: ...
     def cancel(self, task_id: str) -> TaskView: ...
     def default_model(self) -> str: ...
+    def device_names(self) -> list[str]: ...
 
 
 MakeSystem = Callable[[Settings], System]
@@ -98,9 +96,8 @@ class LocalTranscriber:
         self._system = system
 
     def submit(self, source: Path, name: str, options: Options) -> str:
-        device = str(options.get("device", AUTO_DEVICE))
         try:
-            task_options = self._task_options(options)
+            form = self._read(options)
             upload = self._system.begin_upload(source.stat().st_size)
             with upload:
                 with source.open("rb") as file:
@@ -108,9 +105,9 @@ class LocalTranscriber:
                 submission = self._system.submit(
                     upload,
                     filename=name,
-                    options=task_options,
-                    priority=Priority.NORMAL,
-                    device=device,
+                    options=form.options,
+                    priority=form.priority,
+                    device=form.device,
                     idempotency_key=None,
                 )
         except TranscriptionServerError as error:
@@ -127,7 +124,7 @@ class LocalTranscriber:
         try:
             transcript, _ = self._system.transcript(task_id)
             task = self._system.task(task_id).task
-            return render_transcript(transcript, format, writer, audio_seconds=task.audio_seconds, title=task.filename)
+            return render_transcript_of(task, transcript, format, writer)
         except TranscriptionServerError as error:
             raise RefusedError.of(error) from error
 
@@ -135,33 +132,13 @@ class LocalTranscriber:
         with suppress(TranscriptionServerError):
             self._system.cancel(task_id)
 
-    def _task_options(self, chosen: Options) -> TaskOptions:
+    def _read(self, options: Options) -> TaskForm:
         """Raises InvalidOptionError or UnknownModelError, as an upload with these options would."""
-        values = {name: value for name, value in chosen.items() if name not in ("device", "model", "language")}
-        model = self._system.admission.models.info(chosen.get("model") or self._system.default_model())
-        language = _language(chosen.get("language") or self._system.settings.default_language)
-        if not model.is_multilingual:
-            if values.get("task") == "translate":
-                raise InvalidOptionError(
-                    f"The model {model.name} knows only English, so it cannot translate.", field="task"
-                )
-            if language not in (None, "en") and "language" in chosen:
-                raise InvalidOptionError(f"The model {model.name} knows only English.", field="language")
-            language = "en"
-        elif language is not None and language not in model.languages:
-            raise InvalidOptionError(f"The model {model.name} does not know this language.", field="language")
-        prompts = (values.get("initial_prompt") or "", values.get("hotwords") or "")
-        if max(map(len, prompts)) > MAX_PROMPT_CHARACTERS:
-            raise InvalidOptionError(f"Must have at most {MAX_PROMPT_CHARACTERS} characters.", field="initial_prompt")
-        options = TaskOptions(model=model.name, language=language, **values)
-        check_together(options)
-        return options
-
-
-def _language(text: str) -> str | None:
-    if text.lower() == AUTO_LANGUAGE:
-        return None
-    code = language_code(text)
-    if code is None:
-        raise InvalidOptionError("Whisper knows no language of that name.", field="language")
-    return code
+        system = self._system
+        return read_task_form(
+            form_fields(options).items(),
+            system.settings,
+            system.device_names(),
+            system.admission.models,
+            system.default_model(),
+        )

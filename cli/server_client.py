@@ -13,7 +13,7 @@ from urllib.parse import quote, urljoin
 
 import urllib3
 
-from cli.transcriber import CannotStartError, Options, RefusedError, TaskProgress
+from cli.transcriber import CannotStartError, Options, RefusedError, TaskProgress, field_text, form_fields
 from optimizer.tasks.task import TaskStatus
 from whisper_core.text.writer_options import WriterOptions
 
@@ -134,10 +134,7 @@ class ServerTranscriber:
 
     def submit(self, source: Path, name: str, options: Options) -> str:
         try:
-            fields = {option: field_text(value) for option, value in options.items()}
-            if options.get("suppress_tokens") == "":
-                fields["suppress_tokens"] = field_text(None)
-            return self._client.upload(source, name, fields)
+            return self._client.upload(source, name, form_fields(options))
         except OSError as error:
             raise RefusedError(error.strerror or str(error)) from error
 
@@ -161,13 +158,6 @@ def cancel_task(client: ServerClient, task_id: str) -> None:
     except RefusedError as error:
         if error.code not in ("already_finished", "task_not_found"):
             raise
-
-
-def field_text(value: object) -> str:
-    """An option's value as the API's forms spell it."""
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _metadata(values: Mapping[str, str]) -> str:

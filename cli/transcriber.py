@@ -58,3 +58,18 @@ class Transcriber(Protocol):
 
     def cancel(self, task_id: str) -> None:
         """Harmless for a task that has ended."""
+
+
+def form_fields(options: Options) -> dict[str, str]:
+    """The options as the API's forms spell them."""
+    fields = {name: field_text(value) for name, value in options.items()}
+    if options.get("suppress_tokens") == "":
+        fields["suppress_tokens"] = field_text(None)
+    return fields
+
+
+def field_text(value: object) -> str:
+    """One option's value in a form."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

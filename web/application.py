@@ -13,6 +13,7 @@ from flask_openapi3.models.schema import Schema
 from flask_openapi3.openapi import OpenAPI
 
 from config import Settings
+from optimizer.intake.task_form import CALLBACK_FIELD
 from version import PRODUCT_NAME
 from web.adapters.asr_webservice.routes import asr_webservice
 from web.adapters.asr_webservice.schemas import AsrAnswer
@@ -27,10 +28,10 @@ from web.http.answer_schemas import Answer, ErrorAnswer, schemas_of_answers
 from web.http.context import attach_system
 from web.http.error_shapes import is_foreign
 from web.http.errors import raise_validation_error, register_error_answers
+from web.http.json_provider import StrictJSONProvider
 from web.http.open_files import FILES_SHARE, open_files_limit
 from web.http.proxies import TrustedProxies
 from web.http.security import AllowedHosts, Guard
-from web.http.strict_json import StrictJSONProvider
 from web.http.webhook_schemas import WebhookAnswer
 from web.live.feed import LiveFeed
 from web.live.gate import ConnectionGate
@@ -41,7 +42,6 @@ from web.system_api import system_api
 from web.tasks.downloads import downloads
 from web.tasks.routes import api
 from web.tasks.tus import add_protocol_headers, tus
-from web.tasks.upload_form import CALLBACK_FIELD
 from web.tasks.uploads import StreamingRequest
 from web.webhooks_api import webhooks_api
 

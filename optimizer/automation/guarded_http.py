@@ -21,7 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout, parse_url
 
-from optimizer.automation.addresses import is_public
+from optimizer.common.addresses import is_public
 
 CONNECT_S = 5.0  # for resolving the name, and again for each of its addresses
 SILENCE_S = 10.0

@@ -8,9 +8,9 @@ from ulid import ULID
 
 from errors import ConflictError, WebhookNotFoundError
 from optimizer.automation import signatures
-from optimizer.automation.addresses import checked_url
 from optimizer.automation.sender import account_of
 from optimizer.automation.webhook_store import Delivery, Webhook, WebhookStore
+from optimizer.common.addresses import checked_url
 from optimizer.common.clock import Clock
 from optimizer.storage.webhook_outbox import CALLBACKS, PENDING, SETTINGS, message_of, new_delivery
 

@@ -147,12 +147,14 @@ def test_a_threshold_of_none_and_a_fixed_temperature_reach_the_task(
 
     monkeypatch.setattr(OptimizedWhisperSystem, "submit", submit)
     line = "--beam_size 3 --best_of None --suppress_tokens 7,-1 --track 01"
-    line += " --logprob-threshold None --temperature 0 --temperature_increment_on_fallback None --mode vad -f txt"
+    line += " --logprob-threshold None --temperature 0 --temperature_increment_on_fallback None --mode vad"
+    line += " -f txt -f json"
     assert transcribe(SOUND, *line.split()) == 0
     (options,) = seen
     assert (options.logprob_threshold, options.temperature, options.mode) == (None, 0, "vad")
     assert (options.beam_size, options.best_of, options.suppress_tokens, options.track) == (3, None, "-1,7", "1")
-    assert names(Path.cwd()) == [f"{SOUND.stem}.vad.txt"]
+    assert names(Path.cwd()) == [f"{SOUND.stem}.vad.json", f"{SOUND.stem}.vad.txt"]
+    assert json.loads(Path(f"{SOUND.stem}.vad.json").read_text())["mode"] == "vad"
 
 
 def test_an_interrupt_cancels_the_tasks_and_leaves_nothing(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from errors import InvalidOptionError
+from optimizer.intake.task_form import TaskForm, read_task_form
 from web.http.context import current_system
-from web.tasks.upload_form import TaskForm, read_task_form
 
 
 def task_form(options: Mapping[str, str], their_names: Mapping[str, str]) -> TaskForm:

@@ -12,6 +12,7 @@ from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast_accuracy import Interval
+from optimizer.views.rendering import damage_json
 from optimizer.views.task_view import TaskView
 from whisper_core.audio.tracks import SoundTrack
 
@@ -71,13 +72,6 @@ def track_json(track: SoundTrack) -> dict[str, Any]:
         "default": track.is_default,
         "chosen": track.is_chosen,
     }
-
-
-def damage_json(task: Task) -> dict[str, float | None] | None:
-    """How much of a damaged recording could be read; None of a whole one."""
-    if not task.is_truncated:
-        return None
-    return {"readable_seconds": task.audio_seconds, "declared_seconds": task.declared_seconds}
 
 
 def _damage_warning(task: Task) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from flask_socketio import SocketIO
 
 from errors import TranscriptionServerError, UnavailableError
 from optimizer.accounts.principal import EVERYBODY
-from web.http import strict_json
+from optimizer.common import strict_json
 from web.http.access import find_principal
 from web.http.rate_limit import RateLimiter
 from web.http.security import is_own_origin

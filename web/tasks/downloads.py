@@ -10,14 +10,13 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
+from optimizer.common.filenames import title_of, transcript_name
 from optimizer.tasks.task import Task, TaskStatus
+from optimizer.views.rendering import damage_json, file_extension, pair_of, render_transcript
 from web.http.answer_schemas import TranscriptAnswer, WhisperXAnswer, answer, error_responses
 from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveBody, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
-from web.http.serializers import damage_json
 from web.http.task_access import TaskAccess, current_tasks
-from web.tasks.filenames import title_of, transcript_name
 from web.tasks.media_type import media_type_of
-from web.tasks.rendering import file_extension, pair_of, render_transcript
 from web.tasks.zip_archive import completed_tasks, zip_transcripts
 from whisper_core.text.formats import FORMATS
 from whisper_core.text.options import Mode

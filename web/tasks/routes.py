@@ -10,6 +10,8 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from errors import InvalidOptionError
+from optimizer.intake.option_values import OptionTexts
+from optimizer.intake.task_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
 from optimizer.tasks.task import Priority, TaskFilter
 from optimizer.views.task_view import Submission, TaskView
 from web.http.answer_schemas import (
@@ -29,8 +31,6 @@ from web.http.serializers import counts_json, task_event_json
 from web.http.system_schemas import SystemAnswer
 from web.http.task_access import current_tasks
 from web.tasks.again import transcribe_track
-from web.tasks.option_values import OptionTexts
-from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
 from web.tasks.uploads import receive_task
 
 _TASKS, _SYSTEM = Tag(name="tasks"), Tag(name="system")

@@ -26,6 +26,7 @@ from errors import (
     TaskNotFoundError,
     UploadNotFoundError,
 )
+from optimizer.intake.task_form import TaskForm, read_idempotency_key, read_task_form
 from optimizer.storage.part_file import CHECKSUM_ALGORITHMS, PartStatus, PartWriter
 from optimizer.tasks.task import Task
 from optimizer.views.task_view import Submission
@@ -35,7 +36,6 @@ from web.http.owner import owner_of
 from web.http.task_access import current_tasks
 from web.tasks import tus_headers
 from web.tasks.tus_headers import UploadMetadata, read_checksum, read_metadata, read_number, write_metadata
-from web.tasks.upload_form import TaskForm, read_idempotency_key, read_task_form
 
 log = logging.getLogger(__name__)
 

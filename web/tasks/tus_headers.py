@@ -11,9 +11,9 @@ from datetime import datetime
 from werkzeug.http import http_date
 
 from errors import BadRequestError, InvalidOptionError, MissingFileError
+from optimizer.common.filenames import display_name
+from optimizer.intake.task_form import FILE_FIELD, OPTION_FIELDS
 from optimizer.storage.part_file import CHECKSUM_ALGORITHMS, Checksum
-from web.tasks.filenames import display_name
-from web.tasks.upload_form import FILE_FIELD, OPTION_FIELDS
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,checksum,expiration,termination"

@@ -21,15 +21,15 @@ from errors import (
     InvalidOptionError,
     MissingFileError,
 )
+from optimizer.common.filenames import display_name
+from optimizer.intake.task_form import FILE_FIELD, TaskForm, read_idempotency_key, read_task_form
 from optimizer.storage.upload_file import ReplayedUpload
 from optimizer.tasks.task import Task
 from optimizer.views.task_view import Submission
 from web.http.context import current_settings, current_system
 from web.http.owner import owner_of
 from web.http.system_port import UploadPort
-from web.tasks.filenames import display_name
 from web.tasks.form_parser import FormParser
-from web.tasks.upload_form import FILE_FIELD, TaskForm, read_idempotency_key, read_task_form
 
 log = logging.getLogger(__name__)
 

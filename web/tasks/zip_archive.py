@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import IO, cast
 
 from errors import FileMissingError, TaskNotFoundError
+from optimizer.common.filenames import MemberNames
 from optimizer.tasks.task import Task, TaskFilter, TaskStatus
-from web.http.serializers import damage_json
+from optimizer.views.rendering import file_extension, render_transcript_of
 from web.http.task_access import TaskAccess
-from web.tasks.filenames import MemberNames, title_of
-from web.tasks.rendering import file_extension, render_transcript
 from whisper_core.text.formats import FORMATS
 from whisper_core.text.transcript import Transcript
 from whisper_core.text.writer_options import PLAIN, WriterOptions
@@ -56,7 +55,7 @@ def zip_transcripts(
             kept = _possible(transcript, transcript_format, options)
             if kept is not options:
                 wordless.append(name)
-            archive.writestr(_member(name, task), _rendered(transcript, transcript_format, kept, task))
+            archive.writestr(_member(name, task), render_transcript_of(task, transcript, transcript_format, kept))
             yield sink.drain()
         for note, lines in ((MISSING_NAME, missing), (WORDLESS_NAME, wordless)):
             if lines:
@@ -67,18 +66,6 @@ def zip_transcripts(
 def _possible(transcript: Transcript, transcript_format: str, options: WriterOptions) -> WriterOptions:
     is_possible = not FORMATS[transcript_format].has_cues or options.missing_in(transcript) is None
     return options if is_possible else options.without_words()
-
-
-def _rendered(transcript: Transcript, transcript_format: str, options: WriterOptions, task: Task) -> bytes:
-    return render_transcript(
-        transcript,
-        transcript_format,
-        options,
-        mode=task.options.mode,
-        audio_seconds=task.audio_seconds,
-        damaged=damage_json(task),
-        title=title_of(task.filename),
-    )
 
 
 def _member(name: str, task: Task) -> zipfile.ZipInfo:

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from errors import InvalidOptionError
-from optimizer.automation.addresses import checked_url, is_public
 from optimizer.automation.guarded_http import GuardedPost, PostAnswer, PostError
+from optimizer.common.addresses import checked_url, is_public
 from tests.optimizer.automation.receivers import Receiver, receiving
 
 NOT_PUBLIC = """

@@ -20,14 +20,14 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from optimizer.common.filenames import display_name
+from optimizer.views.rendering import render_transcript
 from tests.properties import budget
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import segment
 from tests.web.requests import error_of
 from web.http.request_schemas import MAX_ARCHIVE_IDS
-from web.tasks.filenames import display_name
 from web.tasks.media_type import media_type_of_head
-from web.tasks.rendering import render_transcript
 from whisper_core.text.formats import FORMATS
 from whisper_core.text.transcript import Transcript, Word
 

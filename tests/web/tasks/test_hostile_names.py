@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from optimizer.common.filenames import UNNAMED
 from tests.properties import budget
 from tests.web.fake_system import FakeSystem
 from tests.web.requests import RECORDING, send
 from tests.web.tasks.tus_client import TusClient
 from web.http.security import content_security_policy
-from web.tasks.filenames import UNNAMED
 
 HOSTILE = [
     "../../../etc/passwd",

@@ -9,9 +9,9 @@ import pytest
 
 from config import Settings
 from errors import InvalidOptionError
+from optimizer.intake.task_form import read_task_form
 from optimizer.storage import mapping
 from optimizer.tasks.task import TaskOptions
-from web.tasks.upload_form import read_task_form
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.options import TranscribeOptions
 

@@ -19,6 +19,7 @@ from cli.server_client import ServerTranscriber
 from cli.transcribe_options import task_options
 from config import Settings
 from errors import IdempotencyMismatchError
+from optimizer.intake.task_form import OPTION_FIELDS, read_task_form
 from optimizer.queue.changes import find_earlier
 from optimizer.storage import mapping
 from optimizer.tasks.task import NewTask, TaskOptions
@@ -27,7 +28,6 @@ from tests.optimizer.values import processing_task
 from tests.paths import ROOT
 from web.adapters.openai.form import OWN_OPTIONS
 from web.http.answer_schemas import Options
-from web.tasks.upload_form import OPTION_FIELDS, read_task_form
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.worker.messages import RunTask, decode, encode
@@ -163,8 +163,10 @@ def test_the_command_line_has_it_and_makes_the_same_task_here_and_on_a_server(
 
     settings = make_settings(default_model="base")
     models = SimpleNamespace(models=ModelRegistry())
-    system = SimpleNamespace(admission=models, settings=settings, default_model=lambda: "base")
-    assert LocalTranscriber(cast(Any, system))._task_options(values) == chosen
+    system = SimpleNamespace(
+        admission=models, settings=settings, default_model=lambda: "base", device_names=lambda: ["cpu"]
+    )
+    assert LocalTranscriber(cast(Any, system))._read(values).options == chosen
 
 
 @every_option

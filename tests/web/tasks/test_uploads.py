@@ -12,11 +12,11 @@ from werkzeug.test import TestResponse
 
 from config import Settings
 from errors import DiskFullError, InvalidOptionError, QueueFullError, ShuttingDownError
+from optimizer.intake.task_form import read_task_form
 from optimizer.tasks.task import Priority, TaskFilter
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import BAD_MEDIA
 from tests.web.requests import RECORDING, error_of, send
-from web.tasks.upload_form import OPTION_FIELDS, read_task_form
 from web.tasks.uploads import MAX_PARTS
 from whisper_core.audio.tracks import SoundTrack
 from whisper_core.models.registry import ModelRegistry

@@ -5,12 +5,12 @@ from __future__ import annotations
 from werkzeug.datastructures import MultiDict
 
 from errors import InvalidOptionError
+from optimizer.intake.option_values import OptionTexts
+from optimizer.intake.task_form import TaskForm
 from web.adapters.answer_headers import quotable
 from web.adapters.raw_sound import AsWav
 from web.adapters.task_form import task_form
 from web.http.context import current_system
-from web.tasks.option_values import OptionTexts
-from web.tasks.upload_form import TaskForm
 from web.tasks.uploads import Fields, UploadForm
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS
 

@@ -6,6 +6,7 @@ from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
+from optimizer.views.rendering import damage_json, render_transcript
 from web.adapters.answer_headers import with_task_headers
 from web.adapters.asr_webservice.query import DETECTION, TRANSCRIPTION, SentQuery
 from web.adapters.asr_webservice.schemas import (
@@ -18,8 +19,6 @@ from web.adapters.asr_webservice.schemas import (
 from web.adapters.upload import following_upload
 from web.adapters.waiting import Result
 from web.http.answer_schemas import answer
-from web.http.serializers import damage_json
-from web.tasks.rendering import render_transcript
 from whisper_core.text.languages import LANGUAGES
 
 asr_webservice = APIBlueprint(

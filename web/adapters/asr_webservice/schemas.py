@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
+from optimizer.intake.task_form import MAX_KEY_CHARACTERS
 from web.adapters.asr_webservice.query import FILE_FIELD, OUTPUTS
 from web.http.answer_schemas import Body, TranscriptAnswer, answer
-from web.tasks.upload_form import MAX_KEY_CHARACTERS
 
 _FLAG = {"type": "boolean"}
 _TEXT = {"type": "string"}

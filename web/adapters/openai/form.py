@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errors import BadRequestError, InvalidOptionError
+from optimizer.intake.option_values import OptionTexts
+from optimizer.intake.task_form import OPTION_FIELDS, TaskForm
 from web.adapters.answer_headers import quotable
 from web.adapters.openai.model_names import WHISPER_1, own_model
 from web.adapters.task_form import task_form
-from web.tasks.option_values import OptionTexts
-from web.tasks.upload_form import OPTION_FIELDS, TaskForm
 from web.tasks.uploads import Fields
 from whisper_core.text import formats
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS, TaskKind

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from optimizer.intake.task_form import FILE_FIELD, MAX_KEY_CHARACTERS
 from web.adapters.openai.form import CUE_LIMITS, FORMATS, GRANULARITIES, HIGHLIGHT_WORDS, OWN_OPTIONS
 from web.http.answer_schemas import AcceptedAnswer, Body, answer
-from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS
 
 _TEXT = {"schema": {"type": "string"}}
 _REFERENCE = "#/components/schemas/"

@@ -10,9 +10,9 @@ from flask import Response, current_app, request
 from werkzeug.exceptions import ClientDisconnected
 
 from errors import TranscriptionServerError
+from optimizer.common import strict_json
 from web.adapters.openai.answers import plain_text, usage
 from web.adapters.waiting import TaskWatch
-from web.http import strict_json
 from web.http.error_shapes import Fault, shaped
 from web.http.errors import status_of
 from web.http.security import REQUEST_ID

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from errors import InvalidOptionError
+from optimizer.intake.option_values import OptionTexts
+from optimizer.intake.task_form import TaskForm
 from web.adapters.answer_headers import quotable
 from web.adapters.task_form import task_form
-from web.tasks.option_values import OptionTexts
-from web.tasks.upload_form import TaskForm
 from web.tasks.uploads import Fields
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS
 

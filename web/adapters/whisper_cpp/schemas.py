@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from optimizer.intake.task_form import FILE_FIELD, MAX_KEY_CHARACTERS
 from web.adapters.whisper_cpp.form import FLAGS, FORMATS, NUMBERS
 from web.http.answer_schemas import Body, WordBody, answer
-from web.tasks.upload_form import FILE_FIELD, MAX_KEY_CHARACTERS
 
 _TEXT = {"type": "string"}
 

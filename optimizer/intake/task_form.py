@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 from config import Settings
 from errors import InvalidOptionError
-from optimizer.automation.addresses import checked_url
+from optimizer.common.addresses import checked_url
 from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
+from optimizer.intake.option_values import OptionTexts
 from optimizer.tasks.task import Priority, TaskOptions
 from setting_values import AUTO_LANGUAGE
-from web.tasks.option_values import OptionTexts
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.languages import language_code
 from whisper_core.text.options import DetectedFrom, Mode, TaskKind, TranscribeOptions, check_together

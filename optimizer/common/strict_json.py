@@ -9,8 +9,6 @@ import json
 import math
 from typing import Any
 
-from flask.json.provider import DefaultJSONProvider
-
 
 def dumps(value: Any, **options: Any) -> str:
     """As json.dumps, but numbers that are not finite become null."""
@@ -26,21 +24,6 @@ def loads(text: str | bytes, **options: Any) -> Any:
         return json.loads(text, **options)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
-
-
-class StrictJSONProvider(DefaultJSONProvider):
-    """Flask's JSON. Keys stay in the order in which they were added."""
-
-    sort_keys = False
-
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
-        kwargs.setdefault("default", self.default)
-        kwargs.setdefault("ensure_ascii", self.ensure_ascii)
-        kwargs.setdefault("sort_keys", self.sort_keys)
-        return dumps(obj, **kwargs)
-
-    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        return loads(s, **kwargs)
 
 
 def _finite(value: Any) -> Any:

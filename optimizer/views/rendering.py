@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from errors import InvalidOptionError
+from optimizer.common import strict_json
+from optimizer.common.filenames import title_of
 from optimizer.tasks.task import Task
-from web.http import strict_json
 from whisper_core.text import formats
 from whisper_core.text.formats import FORMATS
 from whisper_core.text.options import Mode
@@ -40,6 +41,28 @@ def render_transcript(
     return formats.render_transcript(
         transcript, transcript_format, options, audio_seconds=audio_seconds, title=title, translation=translation
     )
+
+
+def render_transcript_of(
+    task: Task, transcript: Transcript, transcript_format: str, options: WriterOptions = PLAIN
+) -> bytes:
+    """`render_transcript` of a whole transcript, with what its task says of it."""
+    return render_transcript(
+        transcript,
+        transcript_format,
+        options,
+        mode=task.options.mode,
+        audio_seconds=task.audio_seconds,
+        damaged=damage_json(task),
+        title=title_of(task.filename),
+    )
+
+
+def damage_json(task: Task) -> dict[str, float | None] | None:
+    """How much of a damaged recording could be read; None of a whole one."""
+    if not task.is_truncated:
+        return None
+    return {"readable_seconds": task.audio_seconds, "declared_seconds": task.declared_seconds}
 
 
 def pair_of(first: Task, second: Task) -> tuple[Task, Task]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.tasks.filenames import MemberNames, display_name, transcript_name
+from optimizer.common.filenames import MemberNames, display_name, transcript_name
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=400)
 
