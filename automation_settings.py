@@ -1,18 +1,22 @@
-"""The settings of what happens without a click: webhooks and metrics. They are part of `config.Settings`."""
+"""The settings of what happens without a click: webhooks, metrics, a watched folder. Part of `config.Settings`."""
 
 from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as Base64Error
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from setting_values import account_name
 from whisper_core.common.extensions import Seam, installed, path_of
+from whisper_core.text.formats import FORMATS
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - says what follows
 _SECRET_BYTES = range(24, 65)
+WATCH = "watch"
 
 
 def parse_entries(text: str) -> tuple[str, ...]:
@@ -46,6 +50,34 @@ def _usable_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def parse_formats(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, (entry.strip().lower() for entry in text.split(",")))))
+
+
+def _known_formats(text: str) -> str:
+    formats = parse_formats(text)
+    if not formats or not set(formats) <= set(FORMATS):
+        raise ValueError(f"must be formats, separated by commas: {', '.join(FORMATS)}")
+    return text
+
+
+def parse_options(text: str) -> list[tuple[str, str]]:
+    """Name and text of each entry. Raises ValueError."""
+    entries = [entry.partition("=") for entry in filter(None, (entry.strip() for entry in text.split(";")))]
+    if not all(equals for _, equals, _ in entries):
+        raise ValueError("must be options as NAME=VALUE, separated by semicolons")
+    return [(name.strip(), value.strip()) for name, _, value in entries]
+
+
+def _readable_options(text: str) -> str:
+    parse_options(text)
+    return text
+
+
+def _account_or_none(text: str) -> str:
+    return account_name(text) if text else text
+
+
 class AutomationSettings(BaseSettings):
     enable_webhooks: bool = Field(
         False,
@@ -74,9 +106,51 @@ class AutomationSettings(BaseSettings):
         " installed ones, or module:name, comma-separated (docs/extending.md)",
     )
 
+    watch_dir: str = Field(
+        "", description="folder whose recordings become tasks, with all that is below it; empty: none is watched"
+    )
+    output_dir: str = Field(
+        "",
+        description="where the transcripts of recordings in WATCH_DIR go, in the same folders as there; empty: beside"
+        " the recordings",
+    )
+    watch_formats: Annotated[str, AfterValidator(_known_formats)] = Field(
+        "txt,srt", description="formats of those transcripts, comma-separated"
+    )
+    watch_options: Annotated[str, AfterValidator(_readable_options)] = Field(
+        "",
+        description="options of tasks from WATCH_DIR as in the HTTP API, with semicolons: model=turbo; language=de",
+    )
+    watch_when_done: Literal["keep", "move", "delete"] = Field(
+        "keep",
+        description="what becomes of a recording in WATCH_DIR once its transcripts are on the disk; move: into the"
+        " folder done in WATCH_DIR",
+    )
+    watch_keep_tasks: bool = Field(
+        True,
+        description="False: tasks from WATCH_DIR, with the server's copies of the recordings, are deleted once their"
+        " transcripts are on the disk",
+    )
+    watch_owner: Annotated[str, AfterValidator(_account_or_none)] = Field(
+        "", description="account that tasks from WATCH_DIR belong to; needed where there are accounts"
+    )
+    watch_interval: float = Field(5, ge=0.1, le=86_400, description="seconds between two looks into WATCH_DIR")
+    watch_settled: float = Field(
+        10, ge=0, le=86_400, description="seconds for which a file in WATCH_DIR has not changed before it is taken"
+    )
+
     @property
     def extra_metric_names(self) -> tuple[str, ...]:
         return parse_entries(self.extra_metrics)
+
+    @property
+    def watched_folder(self) -> Path | None:
+        return Path(self.watch_dir) if self.watch_dir else None
+
+    @property
+    def watch_owner_or_folder(self) -> str:
+        """Whose the tasks of the watched folder are; without accounts the folder has a share as a person has."""
+        return self.watch_owner or WATCH
 
     @property
     def webhook_addresses(self) -> tuple[str, ...]:

@@ -222,6 +222,13 @@ class Settings(AutomationSettings):
             raise ValueError("WEBHOOK_URLS needs WEBHOOK_SECRET, which signs what is sent")
         return self
 
+    @model_validator(mode="after")
+    def _watched_folder_is_not_ours(self) -> Settings:
+        watched, data = Path(self.watch_dir).resolve(), self.data_dir.resolve()
+        if self.watch_dir and (watched.is_relative_to(data) or data.is_relative_to(watched)):
+            raise ValueError("WATCH_DIR and DATA_DIR must be apart, not one inside the other")
+        return self
+
     @property
     def named_keys(self) -> list[tuple[str, str]]:
         """The entries of API_KEYS: name and key, which is secret."""
@@ -270,7 +277,7 @@ class Settings(AutomationSettings):
         """Every setting by the name of its environment variable, without secrets, paths of the machine, and what says
         whom the server believes."""
         hidden = {"secret_key", "api_keys", "trusted_proxies", "auth_header", "webhook_urls", "webhook_secret"}
-        hidden |= {"database_url", "data_dir", "models_dir", "ffmpeg_binary"}
+        hidden |= {"database_url", "data_dir", "models_dir", "ffmpeg_binary", "watch_dir", "output_dir", "watch_owner"}
         return {name.upper(): value for name, value in self.model_dump(mode="json", exclude=hidden).items()}
 
 

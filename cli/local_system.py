@@ -83,10 +83,9 @@ def local_transcriber(settings: Settings, make_system: MakeSystem) -> Iterator[L
 
 
 def _private(settings: Settings, folder: Path) -> Settings:
-    """The same machine and models, nothing of the server's data, and nobody to tell."""
-    return settings.model_copy(
-        update={"data_dir": folder, "database_url": "", "webhook_urls": "", "log_level": "ERROR"}
-    )
+    """The same machine and models, nothing of the server's data, nobody to tell and nothing to watch."""
+    own = {"data_dir": folder, "database_url": "", "webhook_urls": "", "watch_dir": "", "log_level": "ERROR"}
+    return settings.model_copy(update=own)
 
 
 class LocalTranscriber:

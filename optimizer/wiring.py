@@ -58,6 +58,8 @@ from optimizer.views.models import ModelViews
 from optimizer.views.status import StatusViews
 from optimizer.views.task_view_builder import TaskViewBuilder
 from optimizer.views.transcripts import TranscriptViews
+from optimizer.watching.deliveries import Tasks
+from optimizer.watching.taker import Intake as WatchIntake
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.worker.engine_spec import EngineSpec
 
@@ -130,6 +132,9 @@ def build_parts(
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
     monitors = _build_monitors(settings, scheduling, built, storage)
     views = _build_views(settings, scheduling, built, monitors.monitoring, intake)
+    endings = _build_endings(scheduling, built)
+    tasks = Tasks(scheduling.queue, storage.files, endings.cancel, endings.delete)
+    watch_intake = WatchIntake(intake.admission, storage.files, intake.tasks, fleet.names, views.models.default_model)
     return SystemParts(
         storage=storage,
         intake=intake,
@@ -137,12 +142,12 @@ def build_parts(
         reports=built.reports,
         scheduler=built.scheduler,
         attribution=built.attribution,
-        endings=_build_endings(scheduling, built),
+        endings=endings,
         monitors=monitors,
         views=views,
         accounts=Accounts(settings, storage.store.database, clock),
         ownership=ownership,
-        automation=build_automation(settings, clock, storage.store.database, scheduling.events),
+        automation=build_automation(settings, clock, storage.store.database, scheduling.events, tasks, watch_intake),
     )
 
 

@@ -35,6 +35,7 @@ FOLDERS = [
     "optimizer.accounts",
     "optimizer.scheduling",
     "optimizer.views",
+    "optimizer.watching",
     "optimizer.automation",
     "optimizer",
     "whisper_core.common",

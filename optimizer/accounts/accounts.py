@@ -39,9 +39,11 @@ class Accounts:
 
     def open(self) -> None:
         """Once the database is open. Raises InvalidSettingsError when other machines could use a server that has no
-        accounts."""
+        accounts, or when nobody is named whose the tasks of the watched folder are."""
         self._keys.open()
         if self.are_in_force():
+            if self._settings.watch_dir and not self._settings.watch_owner:
+                raise InvalidSettingsError("WATCH_DIR needs WATCH_OWNER: the account that its tasks belong to.")
             log.info("event=accounts keys=%d", len(self._keys.names()))
         elif self._settings.is_public:
             raise InvalidSettingsError(

@@ -50,6 +50,16 @@ def title_of(filename: str) -> str:
     return _stem(filename) or UNNAMED
 
 
+def has_media_ending(filename: str) -> bool:
+    """Whether it is called as a recording or a film."""
+    return _MEDIA_ENDING.search(filename) is not None
+
+
+def without_media_ending(filename: str) -> str:
+    """`interview.mp3` -> `interview`; `12.30` stays."""
+    return _MEDIA_ENDING.sub("", filename)
+
+
 class MemberNames:
     """Gives each member of an archive a name of its own that can be unpacked safely on every system."""
 

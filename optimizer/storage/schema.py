@@ -203,6 +203,22 @@ webhook_deliveries = Table(
     Index("ix_webhook_deliveries_task", "task_id"),
 )
 
+# Recordings that were found in the watched folder. Their paths are there only while there is something to do.
+watched_files = Table(
+    "watched_files",
+    metadata,
+    Column("path_key", String(64), primary_key=True),  # of the path below WATCH_DIR, hashed
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("content_key", String(64), nullable=False),  # of path and content, hashed
+    Column("state", String(16), nullable=False),  # WatchState
+    Column("task_id", String(64)),
+    Column("details", Text),  # a JSON object: the path, and the names of what is written; None once it is done
+    Column("written", Text, nullable=False),  # a JSON object: SHA-256 of what was written, by the names' hashes
+    Index("ix_watched_files_task", "task_id"),
+    Index("ix_watched_files_state", "state"),
+)
+
 # The monitor's samples of a week, merged as they age; a row stands for `span_seconds`.
 samples = Table(
     "samples",

@@ -1,0 +1,1 @@
+"""A watched folder: its recordings become tasks, and their transcripts are written into a folder."""
