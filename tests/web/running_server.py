@@ -20,6 +20,8 @@ from tests.paths import ROOT
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 60.0
+# With LOG_FORMAT=text, and with json
+LISTENING = re.compile(r"""(?:\[INFO\] |"message": ")listening on http://(?:127\.0\.0\.1|localhost):(\d+)""")
 
 
 class RunningServer:
@@ -54,7 +56,7 @@ class RunningServer:
 
     def __enter__(self) -> RunningServer:
         while (line := self._unread.get(timeout=START_LIMIT_S)) is not None:
-            if found := re.search(r"\[INFO\] listening on http://(?:127\.0\.0\.1|localhost):(\d+)", line):
+            if found := LISTENING.search(line):
                 self.port = int(found.group(1))
                 return self
         self.wait()

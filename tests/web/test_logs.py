@@ -16,6 +16,7 @@ import pytest
 
 from logs import DescriptorHandler, configure_logging
 from tests.paths import ROOT
+from tests.web.running_server import RunningServer
 
 
 @pytest.fixture
@@ -129,6 +130,14 @@ def test_as_json_also_a_message_whose_arguments_do_not_fit_is_an_object(pipe: tu
     handler.handle(logging.makeLogRecord({"msg": "%d %d", "args": (1,)}))
     (line,) = map(json.loads, logged(pipe))
     assert line["message"] == "unformattable log message '%d %d'"
+
+
+@pytest.mark.slow
+def test_a_server_can_log_nothing_but_json(tmp_path: Path) -> None:
+    with RunningServer(tmp_path, env={"LOG_FORMAT": "json"}) as server:
+        pass
+    messages = [json.loads(line)["message"] for line in server.lines]
+    assert f"listening on {server.address}" in messages
 
 
 def test_closed_standard_output_does_not_put_lines_into_the_next_file(tmp_path: Path) -> None:
