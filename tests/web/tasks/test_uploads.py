@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from config import Settings
 from errors import DiskFullError, InvalidOptionError, QueueFullError, ShuttingDownError
-from optimizer.intake.task_form import read_task_form
+from optimizer.intake.task_form import OPTION_FIELDS, read_task_form
 from optimizer.tasks.task import Priority, TaskFilter
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import BAD_MEDIA
