@@ -41,8 +41,8 @@ FORMAT = 1
 DATABASE, MANIFEST = "tasks.db", "manifest.json"
 _MEMBER = re.compile(r"tasks\.db|manifest\.json|media/[0-9A-Za-z_-]{1,64}|transcripts/[0-9A-Za-z_-]{1,64}\.json")
 _CHUNK = 1 << 20
-_DELETION_LIMIT_S = 5.0  # from a task's files to its row; then it was begun by a process that died
 _LOOK_EVERY_S = 0.05
+_MOST_LOOKS = 100  # 5 s, for a deletion to come from a task's files to its row; else its process died in between
 _ROWS_OF_A_TASK = ("windows", "task_texts", "task_events")
 
 
@@ -125,10 +125,11 @@ def _settle(copy: Path, ids_now: set[str]) -> int:
 
 def _ids_after_deletions(database: Path, incomplete: Set[str]) -> set[str]:
     """The tasks there are once nobody is deleting one of the `incomplete`."""
-    deadline = time.monotonic() + _DELETION_LIMIT_S
-    while incomplete & (ids := _ids_now(database)) and time.monotonic() < deadline:
+    for _ in range(_MOST_LOOKS):
+        if not incomplete & _ids_now(database):
+            break
         time.sleep(_LOOK_EVERY_S)
-    return ids
+    return _ids_now(database)
 
 
 def _ids_now(database: Path) -> set[str]:

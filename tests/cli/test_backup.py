@@ -142,7 +142,7 @@ def test_a_task_that_lost_its_recording_long_ago_is_backed_up_without_it(
     command: Command, filled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     TaskFiles(filled.data_dir).media_path("done").unlink()
-    monkeypatch.setattr("optimizer.storage.backup._DELETION_LIMIT_S", 0.0)
+    monkeypatch.setattr("optimizer.storage.backup._MOST_LOOKS", 1)
     backup = tmp_path / "backup.tar"
     assert command("backup", str(backup)) == (
         0, f"Wrote {backup}: 3 tasks, 1 transcripts, 2 recordings.\n"

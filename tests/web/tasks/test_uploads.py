@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -150,7 +151,8 @@ def test_the_tracks_of_a_file_are_shown_with_their_task(client: FlaskClient, sys
 
 
 def test_every_option_may_be_sent_at_once(client: FlaskClient) -> None:
-    assert send(client, **dict.fromkeys(OPTION_FIELDS, "")).status_code == 202
+    fields: dict[str, Any] = dict.fromkeys(OPTION_FIELDS, "")
+    assert send(client, **fields).status_code == 202
 
 
 def test_option_sent_twice_is_refused(client: FlaskClient) -> None:
