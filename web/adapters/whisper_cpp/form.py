@@ -32,6 +32,7 @@ _THEIR_NAMES = {
     "initial_prompt": "prompt",
     "task": "translate",
     "clip_timestamps": "duration",
+    "vad_filter": "vad",
     **{ours: theirs for theirs, ours in _OURS.items()},
 }
 _WORDS = {"y": "yes", "n": "no"}
@@ -77,7 +78,7 @@ class InferenceForm:
 def _options(texts: dict[str, str], values: OptionTexts) -> dict[str, str]:
     options = {
         "task": "translate" if values.flag("translate") else "",
-        "mode": "vad" if values.flag("vad") else "",
+        "vad_filter": texts.get("vad", ""),
         "initial_prompt": texts.get("prompt", "")[-MAX_PROMPT_CHARACTERS:],
         "temperature": _temperature(values),
         "beam_size": _beam_size(values),
@@ -86,7 +87,7 @@ def _options(texts: dict[str, str], values: OptionTexts) -> dict[str, str]:
         **{ours: texts.get(theirs, "") for theirs, ours in _OURS.items()},
     }
     if values.flag("detect_language"):
-        options |= {"language": "auto", "clip_timestamps": _NOTHING, "mode": ""}
+        options |= {"language": "auto", "clip_timestamps": _NOTHING, "vad_filter": ""}
     elif "language" in texts:
         options["language"] = texts["language"]
     return options
