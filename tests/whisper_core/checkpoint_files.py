@@ -16,6 +16,7 @@ def write_checkpoint(
     path: Path, of: ModelDimensions | None = None, *, dtype: torch.dtype = torch.float16, **changes: Any
 ) -> Path:
     """of: the toy's dimensions, instead of its usual ones. changes: entries of the dictionary; of None is none."""
+    path.parent.mkdir(exist_ok=True)
     model = toy_model(dims=of)
     state = {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}
     entries = {"dims": asdict(of or toy_dimensions()), "model_state_dict": state, **changes}

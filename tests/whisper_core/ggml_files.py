@@ -45,9 +45,12 @@ def header(
     )
 
 
-def write_ggml(path: Path, kind: str = "F16", dims: ModelDimensions | None = None) -> Path:
-    """kind: of the matrices; convolutions are fp16 and everything else fp32, as whisper.cpp has it."""
-    dims = dims or toy_dimensions()
+def write_ggml(path: Path, of: ModelDimensions | None = None, kind: str = "F16") -> Path:
+    """of: the toy's dimensions, instead of its usual ones.
+
+    kind: of the matrices; convolutions are fp16 and everything else fp32, as whisper.cpp has it.
+    """
+    dims = of or toy_dimensions()
     parts = [header(dims)]
     for name, tensor in toy_model(dims=dims).state_dict().items():
         values = tensor.numpy()

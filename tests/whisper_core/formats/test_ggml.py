@@ -25,7 +25,7 @@ DIMS = toy_dimensions()
 
 @pytest.mark.parametrize(("kind", "most"), [("F16", 0.0), ("Q5_0", 0.2)])
 def test_a_file_is_a_model_with_the_numbers_that_it_was_made_of(tmp_path: Path, kind: str, most: float) -> None:
-    write_ggml(tmp_path / "ggml-mine.bin", kind)
+    write_ggml(tmp_path / "ggml-mine.bin", kind=kind)
     assert ModelRegistry(tmp_path).info("ggml-mine-int8").dimensions == DIMS
     found, expected = load_model("ggml-mine", tmp_path, "cpu").state_dict(), toy_model().state_dict()
     assert set(found) == set(expected)
