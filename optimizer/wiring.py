@@ -119,9 +119,9 @@ def build_parts(
     """
     storage = _build_storage(settings, clock)
     ownership = Ownership(storage.store, _quotas_of(settings))
-    speeds = SpeedTable()
-    monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
     models = ModelRegistry(settings.models_dir)
+    speeds = SpeedTable(lambda model: models.known(model).identity)
+    monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
     engine = _engine_of(settings)
     formula = BatchFormula() if engine.memory is None else EngineFormula(engine.memory)
     estimates = MemoryEstimationPool(settings.memory_calibration_factor, models, formula)

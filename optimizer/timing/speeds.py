@@ -12,11 +12,12 @@ would make its model look many times slower than it is with long ones, and estim
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
 
 from whisper_core.common.units import WINDOW_SECONDS
 
+_IDENTITY = "#"  # stands before it in a kept name; no model's name has it
 _NEWEST_WEIGHT = 0.3  # of a measurement of a full window: about the last three decide, and no single outlier
 
 # What a window with hardly any sound in it takes, as a fraction of a full one: for its encoding, its prompt, and in a
@@ -42,7 +43,9 @@ def counted_seconds(audio_seconds: float) -> float:
 class SpeedTable:
     """Moving averages of the `counted_seconds` of sound that one task gets done per second. Any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity_of: Callable[[str], str] = lambda model: "") -> None:
+        """identity_of: what tells a model's files from others under the same name; empty where they cannot change."""
+        self._identity_of = identity_of
         self._lock = Lock()
         self._speeds: dict[tuple[str, str], float] = {}
         self._concurrencies: dict[tuple[str, str], float] = {}  # tasks at once when it was measured; not kept
@@ -87,22 +90,31 @@ class SpeedTable:
             return self._speeds.get((model, device))
 
     def dump(self) -> dict[str, dict[str, float]]:
-        """The speeds by device and model, for `load` after a restart."""
+        """The speeds by device and model, with its files' identity, for `load` after a restart."""
         with self._lock:
             known = dict(self._speeds)
         speeds: dict[str, dict[str, float]] = {}
         for (model, device), speed in known.items():
-            speeds.setdefault(device, {})[model] = round(speed, 4)
+            speeds.setdefault(device, {})[self._kept_name(model)] = round(speed, 4)
         return speeds
 
     def load(self, speeds: Mapping[str, Mapping[str, float]], /) -> None:
         """Starts from what an earlier run measured. Raises AttributeError, TypeError or ValueError, and loads nothing,
-        when it is not what `dump` returned."""
-        known = {(model, device): float(speed) for device, each in speeds.items() for model, speed in each.items()}
+        when it is not what `dump` returned. Speeds of other files than a model has now are left out."""
+        known = {
+            (name.partition(_IDENTITY)[0], device): float(speed)
+            for device, each in speeds.items()
+            for name, speed in each.items()
+            if name == self._kept_name(name.partition(_IDENTITY)[0])
+        }
         if not all(0 < speed < math.inf for speed in known.values()):
             raise ValueError("not a speed")
         with self._lock:
             self._speeds = {**known, **self._speeds}
+
+    def _kept_name(self, model: str) -> str:
+        identity = self._identity_of(model)
+        return f"{model}{_IDENTITY}{identity}" if identity else model
 
     def fastest(self) -> dict[str, float]:
         """The speed of every model that was measured, on the device where it is fastest."""

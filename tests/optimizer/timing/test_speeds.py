@@ -113,3 +113,24 @@ def test_a_speed_from_an_earlier_run_holds_for_any_concurrency_until_it_is_measu
     book = SpeedTable()
     book.load({"cpu": {"base": 10.0}})
     assert book.running_eta("base", "cpu", 60.0, 8) == pytest.approx(6.0)
+
+
+def test_speeds_of_files_that_were_replaced_while_the_server_was_off_are_measured_again() -> None:
+    book = SpeedTable({"mine": "a1", "mine-int8": "a1", "base": ""}.__getitem__)
+    for model in ("mine", "mine-int8", "base"):
+        book.record(model, "cpu", 30.0, 3.0)
+    kept = book.dump()
+
+    def speeds_with(identity: str) -> dict[str, float]:
+        later = SpeedTable(lambda model: "" if model == "base" else identity)
+        later.load(kept)
+        return later.fastest()
+
+    assert speeds_with("a1") == {"mine": 10.0, "mine-int8": 10.0, "base": 10.0}
+    assert speeds_with("b2") == speeds_with("gone") == {"base": 10.0}
+
+
+def test_a_speed_that_was_kept_without_an_identity_is_not_taken_for_that_of_files_that_have_one() -> None:
+    book = SpeedTable({"mine": "a1", "base": ""}.__getitem__)
+    book.load({"cpu": {"mine": 3.0, "base": 10.0}})
+    assert book.fastest() == {"base": 10.0}
