@@ -14,12 +14,12 @@ import {
   chosenMode,
   chosenModel,
   chosenTask,
-  hotwords,
   isMultilingual,
   MODES,
   offeredDevices,
   PRECISIONS,
   prompt,
+  setPrompt,
   TRANSCRIBE,
   TRANSLATE,
 } from '../state/upload-options.js'
@@ -27,18 +27,20 @@ import { formatBytes, languageName } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { locale } from '../text/language.js'
 import { availabilityText, errorRateText, speedText } from '../text/model-text.js'
+import { errorMarks, FieldError } from './field-error.js'
 
 /** entries: [[value, text]]; or groups: [{label, entries}], of which one alone is shown without its label. */
 function SelectField({ name, value, entries, groups = [{ entries }], disabled }) {
   return html`<label class="option option-${name}">
     <span>${t(`option.${name}`)}</span>
-    <select data-testid="option-${name}" value=${value} disabled=${disabled} onChange=${(event) => choose(name, event.target.value)}>
+    <select data-testid="option-${name}" value=${value} disabled=${disabled} ...${errorMarks(name)} onChange=${(event) => choose(name, event.target.value)}>
       ${groups.map((group) =>
         groups.length > 1
           ? html`<optgroup label=${group.label}>${optionsOf(group, value)}</optgroup>`
           : optionsOf(group, value),
       )}
     </select>
+    <${FieldError} name=${name} />
   </label>`
 }
 
@@ -104,7 +106,8 @@ export function PromptField() {
   return html`<label class="option">
     <span>${t('option.prompt')}</span>
     <input type="text" data-testid="option-prompt" maxlength="2000" value=${prompt.value} placeholder=${t('option.prompt_hint')}
-      onInput=${(event) => (prompt.value = event.target.value)} />
+      ...${errorMarks('initial_prompt')} onInput=${(event) => setPrompt(event.target.value)} />
+    <${FieldError} name="initial_prompt" />
   </label>`
 }
 
@@ -117,20 +120,3 @@ function CheckField({ name }) {
 }
 
 export const WordTimesField = () => html`<${CheckField} name="words" />`
-
-/** openai-whisper's options that people ask for most, and two more; the others are for programs. */
-export function AdvancedFields() {
-  return html`<details class="advanced">
-    <summary data-testid="option-advanced">${t('option.advanced')}</summary>
-    <div class="advanced-grid">
-      <label class="option">
-        <span>${t('option.hotwords')}</span>
-        <input type="text" data-testid="option-hotwords" maxlength="2000" value=${hotwords.value} placeholder=${t('option.hotwords_hint')}
-          onInput=${(event) => (hotwords.value = event.target.value)} />
-      </label>
-      <${CheckField} name="beams" />
-      <${CheckField} name="forgets" />
-      ${isMultilingual.value && html`<${CheckField} name="fromSpeech" />`}
-    </div>
-  </details>`
-}

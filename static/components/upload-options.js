@@ -1,18 +1,19 @@
 /** The form with the options of the next uploads. Where space is short it folds into one line that sums them up. */
-import { computed, signal } from '@preact/signals'
+import { computed, effect, signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { startModelFetch } from '../api.js'
 import { isIntakeCompact } from '../state/compact-intake.js'
 import { fetchOf } from '../state/model-fetches.js'
+import { optionErrors } from '../state/option-errors.js'
 import { models, refreshModels } from '../state/store.js'
 import { toast, toastError } from '../state/toasts.js'
 import { AUTO, choices, chosenFields, chosenMode, chosenModel, TRANSLATE } from '../state/upload-options.js'
 import { formatBytes, languageName } from '../text/format.js'
 import { sentences, t } from '../text/i18n.js'
 import { openId } from '../util/address.js'
+import { AdvancedFields } from './advanced-fields.js'
 import { Icon } from './icons.js'
 import {
-  AdvancedFields,
   DeviceField,
   LanguageField,
   ModeField,
@@ -37,6 +38,9 @@ function mediaMatch(query) {
 const isFoldable = computed(() => isPhone.value || (isIntakeCompact.value && (isTablet.value || openId.value !== null)))
 const isUnfolded = signal(false)
 const isMoreOpen = signal(false)
+effect(() => {
+  if (Object.keys(optionErrors.value).length) isUnfolded.value = isMoreOpen.value = true
+})
 
 export function Options() {
   const isShown = !isFoldable.value || isUnfolded.value

@@ -1,6 +1,8 @@
 /** The options that the next uploads are sent with, and what the choice depends on. */
 import { computed } from '@preact/signals'
 import { preference } from '../util/preferences.js'
+import { ADVANCED, advanced } from './advanced-options.js'
+import { clearOptionError } from './option-errors.js'
 import { models, system } from './store.js'
 
 export const AUTO = 'auto'
@@ -20,10 +22,16 @@ export const choices = preference('options', {
   mode: MODES[0],
 })
 export const prompt = preference('prompt', '')
-export const hotwords = preference('hotwords', '')
-export const BEAMS = '5' // as many as other programs search with
 
-export const choose = (name, value) => (choices.value = { ...choices.value, [name]: value })
+export function choose(name, value) {
+  choices.value = { ...choices.value, [name]: value }
+  clearOptionError(name)
+}
+
+export function setPrompt(text) {
+  prompt.value = text
+  clearOptionError('initial_prompt')
+}
 
 /** The chosen model as GET /api/models describes it, or the default one, or null while the models are not known. */
 export const chosenModel = computed(() => {
@@ -56,6 +64,20 @@ export const chosenDevice = computed(() => {
   return names.includes(choices.value.device) ? choices.value.device : AUTO
 })
 
+const NOT_IN_FAST_MODE = ['vad_filter', 'clip_timestamps', 'hallucination_silence_threshold']
+
+/** Whether an advanced option means anything beside what else is chosen; the server refuses those that do not. */
+export function isMeaningful(name) {
+  if (chosenMode.value === 'vad' && NOT_IN_FAST_MODE.includes(name)) return false
+  if (name === 'hallucination_silence_threshold') return choices.value.words
+  if (name === 'patience') return 'beam_size' in advanced.value
+  if (name === 'detect_language') return isMultilingual.value
+  return true
+}
+
+const advancedFields = () =>
+  Object.fromEntries(ADVANCED.filter(isMeaningful).map((name) => [name, (advanced.value[name] ?? '').trim()]))
+
 /** The form fields of one upload, as they are chosen now. */
 export const chosenFields = () => ({
   model: chosenModel.value?.name,
@@ -66,8 +88,5 @@ export const chosenFields = () => ({
   word_timestamps: choices.value.words ? 'true' : '',
   mode: chosenMode.value,
   initial_prompt: prompt.value.trim(),
-  hotwords: hotwords.value.trim(),
-  beam_size: choices.value.beams ? BEAMS : '',
-  condition_on_previous_text: choices.value.forgets ? 'false' : '',
-  detect_language: choices.value.fromSpeech ? 'first_speech' : '',
+  ...advancedFields(),
 })

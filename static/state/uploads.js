@@ -10,9 +10,11 @@ import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
 import { openTask } from '../util/address.js'
 import { sha256Of } from '../util/file-hash.js'
+import { clearOptionErrors, showOptionError } from './option-errors.js'
 import { fitsHeader, ResumableUpload } from './resumable-upload.js'
 import { applyDeleted, applyTask, system } from './store.js'
 import { toast, toastError } from './toasts.js'
+import { chosenFields } from './upload-options.js'
 
 const MOST_AT_ONCE = 3
 const LONGEST_WAIT_S = 60
@@ -46,6 +48,7 @@ let lastKey = 0
 
 /** fields: the form fields that every file is sent with. */
 export function addFiles(files, fields) {
+  clearOptionErrors()
   const added = [...files].map((file) => newUpload(file, fields))
   uploads.value = [...uploads.value, ...added]
   if (added.length) arrival.value = { key: added[0].key, taskId: null }
@@ -177,7 +180,12 @@ class FormUpload {
 }
 
 function fail(upload, error) {
-  if (!error.isRetryable) return refuse(upload, { code: error.code, message: error.message })
+  if (!error.isRetryable) {
+    const said = { code: error.code, message: error.message }
+    upload.isOptionAtFault = Boolean(error.field) && error.field !== 'file'
+    if (upload.isOptionAtFault) showOptionError(error.field, said)
+    return refuse(upload, said)
+  }
   upload.attempt += 1
   const delayS = error.retryAfterS ?? Math.min(LONGEST_WAIT_S, 2 ** upload.attempt) * (0.75 + Math.random() / 2)
   upload.timer = setTimeout(() => sendAgain(upload), delayS * 1000)
@@ -196,6 +204,8 @@ function refuse(upload, error) {
 }
 
 export function sendAgain(upload) {
+  if (upload.isOptionAtFault) upload.fields = chosenFields() // As the person has put them right meanwhile.
+  upload.isOptionAtFault = false
   clearTimeout(upload.timer)
   setState(upload, { phase: 'queued', progress: upload.state.peek().progress })
   sendNext()

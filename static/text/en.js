@@ -1,7 +1,9 @@
 /** The English texts. {name} is filled in; {one, other} is chosen by `count`. zh.js has the same keys. */
+import options from './en-options.js'
 import system from './en-system.js'
 
 export default {
+  ...options,
   ...system,
   'app.skip': 'Skip to content',
   'app.footer': 'Your recordings stay on this server.',
@@ -49,15 +51,6 @@ export default {
   'option.mode_vad': 'Fast (for a single long recording)',
   'option.words': 'Word timestamps',
   'option.words_hint': 'Slower. For the JSON file, and for subtitles cut by the word.',
-  'option.advanced': 'Advanced',
-  'option.hotwords': 'Words to expect everywhere',
-  'option.hotwords_hint': 'Like the prompt, but put before every part of the recording',
-  'option.beams': 'Search more thoroughly',
-  'option.beams_hint': 'Five beams. Often fewer mistakes; slower, and takes more memory.',
-  'option.forgets': 'Forget the text before',
-  'option.forgets_hint': 'A mistake or a repetition is not carried on. Names may vary more.',
-  'option.fromSpeech': 'Detect the language from the first speech',
-  'option.fromSpeech_hint': 'For recordings that begin with music or silence.',
   'mode.exact': 'Exact',
   'mode.exact_hint': 'The same text that openai-whisper produces.',
   'mode.vad': 'Fast',

@@ -1,7 +1,9 @@
 /** 中文文本。{name} 会被填入数值；键与 en.js 相同，另有服务器只以英文句子给出的错误和建议。 */
+import options from './zh-options.js'
 import system from './zh-system.js'
 
 export default {
+  ...options,
   ...system,
   'app.skip': '跳到主要内容',
   'app.footer': '录音只保存在这台服务器上。',
@@ -49,15 +51,6 @@ export default {
   'option.mode_vad': '快速（适合单个长录音）',
   'option.words': '逐词时间戳',
   'option.words_hint': '速度较慢；用于 JSON 文件，以及按词切分的字幕。',
-  'option.advanced': '高级选项',
-  'option.hotwords': '全程提示的词语',
-  'option.hotwords_hint': '与提示词类似，但会用于录音的每一部分',
-  'option.beams': '更细致的搜索',
-  'option.beams_hint': '使用 5 条束。错误通常更少，但速度较慢，占用内存较多。',
-  'option.forgets': '不参考前文',
-  'option.forgets_hint': '错误和重复不会延续到后文，但人名写法可能不一致。',
-  'option.fromSpeech': '从首次出现的语音检测语言',
-  'option.fromSpeech_hint': '适用于以音乐或静音开头的录音。',
   'mode.exact': '精确',
   'mode.exact_hint': '文本与 openai-whisper 的结果完全相同。',
   'mode.vad': '快速',

@@ -325,14 +325,30 @@ def test_advanced_options_are_folded_away_and_sent_with_the_upload(page: Page) -
     expect(page.get_by_test_id("option-hotwords")).to_be_hidden()
     page.get_by_test_id("option-advanced").click()
     page.get_by_test_id("option-hotwords").fill("Ångström")
-    page.get_by_test_id("option-beams").check()
-    page.get_by_test_id("option-forgets").check()
-    upload_and_wait(page, "advanced.flac")
+    page.get_by_test_id("option-beam_size").fill("5")
+    page.get_by_test_id("option-condition_on_previous_text").check()
+    page.get_by_test_id("option-vad_filter").check()
+    expect(page.get_by_test_id("option-changed")).to_have_text("4 changed")
+    page.get_by_test_id("option-no_speech_threshold").fill("2")
+    upload(page, ("advanced.flac", recording(SHORT)))
+    at_field = page.get_by_test_id("error-no_speech_threshold")
+    expect(at_field).to_have_text("Must be a number from 0 to 1, or none.")
+    page.get_by_test_id("option-no_speech_threshold").fill("none")
+    expect(at_field).to_have_count(0)
+    page.get_by_test_id("upload-again").click()
+    expect_status(page, "advanced.flac", "completed")
     sent = page.evaluate(
         "async () => (await (await fetch('/api/tasks')).json()).tasks.find((each) => each.filename === 'advanced.flac')"
     )
-    chosen = {name: sent["options"].get(name) for name in ("hotwords", "beam_size", "condition_on_previous_text")}
-    assert chosen == {"hotwords": "Ångström", "beam_size": 5, "condition_on_previous_text": False}
+    usual = ("model", "language", "task", "initial_prompt", "word_timestamps", "temperature", "mode")
+    assert {name: value for name, value in sent["options"].items() if name not in usual} == {
+        "hotwords": "Ångström", "beam_size": 5, "condition_on_previous_text": False, "vad_filter": True,
+        "no_speech_threshold": None,
+    }  # fmt: skip
+    page.get_by_test_id("option-reset").click()
+    expect(page.get_by_test_id("option-vad_filter")).not_to_be_checked()
+    page.get_by_test_id("option-mode").select_option("vad")
+    expect(page.get_by_test_id("option-vad_filter")).to_be_disabled()
 
 
 def test_models_are_offered_by_precision_and_an_int8_one_says_what_it_costs(page: Page) -> None:

@@ -5,6 +5,7 @@ The cases are the fields of TaskOptions: an option that is added has to be added
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -174,3 +175,10 @@ def test_the_documents_name_it(name: str) -> None:
     table = (ROOT / "docs" / "api.md").read_text().partition("### POST /api/tasks")[2].partition("\n### ")[0]
     assert f"| `{name}` | form |" in table
     assert name in OPTION_FIELDS
+
+
+@every_option
+def test_the_page_can_send_it(name: str) -> None:
+    modules = ("upload-options.js", "advanced-options.js")
+    text = "".join((ROOT / "static" / "state" / module).read_text() for module in modules)
+    assert re.search(rf"\b{name}\b", text)
