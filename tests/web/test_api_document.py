@@ -46,7 +46,7 @@ def test_every_operation_has_its_section_and_no_section_is_of_another(
 
 def test_every_parameter_is_named_and_no_other(pairs: list[tuple[Operation, Section]]) -> None:
     for operation, section in pairs:
-        named = {codes(name)[0] for name, *_ in section.table("parameter")}
+        named = {code for name, *_ in section.table("parameter") for code in codes(name)}
         assert named == operation.parameters, str(operation)
 
 
