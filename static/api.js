@@ -27,11 +27,11 @@ export const taskUrl = (id) => `${TASKS}/${encodeURIComponent(id)}`
 export const mediaUrl = (id) => `${taskUrl(id)}/media`
 export const transcriptUrl = (id, format) => `${taskUrl(id)}/transcript?format=${format}`
 
-/** cues: how subtitles are cut; empty values are left out. */
-export const downloadUrl = (id, format, cues = {}) =>
-  `${taskUrl(id)}/transcript?${queryOf({ format, ...cues, download: true })}`
+/** more: how subtitles are cut, and what else the call takes; empty values are left out. */
+export const downloadUrl = (id, format, more = {}) =>
+  `${taskUrl(id)}/transcript?${queryOf({ format, ...more, download: true })}`
 
-/** Transcripts in one archive: those of the tasks `ids`, or of every completed task. cues: as above. */
+/** Transcripts in one archive: those of the tasks `ids`, or of every completed task. cues: how subtitles are cut. */
 export const archiveUrl = (format, ids = [], cues = {}) =>
   `api/transcripts.zip?${queryOf({ format, ids: ids.join(','), ...cues })}`
 

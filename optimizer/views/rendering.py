@@ -69,6 +69,9 @@ def pair_of(first: Task, second: Task) -> tuple[Task, Task]:
     """(The task with the original's text, that with its translation.) Raises InvalidOptionError if they are none."""
     if first.sha256 != second.sha256:
         raise InvalidOptionError("This task is of another recording.", field="bilingual")
+    tracks = {track.index for task in (first, second) for track in task.tracks if track.is_chosen}
+    if len(tracks) > 1:
+        raise InvalidOptionError("This task is of another sound track.", field="bilingual")
     pair = {task.options.task: task for task in (first, second)}
     if len(pair) != 2:
         raise InvalidOptionError("One task must be a transcription and the other a translation.", field="bilingual")

@@ -1,6 +1,8 @@
 /** Menus that offer every format of a transcript: of one task, of several, of all. */
 import { html } from 'htm/preact'
+import { useState } from 'preact/hooks'
 import { archiveUrl, downloadUrl } from '../api.js'
+import { BILINGUAL, findOtherHalf, originalOf } from '../state/bilingual.js'
 import { IDS_PER_ARCHIVE } from '../state/selection.js'
 import { cueFields, effective, endingOf, FORMATS, needsWords, subtitleOptions } from '../state/subtitle-options.js'
 import { t } from '../text/i18n.js'
@@ -9,12 +11,26 @@ import { Menu } from './menu.js'
 import { openSubtitleOptions } from './subtitle-dialog.js'
 
 export function DownloadMenu({ task, label, text, kind }) {
+  const [other, setOther] = useState(null)
+  const look = () => findOtherHalf(task).then(setOther, () => setOther(null)) // All else can be had without it.
   const hasWords = task.options.word_timestamps
   const groups = groupsOf(
     (format) => ({ href: downloadUrl(task.id, format, cueFields(format, hasWords)), testid: `download-${format}` }),
     needsWords.value && !hasWords && t('subtitles.no_words'),
   )
-  return html`<${Menu} icon="download" text=${text} label=${label} kind=${kind} groups=${groups} testid="download" />`
+  if (other) groups.push(bilingualGroup(task, other))
+  return html`<${Menu} icon="download" text=${text} label=${label} kind=${kind} groups=${groups} testid="download" onOpen=${look} />`
+}
+
+function bilingualGroup(task, other) {
+  const hasWords = originalOf(task, other).options.word_timestamps
+  const entries = BILINGUAL.map((format) => ({
+    text: endingOf(format),
+    hint: t(`format.${format}`),
+    href: downloadUrl(task.id, format, { ...cueFields(format, hasWords), bilingual: other.id }),
+    testid: `bilingual-${format}`,
+  }))
+  return { title: t('download.bilingual'), entries }
 }
 
 /** ids: empty for every completed task. */

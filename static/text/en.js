@@ -197,6 +197,7 @@ export default {
   'download.text': 'Text',
   'download.subtitles': 'Subtitles',
   'download.data': 'Data',
+  'download.bilingual': 'Original with translation',
   'format.txt': 'A line for each segment',
   'format.paragraphs': 'Paragraphs',
   'format.md': 'Markdown',

@@ -195,6 +195,7 @@ export default {
   'download.text': '文本',
   'download.subtitles': '字幕',
   'download.data': '数据',
+  'download.bilingual': '原文和译文',
   'format.txt': '每个片段一行',
   'format.paragraphs': '段落',
   'format.md': 'Markdown',

@@ -93,7 +93,11 @@ def test_the_keyboard_chooses_how_subtitles_are_cut_and_the_browser_remembers_it
     expect(task(page, "cut.flac").get_by_test_id("download")).to_be_focused()
 
     page.reload()
+    translation = {"tasks": [{"id": "other", "options": {"task": "translate"}}]}
+    page.route("**/api/tasks?same_recording_as=*", lambda route: route.fulfill(json=translation))
     task(page, "cut.flac").get_by_test_id("download").click()
+    address = page.get_by_test_id("bilingual-srt").get_attribute("href") or ""
+    assert address.endswith("transcript?format=srt&max_line_width=10&bilingual=other&download=true")
     with page.expect_download() as download:
         page.get_by_test_id("download-srt").click()
     download.value.save_as(tmp_path / "cut.srt")

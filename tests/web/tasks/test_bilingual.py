@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from optimizer.tasks.task import Task
 from tests.web.fake_system import FakeSystem
 from tests.web.requests import error_of
+from whisper_core.audio.tracks import SoundTrack
 from whisper_core.text.options import Mode
 
 SOUND = b"fLaC of one recording"
@@ -58,6 +59,15 @@ def test_what_is_no_pair_is_refused(client: FlaskClient, system: FakeSystem) -> 
     assert error_of(client.get(address(first, original(system)))) == refused
     missing = f"/api/tasks/{first.id}/transcript?format=srt&bilingual=nothing"
     assert error_of(client.get(missing))[:2] == (404, "task_not_found")
+
+
+def test_two_sound_tracks_make_no_pair(client: FlaskClient, system: FakeSystem) -> None:
+    first, second = original(system), translation(system)
+    system.complete(second.id, " World.")
+    for number, task in enumerate((first, second), start=1):
+        track = SoundTrack(index=number, stream=number, codec="aac", channels=2, is_chosen=True)
+        system._change(task.id, tracks=(track,))
+    assert error_of(client.get(address(first, second))) == (422, "invalid_option", "bilingual")
 
 
 @pytest.mark.parametrize("format", ["json", "txt", "tsv", "whisperx"])
