@@ -62,7 +62,7 @@ def transcribe_command(load: Callable[[], Settings], make_system: MakeSystem) ->
     def transcribe(ctx: click.Context, /, **values: Any) -> int:
         chosen = _task_values({option.name or "": values[option.name or ""] for option in tasks}, _given(ctx))
         cut = {option.name or "": values[option.name or ""] for option in writer}
-        _check_words(cut, chosen)
+        _check_cutting(cut, chosen)
         wanted = Wanted(
             chosen, _formats(values), WriterOptions(**{**cut, "highlight_words": bool(cut["highlight_words"])})
         )
@@ -120,10 +120,14 @@ def _task_values(values: Values, given: set[str]) -> dict[str, Any]:
     return chosen
 
 
-def _check_words(cut: Values, chosen: Values) -> None:
+def _check_cutting(cut: Values, chosen: Values) -> None:
     for name in ("highlight_words", "max_line_count", "max_words_per_line"):
         if cut[name] and not chosen.get("word_timestamps"):
             raise click.UsageError(f"--{name.replace('_', '-')} needs --word-timestamps True.")
+    if cut["max_line_count"] and not cut["max_line_width"]:
+        click.echo("--max-line-count has no effect without --max-line-width.", err=True)
+    elif cut["max_line_count"] and cut["max_words_per_line"]:
+        click.echo("--max-words-per-line has no effect with --max-line-count.", err=True)
 
 
 def _formats(values: Values) -> list[str]:

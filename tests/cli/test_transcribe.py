@@ -123,6 +123,11 @@ def test_several_texts_on_standard_output_keep_the_order_of_the_line(
         ("--beam_size 2.5", "whole number"),
         ("--suppress_tokens 60000", "at most"),
         ("--max_line_width 0", "max-line-width"),
+        ("--word_timestamps True --max_line_count 2 -o - -f all", "max-line-count has no effect without"),
+        (
+            "--word_timestamps True --max_line_width 9 --max_line_count 2 --max_words_per_line 1 -o - -f all",
+            "no effect with",
+        ),
         ("--track 0", "a number from 1 to 64"),
         ("--outptu here", "No such option"),
     ],
