@@ -135,8 +135,8 @@ class Settings(AutomationSettings):
     )
     trusted_proxies: Annotated[str, AfterValidator(known_networks)] = Field(
         "",
-        description="addresses or networks of reverse proxies, comma-separated; only their X-Forwarded-For, -Proto and"
-        " -Host are believed",
+        description="addresses or networks of reverse proxies, comma-separated; only their X-Forwarded-For, -Proto,"
+        " -Host and -Prefix are believed",
     )
     auth_header: str = Field(
         "",

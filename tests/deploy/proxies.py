@@ -82,6 +82,13 @@ def nginx(folder: Path, server_port: int) -> Iterator[Proxy]:
             r"http://127.0.0.1:5552": f"http://127.0.0.1:{server_port}",
         },
     )
+    configuration = _nginx_file(folder, text)
+    with _running([program, "-p", str(folder), "-c", str(configuration)], folder, port):
+        yield Proxy(port, certificate)
+
+
+def _nginx_file(folder: Path, text: str) -> Path:
+    """With what else nginx needs to run from a folder of its own."""
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -91,8 +98,7 @@ def nginx(folder: Path, server_port: int) -> Iterator[Proxy]:
         f"daemon off; {user} pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
         f"http {{ access_log off; {temporary}\n{text}\n}}\n"
     )
-    with _running([program, "-p", str(folder), "-c", str(configuration)], folder, port):
-        yield Proxy(port, certificate)
+    return configuration
 
 
 @contextmanager
@@ -112,6 +118,38 @@ def caddy(folder: Path, server_port: int) -> Iterator[Proxy]:
     command = [program, "run", "--adapter", "caddyfile", "--config", str(configuration)]
     with _running(command, folder, port):
         yield Proxy(port, certificate)
+
+
+@contextmanager
+def nginx_below_a_path(folder: Path, server_port: int) -> Iterator[int]:
+    """With the recipe of docs/deployment.md, without TLS. Gives the port."""
+    program, port = _program("nginx"), _free_port()
+    (connection_map,) = re.findall(r"^map .*?^}", (ROOT / "deploy/nginx.conf").read_text(), re.MULTILINE | re.DOTALL)
+    locations = _recipe("nginx", server_port)
+    configuration = _nginx_file(folder, f"{connection_map}\nserver {{ listen 127.0.0.1:{port};\n{locations}\n}}")
+    with _running([program, "-p", str(folder), "-c", str(configuration)], folder, port):
+        yield port
+
+
+@contextmanager
+def caddy_below_a_path(folder: Path, server_port: int) -> Iterator[int]:
+    program, port = _program("caddy"), _free_port()
+    configuration = folder / "Caddyfile"
+    site = f"http://:{port} {{\n\tbind 127.0.0.1\n{_recipe('caddyfile', server_port)}\n}}\n"
+    configuration.write_text(f"{{\n\tadmin off\n\tauto_https off\n}}\n{site}")
+    with _running([program, "run", "--adapter", "caddyfile", "--config", str(configuration)], folder, port):
+        yield port
+
+
+BELOW_A_PATH: dict[str, Callable[[Path, int], AbstractContextManager[int]]] = {
+    "nginx": nginx_below_a_path,
+    "caddy": caddy_below_a_path,
+}
+
+
+def _recipe(language: str, server_port: int) -> str:
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs/deployment.md").read_text(), re.M | re.S)
+    return _replace(text, {r"127\.0\.0\.1:5552": f"127.0.0.1:{server_port}"})
 
 
 PROXIES: dict[str, Callable[[Path, int], AbstractContextManager[Proxy]]] = {"nginx": nginx, "caddy": caddy}

@@ -15,6 +15,7 @@ from flask import Request, Response, request
 
 from optimizer.accounts.principal import EVERYBODY
 from web.http.access import principal_or_none
+from web.http.session_cookie import cookie_path
 
 COOKIE = "owner"
 _COOKIE_LASTS_S = 365 * 86400
@@ -37,7 +38,7 @@ def remember_browser(response: Response) -> Response:
     if _token(request) is None:
         response.set_cookie(
             COOKIE, secrets.token_hex(16), max_age=_COOKIE_LASTS_S, httponly=True, samesite="Strict",
-            secure=request.is_secure,
+            secure=request.is_secure, path=cookie_path(request),
         )  # fmt: skip
     return response
 

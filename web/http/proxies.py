@@ -1,4 +1,5 @@
-"""What reverse proxies say about a request: whose address sent it, over TLS or not, to which host, who is logged in.
+"""What reverse proxies say about a request: whose address sent it, over TLS or not, to which host and below which path,
+and who is logged in.
 
 Only the proxies of TRUSTED_PROXIES are believed. From anybody else these headers are removed before anything reads
 them.
@@ -7,6 +8,7 @@ them.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING
 
 from config import Settings
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 PROXY_USER = "transcription.proxy_user"  # the WSGI environment's key: who is logged in at a trusted proxy
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # the latter of WebSockets, from Traefik
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]{1,60}){1,8}")
 _FORWARDED = (
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_FORWARDED_PROTO",
@@ -45,12 +49,15 @@ class TrustedProxies:
         if user:
             environ[PROXY_USER] = user
         environ["REMOTE_ADDR"] = self._client_of(said["HTTP_X_FORWARDED_FOR"]) or environ["REMOTE_ADDR"]
-        scheme = _last(said["HTTP_X_FORWARDED_PROTO"]).lower()
-        if scheme in ("http", "https"):
+        scheme = _SCHEMES.get(_last(said["HTTP_X_FORWARDED_PROTO"]).lower())
+        if scheme is not None:
             environ["wsgi.url_scheme"] = scheme
         host = _last(said["HTTP_X_FORWARDED_HOST"])
         if host:
             environ["HTTP_HOST"] = host
+        prefix = _last(said["HTTP_X_FORWARDED_PREFIX"]).rstrip("/")
+        if _PREFIX.fullmatch(prefix):
+            environ["SCRIPT_NAME"] = prefix  # the proxy has removed it from the path
 
     def _client_of(self, forwarded_for: str) -> str | None:
         """The last address that is no proxy of ours: what stands before it may have been made up by the client."""

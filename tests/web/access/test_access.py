@@ -169,9 +169,23 @@ def test_only_a_trusted_proxy_is_believed(make_site: MakeSite) -> None:
         assert log_in(client, "alice", "k" * 40, headers=headers).status_code == 401
     cookie = log_in(client, "mallory", headers={"X-Forwarded-Proto": "https"}).headers["Set-Cookie"]
     assert cookie.startswith("__Host-session=")
+    socket = {"X-Forwarded-Proto": "wss"}  # as Traefik says of a WebSocket
+    assert log_in(client, "mallory", headers=socket).headers["Set-Cookie"].startswith("__Host-session=")
     origin = {"Origin": "https://speech.example"}
     assert client.post("/api/tasks/x/cancel", headers={**said, **origin}).status_code == 404
     assert client.post("/api/tasks/x/cancel", headers={**said, "Origin": "https://localhost"}).status_code == 403
+
+
+def test_below_a_path_a_session_is_for_that_path(make_site: MakeSite) -> None:
+    site = make_site(trusted_proxies="127.0.0.1")
+    below = {"X-Forwarded-Prefix": "/whisper/", "X-Forwarded-Proto": "https"}
+    cookie = log_in(site.app.test_client(), "mallory", headers=below).headers["Set-Cookie"]
+    assert cookie.startswith("__Secure-session=")
+    assert "Path=/whisper" in cookie.split("; ")
+
+    for unusable in ("whisper", '/"', "//evil.example"):
+        refused = log_in(site.app.test_client(), "mallory", headers={"X-Forwarded-Prefix": unusable})
+        assert "Path=/" in refused.headers["Set-Cookie"].split("; ")
 
 
 @pytest.mark.proves("S08")
