@@ -28,14 +28,15 @@ def render_transcript(
     title: str | None = None,
     translation: Transcript | None = None,
 ) -> bytes:
-    """As `formats.render_transcript`; the json says when the text is not openai-whisper's own (mode), not complete, or
-    of a damaged recording.
+    """As `formats.render_transcript`; the json says when the text is not openai-whisper's own (mode), not complete, of
+    a damaged recording, or without times for its segments.
 
     The other formats have no place for that. Their file name shows the mode (`file_extension`), and only complete texts
     are written in them.
     """
     if transcript_format == "json" and translation is None:
         marks: dict[str, Any] = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
+        marks |= {"coarse_times": True} if transcript.has_coarse_times else {}
         marks |= {} if damaged is None else {"damaged": dict(damaged)}
         return strict_json.dumps({**transcript.to_dict(), **marks}, ensure_ascii=False).encode()
     return formats.render_transcript(

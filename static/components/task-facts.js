@@ -11,9 +11,9 @@ import { TrackFact } from './tracks.js'
 
 /**
  * Model, language, mode, length and size, where it runs or how long it took, and its age. precision: in which the model
- * computed the text, where that is known.
+ * computed the text, where that is known. hasCoarseTimes: whether its segments are as long as their windows.
  */
-export function TaskFacts({ task, precision }) {
+export function TaskFacts({ task, precision, hasCoarseTimes }) {
   const { options, language } = task
   return html`<p class="task-meta">
     ${isAccount(task.owner) && html`<span dir="auto" data-testid="task-owner">${t('task.owner', { owner: task.owner })}</span>`}
@@ -28,6 +28,7 @@ export function TaskFacts({ task, precision }) {
     ${isRunning(task) && task.device && html`<span>${task.device}</span>`}
     ${isCompleted(task) && task.started_at && html`<span>${t('task.took', { span: formatSpan(runSeconds(task)) })}</span>`}
     ${task.warnings?.map((warning) => html`<span class="task-warning" title=${lookUp(`warning.${warning.code}_hint`) ?? warning.message} data-testid="task-warning">${warningText(warning)}</span>`)}
+    ${hasCoarseTimes && html`<span class="task-warning" title=${t('warning.coarse_times_hint')} data-testid="coarse-times">${t('warning.coarse_times')}</span>`}
     <${Age} iso=${task.created_at} />
   </p>`
 }

@@ -76,7 +76,7 @@ function Content({ task }) {
       <div class="panel-title"><h2 dir="auto" title=${task.filename}>${task.filename}</h2><${Chip} status=${task.status} /></div>
       <${Close} />
     </header>
-    <${TaskFacts} task=${task} precision=${content.precision} />
+    <${TaskFacts} task=${task} precision=${content.precision} hasCoarseTimes=${content.hasCoarseTimes} />
     <${Tracks} task=${task} />
     <${Memory} memory=${task.memory} />
     <${Timeline} task=${task} />

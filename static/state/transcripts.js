@@ -12,6 +12,7 @@ const NOTHING = {
   text: null,
   language: null,
   precision: null,
+  hasCoarseTimes: false,
   isFinal: false,
   isLoaded: false,
   error: null,
@@ -25,7 +26,7 @@ function entryOf(id) {
   return known.get(id)
 }
 
-/** A signal of {segments, text, language, precision, isFinal, isLoaded, error}. */
+/** A signal of {segments, text, language, precision, hasCoarseTimes, isFinal, isLoaded, error}. */
 export const transcriptOf = (id) => entryOf(id).content
 
 export const segmentCount = (id) => entryOf(id).content.peek().segments.length
@@ -76,8 +77,8 @@ function applyAnswer(entry, answer, seqBefore) {
   if (content.isFinal && !isFinal) return
   const isOutdated = !isFinal && entry.seq > seqBefore && content.segments.length > answer.segments.length
   const segments = isOutdated ? content.segments : answer.segments
-  const { text, language, precision } = answer
-  entry.content.value = { segments, text, language, precision, isFinal, isLoaded: true, error: null }
+  const { text, language, precision, coarse_times: hasCoarseTimes = false } = answer
+  entry.content.value = { segments, text, language, precision, hasCoarseTimes, isFinal, isLoaded: true, error: null }
 }
 
 /** The text of the newest segment that has any, for the line below a running task. */

@@ -255,6 +255,9 @@ export default {
   },
   'waiting.preparing': 'Reading the recording',
   'waiting.disk_short': 'The disk is nearly full, so the recording cannot be read yet',
+  'warning.coarse_times': 'Coarse times',
+  'warning.coarse_times_hint':
+    'The model has ended no segment, so each is as long as its window. With word timestamps they have exact times',
   'warning.truncated_input': 'Incomplete file',
   'warning.truncated_input_of': 'Damaged: {readable} of {declared} readable',
   'warning.truncated_input_hint': 'The file is cut off or damaged, so only the part that could be read is transcribed',

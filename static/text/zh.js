@@ -248,6 +248,8 @@ export default {
   'waiting.memory_delay': { other: '内存不足，{count} 秒后重试' },
   'waiting.preparing': '正在读取录音',
   'waiting.disk_short': '磁盘空间不足，暂时无法读取录音',
+  'warning.coarse_times': '时间粗略',
+  'warning.coarse_times_hint': '模型没有给出段落的结束时间，因此每段与其窗口一样长。使用逐词时间戳可得到准确时间',
   'warning.truncated_input': '文件不完整',
   'warning.truncated_input_of': '已损坏：{declared} 中可读取 {readable}',
   'warning.truncated_input_hint': '文件被截断或已损坏，只转写能读取的部分',

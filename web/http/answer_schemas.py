@@ -188,6 +188,7 @@ class TranscriptAnswer(Answer):
     precision: ComputedPrecision | None = Field(description="that the model was computed in; null if not known (yet)")
     partial: bool = Field(False, description="true, and only there, while more is to come")
     mode: Mode = Field("exact", description="only there when it is not exact")
+    coarse_times: bool = Field(False, description="true, and only there, when each segment is as long as its window")
     damaged: Damage | None = Field(None, description="only there for a recording that is cut off or damaged")
 
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from whisper_core.common.units import FRAMES_PER_SECOND
 
+FIRST_TIMESTAMP = 50_363  # <|0.00|> of the English vocabulary; in the others it is a token that is never said
+
 ComputedPrecision = Literal["fp32", "fp16", "int8"]  # of the matrices that a model is computed with
 
 
@@ -65,6 +67,14 @@ class Transcript:
     def has_words(self) -> bool:
         """Whether it was made with word timestamps. One without segments does not tell."""
         return any(segment.words is not None for segment in self.segments)
+
+    @property
+    def has_coarse_times(self) -> bool:
+        """Whether each segment is as long as its window, because the model has ended none: one does that was trained
+        without timestamps. Words have times of their own, and a single window does not tell."""
+        spoken = [segment for segment in self.segments if segment.tokens]
+        is_coarse = (segment.tokens[-1] < FIRST_TIMESTAMP <= segment.tokens[0] for segment in spoken)
+        return len({segment.seek for segment in spoken}) > 1 and not self.has_words and all(is_coarse)
 
     def to_dict(self) -> dict[str, Any]:
         """openai-whisper's result, and the precision."""

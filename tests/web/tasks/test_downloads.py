@@ -193,6 +193,12 @@ def test_numbers_that_json_does_not_have_become_null() -> None:
     assert (body["segments"][0]["avg_logprob"], body["segments"][0]["compression_ratio"]) == (None, None)
 
 
+def test_the_json_says_that_segments_are_as_long_as_their_windows() -> None:
+    segments = tuple(replace(segment(number, "x"), seek=3000 * number, tokens=(50_364, 17)) for number in range(2))
+    assert json.loads(render_transcript(Transcript("xx", "en", segments), "json"))["coarse_times"] is True
+    assert "coarse_times" not in json.loads(render_transcript(Transcript("x", "en", segments[:1]), "json"))
+
+
 def test_media_in_ranges(client: FlaskClient, system: FakeSystem) -> None:
     data = b"fLaC" + bytes(range(256))
     task = system.add(data=data)

@@ -1,10 +1,10 @@
-"""How far a recording is by its checkpoint."""
+"""What a checkpoint and a transcript tell of themselves."""
 
 from __future__ import annotations
 
 import pytest
 
-from whisper_core.text.transcript import Checkpoint
+from whisper_core.text.transcript import Checkpoint, Segment, Transcript, Word
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,27 @@ def test_a_checkpoint_tells_how_far_its_recording_is(
 ) -> None:
     checkpoint = Checkpoint("en", seek, content_frames)
     assert (checkpoint.audio_done_seconds, checkpoint.progress, checkpoint.is_at_end) == expected
+
+
+def said(seek: int, *tokens: int, words: tuple[Word, ...] | None = None) -> Segment:
+    return Segment(0, seek, seek / 100, seek / 100 + 30, "Hi", tokens, 0.0, -0.1, 1.0, 0.0, words)
+
+
+BEGIN, END, TEXT = 50_364, 51_000, 17
+
+
+@pytest.mark.parametrize(
+    ("segments", "expected"),
+    [
+        ([said(0, BEGIN, TEXT), said(3000, BEGIN, TEXT)], True),
+        ([said(0, BEGIN, TEXT), said(3000), said(6000, BEGIN, TEXT)], True),
+        ([said(0, BEGIN, TEXT)], False),
+        ([said(0, BEGIN, TEXT), said(3000, BEGIN, TEXT, END)], False),
+        ([said(0, BEGIN, TEXT, words=()), said(3000, BEGIN, TEXT, words=())], False),
+        ([said(0, TEXT), said(3000, TEXT)], False),
+        ([], False),
+    ],
+    ids=["two windows", "one without speech", "one window", "one end", "words", "no timestamps at all", "nothing"],
+)
+def test_a_transcript_tells_that_its_model_has_ended_no_segment(segments: list[Segment], expected: bool) -> None:
+    assert Transcript("Hi", "en", tuple(segments)).has_coarse_times is expected
