@@ -17,7 +17,7 @@ _MEDIA_TYPES = {"srt": "text/plain", "vtt": "text/vtt"}
 
 def write_answer(result: Result, wanted: Wanted) -> Response:
     if wanted.response_format == "json":
-        return jsonify(text=plain_text(result), usage=usage(result))
+        return jsonify(text_body(result, wanted))
     if wanted.response_format == "verbose_json":
         return jsonify(_verbose(result, wanted))
     if wanted.response_format == "text":
@@ -30,6 +30,14 @@ def write_answer(result: Result, wanted: Wanted) -> Response:
 def plain_text(result: Result) -> str:
     """Without the blank that a transcript of Whisper's begins with."""
     return result.transcript.text.strip()
+
+
+def text_body(result: Result, wanted: Wanted) -> dict[str, Any]:
+    """The format json, and the end of a stream."""
+    body: dict[str, Any] = {"text": plain_text(result)}
+    if SEGMENT in wanted.granularities:
+        body["segments"] = _segments(result)
+    return {**body, "usage": usage(result)}
 
 
 def usage(result: Result) -> dict[str, Any]:
@@ -52,12 +60,16 @@ def _verbose(result: Result, wanted: Wanted) -> dict[str, Any]:
             for word in segment.words or ()
         ]
     if SEGMENT in wanted.granularities:
-        body["segments"] = [_segment(segment) for segment in transcript.segments]
+        body["segments"] = _segments(result)
     return {**body, "usage": usage(result)}
 
 
-def _segment(segment: Segment) -> dict[str, Any]:
-    """Its words have a list of their own."""
+def _segments(result: Result) -> list[dict[str, Any]]:
+    """Without their words, which have a list of their own."""
+    return [_without_words(segment) for segment in result.transcript.segments]
+
+
+def _without_words(segment: Segment) -> dict[str, Any]:
     return {name: value for name, value in segment.to_dict().items() if name != "words"}
 
 

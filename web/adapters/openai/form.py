@@ -142,11 +142,13 @@ def _granularities(sent: Sequence[str], response_format: str) -> frozenset[str]:
     wanted = frozenset(filter(None, sent))
     if not wanted <= set(GRANULARITIES):
         raise InvalidOptionError(f"Must be {' or '.join(GRANULARITIES)}.", field="timestamp_granularities")
-    if WORD in wanted and response_format != "verbose_json":
+    if response_format == "verbose_json":
+        return wanted or frozenset({SEGMENT})
+    if WORD in wanted and (response_format != "json" or SEGMENT not in wanted):
         raise InvalidOptionError(
             "Words have their times only with response_format=verbose_json.", field="timestamp_granularities"
         )
-    return wanted or frozenset({SEGMENT})
+    return wanted - {WORD}  # Subtitle Edit asks for both with json, and needs the segments
 
 
 def _is_streamed(is_wanted: bool, response_format: str, asked_model: str) -> bool:

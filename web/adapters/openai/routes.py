@@ -94,7 +94,7 @@ def _write_text(kind: TaskKind) -> Response:
     with ExitStack() as stack:
         submission, watch = stack.enter_context(following_upload(upload))
         if form.wanted.is_streamed:
-            response = stream_answer(watch)
+            response = stream_answer(watch, form.wanted)
             response.call_on_close(stack.pop_all().close)
         else:
             response = write_answer(_result(watch), form.wanted)

@@ -48,6 +48,7 @@ class OpenAIWord(Body):
 
 class OpenAITextAnswer(OpenAIAnswer):
     text: str
+    segments: list[OpenAISegment] = Field(default_factory=list, description="only when they are asked for")
     usage: OpenAIUsage
 
 

@@ -11,7 +11,8 @@ from werkzeug.exceptions import ClientDisconnected
 
 from errors import TranscriptionServerError
 from optimizer.common import strict_json
-from web.adapters.openai.answers import plain_text, usage
+from web.adapters.openai.answers import text_body
+from web.adapters.openai.form import Wanted
 from web.adapters.waiting import TaskWatch
 from web.http.error_shapes import Fault, shaped
 from web.http.errors import status_of
@@ -22,18 +23,18 @@ log = logging.getLogger(__name__)
 _COMMENT = ":\n\n"  # which clients skip, and which keeps proxies from thinking that nothing will come
 
 
-def stream_answer(watch: TaskWatch) -> Response:
+def stream_answer(watch: TaskWatch, wanted: Wanted) -> Response:
     """Its body follows the task; whoever made the watch ends it when the body is closed."""
-    events = _events(watch, request.path, str(request.environ.get(REQUEST_ID, "")))
+    events = _events(watch, wanted, request.path, str(request.environ.get(REQUEST_ID, "")))
     response = current_app.response_class(events, mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
     return response
 
 
-def _events(watch: TaskWatch, path: str, request_id: str) -> Iterator[str]:
+def _events(watch: TaskWatch, wanted: Wanted, path: str, request_id: str) -> Iterator[str]:
     yield _COMMENT
     try:
-        yield from _text(watch)
+        yield from _text(watch, wanted)
     except ClientDisconnected:
         return
     except TranscriptionServerError as error:
@@ -44,7 +45,7 @@ def _events(watch: TaskWatch, path: str, request_id: str) -> Iterator[str]:
         yield _error(TranscriptionServerError(), path, request_id)
 
 
-def _text(watch: TaskWatch) -> Iterator[str]:
+def _text(watch: TaskWatch, wanted: Wanted) -> Iterator[str]:
     """The pieces are the whole text when they are put together."""
     has_begun = False
     for segments in watch.segments():
@@ -53,8 +54,7 @@ def _text(watch: TaskWatch) -> Iterator[str]:
             piece = piece.lstrip()
         has_begun = has_begun or bool(piece)
         yield _event({"type": "transcript.text.delta", "delta": piece}) if piece else _COMMENT
-    result = watch.result()
-    yield _event({"type": "transcript.text.done", "text": plain_text(result), "usage": usage(result)})
+    yield _event({"type": "transcript.text.done", **text_body(watch.result(), wanted)})
 
 
 def _error(error: TranscriptionServerError, path: str, request_id: str) -> str:
@@ -62,4 +62,6 @@ def _error(error: TranscriptionServerError, path: str, request_id: str) -> str:
 
 
 def _event(data: dict[str, Any]) -> str:
-    return f"data: {strict_json.dumps(data, ensure_ascii=False)}\n\n"
+    """With its type as the event's name, too, by which some clients go; an error has none."""
+    name = f"event: {data['type']}\n" if "type" in data else ""
+    return f"{name}data: {strict_json.dumps(data, ensure_ascii=False)}\n\n"

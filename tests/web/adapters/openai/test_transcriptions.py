@@ -78,6 +78,18 @@ def test_words_and_segments_are_there_as_asked(
     assert only_task(system).options.word_timestamps == has_words
 
 
+def test_who_asks_for_segments_gets_them_with_json_too(spoken: FakeSystem, send: Send) -> None:
+    """As Subtitle Edit 5 asks: for words, too, of which json has none, so none are made."""
+    asked = {"response_format": "json", "timestamp_granularities[]": ["segment", "word"]}
+    body = send(**asked).get_json()
+    assert set(body) == {"text", "segments", "usage"}
+    assert "".join(each["text"] for each in body["segments"]).strip() == body["text"]
+    assert {key for each in body["segments"] for key in each} == set(KEYS_OF_SEGMENTS)
+    assert not only_task(spoken).options.word_timestamps
+    done = events_of(send(**asked, stream="true").text)[-1]
+    assert done["segments"] == body["segments"]
+
+
 def test_fields_become_the_tasks_options(spoken: FakeSystem, send: Send) -> None:
     fields = {
         "keywords[]": ["Flask", "", "ulid"],
@@ -230,8 +242,13 @@ def test_who_prefers_so_gets_the_task_at_once(system: FakeSystem, send: Send, cl
 def events_of(text: str) -> list[dict[str, Any]]:
     """The events of a stream; comments are skipped."""
     parts = [part for part in text.split("\n\n") if part and not part.startswith(":")]
-    assert all(part.startswith("data: ") for part in parts)
-    return [json.loads(part.removeprefix("data: ")) for part in parts]
+    events = []
+    for part in parts:
+        *names, line = part.split("\n")
+        events.append(json.loads(line.removeprefix("data: ")))
+        kind = events[-1].get("type")
+        assert names == ([f"event: {kind}"] if kind else [])
+    return events
 
 
 @pytest.mark.parametrize("response_format", ["json", "text"])
