@@ -24,6 +24,9 @@ from whisper_core.window_rules import seconds_of
 # Those of faster-whisper's vad_filter. Shorter silence stays: it is what tells sentences apart.
 SHORTEST_SILENCE_FRAMES = 200
 MARGIN_FRAMES = 40  # of sound that stay before and after speech
+# A piece at a part's edge that holds no word of a segment: the margin, as exactly as a model tells times. Otherwise a
+# text would be shown through the silence that its last moment lies behind.
+SLIVER_FRAMES = MARGIN_FRAMES + 20
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ class SpeechParts:
 
     def _moved_segment(self, segment: Segment) -> Segment:
         words = None if segment.words is None else tuple(self._moved_word(word) for word in segment.words)
-        start = self._start(segment.start)
-        end = self._end(segment.end)
+        first, last = self._parts_of(_place(segment.start), _place(segment.end))
+        start, end = self._moved(segment.start, first), self._moved(segment.end, last)
         if words and segment.words:  # which may have chosen another side of a cut
             start = words[0].start if segment.start == segment.words[0].start else start
             end = words[-1].end if segment.end == segment.words[-1].end else end
@@ -107,12 +110,16 @@ class SpeechParts:
         part = bisect_right(self._starts, _place(word.start / 2 + word.end / 2)) - 1
         return replace(word, start=self._moved(word.start, part), end=self._moved(word.end, part))
 
-    def _start(self, seconds: float) -> float:
-        """When something begins: where one part ends and the next begins, in the next."""
-        return self._moved(seconds, bisect_right(self._starts, _place(seconds)) - 1)
-
-    def _end(self, seconds: float) -> float:
-        return self._moved(seconds, bisect_left(self._starts, _place(seconds)) - 1)
+    def _parts_of(self, start: int, end: int) -> tuple[int, int]:
+        """The first and the last part that what lies between two places is in, without a sliver of it in either."""
+        starts, most = self._starts, len(self.ranges) - 1
+        first = min(max(0, bisect_right(starts, start) - 1), most)
+        last = min(max(first, bisect_left(starts, end) - 1), most)
+        if first < last and starts[first + 1] - start <= SLIVER_FRAMES:
+            first += 1
+        if first < last and end - starts[last] <= SLIVER_FRAMES:
+            last -= 1
+        return first, last
 
     def _moved(self, seconds: float, part: int) -> float:
         """Within the part. A time after the last one, in the silence that the model hears there, becomes its end."""

@@ -214,6 +214,12 @@ def test_searches_side_by_side_write_what_upstream_writes_of_all_speech(
         assert_same(ours, assert_parity(tiny_en, samples, wanted))
 
 
+def clips_within(clip_timestamps: str, samples: Samples) -> str:
+    """The clips as far as there is sound: openai-whisper never returns from one that ends later."""
+    end = len(samples) // (RATE // 100) / 100
+    return ",".join(f"{min(float(time), end):.2f}" for time in clip_timestamps.split(","))
+
+
 @pytest.mark.models
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
@@ -223,4 +229,5 @@ def test_searches_side_by_side_write_what_upstream_writes_of_all_speech(
 def test_an_option_means_what_it_means_upstream_on_speech(
     tiny_en: Whisper, options: TranscribeOptions, path: Path, samples_of: SamplesOf
 ) -> None:
-    assert_parity(tiny_en, samples_of(path), options)
+    samples = samples_of(path)
+    assert_parity(tiny_en, samples, replace(options, clip_timestamps=clips_within(options.clip_timestamps, samples)))
