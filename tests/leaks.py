@@ -20,6 +20,7 @@ SETTLE_S = 10.0
 SESSION_VARIABLE = "TEST_SESSION"
 
 _outliving: set[psutil.Process] = set()
+_lasting: set[psutil.Process] = set()
 _KERNEL_TELLS = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists()
 
 
@@ -36,6 +37,11 @@ def outliving_tests(*processes: psutil.Process) -> Iterator[None]:
         yield
     finally:
         _outliving.difference_update(processes)
+
+
+def lasting(process: psutil.Process) -> None:
+    """It may be alive whenever a test ends, but not what it starts."""
+    _lasting.add(process)
 
 
 def children() -> set[psutil.Process]:
@@ -86,7 +92,11 @@ def _may_outlive(child: psutil.Process) -> bool:
     """multiprocessing starts a tracker of its own, once, and ends it with the interpreter."""
     with suppress(psutil.NoSuchProcess):
         ancestry = {child, *child.parents()}
-        return not _outliving.isdisjoint(ancestry) or child.pid == getattr(_resource_tracker, "_pid", None)
+        return (
+            child in _lasting
+            or not _outliving.isdisjoint(ancestry)
+            or child.pid == getattr(_resource_tracker, "_pid", None)
+        )
     return True
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.leaks import SETTLE_S, nothing_left_behind, orphans, outliving_tests
+from tests.leaks import SETTLE_S, lasting, nothing_left_behind, orphans, outliving_tests
 from tests.paths import ROOT
 
 WAITS = "import sys; sys.stdin.read()"
@@ -73,6 +73,18 @@ def test_what_is_registered_may_stay_and_so_may_its_children(start: Start) -> No
         parent = start(STARTS_ANOTHER)
         registered.enter_context(outliving_tests(psutil.Process(parent.pid)))
         child_of(parent)
+
+
+def last_and_start_another(start: Start) -> None:
+    parent = start(STARTS_ANOTHER)
+    lasting(psutil.Process(parent.pid))
+    child_of(parent)
+
+
+def test_of_what_lasts_the_children_are_found(start: Start) -> None:
+    with pytest.raises(AssertionError, match=re.escape(WAITS)) as found, nothing_left_behind(settle_s=0.05):
+        last_and_start_another(start)
+    assert "started" not in str(found.value)  # which is in the command of the one that lasts
 
 
 def test_what_was_there_before_may_stay(start: Start) -> None:

@@ -17,6 +17,8 @@ import psutil
 
 from tests.leaks import outliving_tests
 from tests.paths import ROOT
+from tests.web import prefork
+from tests.web.forked import ForkedProcess
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 60.0
@@ -41,13 +43,19 @@ class RunningServer:
     ) -> None:
         self.data_dir = folder / "data"
         own_arguments = [str(self.data_dir), mode] if arguments is None else arguments
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *own_arguments],
-            cwd=folder,  # where no .env of a developer's lies
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "HOME": str(folder), "PYTHONPATH": str(ROOT), **(env or {})},
-        )
+        environment = {**os.environ, "HOME": str(folder), "PYTHONPATH": str(ROOT), **(env or {})}
+        # In a folder where no .env of a developer's lies.
+        self._process: ForkedProcess | subprocess.Popen[bytes]
+        if module in prefork.MODULES:
+            self._process = ForkedProcess(module, own_arguments, folder, environment)
+        else:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *own_arguments],
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
         self.lines: list[str] = []
         self._unread: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
