@@ -185,7 +185,12 @@ class Complete:
         events = rows.events(task.id) if task.attempt > 1 else ()  # the first attempt began at the beginning
         rows.add_event(task.id, timeline.COMPLETED, timeline.completed_data(task, events, now), now)
         completed = transitions.completed(
-            task, language=self.language, result_sha256=self.result_sha256, memory=self.memory, now=now
+            task,
+            language=self.language,
+            is_silent=not self.text.strip(),
+            result_sha256=self.result_sha256,
+            memory=self.memory,
+            now=now,
         )
         return rows.save(task, completed)
 

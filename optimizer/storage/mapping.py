@@ -206,7 +206,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "options": _read_options,
     "errors": errors_from_json,
     "tracks": tracks_from_json,
-    "is_truncated": {0: False, 1: True}.__getitem__,
+    **dict.fromkeys(("is_truncated", "is_silent"), {0: False, 1: True}.__getitem__),
     "created_at": datetime.fromisoformat,
     **dict.fromkeys(("started_at", "finished_at", "not_before"), _read_time),
 }

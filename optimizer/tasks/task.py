@@ -117,6 +117,7 @@ class Task:
     is_truncated: bool = False  # the recording is cut or damaged, and this is the part that could be read
     declared_seconds: float | None = None  # how long such a recording claims to be; None when it does not say
     tracks: tuple[SoundTrack, ...] = ()  # of the file, once it was read
+    is_silent: bool = False  # it is completed, and there is no text
     progress: float = 0.0  # 0 to 1
     attempt: int = 0  # attempts begun
     interrupts: int = 0  # deaths of the server or a worker that only it can have caused, since the last saved window

@@ -50,12 +50,15 @@ def window_saved(task: Task, window: WindowResult) -> Task:
     )
 
 
-def completed(task: Task, *, language: str, result_sha256: str, memory: TaskMemory, now: datetime) -> Task:
+def completed(
+    task: Task, *, language: str, is_silent: bool = False, result_sha256: str, memory: TaskMemory, now: datetime
+) -> Task:
     return _released(
         task,
         status=TaskStatus.COMPLETED,
         progress=1.0,
         language=language,
+        is_silent=is_silent,
         result_sha256=result_sha256,
         predicted_bytes=memory.predicted,
         reserved_bytes=memory.reserved,

@@ -15,6 +15,8 @@ from whisper_core.text.options import Mode
 from whisper_core.text.transcript import Transcript
 from whisper_core.text.writer_options import PLAIN, WriterOptions
 
+NO_SPEECH = "No speech was found in this recording."
+
 
 def render_transcript(
     transcript: Transcript,
@@ -29,7 +31,7 @@ def render_transcript(
     translation: Transcript | None = None,
 ) -> bytes:
     """As `formats.render_transcript`; the json says when the text is not openai-whisper's own (mode), not complete, of
-    a damaged recording, or without times for its segments.
+    a damaged recording, without times for its segments, or empty.
 
     The other formats have no place for that. Their file name shows the mode (`file_extension`), and only complete texts
     are written in them.
@@ -38,6 +40,7 @@ def render_transcript(
         marks: dict[str, Any] = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
         marks |= {"coarse_times": True} if transcript.has_coarse_times else {}
         marks |= {} if damaged is None else {"damaged": dict(damaged)}
+        marks |= {} if is_partial or transcript.text.strip() else {"warning": NO_SPEECH}
         return strict_json.dumps({**transcript.to_dict(), **marks}, ensure_ascii=False).encode()
     return formats.render_transcript(
         transcript, transcript_format, options, audio_seconds=audio_seconds, title=title, translation=translation

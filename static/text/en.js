@@ -262,6 +262,9 @@ export default {
   'warning.truncated_input_of': 'Damaged: {readable} of {declared} readable',
   'warning.truncated_input_hint': 'The file is cut off or damaged, so only the part that could be read is transcribed',
 
+  'warning.no_speech': 'No speech found',
+  'warning.no_speech_hint': 'The recording was read and transcribed, and nobody was heard in it',
+
   'track.number': 'Sound track {index}',
   'track.of': 'track {index} of {count}',
   'track.channels': { one: '{count} channel', other: '{count} channels' },

@@ -254,6 +254,9 @@ export default {
   'warning.truncated_input_of': '已损坏：{declared} 中可读取 {readable}',
   'warning.truncated_input_hint': '文件被截断或已损坏，只转写能读取的部分',
 
+  'warning.no_speech': '未发现语音',
+  'warning.no_speech_hint': '已读取并转写这段录音，但没有听到有人说话',
+
   'track.number': '音轨 {index}',
   'track.of': '音轨 {index}/{count}',
   'track.channels': { other: '{count} 声道' },

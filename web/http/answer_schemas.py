@@ -94,7 +94,7 @@ class Damage(Body):
 
 
 class TaskWarning(TaskFault, Damage):
-    """What is wrong with a recording that is transcribed all the same."""
+    """What is wrong with a recording that is transcribed all the same, or with what came of it."""
 
 
 class Track(Body):
@@ -189,6 +189,7 @@ class TranscriptAnswer(Answer):
     partial: bool = Field(False, description="true, and only there, while more is to come")
     mode: Mode = Field("exact", description="only there when it is not exact")
     coarse_times: bool = Field(False, description="true, and only there, when each segment is as long as its window")
+    warning: str = Field("", description="only there for a complete text without a word")
     damaged: Damage | None = Field(None, description="only there for a recording that is cut off or damaged")
 
 

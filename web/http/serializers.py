@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast_accuracy import Interval
-from optimizer.views.rendering import damage_json
+from optimizer.views.rendering import NO_SPEECH, damage_json
 from optimizer.views.task_view import TaskView
 from whisper_core.audio.tracks import SoundTrack
 
@@ -53,7 +53,7 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
         "requested_device": task.requested_device,
         "memory": _memory_json(task),
         "tracks": [track_json(track) for track in task.tracks],
-        "warnings": [_damage_warning(task)] if task.is_truncated else [],
+        "warnings": [*_warnings(task)],
         "error": _error_json(task.error),
         "created_at": timestamp(task.created_at),
         "started_at": timestamp(task.started_at),
@@ -72,6 +72,13 @@ def track_json(track: SoundTrack) -> dict[str, Any]:
         "default": track.is_default,
         "chosen": track.is_chosen,
     }
+
+
+def _warnings(task: Task) -> Iterator[dict[str, Any]]:
+    if task.is_truncated:
+        yield _damage_warning(task)
+    if task.is_silent:
+        yield {"code": "no_speech", "message": NO_SPEECH, "readable_seconds": None, "declared_seconds": None}
 
 
 def _damage_warning(task: Task) -> dict[str, Any]:

@@ -88,6 +88,14 @@ def test_completing_records_the_result_and_drops_the_windows(queue: Queue) -> No
     assert queue.manager.windows("a") == []
 
 
+@pytest.mark.parametrize(("text", "is_silent"), [(" Hello.", False), (" \n", True), ("", True)])
+def test_a_result_without_a_word_is_marked(queue: Queue, text: str, is_silent: bool) -> None:
+    queue.submit("a")
+    queue.complete(queue.claim("a"), text)
+    queue.store.database._engine.dispose()
+    assert queue.manager.get("a").is_silent == is_silent
+
+
 def test_a_stale_token_changes_nothing(queue: Queue) -> None:
     queue.submit("a")
     old = queue.claim("a")

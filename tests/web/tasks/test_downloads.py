@@ -132,6 +132,17 @@ def test_a_damaged_recording_says_how_much_of_it_was_read(
     assert json.loads(members(client.get("/api/transcripts.zip?format=json").data)["cut.json"])["damaged"] == damage
 
 
+def test_a_text_without_a_word_says_so_once_it_is_complete(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add("silence.wav")
+    path = f"/api/tasks/{task.id}"
+    assert "warning" not in client.get(f"{path}/transcript").get_json()
+    system.complete(task.id, " ")
+    system._change(task.id, is_silent=True)
+    assert client.get(f"{path}/transcript").get_json()["warning"] == "No speech was found in this recording."
+    (warning,) = client.get(path).get_json()["task"]["warnings"]
+    assert (warning["code"], warning["message"]) == ("no_speech", "No speech was found in this recording.")
+
+
 def with_words(system: FakeSystem, name: str = "talk.mp3") -> str:
     """A completed task of four words, one each half second. Its recording lasts 55.2 s."""
     task = system.add(name)
