@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from setting_values import account_name
+from setting_values import account_or_none
 from whisper_core.common.extensions import Seam, installed, path_of
 from whisper_core.text.formats import FORMATS
 
@@ -74,10 +74,6 @@ def _readable_options(text: str) -> str:
     return text
 
 
-def _account_or_none(text: str) -> str:
-    return account_name(text) if text else text
-
-
 class AutomationSettings(BaseSettings):
     enable_webhooks: bool = Field(
         False,
@@ -131,7 +127,7 @@ class AutomationSettings(BaseSettings):
         description="False: tasks from WATCH_DIR, with the server's copies of the recordings, are deleted once their"
         " transcripts are on the disk",
     )
-    watch_owner: Annotated[str, AfterValidator(_account_or_none)] = Field(
+    watch_owner: Annotated[str, AfterValidator(account_or_none)] = Field(
         "", description="account that tasks from WATCH_DIR belong to; needed where there are accounts"
     )
     watch_interval: float = Field(5, ge=0.1, le=86_400, description="seconds between two looks into WATCH_DIR")

@@ -21,6 +21,7 @@ from setting_values import (
     DEFAULT_ENGINE,
     DEFAULT_POLICY,
     Network,
+    account_or_none,
     known_engine,
     known_language,
     known_model,
@@ -144,6 +145,20 @@ class Settings(AutomationSettings):
         description="header in which a single sign-on proxy names who is logged in, such as X-Remote-User; believed"
         " from TRUSTED_PROXIES only",
     )
+    wyoming_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="TCP port on which Home Assistant is answered by the Wyoming protocol (docs/clients.md); 0: none",
+    )
+    wyoming_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="address of WYOMING_PORT; the protocol has no keys: whoever reaches it may send recordings",
+    )
+    wyoming_owner: Annotated[str, AfterValidator(account_or_none)] = Field(
+        "", description="account whose tasks the recordings from WYOMING_PORT are; needed where there are accounts"
+    )
     requests_per_minute: int = Field(
         6000, ge=0, le=1_000_000, description="requests of one account, where there are accounts; 0: no limit"
     )
@@ -229,6 +244,12 @@ class Settings(AutomationSettings):
             raise ValueError("WATCH_DIR and DATA_DIR must be apart, not one inside the other")
         return self
 
+    @model_validator(mode="after")
+    def _wyoming_has_its_owner(self) -> Settings:
+        if self.wyoming_port and self.names_accounts and not self.wyoming_owner:
+            raise ValueError("WYOMING_PORT needs WYOMING_OWNER where there are accounts: the protocol has no keys")
+        return self
+
     @property
     def named_keys(self) -> list[tuple[str, str]]:
         """The entries of API_KEYS: name and key, which is secret."""
@@ -277,7 +298,8 @@ class Settings(AutomationSettings):
         """Every setting by the name of its environment variable, without secrets, paths of the machine, and what says
         whom the server believes."""
         hidden = {"secret_key", "api_keys", "trusted_proxies", "auth_header", "webhook_urls", "webhook_secret"}
-        hidden |= {"database_url", "data_dir", "models_dir", "ffmpeg_binary", "watch_dir", "output_dir", "watch_owner"}
+        hidden |= {"database_url", "data_dir", "models_dir", "ffmpeg_binary"}
+        hidden |= {"watch_dir", "output_dir", "watch_owner", "wyoming_owner"}
         return {name.upper(): value for name, value in self.model_dump(mode="json", exclude=hidden).items()}
 
 

@@ -38,6 +38,10 @@ def account_name(text: str) -> str:
     return name
 
 
+def account_or_none(text: str) -> str:
+    return account_name(text) if text.strip() else ""
+
+
 def known_model(name: str, fields: ValidationInfo) -> str:
     """One of openai-whisper's, or one in MODELS_DIR. Raises ValueError."""
     models_dir = fields.data.get("models_dir")  # absent when it is not readable itself

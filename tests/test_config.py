@@ -114,6 +114,8 @@ def test_one_message_names_every_bad_value_and_no_secret(tmp_path: Path) -> None
         "TRUSTED_PROXIES=proxy.example",
         "AUTH_HEADER=X-Remote-User",
         "AUTH_HEADER=X_Remote_User\nTRUSTED_PROXIES=127.0.0.1",
+        "WYOMING_PORT=10300\nAPI_KEYS=alice:" + "k" * 32,
+        "WYOMING_OWNER=two words",
         "DEVICES=gpu",
         "BATCH_SCHEDULE_INTERVAL=nan",
         "DEFAULT_MODEL=base-int8\nENGINE=reference",

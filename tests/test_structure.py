@@ -53,6 +53,7 @@ FOLDERS = [
     "web.adapters.openai",
     "web.adapters.asr_webservice",
     "web.adapters.whisper_cpp",
+    "web.adapters.wyoming",
     "web",
     "web.server",
     "cli",

@@ -1,21 +1,21 @@
 """Bare samples, as some clients send them, become a wav file on their way to an upload: everything can read that.
 
-They are 16-bit, little-endian, mono, 16 kHz.
+They are little-endian; 16 bits, mono, 16 kHz unless their client says otherwise.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from dataclasses import dataclass
 from typing import Protocol
 
 from whisper_core.common.units import SAMPLE_RATE
 
-BYTES_PER_SAMPLE = 2
 _RIFF, _WAVE = b"RIFF", b"WAVE"
 _KIND_BYTES = 12  # of the start, where a wav says that it is one
 _UNKNOWN = 0xFFFFFFFF  # as ffmpeg writes it into a pipe: the sound goes on to the file's end
-_PCM, _MONO = 1, 1
+_PCM = 1
 
 
 class File(Protocol):
@@ -26,12 +26,20 @@ class File(Protocol):
     def close(self) -> None: ...
 
 
-def wav_header(sound_bytes: int | None = None) -> bytes:
+@dataclass(frozen=True)
+class SoundFormat:
+    rate: int = SAMPLE_RATE
+    width: int = 2  # bytes of a sample
+    channels: int = 1
+
+
+def wav_header(sound_bytes: int | None = None, sound_format: SoundFormat | None = None) -> bytes:
     """sound_bytes: how many follow; None: not known yet."""
+    kind = sound_format or SoundFormat()
+    frame = kind.width * kind.channels
     sound = struct.pack(
-        "<4sIHHIIHH", b"fmt ", 16, _PCM, _MONO, SAMPLE_RATE, SAMPLE_RATE * BYTES_PER_SAMPLE, BYTES_PER_SAMPLE,
-        8 * BYTES_PER_SAMPLE,
-    )  # fmt: skip
+        "<4sIHHIIHH", b"fmt ", 16, _PCM, kind.channels, kind.rate, kind.rate * frame, frame, 8 * kind.width
+    )
     length = _UNKNOWN if sound_bytes is None else sound_bytes
     whole = _UNKNOWN if sound_bytes is None else len(_WAVE) + len(sound) + 8 + sound_bytes
     return struct.pack("<4sI4s", _RIFF, whole, _WAVE) + sound + struct.pack("<4sI", b"data", length)

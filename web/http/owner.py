@@ -29,8 +29,12 @@ def owner_of(sent: Request) -> str:
     if principal is not None and principal != EVERYBODY:
         return principal.name
     token = _token(sent)
-    origin = f"browser {token}" if token else f"address {sent.remote_addr or ''}"
-    return hashlib.sha256(origin.encode()).hexdigest()[:_NAME_CHARACTERS]
+    return _opaque(f"browser {token}") if token else owner_at(sent.remote_addr or "")
+
+
+def owner_at(address: str) -> str:
+    """Without accounts: of what comes from that address and from no browser."""
+    return _opaque(f"address {address}")
 
 
 def remember_browser(response: Response) -> Response:
@@ -41,6 +45,10 @@ def remember_browser(response: Response) -> Response:
             secure=request.is_secure, path=cookie_path(request),
         )  # fmt: skip
     return response
+
+
+def _opaque(origin: str) -> str:
+    return hashlib.sha256(origin.encode()).hexdigest()[:_NAME_CHARACTERS]
 
 
 def _token(sent: Request) -> str | None:

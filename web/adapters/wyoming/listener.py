@@ -1,0 +1,113 @@
+"""The port on which the Wyoming protocol is spoken, and a thread for each of its clients."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from errors import InvalidSettingsError, StartError
+from web.adapters.waiting import WaitingRoom
+from web.adapters.wyoming.session import Session
+from web.http.system_port import SystemPort
+
+log = logging.getLogger(__name__)
+
+MAX_CLIENTS = 64  # at a time; a client of a voice assistant stays for one sentence
+_BACKLOG = 64
+
+
+class WyomingListener:
+    """`start` and `stop` once each."""
+
+    def __init__(self, system: SystemPort, room: WaitingRoom) -> None:
+        self._system = system
+        self._room = room
+        self._socket: socket.socket | None = None
+        self._clients: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(MAX_CLIENTS, thread_name_prefix="wyoming")
+        self._acceptor = threading.Thread(target=self._accept, name="wyoming-accept")
+
+    @property
+    def port(self) -> int:
+        """Once it is started."""
+        if self._socket is None:
+            raise ValueError("it is not started")
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Raises InvalidSettingsError where there are accounts and nobody owns these tasks, and StartError."""
+        settings = self._system.settings
+        if self._system.accounts.are_in_force() and not settings.wyoming_owner:
+            raise InvalidSettingsError(
+                "WYOMING_PORT is set, and there are accounts. The Wyoming protocol has no keys, so WYOMING_OWNER has "
+                "to name the account whose tasks these are. Or set WYOMING_PORT=0."
+            )
+        self._socket = _listening(settings.wyoming_host, settings.wyoming_port)
+        self._acceptor.start()
+        log.info("event=wyoming_listening host=%s port=%d", settings.wyoming_host, self.port)
+        if not _is_loopback(self._socket.getsockname()[0]):
+            log.warning(
+                "event=wyoming_open: whoever reaches WYOMING_PORT may send recordings; the protocol has no keys"
+            )
+
+    def stop(self) -> None:
+        """Ends all connections. Those that wait for a text have to be told before, by `WaitingRoom.close`."""
+        if self._socket is None:
+            return
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes `accept`
+        self._acceptor.join()
+        self._socket.close()
+        with self._lock:
+            for client in self._clients:
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RD)  # wakes who reads from it; an answer may still be sent
+        self._threads.shutdown()
+
+    def _accept(self) -> None:
+        while self._socket is not None:
+            try:
+                connection, address = self._socket.accept()
+            except ConnectionAbortedError:  # by the client, before its turn
+                continue
+            except OSError:
+                return
+            with self._lock:
+                has_room = len(self._clients) < MAX_CLIENTS
+                if has_room:
+                    self._clients.add(connection)
+            if has_room:
+                self._threads.submit(self._serve, connection, str(address[0]))
+            else:
+                connection.close()
+
+    def _serve(self, connection: socket.socket, address: str) -> None:
+        try:
+            Session(self._system, self._room, connection, address).run()
+        finally:
+            with self._lock:
+                self._clients.discard(connection)
+            connection.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=_family(host), backlog=_BACKLOG)
+    except OSError as error:
+        raise StartError(
+            f"Cannot listen on WYOMING_HOST={host} port {port}: {error.strerror}. Choose another WYOMING_PORT; 0: none."
+        ) from error
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
