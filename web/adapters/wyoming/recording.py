@@ -7,10 +7,10 @@ from typing import Any
 from wyoming.event import Event
 
 from errors import InvalidOptionError
+from optimizer.intake.task_form import TaskForm
 from optimizer.views.task_view import Submission
 from web.adapters.raw_sound import SoundFormat, wav_header
 from web.http.system_port import SystemPort, UploadPort
-from web.tasks.upload_form import TaskForm
 
 FILENAME = "wyoming.wav"
 _RATES, _WIDTHS, _CHANNELS = range(1000, 384_001), range(2, 5), range(1, 33)

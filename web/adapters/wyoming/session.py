@@ -13,13 +13,13 @@ from wyoming.event import Event
 from wyoming.ping import Pong
 
 from errors import InvalidOptionError, NotAuthenticatedError, TranscriptionServerError
+from optimizer.intake.task_form import TaskForm, read_task_form
 from web.adapters.waiting import WaitingRoom
 from web.adapters.wyoming.description import description
 from web.adapters.wyoming.event_stream import EventStream
 from web.adapters.wyoming.recording import Recording
 from web.http.owner import owner_at
 from web.http.system_port import SystemPort
-from web.tasks.upload_form import TaskForm, read_task_form
 from whisper_core.text.options import MAX_PROMPT_CHARACTERS
 
 log = logging.getLogger(__name__)
