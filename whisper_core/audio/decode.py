@@ -39,7 +39,7 @@ from whisper_core.audio.sample_writer import KeepSamples, SampleWriter, keep_all
 from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, measures, sandboxed
 from whisper_core.audio.stale_header import has_stale_header
 from whisper_core.audio.tracks import SoundTrack, choose_track
-from whisper_core.audio.treatment import USUAL, SoundMeter, Treatment, next_treatment
+from whisper_core.audio.treatment import USUAL, SoundMeter, Treatment, load_numpy, next_treatment
 from whisper_core.common.units import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
@@ -144,6 +144,7 @@ class AudioDecoder:
         self._ffmpeg = ffmpeg
         self._limits = limits
         self._ways = FfmpegWays()
+        load_numpy()
         self._running: set[SandboxedChild] = set()
         self._is_stopped = False
         self._lock = threading.Lock()

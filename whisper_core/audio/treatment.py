@@ -6,6 +6,7 @@ So an ordinary recording has openai-whisper's own samples, and takes no longer.
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -73,6 +74,11 @@ def _pan(mix: Mix, levels: tuple[float, ...]) -> str:
     return f"pan=mono|c0={mixed}"
 
 
+def load_numpy() -> None:
+    """Takes a tenth of a second, which neither a start nor the first recording has to wait for."""
+    importlib.import_module("numpy")
+
+
 class SoundMeter:
     """Counts what was decoded."""
 
@@ -84,7 +90,7 @@ class SoundMeter:
 
     def add(self, data: bytes) -> None:
         """data: s16le."""
-        import numpy as np  # only here, because it takes a tenth of a second, and a start need not wait for it
+        import numpy as np  # only here: see `load_numpy`
 
         data = self._odd + data
         whole = len(data) // 2 * 2
