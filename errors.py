@@ -64,6 +64,12 @@ messages contain no path, no secret and no text from another program. What an er
 
 from __future__ import annotations
 
+from typing import Literal
+
+# What is wrong with the files of a model: runs_code: they are a program; layout: they are of another format, or at
+# another place than such files have to be; network: they are no Whisper, or not the one that they say.
+ModelFault = Literal["damaged", "runs_code", "layout", "name", "network", "vocabulary", "numbers"]
+
 
 class TranscriptionServerError(Exception):
     """Base of the tree. `str(error)` is always safe to show to a user."""
@@ -341,18 +347,20 @@ class WeightsDamagedError(ModelUnavailableError):
 
 
 class UnusableModelError(ModelUnavailableError):
-    """A model that somebody brought. `reason` follows "it cannot be used, because" and may quote the files' names."""
+    """A model that somebody brought. `reason` follows "it cannot be used, because" and may quote the files' names;
+    `fault` is its kind, which the page has words for in both languages."""
 
     code = "model_unusable"
     default_message = "The model that was brought to this server cannot be used."
 
-    def __init__(self, message: str | None = None, *, reason: str = "", field: str | None = None) -> None:
-        super().__init__(message, field=field)
-        self.reason = reason
+    reason: str = ""
+    fault: ModelFault = "damaged"
 
     @classmethod
-    def because(cls, reason: str) -> UnusableModelError:
-        return cls(f"The model cannot be used: {reason}.", reason=reason)
+    def because(cls, fault: ModelFault, reason: str) -> UnusableModelError:
+        error = cls(f"The model cannot be used: {reason}.")
+        error.fault, error.reason = fault, reason
+        return error
 
 
 class EngineError(TaskError):

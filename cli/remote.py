@@ -113,6 +113,8 @@ def _list_models(as_json: bool, server: str) -> None:
         mark = ", the default" if model["name"] == answer["default"] else ""
         languages = "many" if model["is_multilingual"] else "English"
         click.echo(f"{model['name']:24}  {size:>8}  {languages:9}  {_state(model)}{mark}")
+    for broken in answer["broken_models"]:
+        click.echo(f"{broken['name']:24}  {'':8}  {'':9}  {broken['reason']}")
 
 
 def _state(model: dict[str, Any]) -> str:

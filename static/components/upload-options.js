@@ -78,7 +78,7 @@ function Fields() {
 }
 
 function MoreFields() {
-  return html`<div class="more-grid" id="option-more"><${PromptField} /><${ModeField} /><${WordTimesField} /><${AdvancedFields} /></div>`
+  return html`<div class="more-grid" id="option-more"><${PromptField} /><${ModeField} /><${WordTimesField} /><${AdvancedFields} /></div><${BrokenModels} />`
 }
 
 /** What the person should know about the chosen model and mode, and a button to download a missing model. */
@@ -86,7 +86,7 @@ function Hint() {
   const model = chosenModel.value
   if (!model) return null
   const isMissing = !model.is_available && !model.is_brought && !fetchOf(model.name)
-  const hints = [...hintsFor(model, isMissing), ...brokenHints()]
+  const hints = hintsFor(model, isMissing)
   if (hints.length === 0) return null
   return html`<p class="hint" data-testid="model-hint" role="status">
     <span>${sentences(...hints)}</span>
@@ -113,10 +113,16 @@ function hintsFor({ name, weights, precision, is_multilingual: isMultilingual, s
 }
 
 /** Only in the open form: somebody who brought a model looks there for it. */
-const brokenHints = () =>
-  isMoreOpen.value
-    ? (models.value?.broken_models ?? []).map(({ name, reason }) => t('model.broken', { model: name, message: reason }))
-    : []
+function BrokenModels() {
+  const broken = models.value?.broken_models ?? []
+  if (broken.length === 0) return null
+  return html`<ul class="hint broken-models" data-testid="broken-models">
+    ${broken.map(
+      ({ name, fault, reason }) =>
+        html`<li key=${name}>${t('model.broken', { model: name, fault: t(`model.fault_${fault}`) })} <span lang="en" dir="auto">${reason}</span></li>`,
+    )}
+  </ul>`
+}
 
 function fetchNow(name) {
   startModelFetch(name)

@@ -132,6 +132,16 @@ def test_tasks_are_listed_shown_retried_and_deleted(
     assert command("tasks", "show", task_id) == 1
 
 
+def test_what_cannot_be_used_of_the_models_that_were_brought_is_listed_with_its_reason(
+    command: Command, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {"name": "mine", "fault": "damaged", "reason": "It cannot be used: mine.pt is cut off."}
+    answer = {"models": [], "default": "base", "broken_models": [broken]}
+    monkeypatch.setattr(ServerClient, "call", lambda *_: answer)
+    assert command("models", "list") == 0
+    assert capfd.readouterr().out.splitlines()[1].split(maxsplit=1) == ["mine", broken["reason"]]
+
+
 def test_models_are_listed_and_an_unknown_one_is_refused(command: Command, capfd: pytest.CaptureFixture[str]) -> None:
     assert command("models", "list") == 0
     assert any(

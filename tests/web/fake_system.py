@@ -91,7 +91,9 @@ class FakeSystem(FakeTasks):
                 }
                 for model in MODELS.values()
             ],
-            "broken_models": [{"name": "mine", "reason": "It cannot be used: model.safetensors is cut off."}],
+            "broken_models": [
+                {"name": "mine", "fault": "damaged", "reason": "It cannot be used: model.safetensors is cut off."}
+            ],
             "default": self.default_model(),
             "default_language": self.settings.default_language,
             "languages": LANGUAGES,

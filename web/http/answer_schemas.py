@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from errors import ModelFault
 from optimizer.common.kinds import DeviceKind
 from optimizer.tasks.wait_reasons import WaitCode
 from web.http.request_schemas import PriorityWord, Status
@@ -239,6 +240,7 @@ class ModelBody(Body):
 
 class BrokenModelBody(Body):
     name: str
+    fault: ModelFault
     reason: str
 
 

@@ -110,9 +110,9 @@ def _parts(name: str, stored: StoredTensor) -> Iterator[tuple[str, StoredTensor]
     found = _LAYER.fullmatch(name)
     targets = _IN_A_LAYER.get(found[3]) if found else None
     if found is None or targets is None:
-        raise UnusableModelError.because(f"{name[:80]} is no variable of a Whisper")
+        raise UnusableModelError.because("network", f"{name[:80]} is no variable of a Whisper")
     if stored.shape[0] % len(targets):
-        raise UnusableModelError.because(f"{name} has the shape {stored.shape}")
+        raise UnusableModelError.because("network", f"{name} has the shape {stored.shape}")
     for number, target in enumerate(targets):
         yield f"{found[1]}.blocks.{found[2]}.{target}.{_KINDS[found[4]]}", stored.rows(number, len(targets))
 
@@ -122,9 +122,9 @@ def _with_scale(name: str, variables: Mapping[str, _Variable]) -> StoredTensor:
     if stored.type in ("F32", "F16", "BF16"):
         return stored
     if scale is None or stored.type == "I32" or scale.stored.type != "F32":
-        raise UnusableModelError.because(f"{name} is stored as {stored.type} without its scale")
+        raise UnusableModelError.because("damaged", f"{name} is stored as {stored.type} without its scale")
     if scale.stored.shape not in ((), (1,), stored.shape[:1]):
-        raise UnusableModelError.because(f"the scale of {name} has the shape {scale.stored.shape}")
+        raise UnusableModelError.because("damaged", f"the scale of {name} has the shape {scale.stored.shape}")
     return replace(stored, scale=scale.stored)
 
 
@@ -150,28 +150,30 @@ def _read_variables(path: Path) -> dict[str, _Variable]:
             file_bytes = path.stat().st_size
             version, specification, _ = _read(file, "I"), _string(file), _read(file, "I")
             if (version, specification) != (_VERSION, _SPECIFICATION):
-                raise UnusableModelError.because(f"{path.name} is no Whisper of CTranslate2 (version {version})")
+                raise UnusableModelError.because(
+                    "layout", f"{path.name} is no Whisper of CTranslate2 (version {version})"
+                )
             count = _read(file, "I")
             if count > _MOST_VARIABLES:
-                raise UnusableModelError.because(f"{path.name} is damaged")
+                raise UnusableModelError.because("damaged", f"{path.name} is damaged")
             return dict(_read_variable(file, path, file_bytes) for _ in range(count))
     except OSError as error:
-        raise UnusableModelError.because(f"{path.name} cannot be read") from error
+        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
     except (struct.error, UnicodeDecodeError) as error:
-        raise UnusableModelError.because(f"{path.name} is cut off, or no model of CTranslate2") from error
+        raise UnusableModelError.because("damaged", f"{path.name} is cut off, or no model of CTranslate2") from error
 
 
 def _read_variable(file: BinaryIO, path: Path, file_bytes: int) -> tuple[str, _Variable]:
     name, rank = _string(file), _read(file, "B")
     if rank > _MOST_DIMENSIONS:
-        raise UnusableModelError.because(f"{path.name} is damaged at {name[:80]}")
+        raise UnusableModelError.because("damaged", f"{path.name} is damaged at {name[:80]}")
     shape: Shape = tuple(_read(file, "I") for _ in range(rank))
     kind, size, start = _TYPES.get(_read(file, "B")), _read(file, "I"), 0
     start = file.tell()
     if kind is None or size != math.prod(shape) * _BYTES[kind]:
-        raise UnusableModelError.because(f"{path.name} is damaged at {name[:80]}")
+        raise UnusableModelError.because("damaged", f"{path.name} is damaged at {name[:80]}")
     if start + size > file_bytes:
-        raise UnusableModelError.because(f"{path.name} is cut off: not all of its weights are there")
+        raise UnusableModelError.because("damaged", f"{path.name} is cut off: not all of its weights are there")
     whole = not shape and kind in ("I8", "I16", "I32")
     number = int.from_bytes(file.read(size), "little", signed=True) if whole else None
     file.seek(start + size)

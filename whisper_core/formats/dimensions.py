@@ -101,7 +101,7 @@ def _check(dims: ModelDimensions) -> None:
     elif not (_divides(dims.n_audio_head, dims.n_audio_state) and _divides(dims.n_text_head, dims.n_text_state)):
         wrong = f"{dims.n_audio_head} and {dims.n_text_head} attention heads do not divide its {dims.n_audio_state}"
     if wrong is not None:
-        raise UnusableModelError.because(wrong)
+        raise UnusableModelError.because("network", wrong)
 
 
 def _divides(heads: int, state: int) -> bool:
@@ -111,21 +111,25 @@ def _divides(heads: int, state: int) -> bool:
 def _compare(found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
     missing = sorted(set(wanted) - set(found) - {ENCODER_POSITIONS})
     if missing:
-        raise UnusableModelError.because(f"the tensor {missing[0]} is missing, and {len(missing) - 1} more")
+        raise UnusableModelError.because("network", f"the tensor {missing[0]} is missing, and {len(missing) - 1} more")
     surplus = sorted(set(found) - set(wanted))
     if surplus:
-        raise UnusableModelError.because(f"{surplus[0][:80]} and {len(surplus) - 1} more are no tensors of a Whisper")
+        raise UnusableModelError.because(
+            "network", f"{surplus[0][:80]} and {len(surplus) - 1} more are no tensors of a Whisper"
+        )
     for name, shape in found.items():
         if shape != wanted[name]:
-            raise UnusableModelError.because(f"the tensor {name} is {shape} instead of {wanted[name]}")
+            raise UnusableModelError.because("network", f"the tensor {name} is {shape} instead of {wanted[name]}")
 
 
 def _shape(shapes: Mapping[str, Shape], name: str, rank: int) -> Shape:
     shape = shapes.get(name)
     if shape is None:
-        raise UnusableModelError.because(f"the tensor {name} is missing, so this is no Whisper, or not all of it")
+        raise UnusableModelError.because(
+            "network", f"the tensor {name} is missing, so this is no Whisper, or not all of it"
+        )
     if len(shape) != rank or min(shape) < 1:
-        raise UnusableModelError.because(f"the tensor {name} has the shape {shape}")
+        raise UnusableModelError.because("network", f"the tensor {name} has the shape {shape}")
     return shape
 
 

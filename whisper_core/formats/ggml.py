@@ -39,7 +39,7 @@ def read_ggml(path: Path) -> BroughtModel:
         with open(path, "rb") as file:
             told, tokens, tensors = _File(file, path).read()
     except OSError as error:
-        raise UnusableModelError.because(f"{path.name} cannot be read") from error
+        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
     dims = dimensions_of(
         {name: tensor.shape for name, tensor in tensors.items()},
         audio_heads=told["n_audio_head"],
@@ -69,7 +69,8 @@ class _File:
         """What the header tells, the tokens of text, and the tensors."""
         if self._bytes(len(MAGIC)) != MAGIC:
             raise UnusableModelError.because(
-                f"{self._path.name} is no ggml file of whisper.cpp (another .bin belongs in a folder, with config.json)"
+                "layout",
+                f"{self._path.name} is no ggml file of whisper.cpp (others belong in a folder, with config.json)",
             )
         told = dict(zip(_HEADER, self._numbers(len(_HEADER)), strict=True))
         self._numbers(1)  # the type of most weights: each tensor has its own
@@ -80,7 +81,8 @@ class _File:
         rows, columns = self._numbers(2)
         if (rows, columns) != (mels, FREQUENCIES):
             raise UnusableModelError.because(
-                f"its mel filters are {rows} × {columns} instead of {mels} × {FREQUENCIES}: this is no Whisper"
+                "network",
+                f"its mel filters are {rows} × {columns} instead of {mels} × {FREQUENCIES}: this is no Whisper",
             )
         self._skip(rows * columns * BLOCKS["F32"][1])
 
@@ -115,7 +117,7 @@ class _File:
             raise self._damaged(name)
         if kind not in _TYPES:
             raise UnusableModelError.because(
-                f"{name[:80]} has the type {kind} of ggml, and only {', '.join(_TYPES.values())} are read"
+                "numbers", f"{name[:80]} has the type {kind} of ggml, and only {', '.join(_TYPES.values())} are read"
             )
         if shape[-1] % BLOCKS[_TYPES[kind]][0]:
             raise self._damaged(name)
@@ -138,16 +140,18 @@ class _File:
 
     def _take(self, count: int) -> None:
         if count > self._left:
-            raise UnusableModelError.because(f"{self._path.name} is cut off: not all of its weights are there")
+            raise UnusableModelError.because(
+                "damaged", f"{self._path.name} is cut off: not all of its weights are there"
+            )
         self._left -= count
 
     def _damaged(self, where: str) -> UnusableModelError:
-        return UnusableModelError.because(f"{self._path.name} is damaged at {where[:80]}")
+        return UnusableModelError.because("damaged", f"{self._path.name} is damaged at {where[:80]}")
 
 
 def _compare(told: dict[str, int], dims: ModelDimensions) -> None:
     for name, said in told.items():
         if said != getattr(dims, name):
             raise UnusableModelError.because(
-                f"its header says {name} = {said}, and its weights have {getattr(dims, name)}"
+                "network", f"its header says {name} = {said}, and its weights have {getattr(dims, name)}"
             )

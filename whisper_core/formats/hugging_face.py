@@ -74,7 +74,9 @@ def read_hugging_face(folder: Path) -> BroughtModel:
     )
     _compare(configuration, dims)
     if projection is not None and projection.shape != tensors[EMBEDDING_TENSOR].shape:
-        raise UnusableModelError.because(f"{_PROJECTION} is {projection.shape}, not like the embedding of its tokens")
+        raise UnusableModelError.because(
+            "network", f"{_PROJECTION} is {projection.shape}, not like the embedding of its tokens"
+        )
     generation = read_object_if_there(folder / "generation_config.json")
     dims = replace(dims, n_vocab=_vocabulary_size(folder, dims.n_vocab, configuration, generation))
     return BroughtModel(
@@ -93,22 +95,22 @@ def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         if (folder / index).is_file():
             return _read_shards(folder, index, Path(weights).suffix)
     raise UnusableModelError.because(
-        f"it is an adapter (LoRA): merge it into its model first, and save that as {WEIGHTS}"
+        "layout", f"it is an adapter (LoRA): merge it into its model first, and save that as {WEIGHTS}"
     )
 
 
 def _read_shards(folder: Path, index: str, suffix: str) -> dict[str, StoredTensor]:
     shards = read_object(folder / index).get("weight_map")
     if not isinstance(shards, dict) or not shards:
-        raise UnusableModelError.because(f"{index} names no files")
+        raise UnusableModelError.because("damaged", f"{index} names no files")
     stored: dict[str, StoredTensor] = {}
     for name in sorted({str(shard) for shard in shards.values()}):
         if Path(name).name != name or not name.endswith(suffix):
             raise UnusableModelError.because(
-                f"{index} names {name[:80]!r}, which is no {suffix[1:]} file in the folder"
+                "layout", f"{index} names {name[:80]!r}, which is no {suffix[1:]} file in the folder"
             )
         if not (folder / name).is_file():
-            raise UnusableModelError.because(f"the file {name[:80]} is missing")
+            raise UnusableModelError.because("damaged", f"the file {name[:80]} is missing")
         stored.update(_read_weights(folder / name))
     return stored
 
@@ -120,18 +122,24 @@ def _read_weights(path: Path) -> dict[str, StoredTensor]:
 def _check_configuration(configuration: dict[str, Any]) -> None:
     kind = configuration.get("model_type", "whisper")
     if kind != "whisper":
-        raise UnusableModelError.because(f"it is a model of the kind {str(kind)[:40]!r}, and only Whisper is computed")
+        raise UnusableModelError.because(
+            "network", f"it is a model of the kind {str(kind)[:40]!r}, and only Whisper is computed"
+        )
     if configuration.get("quantization_config"):
-        raise UnusableModelError.because("its weights are quantised: only F16, BF16 and F32 are read")
+        raise UnusableModelError.because("numbers", "its weights are quantised: only F16, BF16 and F32 are read")
     if configuration.get("activation_function", "gelu") != "gelu" or configuration.get("scale_embedding"):
-        raise UnusableModelError.because("it computes otherwise than Whisper (activation_function, scale_embedding)")
+        raise UnusableModelError.because(
+            "network", "it computes otherwise than Whisper (activation_function, scale_embedding)"
+        )
 
 
 def _compare(configuration: dict[str, Any], dims: ModelDimensions) -> None:
     for name, dimension in _TOLD.items():
         told, found = number_in(configuration, name), getattr(dims, dimension)
         if told is not None and told != found:
-            raise UnusableModelError.because(f"{CONFIGURATION} says {name} = {told}, and its weights have {found}")
+            raise UnusableModelError.because(
+                "network", f"{CONFIGURATION} says {name} = {told}, and its weights have {found}"
+            )
 
 
 def _openai_name(name: str) -> str:
@@ -158,7 +166,7 @@ def _told_tokens(told: dict[str, Any]) -> dict[str, int]:
     for table in ("lang_to_id", "task_to_id"):
         entries = told.get(table) or {}
         if not isinstance(entries, dict):
-            raise UnusableModelError.because(f"{table} is no table")
+            raise UnusableModelError.because("damaged", f"{table} is no table")
         for name in entries:
             number = number_in(entries, name)
             if number is not None:

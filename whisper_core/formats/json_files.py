@@ -15,31 +15,31 @@ def read_json(path: Path) -> Any:
     """Raises UnusableModelError."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise UnusableModelError.because(f"{path.name} is larger than {MOST_BYTES >> 20} MB")
+            raise UnusableModelError.because("damaged", f"{path.name} is larger than {MOST_BYTES >> 20} MB")
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise UnusableModelError.because(f"{path.name} cannot be read") from error
+        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
     except (ValueError, RecursionError) as error:
-        raise UnusableModelError.because(f"{path.name} is not JSON") from error
+        raise UnusableModelError.because("damaged", f"{path.name} is not JSON") from error
 
 
 def read_lines(path: Path) -> list[str]:
     """Of a text, which is bounded likewise. Raises UnusableModelError."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise UnusableModelError.because(f"{path.name} is larger than {MOST_BYTES >> 20} MB")
+            raise UnusableModelError.because("damaged", f"{path.name} is larger than {MOST_BYTES >> 20} MB")
         return path.read_bytes().decode().rstrip("\n").split("\n")
     except OSError as error:
-        raise UnusableModelError.because(f"{path.name} cannot be read") from error
+        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
     except UnicodeDecodeError as error:
-        raise UnusableModelError.because(f"{path.name} is not UTF-8") from error
+        raise UnusableModelError.because("damaged", f"{path.name} is not UTF-8") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """Raises UnusableModelError unless the file holds an object."""
     found = read_json(path)
     if not isinstance(found, dict):
-        raise UnusableModelError.because(f"{path.name} holds no object")
+        raise UnusableModelError.because("damaged", f"{path.name} holds no object")
     return found
 
 
@@ -53,5 +53,5 @@ def number_in(found: dict[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        raise UnusableModelError.because(f"{name} is {str(value)[:40]!r} instead of a number")
+        raise UnusableModelError.because("damaged", f"{name} is {str(value)[:40]!r} instead of a number")
     return value

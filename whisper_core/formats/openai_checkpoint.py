@@ -22,11 +22,11 @@ def read_openai_checkpoint(path: Path) -> BroughtModel:
     checkpoint = read_torch_file(path)
     if not isinstance(checkpoint, dict) or not {_DIMENSIONS, _WEIGHTS} <= set(checkpoint):
         raise UnusableModelError.because(
-            f"{path.name} has no {_DIMENSIONS} and {_WEIGHTS}, as openai-whisper's files have"
+            "layout", f"{path.name} has no {_DIMENSIONS} and {_WEIGHTS}, as openai-whisper's files have"
         )
     told = checkpoint[_DIMENSIONS]
     if not isinstance(told, dict):
-        raise UnusableModelError.because(f"the {_DIMENSIONS} in {path.name} are no dictionary")
+        raise UnusableModelError.because("layout", f"the {_DIMENSIONS} in {path.name} are no dictionary")
     tensors = weights_in(checkpoint[_WEIGHTS], path)
     dims = dimensions_of(
         {name: tensor.shape for name, tensor in tensors.items()},
@@ -47,17 +47,19 @@ def read_openai_checkpoint(path: Path) -> BroughtModel:
 def weights_in(state: Any, path: Path) -> dict[str, StoredTensor]:
     """The tensors of a state_dict. Raises UnusableModelError for anything else, and for those that cannot be read."""
     if not isinstance(state, dict) or not state:
-        raise UnusableModelError.because(f"{path.name} holds no weights by their names")
+        raise UnusableModelError.because("layout", f"{path.name} holds no weights by their names")
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, StoredTensor):
-            raise UnusableModelError.because(f"{str(name)[:80]} in {path.name} is no tensor")
+            raise UnusableModelError.because("layout", f"{str(name)[:80]} in {path.name} is no tensor")
         if tensor.type not in FLOATS:
             raise UnusableModelError.because(
-                f"{name[:80]} is stored as {tensor.type}, and only {', '.join(FLOATS)} are read"
+                "numbers", f"{name[:80]} is stored as {tensor.type}, and only {', '.join(FLOATS)} are read"
             )
         if not tensor.is_in_order:
-            raise UnusableModelError.because(f"{name[:80]} does not lie row after row: save it after .contiguous()")
+            raise UnusableModelError.because(
+                "numbers", f"{name[:80]} does not lie row after row: save it after .contiguous()"
+            )
         tensors[name] = tensor
     return tensors
 
@@ -66,4 +68,4 @@ def _compare(told: dict[str, Any], dims: ModelDimensions) -> None:
     for name, found in asdict(dims).items():
         said = number_in(told, name)
         if said != found:
-            raise UnusableModelError.because(f"its dims say {name} = {said}, and its weights have {found}")
+            raise UnusableModelError.because("network", f"its dims say {name} = {said}, and its weights have {found}")

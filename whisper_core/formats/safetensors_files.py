@@ -27,14 +27,14 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             data_start = _LENGTH_BYTES + length
             if not 0 < length <= MOST_HEADER_BYTES or data_start > file_bytes:
-                raise UnusableModelError.because(f"{path.name} is no safetensors file, or not all of it")
+                raise UnusableModelError.because("damaged", f"{path.name} is no safetensors file, or not all of it")
             header = json.loads(file.read(length))
     except OSError as error:
-        raise UnusableModelError.because(f"{path.name} cannot be read") from error
+        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
     except (ValueError, RecursionError) as error:
-        raise UnusableModelError.because(f"{path.name} is no safetensors file") from error
+        raise UnusableModelError.because("damaged", f"{path.name} is no safetensors file") from error
     if not isinstance(header, dict):
-        raise UnusableModelError.because(f"{path.name} is no safetensors file")
+        raise UnusableModelError.because("damaged", f"{path.name} is no safetensors file")
     return {
         name: _tensor(path, name, entry, data_start, file_bytes) for name, entry in header.items() if name != _METADATA
     }
@@ -44,16 +44,16 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int, file_bytes: int)
     try:
         kind, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
-        raise UnusableModelError.because(f"{path.name} is damaged at {name[:80]}") from error
+        raise UnusableModelError.because("damaged", f"{path.name} is damaged at {name[:80]}") from error
     if kind not in FLOATS:
         raise UnusableModelError.because(
-            f"{name[:80]} is stored as {str(kind)[:20]}, and only F16, BF16 and F32 are read"
+            "numbers", f"{name[:80]} is stored as {str(kind)[:20]}, and only F16, BF16 and F32 are read"
         )
     if not all(isinstance(number, int) and number >= 0 for number in (*shape, start, end)):
-        raise UnusableModelError.because(f"{path.name} is damaged at {name[:80]}")
+        raise UnusableModelError.because("damaged", f"{path.name} is damaged at {name[:80]}")
     stored = StoredTensor(path, data_start + start, kind, shape)
     if end - start != stored.size_bytes:
-        raise UnusableModelError.because(f"{path.name} is damaged at {name[:80]}")
+        raise UnusableModelError.because("damaged", f"{path.name} is damaged at {name[:80]}")
     if data_start + end > file_bytes:
-        raise UnusableModelError.because(f"{path.name} is cut off: not all of its weights are there")
+        raise UnusableModelError.because("damaged", f"{path.name} is cut off: not all of its weights are there")
     return stored

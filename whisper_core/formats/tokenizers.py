@@ -40,7 +40,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     if words is None:
         words = {}
     if not isinstance(words, dict):
-        raise UnusableModelError.because("its tokenizer has no table of tokens")
+        raise UnusableModelError.because("vocabulary", "its tokenizer has no table of tokens")
     numbers = _numbers(words)
     special = {name: number for name, number in numbers.items() if name.startswith("<|") and name.endswith("|>")}
     base = {number: _bytes_of(word) for word, number in numbers.items() if word not in special}

@@ -69,20 +69,23 @@ def read_torch_file(path: Path) -> Any:
     entries = zip_entries(path)
     if entries is None:
         raise UnusableModelError.because(
-            f"{path.name} is no file of today's torch.save (or not all of it): save it again, with PyTorch 1.6 or later"
+            "layout",
+            f"{path.name} is no file of today's torch.save (or not all of it): save it anew, with PyTorch 1.6 or newer",
         )
     folder = next((name.removesuffix(_PICKLE) for name in entries if name.endswith(f"/{_PICKLE}")), None)
     if folder is None or entries[folder + _PICKLE].size > MOST_PICKLE_BYTES:
-        raise UnusableModelError.because(f"{path.name} is no file of torch.save")
+        raise UnusableModelError.because("damaged", f"{path.name} is no file of torch.save")
     order = entries.get(folder + _BYTE_ORDER)
     if order is not None and read_entry(path, order) != b"little":
-        raise UnusableModelError.because(f"{path.name} was saved on a machine with another order of bytes")
+        raise UnusableModelError.because("damaged", f"{path.name} was saved on a machine with another order of bytes")
     program = read_entry(path, entries[folder + _PICKLE])
     tensors = {name.removeprefix(f"{folder}data/"): entry for name, entry in entries.items()}
     try:
         return _Pickle(path, tensors).follow(program)
     except (_DamagedError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        raise UnusableModelError.because(f"{path.name} is damaged, or nothing that torch.save wrote") from error
+        raise UnusableModelError.because(
+            "damaged", f"{path.name} is damaged, or nothing that torch.save wrote"
+        ) from error
 
 
 class _Pickle:
@@ -125,8 +128,9 @@ class _Pickle:
             named = " ".join(_text(part) for part in self._taken(2))
         if named not in _KNOWN:
             raise UnusableModelError.because(
+                "runs_code",
                 f"{self._path.name} is a pickle that names {named.replace(' ', '.')[:80]}, and nothing from a file is "
-                "ever run here: save only texts, numbers and tensors, such as a state_dict()"
+                "ever run here: save only texts, numbers and tensors, such as a state_dict()",
             )
         self._stack.append(_Global(named))
 

@@ -74,9 +74,11 @@ def vocabulary_of(rows: int, found: Mapping[str, int]) -> Vocabulary:
     for name, number in sorted(found.items(), key=lambda item: item[1]):
         if known.get(name, number if number < base else None) != number:
             told = f"openai-whisper's is {known[name]}" if name in known else "openai-whisper has no such token"
-            raise UnusableModelError.because(f"its token {name[:40]} is {number}, and {told}")
+            raise UnusableModelError.because("vocabulary", f"its token {name[:40]} is {number}, and {told}")
     if rows < vocabulary.size:
-        raise UnusableModelError.because(f"its embedding has {rows} rows for the {vocabulary.size} tokens it names")
+        raise UnusableModelError.because(
+            "vocabulary", f"its embedding has {rows} rows for the {vocabulary.size} tokens it names"
+        )
     return vocabulary
 
 
@@ -89,7 +91,7 @@ def check_base_tokens(tokens: Mapping[int, bytes] | Sequence[bytes], is_multilin
             other = get(number)
             what = "is missing" if other is None else f"is {other[:20]!r}"
             raise UnusableModelError.because(
-                f"its tokenizer is not openai-whisper's: token {number} {what} instead of {token[:20]!r}"
+                "vocabulary", f"its tokenizer is not openai-whisper's: token {number} {what} instead of {token[:20]!r}"
             )
 
 
@@ -101,7 +103,8 @@ def _by_tokens(found: Mapping[str, int]) -> Vocabulary | None:
         is_multilingual = {50_257: True, 50_256: False}.get(end)
         if is_multilingual is None:
             raise UnusableModelError.because(
-                f"its vocabulary has {end} tokens of text, and openai-whisper's 50257 (or 50256 in English models)"
+                "vocabulary",
+                f"its vocabulary has {end} tokens of text, and openai-whisper's 50257 (or 50256 in English models)",
             )
     languages = sum(name[2:-2] in LANGUAGES for name in found)
     if NO_TIMESTAMPS in found and is_multilingual is not None:
@@ -111,7 +114,9 @@ def _by_tokens(found: Mapping[str, int]) -> Vocabulary | None:
     if is_multilingual is None:
         is_multilingual = found.get("<|en|>", 50_259) == 50_259
     if languages not in NUMBERS_OF_LANGUAGES:
-        raise UnusableModelError.because(f"its vocabulary has {languages} languages, and openai-whisper's 99 or 100")
+        raise UnusableModelError.because(
+            "vocabulary", f"its vocabulary has {languages} languages, and openai-whisper's 99 or 100"
+        )
     return Vocabulary(is_multilingual, languages)
 
 
@@ -120,5 +125,6 @@ def _by_rows(rows: int) -> Vocabulary:
         if rows == vocabulary.size:
             return vocabulary
     raise UnusableModelError.because(
-        f"its vocabulary has {rows} tokens, openai-whisper's 51864, 51865 or 51866, and no file says which are which"
+        "vocabulary",
+        f"its vocabulary has {rows} tokens, openai-whisper's 51864, 51865 or 51866, and no file says which are which",
     )

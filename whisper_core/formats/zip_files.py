@@ -27,10 +27,12 @@ def zip_entries(path: Path) -> dict[str, ZipEntry] | None:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
             if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in infos):
-                raise UnusableModelError.because(f"{path.name} is compressed or encrypted, as torch.save leaves none")
+                raise UnusableModelError.because(
+                    "layout", f"{path.name} is compressed or encrypted, as torch.save leaves none"
+                )
             entries = {info.filename: ZipEntry(_start_of(file, info), info.file_size) for info in infos}
     except OSError as error:
-        raise UnusableModelError.because(f"{path.name} cannot be read") from error
+        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
     except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError):
         return None
     return entries if all(entry.start + entry.size <= file_bytes for entry in entries.values()) else None
@@ -43,7 +45,7 @@ def read_entry(path: Path, entry: ZipEntry) -> bytes:
             file.seek(entry.start)
             return file.read(entry.size)
     except OSError as error:
-        raise UnusableModelError.because(f"{path.name} cannot be read") from error
+        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
 
 
 def _start_of(file: BinaryIO, info: zipfile.ZipInfo) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from errors import UnknownModelError, UnusableModelError
+from errors import ModelFault, UnknownModelError, UnusableModelError
 from whisper_core.formats.brought_model import BroughtModel
 from whisper_core.models.brought_formats import file_names, is_meant, name_of, read_model
 from whisper_core.models.catalogue import ALIASES, INT8_SUFFIX, MODELS
@@ -33,6 +33,7 @@ class BroughtFiles:
     identity: str  # changes with any of its files
     model: BroughtModel | None = None
     reason: str | None = None  # why it cannot be used, as a part of a sentence
+    fault: ModelFault = "damaged"  # of what kind that is
 
 
 class BroughtModels:
@@ -68,7 +69,7 @@ def _read(name: str, path: Path, identity: str) -> BroughtFiles:
         model = _read_checked(name, path)
     except UnusableModelError as error:
         log.warning("event=brought_model_unusable name=%r reason=%r", name, error.reason)
-        return BroughtFiles(name, identity, reason=error.reason)
+        return BroughtFiles(name, identity, reason=error.reason, fault=error.fault)
     except Exception:  # whatever a file can do to its reader, it concerns this model alone
         log.exception("event=brought_model_unusable name=%r", name)
         return BroughtFiles(name, identity, reason="its files are damaged; the log has the details")
@@ -80,15 +81,15 @@ def _read_checked(name: str, path: Path) -> BroughtModel:
     """Raises UnusableModelError."""
     rename = f"rename the {'folder' if path.is_dir() else 'file'}"
     if name != name_of(path):
-        raise UnusableModelError.because(f"there is another model of the name {name_of(path)}: {rename}")
+        raise UnusableModelError.because("name", f"there is another model of the name {name_of(path)}: {rename}")
     if not _NAME.fullmatch(name):
         raise UnusableModelError.because(
-            f"a model's name may have at most 80 letters, digits and the signs . _ + @ -: {rename}"
+            "name", f"a model's name may have at most 80 letters, digits and the signs . _ + @ -: {rename}"
         )
     if name in MODELS or name in ALIASES:
-        raise UnusableModelError.because(f"openai-whisper has a model of that name: {rename}")
+        raise UnusableModelError.because("name", f"openai-whisper has a model of that name: {rename}")
     if name.endswith(INT8_SUFFIX):
-        raise UnusableModelError.because(f"names that end in {INT8_SUFFIX} are taken: {rename}")
+        raise UnusableModelError.because("name", f"names that end in {INT8_SUFFIX} are taken: {rename}")
     return read_model(path)
 
 

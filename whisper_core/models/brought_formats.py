@@ -45,15 +45,17 @@ def read_model(path: Path) -> BroughtModel:
         return read_ctranslate2(path)
     files = _single_files(path, names) if path.is_dir() else [path]
     if len(files) > 1:
-        raise UnusableModelError.because(f"it holds {len(files)} models: give each a folder of its own")
+        raise UnusableModelError.because("layout", f"it holds {len(files)} models: give each a folder of its own")
     return _read_file(files[0])
 
 
 def _read_file(path: Path) -> BroughtModel:
     if path.suffix == _SAFETENSORS:
-        raise UnusableModelError.because("put it into a folder, as model.safetensors, beside its config.json")
+        raise UnusableModelError.because("layout", "put it into a folder, as model.safetensors, beside its config.json")
     if path.suffix == _GGUF:
-        raise UnusableModelError.because("it is a GGUF file, and of whisper.cpp's formats only ggml (.bin) is read")
+        raise UnusableModelError.because(
+            "layout", "it is a GGUF file, and of whisper.cpp's formats only ggml (.bin) is read"
+        )
     return read_ggml(path) if path.suffix == GGML else read_openai_checkpoint(path)
 
 

@@ -43,12 +43,16 @@ def read_brought_state(model: BroughtModel, *, keeps_fp16: bool) -> StateDict:
         dtype = torch.float16 if keeps_fp16 else torch.float32
         state = {name: _read(files[tensor.path], name, tensor).to(dtype) for name, tensor in model.tensors.items()}
         if any(_read(files[zero.path], "bias of the keys", zero).any() for zero in model.zeros):
-            raise UnusableModelError.because("it has a bias for keys, which openai-whisper's models do not have")
+            raise UnusableModelError.because(
+                "network", "it has a bias for keys, which openai-whisper's models do not have"
+            )
         if model.projection is not None:
             with _open(model.projection.path) as file:
                 projection = _read(file, "proj_out.weight", model.projection).to(dtype)
             if not torch.equal(projection, state[EMBEDDING_TENSOR]):
-                raise UnusableModelError.because("proj_out.weight is not equal to the embedding of its tokens")
+                raise UnusableModelError.because(
+                    "network", "proj_out.weight is not equal to the embedding of its tokens"
+                )
     dims = model.dimensions
     state[EMBEDDING_TENSOR] = state[EMBEDDING_TENSOR][: dims.n_vocab].clone()
     if ENCODER_POSITIONS not in state:
@@ -75,7 +79,7 @@ def _open(path: Path) -> BinaryIO:
     try:
         return open(path, "rb")
     except OSError as error:
-        raise UnusableModelError.because(f"{path.name} cannot be read") from error
+        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
 
 
 def _read(file: BinaryIO, name: str, stored: StoredTensor) -> torch.Tensor:
@@ -84,9 +88,9 @@ def _read(file: BinaryIO, name: str, stored: StoredTensor) -> torch.Tensor:
         file.seek(stored.start)
         count = file.readinto(data)  # type: ignore[attr-defined]
     except OSError as error:
-        raise UnusableModelError.because(f"{stored.path.name} cannot be read") from error
+        raise UnusableModelError.because("damaged", f"{stored.path.name} cannot be read") from error
     if count != len(data):
-        raise UnusableModelError.because(f"{stored.path.name} is cut off: not all of its weights are there")
+        raise UnusableModelError.because("damaged", f"{stored.path.name} is cut off: not all of its weights are there")
     is_quantised = stored.type in QUANTISED
     numbers = dequantised(data, stored.type) if is_quantised else torch.frombuffer(data, dtype=_TYPES[stored.type])
     tensor = numbers.reshape(stored.shape)
@@ -95,7 +99,9 @@ def _read(file: BinaryIO, name: str, stored: StoredTensor) -> torch.Tensor:
         tensor = tensor.float() / scale
     largest = float(tensor.abs().max())
     if not math.isfinite(largest):
-        raise UnusableModelError.because(f"the tensor {name} has values that are no numbers")
+        raise UnusableModelError.because("numbers", f"the tensor {name} has values that are no numbers")
     if largest > LARGEST_FP16:
-        raise UnusableModelError.because(f"the tensor {name} has values above {LARGEST_FP16:.0f}, too large for fp16")
+        raise UnusableModelError.because(
+            "numbers", f"the tensor {name} has values above {LARGEST_FP16:.0f}, too large for fp16"
+        )
     return tensor

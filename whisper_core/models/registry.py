@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from errors import UnknownModelError
+from errors import ModelFault, UnknownModelError
 from whisper_core.models.brought import GONE, BroughtFiles, BroughtModels
 from whisper_core.models.catalogue import (
     ALIASES,
@@ -31,6 +31,7 @@ class BrokenModel:
     """A folder or file in MODELS_DIR that cannot be used."""
 
     name: str
+    fault: ModelFault
     reason: str  # a sentence
 
 
@@ -73,7 +74,9 @@ class ModelRegistry:
 
     def broken_models(self) -> list[BrokenModel]:
         return [
-            BrokenModel(name, _sentence(files.reason)) for name, files in self._brought_files().items() if files.reason
+            BrokenModel(name, files.fault, _sentence(files.reason))
+            for name, files in self._brought_files().items()
+            if files.reason
         ]
 
     def problem(self, name: str) -> str | None:

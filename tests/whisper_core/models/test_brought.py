@@ -80,6 +80,7 @@ def test_broken_folders_are_told_with_their_reason_and_others_ignored(tmp_path: 
     (tmp_path / "base.ct2.bin").write_bytes(b"")
     registry = ModelRegistry(tmp_path)
     broken = {each.name: each.reason for each in registry.broken_models()}
+    assert [each.fault for each in registry.broken_models()] == ["name", "damaged", "name", "name"]
     assert names_in(registry) == ["good", "good-int8"]
     assert list(broken) == ["a-int8", "cut", "tiny", "two words"]
     assert broken["tiny"] == "It cannot be used: openai-whisper has a model of that name: rename the folder."
