@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from whisper.model import Whisper
 
-from tests.paths import SHORT
+from tests.paths import MINUTE, SHORT
 from tests.whisper_core.conftest import LoudScan
 from tests.whisper_core.engine.driving import GREEDY, alone_by_reference, assert_same, toy, transcribe_together
 from tests.whisper_core.parity import RATE, Samples, SamplesOf, noise, resume_after
@@ -248,6 +248,30 @@ def test_speech_between_silence_music_and_noise_is_all_that_is_written(
     assert ours.text.endswith(" young man.")
     assert len(ours.text.split()) <= 8
     assert all(39.5 <= segment.start < segment.end <= 44 for segment in ours.segments)
+
+
+@pytest.mark.models
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_text_of_a_minute_with_silence_in_it_is_upstream_s_of_the_speech_alone(
+    models_dir: Path, samples_of: SamplesOf
+) -> None:
+    model = load_model("tiny.en", models_dir, "cpu")
+    minute = samples_of(MINUTE)
+    samples = np.concatenate([minute[: 20 * RATE], WITHOUT_SPEECH["silence"], minute[20 * RATE :]])
+    options = TranscribeOptions(language="en", temperature=0.0, vad_filter=True)
+    reference = ReferenceModel(model, seed=0)
+    ours = transcribe_filtered(samples, reference.traits, options, reference.serve)
+    assert ours is not None
+    parts = FilteredRecording(samples, 80).parts
+    assert len(parts.ranges) >= 2
+    speech = SpeechSamples(samples, parts)[:]
+    theirs = model.transcribe(speech.astype(np.float32) / 32768.0, fp16=False, language="en", temperature=0.0)
+    assert ours.text == theirs["text"]
+    exact = ("tokens", "avg_logprob", "compression_ratio", "no_speech_prob")
+    wanted = [[segment[name] for name in exact] for segment in theirs["segments"]]
+    assert [[segment.to_dict()[name] for name in exact] for segment in ours.segments] == wanted
+    assert not any(20.5 < segment.start < 59.5 for segment in ours.segments)
 
 
 # --- where the parts begin and end ---------------------------------------------------------------------------------
