@@ -89,10 +89,13 @@ function metadataOf(file, fields) {
   return { filename: file.name, filetype: file.type, ...Object.fromEntries(texts) }
 }
 
-/** No answer, or one that asks to look where the upload stands. What takes longer is shown, and waited for there. */
+/**
+ * No answer, or one that asks to look where the upload stands, such as 408 after a connection stood still. What takes
+ * longer is shown, and waited for there.
+ */
 function isWorthASecondTry(error) {
   const status = error.originalResponse?.getStatus() ?? 0
-  return navigator.onLine && [0, 409, 423, 460, 502, 504].includes(status)
+  return navigator.onLine && [0, 408, 409, 423, 460, 502, 504].includes(status)
 }
 
 function apiErrorOf(error) {

@@ -160,6 +160,23 @@ def test_a_refused_file_says_why_and_the_others_go_on(page: Page) -> None:
     expect(refused).to_have_count(0)
 
 
+def test_an_upload_whose_connection_stood_still_goes_on_by_itself(page: Page) -> None:
+    """Such as of a laptop that was closed for a while: the server has answered 408 meanwhile."""
+    timed_out: list[str] = []
+
+    def time_out_once(route: Route) -> None:
+        if timed_out or route.request.method != "PATCH":
+            return route.continue_()
+        timed_out.append(route.request.url)
+        return route.fulfill(status=408, json={"error": {"code": "timeout", "message": "It took too long."}})
+
+    page.route("**/api/uploads/*", time_out_once)
+    upload(page, ("lid.flac", recording(SHORT)))
+    expect_status(page, "lid.flac", "completed")
+    assert len(timed_out) == 1
+    expect(page.get_by_test_id("upload")).to_have_count(0)
+
+
 def test_a_recording_that_is_cut_off_says_so_in_both_languages(page: Page) -> None:
     data = recording(SHORT)
     upload(page, ("cut.flac", data[: len(data) * 2 // 3]))
