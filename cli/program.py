@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from cli.backup import backup_command, restore_command
+from cli.completion import completion_command
 from cli.doctor import doctor_command
 from cli.keys import keys_group
 from cli.local_system import MakeSystem, optimized_system
@@ -33,6 +34,8 @@ def run(
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except SystemExit as end:  # a signal told it to end
+        return end.code if isinstance(end.code, int) else 1
     except click.Abort:
         return 130  # Ctrl-C, as a shell reports it
     except TranscriptionServerError as error:  # such as a database that is busy
@@ -49,10 +52,11 @@ def _program(serve: Serve, load: LoadSettings, make_system: MakeSystem) -> click
 
     program.add_command(click.Command("serve", callback=serve, help="Serve until a signal asks to stop."))
     program.add_command(transcribe_command(load, make_system))
-    program.add_command(tasks_group())
-    program.add_command(models_group())
+    program.add_command(tasks_group(load))
+    program.add_command(models_group(load))
     program.add_command(keys_group(load))
     program.add_command(doctor_command(load))
     program.add_command(backup_command(load))
     program.add_command(restore_command(load))
+    program.add_command(completion_command(program))
     return program

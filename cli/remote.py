@@ -11,24 +11,30 @@ from urllib.parse import quote
 
 import click
 
-from cli.server_client import ServerClient
-from cli.transcriber import CannotStartError, RefusedError
+from cli.server_client import KEY_VARIABLE, ServerClient
+from cli.transcriber import CANNOT_START, CannotStartError, RefusedError
+from config import Settings
 from optimizer.tasks.task import TaskStatus
 
-KEY_VARIABLE = "WHISPER_API_KEY"
-DEFAULT_SERVER = "http://127.0.0.1:5552"
-CANNOT_START = 3
 MOST_TASKS = 200
+
+Load = Callable[[], Settings]
 
 
 class _CannotStart(click.ClickException):
     exit_code = CANNOT_START
 
 
-def _server_option() -> click.Option:
+def local_address(settings: Settings) -> str:
+    """Where this machine's server is reached, going by HOST and PORT."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - nothing is bound here
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _server_option(load: Load) -> click.Option:
     return click.Option(
-        ["--server"], envvar="WHISPER_SERVER", show_envvar=True, default=DEFAULT_SERVER, show_default=True,
-        metavar="URL", help="Its key is read from WHISPER_API_KEY.",
+        ["--server"], envvar="WHISPER_SERVER", show_envvar=True, default=lambda: local_address(load()),
+        show_default="this machine's, by HOST and PORT", metavar="URL", help=f"Its key is read from {KEY_VARIABLE}.",
     )  # fmt: skip
 
 
@@ -36,31 +42,35 @@ def _json_option() -> click.Option:
     return click.Option(["--json", "as_json"], is_flag=True, help="The server's answer as it is.")
 
 
-def tasks_group() -> click.Group:
+def tasks_group(load: Load) -> click.Group:
+    """load: reads the settings, of which only those say where the server is."""
     ids = click.Argument(["ids"], nargs=-1, required=True, metavar="ID...")
     status = click.Option(["--status"], type=click.Choice([each.value for each in TaskStatus]), help="Only these.")
     limit = click.Option(
         ["--limit"], type=click.IntRange(1, MOST_TASKS), default=50, show_default=True, help="How many."
     )
     one = click.Argument(["id_"], metavar="ID")
+    server = _server_option(load)
     commands = [
         click.Command("list", callback=_list_tasks, help="List the newest tasks.",
-                      params=[status, limit, _json_option(), _server_option()]),
+                      params=[status, limit, _json_option(), server]),
         click.Command("show", callback=_show_task, help="All that the server tells of one task, as JSON.",
-                      params=[one, _server_option()]),
-        _for_each("cancel", "POST", "/cancel", "Cancel tasks.", "cancelled", ids),
-        _for_each("retry", "POST", "/retry", "Begin failed or cancelled tasks anew.", "waits again", ids),
-        _for_each("delete", "DELETE", "", "Delete tasks with their recordings and transcripts.", "deleted", ids),
+                      params=[one, server]),
+        _for_each("cancel", "POST", "/cancel", "Cancel tasks.", "cancelled", [ids, server]),
+        _for_each("retry", "POST", "/retry", "Begin failed or cancelled tasks anew.", "waits again", [ids, server]),
+        _for_each("delete", "DELETE", "", "Delete tasks with all that is kept of them.", "deleted", [ids, server]),
     ]  # fmt: skip
     return click.Group("tasks", commands=commands, help="List a server's tasks, cancel, retry or delete them.")
 
 
-def models_group() -> click.Group:
+def models_group(load: Load) -> click.Group:
+    """load: as in tasks_group."""
     name = click.Argument(["name"], metavar="NAME")
+    server = _server_option(load)
     commands = [
         click.Command("list", callback=_list_models, help="List the models.",
-                      params=[_json_option(), _server_option()]),
-        click.Command("fetch", callback=_fetch_model, params=[name, _server_option()],
+                      params=[_json_option(), server]),
+        click.Command("fetch", callback=_fetch_model, params=[name, server],
                       help="Have a model's weights fetched in the background."),
     ]  # fmt: skip
     return click.Group("models", commands=commands, help="List a server's models, or have one fetched.")
@@ -84,7 +94,9 @@ def _show_task(id_: str, server: str) -> None:
         _print_json(client.call("GET", _task_path(id_))["task"])
 
 
-def _for_each(name: str, method: str, ending: str, help: str, told: str, ids_param: click.Argument) -> click.Command:
+def _for_each(
+    name: str, method: str, ending: str, help: str, told: str, params: list[click.Parameter]
+) -> click.Command:
     def each(ids: tuple[str, ...], server: str) -> int:
         num_failed = 0
         with _connected(server) as client:
@@ -98,7 +110,7 @@ def _for_each(name: str, method: str, ending: str, help: str, told: str, ids_par
         return int(num_failed > 0)
 
     callback: Callable[..., int] = each
-    return click.Command(name, callback=callback, params=[ids_param, _server_option()], help=help)
+    return click.Command(name, callback=callback, params=params, help=help)
 
 
 def _list_models(as_json: bool, server: str) -> None:

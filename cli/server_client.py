@@ -21,6 +21,7 @@ CONNECT_S, ANSWER_S = 10, 120
 TRIES = 6  # of what may be sent again, 1 to 16 s apart: a server that starts anew answers after a few seconds
 FIRST_PAUSE_S = 0.25  # before an upload goes on; doubled each time
 _MAY_PASS = (423, 429, 502, 503, 504, 507)
+KEY_VARIABLE = "WHISPER_API_KEY"
 _NEVER = "Is the address right, and does the server run?"
 
 
@@ -116,7 +117,7 @@ class ServerClient:
         if answer.status < 300:
             return answer
         if answer.status == 401:
-            raise CannotStartError(f"{self.address} wants a key that is valid: set WHISPER_API_KEY.")
+            raise CannotStartError(f"{self.address} wants a key that is valid: set {KEY_VARIABLE}.")
         try:
             error = json.loads(answer.data)["error"]
             raise RefusedError(error["message"], code=error["code"], field=error["field"])

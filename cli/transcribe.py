@@ -16,7 +16,8 @@ import click
 from cli.local_system import MakeSystem, local_transcriber
 from cli.output import ALL_FORMATS, STANDARD_INPUT, FolderOutput, Output, Source, StreamOutput, sources_of
 from cli.progress import ProgressBars
-from cli.server_client import ServerClient, ServerTranscriber
+from cli.server_client import KEY_VARIABLE, ServerClient, ServerTranscriber
+from cli.signals import ending_cleanly
 from cli.transcribe_options import (
     NONE_IS_UNSET,
     foreign_options,
@@ -25,13 +26,12 @@ from cli.transcribe_options import (
     where_options,
     writer_options,
 )
-from cli.transcriber import CannotStartError, RefusedError, Transcriber
+from cli.transcriber import CANNOT_START, CannotStartError, RefusedError, Transcriber
 from cli.transcription import Transcription, Wanted
 from config import Settings
 from whisper_core.text.writer_options import WriterOptions
 
-ALL_DONE, SOME_FAILED, CANNOT_START = 0, 1, 3
-KEY_VARIABLE = "WHISPER_API_KEY"
+ALL_DONE, SOME_FAILED = 0, 1
 STANDARD_OUTPUT = "-"
 ALL = ("txt", "vtt", "srt", "tsv", "json")  # of openai-whisper's command
 
@@ -51,7 +51,7 @@ Examples:
   WHISPER_SERVER=http://127.0.0.1:5552 python main.py transcribe lecture.m4a
 
 \b
-Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 cannot start, 130 interrupted.
+Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 cannot start, 130 interrupted, 143 terminated.
 """
 
 
@@ -67,7 +67,11 @@ def transcribe_command(load: Callable[[], Settings], make_system: MakeSystem) ->
             chosen, _formats(values), WriterOptions(**{**cut, "highlight_words": bool(cut["highlight_words"])})
         )
         try:
-            with _sources(values["files"]) as sources, _transcriber(values, load, make_system) as transcriber:
+            with (
+                ending_cleanly(),
+                _sources(values["files"]) as sources,
+                _transcriber(values, load, make_system) as transcriber,
+            ):
                 return _run(transcriber, wanted, sources, values)
         except CannotStartError as error:
             click.echo(str(error), err=True)
@@ -76,7 +80,7 @@ def transcribe_command(load: Callable[[], Settings], make_system: MakeSystem) ->
             raise click.UsageError(f"--{(error.field or '').replace('_', '-')}: {error}", ctx) from error
 
     params = [*tasks, *writer, *output_options(), *where_options(), *foreign_options()]
-    files = click.Argument(["files"], nargs=-1, required=True, metavar="FILE...")
+    files = click.Argument(["files"], nargs=-1, required=True, metavar="FILE...", type=click.Path())
     return click.Command("transcribe", callback=transcribe, params=[files, *params], help=HELP)
 
 

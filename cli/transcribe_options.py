@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from cli.option_types import CLIP_TIMES, TOKEN_IDS, TRACK, YES_NO, NumberOrNone
 from cli.output import ALL_FORMATS
+from whisper_core.models.catalogue import MODELS
 from whisper_core.text.formats import FORMATS
+from whisper_core.text.languages import LANGUAGES
+
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 # Those that a line written for openai-whisper's command may have, and that change nothing here.
 WITHOUT_EFFECT = ("fp16", "verbose", "prepend_punctuations", "append_punctuations")
@@ -26,11 +31,22 @@ def _yes_no(name: str, help: str) -> click.Option:
     return _option(name, help=help, type=YES_NO, is_flag=False, flag_value="True")
 
 
+def _one_of(known: Iterable[str]) -> Complete:
+    """What a shell offers; others are allowed, too."""
+    return lambda _ctx, _param, begun: [name for name in known if name.startswith(begun)]
+
+
 def task_options() -> list[click.Parameter]:
     """What becomes the task's options."""
     return [
-        _option("model", help="Such as tiny.en, base or turbo; see `models`. Default: DEFAULT_MODEL."),
-        _option("language", help="A code such as en, or a name such as English. Default: detected."),
+        _option(
+            "model", shell_complete=_one_of(MODELS),
+            help="Such as tiny.en, base or turbo; see `models`. Default: DEFAULT_MODEL.",
+        ),
+        _option(
+            "language", shell_complete=_one_of(LANGUAGES),
+            help="A code such as en, or a name such as English. Default: detected.",
+        ),
         _option(
             "detect_language", type=click.Choice(["start", "first_speech"]),
             help="Where the 30 seconds begin that tell the language.  [default: start]",
@@ -80,7 +96,7 @@ def output_options() -> list[click.Parameter]:
             multiple=True, help="May be repeated; all: openai-whisper's five.  [default: all; txt on standard output]",
         ),
         click.Option(
-            ["-o", "--output-dir", "--output_dir", "output_dir"],
+            ["-o", "--output-dir", "--output_dir", "output_dir"], type=click.Path(file_okay=False, allow_dash=True),
             help="Where the transcripts go; - is standard output.  [default: here]",
         ),
         click.Option(["-q", "--quiet"], is_flag=True, help="No progress bars."),

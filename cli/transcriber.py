@@ -14,6 +14,9 @@ from whisper_core.text.writer_options import WriterOptions
 Options = Mapping[str, Any]  # those of TaskOptions, by name, that somebody chose; and `device`
 
 
+CANNOT_START = 3  # the exit code
+
+
 class CannotStartError(Exception):
     """There is nothing that could transcribe. The text says why and what to do."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -162,8 +164,9 @@ def test_a_threshold_of_none_and_a_fixed_temperature_reach_the_task(
     assert json.loads(Path(f"{SOUND.stem}.vad.json").read_text())["mode"] == "vad"
 
 
-def test_an_interrupt_cancels_the_tasks_and_leaves_nothing(
-    transcribe: Transcribe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_command_that_is_ended_cancels_its_tasks_and_leaves_nothing(
+    transcribe: Transcribe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, code: int
 ) -> None:
     cancelled: list[str] = []
     original = local_system.LocalTranscriber.cancel
@@ -173,11 +176,13 @@ def test_an_interrupt_cancels_the_tasks_and_leaves_nothing(
         cancelled.append(task_id)
 
     def progress(self: local_system.LocalTranscriber, task_id: str) -> TaskProgress:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        raise AssertionError("the signal came too late")
 
     monkeypatch.setattr(local_system.LocalTranscriber, "cancel", cancel)
     monkeypatch.setattr(local_system.LocalTranscriber, "progress", progress)
-    assert transcribe(SOUND, "--initial-prompt", "window_s=0.5") == 130
+    assert transcribe(SOUND, "--initial-prompt", "window_s=0.5") == code
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert len(cancelled) == 1
     assert names(tmp_path) == ["here", "models"]
 

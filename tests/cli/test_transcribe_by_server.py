@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli import remote
 from cli.program import run
 from cli.server_client import ServerClient, ServerTranscriber
-from cli.transcriber import TaskProgress
+from cli.transcriber import CannotStartError, TaskProgress
 from config import Settings
 from tests.paths import DATA
 from tests.server.conftest import server_in
@@ -51,6 +53,31 @@ def command(server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def client(server: RunningServer) -> Iterator[ServerClient]:
     with ServerClient(server.address, KEY) as one:
         yield one
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:7777"),
+        ("0.0.0.0", "http://127.0.0.1:7777"),
+        ("192.168.1.5", "http://192.168.1.5:7777"),
+        ("::1", "http://[::1]:7777"),
+    ],
+)
+def test_the_server_of_this_machine_is_found_by_its_settings(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, host: str, address: str
+) -> None:
+    def connect(server: str, key: str) -> ServerClient:
+        asked.append(server)
+        raise CannotStartError("enough")
+
+    asked: list[str] = []
+    monkeypatch.delenv("WHISPER_SERVER", raising=False)
+    monkeypatch.setattr(remote, "ServerClient", connect)
+    load = partial(make_settings, host=host, port=7777)
+    for command in (["tasks", "list"], ["models", "list"]):
+        assert run(command, serve=serve_nothing, load=load) == 3
+    assert asked == [address, address]
 
 
 def latest(client: ServerClient) -> dict[str, Any]:
