@@ -18,7 +18,7 @@ from typing import Any
 from errors import UnusableModelError
 from whisper_core.formats.brought_model import BLOCKS, StoredTensor
 from whisper_core.formats.dimensions import Shape
-from whisper_core.formats.zip_files import ZipEntry, read_entry, zip_entries
+from whisper_core.formats.zip_files import SIGNATURE, ZipEntry, read_entry, zip_entries
 
 MOST_PICKLE_BYTES = 16 << 20  # that of large-v3 has 150 KB
 _PICKLE, _BYTE_ORDER = "data.pkl", "byteorder"
@@ -68,10 +68,7 @@ def read_torch_file(path: Path) -> Any:
     UnusableModelError."""
     entries = zip_entries(path)
     if entries is None:
-        raise UnusableModelError.because(
-            "layout",
-            f"{path.name} is no file of today's torch.save (or not all of it): save it anew, with PyTorch 1.6 or newer",
-        )
+        raise _no_archive(path)
     folder = next((name.removesuffix(_PICKLE) for name in entries if name.endswith(f"/{_PICKLE}")), None)
     if folder is None or entries[folder + _PICKLE].size > MOST_PICKLE_BYTES:
         raise UnusableModelError.because("damaged", f"{path.name} is no file of torch.save")
@@ -86,6 +83,14 @@ def read_torch_file(path: Path) -> Any:
         raise UnusableModelError.because(
             "damaged", f"{path.name} is damaged, or nothing that torch.save wrote"
         ) from error
+
+
+def _no_archive(path: Path) -> UnusableModelError:
+    if read_entry(path, ZipEntry(0, len(SIGNATURE))) == SIGNATURE:
+        return UnusableModelError.because("damaged", f"{path.name} is cut off: not all of its weights are there")
+    return UnusableModelError.because(
+        "layout", f"{path.name} is no file of today's torch.save: save it anew, with PyTorch 1.6 or newer"
+    )
 
 
 class _Pickle:

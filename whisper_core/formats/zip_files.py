@@ -11,7 +11,7 @@ from typing import BinaryIO
 from errors import UnusableModelError
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of the extra field
-_SIGNATURE = b"PK\3\4"
+SIGNATURE = b"PK\3\4"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,6 @@ def _start_of(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     """Behind its own header, whose length differs from that in the archive's list."""
     file.seek(info.header_offset)
     signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-    if signature != _SIGNATURE:
+    if signature != SIGNATURE:
         raise zipfile.BadZipFile("no entry")
     return info.header_offset + _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
