@@ -25,7 +25,7 @@ def zip_entries(path: Path) -> dict[str, ZipEntry] | None:
     try:
         file_bytes = path.stat().st_size
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+            infos = [info for info in archive.infolist() if info.filename and not info.is_dir()]
             if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in infos):
                 raise UnusableModelError.because(
                     "layout", f"{path.name} is compressed or encrypted, as torch.save leaves none"

@@ -47,6 +47,14 @@ def rewrite(path: Path, change: Callable[[bytes], bytes], compression: int = zip
     return path
 
 
+def nameless(archive: bytes) -> bytes:
+    """With an empty name for data.pkl in the archive's list, and its name's bytes as a comment."""
+    entry = archive.rindex(b"PK\1\2", 0, archive.rindex(b"/data.pkl"))
+    lengths = entry + 28  # of the name, the extra field and the comment
+    size = archive[lengths : lengths + 2]
+    return archive[:lengths] + b"\0\0" + archive[lengths + 2 : lengths + 4] + size + archive[lengths + 6 :]
+
+
 def _instead(program: bytes, _: bytes) -> bytes:
     return program
 
@@ -151,6 +159,8 @@ def test_files_that_are_no_archive_of_today_are_refused(tmp_path: Path) -> None:
     for length in (4, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         assert "cut off" in reason_for(path)
+    path.write_bytes(nameless(whole))
+    assert "no file of torch.save" in reason_for(path)
     path.write_bytes(b"")
     assert "no file of today's torch.save" in reason_for(path)
     path.write_bytes(whole)
