@@ -46,15 +46,12 @@ class Site:
 @pytest.fixture(scope="module", params=sorted(PROXIES))
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One for all tests of the module that take it."""
-    folder, before = tmp_path_factory.mktemp("site"), children()
+    folder = tmp_path_factory.mktemp("site")
     (folder / "proxy").mkdir()
-    with (
-        server_in(folder, ALLOWED_HOSTS=HOST) as server,
-        server.outliving_tests(),
-        PROXIES[request.param](folder / "proxy", server.port) as proxy,
-        outliving_tests(*(children() - before)),
-    ):
-        yield Site(server, request.param, proxy)
+    with server_in(folder, ALLOWED_HOSTS=HOST) as server, server.outliving_tests():
+        before = children()
+        with PROXIES[request.param](folder / "proxy", server.port) as proxy, outliving_tests(*(children() - before)):
+            yield Site(server, request.param, proxy)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 Settings come from the environment alone. FAKE_ENGINE names another engine of tests/fake_engine.py. FAULTS, such as
 `store.before_commit@3=kill`, arms failpoints: at the third hit there the server is killed with its master; `=exit`
-raises SystemExit, and `@3-5` stands for three hits. TEST_DECODE_WAIT_S: how long an upload waits for what is found in
-its file.
+raises SystemExit, `@3-5` stands for three hits, and `=kill/device-` for those on threads whose names begin so.
+TEST_DECODE_WAIT_S: how long an upload waits for what is found in its file.
 With KILL_AFTER_INSERT the server is killed once the first upload's task is committed and before anybody is told of it.
 
 As main.py, it imports the server inside functions: the device's process imports this module as well.
@@ -56,12 +56,13 @@ def make_system(settings: Settings) -> OptimizedWhisperSystem:
 class _AtHits:
     """An action that acts at some of its calls."""
 
-    def __init__(self, hits: range, act: Callable[[], object]) -> None:
-        self._hits, self._act = hits, act
+    def __init__(self, hits: range, act: Callable[[], object], threads: str) -> None:
+        self._hits, self._act, self._threads = hits, act, threads
         self._count = itertools.count(1)
 
     def __call__(self) -> None:
-        if next(self._count) in self._hits:
+        is_counted = threading.current_thread().name.startswith(self._threads)
+        if is_counted and next(self._count) in self._hits:
             self._act()
 
 
@@ -73,10 +74,11 @@ def kill_server() -> None:
 def arm_faults(text: str) -> None:
     acts: dict[str, Callable[[], object]] = {"kill": kill_server, "exit": sys.exit}
     for fault in text.split():
-        where, _, act = fault.partition("=")
+        where, _, what = fault.partition("=")
+        act, _, threads = what.partition("/")
         name, _, hits = where.partition("@")
         first, _, last = hits.partition("-")
-        failpoints.arm({name: _AtHits(range(int(first), int(last or first) + 1), acts[act])})
+        failpoints.arm({name: _AtHits(range(int(first), int(last or first) + 1), acts[act], threads)})
 
 
 def _kill_at_the_next_commit_of_this_thread() -> None:

@@ -21,7 +21,9 @@ def test_a_backup_under_load_is_restored_and_all_its_tasks_complete(start_server
     with start_server() as server:
         client = Client(server)
         kept = [client.upload(SHORT)["id"] for _ in range(3)]
-        kept.append(client.upload(MINUTE, initial_prompt="window_s=0.3")["id"])
+        running = client.upload(MINUTE, initial_prompt=f"hold_until={backup}")["id"]  # while there is no backup
+        client.wait_for(running, "processing")
+        kept.append(running)
         is_over = threading.Event()
 
         def work() -> None:

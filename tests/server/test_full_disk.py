@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -45,8 +46,9 @@ def full(disk: Path) -> Iterator[None]:
             try:
                 while file.write(bytes(size)):
                     pass
-            except OSError:
-                continue
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
     try:
         yield
     finally:

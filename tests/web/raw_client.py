@@ -68,12 +68,14 @@ class RawClient:
             self._socket.settimeout(LIMIT_S)
 
     def is_closed(self) -> bool:
-        """Waits for the server to end the connection, and skips what it has sent before."""
+        """Whether the server ends the connection within LIMIT_S. Skips what it has sent before."""
         try:
             while self._socket.recv(65536):
                 continue
-        except ConnectionError:
-            pass
+        except ConnectionError:  # it was reset, which ends it, too
+            return True
+        except TimeoutError:
+            return False
         return True
 
     def is_untouched(self) -> bool:

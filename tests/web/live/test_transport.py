@@ -8,7 +8,7 @@ import queue
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -262,11 +262,9 @@ def test_messages_sockets_and_sessions_have_limits(impatient: RunningServer) -> 
     rss = impatient.worker.memory_info().rss
     with raw_socket(impatient.port) as client:
         client.send(frame(b"", length=GIGABYTE))
-        try:
+        with suppress(ConnectionError):  # the server may close its end before all is sent
             for _ in range(100):
                 client.send(bytes(1_000_000))
-        except OSError:
-            pass  # the server has closed its end
         assert client.is_closed()
     assert impatient.worker.memory_info().rss < rss + 5_000_000
     binary, unmasked, long = frame(b"x", opcode=2), frame(b"x", is_masked=False), frame(b"42" + b"x" * 64_000)
