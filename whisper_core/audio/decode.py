@@ -35,6 +35,7 @@ from errors import (
 from whisper_core.audio.ffmpeg_report import FfmpegReport
 from whisper_core.audio.formats import WHITELIST
 from whisper_core.audio.launcher import EXIT_CANNOT_START
+from whisper_core.audio.raw_frames import raw_format
 from whisper_core.audio.sample_writer import KeepSamples, SampleWriter, keep_all
 from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTimeoutError, measures, sandboxed
 from whisper_core.audio.stale_header import has_stale_header
@@ -129,6 +130,7 @@ def ffmpeg_command(
         *[str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"],
         *["-protocol_whitelist", protocols, "-format_whitelist", WHITELIST, "-max_streams", str(MAX_STREAMS)],
         *(["-ignore_length", "1"] if treatment.ignores_length else []),
+        *(["-f", treatment.raw_format] if treatment.raw_format else []),
         *["-i", source, "-vn", "-sn", "-dn"],
         *(["-map", f"0:{treatment.stream}"] if treatment.stream is not None else []),
         *["-threads", "1", "-filter_threads", "1", "-t", length],
@@ -167,7 +169,7 @@ class AudioDecoder:
         """
         _refuse_empty(source)
         give_up_at = time.monotonic() + give_up_after_s
-        treatment = Treatment(ignores_length=_has_stale_header(source), only_looks=track is not None)
+        treatment = _first_treatment(source, track)
         usual_audible = 0
         for attempt in range(1, MAX_ATTEMPTS + 1):
             ways, sound = self._ways, SoundMeter()
@@ -316,9 +318,12 @@ def _result_of(source: Path, writer: SampleWriter, report: FfmpegReport, treatme
     return DecodedAudio(seconds, sample_count, is_truncated, known_s, writer.is_kept, report.tracks)
 
 
-def _has_stale_header(source: Path) -> bool:
+def _first_treatment(source: Path, track: str | None) -> Treatment:
+    """As usual, but for what a look into the file shows already."""
     with _opened(source) as file:
-        return has_stale_header(file)
+        return Treatment(
+            ignores_length=has_stale_header(file), raw_format=raw_format(file), only_looks=track is not None
+        )
 
 
 def _why_no_samples(source: Path, report: FfmpegReport) -> TranscriptionServerError:

@@ -10,10 +10,10 @@ _TAKEN = """
 3dostr 4xm aa aac aax ac3 ace acm act adp ads adx aea afc aiff aix alp amr amrnb amrwb apac apc ape apm aptx aptx_hd
 argo_asf asf ast au avi avr bethsoftvid bfi bfstm bink binka bit bmv boa bonk brstm c93 caf cdxl cine codec2 daud
 dcstr derf dfa dfpwm dhav dsf dsicin dss dts dtshd dv dxa ea ea_cdata eac3 epaf film_cpk flac flic flv fsb fwse g722
-g723_1 g729 gdv genh gxf hca hcom hnm hxvs iamf idcin iff ifv ilbc ipmovie ircam iss iv8 ivf ivr jv kux kvag laf
+g723_1 g729 gdv genh gsm gxf hca hcom hnm hxvs iamf idcin iff ifv ilbc ipmovie ircam iss iv8 ivf ivr jv kux kvag laf
 lc3 live_flv lmlm4 loas luodat lvf lxf matroska mca mgsts mlp mm mmf mods moflex mov mp3 mpc mpc8 mpeg mpegts
 mpegtsraw msf msnwctcp mtaf mtv musx mv mvi mxf mxg nc nistsphere nsp nsv nut nuv ogg oma osq paf pmp pp_bnk psxstr
-pva pvf qcp qoa r3d redspark rka rl2 rm roq rpl rsd rso s337m scd sdns sdr2 sds sdx sga shn siff sln smjpeg smk
+pva pvf qcp qoa r3d redspark rka rl2 rm roq rpl rsd rso s337m sbc scd sdns sdr2 sds sdx sga shn siff sln smjpeg smk
 smush sol sox spdif svag svs swf tak thp tiertexseq tmv truehd tta ty usm vag vividas vivo vmd voc vpk vqf w64 wady
 wav wavarc wc3movie webm wsaud wsd wsvqa wtv wv wve xa xmd xmv xvag xwma yop
 """
@@ -38,8 +38,8 @@ subviewer1 sup tedcaptions vplayer webvtt
 """
 # What has no start by which it could be recognised, such as raw samples, or no decoder.
 _SHAPELESS = """
-ac4 alaw asf_o bitpacked brender_pix codec2raw data f32be f32le f64be f64le g726 g726le g728 gsm msp mulaw rawvideo
-s16be s16le s24be s24le s32be s32le s8 sbc u16be u16le u24be u24le u32be u32le u8 v210 v210x vidc
+ac4 alaw asf_o bitpacked brender_pix codec2raw data f32be f32le f64be f64le g726 g726le g728 msp mulaw rawvideo
+s16be s16le s24be s24le s32be s32le s8 u16be u16le u24be u24le u32be u32le u8 v210 v210x vidc
 """
 
 TAKEN = tuple(_TAKEN.split())

@@ -35,12 +35,14 @@ class Treatment:
     """fills_holes: silence where the file has no sound; None: that was tried and lost sound.
 
     ignores_length: of a wav whose header does not tell how much sound it has. levels: of the channels, once known.
+    raw_format: of a file of bare frames, which ffmpeg cannot tell by itself.
     only_looks: nothing is decoded, to see which tracks there are. stream: of ffmpeg's numbers; None: ffmpeg chooses.
     """
 
     mix: Mix = Mix.USUAL
     fills_holes: bool | None = False
     ignores_length: bool = False
+    raw_format: str | None = None
     levels: tuple[float, ...] = ()
     only_looks: bool = False
     stream: int | None = None

@@ -46,6 +46,9 @@ class MediaCorpus:
         taken = ["-map", "0:a", "-map", "1:a", *languages, "-disposition:a:1", "default"]
         return self._build("bilingual.mka", ["-i", str(self.tone()), *short, *taken])
 
+    def sbc(self, *options: str) -> Path:
+        return self._build(f"sbc{''.join(options)}.sbc", ["-i", str(self.tone()), *options])
+
     def titled(self, title: str) -> Path:
         return self._build("titled.mka", ["-i", str(self.tone()), "-metadata", f"title={title}"])
 
