@@ -17,6 +17,7 @@ from errors import UnavailableError
 from optimizer.common.atomic_files import write_all
 from optimizer.common.failpoints import failpoint
 from optimizer.common.filenames import without_media_ending
+from optimizer.watching.found_files import FoundFile
 from optimizer.watching.tree import Tree, exists, rename_new, sha256_of
 from optimizer.watching.watch_store import WatchedFile, WatchStore, WrittenFile, all_written, key_of
 from whisper_core.common.durable_files import disk_errors
@@ -27,12 +28,15 @@ NOTE_NAMES = 3  # under which a note of ours is looked for
 MOST_TRIES = 5  # each for a name that was free a moment ago
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOR_EVERYBODY = 0o666  # as far as the umask lets them
+_OURS = 0o600
 
 
 class ResultWriter:
-    """One thread. output: where the folders of the watched one are repeated."""
+    """One thread. output: where the folders of the watched one are repeated. A transcript may be read by those who may
+    read its recording."""
 
-    def __init__(self, output: Tree, store: WatchStore) -> None:
+    def __init__(self, watched: Tree, output: Tree, store: WatchStore) -> None:
+        self._watched = watched
         self._output = output
         self._store = store
 
@@ -41,16 +45,23 @@ class ResultWriter:
 
         Returns it with the names that they have got. Raises OSError, DiskFullError and what the store raises.
         """
+        permissions = self._permissions_of(watched.found)
         with disk_errors(), self._output.folder(watched.found.folder, is_made=True) as folder:
             for _ in range(MOST_TRIES):
                 watched = replace(watched, names=_names(folder, watched, texts), written=all_written(watched))
                 self._store.save(watched)
                 failpoint("watch.named")
-                if all(_publish(folder, watched, ending, text) for ending, text in texts.items()):
+                if all(_publish(folder, watched, ending, text, permissions) for ending, text in texts.items()):
                     os.fsync(folder)
                     failpoint("watch.published")
                     return watched
         raise UnavailableError("Other programs take every name for the transcripts.")
+
+    def _permissions_of(self, found: FoundFile) -> int | None:
+        """None when it is gone."""
+        with suppress(FileNotFoundError), self._watched.folder(found.folder) as folder:
+            return os.stat(found.name, dir_fd=folder, follow_symlinks=False).st_mode & _FOR_EVERYBODY | _OURS
+        return None
 
     def remove_note(self, watched: WatchedFile) -> None:
         """What was said of a failure that is over; what somebody has changed stays. Raises OSError."""
@@ -111,7 +122,7 @@ def _fitting(stem: str, tail: str) -> str:
     return os.fsdecode(kept) + tail
 
 
-def _publish(folder: int, watched: WatchedFile, ending: str, text: bytes) -> bool:
+def _publish(folder: int, watched: WatchedFile, ending: str, text: bytes, permissions: int | None) -> bool:
     """Gives the text its name. False when somebody was faster."""
     chosen = watched.names[ending]
     temporary = f".{watched.task_id}.{ending}.tmp"
@@ -119,7 +130,7 @@ def _publish(folder: int, watched: WatchedFile, ending: str, text: bytes) -> boo
     if there == chosen.sha256:
         _remove(folder, temporary)
         return True
-    _write_synced(folder, temporary, text)
+    _write_synced(folder, temporary, text, permissions)
     failpoint("watch.before_publish")
     try:
         if there is None:
@@ -132,10 +143,13 @@ def _publish(folder: int, watched: WatchedFile, ending: str, text: bytes) -> boo
         _remove(folder, temporary)
 
 
-def _write_synced(folder: int, name: str, text: bytes) -> None:
+def _write_synced(folder: int, name: str, text: bytes, permissions: int | None) -> None:
     _remove(folder, name)
     descriptor = os.open(name, _NEW_FILE, _FOR_EVERYBODY, dir_fd=folder)
     try:
+        if permissions is not None:
+            with suppress(PermissionError):  # a file system without permissions
+                os.fchmod(descriptor, permissions)
         write_all(descriptor, text)
         os.fsync(descriptor)
     except OSError:

@@ -99,8 +99,20 @@ def _is_same_file(source: int, name: str, target: int, new_name: str) -> bool:
 
 
 def _open_inside(folder: int, name: str, *, is_made: bool) -> int:
-    if is_made:
+    if is_made and not exists(folder, name):
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=folder)
             os.fsync(folder)
+            _allow_as(folder, name)
     return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def _allow_as(folder: int, name: str) -> None:
+    """Lets those into a new folder who may enter the one that it is in, whatever the umask says."""
+    made = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        permissions = os.fstat(folder).st_mode & 0o777
+        with suppress(PermissionError):  # a file system without permissions, or a service that may not set the group's
+            os.fchmod(made, permissions | os.fstat(made).st_mode & 0o7000)
+    finally:
+        os.close(made)

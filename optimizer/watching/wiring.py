@@ -30,7 +30,7 @@ def build_watcher(
     stopping = threading.Event()
     deliveries = Deliveries(
         tasks,
-        ResultWriter(output, store),
+        ResultWriter(watched, output, store),
         Originals(watched, settings.watch_when_done),
         store,
         formats=parse_formats(settings.watch_formats),

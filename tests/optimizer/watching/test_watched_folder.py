@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -193,7 +194,15 @@ def test_a_folder_for_transcripts_repeats_the_folders_and_is_waited_for(make_rig
     rig.complete_all()
     assert rig.names() == ["sub/a.mp3"]  # a recording goes only when its text is there
     (tmp_path / "out").mkdir()
-    rig.look()
+    (tmp_path / "out").chmod(0o775)
+    (rig.folder / "sub" / "a.mp3").chmod(0o640)
+    before = os.umask(0o077)  # as that of a service
+    try:
+        rig.look()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out" / "sub").stat().st_mode) == 0o775
+    assert stat.S_IMODE((tmp_path / "out" / "sub" / "a.md").stat().st_mode) == 0o640
     assert sorted(os.listdir(tmp_path / "out" / "sub")) == ["a.json", "a.md"]
     assert rig.names() == []
 
