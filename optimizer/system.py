@@ -78,6 +78,7 @@ class OptimizedWhisperSystem:
         try:
             self._storage.store.open()
             self.accounts.open()
+            self._parts.automation.check()
             self._monitoring.open()
             self._scheduling.estimates.open(self._storage.documents)
             self._recover()

@@ -116,6 +116,11 @@ def test_one_message_names_every_bad_value_and_no_secret(tmp_path: Path) -> None
         "AUTH_HEADER=X_Remote_User\nTRUSTED_PROXIES=127.0.0.1",
         "WYOMING_PORT=10300\nAPI_KEYS=alice:" + "k" * 32,
         "WYOMING_OWNER=two words",
+        "WATCH_FORMATS=srt,doc",
+        "WATCH_OPTIONS=model turbo",
+        "WATCH_OWNER=two words",
+        "WATCH_DIR=data/in",
+        "WATCH_DIR=.",
         "DEVICES=gpu",
         "BATCH_SCHEDULE_INTERVAL=nan",
         "DEFAULT_MODEL=base-int8\nENGINE=reference",
@@ -220,6 +225,7 @@ def test_secrets_and_paths_stay_out_of_what_is_shown() -> None:
     assert "PORT" in shown
     assert not {"API_KEYS", "TRUSTED_PROXIES", "AUTH_HEADER"} & shown.keys()
     assert not {"SECRET_KEY", "DATABASE_URL", "DATA_DIR", "MODELS_DIR", "FFMPEG_BINARY"} & shown.keys()
+    assert not {"WATCH_DIR", "OUTPUT_DIR", "WATCH_OWNER"} & shown.keys()
 
 
 def test_the_default_model_may_be_a_folder_that_is_there(tmp_path: Path) -> None:

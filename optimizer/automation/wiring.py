@@ -26,6 +26,11 @@ class Automation:
     dispatcher: WebhookDispatcher | None  # None: nobody is to be told
     watcher: FolderWatcher | None  # None: no folder is watched
 
+    def check(self) -> None:
+        """Before anything is started. Raises InvalidSettingsError."""
+        if self.watcher is not None:
+            self.watcher.check()
+
     def start(self) -> None:
         for part in (self.dispatcher, self.watcher):
             if part is not None:

@@ -20,6 +20,8 @@ from errors import (
     DecodeTimeoutError,
     EmptyFileError,
     FileTooLargeError,
+    InvalidOptionError,
+    InvalidSettingsError,
     NoAudioStreamError,
     ShuttingDownError,
     UnsupportedMediaError,
@@ -78,6 +80,14 @@ class Taker:
             self._intake.admission.models,
             self._intake.default_model(),
         )
+
+    def check_options(self) -> None:
+        """Before the devices are known. Raises InvalidSettingsError for WATCH_OPTIONS that no task can have."""
+        try:
+            self.read_form()
+        except InvalidOptionError as error:
+            if error.field != "device":
+                raise InvalidSettingsError(f"WATCH_OPTIONS: {error.field or 'an option'}: {error.message}") from error
 
     def admit(self, found: FoundFile) -> TaskForm:
         """The options of its task. Raises what says that it has to wait, and FileTooLargeError."""

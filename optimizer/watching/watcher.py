@@ -65,6 +65,10 @@ class FolderWatcher:
         self._taking: WatchedFile | None = None  # whose task may be stored or not
         self._thread: threading.Thread | None = None
 
+    def check(self) -> None:
+        """Before anything is started. Raises InvalidSettingsError."""
+        self._taker.check_options()
+
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="watched-folder")
         self._thread.start()

@@ -57,6 +57,14 @@ def test_without_keys_everybody_is_let_in(make_accounts: MakeAccounts) -> None:
     assert accounts.is_alive(EVERYBODY)
 
 
+def test_with_accounts_a_watched_folder_has_to_be_somebody_s(make_accounts: MakeAccounts) -> None:
+    keys = "alice:" + "k" * 32
+    with pytest.raises(InvalidSettingsError, match="WATCH_OWNER"):
+        make_accounts(watch_dir="/srv/in", api_keys=keys)
+    make_accounts(watch_dir="/srv/in", api_keys=keys, watch_owner="alice")
+    make_accounts(watch_dir="/srv/in")
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.20", "speech.lan"])
 def test_a_public_server_without_accounts_is_refused_with_what_to_do(make_accounts: MakeAccounts, host: str) -> None:
     with pytest.raises(InvalidSettingsError) as refused:

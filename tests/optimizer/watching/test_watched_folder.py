@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from config import Settings
+from errors import InvalidSettingsError
 from optimizer.common import failpoints
 from optimizer.common.failpoints import FAILPOINTS
 from optimizer.tasks.task import TaskStatus
@@ -297,8 +298,11 @@ def test_options_of_the_settings_reach_the_task_and_wrong_ones_are_waited_for(
     rig.look(2)
     assert rig.tasks() == []
     assert "code=unknown_model field=model" in caplog.text
+    with pytest.raises(InvalidSettingsError, match="WATCH_OPTIONS: model: There is no model"):
+        rig.watcher.check()  # at a start; a model may also go while the server runs
     rig.start(watch_options="mode=vad; priority=low; initial_prompt=a, b")
     rig.look(2)
+    rig.watcher.check()
     (task,) = rig.tasks()
     assert (task.options.mode, task.options.initial_prompt, task.priority.word) == ("vad", "a, b", "low")
     assert (task.options.language, task.owner) == ("en", "alice")
