@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from web.adapters.waiting import WaitingRoom
 from web.adapters.wyoming import event_stream, listener
 from web.adapters.wyoming.listener import WyomingListener
 from web.adapters.wyoming.session import Session
+from web.application import create_app
+from web.server import served_app
 
 LIMIT_S = 30.0
 SOUND = bytes(range(256)) * 8
@@ -270,6 +273,22 @@ def test_a_port_in_use_stops_the_start(
     system.settings = make_settings(wyoming_port=port)
     with pytest.raises(StartError, match="Choose another WYOMING_PORT"):
         WyomingListener(system, room).start()
+
+
+def test_the_server_opens_the_port_and_closes_it(
+    make_settings: Callable[..., Settings], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    system = FakeSystem(make_settings(wyoming_port=port))
+    monkeypatch.setattr(served_app, "create_app", partial(create_app, root=root))
+    served = served_app.ServedApp(system.settings, lambda _: system)
+    served.build()
+    served.start()
+    assert asyncio.run(asked(port, Ping().event())) is not None
+    served.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), LIMIT_S)
 
 
 # --- invented events -------------------------------------------------------------------------------------------------
