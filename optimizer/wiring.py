@@ -130,6 +130,7 @@ def build_parts(
         settings, clock, storage, ownership, monitor, speeds, estimates, fleet, models
     )
     built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
+    models.add_listener(built.decisions.note_replaced)
     monitors = _build_monitors(settings, scheduling, built, storage)
     views = _build_views(settings, scheduling, built, monitors.monitoring, intake)
     endings = _build_endings(scheduling, built)

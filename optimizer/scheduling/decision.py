@@ -21,13 +21,14 @@ from optimizer.scheduling.execution import PlanExecutor
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.policy_guard import PolicyGuard
+from optimizer.scheduling.replaced_models import ReplacedModels
 from optimizer.tasks.events import EventBus, SystemChanged
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 
 
 class DecisionMaker:
-    """Belongs to the scheduler's thread, except for `limits`, `change_limits` and `reason`: any thread."""
+    """Belongs to the scheduler's thread, except for what stands under "any thread"."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class DecisionMaker:
         views: DeviceViews,
         policy: PolicyGuard,
         attribution: CrashAttribution,
+        replaced: ReplacedModels,
         limits: PlanLimits,
         *,
         queue: IntelligentQueueManager,
@@ -50,6 +52,7 @@ class DecisionMaker:
         self._views = views
         self._policy = policy
         self._attribution = attribution
+        self._replaced = replaced
         self._limits = limits
         self._queue = queue
         self._devices = devices
@@ -68,6 +71,7 @@ class DecisionMaker:
         models = self._models_of(waiting)
         if any(group.key.device == CPU_DEVICE for group in waiting.groups):
             self._devices.ensure_cpu()
+        self._replaced.evict()
         now = self._clock.monotonic()
         decided = self._plan = self._make_plan(waiting, models, now)
         started = self._executor.start(decided, waiting, self._limits, now)
@@ -91,6 +95,10 @@ class DecisionMaker:
             max_concurrent=limits.max_concurrent if max_concurrent is None else max_concurrent,
             max_batch=limits.max_batch if max_batch is None else max_batch,
         )
+
+    def note_replaced(self, model: str) -> None:
+        """The model's files are others than they were."""
+        self._replaced.note(model)
 
     def reason(self, task_id: str) -> WaitReason | None:
         """Why the last decision left this task waiting; None when it did not see the task."""

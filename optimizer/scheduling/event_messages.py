@@ -67,6 +67,10 @@ class EventMessages:
         text = f"{model} leaves {device}: nobody has asked for it for {duration(idle_s)}."
         self._event_log.add("model", text, model=model, device=device, idle_seconds=round(idle_s, 1))
 
+    def tell_replaced_model_evicted(self, model: str, device: str) -> None:
+        text = f"{model} leaves {device}: its files were replaced."
+        self._event_log.add("model", text, model=model, device=device, why="files_replaced")
+
     # --- memory ------------------------------------------------------------------------------------------------
 
     def tell_evicted_for_memory(self, model: str, device: str) -> None:

@@ -29,6 +29,7 @@ from optimizer.scheduling.loop import BatchTaskScheduler
 from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.policy_guard import PolicyGuard
+from optimizer.scheduling.replaced_models import ReplacedModels
 from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.result_recorder import ResultRecorder
 from optimizer.scheduling.running_progress import RunningProgress
@@ -126,6 +127,7 @@ def _build_decisions(
         DeviceViews(attribution, parts.due_times),
         PolicyGuard(parts.policy, parts.messages, parts.clock),
         attribution,
+        ReplacedModels(parts.devices, parts.messages),
         limits,
         queue=parts.queue,
         devices=parts.devices,

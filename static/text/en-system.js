@@ -129,6 +129,7 @@ export default {
     '{model} takes more on {device} than was reserved; its reservation was raised to {size}',
   'memory_event.reservation_too_small':
     '{model} takes more on {device} than was reserved, and there is no room to raise its reservation to {size}',
+  'decision.files_replaced': '{model} leaves {device}: its files were replaced',
   'decision.idle_model': '{model} unloaded from {device}: not used for {span}',
   'why.shortest': 'it had the least work left',
   'why.starving': 'it had been overtaken for too long',

@@ -38,6 +38,7 @@ export function eventText({ kind, text, data }) {
     return lookUp(`memory_event.${data?.step}`, { model, device, size: formatBytes(needed) }) ?? text
   }
   if (data?.why === 'policy_failed') return t('decision.policy_failed', { policy: data.policy })
+  if (data?.why === 'files_replaced') return t('decision.files_replaced', { model: data.model, device: data.device })
   const isIdleModel = kind === 'model' && data?.idle_seconds != null
   if (!isIdleModel) return text
   return t('decision.idle_model', { model: data.model, device: data.device, span: formatSpan(data.idle_seconds) })

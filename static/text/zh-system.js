@@ -144,6 +144,7 @@ export default {
   'memory_event.model_evicted': '内存不足，闲置的 {model} 已从 {device} 卸载',
   'memory_event.reservation_raised': '{model} 在 {device} 上占用的内存超出预留，预留已提高到 {size}',
   'memory_event.reservation_too_small': '{model} 在 {device} 上占用的内存超出预留，但没有空间把预留提高到 {size}',
+  'decision.files_replaced': '{model} 的文件已被替换，从 {device} 卸载',
   'decision.idle_model': '{model} 已从 {device} 卸载：{span}内没有使用',
   'why.shortest': '它剩余的工作量最小',
   'why.starving': '它被其他任务超过的时间太长',

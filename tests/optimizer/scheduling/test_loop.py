@@ -400,3 +400,26 @@ def test_a_stop_ends_although_the_database_takes_nothing(tmp_path: Path, caplog:
             rig.scheduler.stop()
         assert "task=T1 event=requeue_failed code=store_busy" in caplog.text
         assert not rig.scheduler.is_alive()
+
+
+def test_a_model_whose_files_were_replaced_is_loaded_anew_once_no_task_uses_it(rig: Rig) -> None:
+    first = rig.start_task("T1")
+    rig.decisions.note_replaced("base")
+    rig.decisions.note_replaced("tiny")  # which is not in memory
+    rig.settle()
+    assert not rig.worker().has_commands()
+    rig.worker().finish(first)
+    assert rig.worker().expect(protocol.UnloadModel).model == "base"
+    rig.submit("T2")
+    rig.settle()
+    assert not rig.worker().has_commands()
+    rig.worker().report(protocol.ModelUnloaded("base"))
+    assert rig.worker().expect(protocol.LoadModel).model == "base"
+    second = rig.worker().expect(protocol.RunTask)
+    rig.worker().report(protocol.ModelLoaded("base", weights_bytes=0, seconds=1.0))
+    rig.worker().finish(second)
+    rig.settle()
+    assert not rig.worker().has_commands()
+    assert [event.data["why"] for event in rig.event_log.events() if event.kind == "model" and "why" in event.data] == [
+        "files_replaced"
+    ]
