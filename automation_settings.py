@@ -144,7 +144,7 @@ class AutomationSettings(BaseSettings):
         return Path(self.watch_dir) if self.watch_dir else None
 
     @property
-    def watch_owner_or_folder(self) -> str:
+    def owner_of_watched(self) -> str:
         """Whose the tasks of the watched folder are; without accounts the folder has a share as a person has."""
         return self.watch_owner or WATCH
 

@@ -69,7 +69,7 @@ class Taker:
         self._intake = intake
         self._store = store
         self._stopping = stopping
-        self._owner = settings.watch_owner_or_folder
+        self._owner = settings.owner_of_watched
 
     def read_form(self) -> TaskForm:
         """Raises InvalidOptionError for WATCH_OPTIONS that cannot be."""
