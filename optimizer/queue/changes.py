@@ -23,6 +23,7 @@ from optimizer.storage.repository import TaskReader, TaskWriter
 from optimizer.tasks import timeline, transitions
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskMemory, TaskStatus
 from whisper_core.audio.tracks import SoundTrack
+from whisper_core.text.options import NO_CLIP
 from whisper_core.text.transcript import WindowResult
 
 MOVES_TO_CPU_AFTER = 2  # attempts in a row for which a GPU had no memory
@@ -187,7 +188,7 @@ class Complete:
         completed = transitions.completed(
             task,
             language=self.language,
-            is_silent=not self.text.strip(),
+            is_silent=not self.text.strip() and task.options.clip_timestamps != NO_CLIP,
             result_sha256=self.result_sha256,
             memory=self.memory,
             now=now,

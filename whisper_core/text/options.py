@@ -12,6 +12,7 @@ Mode = Literal["exact", "vad"]
 DetectedFrom = Literal["start", "first_speech"]
 
 MAX_PROMPT_CHARACTERS = 2000  # Whisper keeps at most 223 tokens of it
+NO_CLIP = "0,0"  # clip_timestamps: nothing of the recording, so that its language is found and no text
 ALL_SYMBOLS = "-1"  # suppress_tokens: openai-whisper's list of symbols that are not spoken
 
 # Those that every task's JSON and every stored task name; the others only where they differ from the default.

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from optimizer.tasks.task import TaskStatus
+from optimizer.tasks.task import TaskOptions, TaskStatus
 from tests.optimizer.queue.helpers import OOM, THREADS, Queue, at_once, ready_ids, window
 
 
@@ -94,6 +94,12 @@ def test_a_result_without_a_word_is_marked(queue: Queue, text: str, is_silent: b
     queue.complete(queue.claim("a"), text)
     queue.store.database._engine.dispose()
     assert queue.manager.get("a").is_silent == is_silent
+
+
+def test_a_task_that_was_to_find_the_language_only_lacks_no_words(queue: Queue) -> None:
+    queue.submit("a", options=TaskOptions(model="base", clip_timestamps="0,0"))
+    queue.complete(queue.claim("a"), "")
+    assert not queue.manager.get("a").is_silent
 
 
 def test_a_stale_token_changes_nothing(queue: Queue) -> None:

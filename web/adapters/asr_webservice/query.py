@@ -12,7 +12,7 @@ from web.adapters.raw_sound import AsWav
 from web.adapters.task_form import task_form
 from web.http.context import current_system
 from web.tasks.uploads import Fields, UploadForm
-from whisper_core.text.options import MAX_PROMPT_CHARACTERS
+from whisper_core.text.options import MAX_PROMPT_CHARACTERS, NO_CLIP
 
 FILE_FIELD = "audio_file"
 OUTPUTS = ("txt", "vtt", "srt", "tsv", "json")
@@ -20,8 +20,6 @@ DETECTION = ("encode", "video_file")
 TRANSCRIPTION = (
     *DETECTION, "task", "language", "initial_prompt", "vad_filter", "word_timestamps", "diarize", "output"
 )  # fmt: skip
-
-_NOTHING = "0,0"  # of the recording: its language is found, and no text
 
 
 class SentQuery:
@@ -59,7 +57,7 @@ class SentQuery:
                 "The server's default model knows only English, so it cannot tell languages apart. DEFAULT_MODEL has "
                 "to name another one."
             )
-        return self._form({"language": "auto", "clip_timestamps": _NOTHING})
+        return self._form({"language": "auto", "clip_timestamps": NO_CLIP})
 
     def _form(self, options: dict[str, str]) -> UploadForm:
         is_encoded = self._values.flag("encode", default=True)

@@ -6,7 +6,7 @@ from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from optimizer.views.rendering import damage_json, render_transcript
+from optimizer.views.rendering import render_transcript_of
 from web.adapters.answer_headers import with_task_headers
 from web.adapters.asr_webservice.query import DETECTION, TRANSCRIPTION, SentQuery
 from web.adapters.asr_webservice.schemas import (
@@ -54,13 +54,7 @@ def detect_language() -> Response:
 
 def _file(result: Result, output: str) -> Response:
     task = result.task
-    body = render_transcript(
-        result.transcript,
-        output,
-        mode=task.options.mode,
-        audio_seconds=task.audio_seconds,
-        damaged=damage_json(task),
-    )
+    body = render_transcript_of(task, result.transcript, output)
     response = Response(body, mimetype="application/json" if output == "json" else "text/plain")
     response.headers.set("Content-Disposition", "attachment", filename=f"{task.filename}.{output}")
     return response

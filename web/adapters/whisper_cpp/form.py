@@ -10,7 +10,7 @@ from optimizer.intake.task_form import TaskForm
 from web.adapters.answer_headers import quotable
 from web.adapters.task_form import task_form
 from web.tasks.uploads import Fields
-from whisper_core.text.options import MAX_PROMPT_CHARACTERS
+from whisper_core.text.options import MAX_PROMPT_CHARACTERS, NO_CLIP
 
 JSON, TEXT, SRT, VTT, VERBOSE = FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 FLAGS = (
@@ -37,7 +37,6 @@ _THEIR_NAMES = {
 }
 _WORDS = {"y": "yes", "n": "no"}
 _MOST_MS = 1_000_000_000
-_NOTHING = "0,0"  # of the recording: its language is found, and no text
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def _options(texts: dict[str, str], values: OptionTexts) -> dict[str, str]:
         **{ours: texts.get(theirs, "") for theirs, ours in _OURS.items()},
     }
     if values.flag("detect_language"):
-        options |= {"language": "auto", "clip_timestamps": _NOTHING, "vad_filter": ""}
+        options |= {"language": "auto", "clip_timestamps": NO_CLIP, "vad_filter": ""}
     elif "language" in texts:
         options["language"] = texts["language"]
     return options
