@@ -22,7 +22,7 @@ _JOINER_RUN = re.compile(f"[{_JOINERS}]+")
 _MEDIA_ENDING = re.compile(
     r"(?<=.)\.(3g2|3ga|3gp|3gpp|aa|aac|aax|ac3|adts|aif|aifc|aiff|alac|amr|ape|asf|au|avi|awb|caf|dff|divx|dsf|dss|dts"
     r"|dv|eac3|f4a|f4v|flac|flv|gsm|m1v|m2a|m2ts|m2v|m4a|m4b|m4r|m4v|mka|mkv|mov|mp1|mp2|mp3|mp4|mpa|mpc|mpe|mpeg|mpg"
-    r"|mpga|mpp|mts|mxf|nut|oga|ogg|ogm|ogv|ogx|oma|opus|qcp|qt|ra|ram|rm|rmvb|snd|spx|tak|thd|tod|truehd|ts|tta|vob"
+    r"|mpga|mpp|mts|mxf|nut|oga|ogg|ogm|ogv|ogx|oma|opus|qcp|qt|ra|ram|rm|rmvb|sbc|snd|spx|tak|thd|tod|truehd|ts|tta|vob"
     r"|voc|w64|wav|wave|weba|webm|wma|wmv|wtv|wv)$",
     re.IGNORECASE,
 )
