@@ -385,6 +385,23 @@ def test_models_are_offered_by_precision_and_an_int8_one_says_what_it_costs(page
     expect(page.get_by_test_id("model-hint")).to_contain_text("large-v1 (3.1 GB) is not downloaded yet")
 
 
+def test_a_model_that_was_brought_in_vain_is_listed_with_its_fault_in_both_languages(page: Page) -> None:
+    def with_broken(route: Route) -> None:
+        reason = "It cannot be used: mine.pt is cut off."
+        body = route.fetch().json() | {"broken_models": [{"name": "mine", "fault": "damaged", "reason": reason}]}
+        route.fulfill(json=body)
+
+    page.route("**/api/models", with_broken)
+    page.reload()
+    page.get_by_test_id("option-more").click()
+    broken = page.get_by_test_id("broken-models").locator("li")
+    expect(broken).to_have_text(
+        "mine in MODELS_DIR is not offered (damaged or incomplete). It cannot be used: mine.pt is cut off."
+    )
+    page.get_by_test_id("language-zh").check(force=True)
+    expect(broken).to_contain_text("mine 不能作为模型使用：文件已损坏或不完整。")
+
+
 def test_a_finished_text_says_in_which_precision_it_was_computed(page: Page) -> None:
     precision = page.get_by_test_id("transcript").get_by_test_id("task-precision")
     for model, name, expected in (("tiny.en", "precise.flac", "fp32"), ("tiny.en-int8", "packed.flac", "int8")):
