@@ -261,6 +261,7 @@ class Preparer:
             is_truncated=decoded.is_truncated,
             declared_seconds=decoded.declared_s,
             tracks=decoded.tracks,
+            late_seconds=decoded.late_s or None,
             has_samples=decoded.is_kept,
         )
         if prepared is None and self._queue.get(task_id).status.is_final:

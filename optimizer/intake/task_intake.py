@@ -96,6 +96,7 @@ class TaskIntake:
             is_truncated=decoded is not None and decoded.is_truncated,
             declared_seconds=decoded.declared_s if decoded else None,
             tracks=decoded.tracks if decoded else (),
+            late_seconds=(decoded.late_s or None) if decoded else None,
             idempotency_key=request.idempotency_key,
             owner=request.owner,
             callback_url=request.callback_url,

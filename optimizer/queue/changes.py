@@ -73,13 +73,15 @@ class MarkPrepared:
     is_truncated: bool = False
     declared_seconds: float | None = None
     tracks: tuple[SoundTrack, ...] = ()
+    late_seconds: float | None = None
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         if not task.status.is_waiting:
             return None
         rows.add_event(task.id, timeline.DECODED, timeline.decoded_data(self.audio_seconds, self.is_truncated), now)
-        read = {"audio_seconds": self.audio_seconds, "is_truncated": self.is_truncated}
-        return rows.save(task, task.with_(**read, declared_seconds=self.declared_seconds, tracks=self.tracks))
+        read: dict[str, object] = {"audio_seconds": self.audio_seconds, "is_truncated": self.is_truncated}
+        read |= {"declared_seconds": self.declared_seconds, "tracks": self.tracks, "late_seconds": self.late_seconds}
+        return rows.save(task, task.with_(**read))
 
 
 @dataclass(frozen=True)

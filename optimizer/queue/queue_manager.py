@@ -123,6 +123,7 @@ class IntelligentQueueManager:
         is_truncated: bool = False,
         declared_seconds: float | None = None,
         tracks: tuple[SoundTrack, ...] = (),
+        late_seconds: float | None = None,
         has_samples: bool = True,
     ) -> Task | None:
         """Its length is known, and with has_samples its samples are there. None when it does not wait any more.
@@ -131,7 +132,7 @@ class IntelligentQueueManager:
         self.samples.note(task_id, has_samples)
         prepared = None
         try:
-            change = changes.MarkPrepared(audio_seconds, is_truncated, declared_seconds, tracks)
+            change = changes.MarkPrepared(audio_seconds, is_truncated, declared_seconds, tracks, late_seconds)
             prepared = self._transactions.change(task_id, change)
         finally:
             if prepared is None:

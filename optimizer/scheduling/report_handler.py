@@ -7,6 +7,7 @@ line of it before. The scheduler's thread then brings its picture of the device 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -61,7 +62,7 @@ class ReportHandler:
         for report in reports:
             self._messages.tell_report(device.spec.name, report)
         concurrency = self._attempts.concurrency(device.spec.name)
-        reported = [AttemptReport(report, self._attempt_of(report)) for report in reports]
+        reported = [_with_late_sound(report, self._attempt_of(report)) for report in reports]
         for each, task in self._recorder.record_reports(device.spec, reported):
             self._learner.learn_from(device.spec, each.report, task, each.attempt, concurrency)
             if task is not None:
@@ -95,6 +96,20 @@ class ReportHandler:
         segments = report.window.segments
         self._events.publish(self._progress.window_finished(task, attempt.segment_count, segments))
         attempt.segment_count += len(segments)
+
+
+def _with_late_sound(report: protocol.Report, attempt: RunningAttempt | None) -> AttemptReport:
+    """The report without text in the silence that was put before sound that starts late: Whisper has its first segment
+    begin with the recording."""
+    late_s = attempt.task.late_seconds if attempt is not None else None
+    match report:
+        case protocol.WindowDone() if late_s:
+            segments = tuple(segment.from_(late_s) for segment in report.window.segments)
+            report = replace(report, window=replace(report.window, segments=segments))
+        case protocol.TaskDone() if late_s:
+            segments = tuple(segment.from_(late_s) for segment in report.transcript.segments)
+            report = replace(report, transcript=replace(report.transcript, segments=segments))
+    return AttemptReport(report, attempt)
 
 
 def _is_of_task(report: protocol.Report) -> bool:

@@ -219,7 +219,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),
     **dict.fromkeys(("result_sha256", "idempotency_key"), (str, type(None))),
     "progress": (float, int),
-    **dict.fromkeys(("audio_seconds", "declared_seconds"), (float, int, type(None))),
+    **dict.fromkeys(("audio_seconds", "declared_seconds", "late_seconds"), (float, int, type(None))),
 }
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0011"
+SCHEMA_REVISION = "0012"
 
 metadata = MetaData()
 
@@ -46,6 +46,7 @@ tasks = Table(
     Column("is_truncated", Integer, nullable=False, server_default="0"),  # 0 or 1
     Column("declared_seconds", Double),
     Column("tracks", Text),  # a JSON list of SoundTrack; NULL in rows from before there was this column
+    Column("late_seconds", Double),
     Column("is_silent", Integer, nullable=False, server_default="0"),  # 0 or 1; 0 before there was this column
     Column("progress", Double, nullable=False),
     Column("attempt", Integer, nullable=False),

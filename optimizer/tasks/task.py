@@ -117,6 +117,7 @@ class Task:
     is_truncated: bool = False  # the recording is cut or damaged, and this is the part that could be read
     declared_seconds: float | None = None  # how long such a recording claims to be; None when it does not say
     tracks: tuple[SoundTrack, ...] = ()  # of the file, once it was read
+    late_seconds: float | None = None  # its sound starts so late that silence was put before it; None: it does not
     is_silent: bool = False  # it is completed, and there is no text
     progress: float = 0.0  # 0 to 1
     attempt: int = 0  # attempts begun
@@ -182,6 +183,7 @@ class NewTask:
     is_truncated: bool = False
     declared_seconds: float | None = None
     tracks: tuple[SoundTrack, ...] = ()
+    late_seconds: float | None = None
     idempotency_key: str | None = None
     owner: str = ""
     callback_url: str | None = None  # is told of its end

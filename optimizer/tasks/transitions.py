@@ -154,6 +154,7 @@ def started_over(task: Task, *, seq: int) -> Task:
         is_truncated=False,
         declared_seconds=None,
         tracks=(),
+        late_seconds=None,
         language=None,
         device=None,
         estimated_bytes=None,

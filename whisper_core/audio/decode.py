@@ -74,6 +74,7 @@ class DecodedAudio:
     declared_s: float | None = None  # how long such a file claims to be; None: it does not say, or no longer than it is
     is_kept: bool = True  # whether the samples were written, not only counted
     tracks: tuple[SoundTrack, ...] = ()  # all of the file, with the one marked that was decoded
+    late_s: float = 0.0  # how long the silence is that was put before sound that starts late
 
 
 class SlowDecodeError(Exception):
@@ -182,7 +183,7 @@ class AudioDecoder:
                     else next_treatment(treatment, report, sound, usual_audible)
                 )
                 if other_ways is None and (better is None or attempt == MAX_ATTEMPTS):
-                    decoded = _result_of(source, writer, report, treatment)
+                    decoded = _result_of(source, writer, report, treatment, sound)
                     writer.publish()
                     return decoded
             if other_ways is not None:
@@ -297,7 +298,9 @@ def _refuse_empty(source: Path) -> None:
         raise EmptyFileError()
 
 
-def _result_of(source: Path, writer: SampleWriter, report: FfmpegReport, treatment: Treatment) -> DecodedAudio:
+def _result_of(
+    source: Path, writer: SampleWriter, report: FfmpegReport, treatment: Treatment, sound: SoundMeter
+) -> DecodedAudio:
     """What ffmpeg's exit status and messages mean."""
     sample_count = writer.nbytes // BYTES_PER_SAMPLE
     if report.status == EXIT_CANNOT_START:
@@ -315,7 +318,8 @@ def _result_of(source: Path, writer: SampleWriter, report: FfmpegReport, treatme
     is_damaged = report.status != 0 if treatment.ignores_length else report.tells_of_damage
     is_truncated = is_damaged or is_shorter
     known_s = declared_s if is_truncated and declared_s > seconds else None
-    return DecodedAudio(seconds, sample_count, is_truncated, known_s, writer.is_kept, report.tracks)
+    late_s = sound.late_s if treatment.fills_holes else 0.0
+    return DecodedAudio(seconds, sample_count, is_truncated, known_s, writer.is_kept, report.tracks, late_s)
 
 
 def _first_treatment(source: Path, track: str | None) -> Treatment:

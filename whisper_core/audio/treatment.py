@@ -87,6 +87,7 @@ class SoundMeter:
     def __init__(self) -> None:
         self.count = 0
         self.audible = 0  # samples that are not zero
+        self.silent_start = 0  # samples before the first of them
         self._squares = 0.0
         self._odd = b""
 
@@ -99,8 +100,16 @@ class SoundMeter:
         self._odd = data[whole:]
         samples = np.frombuffer(data[:whole], "<i2").astype(np.float32)
         self.count += len(samples)
+        if self.audible == 0:
+            self.silent_start += int(np.argmax(samples != 0)) if samples.any() else len(samples)
         self.audible += int(np.count_nonzero(samples))
         self._squares += float(np.dot(samples, samples))
+
+    @property
+    def late_s(self) -> float:
+        """How long it is silent at the start, unless that is short or all there is."""
+        silent_s = self.silent_start / SAMPLE_RATE
+        return silent_s if self.audible and silent_s >= MOVED_S else 0.0
 
     @property
     def level(self) -> float:

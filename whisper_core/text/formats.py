@@ -52,7 +52,7 @@ def render_transcript(
     """The whole file in one of FORMATS; text is in UTF-8.
 
     options: how cues are cut; formats without cues ignore it, as in openai-whisper.
-    audio_seconds: how long the recording is, if that is known; no cue ends behind it.
+    audio_seconds: how long the recording is, if that is known; nothing ends behind it.
     title: the heading of a document that has one.
     translation: of the same recording; the file has both then.
     Raises InvalidOptionError: for any other format, for one that has no room for a translation, and for an option that
@@ -83,9 +83,9 @@ def render_transcript(
         case "paragraphs":
             return paragraphs.plain(passages).encode()
         case "whisperx":
-            return whisperx.whisperx_json(transcript).encode()
+            return whisperx.whisperx_json(transcript.within(audio_seconds)).encode()
         case _:
-            return writers.write(transcript, format).encode()
+            return writers.write(transcript.within(audio_seconds), format).encode()
 
 
 def _of_cues(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from whisper_core.common.units import FRAMES_PER_SECOND
@@ -44,6 +44,19 @@ class Segment:
             fields["words"] = [asdict(word) for word in self.words]
         return fields
 
+    def from_(self, first_s: float) -> Segment:
+        """It, beginning at `first_s` if it begins before that and ends after it; its words likewise."""
+        words = self.words and tuple(
+            replace(word, start=first_s) if word.start < first_s < word.end else word for word in self.words
+        )
+        return replace(self, start=first_s if self.start < first_s < self.end else self.start, words=words)
+
+    def within(self, last_s: float) -> Segment:
+        words = self.words and tuple(
+            replace(word, start=min(word.start, last_s), end=min(word.end, last_s)) for word in self.words
+        )
+        return replace(self, start=min(self.start, last_s), end=min(self.end, last_s), words=words)
+
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Segment:
         words = fields.get("words")
@@ -75,6 +88,13 @@ class Transcript:
         spoken = [segment for segment in self.segments if segment.tokens]
         is_coarse = (segment.tokens[-1] < FIRST_TIMESTAMP <= segment.tokens[0] for segment in spoken)
         return len({segment.seek for segment in spoken}) > 1 and not self.has_words and all(is_coarse)
+
+    def within(self, audio_seconds: float | None) -> Transcript:
+        """The same text with no time behind the end of the recording, if that is known: a model may hear a last
+        sentence end there."""
+        if audio_seconds is None or all(segment.end <= audio_seconds for segment in self.segments):
+            return self
+        return replace(self, segments=tuple(segment.within(audio_seconds) for segment in self.segments))
 
     def to_dict(self) -> dict[str, Any]:
         """openai-whisper's result, and the precision."""

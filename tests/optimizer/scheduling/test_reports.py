@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -28,7 +28,7 @@ from optimizer.timing.speeds import SpeedTable
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.values import processing_task
 from whisper_core.text.options import Mode
-from whisper_core.text.transcript import Checkpoint, Transcript, WindowResult
+from whisper_core.text.transcript import Checkpoint, Segment, Transcript, WindowResult
 from whisper_core.worker import messages as protocol
 
 TASK = processing_task(device="cpu")
@@ -48,11 +48,10 @@ class Reports:
         bus.add_listener(self.events.append)
         self.attempts = RunningAttempts(clock)
         self._task = task
+        self.transcripts: list[Transcript] = []
         self.memory: list[TaskMemory] = []  # of the completed tasks
         queue = SimpleNamespace(record=self._record, held_attempts=set, retry_delay_s=lambda _: 1.0)
-        files = SimpleNamespace(
-            write_transcripts=lambda transcripts: dict.fromkeys(transcripts, "f" * 64), delete_audio=lambda _: None
-        )
+        files = SimpleNamespace(write_transcripts=self._write, delete_audio=lambda _: None)
         recorder = ResultRecorder(
             queue=cast(Any, queue),
             files=cast(Any, files),
@@ -80,6 +79,10 @@ class Reports:
             announce=lambda task: bus.publish_task_changed(task.id),
             inbox=Inbox(),
         )
+
+    def _write(self, transcripts: Mapping[str, Transcript]) -> dict[str, str]:
+        self.transcripts += transcripts.values()
+        return dict.fromkeys(transcripts, "f" * 64)
 
     def _record(self, requested: Sequence[RequestedChange]) -> list[Task]:
         return [self._change(each.change) for each in requested]
@@ -134,6 +137,19 @@ def test_sound_that_was_left_out_counts_neither_as_fast_nor_as_work_to_come() ->
     (event,) = reports.windows
     assert (event.speed, event.eta_seconds) == (3.0, 190.0)
     assert reports.attempts.on_device("cpu")[0].audio_done_seconds == 3000.0
+
+
+def test_no_text_begins_in_the_silence_before_late_sound() -> None:
+    task = TASK.with_(late_seconds=4.84)
+    reports = Reports(FakeClock(), task, RecordingEstimates())
+    reports.attempts.track(task, 0)
+    spoken = Segment(0, 0, 0.0, 10.4, " And", (1,), 0.0, -0.1, 1.0, 0.0, None)
+    checkpoint = Checkpoint("en", seek=1000, content_frames=1200)
+    reports.report(protocol.WindowDone("T1", "lease", WindowResult(0, (spoken,), checkpoint)))
+    assert reports.windows[0].segments == (replace(spoken, start=4.84),)
+
+    reports.report(protocol.TaskDone("T1", "lease", Transcript(" And", "en", (spoken,)), 5, 1.0))
+    assert [transcript.segments[0].start for transcript in reports.transcripts] == [4.84]
 
 
 def test_windows_that_come_at_once_are_measured_with_the_time_that_they_took_together() -> None:

@@ -103,6 +103,7 @@ def test_sound_that_starts_late_stays_late(decode: Decode) -> None:
     decoded, samples = decode(CASES / "late.mp4")
     assert decoded.seconds == pytest.approx(12.0, abs=0.1)
     assert np.flatnonzero(samples)[0] / RATE == pytest.approx(4.84, abs=0.1)
+    assert decoded.late_s == pytest.approx(4.84, abs=0.1)
 
 
 def test_a_hole_in_the_timestamps_is_silence(decode: Decode) -> None:
@@ -136,7 +137,10 @@ def test_opposite_phases_do_not_cancel(corpus: MediaCorpus, decode: Decode) -> N
 
 
 def test_silence_stays_silence(corpus: MediaCorpus, decode: Decode) -> None:
-    assert loudness(decode(wav(corpus, "silent.wav", np.zeros((RATE, 2), "<i2")))[1]) == 0
+    silence = np.zeros((RATE, 2), "<i2")
+    assert loudness(decode(wav(corpus, "silent.wav", silence))[1]) == 0
+    loud = np.stack((tone(), tone()), axis=1)
+    assert decode(wav(corpus, "late.wav", np.concatenate((silence, loud))))[0].late_s == 0  # it is the file's own
 
 
 @pytest.mark.parametrize("name", ["crashed", "joined"])

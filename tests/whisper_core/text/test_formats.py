@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from errors import InvalidOptionError
 from tests.whisper_core.text.test_writers import NASTY, segment_of, transcript_of, visible
 from whisper_core.text.formats import FORMATS, render_transcript
-from whisper_core.text.transcript import Transcript, Word
+from whisper_core.text.transcript import Segment, Transcript, Word
 from whisper_core.text.writer_options import WriterOptions
 
 WORDS = tuple(Word(f" {word}", i / 2, i / 2 + 0.5, 0.91234) for i, word in enumerate(("one", "two", "three", "four")))
@@ -162,3 +162,14 @@ def test_whisperx_json_without_word_timestamps_has_none_and_no_number_that_json_
     }  # fmt: skip
     odd = replace(TALK.segments[0], words=(Word(" a", 0.0, 1.0, math.nan),))
     assert "NaN" not in rendered(replace(TALK, segments=(odd,)), "whisperx")
+
+
+@pytest.mark.parametrize(
+    "format", [name for name in FORMATS if name not in ("json", "txt", "md", "docx", "paragraphs")]
+)
+def test_nothing_ends_behind_the_end_of_the_recording(format: str) -> None:
+    """Only the json has the model's own times."""
+    spoken = Segment(0, 0, 0.0, 13.8, " Okay.", (1,), 0.0, -0.1, 1.0, 0.0)
+    text = render_transcript(Transcript(" Okay.", "en", (spoken,)), format, audio_seconds=0.5).decode()
+    assert "Okay." in text
+    assert "13.8" not in text.replace(",", ".").replace("13800", "13.8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from whisper_core.text.transcript import Checkpoint, Segment, Transcript, Word
@@ -46,3 +48,27 @@ BEGIN, END, TEXT = 50_364, 51_000, 17
 )
 def test_a_transcript_tells_that_its_model_has_ended_no_segment(segments: list[Segment], expected: bool) -> None:
     assert Transcript("Hi", "en", tuple(segments)).has_coarse_times is expected
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "late", "short"),
+    [
+        (0.0, 9.0, (4.5, 9.0), (0.0, 7.5)),
+        (1.0, 4.0, (1.0, 4.0), (1.0, 4.0)),
+        (5.0, 6.0, (5.0, 6.0), (5.0, 6.0)),
+        (8.0, 30.0, (8.0, 30.0), (7.5, 7.5)),
+    ],
+)
+def test_a_segment_is_kept_within_what_is_heard(
+    start: float, end: float, late: tuple[float, float], short: tuple[float, float]
+) -> None:
+    """Sound from 4.5 s on; and a recording of 7.5 s."""
+    segment = replace(said(0), start=start, end=end, words=(Word(" Hi", start, end, 0.9),))
+    assert times(segment.from_(4.5)) == [late, late]
+    (kept,) = Transcript("Hi", "en", (segment,)).within(7.5).segments
+    assert times(kept) == [short, short]
+    assert Transcript("Hi", "en", (segment,)).within(None).segments == (segment,)
+
+
+def times(segment: Segment) -> list[tuple[float, float]]:
+    return [(each.start, each.end) for each in (segment, *(segment.words or ()))]

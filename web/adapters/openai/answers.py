@@ -10,7 +10,7 @@ from web.adapters.openai.form import SEGMENT, WORD, Wanted
 from web.adapters.waiting import Result
 from whisper_core.text.formats import render_transcript
 from whisper_core.text.languages import LANGUAGES
-from whisper_core.text.transcript import Segment
+from whisper_core.text.transcript import Segment, Transcript
 
 _MEDIA_TYPES = {"srt": "text/plain", "vtt": "text/vtt"}
 
@@ -45,7 +45,7 @@ def usage(result: Result) -> dict[str, Any]:
 
 
 def _verbose(result: Result, wanted: Wanted) -> dict[str, Any]:
-    kind, transcript = result.task.options.task, result.transcript
+    kind, transcript = result.task.options.task, _heard(result)
     language = "english" if kind == "translate" else LANGUAGES.get(transcript.language, transcript.language)
     body: dict[str, Any] = {
         "task": kind,
@@ -66,7 +66,11 @@ def _verbose(result: Result, wanted: Wanted) -> dict[str, Any]:
 
 def _segments(result: Result) -> list[dict[str, Any]]:
     """Without their words, which have a list of their own."""
-    return [_without_words(segment) for segment in result.transcript.segments]
+    return [_without_words(segment) for segment in _heard(result).segments]
+
+
+def _heard(result: Result) -> Transcript:
+    return result.transcript.within(result.task.audio_seconds)
 
 
 def _without_words(segment: Segment) -> dict[str, Any]:
