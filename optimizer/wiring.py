@@ -58,8 +58,7 @@ from optimizer.views.models import ModelViews
 from optimizer.views.status import StatusViews
 from optimizer.views.task_view_builder import TaskViewBuilder
 from optimizer.views.transcripts import TranscriptViews
-from optimizer.watching.deliveries import Tasks
-from optimizer.watching.taker import Intake as WatchIntake
+from optimizer.watching import deliveries, taker
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.worker.engine_spec import EngineSpec
 
@@ -118,7 +117,7 @@ def build_parts(
     Raises InvalidSettingsError for an extension that cannot be used.
     """
     storage = _build_storage(settings, clock)
-    ownership = Ownership(storage.store, _quotas_of(settings))
+    ownership = Ownership(storage.store, OwnerQuotas.of(settings))
     models = ModelRegistry(settings.models_dir)
     speeds = SpeedTable(lambda model: models.known(model).identity)
     monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
@@ -129,13 +128,11 @@ def build_parts(
     scheduling, intake = _build_scheduling(
         settings, clock, storage, ownership, monitor, speeds, estimates, fleet, models
     )
-    built = build_scheduler(scheduling, _limits_of(settings), settings.batch_schedule_interval)
+    built = build_scheduler(scheduling, PlanLimits.of(settings), settings.batch_schedule_interval)
     models.add_listener(built.decisions.note_replaced)
     monitors = _build_monitors(settings, scheduling, built, storage)
     views = _build_views(settings, scheduling, built, monitors.monitoring, intake)
     endings = _build_endings(scheduling, built)
-    tasks = Tasks(scheduling.queue, storage.files, endings.cancel, endings.delete)
-    watch_intake = WatchIntake(intake.admission, storage.files, intake.tasks, fleet.names, views.models.default_model)
     return SystemParts(
         storage=storage,
         intake=intake,
@@ -148,7 +145,7 @@ def build_parts(
         views=views,
         accounts=Accounts(settings, storage.store.database, clock),
         ownership=ownership,
-        automation=build_automation(settings, clock, storage.store.database, scheduling.events, tasks, watch_intake),
+        automation=_build_automation(settings, storage, scheduling, intake, endings, views),
     )
 
 
@@ -167,17 +164,14 @@ def _build_endings(parts: SchedulerParts, scheduling: Scheduling) -> TaskEndings
     )
 
 
-def _limits_of(settings: Settings) -> PlanLimits:
-    return PlanLimits(
-        min_concurrent=settings.min_concurrent_tasks,
-        max_concurrent=settings.max_concurrent,
-        min_batch=settings.min_batch_size,
-        max_batch=settings.max_batch_size,
+def _build_automation(
+    settings: Settings, storage: Storage, parts: SchedulerParts, intake: Intake, endings: TaskEndings, views: Views
+) -> Automation:
+    tasks = deliveries.Tasks(parts.queue, storage.files, endings.cancel, endings.delete)
+    taking = taker.Intake(
+        intake.admission, storage.files, intake.tasks, parts.devices.names, views.models.default_model
     )
-
-
-def _quotas_of(settings: Settings) -> OwnerQuotas:
-    return OwnerQuotas(settings.max_queued_hours_per_owner * 3600, settings.max_stored_mb_per_owner * 1_000_000)
+    return build_automation(settings, parts.clock, storage.store.database, parts.events, tasks, taking)
 
 
 def _build_storage(settings: Settings, clock: Clock) -> Storage:
@@ -252,7 +246,7 @@ def _build_queue(
         max_queued=settings.max_queued_tasks,
         on_change=events.publish_task_changed,
         due_times=due_times,
-        quotas=_quotas_of(settings),
+        quotas=OwnerQuotas.of(settings),
     )
 
 

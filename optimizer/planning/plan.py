@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from config import Settings
 from optimizer.planning.assignment import Assignment
 from optimizer.planning.explain import Explanation
 from optimizer.planning.preemption import Preemption
@@ -28,6 +29,15 @@ class PlanLimits:
     def most_running(self, slots: Iterable[int]) -> int:
         """How many tasks may run over all devices. slots: of each device."""
         return sum(slots) if self.max_concurrent is None else self.max_concurrent
+
+    @classmethod
+    def of(cls, settings: Settings) -> PlanLimits:
+        return cls(
+            min_concurrent=settings.min_concurrent_tasks,
+            max_concurrent=settings.max_concurrent,
+            min_batch=settings.min_batch_size,
+            max_batch=settings.max_batch_size,
+        )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from config import Settings
 from errors import QuotaExceededError
 from optimizer.storage.repository import TaskReader
 
@@ -14,6 +15,10 @@ class OwnerQuotas:
 
     max_queued_seconds: float = 0.0
     max_stored_bytes: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> OwnerQuotas:
+        return cls(settings.max_queued_hours_per_owner * 3600, settings.max_stored_mb_per_owner * 1_000_000)
 
     def check(self, rows: TaskReader, owner: str, *, nbytes: int, seconds: float = 0.0) -> None:
         """nbytes, seconds: what is to be added. Raises QuotaExceededError.
