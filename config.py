@@ -83,7 +83,8 @@ class Settings(AutomationSettings):
     engine: Annotated[str, AfterValidator(known_engine)] = Field(
         DEFAULT_ENGINE,
         description="batch: many tasks at once on a device; reference: openai-whisper's own functions, one task at a"
-        " time (always used when ENABLE_OPTIMIZATION_SYSTEM is False); or an installed engine, or module:name"
+        " time (always used when ENABLE_OPTIMIZATION_SYSTEM is False); ctranslate2: faster-whisper's library,"
+        " on the CPU, one task at a time (needs requirements-ctranslate2.txt); or an installed engine, or module:name"
         " (docs/extending.md)",
     )
     scheduling_policy: Annotated[str, AfterValidator(known_policy)] = Field(

@@ -18,7 +18,7 @@ from whisper_core.text.languages import language_code
 AUTO_LANGUAGE = "auto"
 MIN_SECRET_CHARACTERS = 32
 DEFAULT_ENGINE = "batch"
-ENGINES = (DEFAULT_ENGINE, "reference")  # of the server's own
+ENGINES = (DEFAULT_ENGINE, "reference", "ctranslate2")  # of the server's own
 DEFAULT_POLICY = "fair"
 POLICIES = (DEFAULT_POLICY, "fcfs")  # of the server's own
 ADMIN = "admin"  # the account that sees everything

@@ -47,6 +47,7 @@ FOLDERS = [
     "whisper_core.engine.network",
     "whisper_core.engine.decoding",
     "whisper_core.engine whisper_core.reference",
+    "whisper_core.ctranslate2_engine",
     "web.http",
     "web.tasks web.live",
     "web.adapters",

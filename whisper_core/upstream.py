@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
 from whisper.model import Conv1d, Linear, Whisper
-from whisper.timing import add_word_timestamps
+from whisper.timing import WordTiming, add_word_timestamps
 from whisper.tokenizer import get_tokenizer
 
 from whisper_core.model_requests import Align, ModelTraits, Tokenizer
 from whisper_core.text.options import TaskKind
 from whisper_core.text.transcript import Segment, Word
+
+FindAlignment = Callable[..., list[WordTiming]]
 
 
 def traits_of(model: Whisper) -> ModelTraits:
@@ -61,15 +65,19 @@ def halve_matrices(model: Whisper) -> None:
             module.half()
 
 
-def align_words(request: Align, model: Any, tokenizer: Tokenizer, mel: Tensor) -> tuple[Segment, ...]:
+def align_words(
+    request: Align, model: Any, tokenizer: Tokenizer, mel: Tensor, find_alignment: FindAlignment | None = None
+) -> tuple[Segment, ...]:
     """The request's segments with the times of their words, by openai-whisper's timing.py.
 
     model: a Whisper, or an object with the parts of one that timing.py uses. mel: (n_mels, 3000), for this model.
+    find_alignment: in the place of timing.py's, for a model that finds it in another way.
     """
+    add_times = add_word_timestamps if find_alignment is None else _adding_times_by(find_alignment)
     segments = [segment.to_dict() for segment in request.segments]
     threads = torch.get_num_threads()
     try:
-        add_word_timestamps(
+        add_times(
             segments=segments,
             model=model,
             tokenizer=tokenizer,
@@ -81,6 +89,14 @@ def align_words(request: Align, model: Any, tokenizer: Tokenizer, mel: Tensor) -
         # timing.py uses numba, which shares OpenMP with torch and sets its own number of threads.
         torch.set_num_threads(threads)
     return tuple(_aligned_segment(segment) for segment in segments)
+
+
+def _adding_times_by(find_alignment: FindAlignment) -> Callable[..., None]:
+    """The same function with another one in its module's place: timing.py has no argument for it."""
+    names = {**add_word_timestamps.__globals__, "find_alignment": find_alignment}
+    function = FunctionType(add_word_timestamps.__code__, names)
+    function.__kwdefaults__ = add_word_timestamps.__kwdefaults__
+    return function
 
 
 def _aligned_segment(fields: dict[str, Any]) -> Segment:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from whisper_core.common.extensions import Seam, load, refused
+from whisper_core.ctranslate2_engine.spec import CTRANSLATE2
 from whisper_core.worker.engine_spec import EngineSpec
 
 BATCH = EngineSpec("whisper_core.engine.batch_engine:BatchEngine", has_int8_models=True)
 REFERENCE = EngineSpec("whisper_core.reference.engine:ReferenceEngine")
-ENGINES = {"batch": BATCH, "reference": REFERENCE}
+ENGINES = {"batch": BATCH, "reference": REFERENCE, "ctranslate2": CTRANSLATE2}
 
 
 def engine_named(name: str) -> EngineSpec:
@@ -25,7 +26,8 @@ def engine_named(name: str) -> EngineSpec:
         raise refused(Seam.ENGINE, name, f"its factory {spec.factory!r} is not written as module:callable")
     for needed in (module, *spec.requires):
         if not _is_there(needed):
-            raise refused(Seam.ENGINE, name, f"the package {needed.partition('.')[0]} is not installed")
+            hint = f" (run {spec.install})" if spec.install else ""
+            raise refused(Seam.ENGINE, name, f"the package {needed.partition('.')[0]} is not installed{hint}")
     return spec
 
 

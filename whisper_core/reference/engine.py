@@ -7,24 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
 from whisper.model import Whisper
 
 from errors import EngineError
-from whisper_core.audio.log_mel import LogMel
-from whisper_core.audio.sample_file import open_samples
-from whisper_core.chunked import transcribe_chunked
 from whisper_core.model_requests import DecodeSettings
 from whisper_core.models.catalogue import weights_name_of
 from whisper_core.models.load import load_model
 from whisper_core.reference.model import ReferenceModel
 from whisper_core.reference.sequential_engine import SequentialEngine
-from whisper_core.speech_filter import transcribe_filtered
+from whisper_core.reference.serving import transcribe_with
 from whisper_core.text.transcript import Transcript, WindowResult
-from whisper_core.transcribe import ResumePoint, transcribe_audio
 from whisper_core.upstream import place_on
 from whisper_core.worker.device_errors import free_memory, guarded, trim_heap
 from whisper_core.worker.memory_meter import meter_for
@@ -66,8 +61,9 @@ class ReferenceEngine(SequentialEngine):
         if whisper is None:
             raise EngineError(f"The model {command.model} is not loaded on this device.")
         self._meter.mark()
+        model = ReferenceModel(whisper, seed=command.seed)
         try:
-            return guarded(lambda: self._transcribe(whisper, command, on_window, should_stop))
+            return guarded(lambda: transcribe_with(model, command, on_window, should_stop, self._settings))
         finally:
             trim_heap()
 
@@ -76,32 +72,6 @@ class ReferenceEngine(SequentialEngine):
 
     def task_peak_bytes(self) -> int:
         return self._meter.peak_since_mark()
-
-    def _transcribe(
-        self,
-        whisper: Whisper,
-        command: RunTask,
-        on_window: Callable[[WindowResult], None],
-        should_stop: Callable[[], bool],
-    ) -> Transcript | None:
-        model = ReferenceModel(whisper, seed=command.seed)
-        resume = ResumePoint.of(command.resume, command.segments, command.first_window)
-        with open_samples(Path(command.audio_path)) as samples:
-            if command.options.mode == "vad":
-                transcribe = partial(transcribe_chunked, samples)
-            elif command.options.vad_filter:
-                transcribe = partial(transcribe_filtered, samples)
-            else:
-                transcribe = partial(transcribe_audio, LogMel(samples, whisper.dims.n_mels))
-            return transcribe(
-                model.traits,
-                command.options,
-                model.serve,
-                settings=self._settings,
-                resume=resume,
-                on_window=on_window,
-                should_stop=should_stop,
-            )
 
 
 def _title_of(device: torch.device) -> str:

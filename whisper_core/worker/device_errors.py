@@ -1,4 +1,4 @@
-"""Turns torch's exceptions into ours, and frees memory before an error is raised on."""
+"""Turns the exceptions of torch and of other libraries into ours, and frees memory before an error is raised on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from errors import DeviceLostError, EngineError, OutOfMemoryError, TaskError
 
 T = TypeVar("T")
 
-_NO_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+_NO_MEMORY_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "failed to allocate",  # CTranslate2
+    "could not create a memory object",  # oneDNN
+)
 _LOST_SIGNS = ("cuda error", "cudnn_status", "cublas_status")
 
 

@@ -34,3 +34,4 @@ class EngineSpec:
     has_int8_models: bool = False  # whether it computes the models whose names end in -int8
     is_for_cpus_only: bool = False
     requires: tuple[str, ...] = ()  # packages that must be importable, besides the factory's module
+    install: str = ""  # the command that installs them, for the message that they are not there

@@ -126,6 +126,8 @@ def test_it_has_the_asked_for_threads() -> None:
             OutOfMemoryError,
         ),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), OutOfMemoryError),
+        (RuntimeError("failed to allocated memory"), OutOfMemoryError),
+        (RuntimeError("could not create a memory object"), OutOfMemoryError),
         (MemoryError(), OutOfMemoryError),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), DeviceLostError),
         (torch.AcceleratorError("CUDA error: device-side assert triggered"), DeviceLostError),

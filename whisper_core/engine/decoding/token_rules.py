@@ -32,7 +32,7 @@ class TokenRules:
         cls, tokenizer: Any, audio_positions: int, device: torch.device, suppress_tokens: str = ALL_SYMBOLS
     ) -> TokenRules:
         """tokenizer: openai-whisper's, for any language and task. audio_positions: of one window."""
-        never = {tokenizer.no_timestamps, *_suppressed(suppress_tokens, tokenizer)}
+        never = {tokenizer.no_timestamps, *suppressed_tokens(suppress_tokens, tokenizer)}
         return cls(
             suppress_tokens=suppress_tokens,
             eot=tokenizer.eot,
@@ -67,7 +67,7 @@ class TokenRules:
         timestamps.masked_fill_(forbidden, -torch.inf)
 
 
-def _suppressed(suppress_tokens: str, tokenizer: Any) -> set[int]:
+def suppressed_tokens(suppress_tokens: str, tokenizer: Any) -> set[int]:
     """Source: decoding.py, _get_suppress_tokens. An empty option turns all of it off, special tokens included."""
     if not suppress_tokens:
         return set()
