@@ -125,6 +125,8 @@ def test_of_a_file_that_was_sent_before_the_person_is_asked(page: Page, tmp_path
     expect(page.get_by_test_id("upload")).to_have_count(0)
     expect(task(page, "again.flac")).to_have_count(0)
 
+    page.keyboard.press("Escape")  # beside an open transcript the options are folded
+    expect(page.get_by_test_id("transcript")).to_have_count(0)
     choose(page, again)
     page.get_by_test_id("transcribe-again").click()
     expect_status(page, "again.flac", "completed", timeout=UPLOADING_MS)
