@@ -14,7 +14,9 @@ from functools import cached_property
 from whisper_core.audio.tracks import SoundTrack, sound_tracks
 
 # ffmpeg calls every adx's last packet corrupt, which is shorter than the others.
-_COMPLAINT = re.compile(r"^(?!\[in#0/adx @)(?:\[[^\]\n]* @ \w+\] )*\[(?:warning|error|fatal|panic)\] (.*)", re.MULTILINE)
+_COMPLAINT = re.compile(
+    r"^(?!\[in#0/adx @)(?:\[[^\]\n]* @ \w+\] )*\[(?:warning|error|fatal|panic)\] (.*)", re.MULTILINE
+)
 _DECLARED = re.compile(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
 _STREAM = re.compile(r"^\[info\]   Stream #0:\d+.*?: (Audio|Video|Subtitle|Data|Attachment): (.*)$", re.MULTILINE)
 _END = re.compile(r"^\[info\] size=.* time=(\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
