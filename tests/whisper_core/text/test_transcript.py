@@ -71,4 +71,5 @@ def test_a_segment_is_kept_within_what_is_heard(
 
 
 def times(segment: Segment) -> list[tuple[float, float]]:
-    return [(each.start, each.end) for each in (segment, *(segment.words or ()))]
+    parts: list[Segment | Word] = [segment, *(segment.words or ())]
+    return [(part.start, part.end) for part in parts]
