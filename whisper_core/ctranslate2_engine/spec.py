@@ -1,9 +1,15 @@
 """What the server has to know of the engine beforehand. Imports neither torch nor ctranslate2.
 
-Measured with random weights on 2 cores (CTranslate2 4.8.5; growth of what the process held, in MB): the models tiny,
-tiny-int8 and base-int8 took 184, 75 and 113; encoding a window 124, 121 and 148; decoding it after the longest prompt
-20, 34 and 61 more; the pass for word timestamps 83, 94 and 126. Larger models follow from how these grow: they were not
-measured.
+Measured with random weights on 2 cores (CTranslate2 4.8.5; growth of what the process held, in MB). Larger models
+follow from how these grow; they were not measured.
+
+| model | loaded | a window encoded | decoded after the longest prompt, beyond that | the pass for word timestamps |
+|---|---|---|---|---|
+| tiny | 184 | 124 | 20 | 83 |
+| tiny-int8 | 75 | 124 | 34 | 111 |
+| base-int8 | 113 | 149 | 61 | 136 |
+| small | 1002 | 219 | 134 | 194 |
+| small-int8 | 290 | 226 | 160 | 195 |
 """
 
 from __future__ import annotations
@@ -14,9 +20,9 @@ from whisper_core.worker.engine_spec import EngineSpec, MemoryNeeds
 _MB = 1_000_000
 _FP32 = 4
 _BYTES_OF_PARAMETER = {"default": 4.0, "int8": 1.25}  # int8: with scales, and convolutions and positions in fp32
-_WEIGHTS_OVERHEAD = 35 * _MB
-_ENCODER, _ENCODER_OF_HEAD = 48 * _MB, 12 * _MB
-_DECODER = 24 * _MB  # logits, the prompt's pass
+_WEIGHTS_OVERHEAD = 40 * _MB
+_ENCODER, _ENCODER_OF_HEAD = 48 * _MB, 15 * _MB
+_DECODER, _COPIES = 16 * _MB, 1.5  # logits and the prompt's pass; how often keys and values are there at once
 _LONGEST_TEXT = 224  # tokens
 _NUMBA = 60 * _MB  # compiled once words are aligned
 
@@ -28,7 +34,7 @@ def memory_needs(model: ModelInfo, kind: str) -> MemoryNeeds:
     scores = dims.n_text_layer * dims.n_text_head * _LONGEST_TEXT * dims.n_audio_ctx * _FP32
     return MemoryNeeds(
         weights=model.parameters * _BYTES_OF_PARAMETER[model.precision] + _WEIGHTS_OVERHEAD,
-        task=_ENCODER + dims.n_audio_head * _ENCODER_OF_HEAD + _DECODER + sound + text,
+        task=_ENCODER + dims.n_audio_head * _ENCODER_OF_HEAD + _DECODER + _COPIES * (sound + text),
         second=1_000,
         words=scores + _NUMBA,
         beam=text + sound / 2,
