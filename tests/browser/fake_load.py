@@ -43,7 +43,7 @@ def history(now: float, hours: float) -> dict[str, Any]:
         waiting = max(0.0, waiting * 0.93 + burst * dice.uniform(0.2, 2.4) - 0.25)
         busy = min(1.0, 0.25 + waiting / 9)
         samples.append(_sample(at, span, waiting, busy, dice, index))
-    return {"samples": samples, "changes": _changes(samples)}
+    return {"samples": samples, "changes": _changes(samples), "extra_metrics": []}
 
 
 def _sample(at: float, span: float, waiting: float, busy: float, dice: random.Random, index: int) -> dict[str, Any]:
@@ -69,6 +69,7 @@ def _sample(at: float, span: float, waiting: float, busy: float, dice: random.Ra
         "occupancy": busy,
         "devices": devices,
         "speeds": speeds,
+        "extra": {},
     }
 
 
