@@ -77,10 +77,12 @@ class WaitingGroup(NamedTuple):
         negative_priority, due, seq = rank
         if -self.key.priority != negative_priority:
             return len(self.tasks) if -self.key.priority < negative_priority else 0
-        # At the speed of C to the tasks that are due at nearly the same time. Among them the penalty is added to each
-        # task, not taken off the rank: rounded sums must be equal for equal tasks.
+        # At the speed of C to the tasks that are due at nearly the same time, of which there is seldom one. Among them
+        # the penalty is added to each task, not taken off the rank: rounded sums must be equal for equal tasks.
         nearly = 1e-9 * (abs(due) + abs(self.penalty))
         low = bisect_left(self.tasks, due - self.penalty - nearly, key=_due)
+        if low == len(self.tasks) or self.tasks[low].due > due - self.penalty + nearly:
+            return low
         high = bisect_right(self.tasks, due - self.penalty + nearly, lo=low, key=_due)
         return bisect_left(self.tasks, (due, seq), low, high, key=lambda task: (task.due + self.penalty, task.seq))
 
