@@ -272,6 +272,8 @@ class PartWriter:
         part.promised = part.written
         if part.written > part.note.synced and not part.is_whole:  # a whole one is synced when it gets its place
             part.sync(self._descriptor, self._boot_id)
+        elif is_right and part.note.checked is not None:
+            part.save(replace(part.note, checked=None))  # or a kill would take back what has been confirmed
         if is_body_whole and not is_right:
             raise ChecksumMismatchError()
 

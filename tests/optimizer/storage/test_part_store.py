@@ -140,6 +140,14 @@ def test_bytes_count_only_when_their_checksum_was_seen(parts: PartStore, files: 
     assert offset_of(parts) == 0
 
 
+def test_a_whole_upload_whose_checksum_was_right_survives_a_kill(
+    parts: PartStore, files: TaskFiles, clock: FakeClock
+) -> None:
+    """It is not a task yet, for instance because the queue was full, and its client has been told that all is here."""
+    append(parts, 0, SOUND, sha1(SOUND))
+    assert offset_of(parts) == offset_of(restarted(files, clock)) == len(SOUND)
+
+
 def test_a_killed_server_goes_on_with_every_byte_it_had_written(
     parts: PartStore, files: TaskFiles, clock: FakeClock
 ) -> None:
