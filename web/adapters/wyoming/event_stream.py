@@ -67,7 +67,9 @@ class EventStream:
     def is_client_gone(self) -> bool:
         """Whether it has hung up by now. Takes no byte from the connection and never waits."""
         try:
-            if not select.select([self._connection], [], [], 0)[0]:
+            looking = select.poll()  # `select.select` knows no descriptor above 1023
+            looking.register(self._connection, select.POLLIN)
+            if not looking.poll(0):
                 return False
             return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -105,6 +107,8 @@ class EventStream:
 def _object(text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
+        if b"\\u" in text:  # half of a character, which JSON can write, is no text: nothing can store or send it
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -6,17 +6,21 @@ import ipaddress
 import logging
 import socket
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from errors import InvalidSettingsError, StartError
 from web.adapters.waiting import WaitingRoom
 from web.adapters.wyoming.session import Session
+from web.http.client_address import share_key
 from web.http.system_port import SystemPort
 
 log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 64  # at a time; a client of a voice assistant stays for one sentence
+SHARE = 2  # one address gets at most one part in so many of them
+PAUSE_S = 1.0  # when nobody can be accepted, such as for want of descriptors
 _BACKLOG = 64
 
 
@@ -27,8 +31,9 @@ class WyomingListener:
         self._system = system
         self._room = room
         self._socket: socket.socket | None = None
-        self._clients: set[socket.socket] = set()
+        self._clients: dict[socket.socket, str | None] = {}  # with whose share each uses up
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
         self._threads = ThreadPoolExecutor(MAX_CLIENTS, thread_name_prefix="wyoming")
         self._acceptor = threading.Thread(target=self._accept, name="wyoming-accept")
 
@@ -60,6 +65,7 @@ class WyomingListener:
         """Ends all connections. Those that wait for a text have to be told before, by `WaitingRoom.close`."""
         if self._socket is None:
             return
+        self._stopping.set()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes `accept`
         self._acceptor.join()
@@ -71,28 +77,39 @@ class WyomingListener:
         self._threads.shutdown()
 
     def _accept(self) -> None:
-        while self._socket is not None:
+        is_told = False
+        while self._socket is not None and not self._stopping.is_set():
             try:
                 connection, address = self._socket.accept()
             except ConnectionAbortedError:  # by the client, before its turn
                 continue
-            except OSError:
-                return
-            with self._lock:
-                has_room = len(self._clients) < MAX_CLIENTS
-                if has_room:
-                    self._clients.add(connection)
-            if has_room:
+            except OSError as error:  # it may pass: whoever waits is accepted then
+                if not is_told and not self._stopping.is_set():
+                    log.error("event=wyoming_cannot_accept reason=%r", error.strerror)
+                is_told = True
+                self._stopping.wait(PAUSE_S)
+                continue
+            is_told = False
+            if self._has_taken(connection, share_key(str(address[0]), self._system.settings.proxy_networks)):
                 self._threads.submit(self._serve, connection, str(address[0]))
             else:
                 connection.close()
+
+    def _has_taken(self, connection: socket.socket, client: str | None) -> bool:
+        """Unless there are too many already, or too many of that client."""
+        with self._lock:
+            of_client = 0 if client is None else Counter(self._clients.values())[client]
+            has_room = len(self._clients) < MAX_CLIENTS and of_client < max(1, MAX_CLIENTS // SHARE)
+            if has_room:
+                self._clients[connection] = client
+        return has_room
 
     def _serve(self, connection: socket.socket, address: str) -> None:
         try:
             Session(self._system, self._room, connection, address).run()
         finally:
             with self._lock:
-                self._clients.discard(connection)
+                self._clients.pop(connection, None)
             connection.close()
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import json
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -220,6 +223,74 @@ def test_connections_are_counted_and_end_with_silence(
     for client in (first, second):
         client.close()
     wyoming.stop()
+
+
+def test_one_address_gets_half_of_the_connections(
+    system: FakeSystem, room: WaitingRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "MAX_CLIENTS", 4)
+    addresses = iter(["one", "one", "one", "other"])
+    monkeypatch.setattr(listener, "share_key", lambda *_: next(addresses))
+    wyoming = WyomingListener(system, room)
+    wyoming.start()
+    first, second, third, other = (socket.create_connection(("127.0.0.1", wyoming.port), LIMIT_S) for _ in range(4))
+    assert third.recv(1) == b""
+    for client in (first, second, other):
+        client.sendall(b'{"type":"ping"}\n')
+        assert client.recv(1) == b"{"
+    for client in (first, second, third, other):
+        client.close()
+    wyoming.stop()
+
+
+def test_a_want_of_descriptors_passes(
+    system: FakeSystem, room: WaitingRoom, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wyoming = WyomingListener(system, room)
+    problems = iter([OSError(errno.EMFILE, "Too many open files")] * 2)
+    accept = socket.socket.accept
+
+    def accept_or_fail(self: socket.socket) -> tuple[socket.socket, Any]:
+        for problem in problems:
+            raise problem
+        return accept(self)
+
+    monkeypatch.setattr(listener, "PAUSE_S", 0.01)
+    monkeypatch.setattr(socket.socket, "accept", accept_or_fail)
+    wyoming.start()
+    assert asyncio.run(asked(wyoming.port, Ping().event())) is not None
+    wyoming.stop()
+    assert caplog.text.count("wyoming_cannot_accept") == 1
+
+
+def test_who_is_there_is_seen_behind_a_large_descriptor() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    try:
+        here, there = socket.socketpair()
+        with here, there, socket.socket(fileno=fcntl.fcntl(here, fcntl.F_DUPFD, 2000)) as large:
+            events = event_stream.EventStream(large)
+            assert not events.is_client_gone()
+            there.sendall(b"x")
+            assert not events.is_client_gone()
+            large.recv(1)
+            there.shutdown(socket.SHUT_WR)
+            assert events.is_client_gone()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "event", [Event("ping", {"text": "\ud800"}), Event("transcribe", {"transcript_terms": ["\ud800"]})]
+)
+def test_half_a_character_is_no_text(system: FakeSystem, port: int, event: Event) -> None:
+    with socket.create_connection(("127.0.0.1", port), LIMIT_S) as client, client.makefile("rb") as answers:
+        for each in (event.to_dict(), CHUNK.to_dict(), STOP.to_dict()):
+            client.sendall(json.dumps(each).encode() + b"\n")
+        head = json.loads(answers.readline())
+        told = json.loads(answers.read(head["data_length"]))
+    assert (head["type"], told["code"]) == ("error", "bad_request")
+    assert incoming(system) == []
 
 
 def test_the_end_of_the_server_ends_connections_and_keeps_tasks(system: FakeSystem, room: WaitingRoom) -> None:
