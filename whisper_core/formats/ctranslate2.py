@@ -145,6 +145,8 @@ def _told_tokens(configuration: dict[str, Any]) -> dict[str, int]:
 
 
 def _read_variables(path: Path) -> dict[str, _Variable]:
+    if not path.is_file():
+        raise UnusableModelError.because("damaged", f"{path.name} is no file")
     try:
         with open(path, "rb") as file:
             file_bytes = path.stat().st_size

@@ -8,17 +8,13 @@ from typing import Any
 
 from errors import UnusableModelError
 
-MOST_BYTES = 64 << 20  # a tokenizer.json has 2 to 4 MB
+MOST_BYTES = 16 << 20  # a tokenizer.json has 2 to 4 MB
 
 
 def read_json(path: Path) -> Any:
     """Raises UnusableModelError."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UnusableModelError.because("damaged", f"{path.name} is larger than {MOST_BYTES >> 20} MB")
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
+        return json.loads(_read(path))
     except (ValueError, RecursionError) as error:
         raise UnusableModelError.because("damaged", f"{path.name} is not JSON") from error
 
@@ -26,11 +22,7 @@ def read_json(path: Path) -> Any:
 def read_lines(path: Path) -> list[str]:
     """Of a text, which is bounded likewise. Raises UnusableModelError."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UnusableModelError.because("damaged", f"{path.name} is larger than {MOST_BYTES >> 20} MB")
-        return path.read_bytes().decode().rstrip("\n").split("\n")
-    except OSError as error:
-        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
+        return _read(path).decode().rstrip("\n").split("\n")
     except UnicodeDecodeError as error:
         raise UnusableModelError.because("damaged", f"{path.name} is not UTF-8") from error
 
@@ -53,5 +45,21 @@ def number_in(found: dict[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        raise UnusableModelError.because("damaged", f"{name} is {str(value)[:40]!r} instead of a number")
+        is_short = isinstance(value, str | float | bool)  # a pickle's lists may be endless once written down
+        told = repr(str(value)[:40]) if is_short else "a table or a list"
+        raise UnusableModelError.because("damaged", f"{name} is {told} instead of a number")
     return value
+
+
+def _read(path: Path) -> bytes:
+    """Raises UnusableModelError; also for what has no end, such as a link to a device."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UnusableModelError.because("damaged", f"{path.name} is no file")
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
+    if len(data) > MOST_BYTES:
+        raise UnusableModelError.because("damaged", f"{path.name} is larger than {MOST_BYTES >> 20} MB")
+    return data

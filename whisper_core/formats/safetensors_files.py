@@ -14,7 +14,9 @@ from typing import Any
 from errors import UnusableModelError
 from whisper_core.formats.brought_model import FLOATS, StoredTensor
 
-MOST_HEADER_BYTES = 100_000_000  # as in the safetensors library
+MOST_HEADER_BYTES = 16 << 20  # that of large-v3 has 150 KB
+MOST_DIMENSIONS = 8
+_MOST_NUMBER = 1 << 63
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
 
@@ -49,7 +51,8 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int, file_bytes: int)
         raise UnusableModelError.because(
             "numbers", f"{name[:80]} is stored as {str(kind)[:20]}, and only F16, BF16 and F32 are read"
         )
-    if not all(isinstance(number, int) and number >= 0 for number in (*shape, start, end)):
+    is_known = all(isinstance(number, int) and 0 <= number < _MOST_NUMBER for number in (*shape, start, end))
+    if len(shape) > MOST_DIMENSIONS or not is_known:
         raise UnusableModelError.because("damaged", f"{path.name} is damaged at {name[:80]}")
     stored = StoredTensor(path, data_start + start, kind, shape)
     if end - start != stored.size_bytes:

@@ -20,7 +20,13 @@ from whisper_core.formats.brought_model import BLOCKS, StoredTensor
 from whisper_core.formats.dimensions import Shape
 from whisper_core.formats.zip_files import SIGNATURE, ZipEntry, read_entry, zip_entries
 
-MOST_PICKLE_BYTES = 16 << 20  # that of large-v3 has 150 KB
+# What a file makes its reader hold and compute has to be bounded: each byte of a pickle can be a dictionary, and a
+# shape can have as many numbers as the pickle has room for.
+MOST_PICKLE_BYTES = 2 << 20  # that of large-v3 has 150 KB
+MOST_DIMENSIONS = 8
+_MOST_ORDER_BYTES = 16
+_MOST_NUMBER = 1 << 63
+_MOST_KEY = 1 << 32  # larger ones can all have the same hash
 _PICKLE, _BYTE_ORDER = "data.pkl", "byteorder"
 
 _STORAGES = {
@@ -73,7 +79,7 @@ def read_torch_file(path: Path) -> Any:
     if folder is None or entries[folder + _PICKLE].size > MOST_PICKLE_BYTES:
         raise UnusableModelError.because("damaged", f"{path.name} is no file of torch.save")
     order = entries.get(folder + _BYTE_ORDER)
-    if order is not None and read_entry(path, order) != b"little":
+    if order is not None and (order.size > _MOST_ORDER_BYTES or read_entry(path, order) != b"little"):
         raise UnusableModelError.because("damaged", f"{path.name} was saved on a machine with another order of bytes")
     program = read_entry(path, entries[folder + _PICKLE])
     tensors = {name.removeprefix(f"{folder}data/"): entry for name, entry in entries.items()}
@@ -184,7 +190,8 @@ class _Pickle:
     def _set_items(self, items: list[Any]) -> None:
         target = _dict(self._stack[-1])
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, str | int):  # another one's hash may be as deep as a file likes
+            is_short = isinstance(key, int) and abs(key) < _MOST_KEY
+            if not (isinstance(key, str) or is_short):  # another one's hash may be as deep as a file likes
                 raise _DamagedError("a key")
             target[key] = value
 
@@ -205,6 +212,8 @@ class _Pickle:
 def _tensor(path: Path, storage: Any, offset: Any, shape: Any, strides: Any) -> StoredTensor:
     if not isinstance(storage, _Storage):
         raise _DamagedError("a tensor without bytes")
+    if not isinstance(shape, tuple) or len(shape) > MOST_DIMENSIONS:
+        raise _DamagedError("a shape")
     sizes: Shape = tuple(_number(size) for size in shape)
     numbers, size = BLOCKS[storage.type]
     start = storage.entry.start + _number(offset) * size // numbers
@@ -239,7 +248,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> int:
-    if not isinstance(value, int) or value < 0:
+    if not isinstance(value, int) or not 0 <= value < _MOST_NUMBER:
         raise _DamagedError("not a number")
     return value
 

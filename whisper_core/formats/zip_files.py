@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zipfile
 from dataclasses import dataclass
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ from errors import UnusableModelError
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of the extra field
 SIGNATURE = b"PK\3\4"
+MOST_LIST_BYTES = 4 << 20  # of the list of entries; that of large-v3 has 150 KB
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ def zip_entries(path: Path) -> dict[str, ZipEntry] | None:
     """By their names; None when it is no whole archive. Raises UnusableModelError."""
     try:
         file_bytes = path.stat().st_size
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        with _ListReader(FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             infos = [info for info in archive.infolist() if info.filename and not info.is_dir()]
             if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in infos):
                 raise UnusableModelError.because(
@@ -46,6 +48,15 @@ def read_entry(path: Path, entry: ZipEntry) -> bytes:
             return file.read(entry.size)
     except OSError as error:
         raise UnusableModelError.because("damaged", f"{path.name} cannot be read") from error
+
+
+class _ListReader(BufferedReader):
+    """zipfile reads the list of entries at once, and a file may say that this is nearly all of it."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MOST_LIST_BYTES:
+            raise zipfile.BadZipFile("too long a list")
+        return super().read(size)
 
 
 def _start_of(file: BinaryIO, info: zipfile.ZipInfo) -> int:

@@ -61,6 +61,27 @@ def test_the_heads_that_a_folder_names_are_taken(tmp_path: Path) -> None:
     assert read_hugging_face(folder).alignment_heads == ((0, 1), (1, 0))
 
 
+@pytest.mark.parametrize(
+    "shape", [pytest.param([1] * 9, id="dimensions"), pytest.param([10**4000] * 1000, id="numbers without end")]
+)
+def test_a_shape_that_no_tensor_has_is_not_computed(tmp_path: Path, shape: list[int]) -> None:
+    header = json.dumps({"a": {"dtype": "F16", "shape": shape, "data_offsets": [0, 2]}}).encode()
+    folder = write_folder(tmp_path)
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"ab")
+    assert reason_for(folder) == "model.safetensors is damaged at a"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "generation_config.json"])
+def test_a_link_to_a_device_is_not_read(tmp_path: Path, name: str) -> None:
+    folder = write_folder(tmp_path)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to("/dev/zero")
+    if name == "config.json":
+        assert reason_for(folder) == "config.json is no file"
+    else:
+        assert read_hugging_face(folder).dimensions == toy_dimensions()
+
+
 @pytest.mark.parametrize("bands", [80, 128])
 def test_the_mel_bands_are_those_of_the_first_convolution(tmp_path: Path, bands: int) -> None:
     convolution = torch.zeros(TOY_STATE, bands, 3, dtype=torch.float16)

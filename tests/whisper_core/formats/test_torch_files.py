@@ -20,7 +20,8 @@ from tests.whisper_core.checkpoint_files import write_checkpoint
 from tests.whisper_core.toy_model import TOY_HEADS, toy_dimensions, toy_model
 from whisper_core.formats.brought_model import StoredTensor
 from whisper_core.formats.openai_checkpoint import read_openai_checkpoint
-from whisper_core.formats.torch_files import read_torch_file
+from whisper_core.formats.torch_files import MOST_PICKLE_BYTES, read_torch_file
+from whisper_core.formats.zip_files import MOST_LIST_BYTES
 
 MODEL = torch.nn.Linear(3, 2, bias=False)
 
@@ -130,6 +131,61 @@ def test_a_pickle_that_wants_code_run_is_refused_by_name_and_nothing_runs(tmp_pa
 def test_nonsense_in_place_of_a_pickle_is_refused(tmp_path: Path, program: bytes) -> None:
     path = rewrite(write_checkpoint(tmp_path / "mine.pt"), lambda _: program)
     assert "mine.pt" in reason_for(path, read_openai_checkpoint)
+
+
+def longer_and_longer(depth: int) -> list[Any]:
+    """Lists that hold one another twice: a kilobyte in a pickle, and 2 ** depth words once they are written down."""
+    lists: list[Any] = ["word"]
+    for _ in range(depth):
+        lists = [lists, lists]
+    return lists
+
+
+def test_what_is_small_in_a_pickle_and_endless_once_written_down_is_refused(tmp_path: Path) -> None:
+    dims = {**asdict(toy_dimensions()), "n_audio_head": longer_and_longer(100)}
+    reason = reason_for(write_checkpoint(tmp_path / "mine.pt", dims=dims), read_openai_checkpoint)
+    assert reason == "n_audio_head is a table or a list instead of a number"
+
+
+def tensor_of(shape: bytes) -> bytes:
+    """A pickle of one tensor with that shape, and the same as its strides."""
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01tQ"
+    return b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + shape + b"q\x01h\x01tR."
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(tensor_of(b"(" + b"K\x01" * 100_000 + b"t"), id="a hundred thousand dimensions"),
+        pytest.param(tensor_of(b"(" + (b"\x8a\xff" + b"\x7f" * 255) * 1000 + b"t"), id="dimensions without end"),
+        pytest.param(
+            b"\x80\x02}("
+            + b"".join(b"\x8a\x0b" + (n * (2**61 - 1)).to_bytes(11, "little") + b"N" for n in range(1, 100_000))
+            + b"u.",
+            id="keys that have the same hash",
+        ),
+        pytest.param(b"}" * (MOST_PICKLE_BYTES + 1) + b".", id="as many dictionaries as bytes"),
+    ],
+)
+def test_a_pickle_cannot_keep_its_reader_busy(tmp_path: Path, program: bytes) -> None:
+    """Each of these took minutes, or gigabytes."""
+    path = rewrite(write_checkpoint(tmp_path / "mine.pt"), lambda _: program)
+    assert "torch.save" in reason_for(path)
+
+
+def test_of_an_archive_no_more_is_read_than_its_lists_can_have(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", b"}.")
+        archive.writestr("x/byteorder", b"little" + bytes(100))
+    assert "another order of bytes" in reason_for(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", b"}.")
+        archive.getinfo("x/data.pkl").comment = bytes(60_000)
+        for number in range(MOST_LIST_BYTES // 60_000 + 1):
+            archive.writestr(f"x/{number}", b"")
+            archive.getinfo(f"x/{number}").comment = bytes(60_000)
+    assert "cut off" in reason_for(path)
 
 
 @pytest.mark.parametrize(
