@@ -36,7 +36,7 @@ from whisper_core.models.catalogue import precision_of
 
 AUTO_LIMIT: Literal["auto"] = "auto"
 MAX_CONCURRENT_TASKS = 256
-_SECRETS = ("secret_key", "api_keys", "database_url", "webhook_urls", "webhook_secret")
+_SECRETS = ("secret_key", "api_keys", "database_url", "webhook_urls", "webhook_secret", "watch_options")
 
 
 class Settings(AutomationSettings):
@@ -301,6 +301,7 @@ class Settings(AutomationSettings):
         hidden = {"secret_key", "api_keys", "trusted_proxies", "auth_header", "webhook_urls", "webhook_secret"}
         hidden |= {"database_url", "data_dir", "models_dir", "ffmpeg_binary"}
         hidden |= {"watch_dir", "output_dir", "watch_owner", "wyoming_owner"}
+        hidden |= {"watch_options"}  # may have a callback_url, and prompts with names
         return {name.upper(): value for name, value in self.model_dump(mode="json", exclude=hidden).items()}
 
 

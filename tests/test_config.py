@@ -225,7 +225,7 @@ def test_secrets_and_paths_stay_out_of_what_is_shown() -> None:
     assert "PORT" in shown
     assert not {"API_KEYS", "TRUSTED_PROXIES", "AUTH_HEADER"} & shown.keys()
     assert not {"SECRET_KEY", "DATABASE_URL", "DATA_DIR", "MODELS_DIR", "FFMPEG_BINARY"} & shown.keys()
-    assert not {"WATCH_DIR", "OUTPUT_DIR", "WATCH_OWNER"} & shown.keys()
+    assert not {"WATCH_DIR", "OUTPUT_DIR", "WATCH_OWNER", "WATCH_OPTIONS"} & shown.keys()
 
 
 def test_the_default_model_may_be_a_folder_that_is_there(tmp_path: Path) -> None:
