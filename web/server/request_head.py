@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import unquote_to_bytes
 
+from gunicorn.util import split_request_uri
+
 MAX_LINE_BYTES = 16_384
 MAX_HEAD_BYTES = 32_768
 MAX_SMALL_BODY_BYTES = 64 * 1024  # awaited without a thread
 
 _END = b"\r\n\r\n"
 _LINE = re.compile(rb"[A-Z][A-Z-]{0,19} (\S+) HTTP/\d\.\d")
-_ORIGIN = re.compile(rb"[a-z]+://[^/?#]*")
 _DOWNLOAD = re.compile(rb"/api/(tasks/[^/]+/media|transcripts\.zip)")
 _WAITING = re.compile(rb"/v1/audio/[^/]+|/asr|/detect-language|/inference")  # the answer comes when the task is done
+_COPYING = re.compile(rb"/api/tasks/[^/]+/track")  # a whole recording is copied before the answer
 _READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -28,7 +30,7 @@ class Lane(Enum):
     PROBE = "probe"  # is the process alive?
     READ = "read"  # the page and everything that only reads
     CHANGE = "change"  # the rest, with a body that is here already
-    UPLOAD = "upload"  # a body that has to be waited for
+    UPLOAD = "upload"  # a body that has to be waited for, or a recording that is copied
     DOWNLOAD = "download"  # an answer that is as long as a file
     WAIT = "wait"  # an answer that comes when a task is done; its body may be long, too
 
@@ -90,12 +92,18 @@ def _lane_of(method: bytes, path: bytes) -> Lane:
         return Lane.DOWNLOAD
     if method in _READS:
         return Lane.READ
+    if _COPYING.fullmatch(path):
+        return Lane.UPLOAD
     return Lane.WAIT if _WAITING.fullmatch(path) else Lane.CHANGE
 
 
 def _path_of(target: bytes) -> bytes:
-    path = _ORIGIN.sub(b"", target, count=1).split(b"?", 1)[0]
-    return unquote_to_bytes(path.split(b"#", 1)[0])
+    """As gunicorn reads it, so that no spelling of an address is in another lane than the address."""
+    try:
+        path: str = split_request_uri(target.decode("latin-1")).path
+    except ValueError:
+        return b""  # gunicorn refuses it
+    return unquote_to_bytes(path.encode("latin-1"))
 
 
 def _fields(head: bytes) -> dict[bytes, bytes]:

@@ -58,6 +58,12 @@ def test_a_small_body_belongs_to_what_is_waited_for() -> None:
         ("POST /detect-language HTTP/1.1\nTransfer-Encoding: chunked", Lane.WAIT),
         ("POST /asr/x HTTP/1.1", Lane.CHANGE),
         ("POST /inference HTTP/1.1\nContent-Length: 5", Lane.WAIT),
+        ("POST HTTP://localhost/inference HTTP/1.1", Lane.WAIT),
+        ("POST web+a://localhost/%61sr?x#y HTTP/1.1", Lane.WAIT),
+        ("POST http://[x/asr HTTP/1.1", Lane.CHANGE),
+        ("GET HTTPS://localhost/api/tasks/01X/media HTTP/1.1", Lane.DOWNLOAD),
+        ("POST /api/tasks/01X/track HTTP/1.1\nContent-Length: 5", Lane.UPLOAD),
+        ("POST /api/tasks/01X/retry HTTP/1.1", Lane.CHANGE),
     ],
 )
 def test_each_request_has_its_lane(text: str, lane: Lane) -> None:
