@@ -9,6 +9,7 @@ from optimizer.tasks.task import Task
 from optimizer.views.task_view import Submission
 from web.http.context import current_system
 from web.http.task_access import current_tasks
+from whisper_core.audio.tracks import choose_track
 
 COPY_BYTES = 1024 * 1024
 
@@ -30,6 +31,8 @@ def transcribe_track(task_id: str, track: str) -> Submission:
 def _submit_copy(first: Task, track: str, key: str) -> Submission:
     """A copy rather than a link, so that it is counted like any upload and the disk's floor holds for it."""
     system = current_system()
+    if first.tracks:
+        choose_track(first.tracks, track)  # what is not there is refused before anything is copied
     source = current_tasks().media(first.id)
     upload = system.begin_upload(first.size_bytes, first.owner)
     with upload:

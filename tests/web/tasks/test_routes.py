@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from tests.web.fake_system import FakeSystem
 from tests.web.requests import error_of
 from web.http.answer_schemas import TaskAnswer
+from whisper_core.audio.tracks import SoundTrack
 
 
 def test_a_task_has_the_documented_fields(client: FlaskClient, system: FakeSystem) -> None:
@@ -112,6 +113,17 @@ def test_another_track_is_another_task_of_the_same_file(client: FlaskClient, sys
 def test_another_track_must_be_one(client: FlaskClient, system: FakeSystem, track: str | int) -> None:
     response = client.post(f"/api/tasks/{system.add().id}/track", json={"track": track})
     assert error_of(response) == (422, "invalid_option", "track")
+
+
+def test_a_track_that_is_not_there_is_refused_before_the_file_is_copied(
+    client: FlaskClient, system: FakeSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = system.add("film.mkv")
+    system._change(first.id, tracks=(SoundTrack(index=1, stream=0, codec="aac", channels=2, language="ger"),))
+    monkeypatch.setattr(system, "begin_upload", None)
+    for track in ("2", "fr"):
+        response = client.post(f"/api/tasks/{first.id}/track", json={"track": track})
+        assert error_of(response) == (422, "no_such_track", "track")
 
 
 def test_cancel_retry_delete(client: FlaskClient, system: FakeSystem) -> None:
