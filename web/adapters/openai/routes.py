@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from urllib.parse import quote
 
 from flask import Response, g, jsonify, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
@@ -74,7 +75,7 @@ def get_openai_model(path: OpenAIModelPath) -> Response:
     """One model. The header openai-model has this server's name of it."""
     own = own_model(path.model)
     response = jsonify(_model(path.model, own))
-    response.headers["openai-model"] = own
+    response.headers["openai-model"] = _in_header(own)
     return response
 
 
@@ -120,8 +121,13 @@ def _accepted(submission: Submission, wanted: Wanted) -> Response:
 
 
 def _with_headers(response: Response, submission: Submission, wanted: Wanted) -> Response:
-    response.headers["openai-model"] = wanted.model
+    response.headers["openai-model"] = _in_header(wanted.model)
     return with_task_headers(response, submission, wanted.ignored_fields)
+
+
+def _in_header(model: str) -> str:
+    """A model that was brought may have a name in any script, and headers have no letters beyond Latin-1's."""
+    return quote(model, safe="+@")
 
 
 def _prefers_async() -> bool:

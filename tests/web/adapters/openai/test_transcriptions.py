@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from flask.testing import FlaskClient
@@ -13,6 +14,7 @@ from optimizer.tasks.task import Priority, TaskFilter, TaskStatus
 from tests.web.adapters.openai.conftest import TRANSCRIPTIONS, TRANSLATIONS, Send, fault_of, only_task
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import segment
+from web.adapters.openai import routes
 from whisper_core.text.transcript import Transcript, Word
 
 VERBOSE = {"response_format": "verbose_json"}
@@ -325,6 +327,14 @@ def test_names_of_models(system: FakeSystem, client: FlaskClient, asked: str, ow
     answer = client.get(f"/v1/models/{asked}")
     assert answer.get_json() == {"id": asked, "object": "model", "created": 0, "owned_by": "openai"}
     assert answer.headers["openai-model"] == (system.default_model() if own == "DEFAULT" else own)
+
+
+def test_a_models_name_in_any_script_can_be_sent(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.b+c@d-1_x", "модель"):
+        monkeypatch.setattr(routes, "own_model", lambda _, name=name: name)
+        sent = client.get("/v1/models/any").headers["openai-model"]
+        assert sent.isascii()
+        assert unquote(sent) == name
 
 
 @pytest.mark.parametrize("asked", ["gpt-4o", "whisper-2", "whisper-whisper-base", "other/whisper-base", "a/b"])
