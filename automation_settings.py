@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from errors import InvalidOptionError
+from optimizer.common.addresses import checked_url
 from setting_values import account_or_none
 from whisper_core.common.extensions import Seam, installed, path_of
 from whisper_core.text.formats import FORMATS
@@ -33,8 +35,14 @@ def _known_metrics(text: str) -> str:
 
 
 def _known_addresses(text: str) -> str:
-    if not all(entry.startswith(("http://", "https://")) for entry in parse_entries(text)):
-        raise ValueError("must be addresses such as https://example.org/hook, separated by commas")
+    """Raises ValueError, which never quotes an address."""
+    try:
+        for entry in parse_entries(text):
+            checked_url(entry, allow_private=True, field="webhook_urls")
+    except InvalidOptionError:
+        raise ValueError(
+            "must be addresses such as https://example.org/hook, without a user name or a password, separated by commas"
+        ) from None
     return text
 
 

@@ -220,6 +220,25 @@ def message_of_loading(path: Path | None = None) -> str | None:
     return None
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://",
+        "http://[bad/x",
+        "http://example.org:99999/x",
+        "http://exa mple/x",
+        "http://me:pw@example.org/",
+        "ftp://x/",
+    ],
+)
+def test_an_address_to_which_nothing_can_be_sent_is_refused_at_the_start(tmp_path: Path, address: str) -> None:
+    """Else the first task that ends would fail on it, and every one after that."""
+    secret = f"WEBHOOK_SECRET=whsec_{'A' * 32}"
+    assert load_settings(env_file(tmp_path, f"{secret}\nWEBHOOK_URLS=http://10.0.0.1:9/x,https://example.org"))
+    with pytest.raises(InvalidSettingsError, match=r"WEBHOOK_URLS = \(hidden\)"):
+        load_settings(env_file(tmp_path, f"{secret}\nWEBHOOK_URLS=https://example.org/a,{address}"))
+
+
 def test_secrets_and_paths_stay_out_of_what_is_shown() -> None:
     shown = load_settings(None).public_values()
     assert "PORT" in shown
