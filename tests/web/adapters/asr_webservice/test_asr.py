@@ -206,5 +206,20 @@ def test_an_account_and_its_key_may_stand_in_the_address(
     system.stop()
 
 
+@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}])
+@pytest.mark.parametrize("address", ["/asr", "/detect-language", "/inference", "/v1/audio/transcriptions"])
+def test_what_a_browser_knows_of_an_address_is_of_no_use_to_other_sites(
+    make_settings: Callable[..., Settings], root: Any, address: str, headers: dict[str, str]
+) -> None:
+    """Browsers add a name and a password to each request to where they were told them, whichever page makes it."""
+    system = FakeSystem(make_settings(api_keys=API_KEYS, default_model="base"))
+    client = create_app(system.settings, system, root=root).test_client()
+    said = base64.b64encode(f"alice:{key_of('alice')}".encode()).decode()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Basic {said}"
+    assert client.post(address, data={"file": (io.BytesIO(RECORDING), "a.flac")}, headers=headers).status_code == 403
+    assert system.tasks(TaskFilter())[0] == []
+    system.stop()
+
+
 def test_an_answer_about_a_task_is_not_kept(app: Application, ask: Ask) -> None:
     assert ask().headers["Cache-Control"] == "no-store"
