@@ -24,6 +24,7 @@ from errors import (
     InvalidSettingsError,
     NoAudioStreamError,
     ShuttingDownError,
+    TrackNotFoundError,
     UnsupportedMediaError,
 )
 from optimizer.common.failpoints import failpoint
@@ -45,6 +46,7 @@ REFUSALS = (
     EmptyFileError,
     FileTooLargeError,
     NoAudioStreamError,
+    TrackNotFoundError,
     UnsupportedMediaError,
 )
 

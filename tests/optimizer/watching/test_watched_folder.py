@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from config import Settings
-from errors import InvalidSettingsError
+from errors import InvalidSettingsError, TrackNotFoundError
 from optimizer.common import failpoints
 from optimizer.common.failpoints import FAILPOINTS
 from optimizer.tasks.task import TaskStatus
@@ -316,6 +316,18 @@ def test_what_is_larger_than_an_upload_may_be_is_refused_without_a_copy(make_rig
     rig.look(2)
     assert rig.tasks() == []
     assert rig.names() == ["a.error.txt", "a.mp3"]
+
+
+def test_a_file_without_the_track_of_the_settings_holds_up_no_other(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.optimizer.watching.rig.UnsupportedMediaError", lambda: TrackNotFoundError("It has one."))
+    rig = make_rig(watch_options="track=de")
+    rig.put("a.mp3", BAD)
+    rig.put("b.mp3")
+    rig.look(2)
+    assert [task.filename for task in rig.tasks()] == ["b.mp3"]
+    assert "It has one." in (rig.folder / "a.error.txt").read_text()
 
 
 @pytest.mark.proves("S35")
