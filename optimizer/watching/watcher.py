@@ -160,6 +160,9 @@ class FolderWatcher:
                 reason = error.strerror if isinstance(error, OSError) else error.message
                 self._tell(task_id, f"task={task_id} event=transcripts_not_written reason={reason!r}")
                 continue
+            except Exception:  # of one task, which is tried again at the next look
+                log.exception("task=%s event=watched_task_failed", task_id)
+                continue
             self._told.pop(task_id, None)
             self._postponed.discard(task_id)
 
@@ -193,9 +196,7 @@ class FolderWatcher:
         self._ready = self._settling.settled(unknown)
 
     def _take_ready(self) -> None:
-        if self._taking is not None:
-            self._resolve(self._taking)
-            self._taking = None
+        self._resolve_taking()
         while self._ready and self._has_room() and not self._stopping.is_set():
             try:
                 self._take(self._ready[0])
@@ -209,8 +210,16 @@ class FolderWatcher:
                 pass
             except OSError as error:
                 self._tell("file", f"event=watched_file_unreadable reason={error.strerror!r}")
+            except Exception:  # whatever one file can do, those behind it are taken; it is tried again at the next look
+                log.exception("event=watched_file_failed")
+                self._resolve_taking()
             del self._ready[0]
             self._told.pop("take", None)
+
+    def _resolve_taking(self) -> None:
+        if self._taking is not None:
+            self._resolve(self._taking)
+            self._taking = None
 
     def _take(self, found: FoundFile) -> None:
         try:

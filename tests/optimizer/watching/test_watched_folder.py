@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from config import Settings
-from errors import InvalidSettingsError, TrackNotFoundError
+from errors import InvalidSettingsError, TrackNotFoundError, UnsupportedMediaError
 from optimizer.common import failpoints
 from optimizer.common.failpoints import FAILPOINTS
-from optimizer.tasks.task import TaskStatus
+from optimizer.tasks.task import Task, TaskStatus
+from optimizer.views.rendering import render_transcript_of
 from optimizer.watching import watcher as watching
 from optimizer.watching.found_files import recordings_below
 from optimizer.watching.watch_store import WatchStore
@@ -328,6 +329,41 @@ def test_a_file_without_the_track_of_the_settings_holds_up_no_other(
     rig.look(2)
     assert [task.filename for task in rig.tasks()] == ["b.mp3"]
     assert "It has one." in (rig.folder / "a.error.txt").read_text()
+
+
+def test_a_file_that_nobody_foresaw_holds_up_no_other(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    unforeseen = "tests.optimizer.watching.rig.UnsupportedMediaError"
+    monkeypatch.setattr(unforeseen, lambda: ZeroDivisionError("unforeseen"))
+    rig = make_rig()
+    for name in ("a.mp3", "b.mp3"):
+        rig.put(name, BAD + name.encode())
+    rig.put("c.mp3")
+    rig.look(2)
+    assert [task.filename for task in rig.tasks()] == ["c.mp3"]
+    assert caplog.text.count("event=watched_file_failed") == 2
+    monkeypatch.setattr(unforeseen, UnsupportedMediaError)
+    rig.look(1)
+    assert rig.names() == ["a.error.txt", "a.mp3", "b.error.txt", "b.mp3", "c.mp3"]
+
+
+def test_a_text_that_cannot_be_rendered_holds_up_no_other(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def render(task: Task, *rest: Any) -> bytes:
+        if task.filename == "a.mp3":
+            raise ZeroDivisionError
+        return render_transcript_of(task, *rest)
+
+    monkeypatch.setattr("optimizer.watching.deliveries.render_transcript_of", render)
+    rig = make_rig()
+    for name in ("a.mp3", "b.mp3"):
+        rig.put(name, name.encode())
+    rig.look(2)
+    rig.complete_all()
+    assert rig.names() == ["a.mp3", "b.mp3", "b.srt", "b.txt"]
+    rig.put("c.mp3", b"later")
+    rig.look(2)
+    assert [task.filename for task in rig.tasks()] == ["a.mp3", "b.mp3", "c.mp3"]
 
 
 @pytest.mark.proves("S35")
