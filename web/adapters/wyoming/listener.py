@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 64  # at a time; a client of a voice assistant stays for one sentence
 SHARE = 2  # one address gets at most one part in so many of them
+STOP_S = 2.0  # for answers that are being sent when the server stops
 PAUSE_S = 1.0  # when nobody can be accepted, such as for want of descriptors
 _BACKLOG = 64
 
@@ -33,6 +34,7 @@ class WyomingListener:
         self._socket: socket.socket | None = None
         self._clients: dict[socket.socket, str | None] = {}  # with whose share each uses up
         self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
         self._stopping = threading.Event()
         self._threads = ThreadPoolExecutor(MAX_CLIENTS, thread_name_prefix="wyoming")
         self._acceptor = threading.Thread(target=self._accept, name="wyoming-accept")
@@ -71,10 +73,15 @@ class WyomingListener:
         self._acceptor.join()
         self._socket.close()
         with self._lock:
-            for client in self._clients:
-                with suppress(OSError):
-                    client.shutdown(socket.SHUT_RD)  # wakes who reads from it; an answer may still be sent
+            self._shut(socket.SHUT_RD)  # wakes who reads from it; an answer may still be sent
+            self._left.wait_for(lambda: not self._clients, STOP_S)
+            self._shut(socket.SHUT_RDWR)  # a client that does not take its answer must not keep the server from ending
         self._threads.shutdown()
+
+    def _shut(self, how: int) -> None:
+        for client in self._clients:
+            with suppress(OSError):
+                client.shutdown(how)
 
     def _accept(self) -> None:
         is_told = False
@@ -110,6 +117,7 @@ class WyomingListener:
         finally:
             with self._lock:
                 self._clients.pop(connection, None)
+                self._left.notify_all()
             connection.close()
 
 

@@ -312,6 +312,19 @@ def test_the_end_of_the_server_ends_connections_and_keeps_tasks(system: FakeSyst
     assert only_task(system).status is TaskStatus.PENDING
 
 
+def test_who_does_not_take_its_answers_does_not_hold_up_the_end(
+    system: FakeSystem, room: WaitingRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "STOP_S", 0.1)
+    wyoming = WyomingListener(system, room)
+    wyoming.start()
+    with socket.socket() as client, ThreadPoolExecutor() as threads:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", wyoming.port))
+        client.sendall(b'{"type":"describe"}\n' * 20_000)  # many times what the buffers between the two hold
+        assert threads.submit(wyoming.stop).result(event_stream.SEND_S / 2) is None
+
+
 # --- accounts --------------------------------------------------------------------------------------------------------
 
 
