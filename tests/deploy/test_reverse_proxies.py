@@ -48,7 +48,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """One for all tests of the module that take it."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "proxy").mkdir()
-    with server_in(folder, ALLOWED_HOSTS=HOST) as server, server.outliving_tests():
+    with server_in(folder, ALLOWED_HOSTS=HOST, TRUSTED_PROXIES="127.0.0.1") as server, server.outliving_tests():
         before = children()
         with PROXIES[request.param](folder / "proxy", server.port) as proxy, outliving_tests(*(children() - before)):
             yield Site(server, request.param, proxy)
@@ -86,6 +86,16 @@ def test_the_page_is_served_under_its_name(site: Site) -> None:
         answer = connection.getresponse()
         assert answer.status == 200
         assert b"<!doctype html>" in answer.read().lower()
+
+
+def test_what_a_client_says_in_the_proxys_place_is_not_passed_on(site: Site) -> None:
+    forged = {"X-Forwarded-Prefix": "/evil", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"}
+    with site.proxy.http() as connection:
+        connection.request("GET", "/", headers={**site.proxy.headers, **forged})
+        answer = connection.getresponse()
+        cookie = answer.getheader("Set-Cookie", "")
+    assert answer.status == 200
+    assert {"Path=/", "Secure"} <= set(cookie.split("; "))
 
 
 def test_an_upload_goes_straight_through_while_it_is_being_sent(site: Site, sound: bytes) -> None:
