@@ -18,12 +18,15 @@ from version import PRODUCT_NAME
 NAME = PRODUCT_NAME.lower().replace(" ", "-")
 _HELP = f"""Print a script that lets a shell complete commands, options and their values.
 
-It also defines {NAME}, which calls this program from any folder.
+It also defines {NAME}, which calls this program from any folder. Put one of these lines into the shell's own file:
 
 \b
-  bash: eval "$(python main.py completion bash)" in ~/.bashrc
-  zsh:  eval "$(python main.py completion zsh)" in ~/.zshrc
-  fish: python main.py completion fish | source in ~/.config/fish/config.fish
+# ~/.bashrc
+eval "$(@run completion bash)"
+# ~/.zshrc
+eval "$(@run completion zsh)"
+# ~/.config/fish/config.fish
+@run completion fish | source
 """
 _BASH = """\
 @name() { @run "$@"; }
@@ -90,13 +93,19 @@ def completion_command(program: click.Command) -> click.Command:
             click.Argument(["shell"], type=click.Choice(list(SCRIPTS))),
             click.Option(["--answer"], is_flag=True, hidden=True, help="What the script asks, by its environment."),
         ],
-        help=_HELP,
+        help=_HELP.replace("@run", _run()),
     )
 
 
 def script(shell: str) -> str:
-    run = shlex.join([sys.executable, str(Path(sys.argv[0]).resolve())])
-    return SCRIPTS[shell].replace("@name", NAME).replace("@word", NAME.replace("-", "_")).replace("@run", run).rstrip()
+    return (
+        SCRIPTS[shell].replace("@name", NAME).replace("@word", NAME.replace("-", "_")).replace("@run", _run()).rstrip()
+    )
+
+
+def _run() -> str:
+    """What calls this program from any folder."""
+    return shlex.join([sys.executable, str(Path(sys.argv[0]).resolve())])
 
 
 def _answer(program: click.Command, shell: str) -> str:

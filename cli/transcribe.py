@@ -33,6 +33,7 @@ from whisper_core.text.writer_options import WriterOptions
 
 ALL_DONE, SOME_FAILED = 0, 1
 STANDARD_OUTPUT = "-"
+PROGRAM_FOLDER = Path(__file__).resolve().parent.parent
 ALL = ("txt", "vtt", "srt", "tsv", "json")  # of openai-whisper's command
 
 Values = Mapping[str, Any]
@@ -181,8 +182,17 @@ def _transcriber(values: Values, load: Callable[[], Settings], make_system: Make
             client.call("GET", "api/models")  # before anything is sent: is it there, and is the key valid?
             yield ServerTranscriber(client)
         return
-    own = {"models_dir": values["model_dir"] and Path(values["model_dir"]), "cpu_threads": values["threads"]}
-    settings = load().model_copy(update={name: value for name, value in own.items() if value is not None})
+    settings = load()
+    own = {"models_dir": _models_dir(values["model_dir"], settings), "cpu_threads": values["threads"]}
+    settings = settings.model_copy(update={name: value for name, value in own.items() if value is not None})
     system: AbstractContextManager[Transcriber] = local_transcriber(settings, make_system)
     with system as transcriber:
         yield transcriber
+
+
+def _models_dir(named: str | None, settings: Settings) -> Path:
+    """The weights beside the program serve in any folder: without this they would be fetched again into each."""
+    if named:
+        return Path(named)
+    here, beside_program = settings.models_dir, PROGRAM_FOLDER / settings.models_dir
+    return here if here.is_dir() or not beside_program.is_dir() else beside_program

@@ -59,3 +59,12 @@ def test_bash_runs_the_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     asked = ASK.format(words="whisper-scheduler tasks retr", at=2)
     done = subprocess.run(["bash", "-c", script + asked], cwd="/", capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("retry\n", "")
+
+
+def test_the_help_names_lines_that_work_in_any_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell's own file is read in the home folder, where there is no main.py."""
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "main.py")])
+    assert run(["completion", "--help"], serve=serve_nothing, load=no_settings) == 0
+    assert f'eval "$({sys.executable} {ROOT / "main.py"} completion bash)"\n' in capsys.readouterr().out

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import cli.transcribe
 from cli import local_system
 from cli.output import sources_of
 from cli.program import run
@@ -33,7 +34,15 @@ def serve_nothing() -> int:
 
 
 @pytest.fixture
-def transcribe(make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Transcribe:
+def models_dir(tmp_path: Path) -> Path:
+    """MODELS_DIR."""
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def transcribe(
+    make_settings: MakeSettings, tmp_path: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> Transcribe:
     """Runs the command in a folder of its own; returns the exit code."""
     monkeypatch.delenv("WHISPER_SERVER", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -44,7 +53,7 @@ def transcribe(make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.
         (tmp_path / "models" / f"{name}.pt").write_bytes(b"not read by the fake engine")
 
     def settings() -> Settings:
-        return make_settings(default_model="tiny.en", batch_schedule_interval=0.05)
+        return make_settings(default_model="tiny.en", batch_schedule_interval=0.05, models_dir=models_dir)
 
     def system(settings: Settings) -> OptimizedWhisperSystem:
         worker = WorkerConfig("tests.fake_engine:FakeEngine", cpu_threads=1, in_thread=True)
@@ -64,6 +73,16 @@ def test_every_format_is_written_here_and_nothing_else_is_left(transcribe: Trans
     assert transcribe(SOUND) == 0
     assert names(Path.cwd()) == [f"{SOUND.stem}.{ending}" for ending in ("json", "srt", "tsv", "txt", "vtt")]
     assert names(tmp_path) == ["here", "models"]
+
+
+@pytest.mark.parametrize("models_dir", [Path("models")])
+def test_weights_beside_the_program_serve_in_any_folder(
+    transcribe: Transcribe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative MODELS_DIR is the default, and `whisper-scheduler` is called from wherever the recordings are."""
+    monkeypatch.setattr(cli.transcribe, "PROGRAM_FOLDER", tmp_path)
+    assert transcribe(SOUND, "-f", "txt") == 0
+    assert names(Path.cwd()) == [f"{SOUND.stem}.txt"]
 
 
 def test_a_line_for_openai_whisper_works(transcribe: Transcribe) -> None:
