@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 
 import errors
-from errors import TaskError, TranscriptionServerError, error_class_of
+from errors import StartError, TaskError, TranscriptionServerError, error_class_of
+from tests.paths import ROOT
 
 Edge = tuple[str, str]  # parent, child
+NOT_ON_THE_PAGE = {"tus_version", "too_many_waiting", "task_cancelled", "webhook_not_found"}  # only scripts meet them
 
 
 def with_subclasses(error_class: type[TranscriptionServerError]) -> Iterator[type[TranscriptionServerError]]:
@@ -43,3 +45,9 @@ def test_every_code_finds_its_class() -> None:
 
 def test_an_unknown_code_is_some_error_of_a_task() -> None:
     assert error_class_of("of another version") is TaskError
+
+
+def test_the_page_has_a_chinese_sentence_for_every_error_that_it_can_meet() -> None:
+    chinese = set(re.findall(r"'error\.(\w+)':", (ROOT / "static" / "text" / "zh.js").read_text(encoding="utf-8")))
+    codes = {each.code for each in with_subclasses(TranscriptionServerError) if not issubclass(each, StartError)}
+    assert codes - chinese == NOT_ON_THE_PAGE
