@@ -20,7 +20,7 @@ from optimizer.intake.admission import Admission
 from optimizer.intake.task_form import TaskForm, read_task_form
 from optimizer.storage.upload_file import Upload
 from optimizer.tasks.task import Priority, TaskOptions
-from optimizer.views.rendering import render_transcript_of
+from optimizer.views.rendering import render_transcript_of, warnings_of
 from optimizer.views.task_view import Submission, TaskView
 from whisper_core.text.transcript import Transcript
 from whisper_core.text.writer_options import WriterOptions
@@ -117,7 +117,8 @@ class LocalTranscriber:
 
     def progress(self, task_id: str) -> TaskProgress:
         task = self._system.task(task_id).task
-        return TaskProgress(task.status, task.progress, task.errors[-1].message if task.errors else None)
+        problem = task.errors[-1].message if task.errors else None
+        return TaskProgress(task.status, task.progress, problem, warnings_of(task))
 
     def transcript(self, task_id: str, format: str, writer: WriterOptions) -> bytes:
         try:

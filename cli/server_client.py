@@ -142,7 +142,8 @@ class ServerTranscriber:
     def progress(self, task_id: str) -> TaskProgress:
         task = self._client.call("GET", f"api/tasks/{task_id}")["task"]
         error = task["error"]
-        return TaskProgress(TaskStatus(task["status"]), task["progress"], error and error["message"])
+        warnings = tuple(warning["message"] for warning in task["warnings"])
+        return TaskProgress(TaskStatus(task["status"]), task["progress"], error and error["message"], warnings)
 
     def transcript(self, task_id: str, format: str, writer: WriterOptions) -> bytes:
         query = {name: field_text(value) for name, value in vars(writer).items() if value}

@@ -44,6 +44,7 @@ class TaskProgress:
     status: TaskStatus
     fraction: float  # 0 to 1
     problem: str | None = None  # why it failed
+    warnings: tuple[str, ...] = ()  # about the recording, such as that it is damaged
 
 
 class Transcriber(Protocol):

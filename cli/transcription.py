@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cli.output import Output, Source
 from cli.progress import ProgressBars
-from cli.transcriber import CannotStartError, Options, RefusedError, Transcriber
+from cli.transcriber import CannotStartError, Options, RefusedError, TaskProgress, Transcriber
 from errors import DiskFullError
 from optimizer.tasks.task import TaskStatus
 from whisper_core.text.writer_options import WriterOptions
@@ -81,15 +81,16 @@ class Transcription:
                 continue
             if now.status.is_final:
                 self._end(task_id)
-                self._finish(task_id, source, now.status, now.problem)
+                self._finish(task_id, source, now)
             elif now.status is TaskStatus.PROCESSING:
                 self._fractions[task_id] = now.fraction
                 self._bars.show(source.name, now.fraction)
         self._bars.show_all(sum(self._fractions.values()))
 
-    def _finish(self, task_id: str, source: Source, status: TaskStatus, problem: str | None) -> None:
-        if status is not TaskStatus.COMPLETED:
-            self._fail(source, "It was cancelled." if status is TaskStatus.CANCELLED else problem or "It failed.")
+    def _finish(self, task_id: str, source: Source, now: TaskProgress) -> None:
+        if now.status is not TaskStatus.COMPLETED:
+            was_cancelled = now.status is TaskStatus.CANCELLED
+            self._fail(source, "It was cancelled." if was_cancelled else now.problem or "It failed.")
             return
         try:
             for format in self._wanted.formats:
@@ -103,6 +104,8 @@ class Transcription:
             self._fail(source, f"The transcript cannot be written: {error.strerror or error}.")
         else:
             self._bars.end(source.name)
+            for warning in now.warnings:
+                self._bars.say(f"{source.name}: {warning}")
 
     def _fail(self, source: Source, problem: str) -> None:
         self.num_failed += 1

@@ -16,6 +16,7 @@ from whisper_core.text.transcript import Transcript
 from whisper_core.text.writer_options import PLAIN, WriterOptions
 
 NO_SPEECH = "No speech was found in this recording."
+_DAMAGED = "The file is cut off or damaged, so only the part that could be read is transcribed"
 
 
 def render_transcript(
@@ -67,6 +68,18 @@ def damage_json(task: Task) -> dict[str, float | None] | None:
     if not task.is_truncated:
         return None
     return {"readable_seconds": task.audio_seconds, "declared_seconds": task.declared_seconds}
+
+
+def damage_text(task: Task) -> str:
+    """What is to be said of a damaged recording."""
+    readable, declared = task.audio_seconds, task.declared_seconds
+    of_all = "" if declared is None else f" of {declared:.1f} s"
+    return f"{_DAMAGED}." if readable is None else f"{_DAMAGED}: {readable:.1f} s{of_all}."
+
+
+def warnings_of(task: Task) -> tuple[str, ...]:
+    """What a person should know of a task's text before relying on it."""
+    return (*([damage_text(task)] if task.is_truncated else []), *([NO_SPEECH] if task.is_silent else []))
 
 
 def pair_of(first: Task, second: Task) -> tuple[Task, Task]:

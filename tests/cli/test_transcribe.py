@@ -107,6 +107,18 @@ def test_a_bad_file_among_good_ones_is_named_and_the_others_are_done(
     assert "2 of 3 failed." in shown
 
 
+def test_a_damaged_recording_is_done_as_far_as_it_goes_and_named(
+    transcribe: Transcribe, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert transcribe(DATA / "cases" / "cut.webm", SOUND, "-f", "txt", "-q") == 0
+    assert names(Path.cwd()) == ["cut.txt", f"{SOUND.stem}.txt"]
+    shown = capfd.readouterr().err
+    assert (
+        "cut.webm: The file is cut off or damaged, so only the part that could be read is transcribed: 6.5 s" in shown
+    )
+    assert SOUND.name not in shown
+
+
 def test_standard_input_goes_to_standard_output(
     transcribe: Transcribe, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

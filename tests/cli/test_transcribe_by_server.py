@@ -177,3 +177,8 @@ def test_models_are_listed_and_an_unknown_one_is_refused(command: Command, capfd
     )
     assert command("models", "fetch", "huge") == 1
     assert command("models", "list", "--server", "localhost") == 3
+
+
+def test_a_damaged_recording_is_named_as_without_a_server(command: Command, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command("transcribe", DATA / "cases" / "cut.webm", "-f", "txt", "-q") == 0
+    assert "cut.webm: The file is cut off or damaged" in capfd.readouterr().err

@@ -12,11 +12,9 @@ from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast_accuracy import Interval
-from optimizer.views.rendering import NO_SPEECH, damage_json
+from optimizer.views.rendering import NO_SPEECH, damage_json, damage_text
 from optimizer.views.task_view import TaskView
 from whisper_core.audio.tracks import SoundTrack
-
-_DAMAGED = "The file is cut off or damaged, so only the part that could be read is transcribed"
 
 
 def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
@@ -76,16 +74,9 @@ def track_json(track: SoundTrack) -> dict[str, Any]:
 
 def _warnings(task: Task) -> Iterator[dict[str, Any]]:
     if task.is_truncated:
-        yield _damage_warning(task)
+        yield {"code": "truncated_input", "message": damage_text(task), **(damage_json(task) or {})}
     if task.is_silent:
         yield {"code": "no_speech", "message": NO_SPEECH, "readable_seconds": None, "declared_seconds": None}
-
-
-def _damage_warning(task: Task) -> dict[str, Any]:
-    readable, declared = task.audio_seconds, task.declared_seconds
-    of_all = "" if declared is None else f" of {declared:.1f} s"
-    message = f"{_DAMAGED}." if readable is None else f"{_DAMAGED}: {readable:.1f} s{of_all}."
-    return {"code": "truncated_input", "message": message, **(damage_json(task) or {})}
 
 
 def _memory_json(task: Task) -> dict[str, int | None]:
