@@ -66,7 +66,10 @@ class GuardedPost:
 
     def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostAnswer:
         """Raises PostError."""
-        parts = parse_url(url)
+        try:
+            parts = parse_url(url)
+        except urllib3.exceptions.LocationParseError:  # whose message quotes the address
+            raise PostError("name_not_found") from None
         pool = self._pool(parts.scheme or "", parts.host or "", parts.port)
         try:
             answer = pool.urlopen(

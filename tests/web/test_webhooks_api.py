@@ -23,6 +23,7 @@ HOOK = "https://example.org/hook"
         ({}, "url"),
         ({"url": 1}, "url"),
         ({"url": "http://127.0.0.1/"}, "url"),
+        ({"url": f"{HOOK}/\ud800"}, "url"),
         ({"url": HOOK, "events": []}, "events"),
         ({"url": HOOK, "events": ["task.started"]}, "events.0"),
         ({"url": HOOK, "secret": "mine"}, "secret"),

@@ -81,6 +81,15 @@ def test_a_webhook_reaches_only_where_it_may_go_whatever_a_name_leads_to() -> No
         assert code_of(receiver.url.replace("http", "https", 1), allow_private=True) == "tls"
 
 
+@pytest.mark.parametrize("url", ["http://a%zzb/token", "http://\u2460\u2461.example/token"])
+def test_a_host_that_cannot_be_one_is_not_found_and_not_quoted(url: str) -> None:
+    """urlsplit takes it, urllib3 does not."""
+    assert checked_url(url, allow_private=False, field="url") == url
+    with pytest.raises(PostError, match="name_not_found") as raised:
+        GuardedPost(allow_private=False).send(url, b"{}", {})
+    assert raised.value.__cause__ is None
+
+
 def test_a_receiver_that_says_nothing_is_left() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         post = GuardedPost(allow_private=True)
