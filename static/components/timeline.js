@@ -66,7 +66,8 @@ function StepNow({ task }) {
 
 /** In exact mode the number of windows follows from the length; in fast mode the page does not know how many there are. */
 function windowsText({ windows_done: done = 0, progress, audio_seconds: seconds, options }) {
-  if (!seconds || options.mode !== 'exact') return t('timeline.windows', { count: done })
+  if (!seconds || options.mode !== 'exact')
+    return done ? t('timeline.windows', { count: done }) : t('status.processing')
   const count = Math.ceil(seconds / WINDOW_SECONDS)
   return t('timeline.windows_of', { done: Math.max(done, Math.floor(progress * count)), count })
 }

@@ -20,7 +20,10 @@ const Y_AXIS_WIDTH = 62
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 
 /** Grid steps for an axis in seconds: round lengths of time. */
-export const SPAN_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]
+export const SPAN_STEPS = [
+  0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
+  14400, 43200, 86400,
+]
 
 /** Grid steps for an axis of whole numbers. */
 export const COUNT_STEPS = [1, 2, 5]

@@ -1,5 +1,5 @@
 /** The system's events as sentences: what the scheduler decided, what was tuned, which models left memory. */
-import { formatBytes, formatNumber, formatSpan } from './format.js'
+import { formatBytes, formatNumber, formatSpan, formatWait } from './format.js'
 import { joined, lookUp, t, withReason } from './i18n.js'
 import { isEnglish } from './language.js'
 
@@ -19,7 +19,7 @@ function startText(data) {
   const start =
     waited == null
       ? t('decision.started', { device, model })
-      : t('decision.started_after', { device, model, span: formatSpan(waited) })
+      : t('decision.started_after', { device, model, span: formatWait(waited) })
   const reasons = [
     lookUp(`why.${why}`),
     passed > 0 && t('decision.passed', { count: passed }),

@@ -46,6 +46,13 @@ export function formatSpan(seconds) {
   return format.format(Math.max(unit === 'second' ? 1 : 0, seconds / length))
 }
 
+/** A wait as it was measured: "27 ms" below a second, where `formatSpan`, which is for forecasts, says "1 sec". */
+export function formatWait(seconds) {
+  if (seconds >= 1) return formatSpan(seconds)
+  const options = { style: 'unit', unit: 'millisecond', unitDisplay: 'short', maximumFractionDigits: 0 }
+  return new Intl.NumberFormat(locale.value, options).format(seconds * 1000)
+}
+
 /** Two lengths in the unit of the longer one: "1–4 min". */
 export function formatSpanRange(least, most) {
   const { length, format } = spanFormat(most)

@@ -1,5 +1,5 @@
 /** The steps of a task's timeline as sentences. */
-import { formatBytes, formatNumber, formatPercent, formatSpan } from './format.js'
+import { formatBytes, formatNumber, formatPercent, formatSpan, formatWait } from './format.js'
 import { joined, lookUp, t, withReason } from './i18n.js'
 import { isEnglish } from './language.js'
 import { errorText } from './messages.js'
@@ -31,7 +31,7 @@ function started({ device, model, attempt = 1, waited_seconds: waited, reason, p
     t('timeline.started', { device, model }),
     attempt > 1 && t('timeline.attempt', { attempt }),
     progress > 0 && t('timeline.from', { percent: formatPercent(progress) }),
-    waited != null && t('timeline.waited', { span: formatSpan(waited) }),
+    waited != null && t('timeline.waited', { span: formatWait(waited) }),
   ]
   // A reason that is not a known code is an English sentence of the server.
   const why = reason && (lookUp(`why.${reason}`) ?? (isEnglish() ? reason : null))

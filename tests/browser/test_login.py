@@ -47,7 +47,7 @@ def test_somebody_logs_in_sees_who_they_are_and_logs_out(login_page: Page) -> No
     expect(login_page.get_by_text("登录")).to_be_hidden()
     expect(login_page.locator("html")).to_have_attribute("data-theme", "dark")
     log_in(login_page, "alice", ADMIN_KEY)
-    expect(login_page.get_by_role("alert")).to_contain_text("do not belong together")
+    expect(login_page.get_by_role("alert")).to_contain_text("do not match")
     log_in(login_page, "Alice", ALICE_KEY)
     expect(login_page.get_by_test_id("account")).to_contain_text("alice")
     expect(login_page.get_by_test_id("connection")).to_have_attribute("data-state", "connected")

@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { secondsOf } from '../../static/api.js'
 import en from '../../static/text/en.js'
-import { formatClock } from '../../static/text/format.js'
+import { formatClock, formatSpan, formatWait } from '../../static/text/format.js'
 import { sentences, t } from '../../static/text/i18n.js'
 import { firstLanguage, language } from '../../static/text/language.js'
 import { adviceText, errorText, formatAgo, waitReasonText } from '../../static/text/messages.js'
@@ -82,6 +82,9 @@ test('lengths, ages and numbers are formatted for readers', () => {
   assert.equal(t('devices.running', { count: 1 }), '1 task running')
   assert.equal(t('devices.running', { count: 2000 }), '2,000 tasks running')
   assert.equal(formatAgo('2026-01-01T00:00:00Z', Date.parse('2026-01-01T00:05:00Z')), '5 minutes ago')
+  assert.equal(formatWait(0.027), '27 ms')
+  assert.equal(formatWait(3), '3 sec')
+  assert.equal(formatSpan(0.027), '1 sec')
   assert.equal(secondsOf('7'), 7)
   assert.equal(secondsOf('Thu, 01 Jan 2026 00:00:10 GMT', Date.parse('2026-01-01T00:00:00Z')), 10)
 })

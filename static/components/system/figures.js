@@ -2,7 +2,7 @@
 import { html } from 'htm/preact'
 import { history } from '../../state/history.js'
 import { counts, system } from '../../state/store.js'
-import { formatNumber, formatPercent, formatRounded, formatSpan } from '../../text/format.js'
+import { formatNumber, formatPercent, formatRounded, formatWait } from '../../text/format.js'
 import { t } from '../../text/i18n.js'
 
 export function Figures() {
@@ -36,8 +36,8 @@ function Waiting() {
 /** Of the latest sample in which a task started. */
 function WaitingTime() {
   const sample = history.value?.samples.findLast(({ mean_wait_seconds: mean }) => mean != null)
-  const value = sample ? formatSpan(sample.mean_wait_seconds) : t('plot.unknown')
-  const note = sample ? t('system.wait_note', { span: formatSpan(sample.p95_wait_seconds) }) : t('system.wait_none')
+  const value = sample ? formatWait(sample.mean_wait_seconds) : t('plot.unknown')
+  const note = sample ? t('system.wait_note', { span: formatWait(sample.p95_wait_seconds) }) : t('system.wait_none')
   return html`<${Figure} name=${t('system.wait')} value=${value} note=${note} />`
 }
 

@@ -8,7 +8,7 @@ import { COUNT_STEPS, SPAN_STEPS } from '../../plots/plot-options.js'
 import { stacked } from '../../plots/stacking.js'
 import { history, refreshSeconds } from '../../state/history.js'
 import { tuningText } from '../../text/event-text.js'
-import { formatBytes, formatRounded, formatSpan } from '../../text/format.js'
+import { formatBytes, formatRounded, formatSpan, formatWait } from '../../text/format.js'
 import { t } from '../../text/i18n.js'
 import { language } from '../../text/language.js'
 import { Plot } from './plot.js'
@@ -106,7 +106,7 @@ function waitSpec(samples) {
       dash: isMean ? undefined : DASH,
     }
   })
-  return { title: t('plot.waits'), testid: 'plot-waits', curves, format: formatSpan, steps: SPAN_STEPS }
+  return { title: t('plot.waits'), testid: 'plot-waits', curves, format: formatWait, steps: SPAN_STEPS }
 }
 
 /** One line per model; with several devices also one per device, dashed for all but the first. */
