@@ -57,7 +57,7 @@ class MeasurementLearner:
             case protocol.ModelLoaded():
                 self._learn_from_load(device, report)
             case protocol.WindowDone() if task is not None and attempt is not None:
-                self._learn_from_window(attempt, report, concurrency)
+                self._learn_from_window(attempt, report, task, concurrency)
             case protocol.TaskDone() if task is not None and attempt is not None:
                 self._learn_from_peak(device, report, task, attempt)
             case protocol.TaskNote() if task is not None and report.code == MEMORY:
@@ -80,7 +80,9 @@ class MeasurementLearner:
             if attempt.model == report.model:
                 attempt.measured_at = now
 
-    def _learn_from_window(self, attempt: RunningAttempt, report: protocol.WindowDone, concurrency: int) -> None:
+    def _learn_from_window(
+        self, attempt: RunningAttempt, report: protocol.WindowDone, task: Task, concurrency: int
+    ) -> None:
         checkpoint = report.window.checkpoint
         audio_done = checkpoint.audio_done_seconds
         self._monitor.add_audio(audio_done - attempt.audio_done_seconds, attempt.model, attempt.device)
@@ -98,7 +100,10 @@ class MeasurementLearner:
             ends_recording=checkpoint.is_at_end,
             concurrency=concurrency,
         )
-        attempt.measured_at, attempt.measured_audio_seconds = now, decoded
+        # Chunks are reported in order, so minutes of them come at once when an early one is done: a task in fast mode
+        # is measured from its start.
+        if task.options.mode == "exact":
+            attempt.measured_at, attempt.measured_audio_seconds = now, decoded
 
     # --- memory ------------------------------------------------------------------------------------------------
 

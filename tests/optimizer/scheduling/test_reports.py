@@ -167,6 +167,21 @@ def test_windows_that_come_at_once_are_measured_with_the_time_that_they_took_tog
     assert speeds[3] == pytest.approx(3.0 + 0.3 * 6.0, rel=0.01)
 
 
+def test_chunks_that_waited_for_an_earlier_one_do_not_make_their_model_look_fast() -> None:
+    """Ten seconds for the first chunk, during which the next five are done as well."""
+    clock = FakeClock()
+    task = replace(TASK, options=TaskOptions(model="base", mode="vad"))
+    reports = Reports(clock, task)
+    reports.attempts.track(task, segment_count=0)
+    clock.advance(10)
+    reports.window(0, seek=3000, content_frames=18000)
+    clock.advance(0.1)
+    reports.window(1, seek=18000, content_frames=18000)
+    speeds = [event.speed for event in reports.windows]
+    assert speeds[0] == 3.0
+    assert speeds[1] == pytest.approx(3.0 + 0.3 * (180 / 10.1 - 3.0), rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
