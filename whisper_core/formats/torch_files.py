@@ -95,7 +95,7 @@ def _no_archive(path: Path) -> UnusableModelError:
     if read_entry(path, ZipEntry(0, len(SIGNATURE))) == SIGNATURE:
         return UnusableModelError.because("damaged", f"{path.name} is cut off: not all of its weights are there")
     return UnusableModelError.because(
-        "layout", f"{path.name} is no file of today's torch.save: save it anew, with PyTorch 1.6 or newer"
+        "layout", f"{path.name} was not written by a current torch.save: save it again with PyTorch 1.6 or newer"
     )
 
 

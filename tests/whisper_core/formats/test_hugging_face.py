@@ -210,7 +210,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file_name", "reason"),
-    [("pytorch_model.bin", "no file of today's torch.save"), ("adapter_config.json", "merge it into its model")],
+    [("pytorch_model.bin", "not written by a current torch.save"), ("adapter_config.json", "merge it into its model")],
 )
 def test_folders_without_safetensors_say_what_to_do(tmp_path: Path, file_name: str, reason: str) -> None:
     (tmp_path / file_name).write_text("{}")
