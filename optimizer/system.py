@@ -25,16 +25,13 @@ from optimizer.monitoring.figures import Figures
 from optimizer.start_log import log_start
 from optimizer.storage.upload_file import ReceivedFile, Upload
 from optimizer.tasks.events import Event, Listener, TaskChanged, WindowFinished
-from optimizer.tasks.task import Priority, Task, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from optimizer.wiring import build_parts
 from whisper_core.text.transcript import Transcript
 
 log = logging.getLogger(__name__)
-
-LATEST_SAME_FILES = 20  # that are looked through for one that is not hopeless
-HOPELESS = (TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 
 class OptimizedWhisperSystem:
@@ -202,13 +199,8 @@ class OptimizedWhisperSystem:
         )
         task, is_replay = self._intake.accept(upload, request, placed.refusal)
         self._scheduler.wake()
-        same = None if is_replay else self._find_same_file(task)
+        same = self._queue.find_same_file(task) if task.owner and not is_replay else None
         return Submission(self._views.tasks.task_view(task), is_replay, same)
-
-    def _find_same_file(self, task: Task) -> str | None:
-        wanted = TaskFilter(sha256=task.sha256, owner=task.owner, limit=LATEST_SAME_FILES)
-        earlier = (each for each in self._queue.page(wanted).tasks if each.seq < task.seq and task.owner)
-        return next((each.id for each in earlier if each.status not in HOPELESS), None)
 
     def task(self, task_id: str) -> TaskView:
         """Raises TaskNotFoundError."""

@@ -309,6 +309,12 @@ class IntelligentQueueManager:
             counts = self.counts() if wanted.owner is None else rows.counts(wanted.owner)
         return replace(page, counts=counts)
 
+    def find_same_file(self, task: Task) -> str | None:
+        """The owner's latest task before this one whose recording has the same content, failed and cancelled ones
+        aside."""
+        with self._store.reading() as rows:
+            return rows.find_same_file(task)
+
     def counts(self) -> dict[TaskStatus, int]:
         """How many tasks are in each state."""
         return self._index.counts()

@@ -32,6 +32,7 @@ _TASK = select(tasks).where(tasks.c.id == bindparam("task_id"))
 _LOCKED_TASK = _TASK.with_for_update()  # left out by SQLAlchemy for SQLite, which has one writer at a time anyway
 _LOCKED_TASKS = select(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).with_for_update()
 _LEASES = select(tasks.c.id, tasks.c.lease_token).where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
+_SAME_FILE = select(tasks.c.id).where(tasks.c.sha256 == bindparam("sha256"), tasks.c.owner == bindparam("owner"))
 _NEXT_SEQ = update(arrivals).values(last_seq=arrivals.c.last_seq + 1).returning(arrivals.c.last_seq)
 _SAVE = update(tasks).where(tasks.c.id == bindparam("saved_id"), tasks.c.version == bindparam("saved_version"))
 _INSERT_TASK, _INSERT_TEXT, _INSERT_EVENT, _INSERT_WINDOW = map(insert, (tasks, task_texts, task_events, windows))
@@ -68,6 +69,13 @@ class TaskReader:
         query = select(tasks).where(tasks.c.owner == owner, tasks.c.idempotency_key == idempotency_key)
         row = self._connection.execute(query).first()
         return None if row is None else mapping.task_or_stand_in(row)
+
+    def find_same_file(self, task: Task) -> str | None:
+        """See IntelligentQueueManager."""
+        has_hope = tasks.c.status.not_in([TaskStatus.FAILED.value, TaskStatus.CANCELLED.value])
+        query = _SAME_FILE.where(tasks.c.seq < task.seq, has_hope).order_by(tasks.c.seq.desc()).limit(1)
+        found: str | None = self._connection.scalar(query, {"sha256": task.sha256, "owner": task.owner})
+        return found
 
     def page(self, wanted: TaskFilter) -> TaskPage:
         """Newest first; `counts` stays empty. Raises InvalidOptionError."""

@@ -131,3 +131,17 @@ def test_preparation_that_ends_after_a_cancel_changes_nothing(queue: Queue) -> N
     assert queue.manager.mark_prepared("a", 5.0) is None
     assert queue.manager.fail_preparation("a", OOM) is None
     assert queue.manager.get("a") == cancelled
+
+
+def test_the_same_file_is_found_again_by_its_owner_unless_nothing_came_of_it(queue: Queue) -> None:
+    mine = {"sha256": "a" * 64, "owner": "alice"}
+    first = queue.submit("first", **mine)
+    assert queue.manager.find_same_file(first) is None
+    queue.submit("another-file", sha256="b" * 64, owner="alice")
+    queue.submit("of-somebody-else", sha256="a" * 64, owner="bob")
+    second = queue.submit("second", **mine)
+    assert queue.manager.find_same_file(second) == "first"
+    queue.manager.cancel("second")
+    third = queue.submit("third", **mine)
+    assert queue.manager.find_same_file(third) == "first"
+    assert queue.manager.find_same_file(first) is None
