@@ -207,7 +207,7 @@ class FolderWatcher:
                 self._tell("take", f"event=watching_waits code={error.code}{field}")
                 return
             except FileNotFoundError:
-                pass
+                pass  # somebody took it away since it was seen: there is nothing to do, and nothing to tell
             except OSError as error:
                 self._tell("file", f"event=watched_file_unreadable reason={error.strerror!r}")
             except Exception:  # whatever one file can do, those behind it are taken; it is tried again at the next look
