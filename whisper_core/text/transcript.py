@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -18,6 +19,12 @@ class Word:
     start: float  # seconds from the start of the recording, as all times in a transcript
     end: float
     probability: float
+    speaker: str | None = None  # None: not known
+
+    def to_dict(self) -> dict[str, Any]:
+        """openai-whisper's word. `speaker` is there only if it is known."""
+        speaker = {} if self.speaker is None else {"speaker": self.speaker}
+        return {"word": self.word, "start": self.start, "end": self.end, "probability": self.probability, **speaker}
 
 
 @dataclass(frozen=True)
@@ -33,15 +40,18 @@ class Segment:
     compression_ratio: float
     no_speech_prob: float
     words: tuple[Word, ...] | None = None
+    speaker: str | None = None  # who says most of it: "S1", "S2" …; None: not known
 
     def to_dict(self) -> dict[str, Any]:
-        """openai-whisper's segment. `words` is present only with word timestamps; without text it is empty."""
-        fields = asdict(self)
+        """openai-whisper's segment. `words` is present only with word timestamps; without text it is empty. `speaker`
+        is there only if it is known."""
+        fields = asdict(replace(self, words=None))
         fields["tokens"] = list(self.tokens)
-        if self.words is None:
-            del fields["words"]
-        else:
-            fields["words"] = [asdict(word) for word in self.words]
+        del fields["words"], fields["speaker"]
+        if self.words is not None:
+            fields["words"] = [word.to_dict() for word in self.words]
+        if self.speaker is not None:
+            fields["speaker"] = self.speaker
         return fields
 
     def from_(self, first_s: float) -> Segment:
@@ -75,6 +85,7 @@ class Transcript:
     language: str
     segments: tuple[Segment, ...]
     precision: ComputedPrecision | None = None  # of the attempt that finished it; None: not known, or not finished yet
+    speakers: Mapping[str, str | None] | None = None  # their names, None before they have one; None: nobody looked
 
     @property
     def has_words(self) -> bool:
@@ -97,9 +108,11 @@ class Transcript:
         return replace(self, segments=tuple(segment.within(audio_seconds) for segment in self.segments))
 
     def to_dict(self) -> dict[str, Any]:
-        """openai-whisper's result, and the precision."""
+        """openai-whisper's result, and the precision. `speakers` is there only if somebody looked for them."""
         segments = [segment.to_dict() for segment in self.segments]
-        return {"text": self.text, "language": self.language, "segments": segments, "precision": self.precision}
+        speakers = {} if self.speakers is None else {"speakers": dict(self.speakers)}
+        fields = {"text": self.text, "language": self.language, "segments": segments, "precision": self.precision}
+        return {**fields, **speakers}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Transcript:
@@ -109,6 +122,7 @@ class Transcript:
             language=fields["language"],
             segments=tuple(Segment.from_dict(segment) for segment in fields["segments"]),
             precision=fields.get("precision"),
+            speakers=fields.get("speakers"),
         )
 
 

@@ -73,3 +73,15 @@ def test_a_segment_is_kept_within_what_is_heard(
 def times(segment: Segment) -> list[tuple[float, float]]:
     parts: list[Segment | Word] = [segment, *(segment.words or ())]
     return [(part.start, part.end) for part in parts]
+
+
+def test_speakers_are_in_the_result_only_where_they_are_known() -> None:
+    word = Word(" Hi", 0.0, 0.5, 0.9)
+    plain = said(0, BEGIN, TEXT, words=(word,))
+    fields = Transcript("Hi", "en", (plain,)).to_dict()
+    assert list(fields) == ["text", "language", "segments", "precision"]
+    assert "speaker" not in fields["segments"][0] | fields["segments"][0]["words"][0]
+    spoken = replace(plain, speaker="S1", words=(replace(word, speaker="S2"),))
+    transcript = Transcript("Hi", "en", (spoken,), speakers={"S1": "Ann", "S2": None})
+    assert transcript.to_dict()["segments"][0]["words"][0]["speaker"] == "S2"
+    assert Transcript.from_dict(transcript.to_dict()) == transcript
