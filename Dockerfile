@@ -31,20 +31,21 @@ RUN python -m venv --upgrade-deps /venv \
 
 # In an environment of its own, because Node is installed into it.
 COPY package.json package-lock.json .npmrc ./
-COPY tools/vendor_page.py tools/
+COPY tools/__init__.py tools/vendor_page.py tools/
 RUN python -m venv /tmp/page \
-    && /tmp/page/bin/python tools/vendor_page.py \
-    && rm -r /tmp/page node_modules
+    && /tmp/page/bin/python -m tools.vendor_page
 
 COPY *.py ./
 COPY optimizer optimizer
 COPY whisper_core whisper_core
 COPY web web
 COPY cli cli
-COPY tools/__init__.py tools/fetch_model.py tools/
+COPY tools/build_page.py tools/fetch_model.py tools/
 COPY templates templates
 COPY static static
-RUN rm package.json package-lock.json .npmrc requirements.txt constraints.txt torch-cpu.txt tools/vendor_page.py \
+RUN /tmp/page/bin/python -m tools.build_page \
+    && rm -r /tmp/page node_modules package.json package-lock.json .npmrc requirements.txt constraints.txt torch-cpu.txt \
+        tools/vendor_page.py tools/build_page.py \
     && python -m compileall -q .
 
 # ---- final: only what runs -------------------------------------------------------------------------------------------

@@ -37,8 +37,9 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(PY) -m pip install --quiet -r requirements-dev.txt
 	@touch $@
 
-page: $(VENV)/.installed ## the page's JavaScript libraries
+page: $(VENV)/.installed ## the page's JavaScript libraries, and the bundles that a browser loads
 	@$(PY) -m tools.vendor_page
+	@$(PY) -m tools.build_page || echo "Going on without them: the server delivers the page's modules one by one."
 
 weights: $(VENV)/.installed ## the weights of DEFAULT_MODEL
 	@$(PY) -m tools.fetch_model || echo "Going on without them: the server fetches them when a task asks for the model."
@@ -122,4 +123,4 @@ lock: $(VENV)/.installed-dev ## renew constraints.txt (needs uv)
 		--no-emit-index-url --no-header --no-annotate - -o constraints.txt
 
 clean: ## remove what set-up made; recordings and transcripts stay
-	rm -rf $(VENV) $(BENCH_VENV) node_modules static/vendor
+	rm -rf $(VENV) $(BENCH_VENV) node_modules static/vendor static/built

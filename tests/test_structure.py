@@ -138,7 +138,7 @@ def page_imports() -> dict[Path, set[Path]]:
     page = ROOT / "static"
     found = {}
     for path in sorted(page.rglob("*.js")):
-        if "vendor" not in path.parts:
+        if not {"vendor", "built"} & set(path.parts):
             names = re.findall(r"""\b(?:from|import)[ (]*['"](\.[^'"]+)['"]""", path.read_text())
             found[path.relative_to(page)] = {(path.parent / name).resolve().relative_to(page) for name in names}
     return found

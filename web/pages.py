@@ -1,25 +1,24 @@
-"""The page, its import map, and the nonce with which a browser accepts their inline parts."""
+"""The page, its files, and the nonce with which a browser accepts its inline parts."""
 
 from __future__ import annotations
 
-import json
+import mimetypes
 import secrets
 from pathlib import Path
-from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, g, make_response, render_template
+from flask import Blueprint, Flask, Response, g, make_response, render_template, request, send_from_directory
 from flask.typing import ResponseReturnValue
 
-from errors import StartError
 from optimizer.accounts.principal import EVERYBODY
 from version import PRODUCT_NAME, __version__
 from web.http.access import current_principal
 from web.http.context import current_settings
 from web.http.owner import remember_browser
 from web.http.security import content_security_policy
+from web.page_files import COMPRESSED, PageFiles, read_page_files
 
-IMPORT_MAP = "vendor/importmap.json"  # below static/
-_IMPORT_MAP_KEY = "transcription_import_map"
+_PAGE_FILES = "transcription_page_files"  # its key in the application's `extensions`
+_A_YEAR_S = 365 * 24 * 3600
 
 pages = Blueprint("pages", __name__)
 
@@ -32,7 +31,6 @@ def show_page() -> ResponseReturnValue:
         account=principal.name,
         is_admin=principal.is_admin,
         has_session=principal.session_id is not None,
-        import_map=_current_import_map(),
         default_model=settings.default_model,
         default_language=settings.default_language,
         version=__version__,
@@ -43,34 +41,26 @@ def show_page() -> ResponseReturnValue:
 
 def register_pages(app: Flask) -> None:
     """Raises StartError when the page's libraries are missing."""
-    app.extensions[_IMPORT_MAP_KEY] = read_import_map(Path(str(app.static_folder)))
-    app.context_processor(lambda: {"csp_nonce": _NonceOnDemand(), "product_name": PRODUCT_NAME})
+    files = app.extensions[_PAGE_FILES] = read_page_files(Path(str(app.static_folder)))
+    app.context_processor(lambda: {"csp_nonce": _NonceOnDemand(), "product_name": PRODUCT_NAME, "files": files})
     app.after_request(_allow_nonce)
     app.register_blueprint(pages)
 
 
-def read_import_map(static_folder: Path) -> dict[str, Any]:
-    """Which file each of the page's modules is. Raises StartError when one of them is missing."""
-    try:
-        import_map: dict[str, Any] = json.loads((static_folder / IMPORT_MAP).read_text(encoding="utf-8"))
-        addresses = import_map["imports"].values()
-        missing = [address for address in addresses if not _module_path(static_folder, address).is_file()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StartError(
-            "The page's libraries are not in static/vendor yet. Run `make page` once and start again."
-        ) from error
-    if missing:
-        raise StartError(f"The page's library {missing[0]} is missing. Run `make page` once and start again.")
-    return import_map
-
-
-def _module_path(static_folder: Path, address: str) -> Path:
-    return static_folder / address.removeprefix(".").removeprefix("/").removeprefix("static/")
-
-
-def _current_import_map() -> dict[str, Any]:
-    import_map: dict[str, Any] = current_app.extensions[_IMPORT_MAP_KEY]
-    return import_map
+def send_page_file(app: Flask, name: str) -> Response | None:
+    """One of the bundles, to be kept for ever, and compressed for those who can read that; None of any other file."""
+    files: PageFiles = app.extensions[_PAGE_FILES]
+    if name not in files.hashed or name.endswith(COMPRESSED):
+        return None
+    is_compressed = request.accept_encodings.quality("gzip") > 0
+    mimetype, _ = mimetypes.guess_type(name)
+    stored = name + COMPRESSED if is_compressed else name
+    response = send_from_directory(str(app.static_folder), stored, mimetype=mimetype, max_age=_A_YEAR_S)
+    response.cache_control.immutable = True
+    response.vary.add("Accept-Encoding")
+    if is_compressed:
+        response.content_encoding = "gzip"
+    return response
 
 
 class _NonceOnDemand:

@@ -1,7 +1,7 @@
 /**
- * The live feed of tasks, progress and text. After every connect the lists are read again and the watched tasks resume
- * where they were, so nothing is missed. While there is no connection the lists are polled, and for good behind a proxy
- * that makes the feed impossible.
+ * The live feed of tasks, progress and text. The lists are read at once, so that a slow line shows them before the feed is
+ * connected. After every connect they are read again and the watched tasks resume where they were, so nothing is missed.
+ * While there is no connection the lists are polled, and for good behind a proxy that makes the feed impossible.
  */
 import { computed, effect, signal } from '@preact/signals'
 import { io } from 'socket.io-client'
@@ -12,7 +12,6 @@ import { isFinished } from './task.js'
 import { applySegments, segmentCount } from './transcripts.js'
 
 const POLL_MS = 5000
-const FIRST_POLL_MS = 1000 // Connecting takes less, and reads the lists itself.
 const MOST_WATCHED = 24
 const POSITIONS_MS = 3000
 
@@ -40,7 +39,7 @@ const wanted = computed(() => {
 
 export function startLive() {
   if (hasHost) connect()
-  setTimeout(catchUpWithoutConnection, hasHost ? FIRST_POLL_MS : 0)
+  catchUp()
   setInterval(catchUpWithoutConnection, POLL_MS)
 }
 

@@ -125,7 +125,7 @@ def test_only_what_is_copied_can_reach_the_builder() -> None:
         for word in argument.split()[:-1]
     }
     assert {rule[1:] for rule in rules if rule.startswith("!")} == copied
-    assert {"static/vendor", "**/__pycache__"} <= set(rules)
+    assert {"static/vendor", "static/built", "**/__pycache__"} <= set(rules)
 
 
 @pytest.mark.parametrize("name", SERVICES)

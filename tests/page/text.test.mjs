@@ -143,7 +143,9 @@ const isDictionary = (file) => /\/text\/(en|zh)/.test(file.pathname)
 
 async function modules() {
   const names = await readdir(STATIC, { recursive: true })
-  return names.filter((name) => name.endsWith('.js') && !name.startsWith('vendor')).map((name) => new URL(name, STATIC))
+  return names
+    .filter((name) => name.endsWith('.js') && !/^(vendor|built)/.test(name))
+    .map((name) => new URL(name, STATIC))
 }
 
 test('a sound track is told by what is known of it', () => {

@@ -19,7 +19,7 @@ from tests.web.fake_system import FakeSystem
 from web.application import Application, create_app, live_feed_of
 
 PAGE = """<!doctype html><title>t</title>
-<script type="importmap" nonce="{{ csp_nonce }}">{{ import_map | tojson }}</script>
+<script type="importmap" nonce="{{ csp_nonce }}">{{ files.import_map | tojson }}</script>
 <main data-model="{{ default_model }}" data-language="{{ default_language }}">{{ version }}</main>"""
 
 MakeSettings = Callable[..., Settings]

@@ -1,4 +1,4 @@
-"""What both proofs ask of a server: the page's libraries, and the text of one recording."""
+"""What both proofs ask of a server: the page's files, and the text of one recording."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def check_kept(text: str, answer: dict[str, Any]) -> None:
     say("the transcript of before is still there")
 
 
-def check_libraries(sizes: list[int]) -> None:
-    """sizes: of Client.library_sizes."""
+def check_page_files(sizes: list[int]) -> None:
+    """sizes: of Client.page_file_sizes."""
     say(f"{len(sizes)} files, {sum(sizes)} bytes")
     if not sizes or not all(sizes):
-        raise ProofError("the page names no library, or an empty one")
+        raise ProofError("the page names no script and no sheet, or an empty one")

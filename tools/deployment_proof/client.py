@@ -43,9 +43,9 @@ class Client:
         has_words = bool(segments) and all(segment["words"] for segment in segments)
         return {"id": task["id"], "text": self.text(task["id"]), "seconds": seconds, "has_words": has_words}
 
-    def library_sizes(self) -> list[int]:
-        """Bytes of each JavaScript library that the page names. Raises HTTPError for one that is missing."""
-        paths = re.findall(r'"\./(static/vendor/[^"]+)"', self._get("/").decode())
+    def page_file_sizes(self) -> list[int]:
+        """Bytes of each script and sheet that the page names. Raises HTTPError for one that is missing."""
+        paths = re.findall(r'"(?:\./)?(static/[^"]+\.(?:m?js|css))"', self._get("/").decode())
         return [len(self._get(f"/{path}")) for path in paths]
 
     def text(self, task_id: str) -> str:
@@ -79,7 +79,7 @@ if __name__ == "__main__":
     client = Client(int(port), os.environ.get(KEY_VARIABLE, ""))
     if command == "transcribe":
         print(json.dumps(client.transcribe(Path(arguments[0]), arguments[1])))
-    elif command == "libraries":
-        print(json.dumps(client.library_sizes()))
+    elif command == "page-files":
+        print(json.dumps(client.page_file_sizes()))
     else:
         print(client.text(arguments[0]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.deployment_proof import base_tree, compose_options, package_access
-from tools.deployment_proof.checks import MODEL, RECORDING, ROOT, check_answer, check_kept, check_libraries
+from tools.deployment_proof.checks import MODEL, RECORDING, ROOT, check_answer, check_kept, check_page_files
 from tools.deployment_proof.client import KEY_VARIABLE
 from tools.deployment_proof.podman import Podman
 from tools.deployment_proof.report import ProofError, begin, say, step
@@ -78,8 +78,8 @@ class ContainerProof:
         with step("start as compose.yaml says and with a key, until the image's own health check passes"):
             self._start()
             self._check_confinement()
-        with step("the page's libraries"):
-            check_libraries(json.loads(self._client("libraries")))
+        with step("the page's files"):
+            check_page_files(json.loads(self._client("page-files")))
         with step("transcribe"):
             answer = json.loads(self._client("transcribe", str(RECORDING), MODEL))
             check_answer(answer)

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from tools.deployment_proof import base_tree, package_access
-from tools.deployment_proof.checks import MODEL, RECORDING, ROOT, check_answer, check_kept, check_libraries
+from tools.deployment_proof.checks import MODEL, RECORDING, ROOT, check_answer, check_kept, check_page_files
 from tools.deployment_proof.client import Client
 from tools.deployment_proof.namespaces import own_cgroup
 from tools.deployment_proof.report import ProofError, begin, run_logged, say, step
@@ -84,8 +84,8 @@ class ServiceProof:
             self._wait_until_ready()
             say(self._inside("systemctl", "--no-pager", "--lines=0", "status", UNIT))
             self._check_confinement()
-        with step("the page's libraries"):
-            check_libraries(self._client.library_sizes())
+        with step("the page's files"):
+            check_page_files(self._client.page_file_sizes())
         with step(f"fetch {MODEL} and transcribe"):
             answer = self._client.transcribe(RECORDING, MODEL)
             check_answer(answer)
