@@ -64,9 +64,8 @@ def transcribe_command(load: Callable[[], Settings], make_system: MakeSystem) ->
         chosen = _task_values({option.name or "": values[option.name or ""] for option in tasks}, _given(ctx))
         cut = {option.name or "": values[option.name or ""] for option in writer}
         _check_cutting(cut, chosen)
-        wanted = Wanted(
-            chosen, _formats(values), WriterOptions(**{**cut, "highlight_words": bool(cut["highlight_words"])})
-        )
+        flags = {name: bool(cut[name]) for name in ("highlight_words", "without_speakers")}
+        wanted = Wanted(chosen, _formats(values), WriterOptions(**{**cut, **flags}))
         try:
             with (
                 ending_cleanly(),

@@ -85,6 +85,7 @@ def writer_options() -> list[click.Parameter]:
         _option("max_line_count", type=click.IntRange(1), help="Lines in a subtitle, with --max-line-width."),
         _option("max_words_per_line", type=click.IntRange(1), help="Words in a subtitle."),
         _yes_no("highlight_words", "A subtitle for each word, in which it is underlined."),
+        _yes_no("without_speakers", "Leave out who speaks."),
     ]
 
 

@@ -38,6 +38,7 @@ def render_transcript(
     are written in them.
     """
     if transcript_format == "json" and translation is None:
+        transcript = transcript.without_speakers() if options.without_speakers else transcript
         marks: dict[str, Any] = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
         marks |= {"coarse_times": True} if transcript.has_coarse_times else {}
         marks |= {} if damaged is None else {"damaged": dict(damaged)}

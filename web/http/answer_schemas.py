@@ -162,6 +162,7 @@ class WordBody(Body):
     start: float
     end: float
     probability: float | None
+    speaker: str | None = Field(None, description="only there if it is known who says it")
 
 
 class SegmentBody(Body):
@@ -178,6 +179,7 @@ class SegmentBody(Body):
     compression_ratio: float | None
     no_speech_prob: float | None
     words: list[WordBody] = Field(default_factory=list, description="only with word_timestamps")
+    speaker: str | None = Field(None, description="only there if it is known who says it; a key of `speakers`")
 
 
 class TranscriptAnswer(Answer):
@@ -187,6 +189,9 @@ class TranscriptAnswer(Answer):
     language: str
     segments: list[SegmentBody]
     precision: ComputedPrecision | None = Field(description="that the model was computed in; null if not known (yet)")
+    speakers: dict[str, str | None] = Field(
+        default_factory=dict, description="the speakers' names, or null, by id; only there if they were looked for"
+    )
     partial: bool = Field(False, description="true, and only there, while more is to come")
     mode: Mode = Field("exact", description="only there when it is not exact")
     coarse_times: bool = Field(False, description="true, and only there, when each segment is as long as its window")
@@ -199,6 +204,7 @@ class WhisperXWord(Body):
     start: float
     end: float
     score: float | None = Field(None, description="only there if it is known")
+    speaker: str = Field("", description="only there if it is known who says it")
 
 
 class WhisperXSegment(Body):
@@ -206,6 +212,7 @@ class WhisperXSegment(Body):
     end: float
     text: str
     words: list[WhisperXWord] = Field(default_factory=list, description="only with word_timestamps")
+    speaker: str = Field("", description="only there if it is known who says it")
 
 
 class WhisperXAnswer(Answer):

@@ -62,7 +62,7 @@ class TaskListQuery(Request):
 
 
 class CueFields(Request):
-    """How subtitles are cut: openai-whisper's options."""
+    """How subtitles are cut: openai-whisper's options; and ours, for every format."""
 
     max_line_width: int | None = Field(None, ge=1, le=1000, description="characters in a line of a subtitle")
     max_line_count: int | None = Field(
@@ -73,12 +73,15 @@ class CueFields(Request):
     )
     highlight_words: bool = Field(False, description="true: underline each word as it is said; needs word timestamps")
 
+    without_speakers: bool = Field(False, description="true: leave out who speaks, in every format")
+
     def writer_options(self) -> WriterOptions:
         return WriterOptions(
             max_line_width=self.max_line_width,
             max_line_count=self.max_line_count,
             max_words_per_line=self.max_words_per_line,
             highlight_words=self.highlight_words,
+            without_speakers=self.without_speakers,
         )
 
 

@@ -59,7 +59,7 @@ def bilingual_paragraphs(original: Transcript, translation: Transcript) -> list[
 def _of_translation(translation: Transcript, options: WriterOptions) -> WriterOptions:
     """Its lines are broken only once it is known what is shown together."""
     kept = options if options.missing_in(translation) is None else options.without_words()
-    return replace(kept, highlight_words=False)
+    return replace(kept, highlight_words=False, without_speakers=True)  # the original's cues have their names
 
 
 class _Spans:

@@ -37,6 +37,15 @@ class Cue:
     end: float
     parts: tuple[str, ...]  # the text in pieces, each with its leading blank or line break
     marked: int | None = None  # the piece that is said during this cue, where words are highlighted
+    speaker: str | None = None  # the name of who says it; a cue is one speaker's
+    starts_turn: bool = False  # whether somebody else says the text before it
+
+    def labelled(self) -> Cue:
+        """With the speaker's name as the first piece, where one starts to speak."""
+        if not self.starts_turn:
+            return self
+        parts = (f"{self.speaker}: ", self.parts[0].lstrip(), *self.parts[1:])
+        return replace(self, parts=parts, marked=None if self.marked is None else self.marked + 1)
 
     def text(self, escape: Callable[[str], str] = str, mark: tuple[str, str] = ("<u>", "</u>")) -> str:
         """Lines without a blank one among them. escape: makes markup of a piece into text."""
@@ -60,13 +69,25 @@ def cues_of(
             "word_timestamps; max_line_width alone does without them.",
             field=missing,
         )
+    if options.without_speakers:
+        transcript = transcript.without_speakers()
     if transcript.has_words or options.max_line_width is not None:
         cues = _cut(transcript, options)
     else:
-        cues = (Cue(segment.start, segment.end, (printable(segment.text),)) for segment in transcript.segments)
-    for cue in cues:
-        if any(not part.isspace() for part in cue.parts if part):
-            yield _in_time(cue, audio_seconds)
+        cues = (
+            Cue(segment.start, segment.end, (printable(segment.text),), speaker=speaker_label(transcript, segment))
+            for segment in transcript.segments
+        )
+    visible = (cue for cue in cues if any(not part.isspace() for part in cue.parts if part))
+    for cue in _with_turns(visible):
+        yield _in_time(cue, audio_seconds)
+
+
+def speaker_label(transcript: Transcript, segment: Segment) -> str | None:
+    """The name of who says it, on one line; None if that is not known."""
+    if segment.speaker is None:
+        return None
+    return " ".join(printable(transcript.name_of(segment.speaker)).split()) or segment.speaker
 
 
 def printable(text: str) -> str:
@@ -85,6 +106,17 @@ def without_blank_lines(text: str) -> str:
     return "\n".join(stripped for line in text.splitlines() if (stripped := line.strip()))
 
 
+def _with_turns(cues: Iterator[Cue]) -> Iterator[Cue]:
+    """Marks the cues with which somebody starts to speak; where words are highlighted, several have the same text."""
+    last = Cue(0.0, 0.0, ())
+    starts_turn = False
+    for cue in cues:
+        if cue.parts is not last.parts:
+            starts_turn = cue.speaker is not None and cue.speaker != last.speaker
+        last = cue
+        yield replace(cue, starts_turn=True) if starts_turn else cue
+
+
 def _in_time(cue: Cue, audio_seconds: float | None) -> Cue:
     """A model may hear a last sentence end behind the recording. Its text stays, in the time that there is."""
     last = math.inf if audio_seconds is None else audio_seconds
@@ -93,17 +125,17 @@ def _in_time(cue: Cue, audio_seconds: float | None) -> Cue:
 
 
 def _cut(transcript: Transcript, options: WriterOptions) -> Iterator[Cue]:
-    for words in _Cutter(options).cues([_words(segment) for segment in transcript.segments]):
+    for words in _Cutter(options).cues([_words(transcript, segment) for segment in transcript.segments]):
         parts = tuple(word.word for word in words)
-        start, end = words[0].start, words[-1].end
+        start, end, speaker = words[0].start, words[-1].end, words[0].speaker
         if not options.highlight_words:
-            yield Cue(start, end, parts)
+            yield Cue(start, end, parts, speaker=speaker)
             continue
         shown_until = start
         for number, word in enumerate(words):
             if _milliseconds(word.start) > _milliseconds(shown_until):
-                yield Cue(shown_until, word.start, parts)
-            yield Cue(word.start, word.end, parts, marked=number)
+                yield Cue(shown_until, word.start, parts, speaker=speaker)
+            yield Cue(word.start, word.end, parts, number, speaker)
             shown_until = word.end
 
 
@@ -111,12 +143,14 @@ def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _words(segment: Segment) -> list[Word]:
-    """In one line each. Pieces of the text that all have the segment's times, if it has no words."""
+def _words(transcript: Transcript, segment: Segment) -> list[Word]:
+    """In one line each, and with the speaker's name. Pieces of the text that all have the segment's times, if it has no
+    words."""
+    name = speaker_label(transcript, segment)
     if segment.words is None:
         pieces = _PIECE.findall(_one_line(segment.text))
-        return [Word(piece, segment.start, segment.end, 1.0) for piece in pieces]
-    return [replace(word, word=_one_line(word.word)) for word in segment.words]
+        return [Word(piece, segment.start, segment.end, 1.0, name) for piece in pieces]
+    return [replace(word, word=_one_line(word.word), speaker=name) for word in segment.words]
 
 
 def _one_line(text: str) -> str:
@@ -124,7 +158,8 @@ def _one_line(text: str) -> str:
 
 
 class _Cutter:
-    """openai-whisper's loop over the words, step by step."""
+    """openai-whisper's loop over the words, step by step. A cue ends where the speaker changes, and the name of who
+    starts to speak takes room in its line."""
 
     def __init__(self, options: WriterOptions) -> None:
         self._keeps_segments = options.max_line_count is None or options.max_line_width is None
@@ -138,12 +173,15 @@ class _Cutter:
     def cues(self, segments: Sequence[list[Word]]) -> Iterator[list[Word]]:
         """The words of each cue. A line's first one is stripped, and follows a line break unless it starts the cue."""
         last_start = next((word.start for words in segments for word in words), 0.0)
+        last_speaker: str | None = None
         for words in segments:
             for number, word in enumerate(words):
                 is_long_pause = not self._keeps_segments and word.start - last_start > LONG_PAUSE_SECONDS
-                is_first = number % self._max_words == 0
-                yield from self._add(word, is_long_pause, is_first and bool(self._cue) and self._keeps_segments)
-                last_start = word.start
+                is_first = number % self._max_words == 0 and self._keeps_segments
+                starts_turn = word.speaker != last_speaker
+                yield from self._add(word, is_long_pause, bool(self._cue) and (is_first or starts_turn))
+                self._width += len(f"{word.speaker}: ") if starts_turn and word.speaker else 0
+                last_start, last_speaker = word.start, word.speaker
         if self._cue:
             yield self._cue
 

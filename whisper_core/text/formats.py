@@ -51,7 +51,7 @@ def render_transcript(
 ) -> bytes:
     """The whole file in one of FORMATS; text is in UTF-8.
 
-    options: how cues are cut; formats without cues ignore it, as in openai-whisper.
+    options: whether speakers are left out, and how cues are cut; formats without cues ignore the latter.
     audio_seconds: how long the recording is, if that is known; nothing ends behind it.
     title: the heading of a document that has one.
     translation: of the same recording; the file has both then.
@@ -65,6 +65,8 @@ def render_transcript(
     if translation is not None and not FORMATS[format].can_be_bilingual:
         able = ", ".join(name for name, described in FORMATS.items() if described.can_be_bilingual)
         raise InvalidOptionError(f"This format has no room for a translation. Choose one of {able}.", field="format")
+    if options.without_speakers:
+        transcript = transcript.without_speakers()
     if FORMATS[format].has_cues:
         return _of_cues(format, transcript, options, audio_seconds, translation)
     # Imported when they are needed, for a faster start

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from whisper_core.text.cues import printable
+from whisper_core.text.cues import printable, speaker_label
 from whisper_core.text.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -36,19 +36,29 @@ class Passage:
     end: float
     text: str
     translation: str = ""
+    speaker: str | None = None  # the name of who says it; a passage is one speaker's
+    starts_turn: bool = False  # whether somebody else says the passage before it
+
+    @property
+    def label(self) -> str:
+        return f"{self.speaker}:" if self.starts_turn else ""
 
 
 def paragraphs_of(transcript: Transcript) -> Iterator[Passage]:
-    """Cut only between segments: at pauses, and where a paragraph grows long."""
+    """Cut only between segments: at pauses, where a paragraph grows long, and where the speaker changes."""
     paragraph: Passage | None = None
+    last_speaker: str | None = None
     for segment in transcript.segments:
         if not (text := one_line(segment.text)):
             continue
-        if paragraph is not None and _ends_before(paragraph, segment.start):
+        speaker = speaker_label(transcript, segment)
+        starts_turn = speaker is not None and speaker != last_speaker
+        if paragraph is not None and (speaker != last_speaker or _ends_before(paragraph, segment.start)):
             yield replace(paragraph, text=paragraph.text.strip())
             paragraph = None
-        before = paragraph or Passage(segment.start, segment.end, "")
-        paragraph = Passage(before.start, segment.end, before.text + text)
+        before = paragraph or Passage(segment.start, segment.end, "", speaker=speaker, starts_turn=starts_turn)
+        paragraph = replace(before, end=segment.end, text=before.text + text)
+        last_speaker = speaker
     if paragraph is not None:
         yield replace(paragraph, text=paragraph.text.strip())
 
@@ -60,7 +70,11 @@ def one_line(text: str) -> str:
 
 
 def plain(paragraphs: Iterable[Passage]) -> str:
-    texts = (text for paragraph in paragraphs for text in (paragraph.text, paragraph.translation))
+    texts = (
+        text
+        for paragraph in paragraphs
+        for text in (f"{paragraph.label} {paragraph.text}".lstrip(), paragraph.translation)
+    )
     return "\n".join(f"{text}\n" for text in texts if text)
 
 
@@ -71,7 +85,8 @@ def markdown(paragraphs: Iterable[Passage], title: str | None) -> str:
     heading = [f"# {_escaped(name)}\n"] if (name := one_line(title or "").strip()) else []
     texts = []
     for paragraph in paragraphs:
-        texts.append(f"**{_clock(paragraph.start)}** {_escaped(paragraph.text)}\n")
+        label = f"**{_escaped(paragraph.label)}** " if paragraph.label else ""
+        texts.append(f"**{_clock(paragraph.start)}** {label}{_escaped(paragraph.text)}\n")
         if paragraph.translation:
             texts.append(f"> {_escaped(paragraph.translation)}\n")
     return "\n".join(heading + texts)
@@ -90,6 +105,8 @@ def docx(paragraphs: Iterable[Passage], title: str | None, language: str) -> byt
     for paragraph in paragraphs:
         written = document.add_paragraph()
         written.add_run(f"{_clock(paragraph.start)} ").bold = True
+        if paragraph.label:
+            written.add_run(f"{_for_xml(paragraph.label)} ").bold = True
         written.add_run(_for_xml(paragraph.text))
         _set_direction(written, language)
         if paragraph.translation:

@@ -28,10 +28,15 @@ def ass(cues: Iterable[Cue]) -> str:
     file.info |= {"PlayResX": "1920", "PlayResY": "1080", "WrapStyle": "0", "ScaledBorderAndShadow": "yes"}
     file.styles["Default"] = SSAStyle(fontsize=60.0, outline=3.0, shadow=0.0, marginl=90, marginr=90, marginv=60)
     for cue in cues:
-        text = cue.text(lambda piece: piece.translate(_ASS_MARKUP), (r"{\u1}", r"{\u0}"))
+        text = cue.labelled().text(lambda piece: piece.translate(_ASS_MARKUP), (r"{\u1}", r"{\u0}"))
         start, end = (min(round(seconds * 1000), LAST_ASS_TIME) for seconds in (cue.start, cue.end))
-        file.events.append(SSAEvent(start, end, text.replace("\n", r"\N")))
+        file.events.append(SSAEvent(start, end, text.replace("\n", r"\N"), name=_ass_name(cue)))
     return file.to_string("ass", header_notice="")
+
+
+def _ass_name(cue: Cue) -> str:
+    """For editors, which list it beside the text. A comma would end the field."""
+    return (cue.speaker or "").replace(",", "\uff0c")
 
 
 def lrc(cues: Iterable[Cue]) -> str:
@@ -41,7 +46,7 @@ def lrc(cues: Iterable[Cue]) -> str:
     rows: list[str] = []
     end: float | None = None
     for _, group in groupby(cues, key=lambda cue: id(cue.parts)):  # the cues of one text, a word highlighted in each
-        same = list(group)
+        same = [cue.labelled() for cue in group]
         if end is not None and same[0].start - end >= LONG_PAUSE_SECONDS:
             rows.append(_row(end, ""))
         rows += [_row(same[0].start, line) for line in _lrc_text(same).split("\n")]

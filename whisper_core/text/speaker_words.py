@@ -193,8 +193,7 @@ def _split(segment: Segment, pieces: Sequence[_Piece], said: Sequence[str], ids:
     """A segment for each stretch of one speaker's."""
     runs = list(_runs(said))
     if len(runs) == 1:
-        words = segment.words and tuple(replace(word, speaker=said[0]) for word in segment.words)
-        yield replace(segment, speaker=said[0], words=words)
+        yield segment.said_by(said[0])
         return
     ends = list(accumulate(piece.length for piece in pieces))
     for first, behind in runs:

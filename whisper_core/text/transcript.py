@@ -54,6 +54,10 @@ class Segment:
             fields["speaker"] = self.speaker
         return fields
 
+    def said_by(self, speaker: str | None) -> Segment:
+        words = self.words and tuple(replace(word, speaker=speaker) for word in self.words)
+        return replace(self, speaker=speaker, words=words)
+
     def from_(self, first_s: float) -> Segment:
         """It, beginning at `first_s` if it begins before that and ends after it; its words likewise."""
         words = self.words and tuple(
@@ -91,6 +95,20 @@ class Transcript:
     def has_words(self) -> bool:
         """Whether it was made with word timestamps. One without segments does not tell."""
         return any(segment.words is not None for segment in self.segments)
+
+    @property
+    def has_speakers(self) -> bool:
+        """Whether it is known of any segment who says it."""
+        return any(segment.speaker is not None for segment in self.segments)
+
+    def name_of(self, speaker: str) -> str:
+        """What a speaker is called: by name, or `Speaker 1` for `S1`."""
+        return (self.speakers or {}).get(speaker) or f"Speaker {speaker.removeprefix('S')}"
+
+    def without_speakers(self) -> Transcript:
+        if self.speakers is None and not self.has_speakers:
+            return self
+        return replace(self, segments=tuple(segment.said_by(None) for segment in self.segments), speakers=None)
 
     @property
     def has_coarse_times(self) -> bool:

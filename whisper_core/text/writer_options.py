@@ -1,4 +1,4 @@
-"""How subtitles are cut into cues and lines."""
+"""How subtitles are cut into cues and lines, and what is left out of a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from whisper_core.text.transcript import Transcript
 
 @dataclass(frozen=True, kw_only=True)
 class WriterOptions:
-    """openai-whisper's options of the same names, with its meaning. Formats without cues ignore them, as there.
+    """openai-whisper's options of the same names, with its meaning. Formats without cues ignore them, as there. Only
+    without_speakers is ours, and for every format.
 
     Raises InvalidOptionError for a number below 1.
     """
@@ -19,6 +20,7 @@ class WriterOptions:
     max_line_count: int | None = None  # lines in a cue; only with max_line_width. Cues then ignore the segments
     max_words_per_line: int | None = None  # words in a cue; no effect with both of the above
     highlight_words: bool = False  # a cue for each word, in which it is underlined while it is said
+    without_speakers: bool = False  # nothing says who speaks, although that is known
 
     def __post_init__(self) -> None:
         for name in ("max_line_width", "max_line_count", "max_words_per_line"):
@@ -41,7 +43,7 @@ class WriterOptions:
 
     def without_words(self) -> WriterOptions:
         """What of it can be kept for a transcript without word timestamps."""
-        return WriterOptions(max_line_width=self.max_line_width)
+        return WriterOptions(max_line_width=self.max_line_width, without_speakers=self.without_speakers)
 
 
 PLAIN = WriterOptions()  # a cue for each segment, in one line

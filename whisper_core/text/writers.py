@@ -7,6 +7,8 @@ cues of srt and vtt). Where their output can be unsafe, it differs:
 - tsv: a text is one cell on one line. If a spreadsheet would run it as a formula, an apostrophe is put before it: if it
   starts with `=`, `+` or `@`, or with `-` and contains a `(` or a `|`, without which a formula reaches nothing outside
   the sheet. Other leading dashes stay, because dialogue is written with them.
+- a transcript whose speakers are known: in txt and srt a name stands before what somebody starts to say, vtt has it as
+  the voice of every cue, and tsv in a column more.
 - except in json: control characters become spaces, and lone surrogates the replacement character.
 """
 
@@ -17,7 +19,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from errors import InvalidOptionError
-from whisper_core.text.cues import Cue, cues_of, printable
+from whisper_core.text.cues import Cue, cues_of, printable, speaker_label
 from whisper_core.text.transcript import Transcript
 from whisper_core.text.writer_options import PLAIN, WriterOptions
 
@@ -48,36 +50,48 @@ def write_cues(cues: Iterable[Cue], format: str) -> str:
 
 def _json(transcript: Transcript) -> str:
     fields = transcript.to_dict()
-    return json.dumps({name: fields[name] for name in ("text", "segments", "language")})
+    return json.dumps({name: fields[name] for name in ("text", "segments", "language", "speakers") if name in fields})
 
 
 def _txt(transcript: Transcript) -> str:
-    return "".join(f"{printable(segment.text).strip()}\n" for segment in transcript.segments)
+    lines, last = [], None
+    for segment in transcript.segments:
+        text, speaker = printable(segment.text).strip(), speaker_label(transcript, segment)
+        lines.append(f"{speaker}: {text}\n" if text and speaker and speaker != last else f"{text}\n")
+        last = speaker if text else last
+    return "".join(lines)
 
 
 def _tsv(transcript: Transcript) -> str:
-    rows = (
-        f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t{_cell(segment.text)}\n"
-        for segment in transcript.segments
-    )
-    return "start\tend\ttext\n" + "".join(rows)
+    rows = [["start", "end", "text"]]
+    for segment in transcript.segments:
+        rows.append([str(round(1000 * segment.start)), str(round(1000 * segment.end)), _cell(segment.text)])
+    if transcript.has_speakers:
+        names = [_cell(speaker_label(transcript, segment) or "") for segment in transcript.segments]
+        rows = [[*row, name] for row, name in zip(rows, ["speaker", *names], strict=True)]
+    return "".join("\t".join(row) + "\n" for row in rows)
 
 
 def _srt(cues: list[Cue]) -> str:
     return "".join(
-        f"{number}\n{_clock(cue.start, ',', True)} --> {_clock(cue.end, ',', True)}\n{_ARROW.sub('->', cue.text())}\n\n"
+        f"{number}\n{_clock(cue.start, ',', True)} --> {_clock(cue.end, ',', True)}\n"
+        f"{_ARROW.sub('->', cue.labelled().text())}\n\n"
         for number, cue in enumerate(cues, start=1)
     )
 
 
 def _vtt(cues: list[Cue]) -> str:
     return "WEBVTT\n\n" + "".join(
-        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{cue.text(_escaped)}\n\n" for cue in cues
+        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_voice(cue)}{cue.text(_escaped)}\n\n" for cue in cues
     )
 
 
 _WRITERS: dict[str, Callable[[Transcript], str]] = {"json": _json, "txt": _txt, "tsv": _tsv}
 _CUE_WRITERS: dict[str, Callable[[list[Cue]], str]] = {"srt": _srt, "vtt": _vtt}
+
+
+def _voice(cue: Cue) -> str:
+    return f"<v {_escaped(cue.speaker)}>" if cue.speaker else ""
 
 
 def _escaped(text: str) -> str:
