@@ -20,6 +20,7 @@
     │   └── ConflictError                   the task's state does not allow it
     │       ├── AlreadyFinishedError
     │       ├── TaskCancelledError
+    │       ├── EditConflictError
     │       └── TranscriptNotReadyError
     ├── NotFoundError
     │   ├── TaskNotFoundError
@@ -64,7 +65,8 @@ messages contain no path, no secret and no text from another program. What an er
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 # What is wrong with the files of a model: runs_code: they are a program; layout: they are of another format, or at
 # another place than such files have to be; network: they are no Whisper, or not the one that they say.
@@ -187,6 +189,17 @@ class TaskCancelledError(ConflictError):
 
     code = "task_cancelled"
     default_message = "The task was cancelled or deleted before it was done."
+
+
+class EditConflictError(ConflictError):
+    """Somebody else changed the same. `present` is that as it is now, as JSON: for whoever has to choose."""
+
+    code = "edit_conflict"
+    default_message = "Somebody changed the same meanwhile. Nothing was changed now."
+
+    def __init__(self, present: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.present = present
 
 
 class TranscriptNotReadyError(ConflictError):

@@ -62,6 +62,7 @@ class OptimizedWhisperSystem:
         self._views = self._parts.views
         self.accounts = self._parts.accounts
         self.ownership = self._parts.ownership
+        self.editor = self._parts.editor
         self.webhooks = self._parts.automation.webhooks
         self._is_started = False
         self._stopping = threading.Event()
@@ -211,9 +212,10 @@ class OptimizedWhisperSystem:
         page = self._queue.page(task_filter)
         return self._views.tasks.task_views(page.tasks), page.next_cursor, page.counts
 
-    def transcript(self, task_id: str) -> tuple[Transcript, bool]:
-        """The transcript, and whether it is only what there is so far. Raises TaskNotFoundError, FileMissingError."""
-        return self._views.transcripts.transcript(task_id)
+    def transcript(self, task_id: str, *, is_original: bool = False) -> tuple[Transcript, bool]:
+        """The transcript, and whether it is only what there is so far; as people have changed it, or as it was
+        transcribed. Raises TaskNotFoundError, FileMissingError."""
+        return self._views.transcripts.transcript(task_id, is_original=is_original)
 
     def segments_from(self, task_id: str, first: int) -> WindowFinished | None:
         """What somebody who has `first` segments of an unfinished task missed, as one event; None when it is over.

@@ -18,6 +18,8 @@ from optimizer.devices.factory import DeviceFactory
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.worker_process import WorkerConfig
+from optimizer.editing.transcript_editor import TranscriptEditor
+from optimizer.editing.wiring import build_editor
 from optimizer.intake.wiring import DevicesForIntake, Intake, build_intake
 from optimizer.memory.engine_formula import BatchFormula, EngineFormula
 from optimizer.memory.estimator import MemoryEstimationPool
@@ -54,10 +56,7 @@ from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
-from optimizer.views.models import ModelViews
-from optimizer.views.status import StatusViews
-from optimizer.views.task_view_builder import TaskViewBuilder
-from optimizer.views.transcripts import TranscriptViews
+from optimizer.views.wiring import Views, build_views
 from optimizer.watching import deliveries, taker
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.worker.engine_spec import EngineSpec
@@ -79,14 +78,6 @@ class Monitors:
 
 
 @dataclass(frozen=True)
-class Views:
-    tasks: TaskViewBuilder
-    transcripts: TranscriptViews
-    status: StatusViews
-    models: ModelViews
-
-
-@dataclass(frozen=True)
 class SystemParts:
     """What the facade starts, stops and asks."""
 
@@ -101,6 +92,7 @@ class SystemParts:
     views: Views
     accounts: Accounts
     ownership: Ownership
+    editor: TranscriptEditor
     automation: Automation
 
 
@@ -131,7 +123,8 @@ def build_parts(
     built = build_scheduler(scheduling, PlanLimits.of(settings), settings.batch_schedule_interval)
     models.add_listener(built.decisions.note_replaced)
     monitors = _build_monitors(settings, scheduling, built, storage)
-    views = _build_views(settings, scheduling, built, monitors.monitoring, intake)
+    editor = build_editor(storage.store, storage.files, clock, scheduling.events)
+    views = build_views(settings, scheduling, built, monitors.monitoring, intake, editor)
     endings = _build_endings(scheduling, built)
     return SystemParts(
         storage=storage,
@@ -145,6 +138,7 @@ def build_parts(
         views=views,
         accounts=Accounts(settings, storage.store.database, clock),
         ownership=ownership,
+        editor=editor,
         automation=_build_automation(settings, storage, scheduling, intake, endings, views),
     )
 
@@ -289,51 +283,6 @@ def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Sched
         tell_shortfall=parts.messages.tell_shortfall,
     )
     return Monitors(monitoring, probe, poll)
-
-
-def _build_views(
-    settings: Settings, parts: SchedulerParts, scheduling: Scheduling, monitoring: Monitoring, intake: Intake
-) -> Views:
-    tasks = TaskViewBuilder(
-        queue=parts.queue,
-        preparer=intake.preparer,
-        devices=parts.devices,
-        decisions=scheduling.decisions,
-        progress=scheduling.progress,
-        speeds=parts.speeds,
-        times=parts.times,
-        forecasts=parts.forecasts,
-        clock=parts.clock,
-    )
-    status = StatusViews(
-        settings,
-        path=parts.path,
-        decisions=scheduling.decisions,
-        queue=parts.queue,
-        due_times=parts.due_times,
-        files=parts.files,
-        devices=parts.devices,
-        models=parts.models,
-        estimates=parts.estimates,
-        forecasts=parts.forecasts,
-        progress=scheduling.progress,
-        monitor=parts.monitor,
-        monitoring=monitoring,
-        decoder_measures=intake.decode_pool.measures,
-    )
-    return Views(
-        tasks=tasks,
-        transcripts=TranscriptViews(parts.queue, parts.files, scheduling.progress),
-        status=status,
-        models=ModelViews(
-            settings,
-            path=parts.path,
-            devices=parts.devices,
-            models=parts.models,
-            estimates=parts.estimates,
-            speeds=parts.speeds,
-        ),
-    )
 
 
 def _wake_when_a_task_changed(inbox: Inbox, event: Event) -> None:

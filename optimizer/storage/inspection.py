@@ -14,14 +14,20 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from errors import BadRecordError
-from optimizer.storage import mapping
-from optimizer.storage.schema import task_events, task_texts, tasks, windows
+from optimizer.storage import edit_rows, mapping
+from optimizer.storage.schema import edited_transcripts, task_events, task_texts, tasks, transcript_edits, windows
 from optimizer.storage.task_files import PART_LIFETIME, TaskFiles
 from optimizer.tasks.task import Task, TaskStatus
 
 SETTLING = timedelta(minutes=10)  # beside a running server: the file of a task that is being stored is no finding
 _HASHED_BYTES = 1 << 20
-_OF_A_TASK = {"task_texts": task_texts, "windows": windows, "task_events": task_events}
+_OF_A_TASK = {
+    "task_texts": task_texts,
+    "windows": windows,
+    "task_events": task_events,
+    "transcript_edits": transcript_edits,
+    "edited_transcripts": edited_transcripts,
+}
 
 
 class Fault(Enum):
@@ -32,6 +38,7 @@ class Fault(Enum):
     TRANSCRIPT_MISSING = "its transcript is gone"
     TRANSCRIPT_ALTERED = "its transcript has a wrong checksum"
     ROW_UNREADABLE = "its row in the database cannot be read"
+    EDITS_UNREADABLE = "what people changed in its transcript cannot be read"
     ROWS_WITHOUT_TASK = "rows of tasks that are not there any more"
     RECORDING_WITHOUT_TASK = "a recording that no task has"
     TRANSCRIPT_WITHOUT_TASK = "a transcript that no completed task has"
@@ -74,6 +81,7 @@ class DataInspection:
                 continue
             known[task.id] = task.status
             found += [Finding(fault, task.id) for fault in self._faults_of(task)]
+        found += [Finding(Fault.EDITS_UNREADABLE, each) for each in edit_rows.ids_of_unreadable(connection)]
         found += [Finding(Fault.ROWS_WITHOUT_TASK, name) for name in _tables_with_orphans(connection)]
         return found + list(self._files_without_task(known))
 

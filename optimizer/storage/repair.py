@@ -14,13 +14,19 @@ from sqlalchemy import delete
 from optimizer.common.atomic_files import PRIVATE_FOLDER
 from optimizer.storage.database import Database
 from optimizer.storage.inspection import Fault, Finding, orphans_of
-from optimizer.storage.schema import task_events, task_texts, windows
+from optimizer.storage.schema import edited_transcripts, task_events, task_texts, transcript_edits, windows
 from whisper_core.common.durable_files import sync_folder
 
 LOST_AND_FOUND = "lost+found"
 _REMOVED = frozenset({Fault.SAMPLES_WITHOUT_TASK, Fault.UPLOAD_EXPIRED, Fault.LEFTOVER})
 _MOVED = frozenset({Fault.RECORDING_WITHOUT_TASK, Fault.TRANSCRIPT_WITHOUT_TASK})
-_TABLES = {"task_texts": task_texts, "windows": windows, "task_events": task_events}
+_TABLES = {
+    "task_texts": task_texts,
+    "windows": windows,
+    "task_events": task_events,
+    "transcript_edits": transcript_edits,
+    "edited_transcripts": edited_transcripts,
+}
 
 
 class Repair:

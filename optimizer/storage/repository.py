@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Executable, bindparam, delete, exists, func, insert, select, update
 
 from errors import BadRecordError, InvalidOptionError, TaskNotFoundError
-from optimizer.storage import mapping, watched_files, webhook_outbox
+from optimizer.storage import edit_rows, mapping, watched_files, webhook_outbox
 from optimizer.storage.mapping import Row, WaitingRow
 from optimizer.storage.schema import arrivals, task_events, task_texts, tasks, webhook_callbacks, windows
 from optimizer.storage.webhook_outbox import WebhookOutbox
@@ -232,6 +232,7 @@ class TaskWriter(TaskReader):
         status = _known_status(self._row(task_id, is_locked=True))
         webhook_outbox.remove_of_task(self._connection, task_id)
         watched_files.forget_task(self._connection, task_id)
+        edit_rows.remove_of_task(self._connection, task_id)
         for table in (windows, task_texts, task_events):
             self._connection.execute(delete(table).where(table.c.task_id == task_id))
         self._connection.execute(delete(tasks).where(tasks.c.id == task_id))

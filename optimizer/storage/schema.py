@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0012"
+SCHEMA_REVISION = "0013"
 
 metadata = MetaData()
 
@@ -113,6 +113,30 @@ task_events = Table(
     Column("code", String(32), nullable=False),
     Column("data", Text, nullable=False),  # the event's figures as a JSON object
     Index("ix_task_events_task", "task_id", "id"),
+)
+
+# What people changed in a transcript, step by step; see whisper_core/editing. Rows are only ever added: to undo a step
+# is a step, too. The transcript itself, as it was made, stays in its file.
+transcript_edits = Table(
+    "transcript_edits",
+    metadata,
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1
+    Column("author", String(64), nullable=False),  # an account; "": the server itself, or nobody knows
+    Column("at", String(40), nullable=False),
+    Column("kind", String(16), nullable=False),  # of its edit; `several`, `undo` or `redo`
+    Column("data", Text, nullable=False),  # a JSON object
+    PrimaryKeyConstraint("task_id", "number", name="pk_transcript_edits"),
+)
+
+# What all those steps come to, so that nobody who reads a text has to take them again.
+edited_transcripts = Table(
+    "edited_transcripts",
+    metadata,
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, nullable=False),  # the last step's number
+    Column("content", Text, nullable=False),  # JSON; see optimizer/editing/snapshots.py
+    Column("data_bytes", BigInteger, nullable=False),  # of `data` of all steps
 )
 
 # What the system decided and changed, newest last; old rows are removed. `at` is in seconds since 1970, as in samples.

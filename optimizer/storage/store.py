@@ -12,6 +12,7 @@ from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError,
 from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER
 from optimizer.storage.collecting_writer import CollectingWriter
 from optimizer.storage.database import CANNOT_WRITE, Database, check_sqlite_file, database_url
+from optimizer.storage.edit_writer import EditWriter
 from optimizer.storage.erasure import LogErasure
 from optimizer.storage.migrate import Migrator
 from optimizer.storage.repository import TaskReader, TaskWriter
@@ -105,6 +106,12 @@ class TaskStore:
         """
         with self._database.writing() as connection:
             yield TaskWriter(connection, self._outbox)
+
+    @contextmanager
+    def editing(self) -> Iterator[EditWriter]:
+        """`writing` for what people change in a transcript."""
+        with self._database.writing() as connection:
+            yield EditWriter(connection, self._outbox)
 
     @contextmanager
     def writing_together(self) -> Iterator[CollectingWriter]:

@@ -41,11 +41,20 @@ class WindowFinished:
 
 
 @dataclass(frozen=True)
+class TranscriptEdited:
+    """Somebody changed the text of a completed task."""
+
+    task_id: str
+    version: int  # of the text now
+    author: str  # an account; "": the server itself, or nobody knows
+
+
+@dataclass(frozen=True)
 class SystemChanged:
     """Devices, memory, models or counts changed. Sent as often as it happens; the live feed thins it out."""
 
 
-Event = Union[TaskChanged, TaskDeleted, WindowFinished, SystemChanged]
+Event = Union[TaskChanged, TaskDeleted, WindowFinished, TranscriptEdited, SystemChanged]
 Listener = Callable[[Event], None]
 
 

@@ -30,9 +30,11 @@ def render_transcript(
     damaged: Mapping[str, float | None] | None = None,
     title: str | None = None,
     translation: Transcript | None = None,
+    shows_version: bool = False,
 ) -> bytes:
     """As `formats.render_transcript`; the json says when the text is not openai-whisper's own (mode), not complete, of
-    a damaged recording, without times for its segments, or empty.
+    a damaged recording, without times for its segments, or empty; and when people have changed it, or shows_version,
+    which version of it this is.
 
     The other formats have no place for that. Their file name shows the mode (`file_extension`), and only complete texts
     are written in them.
@@ -42,7 +44,9 @@ def render_transcript(
         marks: dict[str, Any] = ({"partial": True} if is_partial else {}) | ({} if mode == "exact" else {"mode": mode})
         marks |= {"coarse_times": True} if transcript.has_coarse_times else {}
         marks |= {} if damaged is None else {"damaged": dict(damaged)}
-        marks |= {} if is_partial or transcript.text.strip() else {"warning": NO_SPEECH}
+        marks |= {} if is_partial or transcript.is_edited or transcript.text.strip() else {"warning": NO_SPEECH}
+        if transcript.version or shows_version:
+            marks |= {"version": transcript.version, "edited": transcript.is_edited}
         return strict_json.dumps({**transcript.to_dict(), **marks}, ensure_ascii=False).encode()
     return formats.render_transcript(
         transcript, transcript_format, options, audio_seconds=audio_seconds, title=title, translation=translation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.storage.task_files import TaskFiles
@@ -13,16 +14,25 @@ from whisper_core.text.transcript import Segment, Transcript
 class TranscriptViews:
     """Any thread. Methods raise TaskNotFoundError."""
 
-    def __init__(self, queue: IntelligentQueueManager, files: TaskFiles, progress: RunningProgress) -> None:
+    def __init__(
+        self,
+        queue: IntelligentQueueManager,
+        files: TaskFiles,
+        progress: RunningProgress,
+        editor: TranscriptEditor,
+    ) -> None:
         self._queue = queue
         self._files = files
         self._progress = progress
+        self._editor = editor
 
-    def transcript(self, task_id: str) -> tuple[Transcript, bool]:
-        """The transcript, and whether it is only what there is so far. Raises FileMissingError."""
+    def transcript(self, task_id: str, *, is_original: bool = False) -> tuple[Transcript, bool]:
+        """The transcript, and whether it is only what there is so far. is_original: as it was transcribed, whatever
+        people have changed since. Raises FileMissingError."""
         task = self._queue.get(task_id)
         if task.status is TaskStatus.COMPLETED:
-            return self._files.read_transcript(task_id, task.result_sha256), False
+            edited = None if is_original else self._editor.edited(task)
+            return edited or self._files.read_transcript(task_id, task.result_sha256), False
         segments = self._segments(task_id)
         text = "".join(segment.text for segment in segments)
         return Transcript(text, task.language or task.options.language or "", segments), True

@@ -297,6 +297,7 @@ export default {
   'error.not_found': '这个地址没有内容。',
   'error.task_not_found': '这个任务不存在。',
   'error.transcript_not_ready': '任务尚未完成。',
+  'error.edit_conflict': '这一处刚刚被别人改过，本次修改没有保存。',
   'error.file_missing': '这个任务的文件已不存在。',
   'error.unavailable': '服务器暂时无法处理，请稍后再试。',
   'error.busy': '服务器正在处理太多同类请求，请稍后再试。',

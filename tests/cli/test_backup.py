@@ -45,6 +45,10 @@ def filled(make_settings: Callable[..., Settings]) -> Settings:
         queue.manager.save_window("ran", running.lease_token or "", window(0))
     with closing(sqlite3.connect(settings.data_dir / "tasks.db")) as connection:
         connection.execute("UPDATE tasks SET result_sha256 = ? WHERE id = 'done'", (sha256,))
+        for task_id in ("done", "waits"):  # the latter cannot be, but is the one that tests delete
+            step = (task_id, 1, "alice", "2026-11-29T12:00:00+00:00", "shift", '{"seconds": 1}')
+            connection.execute("INSERT INTO transcript_edits VALUES (?, ?, ?, ?, ?, ?)", step)
+            connection.execute("INSERT INTO edited_transcripts VALUES (?, 1, '{}', 14)", (task_id,))
         connection.commit()
     return settings
 
@@ -65,6 +69,13 @@ def command(filled: Settings, capsys: pytest.CaptureFixture[str]) -> Command:
 def members(backup: Path) -> list[str]:
     with tarfile.open(backup) as tar:
         return sorted(tar.getnames())
+
+
+def edited_in(data_dir: Path) -> tuple[set[str], set[str]]:
+    """The tasks that have steps, and those that have what they come to."""
+    with closing(sqlite3.connect(data_dir / "tasks.db")) as connection:
+        steps = {task_id for (task_id,) in connection.execute("SELECT task_id FROM transcript_edits")}
+        return steps, {task_id for (task_id,) in connection.execute("SELECT task_id FROM edited_transcripts")}
 
 
 def test_everything_comes_back_in_an_empty_folder(command: Command, tmp_path: Path) -> None:
@@ -88,6 +99,7 @@ def test_everything_comes_back_in_an_empty_folder(command: Command, tmp_path: Pa
         ]  # fmt: skip
         assert queue.manager.windows("ran") == [window(0)]
         assert TaskFiles(restored).read_transcript("done", tasks["done"].result_sha256) == TRANSCRIPT
+    assert edited_in(restored) == ({"done", "waits"}, {"done", "waits"})
     private = {path.stat().st_mode & 0o777 for path in restored.rglob("*")}
     assert private == {0o600, 0o700}
 
@@ -119,6 +131,7 @@ def test_a_task_that_is_deleted_meanwhile_is_not_in_the_backup(
     assert command("doctor", data_dir=tmp_path / "restored") == (0, "Nothing found.\n")
     with running_queue(tmp_path / "restored", FakeClock()) as queue:
         assert queue.store.ids() == {"done", "ran"}
+    assert edited_in(tmp_path / "restored") == ({"done"}, {"done"})
 
 
 def test_a_task_whose_files_are_gone_and_whose_row_goes_next_is_not_in_the_backup(

@@ -16,6 +16,7 @@ from optimizer.automation.webhook_store import WebhookStore
 from optimizer.automation.webhooks import Webhooks
 from optimizer.common.clock import Clock, SystemClock
 from optimizer.devices.status import DeviceStatus
+from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.figures import ExtraFigure, Figures
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
@@ -24,6 +25,7 @@ from optimizer.storage.store import TaskStore
 from optimizer.tasks.events import SystemChanged
 from optimizer.tasks.task import Task, TaskFilter
 from optimizer.timing.speeds import SpeedTable
+from tests.web.fake_editing import FakeEditor
 from tests.web.fake_tasks import EPOCH, FakeTasks
 from version import __version__
 from whisper_core.models.catalogue import MODELS, model_info
@@ -59,6 +61,11 @@ class FakeSystem(FakeTasks):
             store.open()
         rows = WebhookStore(store.database)
         return Webhooks(rows, self._clock, key=lambda: b"k" * 32, allow_private=False, wake=lambda: None)
+
+    @cached_property
+    def editor(self) -> TranscriptEditor:
+        """The real one, in a database that is opened with the first question."""
+        return FakeEditor(self.settings.data_dir / "edits", self.files, self._clock, self.tell, self._get)
 
     def start(self) -> None:
         self.is_started = True

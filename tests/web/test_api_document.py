@@ -23,6 +23,7 @@ from tests.web.requests import RECORDING, error_of
 from web.application import live_feed_of
 from web.http.errors import status_of
 from web.server import refusals
+from whisper_core.editing.edits import SetText
 
 OPTIMIZER = PATH.parent.parent / "optimizer"
 SERVER = "http://127.0.0.1:5552"
@@ -138,6 +139,12 @@ def _task_for(system: FakeSystem, operation: Operation) -> str:
         system.complete(task.id, " Hello.")
     elif operation.path.endswith("/retry"):
         system.fail(task.id, "poison", "Not tried again.")
+    elif "/edits" in operation.path:
+        system.complete(task.id, " Hello.")
+        if operation.path.endswith(("/undo", "/redo")):
+            system.editor.edit(task.id, 0, [SetText(0, "Hallo.")], "")
+        if operation.path.endswith("/redo"):
+            system.editor.undo(task.id, 1, "")
     return task.id
 
 

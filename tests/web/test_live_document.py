@@ -21,6 +21,7 @@ from tests.web.live_client import LiveClient
 from tests.web.requests import RECORDING
 from web.application import live_feed_of
 from web.live import broadcaster
+from whisper_core.editing.edits import SetText
 
 LIMIT_S = 90.0  # python-engineio's client rarely takes 30 s to disconnect: its two threads then wait for each other
 
@@ -44,6 +45,9 @@ def test_commands_and_events_have_the_fields_that_are_named(
         listener.next("segments")
         system.finish_window(task.id, " Hello.")
         heard = {name: listener.next(name) for name in ("segments", "progress")}
+        system.complete(task.id)
+        system.editor.edit(task.id, 0, [SetText(0, "Hullo.")], "")
+        heard["transcript_edited"] = listener.next("transcript_edited")
         system.delete(task.id)
         heard["deleted"] = listener.next("deleted")
         refusal = listener.ask("watch", {"id": "nobody"})

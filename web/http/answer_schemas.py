@@ -197,6 +197,8 @@ class TranscriptAnswer(Answer):
     coarse_times: bool = Field(False, description="true, and only there, when each segment is as long as its window")
     warning: str = Field("", description="only there for a complete text without a word")
     damaged: Damage | None = Field(None, description="only there for a recording that is cut off or damaged")
+    version: int = Field(0, description="how many steps people took to change it; only there for a complete edited one")
+    edited: bool = Field(False, description="whether anything differs from what was transcribed; there with `version`")
 
 
 class WhisperXWord(Body):

@@ -6,7 +6,9 @@ STATUS_OF gives the HTTP status of each error of the project; one that is not in
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from flask import Flask, current_app, render_template_string, request
 from flask.typing import ResponseReturnValue
@@ -18,6 +20,7 @@ from werkzeug.wrappers import Response
 import errors
 from web.http.error_shapes import Fault, is_foreign, shaped
 from web.http.security import REQUEST_ID
+from whisper_core.editing.edits import KINDS
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.AlreadyFinishedError: HTTPStatus.CONFLICT,
     errors.TaskCancelledError: HTTPStatus.CONFLICT,
+    errors.EditConflictError: HTTPStatus.CONFLICT,
     errors.TranscriptNotReadyError: HTTPStatus.CONFLICT,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.TaskNotFoundError: HTTPStatus.NOT_FOUND,
@@ -99,19 +103,32 @@ def raise_validation_error(error: ValidationError) -> Response:
     Raises InvalidOptionError, or BadRequestError when the fault is not about one field.
     """
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(str(part) for part in fault["loc"])[:_QUOTABLE_FIELD] or None
+    field = ".".join(str(part) for part in _without_tag(fault["loc"]))[:_QUOTABLE_FIELD] or None
     if field is None:
         raise errors.BadRequestError("The request's body is not the JSON object that is expected here.")
+    if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        raise errors.InvalidOptionError("There is no edit of this kind.", field=f"{field}.kind")
     if fault["type"] == "extra_forbidden":
         raise errors.InvalidOptionError("There is no field of this name.", field=field)
     raise errors.InvalidOptionError(f"{fault['msg'].removeprefix('Value error, ')}.", field=field)
+
+
+def _without_tag(place: Sequence[int | str]) -> Sequence[int | str]:
+    """pydantic puts the kind of an edit between its number and its field."""
+    match place:
+        case ("edits", int(), str(), _, *_):
+            return (*place[:2], *place[3:])
+        case ("edits", int(), str()):
+            return place if place[2] not in KINDS else place[:2]
+    return place
 
 
 def _own_error(error: errors.TranscriptionServerError) -> ResponseReturnValue:
     status = status_of(type(error))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.UnavailableError):
         log.error("request=%s code=%s", _request_id(), error.code, exc_info=error)
-    response = _answer(status, error.code, error.message, error.field)
+    more = {"present": error.present} if isinstance(error, errors.EditConflictError) else {}
+    response = _answer(status, error.code, error.message, error.field, more)
     if isinstance(error, errors.UnavailableError):
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, errors.NotAuthenticatedError):
@@ -143,12 +160,14 @@ def _unexpected_error(error: Exception) -> ResponseReturnValue:
     return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, public.code, public.message)
 
 
-def _answer(status: int, code: str, message: str, field: str | None = None) -> Response:
+def _answer(
+    status: int, code: str, message: str, field: str | None = None, more: Mapping[str, Any] | None = None
+) -> Response:
     if _wants_page():
         page = render_template_string(_PAGE, status=status, message=message, request_id=_request_id())
         return Response(page, status, mimetype="text/html")
     status, body = shaped(request.path, Fault(status, code, message, _request_id(), field))
-    return Response(current_app.json.dumps(body), status, mimetype="application/json")
+    return Response(current_app.json.dumps({**body, **(more or {})}), status, mimetype="application/json")
 
 
 def _wants_page() -> bool:

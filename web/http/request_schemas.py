@@ -14,6 +14,7 @@ Status = Literal["pending", "processing", "completed", "failed", "retrying", "ca
 PriorityWord = Literal["low", "normal", "high"]
 TranscriptFormat = Literal["json", "txt", "srt", "vtt", "tsv", "lrc", "ass", "docx", "md", "paragraphs", "whisperx"]
 ArchiveFormat = TranscriptFormat
+TranscriptVersion = Literal["original", "edited"]
 MAX_ARCHIVE_IDS = 1000
 
 
@@ -92,6 +93,9 @@ class TranscriptQuery(CueFields):
         max_length=64,
         description="the task of this text's translation, or of this translation's text: both in one",
     )
+    version: TranscriptVersion = Field(
+        "edited", description="edited: with what people changed; original: as it was transcribed"
+    )
     download: bool = Field(False, description="true: as a file to save")
 
 
@@ -104,6 +108,7 @@ class ArchiveQuery(CueFields):
         default_factory=list, description="tasks, separated by commas or repeated; none: every completed task"
     )
     format: ArchiveFormat = "txt"
+    version: TranscriptVersion = Field("edited", description="as of a single transcript")
 
     def task_ids(self) -> list[str]:
         """Each id once, in the order given."""
@@ -118,6 +123,7 @@ class ArchiveBody(CueFields):
         min_length=1, max_length=MAX_ARCHIVE_IDS, description="tasks"
     )
     format: ArchiveFormat = "txt"
+    version: TranscriptVersion = Field("edited", description="as of a single transcript")
 
     def task_ids(self) -> list[str]:
         """Each id once, in the order given."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from config import Settings
 from optimizer.accounts.accounts import Accounts
 from optimizer.automation.webhooks import Webhooks
+from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.intake.admission import Admission
 from optimizer.intake.idempotency import IdempotencyKeys
 from optimizer.monitoring.event_log import EventKind, SystemEvent
@@ -64,6 +65,10 @@ class SystemPort(Protocol):
     def webhooks(self) -> Webhooks: ...
 
     @property
+    def editor(self) -> TranscriptEditor:
+        """What people change in transcripts."""
+
+    @property
     def keys(self) -> IdempotencyKeys: ...
 
     @property
@@ -98,8 +103,11 @@ class SystemPort(Protocol):
 
     def tasks(self, task_filter: TaskFilter, /) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]: ...
 
-    def transcript(self, task_id: str, /) -> tuple[Transcript, bool]:
-        """The text so far, and whether more will follow. Raises FileMissingError."""
+    def transcript(self, task_id: str, /, *, is_original: bool = False) -> tuple[Transcript, bool]:
+        """The text so far, and whether more will follow; as people have changed it, or as it was transcribed.
+
+        Raises FileMissingError.
+        """
 
     def segments_from(self, task_id: str, first: int, /) -> WindowFinished | None: ...
 

@@ -19,6 +19,7 @@ from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import TaskView
 from web.http.access import current_principal
 from web.http.context import current_system
+from web.http.own_text import OwnText
 from web.http.serializers import counts_json, task_json
 from whisper_core.text.transcript import Transcript
 
@@ -54,8 +55,12 @@ class TaskAccess:
         """Of wanted.owner, if it names one and the person may see all."""
         return self._system.tasks(replace(wanted, owner=self._principal.sees or wanted.owner))
 
-    def transcript(self, task_id: str) -> tuple[Transcript, bool]:
-        return self._system.transcript(self._own(task_id))
+    def transcript(self, task_id: str, *, is_original: bool = False) -> tuple[Transcript, bool]:
+        return self._system.transcript(self._own(task_id), is_original=is_original)
+
+    def text_of(self, task_id: str) -> OwnText:
+        """For changing it."""
+        return OwnText(self._system.editor, self._own(task_id), self._principal.name)
 
     def segments_from(self, task_id: str, first: int) -> WindowFinished | None:
         return self._system.segments_from(self._own(task_id), first)

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from errors import TaskNotFoundError
-from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.events import TranscriptEdited, WindowFinished
 from web.http.serializers import progress_json, segments_json, task_json
 from web.http.task_access import TaskAccess
 from web.live.clients import NAMESPACE, Clients
@@ -72,6 +72,7 @@ class Broadcaster:
         yield from (partial(self._execute, command) for command in batch.commands)
         yield from (partial(self._emit_windows, windows) for windows in batch.windows)
         yield from (partial(self._emit_task, task_id) for task_id in batch.changed)
+        yield from (partial(self._emit_edited, edited) for edited in batch.edited)
         yield from (partial(self._emit_deleted, task_id, owner) for task_id, owner in batch.deleted)
         if batch.is_system_due:
             yield self._emit_system
@@ -128,6 +129,11 @@ class Broadcaster:
             return
         for room in self._rooms(lambda: view.task.owner):
             self._emit("task", task_json(view, shows_owner=room == ADMINS), to=room)
+
+    def _emit_edited(self, edited: TranscriptEdited) -> None:
+        """To those who watch the task."""
+        data = {"id": edited.task_id, "version": edited.version, "author": edited.author}
+        self._emit("transcript_edited", data, to=_room(edited.task_id))
 
     def _emit_deleted(self, task_id: str, owner: str) -> None:
         for room in self._rooms(lambda: owner):

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from optimizer.tasks.events import Event, TaskChanged, TaskDeleted, WindowFinished
+from optimizer.tasks.events import Event, TaskChanged, TaskDeleted, TranscriptEdited, WindowFinished
 from web.live.commands import Command
 
 SYSTEM_INTERVAL_S = 1.0
@@ -28,6 +28,7 @@ class Batch:
     changed: tuple[str, ...]  # ids of tasks
     deleted: tuple[tuple[str, str], ...]  # ids of tasks, each with its owner
     is_system_due: bool
+    edited: tuple[TranscriptEdited, ...] = ()  # the last one of each task
 
 
 class Outbox:
@@ -38,6 +39,7 @@ class Outbox:
         self._commands: deque[Command] = deque()
         self._windows: dict[str, deque[WindowFinished]] = {}
         self._changed: dict[str, None] = {}
+        self._edited: dict[str, TranscriptEdited] = {}
         self._deleted: dict[str, str] = {}  # owners by the tasks' ids
         self._is_system_stale = False
         self._system_due_at = 0.0
@@ -49,9 +51,12 @@ class Outbox:
                 self._windows.setdefault(event.task_id, deque(maxlen=MAX_WINDOWS)).append(event)
             elif isinstance(event, TaskChanged):
                 self._changed[event.task_id] = None
+            elif isinstance(event, TranscriptEdited):
+                self._edited[event.task_id] = event
             elif isinstance(event, TaskDeleted):
                 self._add_deleted(event)
-            self._is_system_stale = True  # every event of a task changes counts or progress as well
+            # Every other event of a task changes counts or progress as well.
+            self._is_system_stale |= not isinstance(event, TranscriptEdited)
             self._filled.notify()
 
     def try_add_command(self, command: Command) -> bool:
@@ -78,10 +83,12 @@ class Outbox:
     def _add_deleted(self, event: TaskDeleted) -> None:
         self._windows.pop(event.task_id, None)
         self._changed.pop(event.task_id, None)
+        self._edited.pop(event.task_id, None)
         self._deleted[event.task_id] = event.owner
 
     def _is_due(self) -> bool:
-        return bool(self._commands or self._windows or self._changed or self._deleted) or self._is_system_due()
+        pending = (self._commands, self._windows, self._changed, self._edited, self._deleted)
+        return any(pending) or self._is_system_due()
 
     def _is_system_due(self) -> bool:
         return self._is_system_stale and self._monotonic() >= self._system_due_at
@@ -103,7 +110,8 @@ class Outbox:
             tuple(self._changed),
             tuple(self._deleted.items()),
             is_system_due,
+            tuple(self._edited.values()),
         )
-        for pending in (self._commands, self._windows, self._changed, self._deleted):
+        for pending in (self._commands, self._windows, self._changed, self._edited, self._deleted):
             pending.clear()
         return batch

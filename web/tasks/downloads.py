@@ -52,7 +52,8 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
     task, translated = own.task(path.id).task, None
     if query.bilingual is not None:
         task, translated = pair_of(task, own.task(query.bilingual).task)
-    transcript, is_partial = _readable(own, task, query.format)
+    is_original = query.version == "original"
+    transcript, is_partial = _readable(own, task, query.format, is_original)
     mode: Mode = "vad" if "vad" in {each.options.mode for each in (task, translated) if each is not None} else "exact"
     body = render_transcript(
         transcript,
@@ -63,17 +64,18 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
         audio_seconds=task.audio_seconds,
         damaged=damage_json(task),
         title=title_of(task.filename),
-        translation=None if translated is None else _readable(own, translated, "")[0],
+        translation=None if translated is None else _readable(own, translated, "", is_original)[0],
+        shows_version=not (is_original or is_partial),
     )
     extension = file_extension(query.format, mode, is_bilingual=translated is not None)
     return _text_file(body, query, transcript_name(task.filename, extension))
 
 
-def _readable(own: TaskAccess, task: Task, transcript_format: str) -> tuple[Transcript, bool]:
+def _readable(own: TaskAccess, task: Task, transcript_format: str, is_original: bool) -> tuple[Transcript, bool]:
     """As TaskAccess.transcript(). Raises TranscriptNotReadyError for a partial one, unless it is wanted as json."""
     if transcript_format != "json" and task.status is not TaskStatus.COMPLETED:
         raise TranscriptNotReadyError()
-    transcript, is_partial = own.transcript(task.id)
+    transcript, is_partial = own.transcript(task.id, is_original=is_original)
     if is_partial and transcript_format != "json":  # in the meantime it was retried, or replaced by another one
         raise TranscriptNotReadyError()
     return transcript, is_partial
@@ -140,7 +142,8 @@ def post_archive(body: ArchiveBody) -> Response:
 
 
 def _archive(own: TaskAccess, tasks: Iterable[Task], wanted: ArchiveQuery | ArchiveBody) -> Response:
-    archive = zip_transcripts(own, tasks, wanted.format, wanted.writer_options())
+    is_original = wanted.version == "original"
+    archive = zip_transcripts(own, tasks, wanted.format, wanted.writer_options(), is_original=is_original)
     response = Response(archive, mimetype="application/zip")
     response.headers.set("Content-Disposition", "attachment", filename=ARCHIVE_NAME)
     return response

@@ -35,9 +35,16 @@ def completed_tasks(own: TaskAccess) -> Iterator[Task]:
 
 
 def zip_transcripts(
-    own: TaskAccess, tasks: Iterable[Task], transcript_format: str, options: WriterOptions = PLAIN
+    own: TaskAccess,
+    tasks: Iterable[Task],
+    transcript_format: str,
+    options: WriterOptions = PLAIN,
+    *,
+    is_original: bool = False,
 ) -> Iterator[bytes]:
-    """The archive's bytes. A transcript that no longer exists is named in `_missing.txt` instead.
+    """The archive's bytes. is_original: as the texts were transcribed, without what people changed.
+
+    A transcript that no longer exists is named in `_missing.txt` instead.
 
     One that has no word timestamps is written with what of the options needs none, and named in
     `_without_word_timestamps.txt`: an answer that has been started cannot become an error.
@@ -46,7 +53,7 @@ def zip_transcripts(
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for task in tasks:
             try:
-                transcript, _ = own.transcript(task.id)
+                transcript, _ = own.transcript(task.id, is_original=is_original)
             except (FileMissingError, TaskNotFoundError) as error:
                 log.warning("task=%s event=not_in_archive code=%s", task.id, error.code)
                 missing.append(task.filename)

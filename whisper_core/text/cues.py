@@ -26,9 +26,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LINE_BREAK = re.compile(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 # Where a line may break in a text whose words are not known: before a blank, and between characters of a script that is
 # written without blanks, but not before punctuation that closes.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _CLOSING = "\u3001\u3002\u300d\u300f\uff01\uff0c\uff0e\uff1a\uff1b\uff1f\u2026\u201d\u2019)\\].,!?:;"
-_PIECE = re.compile(rf"\s*(?:[{_UNSPACED}][{_CLOSING}\u0300-\u036f\u0e31-\u0e4e]*|[^\s{_UNSPACED}]+)")
+_PIECE = re.compile(rf"\s*(?:[{UNSPACED}][{_CLOSING}\u0300-\u036f\u0e31-\u0e4e]*|[^\s{UNSPACED}]+)")
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,15 @@ def printable(text: str) -> str:
 
 def wrapped(text: str, width: int | None) -> str:
     """In lines of at most so many characters, which break as in cues; a longer word stays whole."""
-    words = [Word(piece, 0.0, 0.0, 1.0) for piece in _PIECE.findall(_one_line(text))]
+    words = [Word(piece, 0.0, 0.0, 1.0) for piece in pieces_of(_one_line(text))]
     cut = _Cutter(WriterOptions(max_line_width=width)).cues([words])
     return "".join(word.word for words in cut for word in words)
+
+
+def pieces_of(text: str) -> list[str]:
+    """The words of a text as far as they can be told without a dictionary, each with the blanks before it: what stands
+    between blanks, and each character of a script that is written without them."""
+    return _PIECE.findall(text)
 
 
 def without_blank_lines(text: str) -> str:
@@ -148,7 +154,7 @@ def _words(transcript: Transcript, segment: Segment) -> list[Word]:
     words."""
     name = speaker_label(transcript, segment)
     if segment.words is None:
-        pieces = _PIECE.findall(_one_line(segment.text))
+        pieces = pieces_of(_one_line(segment.text))
         return [Word(piece, segment.start, segment.end, 1.0, name) for piece in pieces]
     return [replace(word, word=_one_line(word.word), speaker=name) for word in segment.words]
 

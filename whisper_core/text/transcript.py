@@ -90,6 +90,8 @@ class Transcript:
     segments: tuple[Segment, ...]
     precision: ComputedPrecision | None = None  # of the attempt that finished it; None: not known, or not finished yet
     speakers: Mapping[str, str | None] | None = None  # their names, None before they have one; None: nobody looked
+    version: int = 0  # how many steps people took to change it; 0: it is as it was transcribed
+    is_edited: bool = False  # whether that changed anything that was not undone
 
     @property
     def has_words(self) -> bool:

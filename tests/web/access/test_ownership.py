@@ -26,6 +26,7 @@ from tests.web.tasks.tus_client import TusClient
 from web.application import live_feed_of
 from web.live.broadcaster import IDLE_ROUND_S
 from web.live.members import CHECK_EVERY_S, room_of_owner
+from whisper_core.editing.edits import SetText
 
 SECRET_NAME = "alices-salary-talk.flac"
 
@@ -41,6 +42,10 @@ OF_A_TASK = {
     "POST /api/tasks/<id>/track",
     "DELETE /api/tasks/<id>",
     "POST /api/transcripts.zip",
+    "GET /api/tasks/<id>/edits",
+    "POST /api/tasks/<id>/edits",
+    "POST /api/tasks/<id>/edits/undo",
+    "POST /api/tasks/<id>/edits/redo",
 }
 # What tells of many tasks: of one's own only.
 OF_MANY = {"GET /api/tasks", "GET /api/transcripts.zip", "GET /api/system", "GET /api/system/events"}
@@ -86,6 +91,9 @@ BODIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "POST /api/tasks/<id>/track": lambda _: {"track": 2},
     "PATCH /api/system": lambda _: {"max_batch_size": 2},
     "POST /api/transcripts.zip": lambda task_id: {"ids": [task_id]},
+    "POST /api/tasks/<id>/edits": lambda _: {"base": 0, "edits": [{"kind": "set_text", "segment": 0, "text": "Hi."}]},
+    "POST /api/tasks/<id>/edits/undo": lambda _: {"base": 1},
+    "POST /api/tasks/<id>/edits/redo": lambda _: {"base": 2},
 }
 
 
@@ -112,6 +120,12 @@ def a_task_of_alice(site: Site, operation: str) -> Task:
         site.system.complete(task.id, " Our salaries.")
     elif operation.endswith("/retry"):
         site.system.fail(task.id, "poison", "Not tried again.")
+    elif "/edits" in operation:
+        site.system.complete(task.id, " Our salaries.")
+        if operation.endswith(("/undo", "/redo")):
+            site.system.editor.edit(task.id, 0, [SetText(0, "Our wages.")], "alice")
+        if operation.endswith("/redo"):
+            site.system.editor.undo(task.id, 1, "alice")
     return task
 
 
@@ -258,6 +272,9 @@ def check_live_feed(site: Site, port: int) -> None:
             assert one.next("progress")["id"] == task.id
         assert "owner" not in alice_s_task(alice, site, task)
         assert alice_s_task(admin, site, task)["owner"] == "alice"
+        site.system.editor.edit(task.id, 0, [SetText(0, "Our wages.")], "alice")
+        for one in (alice, admin):
+            assert one.next("transcript_edited") == {"id": task.id, "version": 1, "author": "alice"}
         site.system.delete(task.id)
         own = site.system.add("mallorys.flac", owner="mallory")
         ear = Ear(mallory)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
-from optimizer.tasks.events import SystemChanged, TaskChanged, TaskDeleted, WindowFinished
+from optimizer.tasks.events import SystemChanged, TaskChanged, TaskDeleted, TranscriptEdited, WindowFinished
 from tests.web.fake_tasks import segment
 from web.live.commands import Unwatch, Watch
 from web.live.outbox import MAX_COMMANDS, MAX_WINDOWS, SYSTEM_INTERVAL_S, Batch, Outbox
@@ -47,6 +48,19 @@ def test_many_changes_of_a_task_are_one(outbox: Outbox) -> None:
     outbox.add_event(TaskChanged("b"))
     assert next_batch(outbox).changed == ("a", "b")
     assert next_batch(outbox) == EMPTY
+
+
+def test_of_many_edits_of_a_text_the_last_is_told_and_the_system_is_as_it_was(outbox: Outbox) -> None:
+    for version in (1, 2):
+        outbox.add_event(TranscriptEdited("a", version, "alice"))
+    outbox.add_event(TranscriptEdited("gone", 1, ""))
+    outbox.add_event(TaskDeleted("b"))
+    assert next_batch(outbox).edited == (TranscriptEdited("a", 2, "alice"), TranscriptEdited("gone", 1, ""))
+    outbox.add_event(TranscriptEdited("a", 3, ""))
+    assert next_batch(outbox) == replace(EMPTY, edited=(TranscriptEdited("a", 3, ""),))
+    outbox.add_event(TranscriptEdited("a", 4, ""))
+    outbox.add_event(TaskDeleted("a"))
+    assert next_batch(outbox).edited == ()
 
 
 def test_system_is_due_once_a_second_while_it_changes(outbox: Outbox, time: Time) -> None:

@@ -44,7 +44,9 @@ def test_a_finished_json_transcript_has_openai_whispers_fields(client: FlaskClie
     task = system.add()
     system.complete(task.id, " Hello")
     body = client.get(f"/api/tasks/{task.id}/transcript").get_json()
-    assert set(body) == {"text", "language", "segments", "precision"}
+    assert set(body) == {"text", "language", "segments", "precision", "version", "edited"}
+    original = client.get(f"/api/tasks/{task.id}/transcript?version=original").get_json()
+    assert set(original) == {"text", "language", "segments", "precision"}
     assert set(body["segments"][0]) == {
         "id", "seek", "start", "end", "text", "tokens",
         "temperature", "avg_logprob", "compression_ratio", "no_speech_prob",
@@ -113,7 +115,8 @@ def test_the_json_shows_the_precision_once_it_is_known(client: FlaskClient, syst
 
     system.complete(task.id)
     assert client.get(path).get_json()["precision"] == "fp32"
-    assert list(json.loads(client.get(path).get_data())) == ["text", "language", "segments", "precision"]
+    original = client.get(f"{path}?version=original").get_data()
+    assert list(json.loads(original)) == ["text", "language", "segments", "precision"]
 
 
 @pytest.mark.parametrize(("declared", "amount"), [(13.16, ": 6.5 s of 13.2 s."), (None, ": 6.5 s.")])

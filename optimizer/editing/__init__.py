@@ -1,0 +1,1 @@
+"""What people change in transcripts, kept step by step."""

@@ -1,0 +1,1 @@
+"""What people change in a transcript: edits, and what they make of the original."""
