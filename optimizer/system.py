@@ -26,6 +26,7 @@ from optimizer.start_log import log_start
 from optimizer.storage.upload_file import ReceivedFile, Upload
 from optimizer.tasks.events import Event, Listener, TaskChanged, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from optimizer.wiring import build_parts
@@ -245,9 +246,10 @@ class OptimizedWhisperSystem:
         self._preparer.prepare(task_id, task.owner)
         return self._views.tasks.task_view(task)
 
-    def set_priority(self, task_id: str, priority: Priority) -> TaskView:
-        """Raises TaskNotFoundError, or ConflictError when the task no longer waits."""
-        task = self._queue.set_priority(task_id, priority)
+    def change(self, task_id: str, wanted: TaskChanges) -> TaskView:
+        """All of it or nothing. Raises TaskNotFoundError, or ConflictError for a priority when the task no longer
+        waits."""
+        task = self._queue.change(task_id, wanted)
         self._scheduler.wake()
         return self._views.tasks.task_view(task)
 

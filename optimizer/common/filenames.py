@@ -26,6 +26,7 @@ _MEDIA_ENDING = re.compile(
     r"|voc|w64|wav|wave|weba|webm|wma|wmv|wtv|wv)$",
     re.IGNORECASE,
 )
+_SEPARATORS = re.compile(r"[/\\]")
 _UNSAFE_IN_MEMBERS = re.compile(r'[/\\:*?"<>|]')
 _RESERVED_ON_WINDOWS = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
@@ -35,9 +36,19 @@ def display_name(raw: str) -> str:
 
     A joiner stays where it shapes the letters on both its sides.
     """
-    visible = "".join(c for c in unicodedata.normalize("NFC", raw) if not _is_hidden(c))
-    name = re.split(r"[/\\]", visible)[-1]
+    name = _SEPARATORS.split(without_hidden(raw))[-1]
     return _shortened(name, MAX_NAME_BYTES)
+
+
+def without_hidden(raw: str) -> str:
+    """In NFC, without control characters and others that cannot be seen."""
+    return "".join(c for c in unicodedata.normalize("NFC", raw) if not _is_hidden(c))
+
+
+def titled_name(title: str, filename: str) -> str:
+    """`Board, May` and `rec01.mp3` -> `Board, May.mp3`: as what a recording is saved that people call so."""
+    ending = _MEDIA_ENDING.search(filename)
+    return display_name(_SEPARATORS.sub("-", without_media_ending(title)) + (ending[0] if ending else ""))
 
 
 def transcript_name(filename: str, extension: str) -> str:

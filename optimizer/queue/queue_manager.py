@@ -14,7 +14,7 @@ from typing import Any
 
 from errors import TaskNotFoundError
 from optimizer.common.clock import Clock
-from optimizer.queue import changes, recovery
+from optimizer.queue import changes, personal_changes, recovery
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S, RetryDelay
 from optimizer.queue.changes import ClaimRequest, RequestedChange
 from optimizer.queue.index import QueueIndex
@@ -27,6 +27,7 @@ from optimizer.queue.transactions import TaskTransactions
 from optimizer.storage.store import TaskStore
 from optimizer.tasks import timeline
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskFilter, TaskMemory, TaskPage, TaskStatus
+from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
 from whisper_core.audio.tracks import SoundTrack
 from whisper_core.text.transcript import WindowResult
@@ -279,6 +280,10 @@ class IntelligentQueueManager:
         """Raises ConflictError when the task does not wait."""
         return self._transactions.change_or_refuse(task_id, changes.SetPriority(priority))
 
+    def change(self, task_id: str, wanted: TaskChanges) -> Task:
+        """All of it or nothing. Raises ConflictError as `set_priority`."""
+        return self._transactions.change_or_refuse(task_id, personal_changes.ChangeByHand(wanted))
+
     def delete(self, task_id: str) -> None:
         """Removes its rows and its text; a running attempt is cancelled first. The caller deletes its files."""
         if self.get(task_id).status is TaskStatus.PROCESSING:
@@ -303,10 +308,11 @@ class IntelligentQueueManager:
             return timeline.timeline_of(rows.get(task_id), rows.events(task_id))
 
     def page(self, wanted: TaskFilter) -> TaskPage:
-        """Newest first; the counts are those of the wanted owner's tasks. Raises InvalidOptionError."""
+        """The counts are those of all that is wanted, whatever its state. Raises InvalidOptionError."""
+        is_of_all = wanted.owner is None and not wanted.is_narrowed
         with self._store.reading() as rows:
             page = rows.page(wanted)
-            counts = self.counts() if wanted.owner is None else rows.counts(wanted.owner)
+            counts = self.counts() if is_of_all else rows.counts_of(wanted)
         return replace(page, counts=counts)
 
     def find_same_file(self, task: Task) -> str | None:

@@ -15,7 +15,15 @@ from sqlalchemy import Connection, select
 
 from errors import BadRecordError
 from optimizer.storage import edit_rows, mapping
-from optimizer.storage.schema import edited_transcripts, task_events, task_texts, tasks, transcript_edits, windows
+from optimizer.storage.schema import (
+    edited_transcripts,
+    task_events,
+    task_tags,
+    task_texts,
+    tasks,
+    transcript_edits,
+    windows,
+)
 from optimizer.storage.task_files import PART_LIFETIME, TaskFiles
 from optimizer.tasks.task import Task, TaskStatus
 
@@ -23,6 +31,7 @@ SETTLING = timedelta(minutes=10)  # beside a running server: the file of a task 
 _HASHED_BYTES = 1 << 20
 _OF_A_TASK = {
     "task_texts": task_texts,
+    "task_tags": task_tags,
     "windows": windows,
     "task_events": task_events,
     "transcript_edits": transcript_edits,

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Row = sqlalchemy.Row[*tuple[Any, ...]]
 
+_KEY_CHARACTERS = 120  # of a name, to sort by; those that are alike that far are in order of arrival
+
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # what reading a damaged value raises
 
 
@@ -64,7 +66,8 @@ def new_task(new: NewTask, seq: int, now: datetime) -> Task:
 
 def task_to_row(task: Task) -> dict[str, Any]:
     """Every column of `tasks`."""
-    return {name: _field_to_column(getattr(task, name)) for name in _TASK_FIELDS} | {"model": task.options.model}
+    columns = {name: _field_to_column(getattr(task, name)) for name in _TASK_FIELDS}
+    return columns | {"model": task.options.model, "name_key": name_key(task)}
 
 
 def changed_columns(before: Task, after: Task) -> dict[str, Any]:
@@ -73,7 +76,14 @@ def changed_columns(before: Task, after: Task) -> dict[str, Any]:
     changed = {name: _field_to_column(new) for name, old, new in values if new != old}
     if after.options.model != before.options.model:
         changed["model"] = after.options.model
+    if after.name != before.name:
+        changed["name_key"] = name_key(after)
     return changed
+
+
+def name_key(task: Task) -> str:
+    """By what a list is put in order of names."""
+    return folded(task.name)[:_KEY_CHARACTERS]
 
 
 class WaitingRow(NamedTuple):
@@ -176,9 +186,22 @@ def tracks_to_json(tracks: tuple[SoundTrack, ...]) -> str:
     )
 
 
+def tags_from_json(text: Any) -> tuple[str, ...]:
+    """Raises one of UNREADABLE when `text` is not a list of texts."""
+    tags = json.loads(text)
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise TypeError("tags are not texts")
+    return tuple(tags)
+
+
 def folded(text: str) -> str:
     """For comparing without regard to case and to how accents are encoded; lone surrogates are left out."""
     return unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode()).casefold()
+
+
+def time_text(moment: datetime) -> str:
+    """As the database keeps it: these texts are in the order of the moments."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _to_json(value: Any) -> str:
@@ -206,6 +229,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "options": _read_options,
     "errors": errors_from_json,
     "tracks": tracks_from_json,
+    "tags": tags_from_json,
     **dict.fromkeys(("is_truncated", "is_silent"), {0: False, 1: True}.__getitem__),
     "created_at": datetime.fromisoformat,
     **dict.fromkeys(("started_at", "finished_at", "not_before"), _read_time),
@@ -215,9 +239,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("seq", "version", "size_bytes", "max_attempts"), (int,)),
     **dict.fromkeys(("attempt", "interrupts", "free_attempts", "windows_done"), (int,)),
     **dict.fromkeys(("estimated_bytes", "predicted_bytes", "reserved_bytes", "measured_bytes"), (int, type(None))),
-    **dict.fromkeys(("id", "filename", "requested_device", "sha256", "owner"), (str,)),
+    **dict.fromkeys(("id", "filename", "requested_device", "sha256", "owner", "note"), (str,)),
     **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),
-    **dict.fromkeys(("result_sha256", "idempotency_key"), (str, type(None))),
+    **dict.fromkeys(("result_sha256", "idempotency_key", "title"), (str, type(None))),
     "progress": (float, int),
     **dict.fromkeys(("audio_seconds", "declared_seconds", "late_seconds"), (float, int, type(None))),
 }
@@ -240,11 +264,13 @@ def _field_to_column(value: Any) -> Any:
         case Priority() | bool():
             return int(value)
         case datetime():
-            return value.astimezone(UTC).isoformat(timespec="microseconds")
+            return time_text(value)
         case TaskOptions():
             return _to_json(value.stored)
         case (SoundTrack(), *_):
             return tracks_to_json(value)
+        case (str(), *_):
+            return _to_json(value)
         case tuple():
             return errors_to_json(value)
     return value

@@ -14,7 +14,7 @@ from sqlalchemy import delete
 from optimizer.common.atomic_files import PRIVATE_FOLDER
 from optimizer.storage.database import Database
 from optimizer.storage.inspection import Fault, Finding, orphans_of
-from optimizer.storage.schema import edited_transcripts, task_events, task_texts, transcript_edits, windows
+from optimizer.storage.schema import edited_transcripts, task_events, task_tags, task_texts, transcript_edits, windows
 from whisper_core.common.durable_files import sync_folder
 
 LOST_AND_FOUND = "lost+found"
@@ -22,6 +22,7 @@ _REMOVED = frozenset({Fault.SAMPLES_WITHOUT_TASK, Fault.UPLOAD_EXPIRED, Fault.LE
 _MOVED = frozenset({Fault.RECORDING_WITHOUT_TASK, Fault.TRANSCRIPT_WITHOUT_TASK})
 _TABLES = {
     "task_texts": task_texts,
+    "task_tags": task_tags,
     "windows": windows,
     "task_events": task_events,
     "transcript_edits": transcript_edits,

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Executable, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Executable, bindparam, delete, func, insert, select, update
 
-from errors import BadRecordError, InvalidOptionError, TaskNotFoundError
-from optimizer.storage import edit_rows, mapping, watched_files, webhook_outbox
+from errors import BadRecordError, TaskNotFoundError
+from optimizer.storage import edit_rows, mapping, task_lists, watched_files, webhook_outbox
 from optimizer.storage.mapping import Row, WaitingRow
-from optimizer.storage.schema import arrivals, task_events, task_texts, tasks, webhook_callbacks, windows
+from optimizer.storage.schema import arrivals, task_events, task_tags, task_texts, tasks, webhook_callbacks, windows
+from optimizer.storage.task_lists import STATES
 from optimizer.storage.webhook_outbox import WebhookOutbox
 from optimizer.tasks.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
 from optimizer.tasks.timeline import DECODED, FAILED, UPLOADED, TaskEvent, decoded_data
 from optimizer.tasks.transitions import is_suspect
 from whisper_core.text.transcript import WindowResult
 
-MAX_PAGE = 200
-MAX_QUERY_CHARACTERS = 500
 _WAITING = [status.value for status in TaskStatus if status.is_waiting]
 _FINAL = [status.value for status in TaskStatus if status.is_final]
-_STATES = frozenset(status.value for status in TaskStatus)
 _READ_AT_ONCE = 1000
 MAX_EVENTS = 500
 # Made once: to put a statement together takes longer than to execute it.
@@ -78,25 +75,16 @@ class TaskReader:
         return found
 
     def page(self, wanted: TaskFilter) -> TaskPage:
-        """Newest first; `counts` stays empty. Raises InvalidOptionError."""
-        if not 1 <= wanted.limit <= MAX_PAGE:
-            raise InvalidOptionError(f"limit must be between 1 and {MAX_PAGE}.", field="limit")
-        conditions = _conditions(wanted, is_postgresql=self._connection.dialect.name == "postgresql")
-        query = select(tasks).where(*conditions).order_by(tasks.c.seq.desc()).limit(wanted.limit + 1)
-        rows = self._connection.execute(query).all()
-        shown = rows[: wanted.limit]
-        has_more = len(rows) > wanted.limit
-        return TaskPage(tuple(map(mapping.task_or_stand_in, shown)), _cursor_of(shown[-1].seq) if has_more else None)
+        """`counts` stays empty. Raises InvalidOptionError."""
+        return task_lists.read_page(self._connection, wanted)
 
     def counts(self, owner: str | None = None) -> dict[TaskStatus, int]:
         """Tasks of every state, of one owner or of all; unknown states count as failed, as they are shown."""
-        counts = dict.fromkeys(TaskStatus, 0)
-        query = select(tasks.c.status, func.count()).group_by(tasks.c.status)
-        if owner is not None:
-            query = query.where(tasks.c.owner == owner)
-        for status, count in self._connection.execute(query):
-            counts[TaskStatus(status) if status in _STATES else TaskStatus.FAILED] += count
-        return counts
+        return self.counts_of(TaskFilter(owner=owner))
+
+    def counts_of(self, wanted: TaskFilter) -> dict[TaskStatus, int]:
+        """The same of what is wanted, whatever its state. Raises InvalidOptionError."""
+        return task_lists.count_by_state(self._connection, wanted)
 
     def owner_of(self, task_id: str) -> str:
         """Raises TaskNotFoundError."""
@@ -142,7 +130,7 @@ class TaskReader:
 
     def ids_of_unknown_states(self) -> list[str]:
         states = self._connection.scalars(select(tasks.c.status).distinct())
-        unknown = [state for state in states if state not in _STATES]
+        unknown = [state for state in states if state not in STATES]
         return list(self._connection.scalars(select(tasks.c.id).where(tasks.c.status.in_(unknown)))) if unknown else []
 
     def waiting_rows(self) -> Iterator[WaitingRow]:
@@ -198,7 +186,7 @@ class TaskWriter(TaskReader):
     def insert(self, new: NewTask, now: datetime) -> Task:
         task = mapping.new_task(new, self.next_seq(), now)
         self._connection.execute(_INSERT_TASK, mapping.task_to_row(task))
-        self._connection.execute(_INSERT_TEXT, {"task_id": task.id, "folded_text": mapping.folded(task.filename)})
+        self._connection.execute(_INSERT_TEXT, {"task_id": task.id, "folded_text": mapping.folded(task.searched_name)})
         if new.callback_url is not None:
             self._connection.execute(insert(webhook_callbacks).values(task_id=task.id, url=new.callback_url))
         self.add_event(task.id, UPLOADED, {"size_bytes": task.size_bytes}, now)
@@ -227,13 +215,27 @@ class TaskWriter(TaskReader):
         """Lets the search find the task by its name and its text."""
         self._set_texts([(task, text)])
 
+    def set_name(self, task: Task) -> None:
+        """Lets the search find the task by its present name; its text stays."""
+        of_task = task_texts.c.task_id == task.id
+        earlier = self._connection.scalar(select(task_texts.c.folded_text).where(of_task)) or ""
+        _, line_break, text = earlier.partition("\n")
+        found = mapping.folded(task.searched_name) + line_break + text
+        self._connection.execute(update(task_texts).where(of_task).values(folded_text=found))
+
+    def set_tags(self, task: Task) -> None:
+        """Lets the task be looked up by its tags."""
+        self._connection.execute(delete(task_tags).where(task_tags.c.task_id == task.id))
+        rows = [{"task_id": task.id, "tag": mapping.folded(tag), "name": tag} for tag in task.tags]
+        self._execute_all(insert(task_tags), rows)
+
     def delete(self, task_id: str) -> TaskStatus | None:
         """Removes the task's rows. Returns the state it had, None for an unknown one. Raises TaskNotFoundError."""
         status = _known_status(self._row(task_id, is_locked=True))
         webhook_outbox.remove_of_task(self._connection, task_id)
         watched_files.forget_task(self._connection, task_id)
         edit_rows.remove_of_task(self._connection, task_id)
-        for table in (windows, task_texts, task_events):
+        for table in (windows, task_texts, task_tags, task_events):
             self._connection.execute(delete(table).where(table.c.task_id == task_id))
         self._connection.execute(delete(tasks).where(tasks.c.id == task_id))
         return status
@@ -288,7 +290,10 @@ class TaskWriter(TaskReader):
     def _set_texts(self, texts: Iterable[tuple[Task, str]]) -> None:
         self._execute_all(
             _SET_TEXT,
-            ({"of_task": task.id, "folded_text": mapping.folded(f"{task.filename}\n{text}")} for task, text in texts),
+            (
+                {"of_task": task.id, "folded_text": mapping.folded(f"{task.searched_name}\n{text}")}
+                for task, text in texts
+            ),
         )
 
     def _execute_all(self, statement: Executable, rows: Iterable[dict[str, Any]]) -> None:
@@ -300,7 +305,7 @@ class TaskWriter(TaskReader):
 def _with_bad_record(row: Row, now: datetime) -> str | None:
     """The row's errors and one more, as JSON; None when the errors themselves cannot be read."""
     error = BadRecordError()
-    found = "" if row.status in _STATES else f" Its state was {row.status!r}."
+    found = "" if row.status in STATES else f" Its state was {row.status!r}."
     try:
         earlier = mapping.errors_from_json(row.errors)
     except mapping.UNREADABLE:
@@ -309,42 +314,4 @@ def _with_bad_record(row: Row, now: datetime) -> str | None:
 
 
 def _known_status(row: Row) -> TaskStatus | None:
-    return TaskStatus(row.status) if row.status in _STATES else None
-
-
-def _conditions(wanted: TaskFilter, *, is_postgresql: bool) -> Iterator[ColumnElement[bool]]:
-    if wanted.owner is not None:
-        yield tasks.c.owner == wanted.owner
-    if wanted.status is not None:
-        yield tasks.c.status == wanted.status.value
-    if wanted.model is not None:
-        yield tasks.c.model == wanted.model
-    if wanted.sha256 is not None:
-        yield tasks.c.sha256 == wanted.sha256
-    if wanted.cursor is not None:
-        yield tasks.c.seq < _seq_of(wanted.cursor)
-    if wanted.query:
-        if len(wanted.query) > MAX_QUERY_CHARACTERS:
-            raise InvalidOptionError(f"q must have at most {MAX_QUERY_CHARACTERS} characters.", field="q")
-        if "\0" in wanted.query:  # for a database it may be the end of the text
-            raise InvalidOptionError("q must not contain a NUL.", field="q")
-        # Both are folded, so LIKE, which folds again and again and takes several times as long, is not needed.
-        find = func.strpos if is_postgresql else func.instr
-        has_text = find(task_texts.c.folded_text, mapping.folded(wanted.query)) > 0
-        yield exists().where(task_texts.c.task_id == tasks.c.id, has_text)
-
-
-def _cursor_of(seq: int) -> str:
-    return urlsafe_b64encode(f"before {seq}".encode()).decode().rstrip("=")
-
-
-def _seq_of(cursor: str) -> int:
-    """Raises InvalidOptionError unless `_cursor_of` made this cursor."""
-    try:
-        word, number = urlsafe_b64decode(cursor.encode("ascii") + b"==").decode("ascii").split(" ")
-        seq = int(number)
-    except ValueError as error:
-        raise InvalidOptionError("cursor is not one that this server gave out.", field="cursor") from error
-    if word != "before" or _cursor_of(seq) != cursor or not 0 <= seq < 2**63:
-        raise InvalidOptionError("cursor is not one that this server gave out.", field="cursor")
-    return seq
+    return TaskStatus(row.status) if row.status in STATES else None

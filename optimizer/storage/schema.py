@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0013"
+SCHEMA_REVISION = "0014"
 
 metadata = MetaData()
 
@@ -67,13 +67,38 @@ tasks = Table(
     Column("result_sha256", String(64)),
     Column("idempotency_key", Text),
     Column("owner", String(64), nullable=False, server_default=""),  # see web/http/owner.py
+    Column("title", Text),  # what its owner calls it
+    Column("note", Text, nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default="[]"),  # a JSON list, as in `task_tags`
+    Column("name_key", Text, nullable=False, server_default=""),  # title or file name, folded, to sort by
     UniqueConstraint("seq", name="uq_tasks_seq"),
     UniqueConstraint("owner", "idempotency_key", name="uq_tasks_owner_idempotency_key"),
     Index("ix_tasks_status_seq", "status", "seq"),  # counts, pages of one state, the waiting tasks at a start
     Index("ix_tasks_model_seq", "model", "seq"),
     Index("ix_tasks_owner_seq", "owner", "seq"),  # pages of one owner
-    Index("ix_tasks_owner_status", "owner", "status"),  # counts of one owner
+    # The list by each of its orders, of all and of one owner. Where everybody has the same value, `seq` decides.
+    Index("ix_tasks_created_at", "created_at", "seq"),
+    Index("ix_tasks_finished_at", "finished_at", "seq"),
+    Index("ix_tasks_audio_seconds", "audio_seconds", "seq"),
+    Index("ix_tasks_name_key", "name_key", "seq"),
+    Index("ix_tasks_owner_status", "owner", "status", "seq"),  # also counts of one owner
+    Index("ix_tasks_owner_model", "owner", "model", "seq"),
+    Index("ix_tasks_owner_created_at", "owner", "created_at", "seq"),
+    Index("ix_tasks_owner_finished_at", "owner", "finished_at", "seq"),
+    Index("ix_tasks_owner_audio_seconds", "owner", "audio_seconds", "seq"),
+    Index("ix_tasks_owner_name_key", "owner", "name_key", "seq"),
     Index("ix_tasks_sha256", "sha256", "seq"),  # whether somebody's file was sent before
+)
+
+# The tags of tasks, to look tasks up by. `tag` is folded, `name` is as it was written.
+task_tags = Table(
+    "task_tags",
+    metadata,
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("tag", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    PrimaryKeyConstraint("task_id", "tag", name="pk_task_tags"),
+    Index("ix_task_tags_tag", "tag", "task_id"),
 )
 
 # What the search looks through: name and text, folded. Not in `tasks`, so that lists never read whole transcripts.

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum, IntEnum
 from typing import Any
 
+from optimizer.common.filenames import titled_name
 from whisper_core.audio.tracks import SoundTrack
 from whisper_core.text.options import ALWAYS_NAMED, TranscribeOptions
 
@@ -138,7 +139,25 @@ class Task:
     result_sha256: str | None = None  # of the transcript's file
     idempotency_key: str | None = None
     owner: str = ""  # whose it is, and whose share of the devices it takes; "" when that is unknown
+    title: str | None = None  # what its owner calls it; None: as its file
+    note: str = ""
+    tags: tuple[str, ...] = ()
     version: int = 1  # grows with every change
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return self.title or self.filename
+
+    @property
+    def saved_name(self) -> str:
+        """What its recording is called when somebody saves it."""
+        return self.filename if self.title is None else titled_name(self.title, self.filename)
+
+    @property
+    def searched_name(self) -> str:
+        """What the search finds of its name."""
+        return self.filename if self.title is None else f"{self.title} {self.filename}"
 
     @property
     def has_attempts_left(self) -> bool:
@@ -189,6 +208,24 @@ class NewTask:
     callback_url: str | None = None  # is told of its end
 
 
+class TaskSort(Enum):
+    """By what a list is in order. ARRIVAL is by `seq`, so a task that is tried again is new."""
+
+    ARRIVAL = "arrival"
+    CREATED = "created"
+    FINISHED = "finished"
+    LENGTH = "length"
+    NAME = "name"
+    MODEL = "model"
+    STATUS = "status"
+    OWNER = "owner"
+
+    @property
+    def is_newest_first(self) -> bool:
+        """Or the longest first: in which direction it goes unless another one is asked for."""
+        return self in (TaskSort.ARRIVAL, TaskSort.CREATED, TaskSort.FINISHED, TaskSort.LENGTH)
+
+
 @dataclass(frozen=True)
 class TaskFilter:
     """What a page of the list shows. None: whatever it is."""
@@ -200,6 +237,23 @@ class TaskFilter:
     limit: int = 50  # at most 200
     cursor: str | None = None  # a page's `next_cursor`
     owner: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    min_seconds: float | None = None  # of sound; a recording of unknown length has none
+    max_seconds: float | None = None
+    tag: str | None = None  # whatever its case
+    sort: TaskSort = TaskSort.ARRIVAL
+    is_descending: bool | None = None  # None: as `sort` has it
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it leaves out tasks for another reason than their state and their owner."""
+        unlimited = TaskFilter(status=self.status, owner=self.owner)
+        return replace(self, limit=unlimited.limit, cursor=None, sort=unlimited.sort, is_descending=None) != unlimited
+
+    @property
+    def goes_down(self) -> bool:
+        return self.sort.is_newest_first if self.is_descending is None else self.is_descending
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def render_transcript_of(
         mode=task.options.mode,
         audio_seconds=task.audio_seconds,
         damaged=damage_json(task),
-        title=title_of(task.filename),
+        title=task.title or title_of(task.filename),
     )
 
 

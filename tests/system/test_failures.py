@@ -12,6 +12,7 @@ from errors import BadRecordError, ConflictError, EngineError, StoreBusyError, T
 from optimizer.common import failpoints
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.tasks.task import Priority, TaskStatus
+from optimizer.tasks.task_changes import TaskChanges
 from tests.fake_engine import FakeEngine
 from tests.paths import MINUTE, SHORT
 from tests.system.conftest import Open, Submit, Watcher
@@ -52,7 +53,7 @@ def test_a_failed_task_is_begun_anew_by_hand(open_system: Open, submit: Submit) 
         system.retry(task_id)
         watcher.wait_until(lambda: len(system.task(task_id).task.errors) == 2, "a second failure")
         with pytest.raises(ConflictError):
-            system.set_priority(task_id, Priority.HIGH)
+            system.change(task_id, TaskChanges(priority=Priority.HIGH))
 
 
 def test_a_worker_that_dies_costs_an_attempt_and_the_task_goes_on_after_its_last_window(

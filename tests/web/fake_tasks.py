@@ -33,6 +33,7 @@ from optimizer.tasks import timeline
 from optimizer.tasks import wait_reasons as waiting_reasons
 from optimizer.tasks.events import Event, Listener, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from whisper_core.models.registry import ModelRegistry
@@ -139,9 +140,9 @@ class FakeTasks:
     def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
         with self._lock:
             newest_first = sorted(self._tasks.values(), key=lambda task: -task.seq)
-        newest_first = [task for task in newest_first if task_filter.owner in (None, task.owner)]
-        counts = {status: sum(task.status is status for task in newest_first) for status in TaskStatus}
-        found = [task for task in newest_first if _matches(task, task_filter)]
+        in_any_state = [task for task in newest_first if _matches(task, replace(task_filter, status=None))]
+        counts = {status: sum(task.status is status for task in in_any_state) for status in TaskStatus}
+        found = [task for task in in_any_state if task_filter.status in (None, task.status)]
         start = self._start_of(task_filter.cursor)
         page = found[start : start + task_filter.limit]
         end = start + len(page)
@@ -175,10 +176,12 @@ class FakeTasks:
         self.when_pending(task_id)
         return view
 
-    def set_priority(self, task_id: str, priority: Priority) -> TaskView:
-        if not self._get(task_id).status.is_waiting:
+    def change(self, task_id: str, wanted: TaskChanges) -> TaskView:
+        task = self._get(task_id)
+        if wanted.priority is not None and not task.status.is_waiting:
             raise ConflictError()
-        return self._change(task_id, priority=priority)
+        given = {name: value for name, value in vars(wanted).items() if value is not None}
+        return self._change(task_id, **given | ({"title": wanted.title or None} if "title" in given else {}))
 
     def delete(self, task_id: str) -> None:
         owner = self._get(task_id).owner
@@ -350,5 +353,6 @@ def _matches(task: Task, task_filter: TaskFilter) -> bool:
         and task_filter.model in (None, task.options.model)
         and task_filter.sha256 in (None, task.sha256)
         and task_filter.owner in (None, task.owner)
-        and (task_filter.query or "").lower() in task.filename.lower()
+        and (task_filter.tag is None or task_filter.tag in task.tags)
+        and (task_filter.query or "").lower() in task.searched_name.lower()
     )

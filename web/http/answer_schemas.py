@@ -113,6 +113,9 @@ class Track(Body):
 class TaskBody(Body):
     id: str
     filename: str
+    title: str | None = Field(description="what its owner calls it; null: as its file")
+    note: str
+    tags: list[str]
     status: Status
     options: Options
     priority: PriorityWord

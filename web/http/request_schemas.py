@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from errors import InvalidOptionError
 from optimizer.monitoring.event_log import EventKind
-from optimizer.tasks.task import TaskStatus
+from optimizer.tasks.task import Priority
+from optimizer.tasks.task_changes import TaskChanges, read_note, read_tags, read_title
 from whisper_core.text.writer_options import WriterOptions
 
 Status = Literal["pending", "processing", "completed", "failed", "retrying", "cancelled"]
@@ -43,23 +45,6 @@ class TaskPath(BaseModel):
 
 class ModelPath(BaseModel):
     name: str = Field(description="the model's name")
-
-
-class TaskListQuery(Request):
-    status: Status | None = Field(None, description="only tasks in this state")
-    model: str | None = Field(None, max_length=64, description="only tasks of this model")
-    q: str | None = Field(None, max_length=200, description="part of a file name or of a text")
-    sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="only the caller's own tasks of the file with this SHA-256"
-    )
-    same_recording_as: str | None = Field(
-        None, max_length=64, description="only tasks of this task's recording and owner, itself among them"
-    )
-    limit: int = Field(50, ge=1, le=200)
-    cursor: str | None = Field(None, max_length=200, description="a page's next_cursor")
-
-    def state(self) -> TaskStatus | None:
-        return None if self.status is None else TaskStatus(self.status)
 
 
 class CueFields(Request):
@@ -131,7 +116,26 @@ class ArchiveBody(CueFields):
 
 
 class TaskPatch(Request):
-    priority: PriorityWord
+    """At least one of them. What is left out stays as it is."""
+
+    priority: PriorityWord | None = Field(None, description="only of a task that waits")
+    title: str | None = Field(None, description="empty or null: it is called as its file")
+    note: str | None = None
+    tags: list[str] | None = None
+
+    def changes(self) -> TaskChanges:
+        """Raises InvalidOptionError."""
+        sent = self.model_fields_set
+        if not sent:
+            raise InvalidOptionError(f"Name what to change: {', '.join(type(self).model_fields)}.", field="priority")
+        if "priority" in sent and self.priority is None:
+            raise InvalidOptionError("Must be low, normal or high.", field="priority")
+        return TaskChanges(
+            title=read_title(self.title or "") if "title" in sent else None,
+            note=read_note(self.note or "") if "note" in sent else None,
+            tags=read_tags(self.tags or ()) if "tags" in sent else None,
+            priority=None if self.priority is None else Priority.of(self.priority),
+        )
 
 
 class TrackChoice(Request):

@@ -23,6 +23,9 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
     return {
         "id": task.id,
         "filename": task.filename,
+        "title": task.title,
+        "note": task.note,
+        "tags": list(task.tags),
         "status": task.status.value,
         "options": {
             "model": options.model,

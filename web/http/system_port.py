@@ -17,6 +17,7 @@ from optimizer.monitoring.figures import Figures
 from optimizer.storage.part_store import PartStore
 from optimizer.tasks.events import Listener, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
 from whisper_core.text.transcript import Transcript
@@ -118,7 +119,7 @@ class SystemPort(Protocol):
 
     def retry(self, task_id: str, /) -> TaskView: ...
 
-    def set_priority(self, task_id: str, priority: Priority, /) -> TaskView: ...
+    def change(self, task_id: str, wanted: TaskChanges, /) -> TaskView: ...
 
     def delete(self, task_id: str, /) -> None: ...
 

@@ -14,7 +14,8 @@ from errors import ForbiddenError, TaskNotFoundError
 from optimizer.accounts.principal import How, Principal
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.tasks.events import WindowFinished
-from optimizer.tasks.task import Priority, TaskFilter, TaskStatus
+from optimizer.tasks.task import TaskFilter, TaskSort, TaskStatus
+from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import TaskView
 from web.http.access import current_principal
@@ -52,8 +53,16 @@ class TaskAccess:
         return view
 
     def tasks(self, wanted: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
-        """Of wanted.owner, if it names one and the person may see all."""
+        """Of wanted.owner, if it names one and the person may see all. Raises ForbiddenError for an order by owners for
+        those who are not told them."""
+        if wanted.sort is TaskSort.OWNER:
+            self.check_is_shown_owners()
         return self._system.tasks(replace(wanted, owner=self._principal.sees or wanted.owner))
+
+    def check_is_shown_owners(self) -> None:
+        """Raises ForbiddenError."""
+        if not self._principal.is_shown_owners:
+            raise ForbiddenError()
 
     def transcript(self, task_id: str, *, is_original: bool = False) -> tuple[Transcript, bool]:
         return self._system.transcript(self._own(task_id), is_original=is_original)
@@ -88,8 +97,8 @@ class TaskAccess:
     def retry(self, task_id: str) -> TaskView:
         return self._system.retry(self._own(task_id))
 
-    def set_priority(self, task_id: str, priority: Priority) -> TaskView:
-        return self._system.set_priority(self._own(task_id), priority)
+    def change(self, task_id: str, wanted: TaskChanges) -> TaskView:
+        return self._system.change(self._own(task_id), wanted)
 
     def delete(self, task_id: str) -> None:
         self._system.delete(self._own(task_id))

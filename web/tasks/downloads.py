@@ -63,12 +63,12 @@ def get_transcript(path: TaskPath, query: TranscriptQuery) -> Response:
         is_partial=is_partial,
         audio_seconds=task.audio_seconds,
         damaged=damage_json(task),
-        title=title_of(task.filename),
+        title=task.title or title_of(task.filename),
         translation=None if translated is None else _readable(own, translated, "", is_original)[0],
         shows_version=not (is_original or is_partial),
     )
     extension = file_extension(query.format, mode, is_bilingual=translated is not None)
-    return _text_file(body, query, transcript_name(task.filename, extension))
+    return _text_file(body, query, transcript_name(task.saved_name, extension))
 
 
 def _readable(own: TaskAccess, task: Task, transcript_format: str, is_original: bool) -> tuple[Transcript, bool]:
@@ -110,7 +110,7 @@ def get_media(path: TaskPath, query: MediaQuery) -> Response:
             media,
             mimetype=media_type_of(media),
             as_attachment=query.download,
-            download_name=task.filename,
+            download_name=task.saved_name,
             conditional=True,
             etag=task.sha256,
         )

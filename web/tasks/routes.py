@@ -12,7 +12,6 @@ from flask_openapi3.models.tag import Tag
 from errors import InvalidOptionError
 from optimizer.intake.option_values import OptionTexts
 from optimizer.intake.task_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
-from optimizer.tasks.task import Priority, TaskFilter
 from optimizer.views.task_view import Submission, TaskView
 from web.http.answer_schemas import (
     AcceptedAnswer,
@@ -25,8 +24,9 @@ from web.http.answer_schemas import (
     error_responses,
 )
 from web.http.context import current_system
+from web.http.list_query import TaskListQuery
 from web.http.owner import owner_of
-from web.http.request_schemas import ModelPath, SystemPatch, TaskListQuery, TaskPatch, TaskPath, TrackChoice
+from web.http.request_schemas import ModelPath, SystemPatch, TaskPatch, TaskPath, TrackChoice
 from web.http.serializers import counts_json, task_event_json
 from web.http.system_schemas import SystemAnswer
 from web.http.task_access import current_tasks
@@ -98,19 +98,22 @@ def _accepted(submission: Submission) -> Response:
     return response
 
 
-@api.get("/tasks", tags=[_TASKS], responses={"200": answer(TaskListAnswer), **error_responses(404, 422)})
+@api.get("/tasks", tags=[_TASKS], responses={"200": answer(TaskListAnswer), **error_responses(403, 404, 422)})
 def list_tasks(query: TaskListQuery) -> Response:
-    """The tasks, newest first, a page at a time."""
+    """The tasks, newest first unless another order is asked for, a page at a time."""
     own = current_tasks()
-    wanted = TaskFilter(
-        status=query.state(),
-        model=query.model,
-        query=query.q or None,
+    wanted = replace(
+        query.wanted(),
         sha256=query.sha256,
-        owner=owner_of(request) if query.sha256 else None,
+        sort=query.task_sort(),
+        is_descending=None if query.order is None else query.order == "desc",
         limit=query.limit,
         cursor=query.cursor,
     )
+    if query.owner is not None:
+        own.check_is_shown_owners()
+    if query.sha256 is not None:
+        wanted = replace(wanted, owner=owner_of(request))
     if query.same_recording_as is not None:
         like = own.task(query.same_recording_as).task
         if query.sha256 not in (None, like.sha256):
@@ -137,8 +140,8 @@ def get_timeline(path: TaskPath) -> Response:
     "/tasks/<id>", tags=[_TASKS], responses={"200": answer(TaskAnswer), **error_responses(400, 403, 404, 409, 413, 422)}
 )
 def change_task(path: TaskPath, body: TaskPatch) -> Response:
-    """Change a waiting task's priority."""
-    return _answer(current_tasks().set_priority(path.id, Priority.of(body.priority)))
+    """Change what a task is called, its note and tags, or a waiting task's priority: all of it, or nothing."""
+    return _answer(current_tasks().change(path.id, body.changes()))
 
 
 @api.post("/tasks/<id>/cancel", tags=[_TASKS], responses={"200": answer(TaskAnswer), **error_responses(403, 404, 409)})

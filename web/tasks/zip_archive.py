@@ -56,9 +56,9 @@ def zip_transcripts(
                 transcript, _ = own.transcript(task.id, is_original=is_original)
             except (FileMissingError, TaskNotFoundError) as error:
                 log.warning("task=%s event=not_in_archive code=%s", task.id, error.code)
-                missing.append(task.filename)
+                missing.append(task.name)
                 continue
-            name = names.unique_name(task.filename, file_extension(transcript_format, task.options.mode))
+            name = names.unique_name(task.saved_name, file_extension(transcript_format, task.options.mode))
             kept = _possible(transcript, transcript_format, options)
             if kept is not options:
                 wordless.append(name)

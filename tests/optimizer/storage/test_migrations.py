@@ -95,8 +95,8 @@ def next_release(tmp_path: Path) -> Path:
         "from optimizer.storage.schema import SCHEMA_REVISION\nrevision = '9999'\ndown_revision = SCHEMA_REVISION\n"
         "def upgrade() -> None:\n"
         "    with op.batch_alter_table('tasks', recreate='always') as batch:\n"
-        "        batch.add_column(sa.Column('note', sa.Text))\n"
-        "    op.execute(\"UPDATE tasks SET note = 'from before'\")\n"
+        "        batch.add_column(sa.Column('remark', sa.Text))\n"
+        "    op.execute(\"UPDATE tasks SET remark = 'from before'\")\n"
     )
     return scripts
 
@@ -124,7 +124,7 @@ def test_a_migration_keeps_every_row_and_a_backup_of_the_old_database(tmp_path: 
     migrate_to_next(data_dir, next_release)
 
     with closing(sqlite3.connect(data_dir / "tasks.db")) as connection:
-        assert connection.execute("SELECT id, note FROM tasks").fetchall() == [("a", "from before")]
+        assert connection.execute("SELECT id, remark FROM tasks").fetchall() == [("a", "from before")]
         assert connection.execute("SELECT count(*) FROM windows").fetchone() == (1,)
     backup = data_dir / "tasks.db.before-9999"
     assert backup.stat().st_mode & 0o777 == 0o600
@@ -151,8 +151,8 @@ def test_a_migration_that_is_interrupted_anywhere_leaves_the_old_tables_or_the_n
         failpoints.disarm()
         with closing(sqlite3.connect(data_dir / "tasks.db")) as connection:
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-            has_note = "note" in [row[1] for row in connection.execute("PRAGMA table_info(tasks)")]
-        assert (revision, has_note) in ((SCHEMA_REVISION, False), ("9999", True))
+            has_remark = "remark" in [row[1] for row in connection.execute("PRAGMA table_info(tasks)")]
+        assert (revision, has_remark) in ((SCHEMA_REVISION, False), ("9999", True))
         migrate_to_next(data_dir, next_release)
         if not hit.fired:
             break

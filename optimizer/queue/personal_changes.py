@@ -1,0 +1,36 @@
+"""What people change of a task besides its course: see `changes` for what `apply` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from optimizer.queue.changes import SetPriority
+from optimizer.storage.repository import TaskWriter
+from optimizer.tasks.task import Task
+from optimizer.tasks.task_changes import TaskChanges
+
+
+@dataclass(frozen=True)
+class ChangeByHand:
+    wanted: TaskChanges
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task:
+        described = self._described(task)
+        if described == task:
+            after = task
+        else:
+            after = rows.save(task, described)
+            if after.searched_name != task.searched_name:
+                rows.set_name(after)
+            if after.tags != task.tags:
+                rows.set_tags(after)
+        return after if self.wanted.priority is None else SetPriority(self.wanted.priority).apply(after, rows, now)
+
+    def _described(self, task: Task) -> Task:
+        wanted = self.wanted
+        return task.with_(
+            title=task.title if wanted.title is None else wanted.title or None,
+            note=task.note if wanted.note is None else wanted.note,
+            tags=task.tags if wanted.tags is None else wanted.tags,
+        )
