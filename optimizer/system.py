@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ class OptimizedWhisperSystem:
         self._preparer.start()
         self._preparer.prepare_waiting()
         self._parts.automation.start()
+        self._storage.search_filler.start()
 
     def stop(self) -> None:
         """No new work, running tasks back to pending at their last window; a few seconds at most."""
@@ -111,6 +113,7 @@ class OptimizedWhisperSystem:
         self._scheduling.estimates.save(self._storage.documents)
         self._parts.monitors.memory_probe.close()
         self._scheduling.models.stop()
+        self._storage.search_filler.stop()
         self._storage.store.close()
         self._storage.files.release_lock()
         log.info("event=stopped")
@@ -211,7 +214,8 @@ class OptimizedWhisperSystem:
     def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
         """One page, the cursor of the next, and how many tasks there are in each state. Raises InvalidOptionError."""
         page = self._queue.page(task_filter)
-        return self._views.tasks.task_views(page.tasks), page.next_cursor, page.counts
+        views = [replace(view, hit=page.hits.get(view.task.id)) for view in self._views.tasks.task_views(page.tasks)]
+        return views, page.next_cursor, page.counts
 
     def transcript(self, task_id: str, *, is_original: bool = False) -> tuple[Transcript, bool]:
         """The transcript, and whether it is only what there is so far; as people have changed it, or as it was

@@ -48,6 +48,7 @@ from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.scheduling.wiring import SchedulerParts, Scheduling, build_scheduler
 from optimizer.storage.documents import DocumentStore, Persistence
+from optimizer.storage.search_filler import SearchFiller
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.webhook_outbox import WebhookOutbox
@@ -68,6 +69,7 @@ class Storage:
     store: TaskStore
     documents: DocumentStore
     event_log: EventLog
+    search_filler: SearchFiller
 
 
 @dataclass(frozen=True)
@@ -171,11 +173,13 @@ def _build_automation(
 def _build_storage(settings: Settings, clock: Clock) -> Storage:
     outbox = WebhookOutbox(settings.webhook_addresses) if settings.sends_webhooks else None
     store = TaskStore(settings.data_dir, settings.database_url, outbox=outbox)
+    files = TaskFiles(settings.data_dir, settings.min_free_disk_bytes)
     return Storage(
-        files=TaskFiles(settings.data_dir, settings.min_free_disk_bytes),
+        files=files,
         store=store,
         documents=DocumentStore(store.database, clock),
         event_log=EventLog(store.database, clock),
+        search_filler=SearchFiller(store.database, files),
     )
 
 

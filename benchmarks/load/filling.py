@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from ulid import ULID
 
 from benchmarks.load.server import MODEL
 from benchmarks.load.sounds import BYTES_PER_SECOND, wav
-from optimizer.storage import mapping
+from optimizer.storage import mapping, search_index
 from optimizer.storage.schema import arrivals, task_texts, tasks
+from optimizer.storage.search_index import SearchedText
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import NewTask, Priority, TaskOptions
@@ -89,6 +90,9 @@ def _insert(data_dir: Path, rows: list[dict[str, object]], text_of: Callable[[di
             connection.execute(insert(tasks), part)
             texts = [{"task_id": row["id"], "folded_text": mapping.folded(text_of(row))} for row in part]
             connection.execute(insert(task_texts), texts)
+            ids = [row["id"] for row in part]
+            made = connection.execute(select(tasks).where(tasks.c.id.in_(ids)))
+            search_index.write(connection, [SearchedText(mapping.task_from_row(row), None) for row in made.all()])
         connection.execute(update(arrivals).values(last_seq=len(rows)))
     store.close()
 

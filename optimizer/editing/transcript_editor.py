@@ -183,7 +183,7 @@ class TranscriptEditor:
                 task,
                 step,
                 content=content,
-                text="".join(segment.text for segment in after.text.segments),
+                segments=after.text.segments,
                 bytes_before=opened.data_bytes,
             )
         self._texts.keep(task, Opened(opened.original, after, data_bytes))

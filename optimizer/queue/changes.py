@@ -21,6 +21,7 @@ from errors import AlreadyFinishedError, ConflictError, IdempotencyMismatchError
 from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.storage.repository import TaskReader, TaskWriter
 from optimizer.tasks import timeline, transitions
+from optimizer.tasks.search_hit import Sentence
 from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskMemory, TaskStatus
 from whisper_core.audio.tracks import SoundTrack
 from whisper_core.text.options import NO_CLIP
@@ -181,10 +182,11 @@ class Complete:
     text: str  # what the search looks through
     result_sha256: str  # of the transcript's file
     memory: TaskMemory
+    sentences: tuple[Sentence, ...] = ()  # what a hit of the search shows
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         rows.remove_windows(task.id)
-        rows.set_text(task, self.text)
+        rows.set_text(task, self.text, self.sentences)
         events = rows.events(task.id) if task.attempt > 1 else ()  # the first attempt began at the beginning
         rows.add_event(task.id, timeline.COMPLETED, timeline.completed_data(task, events, now), now)
         completed = transitions.completed(

@@ -21,8 +21,7 @@ class ChangeByHand:
             after = task
         else:
             after = rows.save(task, described)
-            if after.searched_name != task.searched_name:
-                rows.set_name(after)
+            rows.set_name(after)
             if after.tags != task.tags:
                 rows.set_tags(after)
         return after if self.wanted.priority is None else SetPriority(self.wanted.priority).apply(after, rows, now)

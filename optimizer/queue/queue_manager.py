@@ -313,7 +313,8 @@ class IntelligentQueueManager:
         with self._store.reading() as rows:
             page = rows.page(wanted)
             counts = self.counts() if is_of_all else rows.counts_of(wanted)
-        return replace(page, counts=counts)
+            hits = rows.hits(page.tasks, wanted.query) if wanted.query else {}
+        return replace(page, counts=counts, hits=hits)
 
     def find_same_file(self, task: Task) -> str | None:
         """The owner's latest task before this one whose recording has the same content, failed and cancelled ones

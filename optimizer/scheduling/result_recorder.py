@@ -28,8 +28,10 @@ from optimizer.queue.changes import (
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.attempts import AttemptReport, RunningAttempt
 from optimizer.scheduling.storage_retry import StorageRetry
+from optimizer.storage.search_index import sentences_of
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import ErrorInfo, Task, TaskMemory
+from whisper_core.text.transcript import Transcript
 from whisper_core.worker import messages as protocol
 
 log = logging.getLogger(__name__)
@@ -125,7 +127,7 @@ class ResultRecorder:
             report = each.report
             if isinstance(report, protocol.TaskDone) and isinstance(change, TaskMemory):
                 sha256, transcript = written.get(report.attempt_id), report.transcript
-                change = Complete(transcript.language, transcript.text, sha256, change) if sha256 else None
+                change = _completed(transcript, sha256, change) if sha256 else None
             if isinstance(report, _OF_ATTEMPTS) and change is not None and not isinstance(change, TaskMemory):
                 requested[index] = RequestedChange(
                     report.task_id, change, held_by=report.attempt_id, is_announced=False
@@ -198,3 +200,7 @@ class ResultRecorder:
         if report.detail:
             log.warning("task=%s event=attempt_failed code=%s detail=%s", report.task_id, report.code, report.detail)
         return Fail(error, error_class_of(cause.code).is_retryable, retry_delay_s)
+
+
+def _completed(transcript: Transcript, sha256: str, memory: TaskMemory) -> Complete:
+    return Complete(transcript.language, transcript.text, sha256, memory, sentences_of(transcript.segments))

@@ -30,6 +30,7 @@ from typing import IO, Any
 from errors import BackupError
 from optimizer.common.atomic_files import create_private
 from optimizer.common.failpoints import failpoint
+from optimizer.storage import search_index
 from optimizer.storage.database import copy_sqlite_file
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskStatus
@@ -107,13 +108,17 @@ def _write_tar(
 
 
 def _settle(copy: Path, ids_now: set[str]) -> int:
-    """Takes out what was deleted since the copy was made, and gives running tasks back. Returns how many are left."""
+    """Takes out what was deleted since the copy was made, and gives running tasks back. Returns how many are left.
+
+    The search's index, which may have words of what was deleted, is left out then: the server makes it anew."""
     with closing(sqlite3.connect(copy)) as rows:
         rows.execute("PRAGMA secure_delete = ON")
         gone = [(task_id,) for (task_id,) in rows.execute("SELECT id FROM tasks") if task_id not in ids_now]
         for table in _ROWS_OF_A_TASK:
             rows.executemany(f"DELETE FROM {table} WHERE task_id = ?", gone)  # noqa: S608 - names of our own
         rows.executemany("DELETE FROM tasks WHERE id = ?", gone)
+        if gone or rows.execute("SELECT max(count) > 0 FROM search_removals").fetchone() == (1,):
+            search_index.leave_out(rows)
         rows.execute(
             "UPDATE tasks SET status = 'pending', lease_token = NULL, lease_owner = NULL, uncharged = uncharged + 1 "
             "WHERE status = 'processing'"

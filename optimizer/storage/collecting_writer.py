@@ -5,16 +5,19 @@ than a statement for one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from errors import BadRecordError, TaskNotFoundError
-from optimizer.storage import mapping
+from optimizer.storage import mapping, search_index
 from optimizer.storage.repository import TaskWriter
+from optimizer.storage.search_index import SearchedText
 from optimizer.storage.webhook_outbox import WebhookOutbox
+from optimizer.tasks.search_hit import Sentence
 from optimizer.tasks.task import Task
 from optimizer.tasks.timeline import TaskEvent
 from whisper_core.text.transcript import WindowResult
@@ -31,7 +34,7 @@ class CollectingWriter(TaskWriter):
         self._new_events: list[tuple[str, TaskEvent]] = []  # each with its task's id
         self._new_windows: list[tuple[str, WindowResult]] = []  # likewise
         self._without_windows: set[str] = set()
-        self._texts: dict[str, tuple[Task, str]] = {}
+        self._texts: dict[str, SearchedText] = {}
 
     def lock_all(self, task_ids: Collection[str]) -> None:
         """Reads these tasks at once; `lock` gives each of them."""
@@ -78,8 +81,12 @@ class CollectingWriter(TaskWriter):
         self._new_windows = [each for each in self._new_windows if each[0] != task_id]
         self._without_windows.add(task_id)
 
-    def set_text(self, task: Task, text: str) -> None:
-        self._texts[task.id] = (task, text)
+    def set_text(self, task: Task, text: str, sentences: Sequence[Sentence] = ()) -> None:
+        self._texts[task.id] = SearchedText(task, text, sentences)
+
+    def set_name(self, task: Task) -> None:
+        earlier = self._texts.get(task.id, SearchedText(task, None))
+        self._texts[task.id] = replace(earlier, task=task)
 
     def flush(self) -> None:
         """Writes all of it."""
@@ -92,5 +99,5 @@ class CollectingWriter(TaskWriter):
         self._note_endings(self.changed())
         self._remove_windows_of_all(self._without_windows)
         self._add_windows(mapping.window_to_row(task_id, window) for task_id, window in self._new_windows)
-        self._set_texts(self._texts.values())
+        search_index.write(self._connection, self._texts.values())
         self._add_events(mapping.event_to_row(of, each.code, each.data, each.at) for of, each in self._new_events)

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from errors import BadRecordError
-from optimizer.storage import edit_rows, mapping
+from optimizer.storage import edit_rows, mapping, search_check
 from optimizer.storage.schema import (
     edited_transcripts,
     task_events,
@@ -54,6 +54,7 @@ class Fault(Enum):
     SAMPLES_WITHOUT_TASK = "samples that no task has"
     UPLOAD_EXPIRED = "an upload that stopped arriving more than a day ago"
     LEFTOVER = "a file that was not written to its end"
+    SEARCH_DISAGREES = "it does not have the words of the texts"
     NOT_A_FILE = "not a plain file, so it is not ours"
 
 
@@ -92,6 +93,8 @@ class DataInspection:
             found += [Finding(fault, task.id) for fault in self._faults_of(task)]
         found += [Finding(Fault.EDITS_UNREADABLE, each) for each in edit_rows.ids_of_unreadable(connection)]
         found += [Finding(Fault.ROWS_WITHOUT_TASK, name) for name in _tables_with_orphans(connection)]
+        if not search_check.agrees(connection):
+            found.append(Finding(Fault.SEARCH_DISAGREES, "search_index"))
         return found + list(self._files_without_task(known))
 
     def _faults_of(self, task: Task) -> Iterator[Fault]:

@@ -12,9 +12,12 @@ from pathlib import Path
 from sqlalchemy import delete
 
 from optimizer.common.atomic_files import PRIVATE_FOLDER
+from optimizer.storage import search_index
 from optimizer.storage.database import Database
 from optimizer.storage.inspection import Fault, Finding, orphans_of
 from optimizer.storage.schema import edited_transcripts, task_events, task_tags, task_texts, transcript_edits, windows
+from optimizer.storage.search_filler import SearchFiller
+from optimizer.storage.task_files import TaskFiles
 from whisper_core.common.durable_files import sync_folder
 
 LOST_AND_FOUND = "lost+found"
@@ -52,7 +55,17 @@ class Repair:
                 table = _TABLES[finding.subject]
                 removed = connection.execute(delete(table).where(orphans_of(table))).rowcount
             return f"removed {removed}"
+        if finding.fault is Fault.SEARCH_DISAGREES:
+            return self._fill_search()
         return None
+
+    def _fill_search(self) -> str:
+        with self._database.writing() as connection:
+            search_index.rebuild(connection)
+        filler = SearchFiller(self._database, TaskFiles(self._root))
+        while filler.fill():
+            pass
+        return "made anew"
 
     def _move_aside(self, path: Path) -> Path:
         """Returns the new place below the data folder. A file that is there already stays."""

@@ -10,11 +10,21 @@ from typing import Any
 from sqlalchemy import Connection, Executable, bindparam, delete, func, insert, select, update
 
 from errors import BadRecordError, TaskNotFoundError
-from optimizer.storage import edit_rows, mapping, task_lists, watched_files, webhook_outbox
+from optimizer.storage import (
+    edit_rows,
+    mapping,
+    search_hits,
+    search_index,
+    task_lists,
+    watched_files,
+    webhook_outbox,
+)
 from optimizer.storage.mapping import Row, WaitingRow
-from optimizer.storage.schema import arrivals, task_events, task_tags, task_texts, tasks, webhook_callbacks, windows
+from optimizer.storage.schema import arrivals, task_events, task_tags, tasks, webhook_callbacks, windows
+from optimizer.storage.search_index import SearchedText
 from optimizer.storage.task_lists import STATES
 from optimizer.storage.webhook_outbox import WebhookOutbox
+from optimizer.tasks.search_hit import SearchHit, Sentence
 from optimizer.tasks.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
 from optimizer.tasks.timeline import DECODED, FAILED, UPLOADED, TaskEvent, decoded_data
 from optimizer.tasks.transitions import is_suspect
@@ -32,8 +42,7 @@ _LEASES = select(tasks.c.id, tasks.c.lease_token).where(tasks.c.id.in_(bindparam
 _SAME_FILE = select(tasks.c.id).where(tasks.c.sha256 == bindparam("sha256"), tasks.c.owner == bindparam("owner"))
 _NEXT_SEQ = update(arrivals).values(last_seq=arrivals.c.last_seq + 1).returning(arrivals.c.last_seq)
 _SAVE = update(tasks).where(tasks.c.id == bindparam("saved_id"), tasks.c.version == bindparam("saved_version"))
-_INSERT_TASK, _INSERT_TEXT, _INSERT_EVENT, _INSERT_WINDOW = map(insert, (tasks, task_texts, task_events, windows))
-_SET_TEXT = update(task_texts).where(task_texts.c.task_id == bindparam("of_task"))
+_INSERT_TASK, _INSERT_EVENT, _INSERT_WINDOW = map(insert, (tasks, task_events, windows))
 _REMOVE_WINDOWS = delete(windows).where(windows.c.task_id == bindparam("task_id"))
 _WINDOWS = select(windows).where(windows.c.task_id == bindparam("task_id")).order_by(windows.c.window_index)
 _NEWEST_EVENTS = (
@@ -73,6 +82,10 @@ class TaskReader:
         query = _SAME_FILE.where(tasks.c.seq < task.seq, has_hope).order_by(tasks.c.seq.desc()).limit(1)
         found: str | None = self._connection.scalar(query, {"sha256": task.sha256, "owner": task.owner})
         return found
+
+    def hits(self, found: Sequence[Task], query: str) -> dict[str, SearchHit]:
+        """Where a query found these tasks, by id."""
+        return search_hits.hits_of(self._connection, found, query)
 
     def page(self, wanted: TaskFilter) -> TaskPage:
         """`counts` stays empty. Raises InvalidOptionError."""
@@ -186,7 +199,7 @@ class TaskWriter(TaskReader):
     def insert(self, new: NewTask, now: datetime) -> Task:
         task = mapping.new_task(new, self.next_seq(), now)
         self._connection.execute(_INSERT_TASK, mapping.task_to_row(task))
-        self._connection.execute(_INSERT_TEXT, {"task_id": task.id, "folded_text": mapping.folded(task.searched_name)})
+        search_index.add(self._connection, task)
         if new.callback_url is not None:
             self._connection.execute(insert(webhook_callbacks).values(task_id=task.id, url=new.callback_url))
         self.add_event(task.id, UPLOADED, {"size_bytes": task.size_bytes}, now)
@@ -211,17 +224,13 @@ class TaskWriter(TaskReader):
     def remove_windows(self, task_id: str) -> None:
         self._remove_windows_of_all([task_id])
 
-    def set_text(self, task: Task, text: str) -> None:
-        """Lets the search find the task by its name and its text."""
-        self._set_texts([(task, text)])
+    def set_text(self, task: Task, text: str, sentences: Sequence[Sentence] = ()) -> None:
+        """Lets the search find the task by its names and this text. sentences: what its hits show."""
+        search_index.write(self._connection, [SearchedText(task, text, sentences)])
 
     def set_name(self, task: Task) -> None:
-        """Lets the search find the task by its present name; its text stays."""
-        of_task = task_texts.c.task_id == task.id
-        earlier = self._connection.scalar(select(task_texts.c.folded_text).where(of_task)) or ""
-        _, line_break, text = earlier.partition("\n")
-        found = mapping.folded(task.searched_name) + line_break + text
-        self._connection.execute(update(task_texts).where(of_task).values(folded_text=found))
+        """Lets the search find the task by its present names; its text stays."""
+        search_index.write(self._connection, [SearchedText(task, None)])
 
     def set_tags(self, task: Task) -> None:
         """Lets the task be looked up by its tags."""
@@ -231,14 +240,15 @@ class TaskWriter(TaskReader):
 
     def delete(self, task_id: str) -> TaskStatus | None:
         """Removes the task's rows. Returns the state it had, None for an unknown one. Raises TaskNotFoundError."""
-        status = _known_status(self._row(task_id, is_locked=True))
+        row = self._row(task_id, is_locked=True)
         webhook_outbox.remove_of_task(self._connection, task_id)
         watched_files.forget_task(self._connection, task_id)
         edit_rows.remove_of_task(self._connection, task_id)
-        for table in (windows, task_texts, task_tags, task_events):
+        search_index.remove(self._connection, task_id)
+        for table in (windows, task_tags, task_events):
             self._connection.execute(delete(table).where(table.c.task_id == task_id))
         self._connection.execute(delete(tasks).where(tasks.c.id == task_id))
-        return status
+        return _known_status(row)
 
     def quarantine(self, task_id: str, now: datetime) -> TaskStatus | None:
         """Marks a task whose row cannot be read as failed, and leaves the unreadable value as it is.
@@ -272,6 +282,8 @@ class TaskWriter(TaskReader):
         if self._connection.execute(_SAVE, rows).rowcount != len(rows):
             ids = ", ".join(task.id for task, _ in changes)
             raise RuntimeError(f"one of {ids} was changed by someone else inside a write transaction")
+        if moved := {task.id: task.seq for task, columns in changes if "seq" in columns}:
+            search_index.move(self._connection, moved)
 
     def _note_endings(self, changes: Iterable[tuple[Task, Task]]) -> None:
         """changes: tasks as they were and as they are now."""
@@ -286,15 +298,6 @@ class TaskWriter(TaskReader):
 
     def _remove_windows_of_all(self, task_ids: Iterable[str]) -> None:
         self._execute_all(_REMOVE_WINDOWS, ({"task_id": task_id} for task_id in task_ids))
-
-    def _set_texts(self, texts: Iterable[tuple[Task, str]]) -> None:
-        self._execute_all(
-            _SET_TEXT,
-            (
-                {"of_task": task.id, "folded_text": mapping.folded(f"{task.searched_name}\n{text}")}
-                for task, text in texts
-            ),
-        )
 
     def _execute_all(self, statement: Executable, rows: Iterable[dict[str, Any]]) -> None:
         """Once for each of the rows; they have the same columns."""

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0014"
+SCHEMA_REVISION = "0015"
 
 metadata = MetaData()
 
@@ -101,12 +101,23 @@ task_tags = Table(
     Index("ix_task_tags_tag", "tag", "task_id"),
 )
 
-# What the search looks through: name and text, folded. Not in `tasks`, so that lists never read whole transcripts.
+# What the search looks through, see `search_index`. Not in `tasks`, so that lists never read whole transcripts.
 task_texts = Table(
     "task_texts",
     metadata,
     Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
     Column("folded_text", Text, nullable=False),
+    Column("index_form", Integer, nullable=False, server_default="0"),  # IndexForm
+    Column("sentences", Text),  # what a hit shows, as `search_index.pack` writes it; None: nobody has looked yet
+    Index("ix_task_texts_index_form", "index_form"),  # those that are not in the index yet
+)
+
+# One row: how many times words were removed from the index whose traces are still in its file, see `search_erasure`.
+search_removals = Table(
+    "search_removals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("count", BigInteger, nullable=False),
 )
 
 # One row per finished window, written once: a long recording is not rewritten at each of its windows.

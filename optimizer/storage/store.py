@@ -10,12 +10,14 @@ from pathlib import Path
 
 from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError, TranscriptionServerError
 from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER
+from optimizer.storage import search_index
 from optimizer.storage.collecting_writer import CollectingWriter
 from optimizer.storage.database import CANNOT_WRITE, Database, check_sqlite_file, database_url
 from optimizer.storage.edit_writer import EditWriter
 from optimizer.storage.erasure import LogErasure
 from optimizer.storage.migrate import Migrator
 from optimizer.storage.repository import TaskReader, TaskWriter
+from optimizer.storage.search_erasure import SearchErasure
 from optimizer.storage.webhook_outbox import WebhookOutbox
 
 log = logging.getLogger(__name__)
@@ -38,7 +40,8 @@ class TaskStore:
         self._outbox = outbox
         self._database = Database(address)
         self._file = Path(str(address.database)) if self._database.is_sqlite else None
-        self._erasure = LogErasure(self._database.truncate_wal)
+        self._search_erasure = SearchErasure(self._database)
+        self._erasure = LogErasure(self._erase)
         self._is_beside_server = False
 
     def open(self) -> None:
@@ -52,6 +55,7 @@ class TaskStore:
                 self._check_file(self._file)
             Migrator(self._database, self._file).run()
             with suppress(DiskFullError):  # a person must be able to delete tasks
+                self._prepare_search()
                 self._check_writable()
         except DatabaseDamagedError as error:
             self.close()
@@ -140,13 +144,21 @@ class TaskStore:
             return rows.waiting_ids()
 
     def erase_deleted(self) -> None:
-        """Empties SQLite's log, which may still hold deleted rows: now, or as soon as nobody reads an older state."""
+        """Empties the search's index of what was removed from it, and SQLite's log, which may still hold deleted rows:
+        now, or as soon as that is possible."""
         self._erasure.erase()
 
     @property
     def is_erasing(self) -> bool:
-        """Whether SQLite's log may still hold deleted rows."""
+        """Whether the search's index or SQLite's log may still hold deleted rows."""
         return self._erasure.is_pending
+
+    def _erase(self, wait_ms: int) -> bool:
+        return self._search_erasure.erase() and self._database.truncate_wal(wait_ms)
+
+    def _prepare_search(self) -> None:
+        with self._database.writing() as connection:
+            search_index.prepare(connection)
 
     def _check_writable(self) -> None:
         """Really writes: SQLite opens a file that it may only read without a word, and begins a transaction on it."""

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
 from errors import InvalidOptionError
-from optimizer.storage import mapping
+from optimizer.storage import mapping, search_index
 from optimizer.storage.list_cursors import ListCursor, SortKey, read_cursor
 from optimizer.storage.mapping import Row
-from optimizer.storage.schema import task_tags, task_texts, tasks
+from optimizer.storage.schema import task_tags, tasks
 from optimizer.tasks.task import TaskFilter, TaskPage, TaskSort, TaskStatus
 
 MAX_PAGE = 200
-MAX_QUERY_CHARACTERS = 500
 STATES = frozenset(status.value for status in TaskStatus)
 _SORTED_BY = {
     TaskSort.CREATED: tasks.c.created_at,
@@ -37,7 +36,7 @@ def read_page(connection: Connection, wanted: TaskFilter) -> TaskPage:
     if not 1 <= wanted.limit <= MAX_PAGE:
         raise InvalidOptionError(f"limit must be between 1 and {MAX_PAGE}.", field="limit")
     after = read_cursor(wanted)
-    conditions = [*conditions_of(wanted, is_postgresql=_is_postgresql(connection))]
+    conditions = [*conditions_of(connection, wanted, is_in_order=wanted.sort is TaskSort.ARRIVAL)]
     rows: list[Row] = []
     for part, order in _parts(wanted, after):
         missing = wanted.limit + 1 - len(rows)
@@ -53,15 +52,17 @@ def count_by_state(connection: Connection, wanted: TaskFilter) -> dict[TaskStatu
     """Of what is wanted, whatever state is; unknown states count as failed, as they are shown. Raises
     InvalidOptionError."""
     counts = dict.fromkeys(TaskStatus, 0)
-    conditions = conditions_of(wanted, is_postgresql=_is_postgresql(connection), has_status=False)
+    conditions = conditions_of(connection, wanted, has_status=False)
     query = select(tasks.c.status, func.count()).where(*conditions).group_by(tasks.c.status)
     for status, count in connection.execute(query):
         counts[TaskStatus(status) if status in STATES else TaskStatus.FAILED] += count
     return counts
 
 
-def conditions_of(wanted: TaskFilter, *, is_postgresql: bool, has_status: bool = True) -> Iterator[ColumnElement[bool]]:
-    """What a task must be like. has_status: also its state."""
+def conditions_of(
+    connection: Connection, wanted: TaskFilter, *, has_status: bool = True, is_in_order: bool = False
+) -> Iterator[ColumnElement[bool]]:
+    """What a task must be like. has_status: also its state. is_in_order: they are read in order of arrival."""
     if wanted.owner is not None:
         yield tasks.c.owner == wanted.owner
     if has_status and wanted.status is not None:
@@ -75,7 +76,7 @@ def conditions_of(wanted: TaskFilter, *, is_postgresql: bool, has_status: bool =
         yield tasks.c.id.in_(has_tag)
     yield from _bounds(wanted)
     if wanted.query:
-        yield _is_found(wanted.query, is_postgresql=is_postgresql)
+        yield search_index.found(connection, wanted.query, wanted.owner, is_in_order=is_in_order)
 
 
 def _bounds(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
@@ -87,17 +88,6 @@ def _bounds(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
         yield tasks.c.audio_seconds >= wanted.min_seconds
     if wanted.max_seconds is not None:
         yield tasks.c.audio_seconds <= wanted.max_seconds
-
-
-def _is_found(query: str, *, is_postgresql: bool) -> ColumnElement[bool]:
-    if len(query) > MAX_QUERY_CHARACTERS:
-        raise InvalidOptionError(f"q must have at most {MAX_QUERY_CHARACTERS} characters.", field="q")
-    if "\0" in query:  # for a database it may be the end of the text
-        raise InvalidOptionError("q must not contain a NUL.", field="q")
-    # Both are folded, so LIKE, which folds again and again and takes several times as long, is not needed.
-    find = func.strpos if is_postgresql else func.instr
-    has_text = find(task_texts.c.folded_text, mapping.folded(query)) > 0
-    return exists().where(task_texts.c.task_id == tasks.c.id, has_text)
 
 
 Part = tuple[list[ColumnElement[bool]], list[ColumnElement[object]]]
@@ -136,7 +126,3 @@ def _cursor_of(wanted: TaskFilter, row: Row) -> ListCursor:
     by = _SORTED_BY.get(wanted.sort)
     key: SortKey = None if by is None else getattr(row, str(by.key))
     return ListCursor(wanted.sort.value, wanted.goes_down, key, row.seq)
-
-
-def _is_postgresql(connection: Connection) -> bool:
-    return connection.dialect.name == "postgresql"

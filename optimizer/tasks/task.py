@@ -9,6 +9,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 from optimizer.common.filenames import titled_name
+from optimizer.tasks.search_hit import SearchHit
 from whisper_core.audio.tracks import SoundTrack
 from whisper_core.text.options import ALWAYS_NAMED, TranscribeOptions
 
@@ -155,11 +156,6 @@ class Task:
         return self.filename if self.title is None else titled_name(self.title, self.filename)
 
     @property
-    def searched_name(self) -> str:
-        """What the search finds of its name."""
-        return self.filename if self.title is None else f"{self.title} {self.filename}"
-
-    @property
     def has_attempts_left(self) -> bool:
         return self.attempt - self.free_attempts < self.max_attempts
 
@@ -232,7 +228,7 @@ class TaskFilter:
 
     status: TaskStatus | None = None
     model: str | None = None
-    query: str | None = None  # part of a name or of a text
+    query: str | None = None  # words of names and texts, in any order, and "phrases"
     sha256: str | None = None  # of the uploaded file
     limit: int = 50  # at most 200
     cursor: str | None = None  # a page's `next_cursor`
@@ -261,3 +257,4 @@ class TaskPage:
     tasks: tuple[Task, ...]
     next_cursor: str | None
     counts: dict[TaskStatus, int] = field(default_factory=dict)
+    hits: dict[str, SearchHit] = field(default_factory=dict)  # where a query found the tasks, by id

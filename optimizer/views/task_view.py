@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optimizer.tasks.search_hit import SearchHit
 from optimizer.tasks.task import Task
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast_accuracy import Interval
@@ -18,6 +19,7 @@ class TaskView:
     waiting_reason: WaitReason | None = None  # why it does not run yet
     eta_seconds: float | None = None  # until it is finished; None before there is a measurement
     expected: Interval | None = None  # of a waiting task: when it will begin and end
+    hit: SearchHit | None = None  # where a search found it
 
 
 @dataclass(frozen=True)

@@ -162,3 +162,23 @@ def test_beside_a_server_it_reports_and_does_not_repair(doctor: Doctor, files: T
 
 def test_without_a_database_it_says_so(doctor: Doctor) -> None:
     assert doctor() == (3, ["There is no tasks.db."])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "INSERT INTO search_index (rowid, words) VALUES (1, 'extra')",
+        "INSERT INTO search_index (rowid, words) VALUES (99, 'extra')",
+        "INSERT INTO search_index (search_index, rowid, words) VALUES ('delete', 1, 'mp3')",
+        "UPDATE task_texts SET folded_text = ' other words ' WHERE task_id = 'done'",
+        "DELETE FROM search_index_data WHERE id > 10",
+        "DROP TABLE search_index",
+    ],
+)
+def test_an_index_of_the_search_that_disagrees_is_made_anew(
+    doctor: Doctor, settings: Settings, files: TaskFiles, damage: str
+) -> None:
+    edit(settings.data_dir, damage)
+    assert doctor() == (1, ["search_index: it does not have the words of the texts", "1 found."])
+    assert doctor("--repair")[1][-1] in ("1 repaired, 0 left.", "Nothing found.")  # a start alone repairs some of it
+    assert doctor() == (0, ["Nothing found."])

@@ -26,12 +26,14 @@ from errors import (
 from optimizer.common.clock import SystemClock
 from optimizer.intake.admission import Admission
 from optimizer.intake.idempotency import IdempotencyKeys
+from optimizer.storage import search_hits, search_index
 from optimizer.storage.part_store import PartStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import Upload
 from optimizer.tasks import timeline
 from optimizer.tasks import wait_reasons as waiting_reasons
 from optimizer.tasks.events import Event, Listener, TaskChanged, TaskDeleted, WindowFinished
+from optimizer.tasks.search_hit import SearchHit
 from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
@@ -140,13 +142,26 @@ class FakeTasks:
     def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
         with self._lock:
             newest_first = sorted(self._tasks.values(), key=lambda task: -task.seq)
+        query = task_filter.query
         in_any_state = [task for task in newest_first if _matches(task, replace(task_filter, status=None))]
+        in_any_state = [task for task in in_any_state if not query or self._is_found(task, query)]
         counts = {status: sum(task.status is status for task in in_any_state) for status in TaskStatus}
         found = [task for task in in_any_state if task_filter.status in (None, task.status)]
         start = self._start_of(task_filter.cursor)
         page = found[start : start + task_filter.limit]
         end = start + len(page)
-        return [self._view(task) for task in page], str(end) if end < len(found) else None, counts
+        views = [replace(self._view(task), hit=self._hit(task, task_filter.query)) for task in page]
+        return views, str(end) if end < len(found) else None, counts
+
+    def _is_found(self, task: Task, query: str) -> bool:
+        return query.lower() in task.name.lower() or self._hit(task, query) is not None
+
+    def _hit(self, task: Task, query: str | None) -> SearchHit | None:
+        if not query:
+            return None
+        is_done = task.status is TaskStatus.COMPLETED
+        segments = self.files.read_transcript(task.id).segments if is_done else ()
+        return search_hits.hit_in(task, search_index.pack(search_index.sentences_of(segments)), query)
 
     def transcript(self, task_id: str, *, is_original: bool = False) -> tuple[Transcript, bool]:
         task = self._get(task_id)
@@ -354,5 +369,4 @@ def _matches(task: Task, task_filter: TaskFilter) -> bool:
         and task_filter.sha256 in (None, task.sha256)
         and task_filter.owner in (None, task.owner)
         and (task_filter.tag is None or task_filter.tag in task.tags)
-        and (task_filter.query or "").lower() in task.searched_name.lower()
     )

@@ -110,6 +110,20 @@ class Track(Body):
     chosen: bool = Field(description="whether it is the one that is transcribed")
 
 
+class SnippetPart(Body):
+    text: str
+    marked: bool
+
+
+class Match(Body):
+    """Where the search found it: the sentence, or the name, that has most of the words."""
+
+    field: Literal["text", "title", "filename", "note", "tag"]
+    snippet: list[SnippetPart] = Field(description="plain text; the words that were found are marked")
+    segment: int | None = Field(description="the segment's id, of a hit in the text")
+    start: float | None = Field(description="seconds, of a hit in the text")
+
+
 class TaskBody(Body):
     id: str
     filename: str
@@ -141,6 +155,7 @@ class TaskBody(Body):
     started_at: str | None
     finished_at: str | None
     owner: str = Field("", description="the account that it belongs to; only there for an admin")
+    match: Match | None = Field(None, description="only there in a list that `q` was given for")
 
 
 class TaskAnswer(Answer):

@@ -22,7 +22,11 @@ class TaskFilterQuery(Request):
 
     status: Status | None = Field(None, description="only tasks in this state")
     model: str | None = Field(None, max_length=64, description="only tasks of this model")
-    q: str | None = Field(None, max_length=200, description="part of a name or of a text")
+    q: str | None = Field(
+        None,
+        max_length=200,
+        description="words of names and texts in any order, of the last one its beginning; phrases in quotation marks",
+    )
     tag: str | None = Field(None, max_length=64, description="only tasks with this tag")
     from_: str | None = Field(None, alias="from", max_length=40, description="only tasks accepted then or later")
     to: str | None = Field(None, max_length=40, description="only tasks accepted before that; a date: or on that day")

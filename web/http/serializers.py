@@ -8,6 +8,7 @@ from typing import Any
 
 from optimizer.common.text import iso_time
 from optimizer.tasks.events import WindowFinished
+from optimizer.tasks.search_hit import SearchHit
 from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.tasks.wait_reasons import WaitReason
@@ -60,6 +61,16 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
         "started_at": timestamp(task.started_at),
         "finished_at": timestamp(task.finished_at),
         **owner,
+        **({} if view.hit is None else {"match": match_json(view.hit)}),
+    }
+
+
+def match_json(hit: SearchHit) -> dict[str, Any]:
+    return {
+        "field": hit.field.value,
+        "snippet": [{"text": part.text, "marked": part.is_match} for part in hit.snippet],
+        "segment": hit.segment,
+        "start": hit.start,
     }
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from errors import InvalidOptionError
-from optimizer.storage.mapping import folded
+from optimizer.storage.search_words import Phrase, read_query, words_of
 from optimizer.tasks.task import TaskFilter, TaskOptions, TaskStatus
 from tests.optimizer.queue.helpers import Queue
 from tests.paths import ROOT
@@ -78,15 +78,27 @@ KEPT = 20
 @budget(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=SQL, query=SQL, model=SQL)
 def test_whatever_is_searched_for_is_text_and_never_sql(name: str, query: str, model: str, queue: Queue) -> None:
-    """As a comparison of strings has it, which knows no pattern and no quotation mark."""
+    """As a comparison of lists of words has it, which knows no pattern."""
     earlier = queue.manager.page(TaskFilter(limit=200)).tasks
     for task in earlier[KEPT:]:
         queue.manager.delete(task.id)
     new = queue.submit(f"t{earlier[0].seq if earlier else 0}", filename=name, owner=query, idempotency_key=None)
-    expected = [task.id for task in (new, *earlier[:KEPT]) if folded(query) in folded(task.filename)]
+    expected = [task.id for task in (new, *earlier[:KEPT]) if is_found(query, task.filename)]
     assert ids(queue, query=query, limit=200) == expected
     assert ids(queue, model=model) == []
     assert (queue.manager.get(new.id).filename, queue.manager.get(new.id).owner) == (name, query)
+
+
+def is_found(query: str, name: str) -> bool:
+    words, phrases = words_of(name), read_query(query)
+    return phrases != () and all(any(stands_at(at, words, phrase) for at in range(len(words))) for phrase in phrases)
+
+
+def stands_at(at: int, words: list[str], phrase: Phrase) -> bool:
+    found = words[at : at + len(phrase.words)]
+    if phrase.is_prefix and len(found) == len(phrase.words):
+        found[-1] = found[-1][: len(phrase.words[-1])]
+    return tuple(found) == phrase.words
 
 
 def test_no_statement_is_put_together_from_strings() -> None:

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from tests.web.fake_system import FakeSystem
 from tests.web.requests import error_of
-from web.http.answer_schemas import TaskAnswer
+from web.http.answer_schemas import TaskAnswer, TaskListAnswer
 from whisper_core.audio.tracks import SoundTrack
 
 
@@ -17,7 +17,10 @@ def test_a_task_has_the_documented_fields(client: FlaskClient, system: FakeSyste
     task = system.add("interview.mp3")
     body = client.get(f"/api/tasks/{task.id}").get_json()
     described = set(TaskAnswer.model_json_schema()["$defs"]["TaskBody"]["properties"])
-    assert set(body["task"]) == described - {"owner"}  # which only an admin is shown, where there are accounts
+    assert set(body["task"]) == described - {
+        "owner",
+        "match",
+    }  # for an admin with accounts, for a search
     TaskAnswer.model_validate(body)
     shown = body["task"]
     assert shown["created_at"] == "2026-11-24T12:00:01.000Z"
@@ -205,3 +208,35 @@ def test_a_large_body_is_refused_where_no_file_is_expected(client: FlaskClient, 
         f"/api/tasks/{system.add().id}", data=b"{" + b" " * 100_000, content_type="application/json"
     )
     assert response.status_code in (400, 413)
+
+
+def test_a_search_shows_where_it_found_each_task_and_counts_what_it_found(
+    client: FlaskClient, system: FakeSystem
+) -> None:
+    spoken, named, other = system.add("talk.mp3"), system.add("fox.mp3"), system.add("other.mp3")
+    system.complete(spoken.id, " Good morning.", " The <b>fox</b> is here.")
+    system.complete(other.id, " Nothing.")
+
+    answer = client.get("/api/tasks?q=fox").get_json()
+
+    TaskListAnswer.model_validate(answer)
+    assert {task["id"]: task["match"] for task in answer["tasks"]} == {
+        spoken.id: {
+            "field": "text",
+            "snippet": [
+                {"text": "The <b>", "marked": False},
+                {"text": "fox", "marked": True},
+                {"text": "</b> is here.", "marked": False},
+            ],
+            "segment": 1,
+            "start": 2.0,
+        },
+        named.id: {
+            "field": "filename",
+            "snippet": [{"text": "fox", "marked": True}, {"text": ".mp3", "marked": False}],
+            "segment": None,
+            "start": None,
+        },
+    }
+    assert (answer["counts"]["completed"], answer["counts"]["pending"]) == (1, 1)
+    assert all("match" not in task for task in client.get("/api/tasks").get_json()["tasks"])
