@@ -257,6 +257,13 @@ class OptimizedWhisperSystem:
         self._scheduler.wake()
         return self._views.tasks.task_view(task)
 
+    def move(self, task_id: str, other_id: str, *, is_before: bool) -> TaskView:
+        """Puts a waiting task directly ahead of another one, or behind it. Raises TaskNotFoundError, or ConflictError
+        when they are not two waiting tasks of one owner and priority."""
+        task = self._queue.line.move(task_id, other_id, is_before=is_before)
+        self._scheduler.wake()
+        return self._views.tasks.task_view(task)
+
     def delete(self, task_id: str) -> None:
         """The task, its files and its text are gone. Raises TaskNotFoundError."""
         self._parts.endings.delete(task_id, self.ownership.owner_of(task_id))

@@ -14,7 +14,8 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.planning.inputs import DeviceView, ModelView
 from optimizer.planning.plan import PlanLimits
 from optimizer.planning.planner import plan
-from optimizer.queue.index import LoadedTasks, QueueIndex
+from optimizer.queue.index import QueueIndex
+from optimizer.queue.loaded_tasks import LoadedTasks
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
@@ -81,7 +82,7 @@ def _waiting(seq: int, rng: random.Random, service: Service, due_times: DueTimes
 def _replace(queue: QueueIndex, gone: WaitingTask, new: WaitingTask, now: float) -> None:
     for each, status, before in ((gone, TaskStatus.PROCESSING, TaskStatus.PENDING), (new, TaskStatus.PENDING, None)):
         task = Task(
-            id=each.id, seq=each.seq, filename="", status=status, options=TaskOptions(model=each.model),
+            id=each.id, seq=int(each.seq), filename="", status=status, options=TaskOptions(model=each.model),
             priority=each.priority, requested_device=AUTO_DEVICE, size_bytes=0, sha256="", created_at=_EPOCH,
             max_attempts=4, audio_seconds=each.audio_seconds, owner=each.owner,
         )  # fmt: skip

@@ -10,5 +10,5 @@ def shortest_first(situation: Situation) -> Plan:
     return start_in_order(situation, sorted(situation.waiting, key=_rank))
 
 
-def _rank(task: WaitingTask) -> tuple[int, float, int]:
+def _rank(task: WaitingTask) -> tuple[int, float, float]:
     return -task.priority, task.audio_left_seconds, task.seq

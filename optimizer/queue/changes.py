@@ -320,7 +320,7 @@ class SetPriority:
         if task.priority == self.priority:
             return task
         rows.add_event(task.id, timeline.PRIORITISED, {"priority": self.priority.word}, now)
-        return rows.save(task, task.with_(priority=self.priority))
+        return rows.save(task, task.with_(priority=self.priority, arranged=None))
 
 
 def _fail_as_poison(task: Task, error: ErrorInfo, rows: TaskWriter, now: datetime, *, before: Task) -> Task:

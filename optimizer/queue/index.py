@@ -11,42 +11,19 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 
 from errors import QueueFullError
+from optimizer.queue.arrangement import Arrangement, Line
+from optimizer.queue.loaded_tasks import LoadedTasks
 from optimizer.queue.ordering import FIRST_COME, DueTimes, OwnerShares
 from optimizer.queue.places import places
-from optimizer.queue.ready_queue import WaitingIndex, WaitingTask, WaitingView, in_order, ranked
+from optimizer.queue.ready_queue import WaitingGroup, WaitingIndex, WaitingTask, WaitingView, in_order, ranked
 from optimizer.queue.sample_ledger import SampleLedger
 from optimizer.tasks.task import Task, TaskStatus
 
 _GONE = 2**63  # later than every version of a row
-
-
-@dataclass
-class LoadedTasks:
-    """The waiting tasks at a start, in any order. samples: ids of the tasks whose samples are there; None: of all."""
-
-    samples: Collection[str] | None = None
-    ready: list[WaitingTask] = field(default_factory=list)
-    unsampled: list[WaitingTask] = field(default_factory=list)  # their samples are not there
-    held: list[WaitingTask] = field(default_factory=list)  # retrying or not prepared
-    delay_ends: dict[str, float] = field(default_factory=dict)  # when each retrying task may run again, by id
-    unprepared: list[str] = field(default_factory=list)  # ids
-    lacking: list[str] = field(default_factory=list)  # ids of all tasks of known length without samples
-
-    def add(self, entry: WaitingTask, *, is_prepared: bool, delay_end: float | None) -> None:
-        is_lacking = is_prepared and self.samples is not None and entry.id not in self.samples
-        if is_lacking:
-            self.lacking.append(entry.id)
-        if delay_end is not None:
-            self.delay_ends[entry.id] = delay_end
-        if not is_prepared:
-            self.unprepared.append(entry.id)
-        is_held = not is_prepared or delay_end is not None
-        (self.held if is_held else self.unsampled if is_lacking else self.ready).append(entry)
 
 
 class StatusCounts:
@@ -102,6 +79,7 @@ class QueueIndex:
         self._unsampled = WaitingIndex()  # tasks that may run once their samples are there
         self._held = WaitingIndex()  # tasks that may not run yet: retrying or not prepared
         self._samples = SampleLedger()
+        self._arrangement = Arrangement()
         self._delay_ends: dict[str, float] = {}  # when each retrying task may run again, by id
         self._unprepared: set[str] = set()
         self._reserved_places = 0  # for tasks that are being stored
@@ -116,6 +94,11 @@ class QueueIndex:
             self._samples = SampleLedger(chain(waiting.ready, waiting.unsampled, waiting.held), waiting.lacking)
             self._delay_ends, self._unprepared = dict(waiting.delay_ends), set(waiting.unprepared)
             self._counts.current = dict(counts)
+            self._arrangement = Arrangement()
+            for entry, number in waiting.arranged:
+                self._arrangement.put(entry, number)
+            for line in self._arrangement.lines():
+                self._arrange(line)
 
     @contextmanager
     def changing(self, *task_ids: str) -> Iterator[None]:
@@ -162,9 +145,12 @@ class QueueIndex:
                 known = self._entry(task.id)
                 is_requeued = before is TaskStatus.PROCESSING and task.status is TaskStatus.PENDING
                 since = known.waiting_since if known else arrived if is_requeued else now
-                self._put(self._entry_of(task, since), is_prepared=task.is_prepared, delay_end=delay_end)
+                entry = self._entry_of(task, since)
+                self._put(entry, is_prepared=task.is_prepared, delay_end=delay_end)
+                self._arrange(self._arrangement.put(entry, task.arranged))
             else:
                 self._drop(task.id)
+                self._arrange(self._arrangement.drop(task.id))
                 if task.status.is_final:
                     self._samples.note(task.id, True)  # nothing is kept of a task that has ended
 
@@ -177,6 +163,7 @@ class QueueIndex:
             self._counts.move(before or self._indexed_state(task_id), after)
             self._changes.advance(task_id, _GONE)
             self._drop(task_id)
+            self._arrange(self._arrangement.drop(task_id))
             self._samples.note(task_id, True)
 
     def ready(self, now: float) -> WaitingView:
@@ -251,6 +238,23 @@ class QueueIndex:
             groups = chain.from_iterable(index.groups(penalties) for index in self._indexes)
             return places(entries, groups, penalties)
 
+    def line(self, now: float, owner: str | None, model: str | None) -> list[WaitingGroup]:
+        """All that waits, of an owner or a model if one is named; a snapshot. Two groups may have the same key."""
+        with self._lock:
+            penalties = self._shares.penalties(set().union(*(index.owners() for index in self._indexes)), now)
+            groups = chain.from_iterable(index.view(penalties).groups for index in self._indexes)
+        return [group for group in groups if owner in (None, group.key.owner) and model in (None, group.key.model)]
+
+    def entry(self, task_id: str) -> WaitingTask | None:
+        with self._lock:
+            return self._entry(task_id)
+
+    def arranged_numbers(self, task_ids: Iterable[str]) -> dict[str, float]:
+        """Of those that their owner has arranged."""
+        with self._lock:
+            numbers = ((task_id, self._arrangement.number_of(task_id)) for task_id in task_ids)
+            return {task_id: number for task_id, number in numbers if number is not None}
+
     def ids_with_delay_over(self, now: float) -> list[str]:
         """Retrying tasks that may run again, the first to become so first."""
         with self._lock:
@@ -304,6 +308,13 @@ class QueueIndex:
             self._delay_ends[entry.id] = delay_end
         if not is_prepared:
             self._unprepared.add(entry.id)
+
+    def _arrange(self, line: Line | None) -> None:
+        """Puts the arranged tasks of the line where they belong now."""
+        for task_id, (due, seq) in () if line is None else self._arrangement.places(line):
+            for index in self._indexes:
+                if (entry := index.get(task_id)) is not None and entry.place != (due, seq):
+                    index.add(entry._replace(due=due, seq=seq))
 
     def _drop(self, task_id: str) -> None:
         for index in self._indexes:

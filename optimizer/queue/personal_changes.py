@@ -7,7 +7,8 @@ from datetime import datetime
 
 from optimizer.queue.changes import SetPriority
 from optimizer.storage.repository import TaskWriter
-from optimizer.tasks.task import Task
+from optimizer.tasks import timeline
+from optimizer.tasks.task import Priority, Task
 from optimizer.tasks.task_changes import TaskChanges
 
 
@@ -33,3 +34,19 @@ class ChangeByHand:
             note=task.note if wanted.note is None else wanted.note,
             tags=task.tags if wanted.tags is None else wanted.tags,
         )
+
+
+@dataclass(frozen=True)
+class Arrange:
+    """Gives a waiting task its place in the order that its owner wants; see `arrangement`."""
+
+    number: float
+    priority: Priority  # of the order
+    is_moved: bool  # whether it is the one that was moved, not one that it was moved past
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        if not task.status.is_waiting or task.priority is not self.priority:
+            return None
+        if self.is_moved:
+            rows.add_event(task.id, timeline.MOVED, {}, now)
+        return rows.save(task, task.with_(arranged=self.number))

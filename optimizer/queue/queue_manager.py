@@ -18,6 +18,7 @@ from optimizer.queue import changes, personal_changes, recovery
 from optimizer.queue.backoff import MAX_RETRY_DELAY_S, RetryDelay
 from optimizer.queue.changes import ClaimRequest, RequestedChange
 from optimizer.queue.index import QueueIndex
+from optimizer.queue.line import WaitingLine
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.quotas import OwnerQuotas
 from optimizer.queue.ready_queue import WaitingView
@@ -26,7 +27,17 @@ from optimizer.queue.samples import WaitingSamples
 from optimizer.queue.transactions import TaskTransactions
 from optimizer.storage.store import TaskStore
 from optimizer.tasks import timeline
-from optimizer.tasks.task import ErrorInfo, NewTask, Priority, Task, TaskFilter, TaskMemory, TaskPage, TaskStatus
+from optimizer.tasks.task import (
+    ErrorInfo,
+    NewTask,
+    Priority,
+    Task,
+    TaskFilter,
+    TaskMemory,
+    TaskPage,
+    TaskSort,
+    TaskStatus,
+)
 from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
 from whisper_core.audio.tracks import SoundTrack
@@ -69,6 +80,7 @@ class IntelligentQueueManager:
         self._due_times = due_times
         self._index = QueueIndex(due_times)
         self._transactions = TaskTransactions(store, self._index, clock, on_change, max_queued, quotas or OwnerQuotas())
+        self.line = WaitingLine(store, self._index, self._transactions, clock)
         self.samples = WaitingSamples(self._index, self._transactions, clock, on_change)
 
     def recover(self, samples: Collection[str] | None = None) -> RecoveryReport:
@@ -311,7 +323,7 @@ class IntelligentQueueManager:
         """The counts are those of all that is wanted, whatever its state. Raises InvalidOptionError."""
         is_of_all = wanted.owner is None and not wanted.is_narrowed
         with self._store.reading() as rows:
-            page = rows.page(wanted)
+            page = self.line.page(rows, wanted) if wanted.sort is TaskSort.LINE else rows.page(wanted)
             counts = self.counts() if is_of_all else rows.counts_of(wanted)
             hits = rows.hits(page.tasks, wanted.query) if wanted.query else {}
         return replace(page, counts=counts, hits=hits)

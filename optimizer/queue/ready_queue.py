@@ -22,7 +22,7 @@ class WaitingTask(NamedTuple):
     """What the planner knows of a waiting task. A tuple, because 100,000 of them are made at a start."""
 
     id: str
-    seq: int  # order of arrival, unique
+    seq: float  # order of arrival, unique; a fraction where its owner put it behind another one (see `arrangement`)
     model: str
     priority: Priority
     audio_seconds: float
@@ -36,7 +36,7 @@ class WaitingTask(NamedTuple):
     beams: int = 0  # likewise
 
     @property
-    def place(self) -> tuple[float, int]:
+    def place(self) -> tuple[float, float]:
         """Its order within its group."""
         return (self.due, self.seq)
 
@@ -68,11 +68,11 @@ class WaitingGroup(NamedTuple):
     tasks: Sequence[WaitingTask]  # by place; a tuple, and never empty, in a view
     penalty: float = 0.0  # seconds by which the owner's tasks are set back; see `ordering.OwnerShares`
 
-    def rank_of(self, task: WaitingTask) -> tuple[int, float, int]:
+    def rank_of(self, task: WaitingTask) -> tuple[int, float, float]:
         """The task's order across groups, as far as it does not depend on a device: smaller goes first."""
         return (-self.key.priority, task.due + self.penalty, task.seq)
 
-    def count_before(self, rank: tuple[int, float, int]) -> int:
+    def count_before(self, rank: tuple[int, float, float]) -> int:
         """How many of the group's tasks come before that rank."""
         negative_priority, due, seq = rank
         if -self.key.priority != negative_priority:
@@ -97,7 +97,7 @@ class WaitingView:
     groups: tuple[WaitingGroup, ...]
     find: Callable[[str], WaitingTask | None] = field(repr=False, compare=False)  # by id
     # How many tasks of a priority arrived before a `seq`.
-    count_arrived_before: Callable[[Priority, int], int] = field(repr=False, compare=False)
+    count_arrived_before: Callable[[Priority, float], int] = field(repr=False, compare=False)
     # The penalty of a running task if it waited too. Its owner, and the seconds of work that it has left.
     requeued_penalty: Callable[[str, float], float] = field(repr=False, compare=False)
 
@@ -150,7 +150,7 @@ class WaitingView:
         return next((group for group in self.groups if group.key == key), None)
 
 
-Rank = tuple[int, float, int]
+Rank = tuple[int, float, float]
 RankedGroup = tuple[Rank, WaitingGroup]
 
 
@@ -189,7 +189,7 @@ class WaitingIndex:
     def __init__(self) -> None:
         self._groups: dict[GroupKey, list[WaitingTask]] = {}
         self._by_id: dict[str, WaitingTask] = {}
-        self._arrivals: dict[Priority, list[int]] = {priority: [] for priority in Priority}
+        self._arrivals: dict[Priority, list[float]] = {priority: [] for priority in Priority}
         self._copies: dict[GroupKey, tuple[WaitingTask, ...]] = {}
 
     @classmethod
@@ -261,6 +261,6 @@ class WaitingIndex:
         groups = tuple(WaitingGroup(key, self._copies[key], penalties.get(key.owner, 0.0)) for key in self._groups)
         return WaitingView(groups, self._by_id.get, self._count_arrived_before, requeued_penalty)
 
-    def _count_arrived_before(self, priority: Priority, seq: int) -> int:
-        """Safe to call from any thread without the lock: bisecting a list of integers is one step for other threads."""
+    def _count_arrived_before(self, priority: Priority, seq: float) -> int:
+        """Safe to call from any thread without the lock: bisecting a list of numbers is one step for other threads."""
         return bisect_left(self._arrivals[priority], seq)

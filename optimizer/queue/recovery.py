@@ -12,7 +12,8 @@ from optimizer.common.boot import is_same_launch
 from optimizer.common.clock import Clock
 from optimizer.queue import monotonic_times
 from optimizer.queue.changes import Interrupt
-from optimizer.queue.index import LoadedTasks, QueueIndex
+from optimizer.queue.index import QueueIndex
+from optimizer.queue.loaded_tasks import LoadedTasks
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.queue.transactions import TaskTransactions
@@ -107,7 +108,9 @@ def load_waiting(
                 is_retrying = row.status == _RETRYING
                 delay_end = monotonic_times.delay_end(clock, mapping.not_before_of(row)) if is_retrying else None
                 entry = waiting_task_of(row, arrival_of, due_times)
-                waiting.add(entry, is_prepared=row.audio_seconds is not None, delay_end=delay_end)
+                waiting.add(
+                    entry, is_prepared=row.audio_seconds is not None, delay_end=delay_end, arranged=row.arranged
+                )
             except BadRecordError:
                 unreadable.append(row.id)
         index.load(waiting, rows.counts())
@@ -120,7 +123,7 @@ def waiting_task_of(row: WaitingRow, arrival_of: Callable[[str], float], due_tim
     arrival_of: monotonic seconds of a moment in ISO 8601; raises ValueError or TypeError. Written for speed, because a
     start calls it for every waiting task: the row is unpacked at once, and the task is made without names.
     """
-    task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _ = row
+    task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _, arranged = row
     try:
         model, urgency, device, whose, has_words, is_chunked, beams = mapping.read_kind(
             options, priority, requested_device, owner
@@ -128,6 +131,8 @@ def waiting_task_of(row: WaitingRow, arrival_of: Callable[[str], float], due_tim
         seconds = 0.0 if audio_seconds is None else audio_seconds
         if not (isinstance(seconds, (float, int)) and isinstance(seq, int)):
             raise TypeError("audio_seconds or seq is not a number")
+        if arranged is not None and not isinstance(arranged, (float, int)):
+            raise TypeError("arranged is not a number")
         arrived = arrival_of(created_at)
         left = seconds * (1 - progress)
         due = due_times.due(model, left, arrived)

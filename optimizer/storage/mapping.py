@@ -101,6 +101,7 @@ class WaitingRow(NamedTuple):
     owner: Any
     created_at: Any
     not_before: Any
+    arranged: Any
 
 
 def not_before_of(row: WaitingRow) -> datetime | None:
@@ -243,7 +244,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),
     **dict.fromkeys(("result_sha256", "idempotency_key", "title"), (str, type(None))),
     "progress": (float, int),
-    **dict.fromkeys(("audio_seconds", "declared_seconds", "late_seconds"), (float, int, type(None))),
+    **dict.fromkeys(("audio_seconds", "declared_seconds", "late_seconds", "arranged"), (float, int, type(None))),
 }
 
 

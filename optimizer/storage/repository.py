@@ -37,7 +37,8 @@ MAX_EVENTS = 500
 # Made once: to put a statement together takes longer than to execute it.
 _TASK = select(tasks).where(tasks.c.id == bindparam("task_id"))
 _LOCKED_TASK = _TASK.with_for_update()  # left out by SQLAlchemy for SQLite, which has one writer at a time anyway
-_LOCKED_TASKS = select(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).with_for_update()
+_TASKS = select(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
+_LOCKED_TASKS = _TASKS.with_for_update()
 _LEASES = select(tasks.c.id, tasks.c.lease_token).where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
 _SAME_FILE = select(tasks.c.id).where(tasks.c.sha256 == bindparam("sha256"), tasks.c.owner == bindparam("owner"))
 _NEXT_SEQ = update(arrivals).values(last_seq=arrivals.c.last_seq + 1).returning(arrivals.c.last_seq)
@@ -98,6 +99,15 @@ class TaskReader:
     def counts_of(self, wanted: TaskFilter) -> dict[TaskStatus, int]:
         """The same of what is wanted, whatever its state. Raises InvalidOptionError."""
         return task_lists.count_by_state(self._connection, wanted)
+
+    def waiting_ids_of(self, wanted: TaskFilter) -> set[str]:
+        """The ids of those waiting tasks that are wanted. Raises InvalidOptionError."""
+        return task_lists.read_waiting_ids(self._connection, wanted)
+
+    def tasks_of(self, task_ids: Collection[str]) -> dict[str, Task]:
+        """Those that are there, by id."""
+        rows = self._connection.execute(_TASKS, {"task_ids": list(task_ids)})
+        return {row.id: mapping.task_or_stand_in(row) for row in rows}
 
     def owner_of(self, task_id: str) -> str:
         """Raises TaskNotFoundError."""

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION = "0015"
+SCHEMA_REVISION = "0016"
 
 metadata = MetaData()
 
@@ -70,6 +70,7 @@ tasks = Table(
     Column("title", Text),  # what its owner calls it
     Column("note", Text, nullable=False, server_default=""),
     Column("tags", Text, nullable=False, server_default="[]"),  # a JSON list, as in `task_tags`
+    Column("arranged", Double),  # see queue/arrangement.py
     Column("name_key", Text, nullable=False, server_default=""),  # title or file name, folded, to sort by
     UniqueConstraint("seq", name="uq_tasks_seq"),
     UniqueConstraint("owner", "idempotency_key", name="uq_tasks_owner_idempotency_key"),

@@ -33,8 +33,7 @@ _SORTED_BY = {
 
 def read_page(connection: Connection, wanted: TaskFilter) -> TaskPage:
     """Without counts. Raises InvalidOptionError."""
-    if not 1 <= wanted.limit <= MAX_PAGE:
-        raise InvalidOptionError(f"limit must be between 1 and {MAX_PAGE}.", field="limit")
+    check_limit(wanted)
     after = read_cursor(wanted)
     conditions = [*conditions_of(connection, wanted, is_in_order=wanted.sort is TaskSort.ARRIVAL)]
     rows: list[Row] = []
@@ -46,6 +45,19 @@ def read_page(connection: Connection, wanted: TaskFilter) -> TaskPage:
     shown = rows[: wanted.limit]
     next_cursor = _cursor_of(wanted, shown[-1]).text if len(rows) > wanted.limit else None
     return TaskPage(tuple(map(mapping.task_or_stand_in, shown)), next_cursor)
+
+
+def read_waiting_ids(connection: Connection, wanted: TaskFilter) -> set[str]:
+    """Of the waiting tasks that are wanted, in whatever order. Raises InvalidOptionError."""
+    conditions = [*conditions_of(wanted, is_postgresql=_is_postgresql(connection))]
+    waiting = tasks.c.status.in_([status.value for status in TaskStatus if status.is_waiting])
+    return set(connection.scalars(select(tasks.c.id).where(waiting, *conditions)))
+
+
+def check_limit(wanted: TaskFilter) -> None:
+    """Raises InvalidOptionError."""
+    if not 1 <= wanted.limit <= MAX_PAGE:
+        raise InvalidOptionError(f"limit must be between 1 and {MAX_PAGE}.", field="limit")
 
 
 def count_by_state(connection: Connection, wanted: TaskFilter) -> dict[TaskStatus, int]:

@@ -143,6 +143,7 @@ class Task:
     title: str | None = None  # what its owner calls it; None: as its file
     note: str = ""
     tags: tuple[str, ...] = ()
+    arranged: float | None = None  # orders those that their owner moved within the line; see queue/arrangement.py
     version: int = 1  # grows with every change
 
     @property
@@ -215,6 +216,7 @@ class TaskSort(Enum):
     MODEL = "model"
     STATUS = "status"
     OWNER = "owner"
+    LINE = "line"  # of what waits, from its front
 
     @property
     def is_newest_first(self) -> bool:

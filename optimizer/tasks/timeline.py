@@ -23,6 +23,7 @@ MEMORY = "memory"
 INTERRUPTED = "interrupted"
 RETRYING = "retrying"
 PRIORITISED = "prioritised"
+MOVED = "moved"
 COMPLETED = "completed"
 FAILED = "failed"
 CANCELLED = "cancelled"
@@ -194,6 +195,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     INTERRUPTED: _interrupted,
     RETRYING: _retrying,
     PRIORITISED: _prioritised,
+    MOVED: lambda _: "Moved within the line by hand.",
     COMPLETED: _completed,
     FAILED: _failed,
     CANCELLED: lambda _: "Cancelled.",

@@ -35,6 +35,7 @@ def claimed(task: Task, *, device: str, estimated_bytes: int, owner: str, token:
         measured_bytes=None,
         lease_token=token,
         lease_owner=owner,
+        arranged=None,
         started_at=now,
     )
 
@@ -161,6 +162,7 @@ def started_over(task: Task, *, seq: int) -> Task:
         predicted_bytes=None,
         reserved_bytes=None,
         measured_bytes=None,
+        arranged=None,
         started_at=None,
         finished_at=None,
     )

@@ -209,6 +209,7 @@ export default {
   'timeline.interrupted': 'Interrupted: {reason}',
   'timeline.retrying': 'Attempt failed: {reason} Next attempt in {span}',
   'timeline.prioritised': 'Priority set to {priority}',
+  'timeline.moved': 'Moved within the queue by hand',
   'timeline.completed': 'Done',
   'timeline.completed_after': 'Done after {span}',
   'timeline.failed': 'Failed: {reason}',

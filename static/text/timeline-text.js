@@ -17,6 +17,7 @@ const SENTENCES = {
   retrying: ({ code, message, delay_seconds: delay }) =>
     t('timeline.retrying', { reason: errorText({ code, message }), span: formatSpan(delay) }),
   prioritised: ({ priority }) => t('timeline.prioritised', { priority: t(`priority.${priority}`) }),
+  moved: () => t('timeline.moved'),
   completed,
   failed: ({ code, message }) => t('timeline.failed', { reason: errorText({ code, message }) }),
   cancelled: () => t('timeline.cancelled'),

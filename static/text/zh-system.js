@@ -220,6 +220,7 @@ export default {
   'timeline.interrupted': '被中断：{reason}',
   'timeline.retrying': '本次尝试失败：{reason}{span}后重试',
   'timeline.prioritised': '优先级改为{priority}',
+  'timeline.moved': '手动调整了在队列中的位置',
   'timeline.completed': '完成',
   'timeline.completed_after': '用时 {span}完成',
   'timeline.failed': '失败：{reason}',

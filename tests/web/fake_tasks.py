@@ -34,7 +34,7 @@ from optimizer.tasks import timeline
 from optimizer.tasks import wait_reasons as waiting_reasons
 from optimizer.tasks.events import Event, Listener, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.tasks.search_hit import SearchHit
-from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskStatus
+from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskSort, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
@@ -147,6 +147,8 @@ class FakeTasks:
         in_any_state = [task for task in in_any_state if not query or self._is_found(task, query)]
         counts = {status: sum(task.status is status for task in in_any_state) for status in TaskStatus}
         found = [task for task in in_any_state if task_filter.status in (None, task.status)]
+        if task_filter.sort is TaskSort.LINE:
+            found = [task for task in reversed(found) if task.status.is_waiting]
         start = self._start_of(task_filter.cursor)
         page = found[start : start + task_filter.limit]
         end = start + len(page)
@@ -197,6 +199,12 @@ class FakeTasks:
             raise ConflictError()
         given = {name: value for name, value in vars(wanted).items() if value is not None}
         return self._change(task_id, **given | ({"title": wanted.title or None} if "title" in given else {}))
+
+    def move(self, task_id: str, other_id: str, *, is_before: bool) -> TaskView:
+        task, other = self._get(task_id), self._get(other_id)
+        if not (task.status.is_waiting and other.status.is_waiting and task.owner == other.owner):
+            raise ConflictError()
+        return self._change(task_id, arranged=1.0 if is_before else 2.0)
 
     def delete(self, task_id: str) -> None:
         owner = self._get(task_id).owner

@@ -14,7 +14,7 @@ from web.http.request_schemas import Request, Status
 _DATE_LENGTH = len("2026-11-29")
 _MOST_SECONDS = 1e9
 
-SortWord = Literal["created", "finished", "length", "name", "model", "status", "owner"]
+SortWord = Literal["created", "finished", "length", "name", "model", "status", "owner", "line"]
 
 
 class TaskFilterQuery(Request):

@@ -122,6 +122,15 @@ class TaskPatch(Request):
     title: str | None = Field(None, description="empty or null: it is called as its file")
     note: str | None = None
     tags: list[str] | None = None
+    before: str | None = Field(None, max_length=64, description="the waiting task that it shall be directly ahead of")
+    after: str | None = Field(None, max_length=64, description="the waiting task that it shall be directly behind")
+
+    def neighbour(self) -> str | None:
+        """Which task it shall be beside, if that is what is asked for. Raises InvalidOptionError."""
+        asked = [name for name in ("before", "after") if getattr(self, name) is not None]
+        if asked and len(self.model_fields_set) > 1:
+            raise InvalidOptionError("A task is moved by itself: send nothing else with it.", field=asked[0])
+        return getattr(self, asked[0]) if asked else None
 
     def changes(self) -> TaskChanges:
         """Raises InvalidOptionError."""

@@ -121,6 +121,9 @@ class SystemPort(Protocol):
 
     def change(self, task_id: str, wanted: TaskChanges, /) -> TaskView: ...
 
+    def move(self, task_id: str, other_id: str, /, *, is_before: bool) -> TaskView:
+        """Raises ConflictError."""
+
     def delete(self, task_id: str, /) -> None: ...
 
     def timeline(self, task_id: str, /) -> list[TaskEvent]:

@@ -100,6 +100,9 @@ class TaskAccess:
     def change(self, task_id: str, wanted: TaskChanges) -> TaskView:
         return self._system.change(self._own(task_id), wanted)
 
+    def move(self, task_id: str, other_id: str, *, is_before: bool) -> TaskView:
+        return self._system.move(self._own(task_id), self._own(other_id), is_before=is_before)
+
     def delete(self, task_id: str) -> None:
         self._system.delete(self._own(task_id))
         self.audit("task_deleted", task_id=task_id)

@@ -140,7 +140,10 @@ def get_timeline(path: TaskPath) -> Response:
     "/tasks/<id>", tags=[_TASKS], responses={"200": answer(TaskAnswer), **error_responses(400, 403, 404, 409, 413, 422)}
 )
 def change_task(path: TaskPath, body: TaskPatch) -> Response:
-    """Change what a task is called, its note and tags, or a waiting task's priority: all of it, or nothing."""
+    """Change what a task is called, its note and tags, or a waiting task's priority: all of it, or nothing. Or move it
+    within the line."""
+    if (other := body.neighbour()) is not None:
+        return _answer(current_tasks().move(path.id, other, is_before=body.before is not None))
     return _answer(current_tasks().change(path.id, body.changes()))
 
 

@@ -256,7 +256,7 @@ def test_of_one_priority_on_one_idle_device_the_first_is_due_first_with_its_load
     decision = decision_of(plain, [roomy], models, replace(limits, overtake_limit_s=float("inf")))
     candidates = [each for each in plain if models[each.model].is_available]
 
-    def due_with_load(each: WaitingTask) -> tuple[float, int]:
+    def due_with_load(each: WaitingTask) -> tuple[float, float]:
         return each.due + TARGET_SLOWDOWN * (
             0 if each.model in roomy.resident else TIMES.load_seconds(each.model)
         ), each.seq

@@ -27,7 +27,7 @@ def several_tasks(draw: st.DrawFn) -> list[WaitingTask]:
     ]
 
 
-def rank(each: WaitingTask) -> tuple[int, float, int]:
+def rank(each: WaitingTask) -> tuple[int, float, float]:
     return (-each.priority, each.due + PENALTIES[each.owner], each.seq)
 
 

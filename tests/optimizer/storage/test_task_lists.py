@@ -18,6 +18,7 @@ from optimizer.tasks.task_changes import TaskChanges
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, running_queue
 
+SORTS = [sort for sort in TaskSort if sort is not TaskSort.LINE]  # which is not in the database
 LENGTHS = (60.0, None, 5.0, 60.0, None, 3600.0)
 NAMES = ("b.mp3", "A.mp3", "ä.mp3", "c.mp3", "B.mp3", "d.mp3")
 
@@ -82,7 +83,7 @@ def test_every_order_shows_each_task_once(filled: Queue, sort: TaskSort, expecte
     assert ids(paged(filled, limit, sort=sort)) == expected.split()
 
 
-@pytest.mark.parametrize("sort", list(TaskSort))
+@pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("is_descending", [True, False])
 def test_pages_in_either_direction_are_the_whole_list(filled: Queue, sort: TaskSort, is_descending: bool) -> None:
     whole = ids(paged(filled, 200, sort=sort, is_descending=is_descending))
@@ -161,7 +162,7 @@ def plans_of(connection: Connection) -> Iterator[list[str]]:
         plans.append("; ".join(str(row.detail) for row in rows))
 
 
-@pytest.mark.parametrize("sort", list(TaskSort))
+@pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("owner", [None, "alice"])
 @pytest.mark.parametrize("is_descending", [True, False])
 def test_a_page_in_any_order_reads_an_index_and_sorts_nothing(

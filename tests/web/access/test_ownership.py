@@ -171,7 +171,17 @@ def test_everybody_sees_their_own_and_the_admin_sees_all(site: Site, port: int) 
         assert call(site.by_key("admin"), operation).status_code in (200, 202), operation
     check_upload_routes(site)
     check_webhook_routes(site)
+    check_moves(site)
     check_live_feed(site, port)
+
+
+def check_moves(site: Site) -> None:
+    hers, own = (site.system.add(owner=name).id for name in ("alice", "mallory"))
+    mallory = site.by_key("mallory")
+    for task_id, other_id in ((own, hers), (hers, own)):
+        for where in ("before", "after"):
+            refused = mallory.patch(f"/api/tasks/{task_id}", json={where: other_id})
+            assert error_of(refused) == (404, "task_not_found", None)
 
 
 def check_task_route(site: Site, operation: str) -> None:

@@ -105,3 +105,25 @@ def test_counts_follow_the_search(client: FlaskClient, system: FakeSystem) -> No
 @pytest.mark.parametrize("query", ["owner=alice", "sort=owner"])
 def test_owners_are_for_those_who_are_told_them(client: FlaskClient, query: str) -> None:
     assert error_of(client.get(f"/api/tasks?{query}")) == (403, "forbidden", None)
+
+
+def test_the_line_comes_from_its_front(client: FlaskClient, system: FakeSystem) -> None:
+    first, second = system.add(), system.add()
+    system.complete(system.add().id)
+    found = client.get("/api/tasks?sort=line&limit=1").get_json()
+    assert [task["id"] for task in found["tasks"]] == [first.id]
+    found = client.get(f"/api/tasks?sort=line&cursor={found['next_cursor']}").get_json()
+    assert [task["id"] for task in found["tasks"]] == [second.id]
+
+
+def test_a_task_is_moved_by_itself(client: FlaskClient, system: FakeSystem) -> None:
+    first, second = system.add(), system.add()
+    address = f"/api/tasks/{second.id}"
+    assert client.patch(address, json={"before": first.id}).get_json()["task"]["id"] == second.id
+    assert system.task(second.id).task.arranged == 1.0
+    assert client.patch(address, json={"after": first.id}).status_code == 200
+    assert error_of(client.patch(address, json={"before": "gone"})) == (404, "task_not_found", None)
+    for body in ({"before": first.id, "title": "x"}, {"before": first.id, "after": first.id}):
+        assert error_of(client.patch(address, json=body)) == (422, "invalid_option", "before")
+    system.complete(first.id)
+    assert error_of(client.patch(address, json={"after": first.id})) == (409, "conflict", None)
