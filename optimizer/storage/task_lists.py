@@ -49,7 +49,7 @@ def read_page(connection: Connection, wanted: TaskFilter) -> TaskPage:
 
 def read_waiting_ids(connection: Connection, wanted: TaskFilter) -> set[str]:
     """Of the waiting tasks that are wanted, in whatever order. Raises InvalidOptionError."""
-    conditions = [*conditions_of(wanted, is_postgresql=_is_postgresql(connection))]
+    conditions = [*conditions_of(connection, wanted)]
     waiting = tasks.c.status.in_([status.value for status in TaskStatus if status.is_waiting])
     return set(connection.scalars(select(tasks.c.id).where(waiting, *conditions)))
 
