@@ -21,7 +21,8 @@
     │       ├── AlreadyFinishedError
     │       ├── TaskCancelledError
     │       ├── EditConflictError
-    │       └── TranscriptNotReadyError
+    │       ├── TranscriptNotReadyError
+    │       └── WaveformNotReadyError
     ├── NotFoundError
     │   ├── TaskNotFoundError
     │   ├── UploadNotFoundError
@@ -205,6 +206,12 @@ class EditConflictError(ConflictError):
 class TranscriptNotReadyError(ConflictError):
     code = "transcript_not_ready"
     default_message = "The task is not finished, so only the json format has something to show."
+
+
+class WaveformNotReadyError(ConflictError):
+    code = "waveform_not_ready"
+    is_retryable = True
+    default_message = "The recording is still being read. Ask again in a moment."
 
 
 class NotFoundError(TranscriptionServerError):

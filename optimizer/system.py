@@ -60,6 +60,7 @@ class OptimizedWhisperSystem:
         self.admission = self._parts.intake.admission
         self.keys = self._parts.intake.keys
         self.parts = self._parts.intake.parts
+        self.waveforms = self._parts.intake.waveforms
         self._monitoring = self._parts.monitors.monitoring
         self._views = self._parts.views
         self.accounts = self._parts.accounts

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 
-from errors import ShuttingDownError, SourceMissingError, TranscriptionServerError
+from errors import CANNOT_STORE, ShuttingDownError, SourceMissingError, TranscriptionServerError
 from optimizer.common.clock import Clock
 from optimizer.intake.decode_line import DecodeLine, DecodeRequest, WaitingDecode
 from optimizer.queue.ordering import OwnerShares
@@ -175,8 +175,18 @@ class DecodePool:
             may_keep=request.may_keep,
             give_up_after_s=decode.slice_s,
         )
+        self._keep_waveform(request.task_id, decoded)
         log.info(
             "task=%s event=%s audio_seconds=%.2f truncated=%s",
             request.task_id, "prepared" if decoded.is_kept else "measured", decoded.seconds, decoded.is_truncated,
         )  # fmt: skip
         return decoded
+
+    def _keep_waveform(self, task_id: str, decoded: DecodedAudio) -> None:
+        """It is only for looking at, so nothing fails for want of it."""
+        if decoded.waveform is None:
+            return
+        try:
+            self._files.write_waveform(task_id, decoded.waveform)
+        except (OSError, *CANNOT_STORE) as error:
+            log.warning("task=%s event=waveform_not_kept reason=%s", task_id, type(error).__name__)

@@ -28,8 +28,9 @@ from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.ready_queue import WaitingTask
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event, TaskChanged
-from optimizer.tasks.task import ErrorInfo
+from optimizer.tasks.task import ErrorInfo, Task
 from whisper_core.audio.decode import DecodedAudio
+from whisper_core.audio.sample_writer import keep_none
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +120,14 @@ class Preparer:
         if self._begin(task_id):
             started = self._start_measuring(task_id, owner, self._size_of(task_id), self._track_of(task_id))
             self.record_when_decoded(task_id, started)
+
+    def measure_again(self, task: Task) -> None:
+        """Decodes the recording of a finished task for its waveform alone, unless that is under way."""
+        if not self._begin(task.id):
+            return
+        size, track = self._size_of(task.id), task.options.track
+        request = DecodeRequest(task.id, task.owner, size, task.audio_seconds, track=track, may_keep=keep_none)
+        self._start(request).add_done_callback(lambda _: self._end_measuring(task.id))
 
     def make_again(self, task_id: str) -> None:
         """A waiting task's samples were removed under it; it waits until they are made again."""
@@ -214,6 +223,15 @@ class Preparer:
             return self._queue.get(task_id).options.track
         except TaskNotFoundError:
             return None  # recording what was decoded finds that, too
+
+    def _end_measuring(self, task_id: str) -> None:
+        """Runs on a decode thread."""
+        try:
+            self._queue.get(task_id)
+        except TaskNotFoundError:
+            self._files.delete_waveform(task_id)  # the task was deleted meanwhile
+        finally:
+            self.end(task_id)
 
     def _size_of(self, task_id: str) -> int:
         try:

@@ -116,6 +116,25 @@ def read_task_form(
     )
 
 
+def option_texts(options: TaskOptions) -> dict[str, str]:
+    """The fields from which `read_task_form` reads these options."""
+    defaults = TaskOptions(model="")
+    return {
+        name: _text_of(getattr(options, name), getattr(defaults, name))
+        for name in OPTION_FIELDS
+        if hasattr(options, name)
+    }
+
+
+def _text_of(value: Any, default: Any) -> str:
+    """The word for what is off; nothing where being off is the default."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or value == "":
+        return "" if default is None or default == "" else "none"
+    return str(value)
+
+
 def read_idempotency_key(header: str | None) -> str | None:
     """Raises InvalidOptionError unless the key is 1 to 200 printable ASCII characters."""
     if header is None:

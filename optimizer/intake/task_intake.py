@@ -128,6 +128,7 @@ class TaskIntake:
 
     def _drop_samples(self, task_id: str) -> None:
         self._files.delete_audio(task_id)
+        self._files.delete_waveform(task_id)
         self._preparer.end(task_id)
 
 

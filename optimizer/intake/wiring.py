@@ -14,6 +14,7 @@ from optimizer.intake.idempotency import IdempotencyKeys
 from optimizer.intake.preparer import Preparer
 from optimizer.intake.sample_budget import SampleBudget
 from optimizer.intake.task_intake import TaskIntake
+from optimizer.intake.waveforms import Waveforms
 from optimizer.queue.ownership import Ownership
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.storage.part_store import PartStore
@@ -35,6 +36,7 @@ class Intake:
     admission: Admission
     keys: IdempotencyKeys
     parts: PartStore
+    waveforms: Waveforms
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def build_intake(
         ),
         IdempotencyKeys(partial(_find_by_key, store)),
         PartStore(files, clock),
+        Waveforms(queue, files, preparer),
     )
 
 

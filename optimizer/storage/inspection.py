@@ -52,6 +52,7 @@ class Fault(Enum):
     RECORDING_WITHOUT_TASK = "a recording that no task has"
     TRANSCRIPT_WITHOUT_TASK = "a transcript that no completed task has"
     SAMPLES_WITHOUT_TASK = "samples that no task has"
+    WAVEFORM_WITHOUT_TASK = "a waveform that no task has"
     UPLOAD_EXPIRED = "an upload that stopped arriving more than a day ago"
     LEFTOVER = "a file that was not written to its end"
     SEARCH_DISAGREES = "it does not have the words of the texts"
@@ -116,12 +117,13 @@ class DataInspection:
             ("media", Fault.RECORDING_WITHOUT_TASK, known),
             ("transcripts", Fault.TRANSCRIPT_WITHOUT_TASK, completed),
             ("audio", Fault.SAMPLES_WITHOUT_TASK, known),
+            ("waveforms", Fault.WAVEFORM_WITHOUT_TASK, known),
         ):
             yield from self._unknown_files(folder, fault, wanted)
         for path in _entries(self._files.root / "incoming"):
             if not path.name.endswith(".tmp") and self._is_older(path, PART_LIFETIME):
                 yield self._finding(Fault.UPLOAD_EXPIRED, path)
-        for name in (".", "incoming", "media", "audio", "transcripts"):
+        for name in (".", "incoming", "media", "audio", "transcripts", "waveforms"):
             for path in _entries(self._files.root / name):
                 if path.name.endswith(".tmp") and not self._may_be_on_its_way(path):
                     yield self._finding(Fault.LEFTOVER, path)

@@ -21,7 +21,7 @@ from optimizer.storage.task_files import TaskFiles
 from whisper_core.common.durable_files import sync_folder
 
 LOST_AND_FOUND = "lost+found"
-_REMOVED = frozenset({Fault.SAMPLES_WITHOUT_TASK, Fault.UPLOAD_EXPIRED, Fault.LEFTOVER})
+_REMOVED = frozenset({Fault.SAMPLES_WITHOUT_TASK, Fault.WAVEFORM_WITHOUT_TASK, Fault.UPLOAD_EXPIRED, Fault.LEFTOVER})
 _MOVED = frozenset({Fault.RECORDING_WITHOUT_TASK, Fault.TRANSCRIPT_WITHOUT_TASK})
 _TABLES = {
     "task_texts": task_texts,

@@ -7,6 +7,7 @@ the task's id and nothing that a user chose.
       media/<id>              the upload
       audio/<id>.pcm          its samples, 16 kHz mono s16le; can be made again
       transcripts/<id>.json   the result
+      waveforms/<id>          how loud the recording is from moment to moment; can be made again
       lock                    held by the one server that may use the folder
       reserve                 space for deletes and cancels on a full disk
 
@@ -35,13 +36,14 @@ from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER, write_al
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.disk_reserve import DiskReserve
 from optimizer.storage.upload_file import Upload
-from whisper_core.common.durable_files import sync_folder
+from whisper_core.audio.waveform import Waveform
+from whisper_core.common.durable_files import disk_errors, sync_folder
 from whisper_core.text.transcript import Transcript
 
 log = logging.getLogger(__name__)
 
 PART_LIFETIME = timedelta(hours=24)
-_FOLDERS = ("incoming", "media", "audio", "transcripts")
+_FOLDERS = ("incoming", "media", "audio", "transcripts", "waveforms")
 _TASK_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
@@ -126,6 +128,9 @@ class TaskFiles:
     def transcript_path(self, task_id: str) -> Path:
         return self.root / "transcripts" / f"{_checked(task_id)}.json"
 
+    def waveform_path(self, task_id: str) -> Path:
+        return self.root / "waveforms" / _checked(task_id)
+
     def has_audio(self, task_id: str) -> bool:
         """Whether the task's samples exist."""
         return _is_plain_file(self.audio_path(task_id))
@@ -175,6 +180,24 @@ class TaskFiles:
             log.warning("task=%s event=transcript_unreadable reason=%s", task_id, type(error).__name__)
             raise FileMissingError() from error
 
+    def write_waveform(self, task_id: str, waveform: Waveform) -> None:
+        """Whole or not at all; it may be lost in a power cut, after which it is made again. Raises DiskFullError."""
+        path = self.waveform_path(task_id)
+        unfinished = path.with_name(path.name + ".tmp")
+        with disk_errors():
+            unfinished.write_bytes(waveform.to_bytes())
+            unfinished.replace(path)
+
+    def read_waveform(self, task_id: str) -> Waveform | None:
+        """None when there is none, or none that can be used."""
+        try:
+            return Waveform.from_bytes(_read_no_follow(self.waveform_path(task_id)))
+        except OSError:
+            return None
+
+    def delete_waveform(self, task_id: str) -> None:
+        self.waveform_path(task_id).unlink(missing_ok=True)
+
     def delete(self, task_id: str) -> None:
         """Removes every file of the task. Harmless when there is none, and while one is being downloaded."""
         failpoint("files.before_delete")
@@ -194,8 +217,9 @@ class TaskFiles:
     def sweep(self, known_ids: Set[str], now: datetime) -> SweepReport:
         """Cleans up after a crash, before anything runs. known_ids: of every task in the store. now: wall time, UTC.
 
-        Removes half-written files, uploads that stopped arriving 24 h ago, and samples of unknown tasks, which can be
-        made again. Uploads and transcripts of unknown tasks are only reported: they may be somebody's only copy.
+        Removes half-written files, uploads that stopped arriving 24 h ago, and samples and waveforms of unknown tasks,
+        which can be made again. Uploads and transcripts of unknown tasks are only reported: they may be somebody's only
+        copy.
         """
         removed = tuple(sorted(self._remove_leftovers(known_ids, now - PART_LIFETIME)))
         media = {path.name for path in (self.root / "media").iterdir()}
@@ -221,7 +245,8 @@ class TaskFiles:
     def _all_paths(self, task_id: str) -> Iterator[Path]:
         yield self.part_path(task_id)
         yield self.media_path(task_id)
-        for path in (self.audio_path(task_id), self.transcript_path(task_id), self.note_path(task_id)):
+        others = (self.audio_path, self.transcript_path, self.note_path, self.waveform_path)
+        for path in (path_of(task_id) for path_of in others):
             yield path
             yield path.with_name(path.name + ".tmp")
 
@@ -239,9 +264,9 @@ class TaskFiles:
             is_kept_elsewhere = part.with_suffix(".json").exists()  # by PartStore, which lets it expire
             if part.lstat().st_mtime < oldest_part and not is_kept_elsewhere:
                 yield part
-        for samples in (self.root / "audio").glob("*.pcm"):
-            if samples.stem not in known_ids:
-                yield samples
+        for made in (*(self.root / "audio").glob("*.pcm"), *(self.root / "waveforms").glob("*")):
+            if made.stem not in known_ids and made.suffix != ".tmp":
+                yield made
 
 
 class DataLock:

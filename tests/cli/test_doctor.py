@@ -91,6 +91,7 @@ def test_every_disagreement_is_found_and_only_what_is_safe_is_repaired(doctor: D
     (root / "media" / "nobody").write_bytes(b"somebody's only copy")
     (root / "transcripts" / "nobody.json").write_bytes(b"{}")
     (root / "audio" / "nobody.pcm").write_bytes(b"\0\0")
+    (root / "waveforms" / "nobody").write_bytes(b"\0\0")
     (root / "audio" / "waits.pcm.tmp").write_bytes(b"\0\0")
     (root / "media" / "linked").symlink_to("/etc/hostname")
     old = (datetime.now(UTC) - timedelta(hours=25)).timestamp()
@@ -112,14 +113,15 @@ def test_every_disagreement_is_found_and_only_what_is_safe_is_repaired(doctor: D
         f"media/nobody: {Fault.RECORDING_WITHOUT_TASK.value}", f"media/linked: {Fault.NOT_A_FILE.value}",
         f"transcripts/nobody.json: {Fault.TRANSCRIPT_WITHOUT_TASK.value}",
         f"audio/nobody.pcm: {Fault.SAMPLES_WITHOUT_TASK.value}", f"audio/waits.pcm.tmp: {Fault.LEFTOVER.value}",
+        f"waveforms/nobody: {Fault.WAVEFORM_WITHOUT_TASK.value}",
         f"incoming/old.part: {Fault.UPLOAD_EXPIRED.value}", f"incoming/old.json: {Fault.UPLOAD_EXPIRED.value}",
     }  # fmt: skip
 
     code, told = doctor()
-    assert (code, set(told[:-1]), told[-1]) == (1, expected, "14 found.")
+    assert (code, set(told[:-1]), told[-1]) == (1, expected, "15 found.")
 
     code, told = doctor("--repair")
-    assert (code, told[-1]) == (1, "9 repaired, 5 left.")
+    assert (code, told[-1]) == (1, "10 repaired, 5 left.")
     assert (root / "lost+found" / "media" / "nobody").read_bytes() == b"somebody's only copy"
     assert (root / "lost+found" / "transcripts" / "nobody.json").read_bytes() == b"{}"
     assert (root / "incoming" / "young.part").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from errors import EmptyFileError, InvalidOptionError, TaskNotFoundError, UnsupportedMediaError
+from errors import EmptyFileError, InvalidOptionError, TaskNotFoundError, UnsupportedMediaError, WaveformNotReadyError
 from optimizer.common import failpoints
 from optimizer.tasks.events import TaskDeleted
 from optimizer.tasks.task import TaskFilter, TaskStatus
@@ -63,8 +63,32 @@ def test_bad_files_are_refused_and_nothing_of_them_is_kept(open_system: Open, su
         with pytest.raises(InvalidOptionError):
             submit(system, SHORT, device="cuda:9")
         assert system.tasks(TaskFilter())[0] == []
-        folders = [tmp_path / "data" / name for name in ("incoming", "media", "audio", "transcripts")]
+        folders = [tmp_path / "data" / name for name in ("incoming", "media", "audio", "transcripts", "waveforms")]
         assert [path for folder in folders for path in folder.iterdir()] == []
+
+
+def test_the_waveform_is_kept_made_again_for_a_finished_task_and_goes_with_it(
+    open_system: Open, submit: Submit, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "waveforms"
+    with open_system() as system:
+        watcher = Watcher(system)
+        task_id = submit(system, SHORT)
+        done = watcher.wait_for(task_id, TaskStatus.COMPLETED)
+        waveform = system.waveforms.of(task_id)
+        assert done.audio_seconds is not None
+        assert abs(len(waveform.peaks) * waveform.seconds_per_peak - done.audio_seconds) <= waveform.seconds_per_peak
+        assert max(waveform.peaks) > 0
+
+        (folder / task_id).write_bytes(b"PEAK")  # as after a power cut
+        with pytest.raises(WaveformNotReadyError):
+            system.waveforms.of(task_id)
+        watcher.wait_until(lambda: (folder / task_id).stat().st_size > 8, "the waveform that is made again")
+        assert system.waveforms.of(task_id) == waveform
+        watcher.wait_until(lambda: not any((tmp_path / "data" / "audio").iterdir()), "an empty folder of samples")
+
+        system.delete(task_id)
+        assert list(folder.iterdir()) == []
 
 
 def test_samples_that_are_gone_are_made_again(open_system: Open, submit: Submit, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOpti
 from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
+from whisper_core.audio.waveform import Waveform
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.options import Mode, TaskKind
 from whisper_core.text.transcript import Segment, Transcript
@@ -65,6 +66,18 @@ class FakeOwnership:
         return {status: states.count(status) for status in TaskStatus}
 
 
+class FakeWaveforms:
+    """That of a recording of four peaks, for every task that is there."""
+
+    def __init__(self, tasks: dict[str, Task]) -> None:
+        self._tasks = tasks
+
+    def of(self, task_id: str) -> Waveform:
+        if task_id not in self._tasks:
+            raise TaskNotFoundError()
+        return Waveform(320, bytes([0, 12, 255, 90]))
+
+
 class FakeTasks:
     """What FakeSystem does with tasks."""
 
@@ -79,6 +92,7 @@ class FakeTasks:
         self.callback_urls: dict[str, str | None] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self.ownership = FakeOwnership(self._tasks)
+        self.waveforms = FakeWaveforms(self._tasks)
         self._segments: dict[str, list[Segment]] = {}
         self._listeners: list[Listener] = []
         self.parts = PartStore(self.files, SystemClock())

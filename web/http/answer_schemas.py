@@ -219,6 +219,11 @@ class TranscriptAnswer(Answer):
     edited: bool = Field(False, description="whether anything differs from what was transcribed; there with `version`")
 
 
+class WaveformAnswer(Answer):
+    seconds_per_peak: float
+    peaks: list[int] = Field(description="the loudest sample of each such part of the recording, from 0 to 255")
+
+
 class WhisperXWord(Body):
     word: str
     start: float

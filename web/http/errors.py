@@ -49,6 +49,7 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.TaskCancelledError: HTTPStatus.CONFLICT,
     errors.EditConflictError: HTTPStatus.CONFLICT,
     errors.TranscriptNotReadyError: HTTPStatus.CONFLICT,
+    errors.WaveformNotReadyError: HTTPStatus.CONFLICT,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.TaskNotFoundError: HTTPStatus.NOT_FOUND,
     errors.UploadNotFoundError: HTTPStatus.NOT_FOUND,

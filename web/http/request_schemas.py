@@ -151,6 +151,21 @@ class TrackChoice(Request):
     track: int | str = Field(description="a sound track's number from 1, or its language")
 
 
+class AgainBody(Request):
+    options: dict[str, str | bool | int | float | None] = Field(
+        default_factory=dict, description="those that change, named as in the form of an upload; null: the default"
+    )
+
+    def fields(self) -> dict[str, str]:
+        return {name: _form_text(value) for name, value in self.options.items()}
+
+
+def _form_text(value: str | bool | int | float | None) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class SystemPatch(Request):
     max_concurrent_tasks: int | None = Field(None, ge=1, le=256, strict=True)  # lax would take `true` for 1
     max_batch_size: int | None = Field(None, ge=1, le=64, strict=True)

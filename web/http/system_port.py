@@ -20,6 +20,7 @@ from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
 from optimizer.views.task_view import Submission, TaskView
+from whisper_core.audio.waveform import Waveform
 from whisper_core.text.transcript import Transcript
 
 
@@ -44,6 +45,11 @@ class OwnershipPort(Protocol):
     def ids_of(self, owner: str, /, among: Collection[str]) -> set[str]: ...
 
     def counts(self, owner: str, /) -> dict[TaskStatus, int]: ...
+
+
+class WaveformsPort(Protocol):
+    def of(self, task_id: str, /) -> Waveform:
+        """Raises TaskNotFoundError, WaveformNotReadyError, FileMissingError and ConflictError."""
 
 
 class SystemPort(Protocol):
@@ -75,6 +81,9 @@ class SystemPort(Protocol):
     @property
     def parts(self) -> PartStore:
         """Uploads that arrive in several requests."""
+
+    @property
+    def waveforms(self) -> WaveformsPort: ...
 
     def start(self) -> None: ...
 

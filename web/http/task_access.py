@@ -22,6 +22,7 @@ from web.http.access import current_principal
 from web.http.context import current_system
 from web.http.own_text import OwnText
 from web.http.serializers import counts_json, task_json
+from whisper_core.audio.waveform import Waveform
 from whisper_core.text.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ class TaskAccess:
 
     def media(self, task_id: str) -> Path:
         return self._system.media(self._own(task_id))
+
+    def waveform(self, task_id: str) -> Waveform:
+        return self._system.waveforms.of(self._own(task_id))
 
     def timeline(self, task_id: str) -> list[TaskEvent]:
         """A task that made way for somebody else's does not say for which."""

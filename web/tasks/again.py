@@ -1,10 +1,14 @@
-"""The file of a task once more, as a new task: another of its sound tracks is transcribed."""
+"""The file of a task once more, as a new task: with other options, or another of its sound tracks."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 
+from optimizer.intake.task_form import TaskForm, option_texts, read_task_form
 from optimizer.tasks.task import Task
 from optimizer.views.task_view import Submission
 from web.http.context import current_system
@@ -20,19 +24,43 @@ def transcribe_track(task_id: str, track: str) -> Submission:
     track: as `tracks.track_name` writes it. Raises what an upload of the file would raise; TaskNotFoundError,
     FileMissingError and IdempotencyInFlightError.
     """
+    first = current_tasks().task(task_id).task
+    form = TaskForm(replace(first.options, track=track), first.priority, first.requested_device)
+    return _again(first, form, f"track:{first.id}:{track}")
+
+
+def transcribe_again(task_id: str, changes: Mapping[str, str]) -> Submission:
+    """The new task with the first one's options but for these, or the one that was made earlier of the same.
+
+    changes: fields as in the form of an upload; an empty one stands for the default. Raises as `transcribe_track`, and
+    InvalidOptionError and UnknownModelError.
+    """
     first, system = current_tasks().task(task_id).task, current_system()
-    key = f"track:{first.id}:{track}"
+    asked = {"priority": first.priority.word, "device": first.requested_device, **option_texts(first.options)}
+    form = read_task_form(
+        [*(asked | changes).items()],
+        system.settings,
+        system.device_names(),
+        system.admission.models,
+        system.default_model(),
+    )
+    told = json.dumps([form.options.stored, form.priority.word, form.device], sort_keys=True)
+    return _again(first, form, f"again:{first.id}:{hashlib.sha256(told.encode()).hexdigest()[:32]}")
+
+
+def _again(first: Task, form: TaskForm, key: str) -> Submission:
+    system = current_system()
     with system.keys.holding(first.owner, key) as earlier:
         if earlier is not None:
             return Submission(system.task(earlier.id), is_replay=True)
-        return _submit_copy(first, track, key)
+        return _submit_copy(first, form, key)
 
 
-def _submit_copy(first: Task, track: str, key: str) -> Submission:
+def _submit_copy(first: Task, form: TaskForm, key: str) -> Submission:
     """A copy rather than a link, so that it is counted like any upload and the disk's floor holds for it."""
     system = current_system()
-    if first.tracks:
-        choose_track(first.tracks, track)  # what is not there is refused before anything is copied
+    if first.tracks and form.options.track is not None:
+        choose_track(first.tracks, form.options.track)  # what is not there is refused before anything is copied
     source = current_tasks().media(first.id)
     upload = system.begin_upload(first.size_bytes, first.owner)
     with upload:
@@ -41,9 +69,10 @@ def _submit_copy(first: Task, track: str, key: str) -> Submission:
         return system.submit(
             upload,
             filename=first.filename,
-            options=replace(first.options, track=track),
-            priority=first.priority,
-            device=first.requested_device,
+            options=form.options,
+            priority=form.priority,
+            device=form.device,
             idempotency_key=key,
             owner=first.owner,
+            callback_url=form.callback_url,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from io import BytesIO
 
-from flask import Response, request, send_file
+from flask import Response, jsonify, request, send_file
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
@@ -13,7 +13,7 @@ from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
 from optimizer.common.filenames import title_of, transcript_name
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.views.rendering import damage_json, file_extension, pair_of, render_transcript
-from web.http.answer_schemas import TranscriptAnswer, WhisperXAnswer, answer, error_responses
+from web.http.answer_schemas import TranscriptAnswer, WaveformAnswer, WhisperXAnswer, answer, error_responses
 from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveBody, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
 from web.http.task_access import TaskAccess, current_tasks
 from web.tasks.media_type import media_type_of
@@ -116,6 +116,16 @@ def get_media(path: TaskPath, query: MediaQuery) -> Response:
         )
     except OSError as error:
         raise FileMissingError() from error
+
+
+@downloads.get(
+    "/tasks/<id>/waveform",
+    responses={"200": answer(WaveformAnswer), **error_responses(404, 409, 410)},
+)
+def get_waveform(path: TaskPath) -> Response:
+    """How loud the recording is from moment to moment, for drawing it without reading it."""
+    waveform = current_tasks().waveform(path.id)
+    return jsonify(seconds_per_peak=waveform.seconds_per_peak, peaks=list(waveform.peaks))
 
 
 @downloads.get(

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGKILL, SIGXCPU
 
@@ -41,6 +41,7 @@ from whisper_core.audio.sandbox import SandboxedChild, SandboxLimits, SandboxTim
 from whisper_core.audio.stale_header import has_stale_header
 from whisper_core.audio.tracks import SoundTrack, choose_track
 from whisper_core.audio.treatment import USUAL, SoundMeter, Treatment, load_numpy, next_treatment
+from whisper_core.audio.waveform import Waveform
 from whisper_core.common.units import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class DecodedAudio:
     is_kept: bool = True  # whether the samples were written, not only counted
     tracks: tuple[SoundTrack, ...] = ()  # all of the file, with the one marked that was decoded
     late_s: float = 0.0  # how long the silence is that was put before sound that starts late
+    waveform: Waveform | None = field(default=None, compare=False, repr=False)
 
 
 class SlowDecodeError(Exception):
@@ -319,7 +321,8 @@ def _result_of(
     is_truncated = is_damaged or is_shorter
     known_s = declared_s if is_truncated and declared_s > seconds else None
     late_s = sound.late_s if treatment.fills_holes else 0.0
-    return DecodedAudio(seconds, sample_count, is_truncated, known_s, writer.is_kept, report.tracks, late_s)
+    waveform = sound.waveform.waveform()
+    return DecodedAudio(seconds, sample_count, is_truncated, known_s, writer.is_kept, report.tracks, late_s, waveform)
 
 
 def _first_treatment(source: Path, track: str | None) -> Treatment:

@@ -18,6 +18,10 @@ def keep_all(nbytes: int) -> bool:
     return True
 
 
+def keep_none(nbytes: int) -> bool:
+    return False
+
+
 class SampleWriter:
     """A context manager, for one thread. Nothing stays at the end of the block unless `publish` was called.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from whisper_core.audio.ffmpeg_report import FfmpegReport, decibels
+from whisper_core.audio.waveform import WaveformMeter
 from whisper_core.common.units import SAMPLE_RATE
 
 MAX_CHANNELS = 64
@@ -88,6 +89,7 @@ class SoundMeter:
         self.count = 0
         self.audible = 0  # samples that are not zero
         self.silent_start = 0  # samples before the first of them
+        self.waveform = WaveformMeter()
         self._squares = 0.0
         self._odd = b""
 
@@ -104,6 +106,7 @@ class SoundMeter:
             self.silent_start += int(np.argmax(samples != 0)) if samples.any() else len(samples)
         self.audible += int(np.count_nonzero(samples))
         self._squares += float(np.dot(samples, samples))
+        self.waveform.add(samples)
 
     @property
     def late_s(self) -> float:

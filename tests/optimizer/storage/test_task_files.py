@@ -21,9 +21,11 @@ from optimizer.storage.upload_file import Upload
 from tests.optimizer.faults import counted
 from tests.optimizer.queue.helpers import window
 from tests.optimizer.storage.helpers import ID, names
+from whisper_core.audio.waveform import Waveform
 from whisper_core.text.transcript import Transcript
 
 NOW = datetime.now(UTC)
+WAVEFORM = Waveform(320, bytes([0, 255]))
 TRANSCRIPT = Transcript("Hello — 你好.", "en", window(0).segments, "int8")
 
 
@@ -144,13 +146,18 @@ def test_delete_removes_every_file_of_a_task_and_no_others(files: TaskFiles) -> 
         uploaded(files, task_id)
         files.write_transcript(task_id, TRANSCRIPT)
         files.audio_path(task_id).write_bytes(b"\0\0")
+        files.write_waveform(task_id, WAVEFORM)
         files.audio_path(task_id).with_name(f"{task_id}.pcm.tmp").write_bytes(b"\0")
 
     with files.find_media(ID).open("rb") as download:
         files.delete(ID)
         files.delete(ID)
         assert download.read() == b"sound"
-    assert names(files.root) == ["audio/other.pcm", "audio/other.pcm.tmp", "media/other", "transcripts/other.json"]
+    assert names(files.root) == [
+        "audio/other.pcm", "audio/other.pcm.tmp", "media/other", "transcripts/other.json", "waveforms/other",
+    ]  # fmt: skip
+    assert files.read_waveform("other") == WAVEFORM
+    assert files.read_waveform(ID) is None
     with pytest.raises(FileMissingError):
         files.find_media(ID)
 
@@ -162,6 +169,8 @@ def test_the_sweep_clears_what_can_be_made_again_and_reports_what_cannot(files: 
     files.write_transcript("orphan", TRANSCRIPT)
     files.audio_path("known").write_bytes(b"\0\0")
     files.audio_path("orphan").write_bytes(b"\0\0")
+    files.write_waveform("known", WAVEFORM)
+    files.write_waveform("orphan", WAVEFORM)
     (files.root / "audio" / "known.pcm.tmp").write_bytes(b"\0")
     (files.root / "transcripts" / "known.json.tmp").write_bytes(b"{")
     for name, age in (("old", timedelta(hours=25)), ("young", timedelta(hours=23))):
@@ -173,13 +182,14 @@ def test_the_sweep_clears_what_can_be_made_again_and_reports_what_cannot(files: 
 
     assert report.removed == (
         "audio/known.pcm.tmp", "audio/orphan.pcm", "incoming/old.part", "transcripts/known.json.tmp",
+        "waveforms/orphan",
     )  # fmt: skip
     assert report.media_without_row == ("orphan",)
     assert report.rows_without_media == ("lost",)
     assert report.transcripts_without_row == ("orphan",)
     assert names(files.root) == [
         "audio/known.pcm", "incoming/young.part", "media/known", "media/orphan", "transcripts/known.json",
-        "transcripts/orphan.json",
+        "transcripts/orphan.json", "waveforms/known",
     ]  # fmt: skip
 
 

@@ -44,6 +44,7 @@ def test_a_small_body_belongs_to_what_is_waited_for() -> None:
         ("GET /api/tasks/01X/media?download=true HTTP/1.1", Lane.DOWNLOAD),
         ("GET /api/tasks/01X/%6dedia HTTP/1.1", Lane.DOWNLOAD),
         ("GET http://localhost/api/tasks/01X/media HTTP/1.1", Lane.DOWNLOAD),
+        ("GET /api/tasks/01X/waveform HTTP/1.1", Lane.DOWNLOAD),
         ("POST /api/transcripts.zip HTTP/1.1\nContent-Length: 20", Lane.DOWNLOAD),
         ("DELETE /api/tasks/01X HTTP/1.1", Lane.CHANGE),
         ("POST /api/tasks HTTP/1.1\nContent-Length: 65536", Lane.CHANGE),
@@ -63,6 +64,7 @@ def test_a_small_body_belongs_to_what_is_waited_for() -> None:
         ("POST http://[x/asr HTTP/1.1", Lane.CHANGE),
         ("GET HTTPS://localhost/api/tasks/01X/media HTTP/1.1", Lane.DOWNLOAD),
         ("POST /api/tasks/01X/track HTTP/1.1\nContent-Length: 5", Lane.UPLOAD),
+        ("POST /api/tasks/01X/again HTTP/1.1\nContent-Length: 5", Lane.UPLOAD),
         ("POST /api/tasks/01X/retry HTTP/1.1", Lane.CHANGE),
     ],
 )

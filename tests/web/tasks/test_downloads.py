@@ -251,6 +251,12 @@ def test_media_that_no_longer_exists(client: FlaskClient, system: FakeSystem) ->
     assert error_of(client.get(f"/api/tasks/{task.id}/media"))[:2] == (410, "file_missing")
 
 
+def test_the_waveform_has_its_peaks_as_numbers(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    assert client.get(f"/api/tasks/{task.id}/waveform").json == {"seconds_per_peak": 0.02, "peaks": [0, 12, 255, 90]}
+    assert error_of(client.get("/api/tasks/unknown/waveform"))[:2] == (404, "task_not_found")
+
+
 def test_page_sent_as_a_recording_is_not_shown_as_one(client: FlaskClient, system: FakeSystem) -> None:
     task = system.add("attack.html", b"<!doctype html><script>alert(1)</script>")
     with client.get(f"/api/tasks/{task.id}/media") as response:

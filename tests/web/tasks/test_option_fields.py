@@ -9,7 +9,7 @@ import pytest
 
 from config import Settings
 from errors import InvalidOptionError
-from optimizer.intake.task_form import read_task_form
+from optimizer.intake.task_form import option_texts, read_task_form
 from optimizer.storage import mapping
 from optimizer.tasks.task import TaskOptions
 from whisper_core.models.registry import ModelRegistry
@@ -54,6 +54,23 @@ def test_an_option_is_read_stored_and_shown_where_it_differs(read: Read, name: s
     stored = mapping._field_to_column(options)
     assert mapping._read_options(stored) == options
     assert options.transcribe == TranscribeOptions(language="en", word_timestamps=True, **{name: value})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"language": "auto", "model": "small", "task": "translate", "mode": "vad", "initial_prompt": "Dr. Ångström"},
+        {"compression_ratio_threshold": "none", "logprob_threshold": "-0.25", "no_speech_threshold": "none"},
+        {**WORDS, "hallucination_silence_threshold": "2", "clip_timestamps": "0.5,3,4", "track": "ger"},
+        {"beam_size": "5", "best_of": "3", "patience": "1.5", "length_penalty": "0", "suppress_tokens": "none"},
+        {"carry_initial_prompt": "on", "hotwords": "Kubrick", "condition_on_previous_text": "false", "vad_filter": "1"},
+        {"temperature": "0", "detect_language": "first_speech", "suppress_tokens": "-1,7"},
+    ],
+)
+def test_options_are_read_again_from_what_is_written_of_them(read: Read, fields: dict[str, str]) -> None:
+    options = read(**fields)
+    assert read(**option_texts(options)) == options
 
 
 @pytest.mark.parametrize(("text", "track"), [("2", "2"), ("GER", "de"), ("nds", "nds"), ("", None)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -110,6 +111,50 @@ def test_another_track_is_another_task_of_the_same_file(client: FlaskClient, sys
     again = client.post(f"/api/tasks/{first.id}/track", json={"track": "2"})
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
     assert again.get_json()["task"]["id"] == made.id
+
+
+def test_again_is_another_task_of_the_same_file_with_the_options_that_were_named(
+    client: FlaskClient, system: FakeSystem
+) -> None:
+    first = system.add("interview.flac", b"fLaC sound", owner="alice")
+    changed = {
+        "model": "small",
+        "word_timestamps": True,
+        "temperature": 0.5,
+        "logprob_threshold": "none",
+        "priority": "low",
+    }
+    answer = client.post(f"/api/tasks/{first.id}/again", json={"options": changed})
+    assert answer.status_code == 202
+    made = system.task(answer.get_json()["task"]["id"]).task
+    assert (made.owner, made.filename, made.priority.word) == ("alice", "interview.flac", "low")
+    assert made.options == replace(
+        first.options, model="small", word_timestamps=True, temperature=0.5, logprob_threshold=None
+    )
+    assert system.media(made.id).read_bytes() == b"fLaC sound"
+
+    back = {"options": {"temperature": None, "word_timestamps": False}}
+    again = client.post(f"/api/tasks/{made.id}/again", json=back)
+    last = system.task(again.get_json()["task"]["id"]).task
+    assert (last.options.temperature, last.options.word_timestamps, last.options.model) == (None, False, "small")
+    twice = client.post(f"/api/tasks/{made.id}/again", json=back)
+    assert (twice.status_code, twice.get_json()["task"]["id"]) == (200, last.id)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "field"),
+    [
+        ({"model": "unheard-of"}, "unknown_model", "model"),
+        ({"temperature": 7}, "invalid_option", "temperature"),
+        ({"beams": 5}, "invalid_option", "beams"),
+        ({"patience": 1.0}, "invalid_option", "patience"),
+    ],
+)
+def test_again_names_the_option_that_cannot_be(
+    client: FlaskClient, system: FakeSystem, options: dict[str, Any], code: str, field: str
+) -> None:
+    response = client.post(f"/api/tasks/{system.add().id}/again", json={"options": options})
+    assert error_of(response) == (422, code, field)
 
 
 @pytest.mark.parametrize("track", ["", "0", "the second", 65])
