@@ -35,12 +35,34 @@ export const downloadUrl = (id, format, more = {}) =>
 export const archiveUrl = (format, ids = [], cues = {}) =>
   `api/transcripts.zip?${queryOf({ format, ids: ids.join(','), ...cues })}`
 
+/** fields: how they are cut, of cueFields. */
+export const subtitlesUrl = (id, fields) => `${taskUrl(id)}/transcript?${queryOf({ format: 'vtt', ...fields })}`
+export const fetchSubtitles = (id, fields) => getText(subtitlesUrl(id, fields))
+
 export const listTasks = (filter) => get(`${TASKS}?${queryOf(filter)}`)
 /** The caller's own tasks of the file with this SHA-256, newest first. */
 export const findSameFile = (sha256) => get(`${TASKS}?${queryOf({ sha256, limit: 20 })}`).then(({ tasks }) => tasks)
 export const fetchTask = (id) => get(taskUrl(id)).then(taskIn)
 export const fetchTimeline = (id) => get(`${taskUrl(id)}/timeline`)
 export const fetchTranscript = (id) => get(transcriptUrl(id, 'json'))
+/** {peaks, secondsPerPeak}, the peaks from 0 to 1. */
+export const fetchWaveform = (id) =>
+  get(`${taskUrl(id)}/waveform`).then(({ peaks, seconds_per_peak: secondsPerPeak }) => ({
+    peaks: Float32Array.from(peaks, (peak) => peak / 255),
+    secondsPerPeak,
+  }))
+
+/** Why a browser could not play a recording: 'unplayable', 'gone' or 'unreachable'. */
+export async function whyNoMedia(id) {
+  try {
+    const { ok, status } = await fetch(mediaUrl(id), { method: 'HEAD' })
+    if (ok) return 'unplayable'
+    return status === 404 || status === 410 ? 'gone' : 'unreachable'
+  } catch {
+    return 'unreachable'
+  }
+}
+
 export const fetchModels = () => get('api/models')
 export const fetchSystem = () => get('api/system')
 /** limits: {max_concurrent_tasks?, max_batch_size?}. Resolves to the state of the system. */
@@ -54,6 +76,8 @@ export const cancelTask = (id) => call('POST', `${taskUrl(id)}/cancel`).then(tas
 export const retryTask = (id) => call('POST', `${taskUrl(id)}/retry`).then(taskIn)
 /** Another sound track of the task's file, as a new task. */
 export const transcribeTrack = (id, track) => call('POST', `${taskUrl(id)}/track`, { track }).then(taskIn)
+/** changes: options by name. Resolves to the new task of the same file. */
+export const transcribeAgain = (id, changes) => call('POST', `${taskUrl(id)}/again`, { options: changes }).then(taskIn)
 export const logOut = () => call('POST', 'logout')
 export const deleteTask = (id) => call('DELETE', taskUrl(id))
 export const setPriority = (id, priority) => call('PATCH', taskUrl(id), { priority }).then(taskIn)
@@ -108,8 +132,11 @@ export async function completeUpload(url, size) {
 }
 
 const get = (url) => call('GET', url)
+const getText = (url) => ask('GET', url)
+const call = async (method, url, body) => parsed(await ask(method, url, body))
 
-async function call(method, url, body) {
+/** Resolves to the text of the answer. */
+async function ask(method, url, body) {
   const options = { method, headers: { Accept: 'application/json' } }
   if (body !== undefined) {
     options.headers['Content-Type'] = 'application/json'
@@ -123,7 +150,7 @@ async function call(method, url, body) {
   }
   const text = await response.text()
   if (!response.ok) throw errorFrom(response.status, text, response.headers.get('Retry-After'))
-  return parsed(text)
+  return text
 }
 
 /** Told when the server no longer knows who uses the page: the session ended, or its key was revoked. */

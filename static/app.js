@@ -3,6 +3,7 @@ import { effect, signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { render } from 'preact'
 import { LOGGED_OUT } from './api.js'
+import { AgainDialog } from './components/again-dialog.js'
 import { ConfirmDialog } from './components/confirm.js'
 import { Devices } from './components/devices.js'
 import { DropZone } from './components/dropzone.js'
@@ -42,6 +43,7 @@ function App({ name, version }) {
     <${Toasts} />
     <${ConfirmDialog} />
     <${SubtitleDialog} />
+    <${AgainDialog} />
   </div>`
 }
 

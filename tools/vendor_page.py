@@ -35,6 +35,9 @@ MODULES = {
     "tus-js-client": "tus-js-client/dist/tus.min.js",
     "uplot": "uplot/dist/uPlot.esm.js",
     "wavesurfer.js": "wavesurfer.js/dist/wavesurfer.esm.js",
+    "wavesurfer.js/plugins/hover": "wavesurfer.js/dist/plugins/hover.esm.js",
+    "wavesurfer.js/plugins/regions": "wavesurfer.js/dist/plugins/regions.esm.js",
+    "wavesurfer.js/plugins/timeline": "wavesurfer.js/dist/plugins/timeline.esm.js",
 }
 STYLES = ("@picocss/pico/css/pico.min.css", "uplot/dist/uPlot.min.css")
 LICENCE_NAMES = ("LICENSE", "LICENSE.md", "LICENSE.txt")

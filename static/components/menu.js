@@ -57,12 +57,26 @@ function Entry({ text, hint, href, onSelect, testid, onDone }) {
   return html`<button type="button" role="menuitem" tabindex="-1" data-testid=${testid} onClick=${choose}>${content}</button>`
 }
 
+/** The least height of a list that is cut, and its distance from the edge of the window, in pixels. */
+const LEAST = 200
+const EDGE = 8
+
 /** Moves the focus into the list, and the list into view: it may reach below the window, or beyond its left edge. */
 function reveal(root) {
   const list = root.querySelector('.menu-list')
+  if (root.closest('.reading-bar')) fitIntoWindow(root, list)
   list.querySelector('[role=menuitem]')?.focus({ preventScroll: true })
   if (list.getBoundingClientRect().left < 0) list.classList.add('is-left')
   list.scrollIntoView({ block: 'nearest' })
+}
+
+/** In a bar that stays where it is, what reaches beyond the window cannot be scrolled to. */
+function fitIntoWindow(root, list) {
+  const { top, bottom } = root.getBoundingClientRect()
+  const below = innerHeight - bottom - 2 * EDGE
+  const isUp = below < LEAST && top > below
+  list.classList.toggle('is-up', isUp)
+  list.style.maxHeight = `${Math.max(LEAST, isUp ? top - 2 * EDGE : below)}px`
 }
 
 /** Calls `close` when the pointer or the focus goes elsewhere. Returns how to stop. */

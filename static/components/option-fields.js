@@ -48,13 +48,17 @@ const optionsOf = ({ entries }, value) =>
   entries.map(([key, text]) => html`<option value=${key} selected=${key === value}>${text}</option>`)
 
 export function ModelField() {
+  const isUnknown = models.value === null
+  return html`<${SelectField} name="model" value=${chosenModel.value?.name ?? ''} groups=${modelGroups()} disabled=${isUnknown} />`
+}
+
+/** The models by precision: [{label, entries}]. */
+export function modelGroups() {
   const offered = models.value?.models ?? []
-  const groups = PRECISIONS.map((precision) => ({
+  return PRECISIONS.map((precision) => ({
     label: t(`model.precision_${precision}`),
     entries: offered.filter((model) => model.precision === precision).map((model) => [model.name, modelLine(model)]),
   })).filter(({ entries }) => entries.length > 0)
-  const isUnknown = models.value === null
-  return html`<${SelectField} name="model" value=${chosenModel.value?.name ?? ''} groups=${groups} disabled=${isUnknown} />`
 }
 
 function modelLine(model) {
@@ -70,7 +74,7 @@ function modelLine(model) {
 }
 
 /** [[code, name]], sorted the way the page's language sorts. */
-const spokenLanguages = computed(() => {
+export const spokenLanguages = computed(() => {
   const codes = Object.entries(models.value?.languages ?? {})
   const named = codes.map(([code, english]) => [code, languageName(code, english)])
   return named.sort(([, a], [, b]) => a.localeCompare(b, locale.value))

@@ -1,126 +1,137 @@
-/** The text with its times. A click or Enter plays from a segment, and the segment being played is marked. */
-import { effect } from '@preact/signals'
+/**
+ * The text with its times. Each segment has a button that plays from it; its text is plain text, which can be selected
+ * and copied. The segment and the word being played are marked.
+ */
+import { useSignal } from '@preact/signals'
 import { html } from 'htm/preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
-import { isCompleted, isRunning, isWaiting } from '../state/task.js'
-import { segmentAt } from '../state/transcripts.js'
+import { useEffect, useMemo, useRef } from 'preact/hooks'
+import { followPlayer, keepInView, rowOf } from '../hooks/follow-player.js'
+import { useNearness } from '../hooks/use-nearness.js'
+import { doubtOf, showsDoubts } from '../state/doubts.js'
+import { isRunning } from '../state/task.js'
 import { formatClock } from '../text/format.js'
 import { t } from '../text/i18n.js'
-import { listen } from '../util/listen.js'
-import { scrollBehavior } from '../util/preferences.js'
+import { NoText } from './no-text.js'
+import { SegmentText } from './segment-text.js'
 
-/** For this long after the person scrolls, the list does not scroll by itself. */
-const HANDS_OFF_MS = 4000
-
-/** query: only segments that contain it are shown. */
-export function Segments({ task, content, player, query }) {
+/** search: of useTextSearch. besideTexts: segment id -> what stands beside it in another language, or null. */
+export function Segments({ task, content, player, search, besideTexts }) {
   const list = useRef(null)
-  const [focused, setFocused] = useState(0)
-  useEffect(() => followPlayer(list.current, player, content.segments), [content.segments])
-  if (content.segments.length === 0) return html`<${NoText} task=${task} content=${content} />`
-
-  const needle = query.trim().toLowerCase()
-  const shown = needle
-    ? content.segments.filter((segment) => segment.text.toLowerCase().includes(needle))
-    : content.segments
-  const tabStop = shown.some((segment) => segment.id === focused) ? focused : shown[0]?.id
-  return html`
-    ${needle && html`<p class="matches" role="status" data-testid="matches">${t('transcript.matches', { count: shown.length })}</p>`}
-    <ol class="segments" ref=${list} aria-label=${t('transcript.segments')} data-testid="segments"
-      onKeyDown=${(event) => onKey(event, list.current)}>
-      ${shown.map(
-        (
-          segment,
-        ) => html`<${Segment} key=${segment.id} segment=${segment} needle=${needle} isTabStop=${segment.id === tabStop}
-          onFocus=${setFocused} onPlay=${player.seek} />`,
-      )}
-      ${isRunning(task) && html`<li class="more-comes">${t('transcript.partial')}</li>`}
-    </ol>`
+  const watch = useNearness()
+  const { found, place, isFilter } = search
+  const { segments } = content
+  const shown = useMemo(() => shownOf(segments, found, isFilter), [segments, found, isFilter])
+  const rows = useMemo(
+    () =>
+      shown.map((segment) => {
+        const beside = besideTexts?.get(segment.id)
+        return html`<${Segment} key=${segment.id} ...${{ segment, watch, place, beside }} pattern=${found.pattern} />`
+      }),
+    [shown, found.pattern, besideTexts],
+  )
+  useEffect(() => followPlayer(list.current, player, segments), [shown])
+  useEffect(() => haveTabStop(list.current), [shown])
+  const hit = place.value
+  useEffect(() => {
+    if (hit) keepInView(rowOf(list.current, hit.id))
+  }, [hit])
+  if (segments.length === 0) return html`<${NoText} task=${task} content=${content} />`
+  const classes = `segments ${showsDoubts.value ? 'shows-doubts' : ''} ${besideTexts ? 'has-beside' : ''}`
+  return html`<ol class=${classes} ref=${list} aria-label=${t('transcript.segments')} data-testid="segments"
+    onClick=${(event) => onClick(event, segments, player)} onFocusIn=${(event) => moveTabStop(event, list.current)}
+    onKeyDown=${(event) => onKey(event, segments, player)} onKeyUp=${onKeyUp}>
+    ${rows}
+    ${isRunning(task) && html`<li class="more-comes">${t('transcript.partial')}</li>`}
+  </ol>`
 }
 
-function Segment({ segment, needle, isTabStop, onFocus, onPlay }) {
-  const { id, start, text } = segment
+function shownOf(segments, found, isFilter) {
+  if (!isFilter || found.pattern === null) return segments
+  const ids = new Set(found.places.map(({ id }) => id))
+  return segments.filter(({ id }) => ids.has(id))
+}
+
+function Segment({ segment, watch, pattern, place, beside }) {
+  const row = useRef(null)
+  const isNear = useSignal(false)
+  useEffect(() => watch(row.current, isNear), [])
+  const { id, start } = segment
   const time = formatClock(start)
-  return html`<li>
-    <button type="button" class="segment" tabindex=${isTabStop ? 0 : -1} data-testid="segment" data-start=${start} data-segment=${id}
-      onFocus=${() => onFocus(id)} onClick=${() => onPlay(start, { andPlay: true })}>
-      <time aria-label=${t('transcript.segment', { time })}>${time}</time>
-      <span dir="auto">${marked(text.trim(), needle)}</span>
+  const doubt = doubtOf(segment)
+  return html`<li class="segment" ref=${row} data-testid="segment" data-start=${start} data-segment=${id}>
+    <button type="button" class="segment-play" tabindex="-1" aria-label=${t('transcript.segment', { time })} data-testid="segment-play">
+      <time>${time}</time>
     </button>
+    <${SegmentText} segment=${segment} isNear=${isNear.value} pattern=${pattern} place=${place} />
+    ${doubt && html`<small class="doubt" data-testid="doubt">${t(`doubt.${doubt}`)}</small>`}
+    ${beside && html`<p class="segment-beside" dir="auto" data-testid="beside">${beside}</p>`}
   </li>`
 }
 
-/** The text with every match marked. */
-function marked(text, needle) {
-  if (!needle) return text
-  const parts = []
-  const lower = text.toLowerCase()
-  let from = 0
-  for (let at = lower.indexOf(needle); at >= 0; at = lower.indexOf(needle, from)) {
-    parts.push(text.slice(from, at), html`<mark>${text.slice(at, at + needle.length)}</mark>`)
-    from = at + needle.length
-  }
-  return [...parts, text.slice(from)]
+/** The segment that an element of its row belongs to, or undefined. */
+function segmentOf(element, segments) {
+  const id = element.closest('.segment')?.dataset.segment
+  return id === undefined ? undefined : segments.find((segment) => String(segment.id) === id)
 }
 
-function NoText({ task, content }) {
-  const key = emptinessOf(task, content)
-  return html`<div class="blank" data-testid="no-text" aria-busy=${key === null}><p>${t(key ?? 'queue.loading')}</p></div>`
-}
-
-/** The key of what to say in place of a text, or null while it is being loaded. */
-function emptinessOf(task, content) {
-  if (isRunning(task)) return 'transcript.nothing_yet'
-  if (isWaiting(task)) return 'transcript.waiting'
-  if (!isCompleted(task)) return 'transcript.none'
-  return content.isLoaded ? 'transcript.empty' : null
-}
-
-/**
- * Marks the segment at the player's position and keeps it in view. It works on the elements themselves, because drawing
- * ten thousand rows again at every frame would be too slow. Returns how to stop.
- */
-function followPlayer(list, player, segments) {
-  if (!list) return undefined
-  let current = null
-  let lastTouch = 0
-  const stopEffect = effect(() => {
-    const segment = segmentAt(segments, player.position.value)
-    const hasStarted = player.isPlaying.value || player.position.value > 0
-    if (segment === current && hasStarted) return
-    list.querySelector('.segment[aria-current]')?.removeAttribute('aria-current')
-    current = hasStarted ? segment : null
-    const row = current && list.querySelector(`.segment[data-segment="${current.id}"]`)
-    row?.setAttribute('aria-current', 'true')
-    if (row && player.isPlaying.value && performance.now() - lastTouch > HANDS_OFF_MS) keepInView(row, list)
-  })
-  const onTouch = () => (lastTouch = performance.now())
-  const stopListening = listen(list, { wheel: onTouch, touchmove: onTouch }, { passive: true })
-  return () => {
-    stopEffect()
-    stopListening()
+/** The button plays from its segment; a click in the text only moves there, since it may begin a selection. */
+function onClick(event, segments, player) {
+  const segment = segmentOf(event.target, segments)
+  if (!segment) return
+  if (event.target.closest('.segment-play')) player.seek(segment.start, { andPlay: true })
+  else if (event.detail === 1 && event.target.closest('.segment-text') && getSelection().isCollapsed) {
+    const word = segment.words?.[event.target.closest('.word')?.dataset.word]
+    player.seek((word ?? segment).start)
   }
 }
 
-function keepInView(row, list) {
-  const [outer, inner] = [list.getBoundingClientRect(), row.getBoundingClientRect()]
-  if (inner.top >= outer.top + 40 && inner.bottom <= outer.bottom - 40) return
-  list.scrollBy({ top: inner.top - outer.top - outer.height / 3, behavior: scrollBehavior() })
+// --- keys: one button is in the order of the tab key, and arrows move from it to the others ----------------------------
+
+const playButtons = (list) => [...list.querySelectorAll('.segment-play')]
+
+function haveTabStop(list) {
+  if (list && !list.querySelector('.segment-play[tabindex="0"]'))
+    list.querySelector('.segment-play')?.setAttribute('tabindex', 0)
 }
 
-function onKey(event, list) {
-  const rows = [...list.querySelectorAll('.segment')]
-  const here = rows.indexOf(document.activeElement)
+function moveTabStop({ target }, list) {
+  if (!target.matches('.segment-play')) return
+  for (const button of list.querySelectorAll('.segment-play[tabindex="0"]')) button.setAttribute('tabindex', -1)
+  target.setAttribute('tabindex', 0)
+}
+
+function onKey(event, segments, player) {
+  const button = event.target.closest('.segment-play')
+  if (!button || event.ctrlKey || event.metaKey || event.altKey) return
+  if (event.key === ' ') playOrPause(button, segments, player)
+  else if (!moveFocus(event.key, button, event.currentTarget)) return
+  event.preventDefault()
+}
+
+/** Firefox presses a button when the space bar is released. */
+function onKeyUp(event) {
+  if (event.key === ' ' && event.target.closest('.segment-play')) event.preventDefault()
+}
+
+/** The space bar pauses and continues in the segment that is being played, and plays any other one from its start. */
+function playOrPause(button, segments, player) {
+  if (button.closest('.segment').hasAttribute('aria-current')) player.toggle()
+  else player.seek(segmentOf(button, segments).start, { andPlay: true })
+}
+
+function moveFocus(key, button, list) {
+  const buttons = playButtons(list)
+  const here = buttons.indexOf(button)
   const targets = {
     ArrowDown: here + 1,
     ArrowUp: here - 1,
     Home: 0,
-    End: rows.length - 1,
+    End: buttons.length - 1,
     PageDown: here + 10,
     PageUp: here - 10,
   }
-  const target = targets[event.key]
-  if (target === undefined || here < 0) return
-  event.preventDefault()
-  rows[Math.max(0, Math.min(rows.length - 1, target))].focus()
+  const target = targets[key]
+  if (target === undefined) return false
+  buttons[Math.max(0, Math.min(buttons.length - 1, target))].focus()
+  return true
 }

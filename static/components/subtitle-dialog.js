@@ -2,8 +2,9 @@
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { chooseSubtitles, effective, LIMITS, subtitleOptions, UNCUT } from '../state/subtitle-options.js'
+import { chooseSubtitles, effective, LIMITS, subtitleOptions, tryOut, UNCUT } from '../state/subtitle-options.js'
 import { t } from '../text/i18n.js'
+import { SubtitlePreview } from './subtitle-preview.js'
 
 const isOpen = signal(false)
 
@@ -15,6 +16,10 @@ function Dialog() {
   const dialog = useRef(null)
   const [draft, setDraft] = useState(subtitleOptions.peek())
   useEffect(() => dialog.current.showModal(), [])
+  useEffect(() => {
+    tryOut(draft)
+    return () => tryOut(null)
+  }, [draft])
 
   const close = () => {
     dialog.current?.close() // So that the browser gives the focus back.
@@ -36,6 +41,7 @@ function Dialog() {
       <form class="subtitle-form" onSubmit=${save}>
         <h2 id="subtitles-title">${t('subtitles.title')}</h2>
         <${Fields} draft=${draft} change=${change} />
+        <${SubtitlePreview} options=${draft} />
         <small>${t('subtitles.words_hint')}</small>
         <footer>
           <button type="button" class="quiet" data-testid="subtitles-reset" onClick=${() => setDraft(UNCUT)}>${t('subtitles.reset')}</button>

@@ -8,6 +8,7 @@ import { openId, openTask } from '../util/address.js'
 import { Chip } from './chip.js'
 import { confirmAndDelete } from './confirm.js'
 import { DownloadMenu } from './download.js'
+import { FileName } from './file-name.js'
 import { IconButton } from './icon-button.js'
 import { TaskFacts } from './task-facts.js'
 import { TaskState } from './task-state.js'
@@ -26,7 +27,7 @@ export function TaskRow({ id }) {
     <div class="task-body">
       <p class="task-top">
         <button type="button" class="task-name" dir="auto" aria-expanded=${isOpen} aria-label=${t('task.open', { name })}
-          title=${name} data-testid="open" onClick=${() => openTask(id)}>${name}</button>
+          title=${name} data-testid="open" onClick=${() => openTask(id)}><${FileName} name=${name} /></button>
         <${Chip} status=${status} />
       </p>
       <${TaskFacts} task=${task} />

@@ -1,9 +1,13 @@
 /** An open task: its player, text, search and downloads. Beside the queue where there is room, else over the page. */
 import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
-import { STEP_S, usePlayer } from '../hooks/use-player.js'
+import { keepInView } from '../hooks/follow-player.js'
+import { useBeside } from '../hooks/use-beside.js'
+import { BACK_S, STEP_S, usePlayer } from '../hooks/use-player.js'
+import { useTextSearch } from '../hooks/use-text-search.js'
+import { connection } from '../state/live-feed.js'
 import { fetchOf } from '../state/model-fetches.js'
-import { loadTask, taskOf } from '../state/store.js'
+import { loadTask, taskOf, wasDeleted } from '../state/store.js'
 import { isRunning, isWaiting } from '../state/task.js'
 import { loadTranscript, transcriptOf } from '../state/transcripts.js'
 import { waitReasonNow } from '../state/wait-reason.js'
@@ -11,13 +15,15 @@ import { expectedText } from '../text/expected-text.js'
 import { formatBytes } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText, waitReasonText } from '../text/messages.js'
-import { closeTask } from '../util/address.js'
+import { closeTask, openAt } from '../util/address.js'
+import { listen } from '../util/listen.js'
 import { eachSecond } from '../util/ticker.js'
 import { Chip } from './chip.js'
 import { IconButton } from './icon-button.js'
 import { Player } from './player.js'
 import { Problem } from './problem.js'
 import { ProgressBar } from './progress-bar.js'
+import { ReadingOptions } from './reading-options.js'
 import { Segments } from './segments.js'
 import { TaskFacts, TimeLeft } from './task-facts.js'
 import { Timeline } from './timeline.js'
@@ -30,21 +36,22 @@ export function TranscriptPanel({ id, isModal }) {
   const [error, setError] = useState(null)
   const panel = useRef(null)
   useEffect(() => {
+    setError(null)
     if (!task) loadTask(id).catch((fault) => (fault.name === 'ApiError' ? setError(fault) : Promise.reject(fault)))
   }, [id])
   // Before the page is painted: it turns inert, and the browser then forgets which element had the focus.
   useLayoutEffect(() => holdFocus(panel.current), [id])
   return html`<aside class="panel" ref=${panel} role=${isModal ? 'dialog' : 'region'} aria-modal=${isModal ? 'true' : undefined}
     aria-label=${t('transcript.title')} data-testid="transcript" data-task-id=${id} tabindex="-1" onKeyDown=${closeOnEscape}>
-    ${task ? html`<${Content} key=${id} task=${task} />` : html`<${Missing} error=${error} />`}
+    ${task ? html`<${Content} key=${id} task=${task} />` : html`<${Missing} id=${id} error=${error} />`}
   </aside>`
 }
 
 /** Moves the focus into the panel. Returns how to give it back to the element that had it. */
 function holdFocus(panel) {
   const before = document.activeElement
-  // The content handles the keys of the player.
-  const inner = panel.querySelector('.panel-content') ?? panel
+  // The content handles the keys of the player, and this part of it scrolls.
+  const inner = panel.querySelector('.panel-scroll') ?? panel
   inner.focus({ preventScroll: true })
   // The queue has become narrower, so the task that was clicked may have moved out of view.
   before?.closest('.task')?.scrollIntoView({ block: 'nearest' })
@@ -54,10 +61,11 @@ function holdFocus(panel) {
     })
 }
 
-function Missing({ error }) {
+function Missing({ id, error }) {
+  const text = error ? errorText(error) : wasDeleted(id) && t('transcript.deleted')
   return html`<header class="panel-head"><span class="spring"></span><${Close} /></header>
-    <div class="blank" data-testid="transcript-missing">
-      ${error ? html`<p class="blank-title">${errorText(error)}</p>` : html`<p aria-busy="true">${t('queue.loading')}</p>`}
+    <div class="blank" data-testid="transcript-missing" role="status">
+      ${text ? html`<p class="blank-title">${text}</p>` : html`<p aria-busy="true">${t('queue.loading')}</p>`}
     </div>`
 }
 
@@ -67,24 +75,56 @@ const Close = () =>
 function Content({ task }) {
   const content = transcriptOf(task.id).value
   const player = usePlayer(task.id)
-  const [query, setQuery] = useState('')
+  const search = useTextSearch(content.segments)
+  const beside = useBeside(task, content.segments)
+  useText(task, content)
+  useStartAt(content, player)
+  return html`<div class="panel-content" onKeyDown=${(event) => onPlayerKey(event, player)}>
+    <header class="panel-head">
+      <div class="panel-title"><h2 dir="auto">${task.filename}</h2><${Chip} status=${task.status} /></div>
+      <${Close} />
+    </header>
+    <div class="panel-scroll" tabindex="-1">
+      <${TaskFacts} task=${task} precision=${content.precision} hasCoarseTimes=${content.hasCoarseTimes} />
+      <${Tracks} task=${task} />
+      <${Memory} memory=${task.memory} />
+      <${Timeline} task=${task} />
+      <div class="reading-bar">
+        <${Player} task=${task} content=${content} player=${player} />
+        <${TranscriptTools} task=${task} content=${content} search=${search} />
+        <${ReadingOptions} ...${{ task, content, player, beside }} />
+      </div>
+      <${State} task=${task} />
+      <${Segments} task=${task} content=${content} player=${player} search=${search} besideTexts=${beside.texts} />
+    </div>
+  </div>`
+}
+
+/** Reads the text when the task is opened or changes its state, and again after a connection was lost before it came. */
+function useText(task, content) {
+  const isConnected = connection.value === 'connected'
   useEffect(() => {
     loadTranscript(task.id)
   }, [task.id, task.status])
-  return html`<div class="panel-content" tabindex="-1" onKeyDown=${(event) => onPlayerKey(event, player)}>
-    <header class="panel-head">
-      <div class="panel-title"><h2 dir="auto" title=${task.filename}>${task.filename}</h2><${Chip} status=${task.status} /></div>
-      <${Close} />
-    </header>
-    <${TaskFacts} task=${task} precision=${content.precision} hasCoarseTimes=${content.hasCoarseTimes} />
-    <${Tracks} task=${task} />
-    <${Memory} memory=${task.memory} />
-    <${Timeline} task=${task} />
-    <${Player} task=${task} player=${player} />
-    <${TranscriptTools} task=${task} content=${content} query=${query} setQuery=${setQuery} />
-    <${State} task=${task} />
-    <${Segments} task=${task} content=${content} player=${player} query=${query} />
-  </div>`
+  const hasFailed = content.error !== null
+  useEffect(() => {
+    if (!hasFailed) return undefined
+    return listen(globalThis, { online: () => loadTranscript(task.id) })
+  }, [task.id, hasFailed])
+  useEffect(() => {
+    if (isConnected && hasFailed) loadTranscript(task.id)
+  }, [isConnected])
+}
+
+/** Moves the player to the moment that the address names, once there is a text to show it in. */
+function useStartAt(content, player) {
+  const seconds = openAt.value
+  const hasText = content.segments.length > 0
+  useEffect(() => {
+    if (!hasText || seconds === null) return
+    player.seek(seconds)
+    keepInView(document.querySelector('.segment[aria-current]'))
+  }, [hasText, seconds])
 }
 
 /**
@@ -128,12 +168,13 @@ function closeOnEscape(event) {
 /** Space plays or pauses, left and right step. Fields and buttons keep the keys that they need themselves. */
 function onPlayerKey(event, player) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return
-  if (event.target.closest('input, select, textarea')) return
-  const isButton = event.target.closest('button, a, summary') && !event.target.closest('.segment')
+  if (event.target.closest('input, select, textarea, [contenteditable]')) return
+  const isButton = event.target.closest('button, a, summary')
+  const step = event.shiftKey ? BACK_S : STEP_S
   const actions = {
     ' ': isButton ? null : player.toggle,
-    ArrowLeft: () => player.step(-STEP_S),
-    ArrowRight: () => player.step(STEP_S),
+    ArrowLeft: () => player.step(-step),
+    ArrowRight: () => player.step(step),
   }
   const action = actions[event.key]
   if (!action) return

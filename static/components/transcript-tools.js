@@ -5,24 +5,61 @@ import { isCompleted, isFinished } from '../state/task.js'
 import { toast } from '../state/toasts.js'
 import { t } from '../text/i18n.js'
 import { copyText } from '../util/clipboard.js'
+import { askAgain } from './again-dialog.js'
 import { DownloadMenu } from './download.js'
+import { IconButton } from './icon-button.js'
 import { Icon } from './icons.js'
 
-/** query: what is searched for. */
-export function TranscriptTools({ task, content, query, setQuery }) {
-  const label = t('transcript.search')
+/** search: of useTextSearch. */
+export function TranscriptTools({ task, content, search }) {
   const isEmpty = content.segments.length === 0
   return html`<div class="tools">
-    <label class="search"><${Icon} name="search" />
-      <input type="search" value=${query} placeholder=${label} aria-label=${label} data-testid="transcript-search"
-        onInput=${(event) => setQuery(event.target.value)} />
-    </label>
+    <${Search} search=${search} />
     <button type="button" class="quiet" disabled=${isEmpty} data-testid="copy" onClick=${() => copy(content)}>
       <${Icon} name="copy" /><span>${t('transcript.copy')}</span>
     </button>
+    ${isFinished(task) && html`<button type="button" class="quiet" data-testid="again-open" onClick=${() => askAgain(task)}><${Icon} name="retry" /><span>${t('again.open')}</span></button>`}
     ${isCompleted(task) && html`<${Download} task=${task} />`}
     ${!isFinished(task) && html`<${Cancel} task=${task} />`}
+    ${search.found.pattern && html`<${Hits} search=${search} />`}
   </div>`
+}
+
+function Search({ search }) {
+  const label = t('transcript.search')
+  return html`<label class="search"><${Icon} name="search" />
+    <input type="search" value=${search.query} placeholder=${label} aria-label=${label} data-testid="transcript-search"
+      onInput=${(event) => search.setQuery(event.target.value)} onKeyDown=${(event) => onSearchKey(event, search)} />
+  </label>`
+}
+
+/** Enter goes to the next hit. Escape empties the field and leaves it when it is empty, but never closes the panel. */
+function onSearchKey(event, search) {
+  if (event.key === 'Enter') search.step(event.shiftKey ? -1 : 1)
+  else if (event.key !== 'Escape') return
+  else if (search.query) search.setQuery('')
+  else event.target.closest('.panel-scroll')?.focus({ preventScroll: true })
+  event.preventDefault()
+}
+
+/** How many hits there are, and the way from one to the next. */
+function Hits({ search }) {
+  const { found, place, isFilter, setFilter } = search
+  const count = found.places.length
+  const all = t('transcript.hits', { count })
+  const inSegments = t('transcript.in_segments', { count: found.segmentCount })
+  return html`<p class="hits">
+    <span role="status" data-testid="matches">${place.value ? t('transcript.hit_of', { number: place.value.number + 1, all }) : all}${
+      count > found.segmentCount && html` ${inSegments}`
+    }</span>
+    ${
+      count > 0 &&
+      html`<${IconButton} icon="previous" label=${t('transcript.previous_hit')} testid="previous-hit" onClick=${() => search.step(-1)} />
+        <${IconButton} icon="next" label=${t('transcript.next_hit')} testid="next-hit" onClick=${() => search.step(1)} />`
+    }
+    <label><input type="checkbox" role="switch" checked=${isFilter} data-testid="only-hits"
+      onChange=${(event) => setFilter(event.target.checked)} /> ${t('transcript.only_hits')}</label>
+  </p>`
 }
 
 function Download({ task }) {

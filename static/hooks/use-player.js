@@ -3,20 +3,30 @@ import { useSignal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { listen } from '../util/listen.js'
 
+/** How far the arrow keys move, the page keys of the slider, and the button that plays something again. */
 export const STEP_S = 5
+export const LEAP_S = 30
+export const BACK_S = 2
+/** How far outside a loop a browser may land when it goes to one of its ends. */
+const LOOP_SLACK_S = 0.3
 
-/** position and duration: in seconds. position follows every frame while playing, so that the text keeps in step. */
+/**
+ * position and duration: in seconds. position follows every frame while playing, so that the text keeps in step. loop: a
+ * signal of {start, end}, which is played again and again, or null; a move to somewhere else ends it.
+ */
 export function usePlayer(id) {
   const media = useRef(null)
   const position = useSignal(0)
   const duration = useSignal(0)
   const isPlaying = useSignal(false)
+  const loop = useSignal(null)
   useEffect(() => {
     const element = media.current
     if (!element) return undefined
     position.value = 0
     duration.value = 0
-    return follow(element, { position, duration, isPlaying })
+    loop.value = null
+    return follow(element, { position, duration, isPlaying, loop })
   }, [id])
 
   const seek = (seconds, { andPlay = false } = {}) => {
@@ -27,7 +37,8 @@ export function usePlayer(id) {
   }
   const toggle = () => media.current && (media.current.paused ? play(media.current) : media.current.pause())
   const step = (seconds) => seek(Math.min(duration.value || Infinity, position.value + seconds))
-  return { media, position, duration, isPlaying, seek, toggle, step }
+  const back = () => step(-BACK_S)
+  return { media, position, duration, isPlaying, loop, seek, toggle, step, back }
 }
 
 /** A browser may refuse to play: no permission, or no codec, which the element's own error event reports. */
@@ -38,15 +49,23 @@ function play(element) {
 }
 
 /** Keeps the signals up to date with the element. Returns how to stop. */
-function follow(element, { position, duration, isPlaying }) {
+function follow(element, { position, duration, isPlaying, loop }) {
   let frame = 0
-  const read = () => (position.value = element.currentTime)
+  const read = () => {
+    const { start, end = Infinity } = loop.peek() ?? {}
+    if (element.currentTime >= end && !element.paused && !element.seeking) element.currentTime = start
+    position.value = element.currentTime
+  }
   const onFrame = () => {
     read()
     frame = element.paused ? 0 : requestAnimationFrame(onFrame)
   }
+  const onSeeking = () => {
+    if (loop.peek() && !isIn(loop.peek(), element.currentTime)) loop.value = null
+  }
   const stopListening = listen(element, {
     timeupdate: read,
+    seeking: onSeeking,
     seeked: read,
     durationchange: () => (duration.value = Number.isFinite(element.duration) ? element.duration : 0),
     play: () => {
@@ -62,3 +81,5 @@ function follow(element, { position, duration, isPlaying }) {
     stopListening()
   }
 }
+
+const isIn = ({ start, end }, seconds) => seconds >= start - LOOP_SLACK_S && seconds <= end + LOOP_SLACK_S

@@ -115,6 +115,8 @@ export function applyDeleted(id) {
   arrangement.value += 1
 }
 
+export const wasDeleted = (id) => deletedIds.has(id)
+
 export function applySystem(state) {
   batch(() => {
     system.value = state
@@ -225,8 +227,11 @@ export async function refreshSystem() {
   applySystem(await api.fetchSystem())
 }
 
-/** Loads a task that is not in the list. Throws ApiError. */
+/** Loads a task that is not in the list, and drops one that is no longer there. Throws ApiError. */
 export async function loadTask(id) {
-  const task = await api.fetchTask(id)
+  const task = await api.fetchTask(id).catch((error) => {
+    if (error.code === 'task_not_found') applyDeleted(id)
+    throw error
+  })
   batch(() => put(task, { isListed: belongs(task) }))
 }

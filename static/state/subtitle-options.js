@@ -1,5 +1,5 @@
 /** Which formats a transcript can be had in, and how the person wants subtitles to be cut. */
-import { computed } from '@preact/signals'
+import { computed, signal } from '@preact/signals'
 import { preference } from '../util/preferences.js'
 
 /** [kind, formats], in the order in which they are offered. */
@@ -24,6 +24,11 @@ const chosen = preference('subtitles', UNCUT)
 export const subtitleOptions = computed(() => ({ ...UNCUT, ...chosen.value }))
 export const chooseSubtitles = (options) => (chosen.value = options)
 
+/** The wishes while they are being changed, which a video shows at once; null otherwise. */
+const draft = signal(null)
+export const shownOptions = computed(() => draft.value ?? subtitleOptions.value)
+export const tryOut = (options) => (draft.value = options)
+
 /** The wishes that have an effect beside the others. */
 export function effective({ max_line_width, max_line_count, max_words_per_line, highlight_words }) {
   const lines = max_line_width ? max_line_count : ''
@@ -42,8 +47,8 @@ export const needsWords = computed(() => {
 })
 
 /** What a request for this format says of it. hasWords: whether the text has word timestamps. */
-export function cueFields(format, hasWords) {
+export function cueFields(format, hasWords, wishes = subtitleOptions.value) {
   if (!SUBTITLES.includes(format)) return {}
-  const options = effective(subtitleOptions.value)
+  const options = effective(wishes)
   return hasWords ? options : { max_line_width: options.max_line_width }
 }

@@ -88,12 +88,18 @@ export function lastLine(content) {
 }
 
 /** The last segment that begins at or before `seconds`; null before the first. */
-export function segmentAt(segments, seconds) {
-  let [low, high] = [0, segments.length]
+export const segmentAt = (segments, seconds) => segments[lastBegun(segments, seconds)] ?? null
+
+/** The index of the word being said, or of the last one before a pause; -1 where there is none. words: may be undefined. */
+export const wordAt = (words, seconds) => lastBegun(words ?? [], seconds)
+
+/** timed: [{start}] in order. */
+function lastBegun(timed, seconds) {
+  let [low, high] = [0, timed.length]
   while (low < high) {
     const middle = (low + high) >> 1
-    if (segments[middle].start <= seconds + 0.01) low = middle + 1
+    if (timed[middle].start <= seconds + 0.01) low = middle + 1
     else high = middle
   }
-  return segments[low - 1] ?? null
+  return low - 1
 }

@@ -1,9 +1,11 @@
 /** The English texts. {name} is filled in; {one, other} is chosen by `count`. zh.js has the same keys. */
 import options from './en-options.js'
+import reading from './en-reading.js'
 import system from './en-system.js'
 
 export default {
   ...options,
+  ...reading,
   ...system,
   'app.skip': 'Skip to content',
   'app.footer': 'Your recordings stay on this server.',
@@ -191,10 +193,6 @@ export default {
   'transcript.copy': 'Copy text',
   'transcript.copied': 'Text copied to the clipboard.',
   'transcript.copy_failed': 'The browser did not allow copying.',
-  'transcript.search': 'Search this text',
-  'transcript.matches': { one: '{count} matching segment', other: '{count} matching segments' },
-  'transcript.segments': 'Segments. Arrow keys move, Enter plays.',
-  'transcript.segment': 'Play from {time}',
   'transcript.empty': 'No speech was found in this recording.',
   'transcript.nothing_yet': 'The text will appear here once the first half minute has been transcribed.',
   'transcript.waiting': 'The text will appear here once the task has started.',
@@ -239,12 +237,6 @@ export default {
   'subtitles.reset': 'Reset',
   'subtitles.cancel': 'Cancel',
   'subtitles.save': 'Save',
-
-  'player.play': 'Play',
-  'player.pause': 'Pause',
-  'player.speed': 'Playback speed',
-  'player.position': 'Playback position',
-  'player.unplayable': 'This browser cannot play the file. The transcript is not affected.',
 
   'waiting.memory_short': 'Needs {missing_bytes} more memory on {device}',
   'waiting.tasks_ahead': { one: '{count} task ahead', other: '{count} tasks ahead' },

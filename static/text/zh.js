@@ -1,9 +1,11 @@
 /** 中文文本。{name} 会被填入数值；键与 en.js 相同，另有服务器只以英文句子给出的错误和建议。 */
 import options from './zh-options.js'
+import reading from './zh-reading.js'
 import system from './zh-system.js'
 
 export default {
   ...options,
+  ...reading,
   ...system,
   'app.skip': '跳到主要内容',
   'app.footer': '录音只保存在这台服务器上。',
@@ -189,10 +191,6 @@ export default {
   'transcript.copy': '复制文本',
   'transcript.copied': '文本已复制到剪贴板。',
   'transcript.copy_failed': '浏览器不允许复制。',
-  'transcript.search': '在文本中搜索',
-  'transcript.matches': { other: '{count} 个片段匹配' },
-  'transcript.segments': '片段。方向键移动，回车键播放。',
-  'transcript.segment': '从 {time} 开始播放',
   'transcript.empty': '这段录音中没有发现语音。',
   'transcript.nothing_yet': '最初的半分钟转写完成后，文字会出现在这里。',
   'transcript.waiting': '任务开始后，文字会出现在这里。',
@@ -236,12 +234,6 @@ export default {
   'subtitles.reset': '重置',
   'subtitles.cancel': '取消',
   'subtitles.save': '保存',
-
-  'player.play': '播放',
-  'player.pause': '暂停',
-  'player.speed': '播放速度',
-  'player.position': '播放位置',
-  'player.unplayable': '浏览器无法播放这个文件，文字稿不受影响。',
 
   'waiting.memory_short': '{device} 还差 {missing_bytes} 内存',
   'waiting.tasks_ahead': { other: '前面还有 {count} 个任务' },
@@ -298,6 +290,7 @@ export default {
   'error.task_not_found': '这个任务不存在。',
   'error.transcript_not_ready': '任务尚未完成。',
   'error.edit_conflict': '这一处刚刚被别人改过，本次修改没有保存。',
+  'error.waveform_not_ready': '仍在读取录音，请稍后再试。',
   'error.file_missing': '这个任务的文件已不存在。',
   'error.unavailable': '服务器暂时无法处理，请稍后再试。',
   'error.busy': '服务器正在处理太多同类请求，请稍后再试。',

@@ -18,8 +18,21 @@ export const view = computed(() => (parts.value.has(SYSTEM) ? SYSTEM : 'queue'))
 /** The task whose transcript is open, or null. */
 export const openId = computed(() => parts.value.get('task'))
 
-/** The address that opens a task in the current view. */
-export const taskAddress = (id) => `#${view.value === SYSTEM ? `${SYSTEM}&` : ''}task=${encodeURIComponent(id)}`
+/** What was searched for when the open task was chosen; its text opens with these words marked. */
+export const openQuery = computed(() => (openId.value === null ? '' : (parts.value.get('q') ?? '')))
+
+/** The second of the recording at which the open task begins, or null. */
+export const openAt = computed(() => {
+  const seconds = Number.parseFloat(parts.value.get('at'))
+  return openId.value !== null && seconds >= 0 ? seconds : null
+})
+
+/** The address that opens a task in the current view. query: words to mark in its text. seconds: where it begins. */
+export function taskAddress(id, { query = '', seconds = null } = {}) {
+  const words = query ? `&q=${encodeURIComponent(query)}` : ''
+  const moment = seconds === null ? '' : `&at=${seconds}`
+  return `#${view.value === SYSTEM ? `${SYSTEM}&` : ''}task=${encodeURIComponent(id)}${words}${moment}`
+}
 
 export function followAddress() {
   addEventListener('hashchange', read)
@@ -30,8 +43,9 @@ function read() {
   hash.value = currentHash()
 }
 
-export function openTask(id) {
-  location.hash = taskAddress(id)
+/** place: of taskAddress. */
+export function openTask(id, place) {
+  location.hash = taskAddress(id, place)
 }
 
 export function closeTask() {

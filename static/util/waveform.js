@@ -1,37 +1,50 @@
-/**
- * The waveform of a recording. The browser decodes a whole file into memory, so only small files get one, and only their
- * peaks are kept; larger ones have the plain slider.
- */
-const MOST_BYTES = 50e6
-const MOST_SECONDS = 30 * 60
-const SAMPLE_RATE = 8000
-const PEAKS = 1200
+/** How a waveform is drawn: as bars of the loudness that their part of the recording has on average. */
 
-export const isDrawable = (task) => task.size_bytes < MOST_BYTES && (task.audio_seconds ?? Infinity) < MOST_SECONDS
+/** Of a bar and the gap after it, in pixels. */
+const BAR = 2
+const GAP = 1
+/** Nearly all peaks are quieter than what has the full height, so that one bang does not make all else flat. */
+const NEARLY_ALL = 0.995
+/** Above one, so that what is quiet and what is loud look different where each bar stands for many seconds. */
+const CONTRAST = 1.2
 
-/** PEAKS values from 0 to 1, or null when the browser cannot decode the file. signal: an AbortSignal. */
-export async function fetchPeaks(url, signal) {
-  try {
-    const response = await fetch(url, { signal })
-    if (!response.ok) return null
-    const context = new OfflineAudioContext(1, SAMPLE_RATE, SAMPLE_RATE)
-    return peaksOf(await context.decodeAudioData(await response.arrayBuffer()))
-  } catch (error) {
-    if (error.name === 'AbortError' || error.name === 'EncodingError' || error instanceof TypeError) return null
-    throw error
-  }
+/** The peaks of a recording of `seconds`, which may be longer than its sound, or shorter where it is damaged. */
+export function fitted({ peaks, secondsPerPeak }, seconds) {
+  const count = Math.max(1, Math.round(seconds / secondsPerPeak))
+  if (!seconds || Math.abs(count - peaks.length) < peaks.length / 200) return peaks
+  const all = new Float32Array(count)
+  all.set(peaks.subarray(0, count))
+  return all
 }
 
-/** The loudest sample in each of `count` equal parts, scaled so that the loudest of all is 1. */
-export function peaksOf(buffer, count = PEAKS) {
-  const samples = buffer.getChannelData(0)
-  const stride = Math.max(1, samples.length / count)
-  const peaks = new Float32Array(Math.min(count, samples.length))
-  for (let index = 0; index < peaks.length; index += 1) {
-    const end = Math.min(samples.length, Math.floor((index + 1) * stride))
-    for (let at = Math.floor(index * stride); at < end; at += 1)
-      peaks[index] = Math.max(peaks[index], Math.abs(samples[at]))
-  }
-  const loudest = peaks.reduce((most, peak) => Math.max(most, peak), 0)
-  return loudest ? peaks.map((peak) => peak / loudest) : peaks
+/** The peak that has the full height. */
+export function fullHeight(peaks) {
+  const sorted = Float32Array.from(peaks).sort()
+  return sorted[Math.floor((sorted.length - 1) * NEARLY_ALL)] || 1
+}
+
+/** The heights of `count` bars, from 0 to 1. loudest: of fullHeight. */
+export function barHeights(peaks, count, loudest) {
+  const stride = peaks.length / count
+  return Array.from({ length: count }, (_, bar) => {
+    const first = Math.floor(bar * stride)
+    const last = Math.max(first + 1, Math.floor((bar + 1) * stride))
+    let sum = 0
+    for (let at = first; at < last; at += 1) sum += peaks[at] ?? 0
+    return Math.min(1, sum / (last - first) / loudest) ** CONTRAST
+  })
+}
+
+/** Draws the peaks over the whole canvas, whose colour is set. */
+export function drawBars(peaks, context, loudest) {
+  const { width, height } = context.canvas
+  const ratio = globalThis.devicePixelRatio || 1
+  const step = (BAR + GAP) * ratio
+  const heights = barHeights(peaks, Math.max(1, Math.floor(width / step)), loudest)
+  context.beginPath()
+  heights.forEach((share, bar) => {
+    const tall = Math.max(ratio, share * height)
+    context.roundRect(bar * step, (height - tall) / 2, BAR * ratio, tall, ratio)
+  })
+  context.fill()
 }

@@ -43,7 +43,7 @@ def test_three_recordings_show_their_text_while_it_comes_and_end_completed(page:
     expect(page.get_by_test_id("upload")).to_have_count(0)
 
 
-def test_a_click_and_enter_on_a_segment_move_the_player(page: Page) -> None:
+def test_a_click_and_enter_on_a_segment_s_button_move_the_player(page: Page) -> None:
     upload_and_wait(page, "player.flac", MINUTE)
     task(page, "player.flac").get_by_test_id("open").click()
     segments = page.get_by_test_id("segment")
@@ -51,14 +51,14 @@ def test_a_click_and_enter_on_a_segment_move_the_player(page: Page) -> None:
     expect(page.get_by_test_id("player")).to_have_attribute("data-kind", "audio")
     expect(page.get_by_test_id("memory")).to_have_text(re.compile(r"Memory: [\d.]+ MB reserved, [\d.]+ MB used"))
 
-    segments.nth(2).click()
+    segments.nth(2).get_by_test_id("segment-play").click()
     start = float(segments.nth(2).get_attribute("data-start") or "0")
     page.wait_for_function("(start) => Math.abs(document.querySelector('video').currentTime - start) < 3", arg=start)
     expect(segments.nth(2)).to_have_attribute("aria-current", "true")
 
-    segments.nth(2).press("ArrowUp")
-    expect(segments.nth(1)).to_be_focused()
-    segments.nth(1).press("Enter")
+    segments.nth(2).get_by_test_id("segment-play").press("ArrowUp")
+    expect(segments.nth(1).get_by_test_id("segment-play")).to_be_focused()
+    page.keyboard.press("Enter")
     start = float(segments.nth(1).get_attribute("data-start") or "0")
     page.wait_for_function("(start) => Math.abs(document.querySelector('video').currentTime - start) < 3", arg=start)
 

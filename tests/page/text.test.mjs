@@ -10,7 +10,6 @@ import { firstLanguage, language } from '../../static/text/language.js'
 import { adviceText, errorText, formatAgo, waitReasonText } from '../../static/text/messages.js'
 import { trackText } from '../../static/text/track-text.js'
 import zh from '../../static/text/zh.js'
-import { peaksOf } from '../../static/util/waveform.js'
 
 const STATIC = new URL('../../static/', import.meta.url)
 
@@ -129,14 +128,6 @@ test('sentences are joined as the language does it, and missing ones are left ou
   language.value = 'zh'
   assert.equal(sentences('一。', null, '二。'), '一。二。')
   language.value = 'en'
-})
-
-test('peaks are scaled to the loudest sample', () => {
-  const samples = Float32Array.from([0, 0.1, -0.5, 0.2, 0.25, 0])
-  assert.deepEqual(
-    [...peaksOf({ getChannelData: () => samples }, 3)].map((peak) => Math.round(peak * 100)),
-    [20, 100, 50],
-  )
 })
 
 const isDictionary = (file) => /\/text\/(en|zh)/.test(file.pathname)

@@ -38,7 +38,7 @@ def transcribe_again(task_id: str, changes: Mapping[str, str]) -> Submission:
     first, system = current_tasks().task(task_id).task, current_system()
     asked = {"priority": first.priority.word, "device": first.requested_device, **option_texts(first.options)}
     form = read_task_form(
-        [*(asked | changes).items()],
+        {**asked, **changes}.items(),
         system.settings,
         system.device_names(),
         system.admission.models,
