@@ -15,10 +15,9 @@ export function TranscriptTools({ task, content, search }) {
   const isEmpty = content.segments.length === 0
   return html`<div class="tools">
     <${Search} search=${search} />
-    <button type="button" class="quiet" disabled=${isEmpty} data-testid="copy" onClick=${() => copy(content)}>
-      <${Icon} name="copy" /><span>${t('transcript.copy')}</span>
-    </button>
-    ${isFinished(task) && html`<button type="button" class="quiet" data-testid="again-open" onClick=${() => askAgain(task)}><${Icon} name="retry" /><span>${t('again.open')}</span></button>`}
+    <button type="button" class="quiet round" disabled=${isEmpty} aria-label=${t('transcript.copy')} title=${t('transcript.copy')} data-testid="copy"
+      onClick=${() => copy(content)}><${Icon} name="copy" /></button>
+    ${isFinished(task) && html`<button type="button" class="quiet" aria-label=${t('again.title')} title=${t('again.title')} data-testid="again-open" onClick=${() => askAgain(task)}><${Icon} name="retry" /><span>${t('again.open')}</span></button>`}
     ${isCompleted(task) && html`<${Download} task=${task} />`}
     ${!isFinished(task) && html`<${Cancel} task=${task} />`}
     ${search.found.pattern && html`<${Hits} search=${search} />`}

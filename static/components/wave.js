@@ -57,6 +57,7 @@ function makeWave(container, peaks, duration, player) {
 const timeline = (colour) =>
   TimelinePlugin.create({
     height: 14,
+    secondaryLabelOpacity: 0.8,
     formatTimeCallback: formatClock,
     style: { fontSize: '10px', color: colour('--ink-3') },
   })

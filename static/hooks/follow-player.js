@@ -77,7 +77,7 @@ function scrollerOf(element) {
 
 /** The height of the player, which stays above the text. */
 function coveredHeight(scroller) {
-  for (const element of scroller.querySelectorAll('.reading-bar, .controls')) {
+  for (const element of scroller.querySelectorAll('.reading-bar, .player, .controls')) {
     if (getComputedStyle(element).position === 'sticky') return element.getBoundingClientRect().height
   }
   return 0

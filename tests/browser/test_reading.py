@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -49,8 +50,34 @@ def task_id(server: RunningServer, minute: Path) -> str:
     return uploaded
 
 
+@pytest.fixture(scope="module")
+def shared_page(browser: Browser, server: RunningServer, task_id: str) -> Iterator[Page]:
+    """With the task open and TEXTS as its text, a word and a segment of which are doubtful."""
+    with fresh_page(browser, server) as page:
+        segments = plain()
+        segments[1]["words"][2]["probability"] = 0.2
+        segments[3]["no_speech_prob"] = 0.9
+        open_text(page, task_id, segments)
+        yield page
+
+
+@pytest.fixture
+def opened(shared_page: Page) -> Locator:
+    """The segments of the shared page, with the player at its start and nothing searched for."""
+    shared_page.get_by_test_id("transcript-search").fill("")
+    shared_page.get_by_test_id("media").evaluate("video => { video.pause(); video.currentTime = 0 }")
+    wait_for_position(shared_page, 0)
+    return shared_page.get_by_test_id("segment")
+
+
 @pytest.fixture
 def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
+    with fresh_page(browser, server) as page:
+        yield page
+
+
+@contextmanager
+def fresh_page(browser: Browser, server: RunningServer) -> Iterator[Page]:
     context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
     page = context.new_page()
     faults = watch_for_faults(page)
@@ -82,6 +109,7 @@ def open_text(page: Page, task_id: str, segments: list[dict[str, Any]], place: s
     rows = page.get_by_test_id("segment")
     expect(rows.first).to_be_visible()
     expect(page.get_by_test_id("player")).to_have_attribute("data-kind", "audio")
+    expect(page.get_by_test_id("waveform")).to_be_visible()  # it is above the text, which then stays where it is
     return rows
 
 
@@ -110,16 +138,16 @@ def drag(page: Page, first: Locator, last: Locator) -> None:
     page.mouse.up()
 
 
-def test_text_is_selected_over_several_segments_without_their_times_and_moves_nothing(page: Page, task_id: str) -> None:
-    rows = open_text(page, task_id, plain())
+def test_text_is_selected_over_several_segments_without_their_times_and_moves_nothing(opened: Locator) -> None:
+    page, rows = opened.page, opened
     drag(page, rows.nth(0).locator(".word").nth(1), rows.nth(1).locator(".word").nth(2))
     selected = page.evaluate("getSelection().toString()").split()
     assert " ".join(selected) == "old clock struck and the cat"
     assert position(page) == 0
 
 
-def test_a_click_on_a_word_moves_there_and_the_button_plays_from_its_segment(page: Page, task_id: str) -> None:
-    rows = open_text(page, task_id, plain())
+def test_a_click_on_a_word_moves_there_and_the_button_plays_from_its_segment(opened: Locator) -> None:
+    page, rows = opened.page, opened
     rows.nth(1).get_by_text("cat", exact=True).click()
     wait_for_position(page, SECONDS_EACH + 2 * SECONDS_EACH / 6)
     expect(rows.nth(1)).to_have_attribute("aria-current", "true")
@@ -145,8 +173,8 @@ def test_a_click_on_a_word_moves_there_and_the_button_plays_from_its_segment(pag
     page.wait_for_function("(limit) => document.querySelector('video').currentTime < limit", arg=SECONDS_EACH)
 
 
-def test_hits_are_counted_and_walked_through_and_escape_leaves_the_panel_open(page: Page, task_id: str) -> None:
-    rows = open_text(page, task_id, plain())
+def test_hits_are_counted_and_walked_through_and_escape_leaves_the_panel_open(opened: Locator) -> None:
+    page, rows = opened.page, opened
     search, status = page.get_by_test_id("transcript-search"), page.get_by_test_id("matches")
     search.fill("the")
     expect(status).to_have_text("5 hits in 4 segments")
@@ -169,8 +197,7 @@ def test_hits_are_counted_and_walked_through_and_escape_leaves_the_panel_open(pa
     expect(search).to_have_value("")
     search.press("Escape")
     expect(page.get_by_test_id("transcript")).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(page.get_by_test_id("transcript")).to_have_count(0)
+    expect(search).not_to_be_focused()
 
 
 def test_a_hit_of_the_queue_s_search_opens_with_its_words_at_its_moment(page: Page, task_id: str) -> None:
@@ -182,13 +209,13 @@ def test_a_hit_of_the_queue_s_search_opens_with_its_words_at_its_moment(page: Pa
     wait_for_position(page, 2 * SECONDS_EACH)
 
 
+@pytest.mark.slow
 def test_five_thousand_segments_can_all_be_found_and_only_those_near_have_elements_for_words(
     page: Page, task_id: str
 ) -> None:
-    texts = tuple(f"{' '.join(TEXTS)} number{number}" for number in range(5000))
-    rows = open_text(page, task_id, plain(texts))
+    rows = open_text(page, task_id, plain(tuple(f"this is number{number}" for number in range(5000))))
     expect(rows).to_have_count(5000)
-    assert page.locator(".word").count() < 5000
+    assert page.locator(".word").count() < 1000
     assert page.evaluate("window.find('number4999')")  # what Ctrl+F does
 
     page.get_by_test_id("transcript-search").fill("number4321")
@@ -197,6 +224,7 @@ def test_five_thousand_segments_can_all_be_found_and_only_those_near_have_elemen
     expect(rows.nth(4321)).to_be_in_viewport()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(844, 390), (640, 450), (390, 844)])
 def test_a_low_window_shows_a_readable_part_of_the_text(page: Page, task_id: str, width: int, height: int) -> None:
     """A phone held sideways, a window of 1280 × 900 at 200 %, and a phone."""
@@ -223,11 +251,8 @@ def test_a_task_that_is_deleted_elsewhere_says_so(page: Page, server: RunningSer
     expect(page.get_by_test_id("transcript-missing")).to_have_text("This task has been deleted.")
 
 
-def test_doubtful_places_are_marked_and_walked_through_when_they_are_wanted(page: Page, task_id: str) -> None:
-    segments = plain()
-    segments[1]["words"][2]["probability"] = 0.2
-    segments[3]["no_speech_prob"] = 0.9
-    rows = open_text(page, task_id, segments)
+def test_doubtful_places_are_marked_and_walked_through_when_they_are_wanted(opened: Locator) -> None:
+    page, rows = opened.page, opened
     doubt = rows.nth(3).get_by_test_id("doubt")
     expect(doubt).to_be_hidden()
     page.get_by_test_id("doubts-switch").check()
@@ -240,14 +265,15 @@ def test_doubtful_places_are_marked_and_walked_through_when_they_are_wanted(page
     )
 
     page.get_by_test_id("next-doubt").click()
-    wait_for_position(page, segments[1]["words"][2]["start"])
+    wait_for_position(page, SECONDS_EACH + 2 * SECONDS_EACH / 6)
     expect(rows.nth(1)).to_have_attribute("aria-current", "true")
     page.get_by_test_id("next-doubt").click()
-    wait_for_position(page, segments[3]["start"])
+    wait_for_position(page, 3 * SECONDS_EACH)
     page.get_by_test_id("doubts-switch").uncheck()
     expect(doubt).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_segment_is_repeated_the_speed_is_kept_and_keys_move_the_player(page: Page, task_id: str) -> None:
     rows = open_text(page, task_id, plain())
     seek = page.get_by_test_id("seek")
@@ -283,8 +309,8 @@ def test_a_segment_is_repeated_the_speed_is_kept_and_keys_move_the_player(page: 
     page.get_by_test_id("speed").select_option("1")
 
 
-def test_the_waveform_shows_the_whole_recording_and_its_segments_when_it_is_enlarged(page: Page, task_id: str) -> None:
-    open_text(page, task_id, plain())
+def test_the_waveform_shows_the_whole_recording_and_its_segments_when_it_is_enlarged(opened: Locator) -> None:
+    page = opened.page
     wave = page.get_by_test_id("waveform")
     expect(wave.locator("canvas").first).to_be_visible()
     box = wave.bounding_box()
@@ -299,6 +325,7 @@ def test_the_waveform_shows_the_whole_recording_and_its_segments_when_it_is_enla
     page.wait_for_function(f"() => {regions} > 0")
 
 
+@pytest.mark.slow
 def test_what_could_not_be_reached_is_loaded_once_there_is_a_connection_again(page: Page, task_id: str) -> None:
     page.route("**/api/tasks/*/transcript?format=json", lambda route: route.abort())
     page.route("**/api/tasks/*/media", lambda route: route.abort())
@@ -315,6 +342,7 @@ def test_what_could_not_be_reached_is_loaded_once_there_is_a_connection_again(pa
     expect(page.get_by_test_id("segment").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_long_name_shows_its_ending_in_the_queue_and_whole_above_its_text(page: Page, task_id: str) -> None:
     page.set_viewport_size({"width": 360, "height": 800})
     name = page.locator(f'[data-testid="task"][data-task-id="{task_id}"]').get_by_test_id("open")
@@ -339,6 +367,7 @@ def test_the_same_recording_is_transcribed_again_with_other_options(page: Page, 
     expect(page.get_by_test_id("again")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_translation_is_shown_beside_the_original(page: Page, task_id: str) -> None:
     translation = {"text": "", "language": "en", "segments": [segment(2, "pour un autre tapis")]}
     page.route(
@@ -368,6 +397,7 @@ def film(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> str
     return task
 
 
+@pytest.mark.slow
 def test_a_video_has_its_subtitles_over_it_cut_as_the_person_is_about_to_have_them(page: Page, film: str) -> None:
     page.evaluate("(id) => { location.hash = `#task=${id}` }", film)
     expect(page.get_by_test_id("player")).to_have_attribute("data-kind", "video")
