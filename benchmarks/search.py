@@ -1,9 +1,10 @@
 """How long a search of the list takes in a large archive: `python -m benchmarks.search [--texts 100000]`.
 
 Fills a data folder with completed transcripts of ten minutes each (1,500 words, or 2,400 Chinese characters in every
-tenth), whose words are as frequent as those of a language are (Zipf's law over 60,000 words), has them brought into the
-index as after an update, and asks for the first page of 50 with its counts and hits, in this process. Every kind of
-query is asked for many times, in turn with the others, with other words each time where there are others.
+tenth), whose words are as frequent as those of a language are (Zipf's law over 60,000 words), and asks for the first
+page of 50 with its counts and hits, in this process. Every kind of query is asked for many times, in turn with the
+others, with other words each time where there are others. Also measured is how long it takes to get texts into the
+index after an update. `--folder` keeps the data, to measure again.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from ulid import ULID
 
 from benchmarks.machine import describe_machine
 from optimizer.storage import mapping, search_index
 from optimizer.storage.schema import arrivals, task_texts, tasks
-from optimizer.storage.search_filler import AT_ONCE, SearchFiller
-from optimizer.storage.search_index import IndexForm
+from optimizer.storage.search_filler import SearchFiller
+from optimizer.storage.search_index import IndexForm, SearchedText
 from optimizer.storage.search_words import spaced
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
@@ -62,10 +63,12 @@ class Language:
         shares = 1 / np.arange(1, len(words) + 1)
         self._until = np.cumsum(shares / shares.sum())
 
-    def sentences(self, count: int, of: int) -> list[str]:
+    def text(self, count: int) -> list[str]:
         picked = np.searchsorted(self._until, self._chance.random(count))
-        found = [self.words[min(place, len(self.words) - 1)] for place in picked]
-        return [self._joint.join(found[begin : begin + of]) for begin in range(0, count, of)]
+        return [self.words[min(place, len(self.words) - 1)] for place in picked]
+
+    def sentences(self, words: list[str], of: int) -> list[str]:
+        return [self._joint.join(words[begin : begin + of]) for begin in range(0, len(words), of)]
 
 
 @dataclass(frozen=True)
@@ -76,32 +79,45 @@ class Corpus:
     chinese_samples: list[list[str]]
 
 
-def fill(store: TaskStore, count: int) -> Corpus:
-    """Texts that are not in the index yet."""
+def empty_corpus() -> Corpus:
     chance = np.random.default_rng(14)
-    corpus = Corpus(
-        Language(make_words(60_000), chance, " "), Language(CHARACTERS, chance, ""), samples=[], chinese_samples=[]
-    )
+    return Corpus(Language(make_words(60_000), chance, " "), Language(CHARACTERS, chance, ""), [], [])
+
+
+def fill(store: TaskStore, corpus: Corpus, count: int) -> None:
     now = datetime.now(UTC)
     for begin in range(0, count, ROWS_AT_ONCE):
-        made = [_text(corpus, seq) for seq in range(begin + 1, min(begin + ROWS_AT_ONCE, count) + 1)]
-        listed = [_task(seq, now) for seq in range(begin + 1, begin + len(made) + 1)]
+        listed = [_task(seq, now) for seq in range(begin + 1, min(begin + ROWS_AT_ONCE, count) + 1)]
         with store.database.writing() as connection:
-            connection.execute(insert(tasks), [_row(task) for task in listed])
-            connection.execute(insert(task_texts), [_text_row(*each) for each in zip(listed, made, strict=True)])
-            connection.execute(update(arrivals).values(last_seq=begin + len(made)))
-    return corpus
+            connection.execute(insert(tasks), [mapping.task_to_row(task) for task in listed])
+            texts = [_text_row(task, *_text(corpus, task.seq)) for task in listed]
+            connection.execute(insert(task_texts), texts)
+            connection.execute(update(arrivals).values(last_seq=begin + len(listed)))
+            search_index.write(connection, [SearchedText(task, None) for task in listed])
+        if begin % 10_000 == 0:
+            print(f"{begin} texts", file=sys.stderr)
 
 
-def _text(corpus: Corpus, seq: int) -> list[str]:
-    is_chinese = seq % 10 == 0
-    if is_chinese:
-        sentences = corpus.chinese.sentences(CHARACTERS_OF_A_TEXT, CHARACTERS_OF_A_SENTENCE)
-    else:
-        sentences = corpus.english.sentences(WORDS_OF_A_TEXT, WORDS_OF_A_SENTENCE)
-    if seq % 97 in (0, 1):
-        (corpus.chinese_samples if is_chinese else corpus.samples).append(sentences)
-    return sentences
+def _text(corpus: Corpus, seq: int) -> tuple[list[str], list[str]]:
+    """Its words, and its sentences."""
+    if seq % 10 == 0:
+        words = corpus.chinese.text(CHARACTERS_OF_A_TEXT)
+        return words, corpus.chinese.sentences(words, CHARACTERS_OF_A_SENTENCE)
+    words = corpus.english.text(WORDS_OF_A_TEXT)
+    return words, corpus.english.sentences(words, WORDS_OF_A_SENTENCE)
+
+
+def take_samples(store: TaskStore, corpus: Corpus) -> None:
+    """Sentences of texts that are there."""
+    with store.reading() as rows:
+        page = rows.page(TaskFilter(limit=200)).tasks
+    with store.database.reading() as connection:
+        query = select(task_texts.c.task_id, task_texts.c.sentences)
+        of_page = query.where(task_texts.c.task_id.in_([task.id for task in page]))
+        found = {row.task_id: row.sentences for row in connection.execute(of_page)}
+    for task in page:
+        sentences = [line.strip(" .") for line in (found[task.id] or "").split("\n")[1:]]
+        (corpus.chinese_samples if task.seq % 10 == 0 else corpus.samples).append(sentences)
 
 
 def _task(seq: int, now: datetime) -> Task:
@@ -114,15 +130,11 @@ def _task(seq: int, now: datetime) -> Task:
     return mapping.new_task(new, seq, now).with_(status=status, progress=1.0, finished_at=now)
 
 
-def _row(task: Task) -> dict[str, Any]:
-    return mapping.task_to_row(task)
-
-
-def _text_row(task: Task, sentences: list[str]) -> dict[str, Any]:
+def _text_row(task: Task, words: list[str], sentences: list[str]) -> dict[str, Any]:
     spoken = [Sentence(place, 4.0 * place, f" {text}.") for place, text in enumerate(sentences)]
     return {
         "task_id": task.id,
-        "folded_text": spaced([" ".join(sentences), task.filename]),
+        "folded_text": f" {' '.join(words)} \n{spaced([task.filename])}",
         "index_form": IndexForm.WORDS,
         "sentences": search_index.pack(spoken),
     }
@@ -180,21 +192,28 @@ def kinds(corpus: Corpus) -> Iterator[tuple[str, Query]]:
     )
 
 
-def measure(store: TaskStore, corpus: Corpus, times: int) -> Iterator[tuple[str, list[float], int]]:
-    """The kinds of query, the milliseconds that each took, and how many tasks the last one found."""
+@dataclass
+class Timings:
+    """Of one kind of query, in milliseconds."""
+
+    elapsed: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    found: int = 0  # by the last one
+
+
+def measure(store: TaskStore, corpus: Corpus, times: int) -> dict[str, Timings]:
     chance = random.Random(14)
     listed = list(kinds(corpus))
-    took: dict[str, list[float]] = {name: [] for name, _ in listed}
-    found = dict.fromkeys(took, 0)
+    timings = {name: Timings() for name, _ in listed}
     for turn in range(times + 1):
         for name, query in listed:
-            wanted = query(chance)
-            begin = time.perf_counter()
-            found[name] = ask(store, wanted)
+            wanted, timing = query(chance), timings[name]
+            began, used = time.perf_counter(), time.process_time()
+            timing.found = ask(store, wanted)
             if turn:  # the first one reads from the disk
-                took[name].append(1000 * (time.perf_counter() - begin))
-    for name in took:
-        yield name, took[name], found[name]
+                timing.elapsed.append(1000 * (time.perf_counter() - began))
+                timing.processor.append(1000 * (time.process_time() - used))
+    return timings
 
 
 def ask(store: TaskStore, wanted: TaskFilter) -> int:
@@ -206,42 +225,53 @@ def ask(store: TaskStore, wanted: TaskFilter) -> int:
     return sum(counts.values())
 
 
-def percentile(values: list[float], share: float) -> float:
-    return float(np.percentile(values, 100 * share))
+def fill_index_again(store: TaskStore, folder: Path, count: int) -> tuple[float, float]:
+    """The newest texts, as after an update: milliseconds for each of them, and of the longest transaction."""
+    with store.database.writing() as connection:
+        newest = select(tasks.c.id).order_by(tasks.c.seq.desc()).limit(count)
+        is_newest = task_texts.c.task_id.in_(newest)
+        connection.execute(update(task_texts).where(is_newest).values(index_form=IndexForm.WORDS))
+    filler, took = SearchFiller(store.database, TaskFiles(folder)), [0.0]
+    has_more = True
+    while has_more:
+        began = time.perf_counter()
+        has_more = filler.fill()
+        took.append(1000 * (time.perf_counter() - began))
+    return sum(took) / count, max(took)
+
+
+def percentiles(values: list[float]) -> str:
+    return " | ".join(f"{np.percentile(values, share):.1f}" for share in (50, 99))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--times", type=int, default=100, help="of each kind of query")
-    parser.add_argument("--folder", type=Path, help="where the data goes, if it is to stay")
+    parser.add_argument("--folder", type=Path, help="where the data stays, or is")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder, closing(TaskStore(Path(folder))) as store:
-        store.open()
-        begin = time.perf_counter()
-        corpus = fill(store, options.texts)
-        print(f"texts written in {time.perf_counter() - begin:.0f} s", file=sys.stderr)
-        begin = time.perf_counter()
-        longest = bring_into_index(store, Path(folder))
-        indexing_s = time.perf_counter() - begin
-        print(describe_machine())
-        size = Path(folder, "tasks.db").stat().st_size
-        print(f"{options.texts} texts, {size / 1e6:.0f} MB; into the index in {indexing_s:.0f} s of work, ", end="")
-        print(f"{AT_ONCE} at a time, of which the longest took {1000 * longest:.0f} ms")
-        print("\n| query | found | p50, ms | p99, ms |\n| --- | ---: | ---: | ---: |")
-        for name, took, found in measure(store, corpus, options.times):
-            print(f"| {name} | {found:,} | {percentile(took, 0.5):.1f} | {percentile(took, 0.99):.1f} |")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        is_there = (folder / "tasks.db").exists()
+        with closing(TaskStore(folder)) as store:
+            store.open()
+            corpus = empty_corpus()
+            if not is_there:
+                fill(store, corpus, options.texts)
+            take_samples(store, corpus)
+            report(store, corpus, folder, options.times)
 
 
-def bring_into_index(store: TaskStore, folder: Path) -> float:
-    """Returns the longest time that a transaction took."""
-    filler, longest = SearchFiller(store.database, TaskFiles(folder)), 0.0
-    while True:
-        begin = time.perf_counter()
-        has_more = filler.fill()
-        longest = max(longest, time.perf_counter() - begin)
-        if not has_more:
-            return longest
+def report(store: TaskStore, corpus: Corpus, folder: Path, times: int) -> None:
+    with store.reading() as rows:
+        count = sum(rows.counts().values())
+    size = (folder / "tasks.db").stat().st_size / 1e6
+    print(f"{describe_machine()}\n{count:,} texts, {size:,.0f} MB\n")
+    print("| query | found | p50, ms | p99, ms | processor p50 | p99 |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, timing in measure(store, corpus, times).items():
+        print(f"| {name} | {timing.found:,} | {percentiles(timing.elapsed)} | {percentiles(timing.processor)} |")
+    each, longest = fill_index_again(store, folder, min(500, count // 2))
+    print(f"\nInto the index after an update: {each:.1f} ms a text, {longest:.0f} ms the longest transaction.")
 
 
 if __name__ == "__main__":

@@ -24,5 +24,5 @@ class EditWriter(TaskWriter):
     ) -> int:
         """content: of the transcript after it. segments: what the search looks through then. bytes_before: of the data
         of the steps before it. Returns it with this one's."""
-        self.set_text(task, "".join(segment.text for segment in segments), sentences_of(segments))
+        self.set_text(task, " ".join(segment.text for segment in segments), sentences_of(segments))
         return edit_rows.add_step(self._connection, task.id, step, content, bytes_before)

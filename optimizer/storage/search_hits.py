@@ -65,7 +65,10 @@ def best_line(block: str, finder: Finder) -> int | None:
     ends = [match.start() for match in re.finditer("\n", text)]
     found: dict[int, set[Phrase]] = defaultdict(set)
     for start, _, phrase in islice(finder.find(text), MOST_MATCHES):
-        found[bisect_right(ends, start)].add(phrase)
+        line = bisect_right(ends, start)
+        found[line].add(phrase)
+        if len(found[line]) == finder.num_phrases:
+            return line
     return min(found, key=lambda line: (-len(found[line]), line), default=None)
 
 

@@ -24,6 +24,8 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
+    Select,
     and_,
     bindparam,
     column,
@@ -49,8 +51,9 @@ from optimizer.tasks.task import Task
 from whisper_core.text.transcript import Segment
 
 MAX_QUERY_CHARACTERS = 500
+MOST_COMPARED = 500  # texts, to count those that have a phrase: it takes some 40 us each
 FIRST_ROW = 0  # stays, see `search_erasure`; no task has this number
-_index = table("search_index", column("rowid"), column("search_index"))
+_index = table("search_index", column("rowid", Integer), column("search_index"))
 _CREATE = text(
     "CREATE VIRTUAL TABLE search_index USING fts5"
     "(words, content='', columnsize=0, detail=none, prefix='1 2', tokenize='ascii')"
@@ -211,9 +214,12 @@ def _name_lines(task: Task) -> str:
 # Searching
 
 
-def found(connection: Connection, query: str, owner: str | None, *, is_in_order: bool = False) -> ColumnElement[bool]:
+def found(
+    connection: Connection, query: str, owner: str | None, *, is_in_order: bool = False, is_count: bool = False
+) -> ColumnElement[bool]:
     """The condition for tasks of this owner (None: of all) that a query finds. is_in_order: they are read in order of
-    arrival, as the index has them. Raises InvalidOptionError."""
+    arrival, as the index has them. is_count: only their number is asked for, and a phrase of three words or more that
+    may be in very many texts is not compared with each of them. Raises InvalidOptionError."""
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InvalidOptionError(f"q must have at most {MAX_QUERY_CHARACTERS} characters.", field="q")
     if "\0" in query:  # for a database it may be the end of the text
@@ -227,24 +233,30 @@ def found(connection: Connection, query: str, owner: str | None, *, is_in_order:
         # As a sum SQLite does not look every number up, which for a frequent word takes longer than to go through an
         # index of the tasks and see which are among the numbers.
         seq = tasks.c.seq if is_in_order else tasks.c.seq + 0
-        parts.append(_in_index(phrases, owner, seq))
+        matches = _matches(phrases, owner)
+        is_whole = [] if is_count and _are_many(connection, matches) else _whole(phrases)
+        parts.append(and_(seq.in_(matches), *is_whole))
     rest = task_texts.c.index_form < form if form is IndexForm.INDEXED else task_texts.c.index_form <= form
     if connection.execute(select(task_texts.c.task_id).where(rest).limit(1)).first() is not None:
         parts += _in_texts(phrases, is_postgresql=connection.dialect.name == "postgresql")
     return or_(false(), *parts)
 
 
-def _in_index(phrases: Sequence[Phrase], owner: str | None, seq: ColumnElement[int]) -> ColumnElement[bool]:
+def _matches(phrases: Sequence[Phrase], owner: str | None) -> Select[tuple[int]]:
     expression = search_words.match_expression(phrases, owner)
-    matches = select(_index.c.rowid).where(_index.c.search_index.op("MATCH", is_comparison=True)(expression))
-    # The index knows which two words stand beside each other. Of longer phrases it finds those that have all the pairs.
-    longer = [
-        func.instr(task_texts.c.folded_text, search_words.spaced_phrase(each)) > 0
-        for each in phrases
-        if len(each.words) > 2
-    ]
-    is_whole = [exists().where(task_texts.c.task_id == tasks.c.id, *longer)] if longer else []
-    return and_(seq.in_(matches), *is_whole)
+    return select(_index.c.rowid).where(_index.c.search_index.op("MATCH", is_comparison=True)(expression))
+
+
+def _are_many(connection: Connection, matches: Select[tuple[int]]) -> bool:
+    found = connection.scalar(select(func.count()).select_from(matches.limit(MOST_COMPARED + 1).subquery()))
+    return (found or 0) > MOST_COMPARED
+
+
+def _whole(phrases: Sequence[Phrase]) -> list[ColumnElement[bool]]:
+    """The index knows which two words stand beside each other. Of longer phrases it finds what has all of the pairs."""
+    text = task_texts.c.folded_text
+    longer = [func.instr(text, search_words.spaced_phrase(each)) > 0 for each in phrases if len(each.words) > 2]
+    return [exists().where(task_texts.c.task_id == tasks.c.id, *longer)] if longer else []
 
 
 def _in_texts(phrases: Sequence[Phrase], *, is_postgresql: bool) -> list[ColumnElement[bool]]:

@@ -123,8 +123,12 @@ class Finder:
 
     def __init__(self, phrases: Iterable[Phrase]) -> None:
         """phrases: at least one."""
-        self._phrases = tuple(phrases)
+        self._phrases = tuple(dict.fromkeys(phrases))
         self._pattern = re.compile("|".join(f"({_as_written(phrase.words)})" for phrase in self._phrases))
+
+    @property
+    def num_phrases(self) -> int:
+        return len(self._phrases)
 
     def find(self, text: str) -> Iterator[tuple[int, int, Phrase]]:
         """Begin and end of each, from left to right; they do not overlap."""

@@ -88,7 +88,8 @@ def conditions_of(
         yield tasks.c.id.in_(has_tag)
     yield from _bounds(wanted)
     if wanted.query:
-        yield search_index.found(connection, wanted.query, wanted.owner, is_in_order=is_in_order)
+        is_count = not has_status
+        yield search_index.found(connection, wanted.query, wanted.owner, is_in_order=is_in_order, is_count=is_count)
 
 
 def _bounds(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:

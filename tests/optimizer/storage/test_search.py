@@ -375,3 +375,16 @@ def test_the_index_follows_whatever_is_done(queue: Queue) -> None:
             task_id for task_id, text in texts.items() if spaced([word]) in spaced([text])
         }
     assert agrees(queue.store)
+
+
+def test_a_long_phrase_in_very_many_texts_is_listed_exactly_and_counted_by_its_pairs(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete(queue, "a", "one two three")
+    complete(queue, "b", "two three one two")
+    complete(queue, "c", "one two one two three")
+    of_phrase = TaskFilter(query='"one two three"')
+    assert queue.manager.page(of_phrase).counts[TaskStatus.COMPLETED] == 2
+    monkeypatch.setattr(search_index, "MOST_COMPARED", 2)
+    page = queue.manager.page(of_phrase)
+    assert ([task.id for task in page.tasks], page.counts[TaskStatus.COMPLETED]) == (["c", "a"], 3)
