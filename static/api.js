@@ -63,6 +63,17 @@ export async function whyNoMedia(id) {
   }
 }
 
+/** The text as people have edited it, or the original where nobody has. */
+export const fetchEdited = (id) => fetchTranscript(id)
+export const fetchOriginal = (id) => get(`${transcriptUrl(id, 'json')}&version=original`)
+/** base: the version that the page knows. Resolves to what has changed since. */
+export const sendEdits = (id, base, edits) =>
+  call('POST', `${taskUrl(id)}/edits`, { base, edits, answer: 'changes' }, isLasting)
+/** name: undo or redo. */
+export const stepEdits = (id, name, base) => call('POST', `${taskUrl(id)}/edits/${name}`, { base, answer: 'changes' })
+/** The history, newest first. filter: {limit?, before?}. */
+export const fetchEditPage = (id, filter) => get(`${taskUrl(id)}/edits?${queryOf(filter)}`)
+export const findSpeakers = (id, count) => call('POST', `${taskUrl(id)}/speakers`, { num_speakers: count })
 export const fetchModels = () => get('api/models')
 export const fetchSystem = () => get('api/system')
 /** limits: {max_concurrent_tasks?, max_batch_size?}. Resolves to the state of the system. */
@@ -133,14 +144,18 @@ export async function completeUpload(url, size) {
 
 const get = (url) => call('GET', url)
 const getText = (url) => ask('GET', url)
-const call = async (method, url, body) => parsed(await ask(method, url, body))
+/** Browsers finish a request after its page was closed only if there is not much in it. */
+const isLasting = (body) => body.length < 30_000
+
+const call = async (method, url, body, mayOutliveThePage) => parsed(await ask(method, url, body, mayOutliveThePage))
 
 /** Resolves to the text of the answer. */
-async function ask(method, url, body) {
+async function ask(method, url, body, mayOutliveThePage = () => false) {
   const options = { method, headers: { Accept: 'application/json' } }
   if (body !== undefined) {
     options.headers['Content-Type'] = 'application/json'
     options.body = JSON.stringify(body)
+    options.keepalive = mayOutliveThePage(options.body)
   }
   let response
   try {
