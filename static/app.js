@@ -7,6 +7,7 @@ import { AgainDialog } from './components/again-dialog.js'
 import { ConfirmDialog } from './components/confirm.js'
 import { Devices } from './components/devices.js'
 import { DropZone } from './components/dropzone.js'
+import { EditDialogs } from './components/edit-dialogs.js'
 import { Header } from './components/header.js'
 import { Queue } from './components/queue.js'
 import { SubtitleDialog } from './components/subtitle-dialog.js'
@@ -14,12 +15,15 @@ import { SystemView } from './components/system/view.js'
 import { Toasts } from './components/toasts.js'
 import { TranscriptPanel } from './components/transcript-panel.js'
 import { revealArrivals } from './hooks/reveal-arrivals.js'
+import { showDialog } from './state/dialogs.js'
+import { startEditing } from './state/editing.js'
 import { connection, startLive } from './state/live-feed.js'
 import { hasHost } from './state/proxy.js'
 import { guardUploads } from './state/uploads.js'
 import { followLanguage, t } from './text/i18n.js'
 import { followAddress, openId, view } from './util/address.js'
 import { followTheme } from './util/preferences.js'
+import { isTyping } from './util/shortcuts.js'
 import { startTicker } from './util/ticker.js'
 
 /** Wide enough for the queue with a transcript beside it. */
@@ -44,6 +48,7 @@ function App({ name, version }) {
     <${ConfirmDialog} />
     <${SubtitleDialog} />
     <${AgainDialog} />
+    <${EditDialogs} />
   </div>`
 }
 
@@ -71,6 +76,13 @@ function startViewsAtTheTop() {
   })
 }
 
+/** A letter alone is a shortcut only where it is no text. */
+function showShortcuts(event) {
+  if (event.key !== '?' || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return
+  event.preventDefault()
+  showDialog('shortcuts')
+}
+
 const root = document.getElementById('app')
 const { name, version } = root.dataset
 
@@ -82,6 +94,8 @@ startViewsAtTheTop()
 guardUploads()
 revealArrivals()
 startTicker()
+startEditing()
+addEventListener('keydown', showShortcuts)
 
 addEventListener(LOGGED_OUT, () => location.assign('login'), { once: true })
 

@@ -10,15 +10,19 @@ import { subtitlesText } from '../text/subtitles-text.js'
 import { Menu } from './menu.js'
 import { openSubtitleOptions } from './subtitle-dialog.js'
 
-export function DownloadMenu({ task, label, text, kind }) {
+/** isOriginal: offers what was transcribed, without what people have edited. */
+export function DownloadMenu({ task, label, text, kind, isOriginal = false }) {
   const [other, setOther] = useState(null)
   const look = () => findOtherHalf(task).then(setOther, () => setOther(null)) // All else can be had without it.
   const hasWords = task.options.word_timestamps
   const groups = groupsOf(
-    (format) => ({ href: downloadUrl(task.id, format, cueFields(format, hasWords)), testid: `download-${format}` }),
+    (format) => ({
+      href: downloadUrl(task.id, format, { ...cueFields(format, hasWords), version: isOriginal && 'original' }),
+      testid: `download-${format}`,
+    }),
     needsWords.value && !hasWords && t('subtitles.no_words'),
   )
-  if (other) groups.push(bilingualGroup(task, other))
+  if (other && !isOriginal) groups.push(bilingualGroup(task, other))
   return html`<${Menu} icon="download" text=${text} label=${label} kind=${kind} groups=${groups} testid="download" onOpen=${look} />`
 }
 

@@ -2,33 +2,35 @@
  * The text with its times. Each segment has a button that plays from it; its text is plain text, which can be selected
  * and copied. The segment and the word being played are marked.
  */
-import { useSignal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { followPlayer, keepInView, rowOf } from '../hooks/follow-player.js'
 import { useNearness } from '../hooks/use-nearness.js'
-import { doubtOf, showsDoubts } from '../state/doubts.js'
+import { showsDoubts } from '../state/doubts.js'
+import { editSegment } from '../state/edit-commands.js'
+import { place as editPlace } from '../state/editing.js'
 import { isRunning } from '../state/task.js'
-import { formatClock } from '../text/format.js'
 import { t } from '../text/i18n.js'
+import { speakerName } from '../text/speaker-text.js'
+import { caretAt } from '../util/caret.js'
 import { NoText } from './no-text.js'
-import { SegmentText } from './segment-text.js'
+import { SegmentRow } from './segment-row.js'
 
-/** search: of useTextSearch. besideTexts: segment id -> what stands beside it in another language, or null. */
-export function Segments({ task, content, player, search, besideTexts }) {
+/**
+ * search: of useTextSearch. besideTexts: segment id -> what stands beside it in another language, or null. editing: of
+ * useEditing.
+ */
+export function Segments({ task, content, player, search, besideTexts, editing }) {
   const list = useRef(null)
   const watch = useNearness()
   const { found, place, isFilter } = search
   const { segments } = content
-  const shown = useMemo(() => shownOf(segments, found, isFilter), [segments, found, isFilter])
-  const rows = useMemo(
-    () =>
-      shown.map((segment) => {
-        const beside = besideTexts?.get(segment.id)
-        return html`<${Segment} key=${segment.id} ...${{ segment, watch, place, beside }} pattern=${found.pattern} />`
-      }),
-    [shown, found.pattern, besideTexts],
+  const edited = editing.isOn ? editPlace.value.key : null
+  const shown = useMemo(
+    () => shownOf(segments, found, isFilter, (id) => edited !== null && editing.editor.keyOf(id) === edited),
+    [segments, found, isFilter, edited],
   )
+  const rows = useRows(shown, { content, editing, edited, watch, place, besideTexts, pattern: found.pattern })
   useEffect(() => followPlayer(list.current, player, segments), [shown])
   useEffect(() => haveTabStop(list.current), [shown])
   const hit = place.value
@@ -38,34 +40,36 @@ export function Segments({ task, content, player, search, besideTexts }) {
   if (segments.length === 0) return html`<${NoText} task=${task} content=${content} />`
   const classes = `segments ${showsDoubts.value ? 'shows-doubts' : ''} ${besideTexts ? 'has-beside' : ''}`
   return html`<ol class=${classes} ref=${list} aria-label=${t('transcript.segments')} data-testid="segments"
-    onClick=${(event) => onClick(event, segments, player)} onFocusIn=${(event) => moveTabStop(event, list.current)}
+    onClick=${(event) => onClick(event, segments, player, editing)} onFocusIn=${(event) => moveTabStop(event, list.current)}
     onKeyDown=${(event) => onKey(event, segments, player)} onKeyUp=${onKeyUp}>
     ${rows}
     ${isRunning(task) && html`<li class="more-comes">${t('transcript.partial')}</li>`}
   </ol>`
 }
 
-function shownOf(segments, found, isFilter) {
+/** isEdited: whether the segment stays though it has no hit. */
+function shownOf(segments, found, isFilter, isEdited) {
   if (!isFilter || found.pattern === null) return segments
   const ids = new Set(found.places.map(({ id }) => id))
-  return segments.filter(({ id }) => ids.has(id))
+  return segments.filter(({ id }) => ids.has(id) || isEdited(id))
 }
 
-function Segment({ segment, watch, pattern, place, beside }) {
-  const row = useRef(null)
-  const isNear = useSignal(false)
-  useEffect(() => watch(row.current, isNear), [])
-  const { id, start } = segment
-  const time = formatClock(start)
-  const doubt = doubtOf(segment)
-  return html`<li class="segment" ref=${row} data-testid="segment" data-start=${start} data-segment=${id}>
-    <button type="button" class="segment-play" tabindex="-1" aria-label=${t('transcript.segment', { time })} data-testid="segment-play">
-      <time>${time}</time>
-    </button>
-    <${SegmentText} segment=${segment} isNear=${isNear.value} pattern=${pattern} place=${place} />
-    ${doubt && html`<small class="doubt" data-testid="doubt">${t(`doubt.${doubt}`)}</small>`}
-    ${beside && html`<p class="segment-beside" dir="auto" data-testid="beside">${beside}</p>`}
-  </li>`
+/** A row stays the same object, which is not drawn again, as long as nothing about it changes: there may be thousands. */
+function useRows(shown, { content, editing, edited, ...about }) {
+  const drawn = useMemo(() => new WeakMap(), [about.pattern, about.besideTexts])
+  const { editor, canEdit } = editing
+  return shown.map((segment, at) => {
+    const key = editor ? editor.keyOf(segment.id) : segment.id
+    const isEdited = key === edited
+    const speaker =
+      segment.speaker !== shown[at - 1]?.speaker ? speakerName(segment.speaker, content.speakers) : undefined
+    const state = `${isEdited} ${canEdit} ${speaker}`
+    const known = drawn.get(segment)
+    if (known?.state === state && !isEdited) return known.row
+    const row = html`<${SegmentRow} key=${key} ...${{ segment, speaker, canEdit, ...about }} editing=${isEdited ? editing : null} />`
+    drawn.set(segment, { state, row })
+    return row
+  })
 }
 
 /** The segment that an element of its row belongs to, or undefined. */
@@ -74,14 +78,20 @@ function segmentOf(element, segments) {
   return id === undefined ? undefined : segments.find((segment) => String(segment.id) === id)
 }
 
-/** The button plays from its segment; a click in the text only moves there, since it may begin a selection. */
-function onClick(event, segments, player) {
+/**
+ * The button plays from its segment; a click in the text only moves there, since it may begin a selection. While editing
+ * it puts the cursor there.
+ */
+function onClick(event, segments, player, editing) {
   const segment = segmentOf(event.target, segments)
   if (!segment) return
+  const text = event.target.closest('.segment-text')
   if (event.target.closest('.segment-play')) player.seek(segment.start, { andPlay: true })
-  else if (event.detail === 1 && event.target.closest('.segment-text') && getSelection().isCollapsed) {
+  else if (event.target.closest('.speaker-change')) editing.openSpeakers(segments.indexOf(segment))
+  else if (event.detail === 1 && text && getSelection().isCollapsed) {
     const word = segment.words?.[event.target.closest('.word')?.dataset.word]
-    player.seek((word ?? segment).start)
+    if (editing.isOn) editSegment(editing.editor, segment, caretAt(event, text))
+    else player.seek((word ?? segment).start)
   }
 }
 

@@ -1,5 +1,6 @@
 /** What can be done with the selected tasks. It stays in view as long as there are any. */
 import { html } from 'htm/preact'
+import { showDialog } from '../state/dialogs.js'
 import * as selection from '../state/selection.js'
 import { shownIds } from '../state/store.js'
 import { canRetry, isCompleted, isFinished } from '../state/task.js'
@@ -31,6 +32,11 @@ function Actions({ ids }) {
   const ended = selection.selectedWhere(canRetry)
   return html`
     ${completed.length > 0 && html`<${ArchiveMenu} ids=${completed} text=${t('selection.zip')} testid="zip" kind="quiet" />`}
+    ${
+      completed.length > 0 &&
+      html`<${Action} icon="pencil" text=${t('replace.selected')} testid="replace-selected"
+        onClick=${() => showDialog('replace', { ids: completed })} />`
+    }
     ${
       ended.length > 0 &&
       html`<${Action} icon="retry" text=${t('task.retry')} testid="retry-selected" onClick=${() => selection.retry(ended)} />`

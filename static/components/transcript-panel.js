@@ -3,6 +3,8 @@ import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { keepInView } from '../hooks/follow-player.js'
 import { useBeside } from '../hooks/use-beside.js'
+import { useEditing } from '../hooks/use-editing.js'
+import { useOriginal } from '../hooks/use-original.js'
 import { BACK_S, STEP_S, usePlayer } from '../hooks/use-player.js'
 import { useTextSearch } from '../hooks/use-text-search.js'
 import { connection } from '../state/live-feed.js'
@@ -19,6 +21,7 @@ import { closeTask, openAt } from '../util/address.js'
 import { listen } from '../util/listen.js'
 import { eachSecond } from '../util/ticker.js'
 import { Chip } from './chip.js'
+import { EditBar } from './edit-bar.js'
 import { IconButton } from './icon-button.js'
 import { Player } from './player.js'
 import { Problem } from './problem.js'
@@ -73,13 +76,15 @@ const Close = () =>
   html`<${IconButton} icon="close" label=${t('transcript.close')} testid="close-transcript" onClick=${closeTask} />`
 
 function Content({ task }) {
-  const content = transcriptOf(task.id).value
+  const text = transcriptOf(task.id).value
+  const content = useOriginal(task.id, text)
   const player = usePlayer(task.id)
+  const editing = useEditing(task, text, player)
   const search = useTextSearch(content.segments)
   const beside = useBeside(task, content.segments)
-  useText(task, content)
+  useText(task, text)
   useStartAt(content, player)
-  return html`<div class="panel-content" onKeyDown=${(event) => onPlayerKey(event, player)}>
+  return html`<div class="panel-content" onKeyDown=${(event) => onContentKey(event, player, editing)}>
     <header class="panel-head">
       <div class="panel-title"><h2 dir="auto">${task.filename}</h2><${Chip} status=${task.status} /></div>
       <${Close} />
@@ -93,9 +98,11 @@ function Content({ task }) {
         <${Player} task=${task} content=${content} player=${player} />
         <${TranscriptTools} task=${task} content=${content} search=${search} />
         <${ReadingOptions} ...${{ task, content, player, beside }} />
+        <${EditBar} task=${task} content=${content} editing=${editing} />
       </div>
       <${State} task=${task} />
-      <${Segments} task=${task} content=${content} player=${player} search=${search} besideTexts=${beside.texts} />
+      <${Segments} task=${task} content=${content} player=${player} search=${search} besideTexts=${beside.texts}
+        editing=${editing} />
     </div>
   </div>`
 }
@@ -163,6 +170,11 @@ function WaitingHint({ task }) {
 /** Works wherever in the panel the focus is. A menu that Escape closes first keeps the key to itself. */
 function closeOnEscape(event) {
   if (event.key === 'Escape' && !event.defaultPrevented) closeTask()
+}
+
+function onContentKey(event, player, editing) {
+  editing.onKey(event)
+  onPlayerKey(event, player)
 }
 
 /** Space plays or pauses, left and right step. Fields and buttons keep the keys that they need themselves. */

@@ -1,5 +1,6 @@
 /** What can be done with an open task's text: search it, copy it, download it; or cancel the task. */
 import { html } from 'htm/preact'
+import { isOriginalShown } from '../state/editing.js'
 import * as selection from '../state/selection.js'
 import { isCompleted, isFinished } from '../state/task.js'
 import { toast } from '../state/toasts.js'
@@ -63,7 +64,8 @@ function Hits({ search }) {
 
 function Download({ task }) {
   const label = t('task.download_of', { name: task.filename })
-  return html`<${DownloadMenu} task=${task} text=${t('task.download')} label=${label} kind="primary" />`
+  const isOriginal = isOriginalShown.value
+  return html`<${DownloadMenu} task=${task} text=${t('task.download')} label=${label} kind="primary" isOriginal=${isOriginal} />`
 }
 
 function Cancel({ task }) {

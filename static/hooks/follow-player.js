@@ -23,7 +23,8 @@ export function followPlayer(list, player, segments) {
     const segment = isPlaying || seconds > 0 ? segmentAt(segments, seconds) : null
     if (segment !== marked.segment) {
       markRow(list, marked, segment)
-      if (isPlaying && performance.now() - lastTouch > HANDS_OFF_MS) keepInView(marked.row)
+      const isFree = !list.querySelector('textarea') // Nothing scrolls away from what is edited.
+      if (isPlaying && isFree && performance.now() - lastTouch > HANDS_OFF_MS) keepInView(marked.row)
     }
     markWord(marked, seconds)
   })

@@ -19,6 +19,9 @@ export function doubtOf({ compression_ratio: compression, no_speech_prob: silenc
   return logprob < LEAST_LOGPROB ? 'unsure' : null
 }
 
+/** Whether anything in a segment is doubtful. */
+export const isDoubtful = (segment) => doubtOf(segment) !== null || (segment.words ?? []).some(isDoubtfulWord)
+
 /** Every doubtful place as {id, start}: a segment, or words one after the other in one that is not doubtful itself. */
 export function doubtsIn(segments) {
   return segments.flatMap((segment) => {

@@ -6,10 +6,11 @@
 import { computed, effect, signal } from '@preact/signals'
 import { io } from 'socket.io-client'
 import { openId } from '../util/address.js'
+import { applyTranscriptEdited, retryEdits } from './editing.js'
 import { hasHost, lacksWebSockets } from './proxy.js'
 import * as store from './store.js'
-import { isFinished } from './task.js'
-import { applySegments, segmentCount } from './transcripts.js'
+import { isCompleted } from './task.js'
+import { applySegments, loadTranscript, segmentCount } from './transcripts.js'
 
 const POLL_MS = 5000
 const MOST_WATCHED = 24
@@ -29,11 +30,11 @@ const socket = io({
 
 const watched = new Set()
 
-/** Ids of the tasks whose text is needed: running ones, for their line in the queue, and the open one. */
+/** Ids of the tasks whose text is needed: running ones, for their line in the queue, and the open one, which may be edited. */
 const wanted = computed(() => {
   const ids = new Set(store.groups.value.running.slice(0, MOST_WATCHED).map((task) => task.id))
   const open = openId.value && store.taskOf(openId.value)
-  if (open && !isFinished(open.value)) ids.add(open.value.id)
+  if (open) ids.add(open.value.id)
   return ids
 })
 
@@ -58,6 +59,7 @@ function connect() {
   socket.on('progress', store.applyProgress)
   socket.on('segments', onSegments)
   socket.on('system', onSystem)
+  socket.on('transcript_edited', applyTranscriptEdited)
   socket.on('deleted', ({ id }) => store.applyDeleted(id))
   effect(watchWanted)
   for (const name of ['online', 'offline', 'pageshow']) addEventListener(name, probe)
@@ -85,7 +87,18 @@ async function onConnect() {
   followTransport(socket.io.engine)
   watched.clear()
   watchWanted()
+  retryEdits()
+  if (hasBeenConnected) readOpenAgain()
+  hasBeenConnected = true
   await catchUp()
+}
+
+let hasBeenConnected = false
+
+/** Others may have edited the open text while there was no connection. */
+function readOpenAgain() {
+  const open = openId.peek() && store.taskOf(openId.peek())
+  if (open && isCompleted(open.peek())) loadTranscript(openId.peek())
 }
 
 /** A WebSocket is tried first. */

@@ -13,6 +13,8 @@ const NOTHING = {
   language: null,
   precision: null,
   hasCoarseTimes: false,
+  speakers: {},
+  version: 0,
   isFinal: false,
   isLoaded: false,
   error: null,
@@ -26,7 +28,10 @@ function entryOf(id) {
   return known.get(id)
 }
 
-/** A signal of {segments, text, language, precision, hasCoarseTimes, isFinal, isLoaded, error}. */
+/**
+ * A signal of {segments, text, language, precision, hasCoarseTimes, speakers, version, isFinal, isLoaded, error}. speakers:
+ * id -> name or null. version: the number of the last edit; 0 for the original.
+ */
 export const transcriptOf = (id) => entryOf(id).content
 
 export const segmentCount = (id) => entryOf(id).content.peek().segments.length
@@ -55,12 +60,25 @@ export function resetTranscript(id) {
 
 export const forgetTranscript = (id) => known.delete(id)
 
+const completionListeners = []
+
+/** listener: called with the id of a task and its transcript whenever a complete one was read. */
+export const onComplete = (listener) => completionListeners.push(listener)
+
+/** Shows the text as it is edited. */
+export function putEdited(id, { segments, speakers, version }) {
+  const entry = entryOf(id)
+  entry.content.value = { ...entry.content.peek(), segments, speakers, version }
+}
+
 /** Reads the text from the server, unless the live feed has delivered more meanwhile. */
 export async function loadTranscript(id) {
   const entry = entryOf(id)
   const seqBefore = entry.seq
   try {
-    applyAnswer(entry, await fetchTranscript(id), seqBefore)
+    const answer = await fetchTranscript(id)
+    applyAnswer(entry, answer, seqBefore)
+    if (answer.partial !== true) for (const listener of completionListeners) listener(id, answer)
   } catch (error) {
     if (error.name !== 'ApiError') throw error
     entry.content.value = {
@@ -77,8 +95,9 @@ function applyAnswer(entry, answer, seqBefore) {
   if (content.isFinal && !isFinal) return
   const isOutdated = !isFinal && entry.seq > seqBefore && content.segments.length > answer.segments.length
   const segments = isOutdated ? content.segments : answer.segments
-  const { text, language, precision, coarse_times: hasCoarseTimes = false } = answer
-  entry.content.value = { segments, text, language, precision, hasCoarseTimes, isFinal, isLoaded: true, error: null }
+  const { text, language, precision, coarse_times: hasCoarseTimes = false, speakers = {}, version = 0 } = answer
+  const about = { text, language, precision, hasCoarseTimes, speakers: speakers ?? {}, version }
+  entry.content.value = { segments, ...about, isFinal, isLoaded: true, error: null }
 }
 
 /** The text of the newest segment that has any, for the line below a running task. */

@@ -1,9 +1,11 @@
 /** The English texts. {name} is filled in; {one, other} is chosen by `count`. zh.js has the same keys. */
+import editing from './en-editing.js'
 import options from './en-options.js'
 import reading from './en-reading.js'
 import system from './en-system.js'
 
 export default {
+  ...editing,
   ...options,
   ...reading,
   ...system,

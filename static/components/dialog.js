@@ -1,0 +1,38 @@
+/** The browser's own modal dialog: Escape and a click beside it close it, and the focus goes back to where it was. */
+import { html } from 'htm/preact'
+import { useEffect, useId, useRef } from 'preact/hooks'
+
+/** The browser does it only for a dialog that is closed before it is removed. */
+function giveBack(before) {
+  requestAnimationFrame(() => {
+    if (before?.isConnected && document.activeElement === document.body) before.focus({ preventScroll: true })
+  })
+}
+
+/** onSubmit: makes a form of it, which Enter sends. isWide: for a list rather than a question. */
+export function Dialog({ title, testid, isWide = false, onClose, onSubmit, children }) {
+  const dialog = useRef(null)
+  const titleId = useId()
+  useEffect(() => {
+    const before = document.activeElement
+    dialog.current.showModal()
+    return () => giveBack(before)
+  }, [])
+  const onCancel = (event) => {
+    event.preventDefault()
+    onClose()
+  }
+  const submit = (event) => {
+    event.preventDefault()
+    onSubmit?.()
+  }
+  return html`<dialog class="confirm ${isWide ? 'is-wide' : ''}" ref=${dialog} aria-labelledby=${titleId} data-testid=${testid}
+    onCancel=${onCancel} onClick=${(event) => event.target === dialog.current && onClose()}>
+    <article>
+      <form class="dialog-form" onSubmit=${submit}>
+        <h2 id=${titleId}>${title}</h2>
+        ${children}
+      </form>
+    </article>
+  </dialog>`
+}
