@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from errors import InvalidOptionError
 from tests.properties import budget
-from tests.whisper_core.editing.texts import EDITS, KEEPS_TEXT, assert_sound, originals, visible
+from tests.whisper_core.editing.texts import EDITS, KEEPS_TEXT, Wish, assert_sound, edit_for, originals, visible
 from whisper_core.editing.apply import fold
 from whisper_core.editing.edited_transcript import EditedTranscript
 from whisper_core.editing.edits import Edit, edit_from_dict, edit_to_dict
@@ -19,12 +19,14 @@ from whisper_core.editing.steps import take_step
 
 
 @budget(200)
-@given(original=originals(), edits=st.lists(EDITS, max_size=8))
-def test_any_edits_leave_a_sound_text_and_lose_none_of_it(original: EditedTranscript, edits: list[Edit]) -> None:
+@given(original=originals(), wishes=st.lists(EDITS, max_size=8))
+def test_any_edits_leave_a_sound_text_and_lose_none_of_it(
+    original: EditedTranscript, wishes: list[Wish | Edit]
+) -> None:
     text = original
     assert_sound(text)
-    for edit in edits:
-        before = text
+    for wish in wishes:
+        before, edit = text, edit_for(text, wish)
         with suppress(InvalidOptionError):
             step = take_step(text, [edit])
             text = step.text
@@ -37,15 +39,15 @@ def test_any_edits_leave_a_sound_text_and_lose_none_of_it(original: EditedTransc
 
 
 @budget(100)
-@given(original=originals(), edits=st.lists(EDITS, max_size=6))
+@given(original=originals(), wishes=st.lists(EDITS, max_size=6))
 def test_undoing_all_gives_the_original_and_redoing_all_gives_the_text(
-    original: EditedTranscript, edits: list[Edit]
+    original: EditedTranscript, wishes: list[Wish | Edit]
 ) -> None:
     """Each step is undone by making the text again without it."""
     history, texts, steps = EditHistory.of(original), [original], list[tuple[Edit, ...]]()
-    for edit in edits:
+    for wish in wishes:
         with suppress(InvalidOptionError):
-            step = take_step(history.text, [edit])
+            step = take_step(history.text, [edit_for(history.text, wish)])
             if step.text is not history.text:
                 history = history.after(step.text)
                 steps.append(step.edits)
@@ -65,12 +67,12 @@ def test_undoing_all_gives_the_original_and_redoing_all_gives_the_text(
 
 
 @budget(100)
-@given(original=originals(), edits=st.lists(EDITS, max_size=6))
-def test_a_change_since_any_version_is_told(original: EditedTranscript, edits: list[Edit]) -> None:
+@given(original=originals(), wishes=st.lists(EDITS, max_size=6))
+def test_a_change_since_any_version_is_told(original: EditedTranscript, wishes: list[Wish | Edit]) -> None:
     history, versions = EditHistory.of(original), [original]
-    for edit in edits:
+    for wish in wishes:
         with suppress(InvalidOptionError):
-            step = take_step(history.text, [edit])
+            step = take_step(history.text, [edit_for(history.text, wish)])
             if step.text is not history.text:
                 history = history.after(step.text)
                 versions.append(history.text)

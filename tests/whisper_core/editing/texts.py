@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from hypothesis import strategies as st
 
 from whisper_core.editing.edited_transcript import EditedTranscript
 from whisper_core.editing.edits import (
+    KINDS,
     Assigned,
     Delete,
     Diarize,
@@ -86,39 +88,87 @@ def originals(draw: st.DrawFn) -> EditedTranscript:
     return text_of(*segments, audio_seconds=draw(st.sampled_from([AUDIO_SECONDS, 70.0, None])))
 
 
-EDITS: st.SearchStrategy[Edit] = st.one_of(
+# Edits of which most do not fit the text that they meet.
+_ANY_EDITS: st.SearchStrategy[Edit] = st.one_of(
     st.builds(SetText, _IDS, _TEXTS | st.text(max_size=12)),
     st.builds(SetTimes, _IDS, _TIMES, _TIMES),
     st.builds(Split, _IDS, st.integers(-2, 12)),
-    st.builds(Merge, st.integers(0, 5).map(lambda first: (first, first + 1)) | _SEVERAL),
+    st.builds(Merge, _SEVERAL),
     st.builds(Delete, _SEVERAL),
     st.builds(Insert, st.none() | _IDS, _TIMES, _TIMES, _TEXTS),
-    st.builds(Shift, _TIMES.map(lambda seconds: seconds - 20)),
-    st.builds(
-        Replace,
-        st.sampled_from(["a", "teh", " ", "好", "x", "."]),
-        st.sampled_from(["", "the", "b b", "\n", " "]),
-        st.none() | _SEVERAL,
-        st.booleans(),
-        st.booleans(),
-    ),
     st.builds(SetSpeaker, _SEVERAL, st.none() | _SPEAKERS),
     st.builds(NameSpeaker, _SPEAKERS, st.sampled_from([None, "Ann", "  ", "Bo\n"])),
     st.builds(MergeSpeakers, _SPEAKERS, _SPEAKERS),
-    st.builds(
-        Diarize,
-        st.lists(st.builds(Assigned, _IDS, st.integers(0, 9), st.sampled_from(["S1", "S2"])), max_size=5).map(
-            lambda found: tuple(sorted(found, key=lambda each: (each.segment, each.at_char)))
-        ),
-        st.just(("S1", "S2")),
-    ),
-    st.builds(
-        lambda segments, start, text: Retranscribe(segments, (segment(0, start, start + 2, text),), "large-v3"),
-        _SEVERAL,
-        st.integers(0, 60),
-        _TEXTS,
-    ),
 )
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An edit before it is known which text it is for."""
+
+    kind: type[Edit]
+    place: int
+    number: int
+    words: str
+
+    def edit(self, text: EditedTranscript) -> Edit:
+        """Fits nearly always."""
+        at = self.place % max(1, len(text.segments))
+        kind = self.kind if text.segments else Insert
+        return _FITTING[kind](self, text, at)
+
+    def inserted(self, text: EditedTranscript, at: int) -> Edit:
+        before = text.segments[at - 1].start if at else 0.0
+        behind = text.segments[at].start if text.segments else 50.0
+        start = before + (behind - before) * (self.number % 11) / 10
+        return Insert(text.segments[at - 1].id if at else None, start, start + 1 + self.number, self.words or "x")
+
+    def found(self, text: EditedTranscript, _: int) -> Edit:
+        cuts = [(segment, cut) for segment in text.segments for cut in (0, self.number)]
+        found = [Assigned(segment.id, cut, f"S{1 + (self.number + cut) % 3}") for segment, cut in cuts]
+        return Diarize(tuple(found), ("S1", "S2", "S3"))
+
+    def done_again(self, text: EditedTranscript, at: int) -> Edit:
+        old = text.segments[at]
+        new = [
+            segment(0, old.start + later, old.end + later, self.words or " x", has_words=old.words is not None)
+            for later in (self.number, self.number + 1)
+        ]
+        return Retranscribe(tuple(ids_of(text)[at : at + 1 + self.number % 2]), tuple(new), "large-v3")
+
+    def speaker(self, text: EditedTranscript) -> str:
+        known = [*text.speakers] or ["S1"]
+        return known[self.place % len(known)]
+
+
+_FITTING: dict[type[Edit], Callable[[Wish, EditedTranscript, int], Edit]] = {
+    SetText: lambda wish, text, at: SetText(text.segments[at].id, wish.words),
+    SetTimes: lambda wish, text, at: SetTimes(
+        text.segments[at].id, text.segments[at].start, text.segments[at].start + 0.1 + wish.number
+    ),
+    Split: lambda wish, text, at: Split(text.segments[at].id, 1 + wish.number % max(1, len(text.segments[at].text))),
+    Merge: lambda wish, text, at: Merge(tuple(ids_of(text)[at : at + 2 + wish.number % 2])),
+    Delete: lambda _, text, at: Delete((text.segments[at].id,)),
+    Insert: Wish.inserted,
+    Shift: lambda wish, *_: Shift(wish.number - 10),
+    Replace: lambda wish, text, at: Replace(
+        (text.segments[at].text.split() or ["a"])[0], wish.words.strip(), None, bool(wish.number % 2)
+    ),
+    SetSpeaker: lambda wish, text, at: SetSpeaker((text.segments[at].id,), f"S{1 + wish.number % 3}"),
+    NameSpeaker: lambda wish, text, _: NameSpeaker(wish.speaker(text), wish.words.strip() or None),
+    MergeSpeakers: lambda _, text, __: MergeSpeakers(*([*text.speakers, "S1", "S2"][1::-1])),
+    Diarize: Wish.found,
+    Retranscribe: Wish.done_again,
+}
+_WISHES = st.builds(Wish, st.sampled_from([*KINDS.values()]), st.integers(0, 9), st.integers(0, 20), _TEXTS)
+EDITS: st.SearchStrategy[Wish | Edit] = st.sampled_from([_ANY_EDITS, _WISHES, _WISHES, _WISHES]).flatmap(
+    lambda strategy: strategy
+)
+
+
+def edit_for(text: EditedTranscript, wished: Wish | Edit) -> Edit:
+    return wished.edit(text) if isinstance(wished, Wish) else wished
+
 
 KEEPS_TEXT = (SetTimes, Split, Merge, Shift, SetSpeaker, NameSpeaker, MergeSpeakers, Diarize)
 
