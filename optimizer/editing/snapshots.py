@@ -36,6 +36,7 @@ def history_to_json(history: EditHistory, original: EditedTranscript) -> str:
             "has_words": history.text.has_words,
             "changes": list(history.changes.items()),
             "renames": list(history.renames.items()),
+            "appeared": list(history.appeared.items()),
             "done": history.done,
             "undone": history.undone,
         },
@@ -61,6 +62,7 @@ def history_from_json(text: str, version: int, original: EditedTranscript) -> Ed
             ),
             changes=dict(content["changes"]),
             renames=dict(content["renames"]),
+            appeared=dict(content["appeared"]),
             done=tuple(content["done"]),
             undone=tuple(content["undone"]),
         )
@@ -105,7 +107,8 @@ def history_of(original: EditedTranscript, steps: Iterable[EditStep]) -> EditHis
     text = replace(text, next_id=max([text.next_id, *(_next_id(edit) for step in every for edit in _made_by(step))]))
     version = every[-1].number if every else 0
     changes = dict.fromkeys((segment.id for segment in text.segments), version)
-    return EditHistory(version, text, changes, dict.fromkeys(text.speakers, version), tuple(done), tuple(undone))
+    speakers = dict.fromkeys(text.speakers, version)
+    return EditHistory(version, text, changes, speakers, speakers, tuple(done), tuple(undone))
 
 
 def _made_by(step: EditStep) -> list[Edit]:

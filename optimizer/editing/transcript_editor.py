@@ -88,11 +88,7 @@ class TranscriptEditor:
 
         def plan(opened: Opened) -> _Planned | None:
             history = opened.history
-            wanted = list(edits)
-            if _checked(base, history) < history.version:
-                wanted = still_wanted(history.text, edits)
-                if conflict := conflict_of(history, wanted, base):
-                    raise EditConflictError(_present(history, conflict.segments, conflict.gone, conflict.speakers))
+            wanted = _fitting(history, base, edits)
             step = take_step(history.text, wanted)
             if step.text is history.text:
                 return None
@@ -203,11 +199,22 @@ def _checked(base: int, history: EditHistory) -> int:
     return base
 
 
+def _fitting(history: EditHistory, base: int, edits: Sequence[Edit]) -> list[Edit]:
+    """Those of them that still have something to change. Raises EditConflictError, InvalidOptionError."""
+    if _checked(base, history) == history.version:
+        return list(edits)
+    wanted = still_wanted(history.text, edits)
+    if conflict := conflict_of(history, wanted, base):
+        raise EditConflictError(_present(history, conflict.segments, conflict.gone, conflict.speakers))
+    return wanted
+
+
 def _current(base: int, history: EditHistory) -> EditHistory:
     """Raises EditConflictError for an older version."""
     if _checked(base, history) < history.version:
         changed = frozenset(segment.id for segment in history.changed_since(base))
-        raise EditConflictError(_present(history, changed, frozenset(), frozenset(history.renames)))
+        renamed = frozenset(speaker for speaker, number in history.renames.items() if number > base)
+        raise EditConflictError(_present(history, changed, frozenset(), renamed))
     return history
 
 

@@ -50,6 +50,8 @@ def conflict_of(history: EditHistory, edits: Iterable[Edit], base: int) -> Confl
         gone |= {each for each in named - there if each < history.text.next_id}
         segments |= {each for each in named & there if history.changes.get(each, 0) > base}
         speakers |= {each for each in _speakers_of(edit) if history.renames.get(each, 0) > base}
+        if isinstance(edit, SetSpeaker) and history.appeared.get(edit.speaker or "", 0) > base:
+            speakers |= {str(edit.speaker)}  # somebody else's new speaker, who was given the same id
     return Conflict(frozenset(segments), frozenset(gone), frozenset(speakers))
 
 

@@ -15,12 +15,14 @@ class EditHistory:
     number, from 1, and the last one's is the version.
 
     changes, renames: of each segment and speaker that is not as at the beginning, the last step that changed it.
+    appeared: of each speaker that was not there before, the step that brought it.
     """
 
     version: int
     text: EditedTranscript
     changes: Mapping[int, int] = field(default_factory=dict)
     renames: Mapping[str, int] = field(default_factory=dict)
+    appeared: Mapping[str, int] = field(default_factory=dict)
     done: tuple[int, ...] = ()  # steps in force, undo and redo aside
     undone: tuple[int, ...] = ()  # steps that can be done again, the next one last
 
@@ -60,9 +62,17 @@ class EditHistory:
             for speaker in {**self.text.speakers, **text.speakers}
             if self.text.speakers.get(speaker, "") != text.speakers.get(speaker, "")
         }
+        new = {speaker: number for speaker in text.speakers if speaker not in self.text.speakers}
         there = {segment.id for segment in text.segments}
         changes = {id_: at for id_, at in {**self.changes, **changed}.items() if id_ in there}
-        return replace(self, version=number, text=text, changes=changes, renames={**self.renames, **renamed})
+        return replace(
+            self,
+            version=number,
+            text=text,
+            changes=changes,
+            renames={**self.renames, **renamed},
+            appeared={**self.appeared, **new},
+        )
 
 
 def _changed_segments(before: EditedTranscript, after: EditedTranscript) -> Iterable[int]:

@@ -85,6 +85,17 @@ def test_undo_and_redo_work_over_restarts(run_desk: RunDesk) -> None:
         desk.editor.redo("a", 9, "")
 
 
+def test_undoing_an_older_text_tells_what_was_changed_since(desk: Desk) -> None:
+    desk.add_completed()
+    desk.editor.edit("a", 0, [SetSpeaker((0,), "S1"), NameSpeaker("S1", "Ann")], "")
+    desk.editor.edit("a", 1, [SetText(2, "Fine.")], "")
+    for base, segments, speakers in ((0, [0, 2], {"S1": "Ann"}), (1, [2], {})):
+        with pytest.raises(EditConflictError) as refused:
+            desk.editor.undo("a", base, "")
+        present = refused.value.present
+        assert ([each["id"] for each in present["segments"]], present["speakers"]) == (segments, speakers)
+
+
 def test_an_id_is_never_given_twice(desk: Desk) -> None:
     desk.add_completed()
     assert desk.editor.edit("a", 0, [Split(0, 6, -1)], "").made == {-1: 3}

@@ -63,6 +63,14 @@ def test_what_is_gone_and_who_was_named_is_told(history: EditHistory) -> None:
     assert not conflict_of(history, [NameSpeaker("S1", "Bob")], 1)
 
 
+def test_a_new_speaker_with_the_id_of_another_new_one_is_a_conflict(history: EditHistory) -> None:
+    assert conflict_of(history, [SetSpeaker((1,), "S1")], 0).speakers == {"S1"}
+    assert not conflict_of(history, [SetSpeaker((1,), "S1")], 1)
+    assert not conflict_of(history, [SetSpeaker((1,), "S2"), SetSpeaker((1,), None)], 0)
+    named = history.after(take_step(history.text, [NameSpeaker("S1", "Bob")]).text)
+    assert not conflict_of(named, [SetSpeaker((1,), "S1")], 2)
+
+
 def test_what_is_so_already_is_not_wanted_any_more(history: EditHistory) -> None:
     assert still_wanted(history.text, [*CHANGED, Delete((2,))]) == []
     for wanted in (SetText(0, "other"), Delete((2, 3)), SetText(2, "gone"), Shift(0.5), Delete((-1,))):
