@@ -94,6 +94,7 @@ class OptimizedWhisperSystem:
         self._preparer.start()
         self._preparer.prepare_waiting()
         self._parts.automation.start()
+        self._parts.retranscriptions.resume()
         self._storage.search_filler.start()
 
     def stop(self) -> None:

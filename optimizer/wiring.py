@@ -18,6 +18,7 @@ from optimizer.devices.factory import DeviceFactory
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.worker_process import WorkerConfig
+from optimizer.editing.retranscriptions import Retranscriptions
 from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.editing.wiring import build_editor
 from optimizer.intake.wiring import DevicesForIntake, Intake, build_intake
@@ -95,6 +96,7 @@ class SystemParts:
     accounts: Accounts
     ownership: Ownership
     editor: TranscriptEditor
+    retranscriptions: Retranscriptions
     automation: Automation
 
 
@@ -128,6 +130,8 @@ def build_parts(
     editor = build_editor(storage.store, storage.files, clock, scheduling.events)
     views = build_views(settings, scheduling, built, monitors.monitoring, intake, editor)
     endings = _build_endings(scheduling, built)
+    retranscriptions = Retranscriptions(storage.store, storage.files, editor, endings.delete)
+    built.reports.on_completed = retranscriptions.on_completed
     return SystemParts(
         storage=storage,
         intake=intake,
@@ -141,6 +145,7 @@ def build_parts(
         accounts=Accounts(settings, storage.store.database, clock),
         ownership=ownership,
         editor=editor,
+        retranscriptions=retranscriptions,
         automation=_build_automation(settings, storage, scheduling, intake, endings, views),
     )
 

@@ -96,6 +96,12 @@ class TranscriptEditor:
 
         return self._take(task_id, author, plan)
 
+    def check(self, task_id: str, base: int, edit: Edit) -> EditHistory:
+        """The text as it is. Raises what `edit` would raise for an old base."""
+        history = self.history(task_id)
+        _fitting(history, base, [edit])
+        return history
+
     def undo(self, task_id: str, base: int, author: str) -> Edited:
         """Takes the last step back that is in force, whoever took it. Raises EditConflictError for an old base, because
         what is undone then may not be what was meant, and ConflictError when there is nothing to undo."""

@@ -51,6 +51,7 @@ class ReportHandler:
         self._events = events
         self._announce = announce
         self._inbox = inbox
+        self.on_completed: Callable[[Task], None] = lambda task: None  # once everybody was told; set by the wiring
 
     def on_reports(self, device: Device, reports: Sequence[protocol.Report]) -> None:
         """In the order in which they came. Those of tasks that follow each other are recorded together; what is said of
@@ -89,7 +90,10 @@ class ReportHandler:
         match reported.report:
             case protocol.WindowDone() as report if reported.attempt is not None:
                 self._publish_window(report, task, reported.attempt)
-            case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
+            case protocol.TaskDone():
+                self._announce(task)
+                self.on_completed(task)
+            case protocol.TaskFailed() | protocol.TaskStopped():
                 self._announce(task)
 
     def _publish_window(self, report: protocol.WindowDone, task: Task, attempt: RunningAttempt) -> None:

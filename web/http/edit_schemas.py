@@ -13,6 +13,7 @@ from whisper_core.editing.edited_transcript import MAX_SEGMENT_CHARACTERS
 from whisper_core.editing.speakers import MAX_NAME_CHARACTERS
 
 MAX_EDITS = 200  # in one call
+MAX_AGAIN = 1000  # segments
 MAX_SECONDS = 1_000_000.0
 _MAX_ID = 2**31 - 1
 
@@ -152,6 +153,14 @@ class StepBody(Request):
 
 class EditsBody(StepBody):
     edits: list[AnyEdit] = Field(min_length=1, max_length=MAX_EDITS, description="one step of undoing")
+
+
+class SegmentsAgain(Request):
+    model_config = ConfigDict(strict=True)
+
+    base: int = Field(ge=0, le=_MAX_ID, description="the version that the sender knows")
+    segments: list[Annotated[int, Field(ge=0, le=_MAX_ID)]] = Field(min_length=1, max_length=MAX_AGAIN)
+    model: str = Field(min_length=1, max_length=64)
 
 
 class EditsQuery(Request):

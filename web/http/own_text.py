@@ -28,6 +28,9 @@ class OwnText:
     def edit(self, base: int, edits: Sequence[Edit]) -> Edited:
         return self.editor.edit(self.task_id, base, edits, self.author)
 
+    def check(self, base: int, edit: Edit) -> EditHistory:
+        return self.editor.check(self.task_id, base, edit)
+
     def undo(self, base: int) -> Edited:
         return self.editor.undo(self.task_id, base, self.author)
 

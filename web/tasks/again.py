@@ -1,19 +1,22 @@
-"""The file of a task once more, as a new task: with other options, or another of its sound tracks."""
+"""The file of a task once more, as a new task: with other options, another of its sound tracks, or some segments."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from optimizer.editing.retranscriptions import changes_for
 from optimizer.intake.task_form import TaskForm, option_texts, read_task_form
+from optimizer.tasks.segments_key import segments_key
 from optimizer.tasks.task import Task
 from optimizer.views.task_view import Submission
 from web.http.context import current_system
 from web.http.task_access import current_tasks
 from whisper_core.audio.tracks import choose_track
+from whisper_core.editing.edits import Retranscribe
 
 COPY_BYTES = 1024 * 1024
 
@@ -35,17 +38,35 @@ def transcribe_again(task_id: str, changes: Mapping[str, str]) -> Submission:
     changes: fields as in the form of an upload; an empty one stands for the default. Raises as `transcribe_track`, and
     InvalidOptionError and UnknownModelError.
     """
-    first, system = current_tasks().task(task_id).task, current_system()
+    first = current_tasks().task(task_id).task
+    form = _changed_form(first, changes)
+    told = json.dumps([form.options.stored, form.priority.word, form.device], sort_keys=True)
+    return _again(first, form, f"again:{first.id}:{hashlib.sha256(told.encode()).hexdigest()[:32]}")
+
+
+def transcribe_segments(task_id: str, base: int, segments: Sequence[int], model: str) -> Submission:
+    """The new task that does these segments of the first one's text again; see `optimizer.editing.retranscriptions`.
+
+    base: the version of the text in which they were chosen. Raises as `transcribe_again`, TranscriptNotReadyError, and
+    EditConflictError when they were changed since.
+    """
+    own = current_tasks()
+    first = own.task(task_id).task
+    history = own.text_of(task_id).check(base, Retranscribe(tuple(segments), (), model))
+    form = _changed_form(first, changes_for(first, history, segments, model))
+    return _again(first, form, segments_key(first.id, history.version, segments, form.options.model))
+
+
+def _changed_form(first: Task, changes: Mapping[str, str]) -> TaskForm:
+    system = current_system()
     asked = {"priority": first.priority.word, "device": first.requested_device, **option_texts(first.options)}
-    form = read_task_form(
+    return read_task_form(
         {**asked, **changes}.items(),
         system.settings,
         system.device_names(),
         system.admission.models,
         system.default_model(),
     )
-    told = json.dumps([form.options.stored, form.priority.word, form.device], sort_keys=True)
-    return _again(first, form, f"again:{first.id}:{hashlib.sha256(told.encode()).hexdigest()[:32]}")
 
 
 def _again(first: Task, form: TaskForm, key: str) -> Submission:

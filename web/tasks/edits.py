@@ -10,11 +10,21 @@ from flask_openapi3.models.tag import Tag
 
 from optimizer.editing.transcript_editor import Edited
 from optimizer.storage.edit_rows import EditStep
-from web.http.answer_schemas import ErrorAnswer, answer, error_responses
-from web.http.edit_schemas import EditConflictAnswer, EditedAnswer, EditsAnswer, EditsBody, EditsQuery, StepBody
+from web.http.answer_schemas import AcceptedAnswer, ErrorAnswer, answer, error_responses
+from web.http.edit_schemas import (
+    EditConflictAnswer,
+    EditedAnswer,
+    EditsAnswer,
+    EditsBody,
+    EditsQuery,
+    SegmentsAgain,
+    StepBody,
+)
 from web.http.request_schemas import TaskPath
 from web.http.serializers import timestamp
 from web.http.task_access import current_tasks
+from web.tasks.again import transcribe_segments
+from web.tasks.routes import accepted
 from whisper_core.editing.history import EditHistory
 
 edits_api = APIBlueprint(
@@ -62,6 +72,20 @@ def undo_edits(path: TaskPath, body: StepBody) -> Response:
 def redo_edits(path: TaskPath, body: StepBody) -> Response:
     """Take the step again that was undone last."""
     return jsonify(_edited_json(current_tasks().text_of(path.id).redo(body.base), body))
+
+
+@edits_api.post(
+    "/retranscribe",
+    responses={
+        "202": answer(AcceptedAnswer),
+        "200": answer(AcceptedAnswer),
+        **error_responses(400, 403, 413, 415, 507),
+        "409": answer(EditConflictAnswer, ErrorAnswer),
+    },
+)
+def transcribe_segments_again(path: TaskPath, body: SegmentsAgain) -> Response:
+    """Have another model do some segments again, by a new task. 200 when there is such a task already."""
+    return accepted(transcribe_segments(path.id, body.base, body.segments, body.model))
 
 
 def _state_json(history: EditHistory) -> dict[str, Any]:

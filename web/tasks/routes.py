@@ -85,10 +85,11 @@ _RECEIVE_REQUEST: dict[str, Any] = {
 )
 def create_task() -> Response:
     """Send one recording; the answer is its task. 200 instead of 202 when the Idempotency-Key was known."""
-    return _accepted(receive_task())
+    return accepted(receive_task())
 
 
-def _accepted(submission: Submission) -> Response:
+def accepted(submission: Submission) -> Response:
+    """The new task, or the one that there was."""
     task = current_tasks().task_json(submission.task)
     response = jsonify(task=task, duplicate_of=submission.duplicate_of)
     if submission.is_replay:
@@ -175,7 +176,7 @@ def transcribe_another_track(path: TaskPath, body: TrackChoice) -> Response:
     track = OptionTexts({"track": str(body.track).strip()}).track("track")
     if track is None:
         raise InvalidOptionError("Name a track: its number, or its language.", field="track")
-    return _accepted(transcribe_track(path.id, track))
+    return accepted(transcribe_track(path.id, track))
 
 
 @api.post(
@@ -189,7 +190,7 @@ def transcribe_another_track(path: TaskPath, body: TrackChoice) -> Response:
 )
 def transcribe_with_other_options(path: TaskPath, body: AgainBody) -> Response:
     """Transcribe a task's file with other options, as a new task. 200 when there was such a task already."""
-    return _accepted(transcribe_again(path.id, body.fields()))
+    return accepted(transcribe_again(path.id, body.fields()))
 
 
 @api.delete("/tasks/<id>", tags=[_TASKS], responses={"204": None, **error_responses(403, 404, 409)})

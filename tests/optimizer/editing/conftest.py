@@ -35,8 +35,8 @@ class Desk:
         events.add_listener(self.told.append)
         self.editor = build_editor(queue.store, self.files, clock, events)
 
-    def add_completed(self, task_id: str = "a", transcript: Transcript = ORIGINAL) -> Task:
-        self.queue.submit(task_id)
+    def add_completed(self, task_id: str = "a", transcript: Transcript = ORIGINAL, **changes: object) -> Task:
+        self.queue.submit(task_id, **changes)
         task = self.queue.claim(task_id)
         completed = self.queue.manager.complete(
             task_id,

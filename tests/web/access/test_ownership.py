@@ -48,6 +48,7 @@ OF_A_TASK = {
     "POST /api/tasks/<id>/edits",
     "POST /api/tasks/<id>/edits/undo",
     "POST /api/tasks/<id>/edits/redo",
+    "POST /api/tasks/<id>/edits/retranscribe",
 }
 # What tells of many tasks: of one's own only.
 OF_MANY = {"GET /api/tasks", "GET /api/transcripts.zip", "GET /api/system", "GET /api/system/events"}
@@ -97,6 +98,7 @@ BODIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "POST /api/tasks/<id>/edits": lambda _: {"base": 0, "edits": [{"kind": "set_text", "segment": 0, "text": "Hi."}]},
     "POST /api/tasks/<id>/edits/undo": lambda _: {"base": 1},
     "POST /api/tasks/<id>/edits/redo": lambda _: {"base": 2},
+    "POST /api/tasks/<id>/edits/retranscribe": lambda _: {"base": 0, "segments": [0], "model": "base"},
 }
 
 

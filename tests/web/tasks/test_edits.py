@@ -237,3 +237,27 @@ def test_speakers_are_named_over_http(client: FlaskClient, page: Page, task_id: 
     body = client.get(f"/api/tasks/{task_id}/transcript").get_json()
     assert body["speakers"] == {"S1": "Ann"}
     assert [each["speaker"] for each in body["segments"]] == ["S1"] * 3
+
+
+def test_segments_are_done_again_by_a_task_of_their_time(
+    client: FlaskClient, system: FakeSystem, page: Page, task_id: str
+) -> None:
+    address = f"/api/tasks/{task_id}/edits/retranscribe"
+    body = {"base": 0, "segments": [0, 2], "model": "large-v3"}
+    made = client.post(address, json=body)
+    assert made.status_code == 202
+    task = made.get_json()["task"]
+    assert (task["options"]["model"], task["options"]["clip_timestamps"]) == ("large-v3", "0,2,4,6")
+    assert (task["options"]["language"], task["filename"]) == ("en", "talk.mp3")
+    again = client.post(address, json=body)
+    assert (again.status_code, again.get_json()["task"]["id"]) == (200, task["id"])
+    page.edit(set_text(0, "Mine."))
+    assert error_of(client.post(address, json=body))[:2] == (409, "edit_conflict")
+    assert client.post(address, json={**body, "segments": [1]}).status_code == 202
+    for field, wrong in (("segments", [9]), ("segments", []), ("segments", [-1]), ("base", 9), ("model", "nobody's")):
+        refused = error_of(client.post(address, json={**body, "segments": [1], field: wrong}))
+        assert (refused[0], (refused[2] or "").partition(".")[0]) == (422, field)
+    waiting = system.add()
+    assert error_of(client.post(f"/api/tasks/{waiting.id}/edits/retranscribe", json=body))[:2] == (
+        409, "transcript_not_ready",
+    )  # fmt: skip
