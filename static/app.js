@@ -9,6 +9,7 @@ import { Devices } from './components/devices.js'
 import { DropZone } from './components/dropzone.js'
 import { EditDialogs } from './components/edit-dialogs.js'
 import { Header } from './components/header.js'
+import { Announcements } from './components/news.js'
 import { Queue } from './components/queue.js'
 import { SubtitleDialog } from './components/subtitle-dialog.js'
 import { SystemView } from './components/system/view.js'
@@ -18,6 +19,7 @@ import { revealArrivals } from './hooks/reveal-arrivals.js'
 import { showDialog } from './state/dialogs.js'
 import { startEditing } from './state/editing.js'
 import { connection, startLive } from './state/live-feed.js'
+import { followNews } from './state/news.js'
 import { hasHost } from './state/proxy.js'
 import { guardUploads } from './state/uploads.js'
 import { followLanguage, t } from './text/i18n.js'
@@ -45,6 +47,7 @@ function App({ name, version }) {
     </div>
     ${open && html`<${TranscriptPanel} id=${open} isModal=${isModal} />`}
     <${Toasts} />
+    <${Announcements} />
     <${ConfirmDialog} />
     <${SubtitleDialog} />
     <${AgainDialog} />
@@ -88,7 +91,8 @@ const { name, version } = root.dataset
 
 wide.addEventListener('change', () => (isWide.value = wide.matches))
 followTheme()
-followLanguage(name)
+followLanguage()
+followNews(name)
 followAddress()
 startViewsAtTheTop()
 guardUploads()

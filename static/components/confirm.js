@@ -3,20 +3,25 @@ import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import * as selection from '../state/selection.js'
+import { nameOf } from '../state/task-names.js'
 import { t } from '../text/i18n.js'
+import { FileName } from './file-name.js'
+
+/** More are counted. */
+const MOST_NAMES = 6
 
 const question = signal(null)
 
 /** Deletes the tasks if the person agrees. Focus moves to the queue, because the row that had it is gone. */
 export async function confirmAndDelete(ids) {
-  if (!(await confirmDelete(ids.length))) return
+  if (!(await confirmDelete(ids))) return
   await selection.remove(ids)
   document.getElementById('queue')?.focus()
 }
 
-/** Resolves to whether the person agrees to delete `count` tasks. */
-function confirmDelete(count) {
-  return new Promise((resolve) => (question.value = { count, resolve }))
+/** Resolves to whether the person agrees to delete these tasks. */
+function confirmDelete(ids) {
+  return new Promise((resolve) => (question.value = { names: ids.map(nameOf), resolve }))
 }
 
 export function ConfirmDialog() {
@@ -40,7 +45,8 @@ export function ConfirmDialog() {
   return html`<dialog class="confirm" ref=${dialog} aria-labelledby="confirm-title" data-testid="confirm"
     onCancel=${onCancel} onClick=${onBackdrop}>
     <article>
-      <h2 id="confirm-title">${t('confirm.delete_title', { count: asked.count })}</h2>
+      <h2 id="confirm-title">${t('confirm.delete_title', { count: asked.names.length })}</h2>
+      <${Names} names=${asked.names} />
       <p>${t('confirm.delete_text')}</p>
       <footer>
         <button type="button" class="quiet" data-testid="confirm-no" onClick=${() => answer(false)}>${t('confirm.keep')}</button>
@@ -48,4 +54,13 @@ export function ConfirmDialog() {
       </footer>
     </article>
   </dialog>`
+}
+
+function Names({ names }) {
+  const shown = names.length > MOST_NAMES ? names.slice(0, MOST_NAMES - 1) : names
+  const count = names.length - shown.length
+  return html`<ul class="confirm-names" data-testid="confirm-names">
+    ${shown.map((name, index) => html`<li key=${index} dir="auto" title=${name}><${FileName} name=${name} /></li>`)}
+    ${count > 0 && html`<li>${t('confirm.and_more', { count })}</li>`}
+  </ul>`
 }

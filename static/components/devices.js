@@ -1,5 +1,6 @@
 /** A strip above the queue: each device with its memory and loaded models, downloads of models, and the speed of it all. */
 import { html } from 'htm/preact'
+import { isAdmin } from '../state/account.js'
 import { titleOf } from '../state/devices.js'
 import { fetchedShare } from '../state/model-fetches.js'
 import { system } from '../state/store.js'
@@ -81,7 +82,7 @@ function Fetch({ fetch }) {
 /** The throughput, and advice that concerns whoever runs the server. */
 function Notes({ state }) {
   const speed = state.throughput?.audio_seconds_per_second ?? 0
-  const advice = (state.advice_items ?? []).map(adviceText)
+  const advice = isAdmin ? (state.advice_items ?? []).map(adviceText) : []
   const isPlain = state.path === 'plain'
   if (!speed && !advice.length && !isPlain) return null
   return html`<div class="device-notes">

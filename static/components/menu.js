@@ -1,8 +1,14 @@
-/** A button that opens a short list of links or actions. Arrow keys move, Escape or a click elsewhere closes. */
+/**
+ * A button that opens a short list of links or actions, also by the arrow keys. In the list arrow keys move, letters lead
+ * to the next entry that begins with them, and Escape or a click elsewhere closes.
+ */
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { listen } from '../util/listen.js'
 import { Icon } from './icons.js'
+
+const FIRST = 'first'
+const LAST = 'last'
 
 /**
  * groups: [{title?, note?, entries: [{text, hint?, href?, onSelect?, testid?}]}]. label: what a screen reader calls the
@@ -13,19 +19,20 @@ export function Menu({ icon, text, label, groups, testid, kind = 'quiet', onOpen
   const root = useRef(null)
   useEffect(() => (isOpen ? closeOutside(root.current, () => setOpen(false)) : undefined), [isOpen])
   useEffect(() => {
-    if (isOpen) reveal(root.current)
+    if (isOpen) reveal(root.current, isOpen === LAST)
   }, [isOpen])
 
-  const toggle = () => {
-    if (!isOpen) onOpen?.()
-    setOpen(!isOpen)
+  const open = (at) => {
+    onOpen?.()
+    setOpen(at)
   }
+  const toggle = () => (isOpen ? setOpen(false) : open(FIRST))
   const close = (isFocusKept = true) => {
     setOpen(false)
     if (isFocusKept) root.current.querySelector('.menu-button').focus()
   }
-  return html`<div class="menu" ref=${root} onKeyDown=${(event) => isOpen && onKey(event, root.current, close)}>
-    <button type="button" class="menu-button ${kind}" aria-haspopup="menu" aria-expanded=${isOpen} aria-label=${label}
+  return html`<div class="menu" ref=${root} onKeyDown=${(event) => (isOpen ? onKey(event, root.current, close) : onClosedKey(event, open))}>
+    <button type="button" class="menu-button ${kind}" aria-haspopup="menu" aria-expanded=${isOpen !== false} aria-label=${label}
       title=${text ? undefined : label} data-testid=${testid} onClick=${toggle}>
       ${icon && html`<${Icon} name=${icon} />`}${text && html`<span>${text}</span>`}<${Icon} name="chevron" />
     </button>
@@ -61,11 +68,12 @@ function Entry({ text, hint, href, onSelect, testid, onDone }) {
 const LEAST = 200
 const EDGE = 8
 
-/** Moves the focus into the list, and the list into view: it may reach below the window, or beyond its left edge. */
-function reveal(root) {
+/** Moves the focus to the list's first or last entry, and the list into view: it may reach below the window, or beyond its left edge. */
+function reveal(root, isAtEnd) {
   const list = root.querySelector('.menu-list')
   if (root.closest('.reading-bar')) fitIntoWindow(root, list)
-  list.querySelector('[role=menuitem]')?.focus({ preventScroll: true })
+  const entries = [...list.querySelectorAll('[role=menuitem]')]
+  entries.at(isAtEnd ? -1 : 0)?.focus({ preventScroll: true })
   if (list.getBoundingClientRect().left < 0) list.classList.add('is-left')
   list.scrollIntoView({ block: 'nearest' })
 }
@@ -85,14 +93,30 @@ function closeOutside(element, close) {
   return listen(document, { pointerdown: onLeave, focusin: onLeave })
 }
 
+function onClosedKey(event, open) {
+  const at = { ArrowDown: FIRST, ArrowUp: LAST }[event.key]
+  if (at === undefined) return
+  open(at)
+  event.preventDefault()
+  event.stopPropagation()
+}
+
 function onKey(event, root, close) {
   const entries = [...root.querySelectorAll('[role=menuitem]')]
   const here = entries.indexOf(document.activeElement)
-  const target = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: -1 }[event.key]
+  const target = targetOf(event, entries, here)
   if (event.key === 'Escape') close()
   else if (event.key === 'Tab') return close(false)
   else if (target === undefined) return undefined
   else entries.at(target % entries.length).focus()
   event.preventDefault()
   return event.stopPropagation()
+}
+
+/** The place of the entry that a key leads to, or undefined. */
+function targetOf({ key, ctrlKey, metaKey, altKey }, entries, here) {
+  const moves = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: -1 }
+  if (key in moves || key.length > 1 || key === ' ' || ctrlKey || metaKey || altKey) return moves[key]
+  const places = entries.map((_, index) => (here + 1 + index) % entries.length)
+  return places.find((place) => entries[place].textContent.trim().toLowerCase().startsWith(key.toLowerCase()))
 }

@@ -1,30 +1,38 @@
 /** The queue: uploads, running, waiting and finished tasks, filtered by status and by a search. */
+import { useSignal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
+import { onRowKey } from '../hooks/row-keys.js'
 import { useKeptFocus } from '../hooks/use-kept-focus.js'
+import { useNearView } from '../hooks/use-near-view.js'
 import * as store from '../state/store.js'
-import { STATUSES } from '../state/task.js'
+import { REFUSED, STATUSES } from '../state/task.js'
 import { toastError } from '../state/toasts.js'
-import { refusedCount, removeRefused, uploads } from '../state/uploads.js'
+import { refusedCount, uploads } from '../state/uploads.js'
 import { formatNumber } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
 import { ArchiveMenu } from './download.js'
 import { Icon } from './icons.js'
+import { NotifySwitch } from './news.js'
 import { TaskRow } from './task-row.js'
 import { SelectionBar } from './toolbar.js'
-import { UploadRow } from './upload-row.js'
+import { Uploads } from './uploads.js'
+import { VirtualList } from './virtual-list.js'
 
 const TYPING_PAUSE_MS = 250
+const USUAL_ROW_PX = 88
 const ALWAYS_OFFERED = new Set(['pending', 'processing', 'completed', 'failed'])
 
 export function Queue() {
-  const hasTasks = store.totalCount.value > 0 || store.query.value !== '' || store.statusFilter.value !== null
+  const hasTasks =
+    store.totalCount.value + refusedCount.value > 0 || store.query.value !== '' || store.statusFilter.value !== null
   const hasTranscripts = store.counts.value.completed > 0
   return html`<section class="queue" aria-labelledby="queue">
     <div class="queue-head">
       <h2 id="queue" tabindex="-1">${t('queue.title')}</h2>
       ${hasTasks && html`<${Search} />`}
+      ${hasTasks && html`<${NotifySwitch} />`}
       ${hasTranscripts && html`<${ArchiveMenu} ids=${[]} text=${t('queue.download_all')} testid="download-all" kind="quiet" />`}
       ${hasTasks && html`<${StatusTabs} />`}
     </div>
@@ -34,14 +42,16 @@ export function Queue() {
 }
 
 function StatusTabs() {
-  const counts = store.counts.value
+  const counts = { ...store.counts.value, [REFUSED]: refusedCount.value }
   const isOffered = (status) => ALWAYS_OFFERED.has(status) || counts[status] > 0 || store.statusFilter.value === status
   return html`<section class="tabs" aria-label=${t('queue.filter')}>
-    <${Tab} status=${null} label=${t('queue.all')} count=${store.totalCount.value} />
-    ${STATUSES.filter(isOffered).map(
-      (status) =>
-        html`<${Tab} key=${status} status=${status} label=${t(`status.${status}`)} count=${counts[status] ?? 0} />`,
-    )}
+    <${Tab} status=${null} label=${t('queue.all')} count=${store.totalCount.value + refusedCount.value} />
+    ${[...STATUSES, REFUSED]
+      .filter(isOffered)
+      .map(
+        (status) =>
+          html`<${Tab} key=${status} status=${status} label=${t(`status.${status}`)} count=${counts[status] ?? 0} />`,
+      )}
   </section>`
 }
 
@@ -72,10 +82,10 @@ function Search() {
 function Groups() {
   useKeptFocus()
   const { running, waiting, finished } = store.groups.value
-  const isEmpty = running.length + waiting.length + finished.length + uploads.value.length === 0
-  if (isEmpty) return html`<${Emptiness} />`
-  return html`<div class="groups" aria-busy=${store.isLoading.value}>
+  const isEmpty = running.length + waiting.length + finished.length === 0
+  return html`<div class="groups" aria-busy=${store.isLoading.value} onKeyDown=${onRowKey}>
     <${Uploads} />
+    ${isEmpty && uploads.value.length === 0 && html`<${Emptiness} />`}
     <${Group} name="running" tasks=${running} />
     <${Group} name="waiting" tasks=${waiting} />
     <${Group} name="finished" tasks=${finished} />
@@ -83,42 +93,32 @@ function Groups() {
   </div>`
 }
 
-function Uploads() {
-  if (uploads.value.length === 0) return null
-  return html`<section class="group" data-testid="uploads">
-    <h3>${refusedCount.value < uploads.value.length ? t('queue.group_uploading') : t('status.refused')}
-      ${
-        refusedCount.value > 1 &&
-        html`<button type="button" class="quiet small" onClick=${removeRefused}>${t('upload.dismiss_all')}</button>`
-      }</h3>
-    <ul class="tasks">${uploads.value.map((upload) => html`<${UploadRow} key=${upload.key} upload=${upload} />`)}</ul>
-  </section>`
-}
-
 function Group({ name, tasks }) {
   if (tasks.length === 0) return null
+  const isWhole = store.nextCursor.value === null
   return html`<section class="group" data-testid="group-${name}">
     <h3>${t(`queue.group_${name}`)}</h3>
-    <ul class="tasks">${tasks.map((task) => html`<${TaskRow} key=${task.id} id=${task.id} />`)}</ul>
+    <${VirtualList} ids=${tasks.map((task) => task.id)} total=${isWhole ? tasks.length : null} Row=${TaskRow} guess=${USUAL_ROW_PX} />
   </section>`
 }
 
+/** More rows come by themselves when the end of the list comes near. After a failure it takes the button. */
 function LoadMore() {
+  const hasFailed = useSignal(false)
+  const load = () =>
+    store.loadMore().catch((error) => {
+      hasFailed.value = true
+      toastError(error)
+    })
+  const button = useNearView(() => hasFailed.value || load())
   const isLoading = store.isLoading.value
-  return html`<button type="button" class="quiet wide" data-testid="load-more" aria-disabled=${isLoading} onClick=${loadMore}>
+  const onClick = () => {
+    hasFailed.value = false
+    load()
+  }
+  return html`<button type="button" class="quiet wide" ref=${button} data-testid="load-more" aria-disabled=${isLoading} onClick=${onClick}>
     ${isLoading ? t('queue.loading') : t('queue.more')}
   </button>`
-}
-
-/** The button disappears with the last page; the focus then moves to the first new row. */
-async function loadMore({ currentTarget: button }) {
-  const before = new Set(store.shownIds.peek())
-  await store.loadMore().catch(toastError)
-  requestAnimationFrame(() => {
-    if (button.isConnected || document.activeElement !== document.body) return
-    const first = store.shownIds.peek().find((id) => !before.has(id))
-    document.querySelector(`.task[data-task-id="${first}"] [data-testid="open"]`)?.focus({ preventScroll: true })
-  })
 }
 
 /** What stands in place of the list: an error, a list being loaded, a search without a match, or an invitation. */

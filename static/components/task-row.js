@@ -13,13 +13,14 @@ import { IconButton } from './icon-button.js'
 import { TaskFacts } from './task-facts.js'
 import { TaskState } from './task-state.js'
 
-export function TaskRow({ id }) {
+/** place: from 1 among the rows of its list, of which there are `size`; -1 if that is not known. */
+export function TaskRow({ id, place, size }) {
   const task = taskOf(id)?.value
   if (!task) return null
   const { status, filename: name } = task
   const isOpen = openId.value === id
   return html`<li class="task is-${status} ${isOpen ? 'is-open' : ''}" data-testid="task" data-task-id=${id}
-    data-status=${status} data-filename=${name}>
+    data-row-id=${id} aria-posinset=${place} aria-setsize=${size} data-status=${status} data-filename=${name}>
     <label class="task-check">
       <input type="checkbox" checked=${selection.isSelected(id)} aria-label=${t('task.select', { name })} data-testid="select"
         onChange=${() => selection.toggle(id)} />

@@ -23,6 +23,7 @@ import {
   TaskField,
   WordTimesField,
 } from './option-fields.js'
+import { SetOptions } from './set-options.js'
 
 const isPhone = mediaMatch('(max-width: 640px)')
 const isTablet = mediaMatch('(max-width: 900px)')
@@ -47,7 +48,7 @@ export function Options() {
   return html`<div class="options" data-testid="options">
     ${isFoldable.value && html`<${Summary} />`}
     ${isShown && html`<${Fields} />`}
-    ${isShown && isMoreOpen.value && html`<${MoreFields} />`}
+    ${isShown && isMoreOpen.value ? html`<${MoreFields} />` : html`<${SetOptions} isAllFolded=${!isShown} />`}
     <${Hint} />
   </div>`
 }

@@ -1,38 +1,42 @@
 /** A file on its way to the server, or refused with the reason. */
 import { html } from 'htm/preact'
-import { openEarlier, removeUpload, sendAgain, transcribeAgain } from '../state/uploads.js'
+import { openEarlier, sendAgain, takeBack, transcribeAgain } from '../state/uploads.js'
 import { formatBytes } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
 import { eachSecond } from '../util/ticker.js'
 import { Chip } from './chip.js'
+import { FileName } from './file-name.js'
 import { IconButton } from './icon-button.js'
 import { Problem } from './problem.js'
 import { ProgressBar } from './progress-bar.js'
 
-export function UploadRow({ upload }) {
+/** place: from 1 among the `size` rows of its list. */
+export function UploadRow({ upload, place, size }) {
   const { file, fields, key } = upload
   const state = upload.state.value
   const isWaiting = state.phase === 'waiting'
   const isRefused = state.phase === 'refused'
   const isKnown = state.phase === 'known'
   return html`<li class="task upload is-${state.phase}" data-testid="upload" data-upload-key=${key} data-phase=${state.phase}
-    data-filename=${file.name}>
+    data-row-id=${rowIdOf(upload)} aria-posinset=${place} aria-setsize=${size} data-filename=${file.name}>
     <div class="task-body">
-      <p class="task-top"><span class="task-name" dir="auto">${file.name}</span><${Chip} status=${isWaiting ? 'retrying' : state.phase} /></p>
-      <p class="task-meta"><span>${formatBytes(file.size)}</span><span>${fields.model}</span></p>
+      <p class="task-top"><span class="task-name" dir="auto" title=${file.name}><${FileName} name=${file.name} /></span><${Chip} status=${isWaiting ? 'retrying' : state.phase} /></p>
+      <p class="task-meta"><span>${formatBytes(file.size)}</span>${fields.model && html`<span>${fields.model}</span>`}</p>
       <${UploadState} upload=${upload} state=${state} />
     </div>
     <div class="task-actions">
       ${
-        (isRefused || isWaiting) &&
+        ((isRefused && !upload.isGone) || isWaiting) &&
         html`<${IconButton} icon="retry" label=${t('upload.again')} testid="upload-again" onClick=${() => sendAgain(upload)} />`
       }
       <${IconButton} icon="close" label=${isRefused || isKnown ? t('upload.dismiss') : t('upload.cancel')} testid="upload-remove"
-        onClick=${() => removeUpload(upload)} />
+        onClick=${() => takeBack(upload)} />
     </div>
   </li>`
 }
+
+export const rowIdOf = (upload) => `upload-${upload.key}`
 
 function UploadState({ upload, state }) {
   if (state.phase === 'known') return html`<${Question} upload=${upload} />`

@@ -1,5 +1,7 @@
 /** Scrolls what has just arrived into view. Never moves the focus, and stops once the person moves about themselves. */
 import { effect } from '@preact/signals'
+import { heldId } from '../state/held-row.js'
+import { isListed } from '../state/store.js'
 import { arrival } from '../state/uploads.js'
 import { listen } from '../util/listen.js'
 import { scrollBehavior } from '../util/preferences.js'
@@ -23,7 +25,7 @@ export function revealArrivals() {
     lastKey = arrived.key
     // The row is drawn only after this.
     const delay = arrived.taskId === null ? UPLOAD_DELAY_MS : TASK_DELAY_MS
-    setTimeout(() => !hasMoved && reveal(rowOf(arrived)), delay)
+    setTimeout(() => !hasMoved && show(arrived), delay)
   })
   return () => {
     stopEffect()
@@ -31,8 +33,17 @@ export function revealArrivals() {
   }
 }
 
-const rowOf = ({ key, taskId }) =>
-  document.querySelector(taskId === null ? `[data-upload-key="${key}"]` : `.task[data-task-id="${taskId}"]`)
+function show(arrived) {
+  // In a long list a row is drawn only when it is in view or held.
+  if (arrived.batchId === null && arrived.taskId !== null && isListed(arrived.taskId)) heldId.value = arrived.taskId
+  requestAnimationFrame(() => reveal(rowOf(arrived)))
+}
+
+/** Of many files the row of their batch, which stays where it is; of a single one its own row, and then its task's. */
+function rowOf({ key, batchId, taskId }) {
+  if (batchId !== null) return taskId === null ? document.querySelector(`[data-batch-id="${batchId}"]`) : null
+  return document.querySelector(taskId === null ? `[data-upload-key="${key}"]` : `.task[data-task-id="${taskId}"]`)
+}
 
 function reveal(row) {
   if (!row || isInView(row.getBoundingClientRect(), innerHeight)) return

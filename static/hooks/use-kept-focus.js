@@ -1,13 +1,21 @@
-/** Keeps the focus on a task when it moves to another group of the queue, where its row is a new element. */
+/**
+ * Keeps the focus on a task: when it moves to another group of the queue, where its row is a new element, and when it is
+ * scrolled out of view, where a long list draws no other rows.
+ */
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
+import { heldId } from '../state/held-row.js'
 import { listen } from '../util/listen.js'
 
 export function useKeptFocus() {
   const held = useRef(null)
   useEffect(() => {
-    const focusin = ({ target }) => (held.current = placeOf(target))
+    const hold = (place) => {
+      held.current = place
+      heldId.value = place?.id ?? null
+    }
+    const focusin = ({ target }) => hold(placeOf(target))
     const pointerdown = ({ target }) => {
-      if (!target.closest?.('.task')) held.current = null
+      if (!target.closest?.('.task')) hold(null)
     }
     return listen(document, { focusin, pointerdown })
   }, [])

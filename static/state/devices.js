@@ -21,3 +21,9 @@ export function withLiveProgress(task, live, now) {
   const left = live.eta_seconds == null ? task.eta_seconds : secondsLeft(live.eta_seconds, live.receivedAt, now)
   return { ...task, progress: Math.max(task.progress ?? 0, live.progress), eta_seconds: left }
 }
+
+/** How many tasks may run at the same time: the limit, or the devices' slots where they are fewer. */
+export function allowedTasks({ devices = [], limits }) {
+  const slots = devices.reduce((sum, device) => sum + (device.slots ?? 1), 0)
+  return Math.min(limits?.max_concurrent_tasks ?? slots, slots)
+}

@@ -33,8 +33,8 @@ const watched = new Set()
 /** Ids of the tasks whose text is needed: running ones, for their line in the queue, and the open one, which may be edited. */
 const wanted = computed(() => {
   const ids = new Set(store.groups.value.running.slice(0, MOST_WATCHED).map((task) => task.id))
-  const open = openId.value && store.taskOf(openId.value)
-  if (open) ids.add(open.value.id)
+  const open = openId.value && store.taskOf(openId.value)?.value
+  if (open) ids.add(open.id)
   return ids
 })
 
@@ -135,7 +135,7 @@ function unwatch(id) {
 }
 
 function onTask(event) {
-  store.applyTask(event.task ?? event)
+  store.applyNews(event.task ?? event)
   readPositionsSoon()
 }
 

@@ -7,11 +7,13 @@
 import { batch, computed, signal } from '@preact/signals'
 import * as api from '../api.js'
 import { openId } from '../util/address.js'
-import { isFinished, isRunning, isWaiting, RUNNING } from './task.js'
+import { isFinished, isRunning, isWaiting, REFUSED, RUNNING } from './task.js'
 import { forgetTranscript, resetTranscript } from './transcripts.js'
 
 const PAGE_SIZE = 50
 const LARGEST_PAGE = 200
+/** What ended within this time has just ended; longer than clocks differ and events take. */
+const JUST_MS = 60_000
 
 /** id -> {task, touched, seq, isListed} of every task on the page, where `task` is a signal. */
 const records = new Map()
@@ -32,11 +34,15 @@ export const loadError = signal(null)
 export const system = signal(null)
 export const models = signal(null)
 
-/** The signal of a task, or undefined when the page does not have it. */
+/** The signal of a task, or undefined when the page does not have it. Once the task is deleted the signal holds null. */
 export const taskOf = (id) => {
-  void arrangement.value // Read, so that dependents are updated.
-  return records.get(id)?.task
+  const record = records.get(id)
+  if (!record) void arrangement.value // Read, so that dependents are told when it comes.
+  return record?.task
 }
+
+/** Whether the list shows the task, as it is filtered and loaded now. */
+export const isListed = (id) => Boolean(records.get(id)?.isListed) && passesStatus(records.get(id).task.peek())
 
 /** The tasks of the list: running ones by start, waiting ones by position, finished ones newest first. */
 export const groups = computed(() => {
@@ -62,6 +68,10 @@ const byStart = (a, b) => ((a.started_at ?? '') < (b.started_at ?? '') ? -1 : 1)
 const byTurn = (a, b) => (a.position ?? Infinity) - (b.position ?? Infinity) || byAge(b, a)
 const passesStatus = (task) => statusFilter.value === null || task.status === statusFilter.value
 
+let tellEnd = () => {}
+/** listener: called with every task that has just come to its end. */
+export const followEnds = (listener) => (tellEnd = listener)
+
 /** Applies a task from an event, or from the answer to an action of the person. */
 export function applyTask(task) {
   batch(() => put(task, { isListed: belongs(task) }))
@@ -75,11 +85,18 @@ function put(task, { isListed }) {
     record.seq = 0
     resetTranscript(task.id)
   }
+  const isPlaced = records.has(task.id) && (record.isListed || !isListed) && hasSamePlace(task, before)
   record.touched = ++touches
   record.isListed ||= isListed
   record.task.value = { ...task, speed: isRunning(task) ? (before?.speed ?? null) : null, receivedAt: Date.now() }
   records.set(task.id, record)
-  arrangement.value += 1
+  if (!isPlaced) arrangement.value += 1
+  if (before && !isFinished(before) && isFinished(task)) tellEnd(task)
+}
+
+/** Whether nothing has changed that decides where in the list a task stands. */
+function hasSamePlace(task, before) {
+  return ['status', 'position', 'started_at', 'created_at'].every((name) => task[name] === before[name])
 }
 
 function isRestarted(task, before) {
@@ -100,6 +117,13 @@ function belongs(task) {
   return listed.length === 0 || listed.some((record) => record.task.peek().created_at <= task.created_at)
 }
 
+/** Applies a task from the live feed. One that the page did not have is news too when it has only just ended. */
+export function applyNews(task) {
+  const isNew = !records.has(task.id) && isFinished(task)
+  applyTask(task)
+  if (isNew && Math.abs(Date.now() - Date.parse(task.finished_at)) < JUST_MS) tellEnd(task)
+}
+
 /** Applies {id, seq, progress, speed, eta_seconds} to a running task. */
 export function applyProgress({ id, seq, progress, speed, eta_seconds }) {
   const record = records.get(id)
@@ -110,9 +134,13 @@ export function applyProgress({ id, seq, progress, speed, eta_seconds }) {
 
 export function applyDeleted(id) {
   deletedIds.add(id)
+  const record = records.get(id)
   records.delete(id)
   forgetTranscript(id)
-  arrangement.value += 1
+  batch(() => {
+    arrangement.value += 1
+    if (record) record.task.value = null
+  })
 }
 
 export const wasDeleted = (id) => deletedIds.has(id)
@@ -146,6 +174,7 @@ export async function refresh({ isNewFilter = false } = {}) {
 }
 
 async function readPages(wanted) {
+  if (statusFilter.peek() === REFUSED) return { tasks: [], next_cursor: null }
   const tasks = []
   let page = { next_cursor: null }
   do {
@@ -186,13 +215,13 @@ function putListed(tasks, asked) {
   }
 }
 
-export async function loadMore() {
+export async function loadMore(limit = PAGE_SIZE) {
   if (nextCursor.value === null || isLoading.value) return
   const turn = refreshes
   const asked = touches
   isLoading.value = true
   try {
-    const page = await api.listTasks({ ...filterNow(), limit: PAGE_SIZE, cursor: nextCursor.value })
+    const page = await api.listTasks({ ...filterNow(), limit, cursor: nextCursor.value })
     if (turn !== refreshes) return
     batch(() => {
       putListed(page.tasks, asked)
@@ -201,6 +230,11 @@ export async function loadMore() {
   } finally {
     if (turn === refreshes) isLoading.value = false
   }
+}
+
+/** Reads what is left of the list, a large page at a time. */
+export async function loadRest() {
+  while (nextCursor.peek() !== null && !isLoading.peek()) await loadMore(LARGEST_PAGE)
 }
 
 const filterNow = () => ({ status: statusFilter.value, q: query.value })

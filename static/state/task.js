@@ -2,6 +2,8 @@
 
 export const RUNNING = 'processing'
 const WAITING = ['pending', 'retrying']
+/** Of files that never became tasks: shown as a status, though the server knows nothing of it. */
+export const REFUSED = 'refused'
 export const STATUSES = [RUNNING, ...WAITING, 'completed', 'failed', 'cancelled']
 export const PRIORITIES = ['low', 'normal', 'high']
 

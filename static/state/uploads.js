@@ -3,30 +3,36 @@
  * then goes on where it stopped; a rejected one stays on the page with the reason. A file that was sent before is not
  * transcribed again without asking.
  */
-import { computed, signal } from '@preact/signals'
+import { computed, effect, signal, batch as together } from '@preact/signals'
 import { ApiError, deleteTask, findSameFile, uploadFile } from '../api.js'
 import { formatBytes } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
 import { openTask } from '../util/address.js'
 import { sha256Of } from '../util/file-hash.js'
+import { batchName } from './batch-totals.js'
 import { clearOptionErrors, showOptionError } from './option-errors.js'
+import { keepRefused, refusedBefore } from './refused-files.js'
 import { fitsHeader, ResumableUpload } from './resumable-upload.js'
-import { applyDeleted, applyTask, system } from './store.js'
+import { applyDeleted, applyTask, isListed, query, setFilter, statusFilter, system } from './store.js'
 import { toast, toastError } from './toasts.js'
 import { chosenFields } from './upload-options.js'
 
 const MOST_AT_ONCE = 3
 const LONGEST_WAIT_S = 60
 
+let lastKey = 0
+
 /**
- * [{key, file, fields, state}], where `state` is a signal of {phase, progress, error, retryAt}.
+ * [{key, file, fields, batch, state}], where `state` is a signal of {phase, progress, error, retryAt}, and `batch` is what
+ * files that were dropped together share, null for a single one: {id, name, tally}, `tally` a signal of {count, bytes,
+ * arrived, arrivedBytes}. A file that was refused before the page was loaded anew is only {name, size}: `isGone`.
  *
  * phase: queued, uploading, checking, and then the upload is removed and its task appears; or waiting until it is sent
  * again at retryAt; or refused; or known: the file was sent before as the task earlierId, and the person is asked what
  * to do. newId: the task that it has become already, when that could be told only afterwards.
  */
-export const uploads = signal([])
+export const uploads = signal(refusedBefore().map(goneUpload))
 /** Grows whenever an upload enters another phase. */
 const phases = signal(0)
 
@@ -34,24 +40,37 @@ export const activeCount = computed(() => {
   void phases.value // Read, so that dependents are updated.
   return uploads.value.filter((upload) => !isAtRest(upload)).length
 })
-export const refusedCount = computed(() => {
+const refused = computed(() => {
   void phases.value
-  return uploads.value.filter((upload) => upload.state.peek().phase === 'refused').length
+  return uploads.value.filter((upload) => upload.state.peek().phase === 'refused')
 })
+export const refusedCount = computed(() => refused.value.length)
+
+effect(() => {
+  const noted = ({ file: { name, size }, fields: { model }, state }) => ({
+    name,
+    size,
+    model,
+    error: state.peek().error,
+  })
+  keepRefused(refused.value.map(noted))
+})
+
+/** How many of the latest uploads became tasks that the list does not show, because of its filter or search. */
+export const hiddenArrivals = signal(0)
 
 const isAtRest = (upload) => ['refused', 'known'].includes(upload.state.peek().phase)
 
 /** The first file of the latest drop, to be scrolled into view: {key, taskId}. taskId is null until there is a task. */
 export const arrival = signal(null)
 
-let lastKey = 0
-
 /** fields: the form fields that every file is sent with. */
 export function addFiles(files, fields) {
   clearOptionErrors()
-  const added = [...files].map((file) => newUpload(file, fields))
+  const batch = files.length > 1 ? newBatch([...files]) : null
+  const added = [...files].map((file) => newUpload(file, fields, batch))
   uploads.value = [...uploads.value, ...added]
-  if (added.length) arrival.value = { key: added[0].key, taskId: null }
+  if (added.length) arrival.value = { key: added[0].key, batchId: batch?.id ?? null, taskId: null }
   for (const upload of added) {
     const error = errorBeforeSending(upload.file)
     if (error) refuse(upload, error)
@@ -59,11 +78,24 @@ export function addFiles(files, fields) {
   sendNext()
 }
 
-function newUpload(file, fields) {
+function newBatch(files) {
+  const bytes = files.reduce((sum, file) => sum + file.size, 0)
+  const tally = signal({ count: files.length, bytes, arrived: 0, arrivedBytes: 0 })
+  return { id: randomKey(), name: batchName(files.map((file) => file.name)), tally }
+}
+
+/** A file that was refused before the page was loaded anew. */
+function goneUpload({ name, size, model, error }) {
+  const state = signal({ phase: 'refused', progress: 0, error })
+  return { key: ++lastKey, file: { name, size }, fields: { model }, batch: null, isGone: true, state }
+}
+
+function newUpload(file, fields, batch) {
   return {
     key: ++lastKey,
     file,
     fields,
+    batch,
     state: signal({ phase: 'queued', progress: 0 }),
     attempt: 0,
     isAsked: false, // Whether the person was asked if a file that was sent before is to be transcribed again.
@@ -122,9 +154,19 @@ async function findEarlier(upload) {
 function arrive(upload, task, duplicateOf) {
   upload.way = null
   applyTask(task)
-  if (arrival.peek()?.key === upload.key) arrival.value = { key: upload.key, taskId: task.id }
+  if (!isListed(task.id)) hiddenArrivals.value += 1
+  if (arrival.peek()?.key === upload.key) arrival.value = { ...arrival.peek(), taskId: task.id }
+  count(upload, { arrived: 1, arrivedBytes: upload.file.size })
   if (duplicateOf && !upload.isAsked) ask(upload, { earlierId: duplicateOf, newId: task.id })
   else removeUpload(upload)
+}
+
+/** changes: what to add to the figures of the upload's batch. */
+function count({ batch }, changes) {
+  if (batch === null) return
+  const tally = { ...batch.tally.peek() }
+  for (const [name, change] of Object.entries(changes)) tally[name] += change
+  batch.tally.value = tally
 }
 
 function ask(upload, { earlierId, newId = null }) {
@@ -134,7 +176,8 @@ function ask(upload, { earlierId, newId = null }) {
 /** The person wants the earlier task's text; the new task, if there is one already, is not wanted. */
 export async function openEarlier(upload) {
   const { earlierId, newId } = upload.state.peek()
-  removeUpload(upload)
+  if (newId === null) takeBack(upload)
+  else removeUpload(upload)
   openTask(earlierId)
   if (newId === null) return
   try {
@@ -151,6 +194,14 @@ export function transcribeAgain(upload) {
   if (upload.state.peek().newId === null) sendAgain(upload)
   else removeUpload(upload)
 }
+
+export const transcribeAllAgain = (asked) => asked.forEach(transcribeAgain)
+
+/** Ends the filter and the search that hide what has arrived. */
+export const showEverything = () => setFilter({ status: null, text: '' })
+effect(() => {
+  if (statusFilter.value === null && query.value === '') hiddenArrivals.value = 0
+})
 
 /** An object that sends the file and can be asked to again: {send(), abort()}. */
 function wayFor(upload) {
@@ -211,16 +262,28 @@ export function sendAgain(upload) {
   sendNext()
 }
 
-/** Removes an upload from the page, and aborts it if it is under way. */
-export function removeUpload(upload) {
-  clearTimeout(upload.timer)
-  uploads.value = uploads.value.filter((other) => other !== upload)
-  upload.way?.abort()
+/** The person takes an upload back: it is removed from the page, and aborted if it is under way. */
+export const takeBack = (upload) => takeBackAll([upload])
+
+export function takeBackAll(unwanted) {
+  const gone = new Set(unwanted)
+  together(() => {
+    uploads.value = uploads.value.filter((upload) => !gone.has(upload))
+    for (const upload of gone) count(upload, { count: -1, bytes: -upload.file.size })
+  })
+  for (const upload of gone) {
+    clearTimeout(upload.timer)
+    upload.way?.abort()
+  }
   sendNext()
 }
 
-export function removeRefused() {
-  uploads.value = uploads.value.filter((upload) => upload.state.peek().phase !== 'refused')
+export const takeBackRefused = () => takeBackAll(refused.peek())
+
+function removeUpload(upload) {
+  clearTimeout(upload.timer)
+  uploads.value = uploads.value.filter((other) => other !== upload)
+  sendNext()
 }
 
 function setState(upload, state) {

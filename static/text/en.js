@@ -1,12 +1,14 @@
 /** The English texts. {name} is filled in; {one, other} is chosen by `count`. zh.js has the same keys. */
 import editing from './en-editing.js'
 import options from './en-options.js'
+import queue from './en-queue.js'
 import reading from './en-reading.js'
 import system from './en-system.js'
 
 export default {
   ...editing,
   ...options,
+  ...queue,
   ...reading,
   ...system,
   'app.skip': 'Skip to content',

@@ -1,6 +1,5 @@
 /** The texts of the page in the chosen language. */
 import { effect } from '@preact/signals'
-import { view } from '../util/address.js'
 import en from './en.js'
 import { formatNumber } from './format.js'
 import { language, locale } from './language.js'
@@ -38,10 +37,9 @@ export const sentences = (...parts) => joined(parts, 'punctuation.space')
 /** "Started on cpu: it was next", or the sentence alone where there is no reason. */
 export const withReason = (sentence, reason) => (reason ? sentence + t('punctuation.colon') + reason : sentence)
 
-/** Keeps the document's language and title up to date. The title names the view, except for the queue. */
-export function followLanguage(productName, root = document.documentElement) {
+/** Keeps the document's language up to date. */
+export function followLanguage(root = document.documentElement) {
   effect(() => {
     root.lang = locale.value
-    document.title = view.value === 'queue' ? productName : `${t(`views.${view.value}`)} · ${productName}`
   })
 }

@@ -1,12 +1,14 @@
 /** 中文文本。{name} 会被填入数值；键与 en.js 相同，另有服务器只以英文句子给出的错误和建议。 */
 import editing from './zh-editing.js'
 import options from './zh-options.js'
+import queue from './zh-queue.js'
 import reading from './zh-reading.js'
 import system from './zh-system.js'
 
 export default {
   ...editing,
   ...options,
+  ...queue,
   ...reading,
   ...system,
   'app.skip': '跳到主要内容',

@@ -107,7 +107,7 @@ def test_the_view_opens_by_keyboard_and_going_back_leaves_it(page: Page) -> None
     expect(page.get_by_test_id("system")).to_be_visible()
     expect(page.get_by_role("heading", name="System", exact=True)).to_be_focused()
     expect(page.get_by_test_id("view-system")).to_have_attribute("aria-current", "page")
-    expect(page).to_have_title(f"System · {PRODUCT_NAME}")
+    expect(page).to_have_title(f"(22) System · {PRODUCT_NAME}")  # 9 run, 13 wait
     expect(page.get_by_test_id("intake")).to_be_hidden()
 
     page.reload()

@@ -5,7 +5,7 @@ import { bandColour, modelColour, styled, withAlpha } from '../../static/plots/c
 import { extraCurve, queueCurves, speedCurves, waitCurves } from '../../static/plots/curves.js'
 import { devicesIn, memoryBands, memoryNow } from '../../static/plots/memory-bands.js'
 import { column, extremes, isolated, stacked, withGaps } from '../../static/plots/stacking.js'
-import { slotsOf, withLiveProgress } from '../../static/state/devices.js'
+import { allowedTasks, slotsOf, withLiveProgress } from '../../static/state/devices.js'
 import { linesFrom, mergeEvents } from '../../static/state/event-log.js'
 import { decisionText, eventText, tuningFigures, tuningText } from '../../static/text/event-text.js'
 import { language } from '../../static/text/language.js'
@@ -261,4 +261,11 @@ test('log lines are filtered by level, newest first', () => {
     [3, 1],
   )
   assert.equal(linesFrom(lines, 'DEBUG').length, 4)
+})
+
+test('as many tasks may run as the limit and the slots of all devices let', () => {
+  const devices = [{ slots: 8 }, { slots: 6 }]
+  assert.equal(allowedTasks({ devices, limits: { max_concurrent_tasks: 16 } }), 14)
+  assert.equal(allowedTasks({ devices, limits: { max_concurrent_tasks: 11 } }), 11)
+  assert.equal(allowedTasks({ devices }), 14)
 })

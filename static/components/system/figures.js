@@ -1,5 +1,6 @@
 /** Four figures that sum up the state of the system. */
 import { html } from 'htm/preact'
+import { allowedTasks } from '../../state/devices.js'
 import { history } from '../../state/history.js'
 import { counts, system } from '../../state/store.js'
 import { formatNumber, formatPercent, formatRounded, formatWait } from '../../text/format.js'
@@ -18,10 +19,10 @@ function Speed() {
 }
 
 function Running() {
-  const { occupancy, limits } = system.value
+  const { occupancy } = system.value
   const value = t('system.running_value', {
     count: counts.value.processing ?? 0,
-    most: limits?.max_concurrent_tasks ?? 0,
+    most: allowedTasks(system.value),
   })
   const note = occupancy == null ? '' : t('system.running_note', { percent: formatPercent(occupancy) })
   return html`<${Figure} name=${t('system.running')} value=${value} note=${note} share=${occupancy} />`

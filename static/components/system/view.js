@@ -85,11 +85,12 @@ function ChangesKey() {
   return html`<p class="changes-key" data-testid="changes-key"><i class="swatch-change"></i>${t('plot.changes', { count })}</p>`
 }
 
-/** What only the page can see, for who can change it. */
-const proxyAdvice = () =>
-  isAdmin && lacksWebSockets.value ? [{ code: 'no_websockets', text: t('live.no_websockets') }] : []
+/** What only the page can see. */
+const proxyAdvice = () => (lacksWebSockets.value ? [{ code: 'no_websockets', text: t('live.no_websockets') }] : [])
 
+/** For whoever can follow it. */
 function Advice() {
+  if (!isAdmin) return null
   const items = [...proxyAdvice(), ...(system.value?.advice_items ?? [])]
   if (items.length === 0) return null
   return html`<ul class="advices" aria-label=${t('system.advice')} data-testid="advice">

@@ -1,0 +1,113 @@
+"""The answers of GET /api/tasks for a queue of any length: made-up tasks in the shape of docs/api.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Page, Route
+
+from tests.browser.fake_load import FILENAMES, task_id
+
+FIRST = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
+MODELS = ("base", "small", "large-v3")
+STATUSES = ("pending", "retrying", "processing", "completed", "failed", "cancelled")
+LIST_ADDRESS, SYSTEM_ADDRESS = re.compile(r"/api/tasks\?"), re.compile(r"/api/system$")
+
+
+def fake_task(number: int, status: str, position: int | None = None) -> dict[str, Any]:
+    """The task that came as number `number`. position: its place in the line."""
+    created = FIRST + timedelta(seconds=number)
+    is_over = status in ("completed", "failed", "cancelled")
+    return {
+        "id": task_id(number),
+        "filename": f"{number:04d} {FILENAMES[number % len(FILENAMES)]}",
+        "status": status,
+        "options": {
+            "model": MODELS[number % 3],
+            "language": None,
+            "task": "transcribe",
+            "initial_prompt": None,
+            "word_timestamps": False,
+            "temperature": None,
+            "mode": "exact",
+        },
+        "priority": "normal",
+        "language": "en" if is_over else None,
+        "audio_seconds": 60.0 + 13 * (number % 200),
+        "size_bytes": 1_000_000 + 7_919 * number,
+        "progress": 1.0 if status == "completed" else 0.4 if status == "processing" else 0.0,
+        "windows_done": 0,
+        "position": position,
+        "eta_seconds": None,
+        "expected": None,
+        "waiting_reason": None,
+        "waiting": {"code": "tasks_ahead", "data": {"count": position}} if position else None,
+        "attempts": 0 if position else 1,
+        "max_attempts": 4,
+        "device": None if position else "cuda:0",
+        "requested_device": "auto",
+        "memory": dict.fromkeys(
+            ("estimated_bytes", "predicted_bytes", "reserved_bytes", "measured_bytes", "peak_bytes")
+        ),
+        "tracks": [],
+        "warnings": [],
+        "error": {"code": "engine_error", "message": "The transcription failed."} if status == "failed" else None,
+        "created_at": _iso(created),
+        "started_at": None if position else _iso(created + timedelta(seconds=5)),
+        "finished_at": _iso(created + timedelta(seconds=45)) if is_over else None,
+    }
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+@dataclass
+class FakeQueue:
+    """`queue.attach(page)` answers the page's requests for the list, page by page as the server does."""
+
+    tasks: list[dict[str, Any]]
+    asked: list[dict[str, str]] = field(default_factory=list)  # the queries of all requests so far
+
+    @classmethod
+    def of(cls, *, running: int = 0, waiting: int = 0, finished: int = 0) -> FakeQueue:
+        """Oldest first: what is finished, what runs, and what waits."""
+        kinds = [("completed", None)] * finished + [("processing", None)] * running
+        kinds += [("pending", place) for place in range(1, waiting + 1)]
+        return cls([fake_task(number, status, place) for number, (status, place) in enumerate(kinds)])
+
+    def attach(self, page: Page) -> None:
+        page.route(LIST_ADDRESS, self._answer)
+        page.route(SYSTEM_ADDRESS, self._answer_system)
+
+    def counts(self) -> dict[str, int]:
+        return {status: sum(task["status"] == status for task in self.tasks) for status in STATUSES}
+
+    def page(self, query: dict[str, str]) -> dict[str, Any]:
+        """The body of GET /api/tasks with this query."""
+        chosen = self._chosen(query)
+        first, limit = int(query.get("cursor", 0)), int(query.get("limit", 50))
+        end = first + limit
+        return {
+            "tasks": chosen[first:end],
+            "next_cursor": str(end) if end < len(chosen) else None,
+            "counts": self.counts(),
+        }
+
+    def _chosen(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        if "sha256" in query:  # whether the file was sent before
+            return []
+        found = [task for task in self.tasks if task["status"] == query.get("status", task["status"])]
+        return sorted(found, key=lambda task: task["created_at"], reverse=True)
+
+    def _answer(self, route: Route) -> None:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
+        self.asked.append(query)
+        route.fulfill(json=self.page(query))
+
+    def _answer_system(self, route: Route) -> None:
+        route.fulfill(json={**route.fetch().json(), "counts": self.counts()})
