@@ -4,6 +4,7 @@ import { totalsOf } from '../state/batch-totals.js'
 import { takeBackAll, transcribeAllAgain } from '../state/uploads.js'
 import { formatBytes } from '../text/format.js'
 import { t } from '../text/i18n.js'
+import { FileName } from './file-name.js'
 import { Icon } from './icons.js'
 import { ProgressBar } from './progress-bar.js'
 
@@ -13,7 +14,7 @@ export function BatchRow({ batch, uploads, isUnfolded, onToggle }) {
   const { name, id } = batch
   return html`<div class="task batch" role="group" aria-label=${name} data-testid="batch" data-batch-id=${id}>
     <div class="task-body">
-      <p class="task-top"><span class="task-name" dir="auto" title=${name}>${name}</span></p>
+      <p class="task-top"><span class="task-name" dir="auto" title=${name}><${FileName} name=${name} /></span></p>
       <${Facts} totals=${totals} />
       ${totals.active > 0 && html`<${ProgressBar} value=${totals.share} label=${t('upload.progress', { name })} testid="batch-progress" />`}
       <${Questions} uploads=${uploads} known=${totals.known} />

@@ -79,7 +79,7 @@ function FileRow({ id, place, size }) {
 /** What became of files that arrived while the list is filtered or searched. */
 function HiddenArrivals() {
   const count = hiddenArrivals.value
-  return html`<div role="status">${
+  return html`<div role="status" class=${count ? '' : 'unseen'}>${
     count > 0 &&
     html`<p class="hint" data-testid="hidden-arrivals"><span>${t('upload.hidden', { count })}</span>
       <button type="button" class="quiet small" data-testid="show-arrivals" onClick=${showEverything}>${t('queue.show_all')}</button></p>`
