@@ -91,7 +91,11 @@ export const transcribeTrack = (id, track) => call('POST', `${taskUrl(id)}/track
 export const transcribeAgain = (id, changes) => call('POST', `${taskUrl(id)}/again`, { options: changes }).then(taskIn)
 export const logOut = () => call('POST', 'logout')
 export const deleteTask = (id) => call('DELETE', taskUrl(id))
-export const setPriority = (id, priority) => call('PATCH', taskUrl(id), { priority }).then(taskIn)
+/** changes: {title?, note?, tags?, priority?}. */
+export const changeTask = (id, changes) => call('PATCH', taskUrl(id), changes).then(taskIn)
+
+/** Puts a waiting task directly before or after another of the same priority. */
+export const moveTask = (id, { id: other, isAfter }) => changeTask(id, { [isAfter ? 'after' : 'before']: other })
 
 const taskIn = (answer) => answer.task ?? answer
 

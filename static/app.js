@@ -13,6 +13,7 @@ import { Announcements } from './components/news.js'
 import { Queue } from './components/queue.js'
 import { SubtitleDialog } from './components/subtitle-dialog.js'
 import { SystemView } from './components/system/view.js'
+import { TaskDialog } from './components/task-dialog.js'
 import { Toasts } from './components/toasts.js'
 import { TranscriptPanel } from './components/transcript-panel.js'
 import { revealArrivals } from './hooks/reveal-arrivals.js'
@@ -52,6 +53,7 @@ function App({ name, version }) {
     <${SubtitleDialog} />
     <${AgainDialog} />
     <${EditDialogs} />
+    <${TaskDialog} />
   </div>`
 }
 

@@ -6,13 +6,15 @@ import { onRowKey } from '../hooks/row-keys.js'
 import { useKeptFocus } from '../hooks/use-kept-focus.js'
 import { useNearView } from '../hooks/use-near-view.js'
 import * as store from '../state/store.js'
-import { REFUSED, STATUSES } from '../state/task.js'
+import { FINISHED, REFUSED, STATUSES, WAITING } from '../state/task.js'
 import { toastError } from '../state/toasts.js'
 import { refusedCount, uploads } from '../state/uploads.js'
 import { formatNumber } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
+import { preference } from '../util/preferences.js'
 import { ArchiveMenu } from './download.js'
+import { FilterBar, FilterButton } from './filter-bar.js'
 import { Icon } from './icons.js'
 import { NotifySwitch } from './news.js'
 import { TaskRow } from './task-row.js'
@@ -23,29 +25,37 @@ import { VirtualList } from './virtual-list.js'
 const TYPING_PAUSE_MS = 250
 const USUAL_ROW_PX = 88
 const ALWAYS_OFFERED = new Set(['pending', 'processing', 'completed', 'failed'])
+/** The groups that the person has folded away. */
+const folded = preference('folded', [])
+
+function toggleFold(name) {
+  const others = folded.peek().filter((one) => one !== name)
+  folded.value = others.length < folded.peek().length ? others : [...others, name]
+}
 
 export function Queue() {
-  const hasTasks =
-    store.totalCount.value + refusedCount.value > 0 || store.query.value !== '' || store.statusFilter.value !== null
+  const hasTasks = store.totalCount.value + refusedCount.value > 0 || isFiltered()
   const hasTranscripts = store.counts.value.completed > 0
   return html`<section class="queue" aria-labelledby="queue">
     <div class="queue-head">
       <h2 id="queue" tabindex="-1">${t('queue.title')}</h2>
-      ${hasTasks && html`<${Search} />`}
+      ${hasTasks && html`<${Search} /><${FilterButton} />`}
       ${hasTasks && html`<${NotifySwitch} />`}
       ${hasTranscripts && html`<${ArchiveMenu} ids=${[]} text=${t('queue.download_all')} testid="download-all" kind="quiet" />`}
       ${hasTasks && html`<${StatusTabs} />`}
     </div>
+    <${FilterBar} />
     <${SelectionBar} />
     <${Groups} />
   </section>`
 }
 
 function StatusTabs() {
-  const counts = { ...store.counts.value, [REFUSED]: refusedCount.value }
+  const counts = { ...(store.foundCounts.value ?? store.counts.value), [REFUSED]: refusedCount.value }
+  const all = Object.values(counts).reduce((sum, count) => sum + count, 0)
   const isOffered = (status) => ALWAYS_OFFERED.has(status) || counts[status] > 0 || store.statusFilter.value === status
   return html`<section class="tabs" aria-label=${t('queue.filter')}>
-    <${Tab} status=${null} label=${t('queue.all')} count=${store.totalCount.value + refusedCount.value} />
+    <${Tab} status=${null} label=${t('queue.all')} count=${all} />
     ${[...STATUSES, REFUSED]
       .filter(isOffered)
       .map(
@@ -81,32 +91,48 @@ function Search() {
 
 function Groups() {
   useKeptFocus()
-  const { running, waiting, finished } = store.groups.value
-  const isEmpty = running.length + waiting.length + finished.length === 0
+  const { running, waiting, finished, found } = store.groups.value
+  const isEmpty = store.shownIds.value.length === 0
   return html`<div class="groups" aria-busy=${store.isLoading.value} onKeyDown=${onRowKey}>
     <${Uploads} />
     ${isEmpty && uploads.value.length === 0 && html`<${Emptiness} />`}
     <${Group} name="running" tasks=${running} />
     <${Group} name="waiting" tasks=${waiting} />
     <${Group} name="finished" tasks=${finished} />
-    ${store.nextCursor.value !== null && html`<${LoadMore} />`}
+    <${Group} name="found" tasks=${found} />
   </div>`
 }
 
 function Group({ name, tasks }) {
   if (tasks.length === 0) return null
-  const isWhole = store.nextCursor.value === null
+  const isWhole = !store.cursors.value[name]
+  const total = isWhole ? tasks.length : totalOf(name)
+  const isFolded = folded.value.includes(name)
   return html`<section class="group" data-testid="group-${name}">
-    <h3>${t(`queue.group_${name}`)}</h3>
-    <${VirtualList} ids=${tasks.map((task) => task.id)} total=${isWhole ? tasks.length : null} Row=${TaskRow} guess=${USUAL_ROW_PX} />
+    <h3><button type="button" class="fold" aria-expanded=${!isFolded} data-testid="fold-${name}" onClick=${() => toggleFold(name)}>
+      ${t(`queue.group_${name}`)} <span class="count">${formatNumber(total)}</span><${Icon} name="chevron" />
+    </button></h3>
+    ${isFolded || html`<${VirtualList} ids=${tasks.map((task) => task.id)} total=${total} Row=${TaskRow} guess=${USUAL_ROW_PX} />`}
+    ${isFolded || isWhole || html`<${LoadMore} part=${name} />`}
   </section>`
 }
 
+/** How many tasks the group has, with those that are not loaded. */
+function totalOf(name) {
+  const counts = store.foundCounts.value ?? store.counts.value
+  const { statusFilter } = store
+  const statuses = { waiting: WAITING, finished: FINISHED }[name] ?? STATUSES
+  const counted = statuses.filter((status) => [null, status].includes(statusFilter.value))
+  return counted.reduce((sum, status) => sum + (counts[status] ?? 0), 0)
+}
+
+const isFiltered = () => store.isNarrowed.value || store.isFlat.value || store.statusFilter.value !== null
+
 /** More rows come by themselves when the end of the list comes near. After a failure it takes the button. */
-function LoadMore() {
+function LoadMore({ part }) {
   const hasFailed = useSignal(false)
   const load = () =>
-    store.loadMore().catch((error) => {
+    store.loadMore(part).catch((error) => {
       hasFailed.value = true
       toastError(error)
     })
@@ -128,10 +154,9 @@ function Emptiness() {
   if (store.isLoading.value) {
     return html`<div class="tasks-blank" aria-busy="true" aria-label=${t('queue.loading')}><span></span><span></span><span></span></div>`
   }
-  if (store.query.value || store.statusFilter.value) {
-    const showAll = () => store.setFilter({ status: null, text: '' })
+  if (isFiltered()) {
     return html`<${Blank} testid="no-match" title=${t('queue.no_match')} text=${t('queue.no_match_hint')}>
-      <button type="button" class="quiet" data-testid="show-all" onClick=${showAll}>${t('queue.show_all')}</button>
+      <button type="button" class="quiet" data-testid="show-all" onClick=${store.showAll}>${t('queue.show_all')}</button>
     <//>`
   }
   return html`<${Blank} testid="empty" title=${t('queue.empty')} text=${t('queue.empty_hint')} />`

@@ -7,15 +7,18 @@ import { lookUp, t } from '../text/i18n.js'
 import { formatAgo } from '../text/messages.js'
 import { secondsLeft } from '../util/countdown.js'
 import { eachHalfMinute, eachSecond } from '../util/ticker.js'
+import { FileName } from './file-name.js'
 import { TrackFact } from './tracks.js'
 
 /**
  * Model, language, mode, length and size, where it runs or how long it took, and its age. precision: in which the model
- * computed the text, where that is known. hasCoarseTimes: whether its segments are as long as their windows.
+ * computed the text, where that is known. hasCoarseTimes: whether its segments are as long as their windows. isNameShown:
+ * whether the file's name is one of them.
  */
-export function TaskFacts({ task, precision, hasCoarseTimes }) {
+export function TaskFacts({ task, precision, hasCoarseTimes, isNameShown }) {
   const { options, language } = task
   return html`<p class="task-meta">
+    ${isNameShown && html`<span class="file-fact" dir="auto" title=${task.filename}><${FileName} name=${task.filename} /></span>`}
     ${isAccount(task.owner) && html`<span dir="auto" data-testid="task-owner">${t('task.owner', { owner: task.owner })}</span>`}
     <span>${options.model}</span>
     ${precision && html`<span title=${t(`precision.${precision}_hint`)} data-testid="task-precision">${t(`precision.${precision}`)}</span>`}

@@ -1,6 +1,9 @@
-/** Arrow keys, Home and End move the focus from row to row of the queue, to the same control as far as a row has it. */
+/**
+ * Arrow keys, Home and End move the focus from row to row of the queue, to the same control as far as a row has it. End
+ * has the last group read to its end.
+ */
 import { heldId } from '../state/held-row.js'
-import { loadRest, shownIds } from '../state/store.js'
+import { groups, loadRest, shownIds } from '../state/store.js'
 import { toastError } from '../state/toasts.js'
 
 /** The keys of what has arrow keys of its own stay there. */
@@ -22,7 +25,8 @@ const moves = {
   ArrowUp: (id, testid) => focusAt(placeOf(id) - 1, testid),
   Home: (_, testid) => focusAt(0, testid),
   End: async (_, testid) => {
-    await loadRest().catch(toastError)
+    const last = Object.entries(groups.peek()).findLast(([, tasks]) => tasks.length > 0)
+    if (last) await loadRest(last[0]).catch(toastError)
     focusAt(shownIds.peek().length - 1, testid)
   },
 }

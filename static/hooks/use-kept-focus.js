@@ -15,12 +15,13 @@ export function useKeptFocus() {
     }
     const focusin = ({ target }) => hold(placeOf(target))
     const pointerdown = ({ target }) => {
-      if (!target.closest?.('.task')) hold(null)
+      if (!target.closest?.('.task :is(button, a, input, select)')) hold(null)
     }
     return listen(document, { focusin, pointerdown })
   }, [])
   useLayoutEffect(() => {
-    if (held.current === null || held.current.element.isConnected || document.activeElement !== document.body) return
+    // A row that is moved within its list loses the focus, too.
+    if (held.current === null || document.activeElement !== document.body) return
     const { id, testid } = held.current
     const row = document.querySelector(`.task[data-task-id="${id}"]`)
     const same = row?.querySelector(`[data-testid="${testid}"]`) ?? row?.querySelector('[data-testid="open"]')

@@ -10,7 +10,7 @@ const FIRST_DRAWN = 16
 
 /**
  * ids: of all rows, in order. guess: a row's height in pixels before one was measured. Rows carry their id in
- * data-row-id. Returns {list, parts, range}: the ref for the list's element, `partsOf` the list, and which rows are drawn.
+ * data-row-id. Returns {list, parts}: the ref for the list's element, and `partsOf` the list.
  */
 export function useVirtualRows(ids, guess) {
   const list = useRef(null)
@@ -25,7 +25,9 @@ export function useVirtualRows(ids, guess) {
   }
   useLayoutEffect(update, [edges])
   useEffect(() => eachFrameOfScrolling(update), [edges])
-  return { list, range, parts: partsOf(edges, range, heldId.value === null ? -1 : ids.indexOf(heldId.value)) }
+  // The first and the last row, so that the Tab key finds its way into a list that is out of view.
+  const held = [0, ids.length - 1, heldId.value === null ? -1 : ids.indexOf(heldId.value)]
+  return { list, parts: partsOf(edges, range, held) }
 }
 
 /** {of(id), version}: the height of a row; version grows when heights have changed. */

@@ -159,12 +159,12 @@ function modelsOf(state) {
 
 let positionsTimer = null
 
-/** Every start moves up all waiting tasks without an event for each, so the list is read again, but not too often. */
+/** Every start moves up all waiting tasks without an event for each, so the line is read again, but not too often. */
 function readPositionsSoon() {
   if (positionsTimer !== null || store.groups.peek().waiting.length === 0) return
   positionsTimer = setTimeout(() => {
     positionsTimer = null
-    store.refresh()
+    store.refreshLine().catch(ignoreApiError)
   }, POSITIONS_MS)
 }
 

@@ -9,6 +9,7 @@ import { openTask, view } from '../util/address.js'
 import { preference } from '../util/preferences.js'
 import { accountName } from './account.js'
 import { counts, followEnds, refreshSystem } from './store.js'
+import { nameOfTask } from './task.js'
 import { toast } from './toasts.js'
 
 const COLLECTED_MS = 1500
@@ -60,7 +61,7 @@ export function followNews(productName) {
 function onEnd(task) {
   if (!['completed', 'failed'].includes(task.status) || !isMine(task)) return
   if (document.hidden) unseen.value += 1
-  ended.push({ id: task.id, status: task.status, name: task.filename })
+  ended.push({ id: task.id, status: task.status, name: nameOfTask(task) })
   if (timer === null) timer = setTimeout(tell, COLLECTED_MS)
 }
 

@@ -51,4 +51,4 @@ export const remove = (ids) =>
   })
 
 export const changePriority = (id, priority) =>
-  runForEach([id], async () => store.applyTask(await api.setPriority(id, priority)))
+  runForEach([id], async () => store.applyTask(await api.changeTask(id, { priority })))

@@ -1,149 +1,118 @@
 /**
- * What the page knows of the server: the tasks of the list, the system and the models, as signals.
+ * What the page knows of the server: the list of tasks, the system and the models, as signals.
  *
- * Answers and events may overtake each other. Every record therefore remembers when it was last touched, and an answer
- * does not overwrite what arrived after its request was sent.
+ * The list is read in parts, each a page at a time as far as the person scrolls: the waiting line from its front, and what
+ * is finished from the latest on. What is searched for, or put in another order, is one part in the server's order.
  */
 import { batch, computed, signal } from '@preact/signals'
 import * as api from '../api.js'
 import { openId } from '../util/address.js'
-import { isFinished, isRunning, isWaiting, REFUSED, RUNNING } from './task.js'
-import { forgetTranscript, resetTranscript } from './transcripts.js'
+import { LINE, NO_FILTER, narrowedBy, passes, queryOf } from './list-filter.js'
+import {
+  applyDeleted,
+  arrangement,
+  put,
+  putAnswer,
+  rearrange,
+  records,
+  tellIfJustEnded,
+  touchesNow,
+} from './records.js'
+import { FINISHED, isFinished, isRunning, isWaiting, REFUSED, RUNNING, WAITING } from './task.js'
+
+export { applyDeleted, applyProgress, followEnds, taskOf, wasDeleted } from './records.js'
 
 const PAGE_SIZE = 50
 const LARGEST_PAGE = 200
-/** What ended within this time has just ended; longer than clocks differ and events take. */
-const JUST_MS = 60_000
-
-/** id -> {task, touched, seq, isListed} of every task on the page, where `task` is a signal. */
-const records = new Map()
-/** Grows when the members of the list or their order may have changed. */
-const arrangement = signal(0)
-let touches = 0
-/** An answer that was under way when its task was deleted must not bring the task back. */
-const deletedIds = new Set()
 
 export const statusFilter = signal(null)
 export const query = signal('')
-/** How many tasks of each status the whole server has. */
+/** Beside the status and the search; see list-filter.js. */
+export const filter = signal(NO_FILTER)
+/** How many tasks of each status there are. */
 export const counts = signal({})
-export const totalCount = computed(() => Object.values(counts.value).reduce((sum, count) => sum + count, 0))
-export const nextCursor = signal(null)
+export const totalCount = computed(() => sumOf(counts.value))
+/** The same of those that pass the search and the filter. */
+export const foundCounts = signal(null)
+/** {part: cursor} of the parts that have more than is loaded. */
+export const cursors = signal({})
 export const isLoading = signal(true)
 export const loadError = signal(null)
 export const system = signal(null)
 export const models = signal(null)
 
-/** The signal of a task, or undefined when the page does not have it. Once the task is deleted the signal holds null. */
-export const taskOf = (id) => {
-  const record = records.get(id)
-  if (!record) void arrangement.value // Read, so that dependents are told when it comes.
-  return record?.task
-}
+const sumOf = (numbers) => Object.values(numbers).reduce((sum, count) => sum + count, 0)
 
-/** Whether the list shows the task, as it is filtered and loaded now. */
-export const isListed = (id) => Boolean(records.get(id)?.isListed) && passesStatus(records.get(id).task.peek())
+/** Whether the list stands in the server's order instead of the line's. */
+export const isFlat = computed(() => query.value !== '' || filter.value.sort !== LINE)
+/** Whether anything but the status narrows the list. */
+export const isNarrowed = computed(() => query.value !== '' || narrowedBy(filter.value).length > 0)
 
-/** The tasks of the list: running ones by start, waiting ones by position, finished ones newest first. */
+/** The tasks of the list, by part: `found` alone where it stands in the server's order. */
 export const groups = computed(() => {
   void arrangement.value // Read, so that dependents are updated.
-  const shown = [...records.values()]
-    .filter((record) => record.isListed)
-    .map((record) => record.task.peek())
-    .filter(passesStatus)
+  const listed = [...records.values()].filter((record) => record.isListed && passesStatus(record.task.peek()))
+  if (isFlat.value) return { running: [], waiting: [], finished: [], found: tasksOf(listed.sort(byRank)) }
+  const shown = tasksOf(listed)
   return {
     running: shown.filter(isRunning).sort(byStart),
     waiting: shown.filter(isWaiting).sort(byTurn),
-    finished: shown.filter(isFinished).sort(byAge),
+    finished: shown.filter(isFinished).sort(byEnd),
+    found: [],
   }
 })
 
 export const shownIds = computed(() => {
-  const { running, waiting, finished } = groups.value
-  return [...running, ...waiting, ...finished].map((task) => task.id)
+  const { running, waiting, finished, found } = groups.value
+  return [...running, ...waiting, ...finished, ...found].map((task) => task.id)
 })
 
+const tasksOf = (listed) => listed.map((record) => record.task.peek())
 const byAge = (a, b) => (b.created_at < a.created_at ? -1 : b.created_at > a.created_at ? 1 : b.id < a.id ? -1 : 1)
 const byStart = (a, b) => ((a.started_at ?? '') < (b.started_at ?? '') ? -1 : 1)
 const byTurn = (a, b) => (a.position ?? Infinity) - (b.position ?? Infinity) || byAge(b, a)
+const byEnd = (a, b) => (a.finished_at === b.finished_at ? byAge(a, b) : a.finished_at < b.finished_at ? 1 : -1)
+const byRank = (a, b) => a.rank - b.rank
 const passesStatus = (task) => statusFilter.value === null || task.status === statusFilter.value
 
-let tellEnd = () => {}
-/** listener: called with every task that has just come to its end. */
-export const followEnds = (listener) => (tellEnd = listener)
+/** Whether the list shows the task, as it is filtered and loaded now. */
+export const isListed = (id) => Boolean(records.get(id)?.isListed) && passesStatus(records.get(id).task.peek())
 
-/** Applies a task from an event, or from the answer to an action of the person. */
+/** Applies a task from the answer to an action of the person. */
 export function applyTask(task) {
-  batch(() => put(task, { isListed: belongs(task) }))
-}
-
-function put(task, { isListed }) {
-  if (deletedIds.has(task.id)) return
-  const record = records.get(task.id) ?? { task: signal(null), seq: 0, isListed: false }
-  const before = record.task.peek()
-  if (isRestarted(task, before)) {
-    record.seq = 0
-    resetTranscript(task.id)
-  }
-  const isPlaced = records.has(task.id) && (record.isListed || !isListed) && hasSamePlace(task, before)
-  record.touched = ++touches
-  record.isListed ||= isListed
-  record.task.value = { ...task, speed: isRunning(task) ? (before?.speed ?? null) : null, receivedAt: Date.now() }
-  records.set(task.id, record)
-  if (!isPlaced) arrangement.value += 1
-  if (before && !isFinished(before) && isFinished(task)) tellEnd(task)
-}
-
-/** Whether nothing has changed that decides where in the list a task stands. */
-function hasSamePlace(task, before) {
-  return ['status', 'position', 'started_at', 'created_at'].every((name) => task[name] === before[name])
-}
-
-function isRestarted(task, before) {
-  return (
-    before !== null &&
-    !isFinished(task) &&
-    (task.progress === 0 || task.progress < before.progress - 1e-6) &&
-    before.progress > 0
-  )
-}
-
-/** Whether a task that arrives by itself belongs in the list as it is filtered and loaded now. */
-function belongs(task) {
-  if (!passesStatus(task)) return false
-  if (query.value && !task.filename.toLowerCase().includes(query.value.toLowerCase())) return false
-  if (isRunning(task) || nextCursor.value === null) return true
-  const listed = [...records.values()].filter((record) => record.isListed && isFinished(record.task.peek()))
-  return listed.length === 0 || listed.some((record) => record.task.peek().created_at <= task.created_at)
+  // What comes by itself to a list in the server's order stands first, until the list is read again.
+  const rank = isFlat.peek() && !records.has(task.id) ? -touchesNow() - 1 : null
+  batch(() => put(task, { isListed: belongs(task), rank }))
 }
 
 /** Applies a task from the live feed. One that the page did not have is news too when it has only just ended. */
 export function applyNews(task) {
-  const isNew = !records.has(task.id) && isFinished(task)
+  const isKnown = records.has(task.id)
   applyTask(task)
-  if (isNew && Math.abs(Date.now() - Date.parse(task.finished_at)) < JUST_MS) tellEnd(task)
+  if (!isKnown) tellIfJustEnded(task)
 }
 
-/** Applies {id, seq, progress, speed, eta_seconds} to a running task. */
-export function applyProgress({ id, seq, progress, speed, eta_seconds }) {
-  const record = records.get(id)
-  if (!record || seq < record.seq || !isRunning(record.task.peek())) return
-  record.seq = seq
-  record.task.value = { ...record.task.peek(), progress, speed, eta_seconds, receivedAt: Date.now() }
+/** Whether a task that arrives by itself belongs in the list as it is filtered and loaded now. */
+function belongs(task) {
+  if (!passesStatus(task) || !passes(task, filter.value)) return false
+  const name = `${task.title ?? ''} ${task.filename}`.toLowerCase()
+  if (query.value && !name.includes(query.value.toLowerCase())) return false
+  if (isRunning(task) || isFlat.value) return true
+  return isWaiting(task) ? isInLoadedLine(task) : isInLoadedEnds(task)
 }
 
-export function applyDeleted(id) {
-  deletedIds.add(id)
-  const record = records.get(id)
-  records.delete(id)
-  forgetTranscript(id)
-  batch(() => {
-    arrangement.value += 1
-    if (record) record.task.value = null
-  })
+function isInLoadedLine(task) {
+  return !cursors.value.waiting || (task.position ?? Infinity) <= listedTasks(isWaiting).length
 }
 
-export const wasDeleted = (id) => deletedIds.has(id)
+/** The end that is not loaded is older than all that is. */
+function isInLoadedEnds(task) {
+  if (!cursors.value.finished) return true
+  const listed = listedTasks(isFinished)
+  return listed.length === 0 || listed.some((one) => one.finished_at <= task.finished_at)
+}
+
+const listedTasks = (test) => tasksOf([...records.values()].filter((record) => record.isListed)).filter(test)
 
 export function applySystem(state) {
   batch(() => {
@@ -152,18 +121,36 @@ export function applySystem(state) {
   })
 }
 
+/** The parts of the list as it is filtered now, with the query of each. */
+function partsNow() {
+  const status = statusFilter.peek()
+  if (status === REFUSED) return {}
+  const asked = { ...queryOf(filter.peek()), q: query.peek(), status }
+  if (isFlat.peek()) return { found: { ...asked, ...orderNow() } }
+  const parts = {}
+  if (status === null || WAITING.includes(status)) parts.waiting = { ...asked, sort: 'line' }
+  if (status === null || FINISHED.includes(status)) parts.finished = { ...asked, sort: 'finished' }
+  return parts
+}
+
+function orderNow() {
+  const { sort, order } = filter.peek()
+  return sort === LINE ? {} : { sort, order }
+}
+
 let refreshes = 0
 
 /** Reads the list again as far as it was loaded, and all running tasks. Of overlapping calls only the newest counts. */
 export async function refresh({ isNewFilter = false } = {}) {
   const turn = ++refreshes
-  const asked = touches
+  const asked = touchesNow()
   isLoading.value = true
   try {
-    const wanted = isNewFilter ? PAGE_SIZE : Math.max(PAGE_SIZE, listedCount())
-    const [pages, running] = await Promise.all([readPages(wanted), readRunning()])
+    const parts = Object.entries(partsNow())
+    const reads = parts.map(([name, asking]) => readPages(name, asking, isNewFilter ? 0 : loadedOf(name)))
+    const [running, ...pages] = await Promise.all([readRunning(), ...reads])
     if (turn !== refreshes) return
-    replaceList([...pages.tasks, ...running], asked, pages)
+    replaceList(asked, running, Object.fromEntries(parts.map(([name], index) => [name, pages[index]])))
     loadError.value = null
   } catch (error) {
     if (error.name !== 'ApiError') throw error
@@ -173,85 +160,134 @@ export async function refresh({ isNewFilter = false } = {}) {
   }
 }
 
-async function readPages(wanted) {
-  if (statusFilter.peek() === REFUSED) return { tasks: [], next_cursor: null }
+const loadedOf = (name) => groups.peek()[name].length
+
+async function readPages(name, asking, loaded) {
+  const wanted = Math.max(PAGE_SIZE, loaded)
   const tasks = []
   let page = { next_cursor: null }
   do {
     const limit = Math.min(LARGEST_PAGE, wanted - tasks.length)
-    page = await api.listTasks({ ...filterNow(), limit, cursor: page.next_cursor })
+    page = await readPage(name, { ...asking, limit, cursor: page.next_cursor })
     tasks.push(...page.tasks)
   } while (page.next_cursor && tasks.length < wanted)
-  return { tasks, next_cursor: page.next_cursor, counts: page.counts }
+  return { ...page, tasks }
 }
 
-/** Running tasks are always shown, though in a long queue they may be far behind the first page. */
+/** Tasks that have not ended come last in the order of their ends; where they begin, the finished ones are over. */
+async function readPage(name, asking) {
+  const page = await api.listTasks(asking)
+  if (name !== 'finished') return page
+  const tasks = page.tasks.filter(isFinished)
+  return { ...page, tasks, next_cursor: tasks.length < page.tasks.length ? null : page.next_cursor }
+}
+
+/** All of them are always shown. */
 async function readRunning() {
-  if (query.value || statusFilter.value) return []
-  return (await api.listTasks({ status: RUNNING, limit: LARGEST_PAGE })).tasks
+  if (isFlat.peek() || ![null, RUNNING].includes(statusFilter.peek())) return { tasks: [] }
+  return api.listTasks({ ...queryOf(filter.peek()), status: RUNNING, limit: LARGEST_PAGE })
 }
 
-function replaceList(tasks, asked, page) {
-  const named = new Set(tasks.map((task) => task.id))
+function replaceList(asked, running, pages) {
+  const all = [running, ...Object.values(pages)]
+  const named = new Set(all.flatMap(({ tasks }) => tasks.map((task) => task.id)))
   batch(() => {
     for (const [id, record] of records) {
       if (named.has(id) || record.touched > asked) continue
-      if (id === openId.value) record.isListed = false
+      if (id === openId.peek()) record.isListed = false
       else records.delete(id)
     }
-    putListed(tasks, asked)
-    nextCursor.value = page.next_cursor
-    if (page.counts) counts.value = page.counts
-    arrangement.value += 1
+    for (const { tasks } of all) putAnswers(tasks, asked)
+    cursors.value = Object.fromEntries(Object.entries(pages).map(([name, page]) => [name, page.next_cursor]))
+    takeCounts(all)
+    rearrange()
   })
 }
 
-/** Applies the tasks of an answer, except where something newer than its request has arrived. */
-function putListed(tasks, asked) {
-  for (const task of tasks) {
-    const record = records.get(task.id)
-    if (record && record.touched > asked) record.isListed = true
-    else put(task, { isListed: true })
+/** first: the rank of the first of them. */
+function putAnswers(tasks, asked, first = 0) {
+  for (const [index, task] of tasks.entries()) putAnswer(task, asked, { isListed: true, rank: first + index })
+}
+
+function takeCounts(answers) {
+  const told = answers.find((answer) => answer.counts)?.counts
+  if (!told) return
+  foundCounts.value = isNarrowed.peek() ? told : null
+  if (!isNarrowed.peek()) counts.value = told
+}
+
+/** Reads the front of the line and what runs again: every start moves up all that wait, without an event for each. */
+export async function refreshLine() {
+  const part = partsNow().waiting
+  if (!part) return
+  const turn = refreshes
+  const asked = touchesNow()
+  const limit = loadedOf('waiting') > PAGE_SIZE ? LARGEST_PAGE : PAGE_SIZE
+  const [page, running] = await Promise.all([api.listTasks({ ...part, limit }), readRunning()])
+  if (turn !== refreshes) return
+  batch(() => {
+    moveUpRest(page.tasks)
+    for (const task of [...page.tasks, ...running.tasks]) putAnswer(task, asked, { isListed: true })
+    takeCounts([page])
+  })
+}
+
+/** The places of those behind the page, which have moved as far as the page's last one. */
+function moveUpRest(tasks) {
+  const last = tasks.at(-1)
+  const before = last && records.get(last.id)?.task.peek()
+  const moved = before?.position && last.position ? last.position - before.position : 0
+  if (moved === 0) return
+  const read = new Set(tasks.map((task) => task.id))
+  for (const [id, { task }] of records) {
+    const known = task.peek()
+    if (read.has(id) || !isWaiting(known) || !(known.position > before.position)) continue
+    task.value = { ...known, position: known.position + moved }
   }
 }
 
-export async function loadMore(limit = PAGE_SIZE) {
-  if (nextCursor.value === null || isLoading.value) return
+/** part: of `cursors`. */
+export async function loadMore(part, limit = PAGE_SIZE) {
+  const cursor = cursors.peek()[part]
+  if (!cursor || isLoading.peek()) return
   const turn = refreshes
-  const asked = touches
+  const asked = touchesNow()
   isLoading.value = true
   try {
-    const page = await api.listTasks({ ...filterNow(), limit, cursor: nextCursor.value })
+    const page = await readPage(part, { ...partsNow()[part], limit, cursor })
     if (turn !== refreshes) return
+    const first = loadedOf(part)
     batch(() => {
-      putListed(page.tasks, asked)
-      nextCursor.value = page.next_cursor
+      putAnswers(page.tasks, asked, first)
+      cursors.value = { ...cursors.peek(), [part]: page.next_cursor }
+      rearrange()
     })
   } finally {
     if (turn === refreshes) isLoading.value = false
   }
 }
 
-/** Reads what is left of the list, a large page at a time. */
-export async function loadRest() {
-  while (nextCursor.peek() !== null && !isLoading.peek()) await loadMore(LARGEST_PAGE)
+/** Reads what is left of a part, a large page at a time. */
+export async function loadRest(part) {
+  while (cursors.peek()[part] && !isLoading.peek()) await loadMore(part, LARGEST_PAGE)
 }
 
-const filterNow = () => ({ status: statusFilter.value, q: query.value })
-const listedCount = () => [...records.values()].filter((record) => record.isListed).length
-
-/** Shows only tasks of one status (null: all) that match `text`. */
-export function setFilter({ status = statusFilter.value, text = query.value }) {
-  if (status === statusFilter.value && text === query.value) return undefined
+/** Shows only tasks of one status (null: all) that match `text` and pass the filter. */
+export function setFilter({ status = statusFilter.peek(), text = query.peek(), more = filter.peek() }) {
+  if (status === statusFilter.peek() && text === query.peek() && more === filter.peek()) return undefined
   batch(() => {
     statusFilter.value = status
     query.value = text
+    filter.value = more
     for (const record of records.values()) record.isListed &&= belongs(record.task.peek())
-    nextCursor.value = null
-    arrangement.value += 1
+    cursors.value = {}
+    rearrange()
   })
   return refresh({ isNewFilter: true })
 }
+
+/** Shows everything in the usual order. */
+export const showAll = () => setFilter({ status: null, text: '', more: NO_FILTER })
 
 export async function refreshModels() {
   models.value = await api.fetchModels()

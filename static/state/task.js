@@ -1,11 +1,15 @@
 /** The states and priorities of a task. */
 
 export const RUNNING = 'processing'
-const WAITING = ['pending', 'retrying']
+export const WAITING = ['pending', 'retrying']
+export const FINISHED = ['completed', 'failed', 'cancelled']
 /** Of files that never became tasks: shown as a status, though the server knows nothing of it. */
 export const REFUSED = 'refused'
 export const STATUSES = [RUNNING, ...WAITING, 'completed', 'failed', 'cancelled']
 export const PRIORITIES = ['low', 'normal', 'high']
+
+/** What people call it. */
+export const nameOfTask = (task) => task.title || task.filename
 
 export const isRunning = (task) => task.status === RUNNING
 export const isWaiting = (task) => WAITING.includes(task.status)

@@ -14,7 +14,7 @@ import { batchName } from './batch-totals.js'
 import { clearOptionErrors, showOptionError } from './option-errors.js'
 import { keepRefused, refusedBefore } from './refused-files.js'
 import { fitsHeader, ResumableUpload } from './resumable-upload.js'
-import { applyDeleted, applyTask, isListed, query, setFilter, statusFilter, system } from './store.js'
+import { applyDeleted, applyTask, isFlat, isListed, isNarrowed, showAll, statusFilter, system } from './store.js'
 import { toast, toastError } from './toasts.js'
 import { chosenFields } from './upload-options.js'
 
@@ -198,9 +198,9 @@ export function transcribeAgain(upload) {
 export const transcribeAllAgain = (asked) => asked.forEach(transcribeAgain)
 
 /** Ends the filter and the search that hide what has arrived. */
-export const showEverything = () => setFilter({ status: null, text: '' })
+export const showEverything = showAll
 effect(() => {
-  if (statusFilter.value === null && query.value === '') hiddenArrivals.value = 0
+  if (statusFilter.value === null && !isNarrowed.value && !isFlat.value) hiddenArrivals.value = 0
 })
 
 /** An object that sends the file and can be asked to again: {send(), abort()}. */

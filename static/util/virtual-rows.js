@@ -1,6 +1,6 @@
 /**
- * Which rows of a long list are drawn: those in view with some more on both sides, and one that has the focus. The rest
- * is empty space of the same height, so that the page's scroll bar stays true.
+ * Which rows of a long list are drawn: those in view with some more on both sides, and some that are held. The rest is
+ * empty space of the same height, so that the page's scroll bar stays true.
  */
 
 /** How many rows come and go together, so that not every turn of a wheel draws the list again. */
@@ -36,17 +36,15 @@ function countAtOrBefore(edges, place) {
 
 /**
  * What the list consists of, from top to bottom: {row: index} of rows that are drawn, {gap: pixels} for those between them.
- * held: the index of a row that is drawn wherever it is; -1 for none.
+ * held: indices of rows that are drawn wherever they are; those that there are not, such as -1, count for nothing.
  */
-export function partsOf(edges, { first, end }, held = -1) {
+export function partsOf(edges, { first, end }, held = []) {
   const count = edges.length - 1
-  const drawn = []
-  for (let row = Math.min(first, count); row < Math.min(end, count); row += 1) drawn.push(row)
-  if (held >= 0 && held < count && held < first) drawn.unshift(held)
-  if (held >= 0 && held < count && held >= end) drawn.push(held)
+  const drawn = new Set(held.filter((row) => row >= 0 && row < count))
+  for (let row = Math.min(first, count); row < Math.min(end, count); row += 1) drawn.add(row)
   const parts = []
   let next = 0
-  for (const row of drawn) {
+  for (const row of [...drawn].sort((a, b) => a - b)) {
     if (row > next) parts.push({ gap: edges[row] - edges[next] })
     parts.push({ row })
     next = row + 1

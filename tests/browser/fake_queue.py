@@ -12,10 +12,12 @@ from playwright.sync_api import Page, Route
 
 from tests.browser.fake_load import FILENAMES, task_id
 
+SORTED_BY = {"finished": "finished_at", "name": "filename"}
 FIRST = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
 MODELS = ("base", "small", "large-v3")
 STATUSES = ("pending", "retrying", "processing", "completed", "failed", "cancelled")
 LIST_ADDRESS, SYSTEM_ADDRESS = re.compile(r"/api/tasks\?"), re.compile(r"/api/system$")
+TASK_ADDRESS = re.compile(r"/api/tasks/\w+$")
 
 
 def fake_task(number: int, status: str, position: int | None = None) -> dict[str, Any]:
@@ -25,6 +27,9 @@ def fake_task(number: int, status: str, position: int | None = None) -> dict[str
     return {
         "id": task_id(number),
         "filename": f"{number:04d} {FILENAMES[number % len(FILENAMES)]}",
+        "title": None,
+        "note": "",
+        "tags": [],
         "status": status,
         "options": {
             "model": MODELS[number % 3],
@@ -72,6 +77,7 @@ class FakeQueue:
 
     tasks: list[dict[str, Any]]
     asked: list[dict[str, str]] = field(default_factory=list)  # the queries of all requests so far
+    changes: list[dict[str, Any]] = field(default_factory=list)  # what was asked to be changed
 
     @classmethod
     def of(cls, *, running: int = 0, waiting: int = 0, finished: int = 0) -> FakeQueue:
@@ -83,6 +89,7 @@ class FakeQueue:
     def attach(self, page: Page) -> None:
         page.route(LIST_ADDRESS, self._answer)
         page.route(SYSTEM_ADDRESS, self._answer_system)
+        page.route(TASK_ADDRESS, self._answer_change)
 
     def counts(self) -> dict[str, int]:
         return {status: sum(task["status"] == status for task in self.tasks) for status in STATUSES}
@@ -101,8 +108,16 @@ class FakeQueue:
     def _chosen(self, query: dict[str, str]) -> list[dict[str, Any]]:
         if "sha256" in query:  # whether the file was sent before
             return []
-        found = [task for task in self.tasks if task["status"] == query.get("status", task["status"])]
-        return sorted(found, key=lambda task: task["created_at"], reverse=True)
+        found = [
+            task
+            for task in self.tasks
+            if task["status"] == query.get("status", task["status"]) and query.get("tag") in (None, *task["tags"])
+        ]
+        if query.get("sort") == "line":
+            waiting = [task for task in found if task["position"] is not None]
+            return sorted(waiting, key=lambda task: int(task["position"]))
+        by = SORTED_BY.get(query.get("sort", ""), "created_at")
+        return sorted(found, key=lambda task: task[by] or "", reverse=query.get("order") != "asc")
 
     def _answer(self, route: Route) -> None:
         query = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
@@ -111,3 +126,24 @@ class FakeQueue:
 
     def _answer_system(self, route: Route) -> None:
         route.fulfill(json={**route.fetch().json(), "counts": self.counts()})
+
+    def _answer_change(self, route: Route) -> None:
+        """Of a task that is made up; all else is the server's."""
+        task = next((task for task in self.tasks if route.request.url.endswith(task["id"])), None)
+        if task is None or route.request.method != "PATCH":
+            route.continue_()
+            return
+        wanted: dict[str, Any] = route.request.post_data_json
+        self.changes.append(wanted)
+        if {"before", "after"} & set(wanted):
+            self._move(task, wanted.get("before") or wanted["after"], is_before="before" in wanted)
+        else:
+            task.update(wanted)
+        route.fulfill(json={"task": task})
+
+    def _move(self, task: dict[str, Any], other_id: str, *, is_before: bool) -> None:
+        line = [each for each in self.page({"sort": "line", "limit": "9999"})["tasks"] if each is not task]
+        place = next(index for index, each in enumerate(line) if each["id"] == other_id)
+        line.insert(place if is_before else place + 1, task)
+        for position, each in enumerate(line, start=1):
+            each["position"] = position

@@ -269,3 +269,73 @@ def test_advice_for_whoever_runs_the_server_is_shown_to_no_one_else(page: Page, 
     expect(page.get_by_test_id("advice")).to_have_count(0)
     page.unroute(f"{quiet_server}/")
     page.unroute("**/api/system", with_advice)
+
+
+def test_the_line_is_shown_from_its_front_and_a_group_can_be_folded_away(page: Page, long_queue: FakeQueue) -> None:
+    first = page.get_by_test_id("group-waiting").get_by_test_id("task").first
+    expect(first.get_by_test_id("position")).to_have_text("Next in line")
+    expect(page.get_by_test_id("fold-waiting")).to_have_text("Waiting 450")
+    page.get_by_test_id("fold-waiting").click()
+    expect(first).to_have_count(0)
+    newest = long_queue.tasks[1545]["filename"]
+    expect(page.get_by_test_id("group-finished").get_by_test_id("task").first).to_have_attribute(
+        "data-filename", newest
+    )
+    page.get_by_test_id("fold-waiting").click()
+    expect(first).to_be_visible()
+
+
+def test_the_list_is_put_in_order_and_narrowed(page: Page, long_queue: FakeQueue) -> None:
+    page.get_by_test_id("filter").click()
+    page.get_by_test_id("filter-order").select_option("name-asc")
+    found = page.get_by_test_id("group-found").get_by_test_id("task")
+    expect(found.first).to_have_attribute("data-filename", long_queue.tasks[0]["filename"])
+    page.get_by_test_id("filter-tag").fill("nobody has this")
+    expect(page.get_by_test_id("no-match")).to_be_visible()
+    asked = long_queue.asked[-1]
+    assert {name: asked[name] for name in ("sort", "order", "tag")} == {
+        "sort": "name", "order": "asc", "tag": "nobody has this",
+    }  # fmt: skip
+    page.get_by_test_id("filter-reset").click()
+    expect(page.get_by_test_id("group-running")).to_be_visible()
+
+
+def test_a_task_is_named_tagged_and_described(page: Page, long_queue: FakeQueue) -> None:
+    row = rows(page).nth(0)
+    row.get_by_test_id("describe-task").click()
+    page.get_by_test_id("describe-name").fill("Talk with Ann")
+    page.get_by_test_id("describe-tags").press_sequentially("interview,Zürich")
+    page.get_by_test_id("describe-note").fill("Ask about 1998.")
+    page.get_by_test_id("describe-save").click()
+    expect(page.get_by_test_id("describe")).to_have_count(0)
+    assert long_queue.changes[-1] == {
+        "title": "Talk with Ann", "tags": ["interview", "Zürich"], "note": "Ask about 1998.",
+    }  # fmt: skip
+    expect(row.get_by_test_id("open")).to_have_text("Talk with Ann")
+    expect(row.get_by_test_id("tag")).to_have_text(["interview", "Zürich"])
+    expect(row.get_by_test_id("note")).to_have_text("Ask about 1998.")
+    row.get_by_test_id("tag").first.click()
+    expect(rows(page)).to_have_count(1)
+
+
+def test_a_waiting_task_is_moved_by_keys_and_by_dragging(page: Page, long_queue: FakeQueue) -> None:
+    line = page.get_by_test_id("group-waiting").get_by_test_id("task")
+    first, second, third = (line.nth(place).get_attribute("data-task-id") for place in range(3))
+    handle = page.locator(f'[data-task-id="{first}"]').get_by_test_id("move")
+    handle.focus()
+    page.keyboard.press("ArrowDown")
+    expect(line.nth(1)).to_have_attribute("data-task-id", first or "")
+    expect(handle).to_be_focused()
+    expect(page.get_by_test_id("announcement")).to_contain_text("is now number 2 in line")
+    assert long_queue.changes[-1] == {"after": second}
+
+    grip, target = handle.bounding_box(), page.locator(f'[data-task-id="{third}"]').bounding_box()
+    assert grip is not None
+    assert target is not None
+    page.mouse.move(grip["x"] + 10, grip["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(target["x"] + 300, target["y"] + target["height"] - 5)
+    expect(page.locator(".is-drop-after")).to_have_count(1)
+    page.mouse.up()
+    expect(line.nth(2)).to_have_attribute("data-task-id", first or "")
+    assert long_queue.changes[-1] == {"after": third}

@@ -37,7 +37,7 @@ test('drawn rows and gaps together are as high as all rows', () => {
   const heights = Array.from({ length: 100 }, (_, index) => 50 + (index % 7))
   const edges = edgesOf(heights)
   for (const held of [-1, 0, 3, 45, 99]) {
-    const parts = partsOf(edges, { first: 40, end: 56 }, held)
+    const parts = partsOf(edges, { first: 40, end: 56 }, [held, 0])
     assert.equal(heightOf(parts, heights), edges[100])
     assert.equal(new Set(rowsIn(parts)).size, rowsIn(parts).length)
   }
@@ -45,7 +45,7 @@ test('drawn rows and gaps together are as high as all rows', () => {
 
 test('the row that has the focus stays drawn in its place', () => {
   const edges = equal(100)
-  assert.deepEqual(partsOf(edges, { first: 40, end: 42 }, 3), [
+  assert.deepEqual(partsOf(edges, { first: 40, end: 42 }, [3, -1]), [
     { gap: 300 },
     { row: 3 },
     { gap: 3600 },
@@ -53,8 +53,8 @@ test('the row that has the focus stays drawn in its place', () => {
     { row: 41 },
     { gap: 5800 },
   ])
-  assert.deepEqual(rowsIn(partsOf(edges, { first: 40, end: 42 }, 41)), [40, 41])
-  assert.deepEqual(rowsIn(partsOf(edges, { first: 40, end: 42 }, 99)), [40, 41, 99])
+  assert.deepEqual(rowsIn(partsOf(edges, { first: 40, end: 42 }, [41])), [40, 41])
+  assert.deepEqual(rowsIn(partsOf(edges, { first: 40, end: 42 }, [99, 0])), [0, 40, 41, 99])
 })
 
 test('a range that was found before rows went is cut to those that are left', () => {
