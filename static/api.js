@@ -74,6 +74,10 @@ export const stepEdits = (id, name, base) => call('POST', `${taskUrl(id)}/edits/
 /** The history, newest first. filter: {limit?, before?}. */
 export const fetchEditPage = (id, filter) => get(`${taskUrl(id)}/edits?${queryOf(filter)}`)
 export const findSpeakers = (id, count) => call('POST', `${taskUrl(id)}/speakers`, { num_speakers: count })
+/** Batches of uploads, the latest first. */
+export const fetchBatches = (limit) => get(`api/batches?${queryOf({ limit })}`)
+/** Cancels every task of a batch that is not finished. */
+export const cancelBatch = (id) => call('DELETE', `api/batches/${encodeURIComponent(id)}`)
 export const fetchModels = () => get('api/models')
 export const fetchSystem = () => get('api/system')
 /** limits: {max_concurrent_tasks?, max_batch_size?}. Resolves to the state of the system. */

@@ -1,4 +1,4 @@
-/** Asks before tasks are deleted, in the browser's own modal dialog. */
+/** Asks before tasks are deleted, or a batch is cancelled, in the browser's own modal dialog. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
@@ -21,8 +21,17 @@ export async function confirmAndDelete(ids) {
 
 /** Resolves to whether the person agrees to delete these tasks. */
 function confirmDelete(ids) {
-  return new Promise((resolve) => (question.value = { names: ids.map(nameOf), resolve }))
+  const words = { title: t('confirm.delete_title', { count: ids.length }), text: t('confirm.delete_text') }
+  return ask({ ...words, names: ids.map(nameOf), no: t('confirm.keep'), yes: t('confirm.delete') })
 }
+
+/** Resolves to whether the person agrees to cancel what is left of a batch, `count` files or tasks. */
+export function confirmCancel(name, count) {
+  const words = { title: t('confirm.cancel_title', { count }), text: t('confirm.cancel_text') }
+  return ask({ ...words, names: [name], no: t('confirm.go_on'), yes: t('batch.cancel') })
+}
+
+const ask = (words) => new Promise((resolve) => (question.value = { ...words, resolve }))
 
 export function ConfirmDialog() {
   const dialog = useRef(null)
@@ -45,12 +54,12 @@ export function ConfirmDialog() {
   return html`<dialog class="confirm" ref=${dialog} aria-labelledby="confirm-title" data-testid="confirm"
     onCancel=${onCancel} onClick=${onBackdrop}>
     <article>
-      <h2 id="confirm-title">${t('confirm.delete_title', { count: asked.names.length })}</h2>
+      <h2 id="confirm-title">${asked.title}</h2>
       <${Names} names=${asked.names} />
-      <p>${t('confirm.delete_text')}</p>
+      <p>${asked.text}</p>
       <footer>
-        <button type="button" class="quiet" data-testid="confirm-no" onClick=${() => answer(false)}>${t('confirm.keep')}</button>
-        <button type="button" class="danger" data-testid="confirm-yes" onClick=${() => answer(true)}>${t('confirm.delete')}</button>
+        <button type="button" class="quiet" data-testid="confirm-no" onClick=${() => answer(false)}>${asked.no}</button>
+        <button type="button" class="danger" data-testid="confirm-yes" onClick=${() => answer(true)}>${asked.yes}</button>
       </footer>
     </article>
   </dialog>`

@@ -2,6 +2,7 @@
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { accountName, isAdmin } from '../state/account.js'
+import { batches } from '../state/batches.js'
 import { LINE, NO_FILTER, narrowedBy } from '../state/list-filter.js'
 import { filter, models, setFilter } from '../state/store.js'
 import { knownOwners, knownTags } from '../state/tags.js'
@@ -35,6 +36,23 @@ export function FilterButton() {
     aria-label=${label} title=${label} data-testid="filter" onClick=${() => (isOpen.value = !isOpen.value)}>
     <${Icon} name="filter" />${count > 0 && html`<span class="count">${count}</span>`}
   </button>`
+}
+
+/** What narrows the list, one by one, whether the fields are shown or not. */
+export function FilterChips() {
+  const names = narrowedBy(filter.value)
+  if (names.length === 0) return null
+  return html`<div class="set-options" data-testid="filter-chips">
+    ${names.map((name) => html`<${Chip} key=${name} name=${name} />`)}
+  </div>`
+}
+
+function Chip({ name }) {
+  const value = name === 'batch' ? (batches.value[filter.value.batch]?.name ?? '') : filter.value[name]
+  const text = [t(name === 'model' ? 'option.model' : `filter.${name}`), value].filter(Boolean).join(' · ')
+  const label = t('option.unset', { name: text })
+  return html`<button type="button" class="set-option" aria-label=${label} title=${label} data-testid="unfilter-${name}"
+    onClick=${() => change({ [name]: '' })}><span dir="auto">${text}</span><${Icon} name="close" /></button>`
 }
 
 export function FilterBar() {

@@ -5,6 +5,7 @@ import { isCompleted, isRunning } from '../state/task.js'
 import { formatBytes, formatClock, formatMoment, formatRounded, formatSpan, languageName } from '../text/format.js'
 import { lookUp, t } from '../text/i18n.js'
 import { formatAgo } from '../text/messages.js'
+import { removalOf } from '../text/retention-text.js'
 import { secondsLeft } from '../util/countdown.js'
 import { eachHalfMinute, eachSecond } from '../util/ticker.js'
 import { FileName } from './file-name.js'
@@ -31,6 +32,7 @@ export function TaskFacts({ task, precision, hasCoarseTimes, isNameShown }) {
     ${isRunning(task) && task.device && html`<span>${task.device}</span>`}
     ${isCompleted(task) && task.started_at && html`<span>${t('task.took', { span: formatSpan(runSeconds(task)) })}</span>`}
     ${task.warnings?.map((warning) => html`<span class="task-warning" title=${lookUp(`warning.${warning.code}_hint`) ?? warning.message} data-testid="task-warning">${warningText(warning)}</span>`)}
+    <${Removal} task=${task} />
     ${hasCoarseTimes && html`<span class="task-warning" title=${t('warning.coarse_times_hint')} data-testid="coarse-times">${t('warning.coarse_times')}</span>`}
     <${Age} iso=${task.created_at} />
   </p>`
@@ -45,6 +47,13 @@ function warningText({ code, message, readable_seconds: readable, declared_secon
 }
 
 const runSeconds = (task) => (Date.parse(task.finished_at) - Date.parse(task.started_at)) / 1000
+
+function Removal({ task }) {
+  const removal = removalOf(task, eachHalfMinute.value)
+  return (
+    removal && html`<span class=${removal.isSoon ? 'task-warning' : ''} data-testid="removal">${removal.text}</span>`
+  )
+}
 
 function Age({ iso }) {
   // Right after an upload the page's clock may be behind the server's.

@@ -1,9 +1,10 @@
 /**
- * Files on their way to the server: what was dropped together is one row with its progress, and its files are shown when
- * that is wanted, or when one of a few needs the person.
+ * Files on their way to the server, and what was sent together: one row with its progress until all of it is done. Its files
+ * are shown when that is wanted, or when one of a few needs the person.
  */
 import { computed, signal } from '@preact/signals'
 import { html } from 'htm/preact'
+import { batches } from '../state/batches.js'
 import { statusFilter } from '../state/store.js'
 import { REFUSED } from '../state/task.js'
 import { hiddenArrivals, refusedCount, showEverything, takeBackRefused, uploads } from '../state/uploads.js'
@@ -15,6 +16,8 @@ import { VirtualList } from './virtual-list.js'
 const USUAL_ROW_PX = 84
 /** As many files as this are shown by themselves when they were refused, or sent before. */
 const FEW = 3
+/** Of an older batch the tasks are in the list all the same. */
+const MOST_BATCHES = 5
 
 const unfolded = signal(new Set())
 
@@ -36,7 +39,7 @@ const drops = computed(() => {
 })
 
 export function Uploads() {
-  if (uploads.value.length === 0) return html`<${HiddenArrivals} />`
+  if (uploads.value.length === 0) return html`<${SentBatches} /><${HiddenArrivals} />`
   const isRefusedOnly = refusedCount.value === uploads.value.length
   return html`<section class="group" data-testid="uploads">
     <h3>${isRefusedOnly ? t('status.refused') : t('queue.group_uploading')}
@@ -45,7 +48,7 @@ export function Uploads() {
         html`<button type="button" class="quiet small" data-testid="dismiss-refused" onClick=${takeBackRefused}>${t('upload.dismiss_all')}</button>`
       }</h3>
     ${drops.value.map((drop) => html`<${Drop} key=${drop.batch?.id ?? 'single'} drop=${drop} />`)}
-  </section><${HiddenArrivals} />`
+  </section><${SentBatches} /><${HiddenArrivals} />`
 }
 
 function Drop({ drop }) {
@@ -55,6 +58,17 @@ function Drop({ drop }) {
   return html`
     ${batch && html`<${BatchRow} batch=${batch} uploads=${drop.uploads} isUnfolded=${isUnfolded} onToggle=${() => toggle(batch.id)} />`}
     <${Files} uploads=${shown} />`
+}
+
+/** The batches whose files have all arrived, until their last text is there. */
+function SentBatches() {
+  const here = new Set(drops.value.map(({ batch }) => batch?.id))
+  const sent = Object.values(batches.value).filter(({ id, tasks }) => tasks > 1 && !here.has(id))
+  if (sent.length === 0) return null
+  return html`<section class="group" data-testid="batches">
+    <h3>${t('queue.group_batches')}</h3>
+    ${sent.slice(0, MOST_BATCHES).map((batch) => html`<${BatchRow} key=${batch.id} batch=${batch} />`)}
+  </section>`
 }
 
 /** The few files that ask the person something or were refused; of many, the row of the batch tells how many. */

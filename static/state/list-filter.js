@@ -14,6 +14,7 @@ export const NO_FILTER = {
   model: '',
   owner: '',
   tag: '',
+  batch: '',
 }
 const NARROWING = Object.keys(NO_FILTER).filter((name) => !['sort', 'order'].includes(name))
 
@@ -21,7 +22,7 @@ const NARROWING = Object.keys(NO_FILTER).filter((name) => !['sort', 'order'].inc
 export const narrowedBy = (filter) => NARROWING.filter((name) => filter[name] !== '')
 
 /** The query of GET /api/tasks, without the order. */
-export function queryOf({ from, to, min_minutes, max_minutes, model, owner, tag }) {
+export function queryOf({ from, to, min_minutes, max_minutes, model, owner, tag, batch }) {
   return {
     from: from && dayBegins(from).toISOString(),
     to: to && dayEnds(to).toISOString(),
@@ -30,6 +31,7 @@ export function queryOf({ from, to, min_minutes, max_minutes, model, owner, tag 
     model,
     owner,
     tag,
+    batch,
   }
 }
 
@@ -43,7 +45,7 @@ function dayEnds(day) {
 
 /** Whether a task that comes by itself belongs in a list that is narrowed so. */
 export function passes(task, filter) {
-  const { from, to, min_minutes, max_minutes, model, owner, tag } = filter
+  const { from, to, min_minutes, max_minutes, model, owner, tag, batch } = filter
   const created = Date.parse(task.created_at)
   const seconds = task.audio_seconds
   return (
@@ -53,6 +55,7 @@ export function passes(task, filter) {
     (!max_minutes || (seconds != null && seconds <= max_minutes * 60)) &&
     (!model || task.options.model === model) &&
     (!owner || task.owner === owner) &&
+    (!batch || task.batch?.id === batch) &&
     (!tag || (task.tags ?? []).some((one) => one.toLowerCase() === tag.toLowerCase()))
   )
 }

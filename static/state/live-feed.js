@@ -6,7 +6,9 @@
 import { computed, effect, signal } from '@preact/signals'
 import { io } from 'socket.io-client'
 import { openId } from '../util/address.js'
+import { noteBatchOf, readBatches } from './batches.js'
 import { applyTranscriptEdited, retryEdits } from './editing.js'
+
 import { hasHost, lacksWebSockets } from './proxy.js'
 import * as store from './store.js'
 import { isCompleted } from './task.js'
@@ -110,7 +112,7 @@ function followTransport(engine) {
 const catchUpWithoutConnection = () => connection.value !== 'connected' && catchUp()
 
 async function catchUp() {
-  const reads = [store.refresh(), store.refreshModels(), store.refreshSystem()]
+  const reads = [store.refresh(), store.refreshModels(), store.refreshSystem(), readBatches()]
   if (openId.peek()) reads.push(store.loadTask(openId.peek()))
   for (const read of await Promise.allSettled(reads)) {
     if (read.status === 'rejected' && read.reason.name !== 'ApiError') throw read.reason
@@ -136,6 +138,7 @@ function unwatch(id) {
 
 function onTask(event) {
   store.applyNews(event.task ?? event)
+  noteBatchOf(event.task ?? event)
   readPositionsSoon()
 }
 

@@ -71,15 +71,18 @@ export class ResumableUpload {
 
   /** Goes on where an earlier visit of the page was interrupted. */
   async #findEarlier() {
-    const wanted = JSON.stringify(this.#tus.options.metadata)
+    const wanted = withoutBatch(this.#tus.options.metadata)
     const earlier = (await this.#tus.findPreviousUploads()).find(
-      ({ uploadUrl, metadata }) => (senders.get(uploadUrl) ?? this) === this && JSON.stringify(metadata) === wanted,
+      ({ uploadUrl, metadata }) => (senders.get(uploadUrl) ?? this) === this && withoutBatch(metadata) === wanted,
     )
     if (!earlier) return
     senders.set(earlier.uploadUrl, this)
     this.#tus.resumeFromPreviousUpload(earlier)
   }
 }
+
+/** With what a file was dropped says nothing of the file: chosen again, it comes with others, or alone. */
+const withoutBatch = ({ batch: _, batch_name: __, ...metadata }) => JSON.stringify(metadata)
 
 const idsIn = (header) => ({ taskId: header('Task-Id'), duplicateOf: header('Duplicate-Of') })
 

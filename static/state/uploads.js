@@ -90,11 +90,18 @@ function goneUpload({ name, size, model, error }) {
   return { key: ++lastKey, file: { name, size }, fields: { model }, batch: null, isGone: true, state }
 }
 
+const MOST_NAME_CHARACTERS = 200
+
+function batchFields(fields, batch) {
+  if (batch === null) return fields
+  return { ...fields, batch: batch.id, batch_name: [...batch.name].slice(0, MOST_NAME_CHARACTERS).join('') }
+}
+
 function newUpload(file, fields, batch) {
   return {
     key: ++lastKey,
     file,
-    fields,
+    fields: batchFields(fields, batch),
     batch,
     state: signal({ phase: 'queued', progress: 0 }),
     attempt: 0,
@@ -255,7 +262,7 @@ function refuse(upload, error) {
 }
 
 export function sendAgain(upload) {
-  if (upload.isOptionAtFault) upload.fields = chosenFields() // As the person has put them right meanwhile.
+  if (upload.isOptionAtFault) upload.fields = batchFields(chosenFields(), upload.batch) // As the person has put them right meanwhile.
   upload.isOptionAtFault = false
   clearTimeout(upload.timer)
   setState(upload, { phase: 'queued', progress: upload.state.peek().progress })

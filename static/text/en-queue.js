@@ -12,9 +12,14 @@ export default {
   'batch.show': 'Show files',
   'batch.hide': 'Hide files',
   'batch.cancel': 'Cancel all',
+  'batch.done': '{done} of {count} done',
+  'batch.failed': { one: '{count} failed', other: '{count} failed' },
+  'batch.tasks': 'Show only these',
+  'batch.unnamed': 'Files sent together',
   'batch.again': 'Transcribe all of them again',
   'batch.skip': 'Skip all of them',
 
+  'queue.group_batches': 'Sent together',
   'queue.group_found': 'Found',
 
   'filter.button': 'Sort and filter',
@@ -27,6 +32,7 @@ export default {
   'filter.any': 'Any',
   'filter.tag': 'Tag',
   'filter.owner': 'Account',
+  'filter.batch': 'Sent together',
   'filter.by_tag': 'Show everything tagged “{tag}”',
   'filter.reset': 'Reset',
   'order.line': 'As they run, then the latest done',
@@ -38,6 +44,19 @@ export default {
   'order.length_asc': 'Shortest first',
   'order.model_asc': 'By model',
   'order.owner_asc': 'By account',
+
+  'keep.media_until': 'recording removed on {day}',
+  'keep.text_until': 'deleted on {day}',
+  'keep.media_gone': 'recording removed',
+  'keep.media_days': {
+    one: 'Recordings are removed {count} day after they are done; their texts stay.',
+    other: 'Recordings are removed {count} days after they are done; their texts stay.',
+  },
+  'keep.text_days': {
+    one: 'Tasks are deleted with their texts {count} day after they are done.',
+    other: 'Tasks are deleted with their texts {count} days after they are done.',
+  },
+  'keep.from': 'This begins on {day}.',
 
   'move.handle': 'Drag to another place in the line, or press the up and down arrow keys',
   'move.handle_of': 'Move {name} in the line: drag, or press the up and down arrow keys',
@@ -52,6 +71,9 @@ export default {
   'describe.cancel': 'Cancel',
   'describe.save': 'Save',
 
+  'confirm.cancel_title': { one: 'Cancel {count} file?', other: 'Cancel {count} files?' },
+  'confirm.cancel_text': 'What is already done stays. Cancelled tasks can be started again.',
+  'confirm.go_on': 'Continue',
   'confirm.and_more': { one: '… and {count} more', other: '… and {count} more' },
 
   'news.completed': '{name} is done.',

@@ -79,6 +79,8 @@ export function formatTime(milliseconds, { now = Date.now(), hasTime = true, has
 export const formatMoment = (iso) =>
   new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(iso))
 
+export const formatDay = (iso) => new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium' }).format(new Date(iso))
+
 const MODERN_CODES = { jw: 'jv' } // Whisper has an outdated code for Javanese.
 
 /** The name of a spoken language. `english` is the server's name for it, used for codes that the browser does not know. */

@@ -9,9 +9,14 @@ export default {
   'batch.show': '显示文件',
   'batch.hide': '收起文件',
   'batch.cancel': '全部取消',
+  'batch.done': '已完成 {done} / {count}',
+  'batch.failed': { other: '{count} 个失败' },
+  'batch.tasks': '只看这些',
+  'batch.unnamed': '一起上传的文件',
   'batch.again': '全部重新转写',
   'batch.skip': '全部跳过',
 
+  'queue.group_batches': '一起上传的文件',
   'queue.group_found': '查找结果',
 
   'filter.button': '排序和筛选',
@@ -24,6 +29,7 @@ export default {
   'filter.any': '不限',
   'filter.tag': '标签',
   'filter.owner': '账户',
+  'filter.batch': '一起上传',
   'filter.by_tag': '显示所有带“{tag}”标签的录音',
   'filter.reset': '重置',
   'order.line': '按运行顺序，其后是最近完成的',
@@ -35,6 +41,13 @@ export default {
   'order.length_asc': '最短的在前',
   'order.model_asc': '按模型',
   'order.owner_asc': '按账户',
+
+  'keep.media_until': '录音将于 {day} 删除',
+  'keep.text_until': '将于 {day} 删除',
+  'keep.media_gone': '录音已删除',
+  'keep.media_days': { other: '录音在完成 {count} 天后删除，文字稿会保留。' },
+  'keep.text_days': { other: '任务及其文字稿在完成 {count} 天后删除。' },
+  'keep.from': '从 {day} 开始执行。',
 
   'move.handle': '拖动以改变排队位置，或按上下方向键',
   'move.handle_of': '移动 {name} 的排队位置：拖动，或按上下方向键',
@@ -49,6 +62,9 @@ export default {
   'describe.cancel': '取消',
   'describe.save': '保存',
 
+  'confirm.cancel_title': { other: '取消 {count} 个文件？' },
+  'confirm.cancel_text': '已完成的会保留，已取消的任务可以重新开始。',
+  'confirm.go_on': '继续',
   'confirm.and_more': { other: '……以及另外 {count} 个' },
 
   'news.completed': '{name} 已完成。',

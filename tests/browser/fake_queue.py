@@ -17,7 +17,7 @@ FIRST = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
 MODELS = ("base", "small", "large-v3")
 STATUSES = ("pending", "retrying", "processing", "completed", "failed", "cancelled")
 LIST_ADDRESS, SYSTEM_ADDRESS = re.compile(r"/api/tasks\?"), re.compile(r"/api/system$")
-TASK_ADDRESS = re.compile(r"/api/tasks/\w+$")
+TASK_ADDRESS, BATCH_ADDRESS = re.compile(r"/api/tasks/\w+$"), re.compile(r"/api/batches")
 
 
 def fake_task(number: int, status: str, position: int | None = None) -> dict[str, Any]:
@@ -67,6 +67,22 @@ def fake_task(number: int, status: str, position: int | None = None) -> dict[str
     }
 
 
+def fake_batch(name: str, *, completed: int, failed: int, pending: int) -> dict[str, Any]:
+    """As GET /api/batches sums it up."""
+    counts = dict.fromkeys(STATUSES, 0) | {"completed": completed, "failed": failed, "pending": pending}
+    count = completed + failed + pending
+    return {
+        "id": name,
+        "name": name,
+        "tasks": count,
+        "counts": counts,
+        "progress": (completed + failed) / count,
+        "audio_seconds": 600.0 * count,
+        "eta_seconds": 600.0,
+        "created_at": _iso(FIRST),
+    }
+
+
 def _iso(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
@@ -78,6 +94,7 @@ class FakeQueue:
     tasks: list[dict[str, Any]]
     asked: list[dict[str, str]] = field(default_factory=list)  # the queries of all requests so far
     changes: list[dict[str, Any]] = field(default_factory=list)  # what was asked to be changed
+    batches: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, *, running: int = 0, waiting: int = 0, finished: int = 0) -> FakeQueue:
@@ -90,6 +107,7 @@ class FakeQueue:
         page.route(LIST_ADDRESS, self._answer)
         page.route(SYSTEM_ADDRESS, self._answer_system)
         page.route(TASK_ADDRESS, self._answer_change)
+        page.route(BATCH_ADDRESS, self._answer_batches)
 
     def counts(self) -> dict[str, int]:
         return {status: sum(task["status"] == status for task in self.tasks) for status in STATUSES}
@@ -126,6 +144,15 @@ class FakeQueue:
 
     def _answer_system(self, route: Route) -> None:
         route.fulfill(json={**route.fetch().json(), "counts": self.counts()})
+
+    def _answer_batches(self, route: Route) -> None:
+        """A batch that is cancelled has nothing left."""
+        if route.request.method == "DELETE":
+            for batch in self.batches:
+                batch["counts"] |= dict.fromkeys(("pending", "retrying", "processing"), 0)
+            route.fulfill(json={"cancelled": 1})
+        else:
+            route.fulfill(json={"batches": self.batches, "next_cursor": None})
 
     def _answer_change(self, route: Route) -> None:
         """Of a task that is made up; all else is the server's."""

@@ -10,7 +10,7 @@ import requests
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import watch_for_faults
-from tests.browser.fake_queue import FakeQueue
+from tests.browser.fake_queue import FakeQueue, fake_batch
 from tests.browser.uploading import upload
 
 pytestmark = pytest.mark.browser
@@ -140,8 +140,30 @@ def test_thirty_files_are_one_row_with_one_progress_and_one_way_to_cancel_them(p
     batch.get_by_test_id("batch-files").click()
     expect(page.get_by_test_id("upload").first).to_be_visible()
     batch.get_by_test_id("batch-cancel").click()
+    expect(page.get_by_test_id("confirm")).to_contain_text("Cancel 30 files?")
+    page.get_by_test_id("confirm-yes").click()
     expect(page.get_by_test_id("uploads")).to_have_count(0)
     page.unroute("**/api/uploads*")
+
+
+def test_what_was_sent_together_is_one_row_until_it_is_done(page: Page, long_queue: FakeQueue) -> None:
+    long_queue.batches = [
+        fake_batch("interviews", completed=11, failed=1, pending=28),
+        fake_batch("old ones", completed=5, failed=0, pending=0),
+    ]
+    page.reload()
+    batch = page.get_by_test_id("batch")
+    expect(batch).to_have_count(1)
+    expect(batch.get_by_test_id("batch-facts")).to_have_text("11 of 40 done1 failedabout 10 min left")
+    expect(batch.get_by_test_id("batch-progress")).to_have_attribute("value", "0.3")
+    batch.get_by_test_id("batch-tasks").click()
+    expect(page.get_by_test_id("unfilter-batch")).to_have_text("Sent together · interviews")
+    page.get_by_test_id("unfilter-batch").click()
+    batch.get_by_test_id("batch-cancel").click()
+    expect(page.get_by_test_id("confirm")).to_contain_text("Cancel 28 files?")
+    page.get_by_test_id("confirm-yes").click()
+    expect(batch).to_have_count(0)
+    long_queue.batches = []
 
 
 def test_refused_files_are_counted_and_outlive_a_reload(page: Page) -> None:
