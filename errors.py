@@ -25,6 +25,7 @@
     │       └── WaveformNotReadyError
     ├── NotFoundError
     │   ├── TaskNotFoundError
+    │   ├── BatchNotFoundError
     │   ├── UploadNotFoundError
     │   ├── WebhookNotFoundError
     │   └── FileMissingError
@@ -222,6 +223,11 @@ class NotFoundError(TranscriptionServerError):
 class TaskNotFoundError(NotFoundError):
     code = "task_not_found"
     default_message = "There is no task of that id."
+
+
+class BatchNotFoundError(NotFoundError):
+    code = "batch_not_found"
+    default_message = "There is no batch of that id."
 
 
 class UploadNotFoundError(NotFoundError):

@@ -23,8 +23,9 @@ from optimizer.intake.preparer import DISK_PROBLEM
 from optimizer.intake.task_intake import SubmissionRequest
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.figures import Figures
-from optimizer.start_log import log_start
+from optimizer.start_log import log_recovery, log_start, log_sweep
 from optimizer.storage.upload_file import ReceivedFile, Upload
+from optimizer.tasks.batches import Batch, BatchPage
 from optimizer.tasks.events import Event, Listener, TaskChanged, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
@@ -125,20 +126,11 @@ class OptimizedWhisperSystem:
         for task_id in with_samples - self._storage.store.waiting_ids():  # a kill came between a task's end and this
             self._storage.files.delete_audio(task_id)
         self._parts.attribution.suspect_of_server(report.suspects)
-        log.info(
-            "event=recovered interrupted=%d suspects=%d poisoned=%d bad_records=%d waiting=%d",
-            len(report.interrupted), len(report.suspects), len(report.poisoned), len(report.bad_records),
-            report.waiting,
-        )  # fmt: skip
+        log_recovery(report)
         known_ids = self._storage.store.ids()
         resumable = self.parts.recover(known_ids)
         sweep = self._storage.files.sweep(known_ids, self._clock.now())
-        only_found = (sweep.media_without_row, sweep.rows_without_media, sweep.transcripts_without_row)
-        tell = log.warning if any(only_found) else log.info
-        tell(
-            "event=swept files_removed=%d resumable=%d uploads_without_task=%d tasks_without_upload=%d"
-            " transcripts_without_task=%d", len(sweep.removed), resumable, *map(len, only_found),
-        )  # fmt: skip
+        log_sweep(sweep, resumable=resumable)
 
     def _start_scheduler(self) -> None:
         devices, path = self._scheduling.devices, self._scheduling.path
@@ -193,16 +185,17 @@ class OptimizedWhisperSystem:
         idempotency_key: str | None,
         owner: str = "",
         callback_url: str | None = None,
+        batch: Batch | None = None,
     ) -> Submission:
         """Make a received upload a task. owner: whose it is, and whose share of the devices it takes. callback_url: an
-        address that is told of its end, and was checked.
+        address that is told of its end, and was checked. batch: the uploads that it belongs to.
 
         Raises what `TaskIntake.accept` raises, and InvalidOptionError for a device that is not there or not for the
         model.
         """
         placed = self.admission.place(options, device)
         request = SubmissionRequest(
-            filename, placed.options, priority, placed.device, idempotency_key, owner, callback_url
+            filename, placed.options, priority, placed.device, idempotency_key, owner, callback_url, batch
         )
         task, is_replay = self._intake.accept(upload, request, placed.refusal)
         self._scheduler.wake()
@@ -215,9 +208,17 @@ class OptimizedWhisperSystem:
 
     def tasks(self, task_filter: TaskFilter) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]:
         """One page, the cursor of the next, and how many tasks there are in each state. Raises InvalidOptionError."""
-        page = self._queue.page(task_filter)
+        page = self._queue.lists.page(task_filter)
         views = [replace(view, hit=page.hits.get(view.task.id)) for view in self._views.tasks.task_views(page.tasks)]
         return views, page.next_cursor, page.counts
+
+    def batches(self, owner: str | None, *, limit: int, cursor: str | None) -> BatchPage:
+        """The latest first. owner: None for everybody's. Raises InvalidOptionError."""
+        return self._views.batches.page(owner, limit=limit, cursor=cursor)
+
+    def cancel_all(self, wanted: TaskFilter) -> int:
+        """Cancels those wanted tasks that are not finished; returns how many. Raises InvalidOptionError."""
+        return len(self._parts.endings.cancel_all(self._queue.lists.unfinished_ids(wanted)))
 
     def transcript(self, task_id: str, *, is_original: bool = False) -> tuple[Transcript, bool]:
         """The transcript, and whether it is only what there is so far; as people have changed it, or as it was
@@ -260,8 +261,7 @@ class OptimizedWhisperSystem:
         return self._views.tasks.task_view(task)
 
     def move(self, task_id: str, other_id: str, *, is_before: bool) -> TaskView:
-        """Puts a waiting task directly ahead of another one, or behind it. Raises TaskNotFoundError, or ConflictError
-        when they are not two waiting tasks of one owner and priority."""
+        """Puts a waiting task directly ahead of another one, or behind it. Raises TaskNotFoundError, ConflictError."""
         task = self._queue.line.move(task_id, other_id, is_before=is_before)
         self._scheduler.wake()
         return self._views.tasks.task_view(task)

@@ -7,8 +7,9 @@ task's files go before its row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from errors import AlreadyFinishedError, DiskFullError, StoreBusyError
@@ -21,6 +22,7 @@ from optimizer.timing.forecast_accuracy import ForecastTracker
 
 log = logging.getLogger(__name__)
 
+CANCELLED_AT_ONCE = 200  # nobody else writes meanwhile
 FULL_BELOW_BYTES = 1_000_000  # SQLite says "input/output error" for some of what does not fit on a full disk
 
 Changed = TypeVar("Changed")
@@ -50,6 +52,18 @@ class TaskEndings:
         self._stop_work(task_id)
         self._files.delete_audio(task_id)
         return task
+
+    def cancel_all(self, task_ids: Sequence[str]) -> list[Task]:
+        """Those of them that were not finished, some hundred in one transaction."""
+        cancelled: list[Task] = []
+        for start in range(0, len(task_ids), CANCELLED_AT_ONCE):
+            ids = task_ids[start : start + CANCELLED_AT_ONCE]
+            now = self._making_room(partial(self._queue.lists.cancel_all, ids))
+            for task in now:
+                self._stop_work(task.id)
+                self._files.delete_audio(task.id)
+            cancelled += now
+        return cancelled
 
     def delete(self, task_id: str, owner: str) -> None:
         """The task, its files and its text are gone; `owner` is told. Raises TaskNotFoundError."""

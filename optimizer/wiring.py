@@ -128,7 +128,7 @@ def build_parts(
     models.add_listener(built.decisions.note_replaced)
     monitors = _build_monitors(settings, scheduling, built, storage)
     editor = build_editor(storage.store, storage.files, clock, scheduling.events)
-    views = build_views(settings, scheduling, built, monitors.monitoring, intake, editor)
+    views = build_views(settings, storage.store, scheduling, built, monitors.monitoring, intake, editor)
     endings = _build_endings(scheduling, built)
     retranscriptions = Retranscriptions(storage.store, storage.files, editor, endings.delete)
     built.reports.on_completed = retranscriptions.on_completed

@@ -39,6 +39,7 @@ from web.login import login
 from web.metrics import add_metrics
 from web.pages import register_pages, send_page_file
 from web.system_api import system_api
+from web.tasks.batches import batches
 from web.tasks.downloads import downloads
 from web.tasks.edits import edits_api
 from web.tasks.routes import api
@@ -132,7 +133,7 @@ def create_app(
     register_error_answers(app)
     register_pages(app)
     app.register_blueprint(login)
-    for blueprint in (api, edits_api, system_api, downloads, health, openai_api, asr_webservice, whisper_cpp):
+    for blueprint in (api, edits_api, system_api, batches, downloads, health, openai_api, asr_webservice, whisper_cpp):
         app.register_api(blueprint)
     if settings.enable_webhooks:
         app.register_api(webhooks_api)

@@ -12,6 +12,7 @@ from errors import InvalidOptionError
 from optimizer.common.addresses import checked_url
 from optimizer.common.kinds import AUTO_DEVICE, CPU_DEVICE
 from optimizer.intake.option_values import OptionTexts
+from optimizer.tasks.batches import Batch, read_batch
 from optimizer.tasks.task import Priority, TaskOptions
 from setting_values import AUTO_LANGUAGE
 from whisper_core.models.registry import ModelRegistry
@@ -46,6 +47,7 @@ OPTION_FIELDS = (
     "priority",
     "device",
 )
+BATCH_FIELDS = ("batch", "batch_name")
 CALLBACK_FIELD = "callback_url"  # only where ENABLE_WEBHOOKS is on
 MAX_KEY_CHARACTERS = 200
 
@@ -66,6 +68,7 @@ class TaskForm:
     priority: Priority
     device: str
     callback_url: str | None = None
+    batch: Batch | None = None
 
 
 def read_task_form(
@@ -80,7 +83,8 @@ def read_task_form(
 
     Raises InvalidOptionError or UnknownModelError, with the field.
     """
-    texts = _by_name(fields, (*OPTION_FIELDS, CALLBACK_FIELD) if settings.enable_webhooks else OPTION_FIELDS)
+    further = (*BATCH_FIELDS, CALLBACK_FIELD) if settings.enable_webhooks else BATCH_FIELDS
+    texts = _by_name(fields, (*OPTION_FIELDS, *further))
     values = OptionTexts(texts)
     model = models.info(texts.get("model") or default_model)
     kind = values.choice("task", {word: word for word in get_args(TaskKind)}, "transcribe")
@@ -113,6 +117,7 @@ def read_task_form(
         priority=values.choice("priority", priorities, Priority.NORMAL.word),
         device=values.choice("device", known_devices, AUTO_DEVICE),
         callback_url=_callback(texts.get(CALLBACK_FIELD, ""), settings),
+        batch=read_batch(*(texts.get(name, "") for name in BATCH_FIELDS)),
     )
 
 

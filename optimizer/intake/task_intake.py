@@ -21,6 +21,7 @@ from optimizer.intake.preparer import Preparer
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import ReceivedFile
+from optimizer.tasks.batches import Batch
 from optimizer.tasks.task import NewTask, Priority, Task, TaskOptions
 from whisper_core.audio.decode import DecodedAudio
 
@@ -39,6 +40,7 @@ class SubmissionRequest:
     idempotency_key: str | None = None
     owner: str = ""
     callback_url: str | None = None
+    batch: Batch | None = None
 
 
 class TaskIntake:
@@ -100,6 +102,8 @@ class TaskIntake:
             idempotency_key=request.idempotency_key,
             owner=request.owner,
             callback_url=request.callback_url,
+            batch_id=request.batch.id if request.batch else None,
+            batch_name=request.batch.name if request.batch else None,
         )
 
     def _decode_and_submit(self, upload: ReceivedFile, request: SubmissionRequest) -> tuple[Task, bool]:

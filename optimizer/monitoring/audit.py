@@ -30,6 +30,7 @@ _SENTENCES = {
     "key_created": "A key for {account} was made.",
     "key_revoked": "A key of {account} was revoked.",
     "task_cancelled": "{by} cancelled a task.",
+    "tasks_cancelled": "{by} cancelled {count} tasks.",
     "task_deleted": "{by} deleted a task.",
     "limits_changed": "{by} changed the limits.",
     "model_fetched": "{by} had a model fetched.",

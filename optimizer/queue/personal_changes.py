@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from optimizer.queue.changes import SetPriority
+from optimizer.queue.changes import Cancel, SetPriority
 from optimizer.storage.repository import TaskWriter
 from optimizer.tasks import timeline
 from optimizer.tasks.task import Priority, Task
@@ -50,3 +50,10 @@ class Arrange:
         if self.is_moved:
             rows.add_event(task.id, timeline.MOVED, {}, now)
         return rows.save(task, task.with_(arranged=self.number))
+
+
+class CancelUnfinished:
+    """One of many: a task that has ended meanwhile is no fault."""
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        return None if task.status.is_final else Cancel().apply(task, rows, now)

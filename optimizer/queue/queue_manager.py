@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from errors import TaskNotFoundError
@@ -19,6 +18,7 @@ from optimizer.queue.backoff import MAX_RETRY_DELAY_S, RetryDelay
 from optimizer.queue.changes import ClaimRequest, RequestedChange
 from optimizer.queue.index import QueueIndex
 from optimizer.queue.line import WaitingLine
+from optimizer.queue.lists import TaskLists
 from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.quotas import OwnerQuotas
 from optimizer.queue.ready_queue import WaitingView
@@ -35,7 +35,6 @@ from optimizer.tasks.task import (
     TaskFilter,
     TaskMemory,
     TaskPage,
-    TaskSort,
     TaskStatus,
 )
 from optimizer.tasks.task_changes import TaskChanges
@@ -81,6 +80,7 @@ class IntelligentQueueManager:
         self._index = QueueIndex(due_times)
         self._transactions = TaskTransactions(store, self._index, clock, on_change, max_queued, quotas or OwnerQuotas())
         self.line = WaitingLine(store, self._index, self._transactions, clock)
+        self.lists = TaskLists(store, self._index, self._transactions, self.line)
         self.samples = WaitingSamples(self._index, self._transactions, clock, on_change)
 
     def recover(self, samples: Collection[str] | None = None) -> RecoveryReport:
@@ -320,13 +320,8 @@ class IntelligentQueueManager:
             return timeline.timeline_of(rows.get(task_id), rows.events(task_id))
 
     def page(self, wanted: TaskFilter) -> TaskPage:
-        """The counts are those of all that is wanted, whatever its state. Raises InvalidOptionError."""
-        is_of_all = wanted.owner is None and not wanted.is_narrowed
-        with self._store.reading() as rows:
-            page = self.line.page(rows, wanted) if wanted.sort is TaskSort.LINE else rows.page(wanted)
-            counts = self.counts() if is_of_all else rows.counts_of(wanted)
-            hits = rows.hits(page.tasks, wanted.query) if wanted.query else {}
-        return replace(page, counts=counts, hits=hits)
+        """See TaskLists."""
+        return self.lists.page(wanted)
 
     def find_same_file(self, task: Task) -> str | None:
         """The owner's latest task before this one whose recording has the same content, failed and cancelled ones

@@ -242,7 +242,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("estimated_bytes", "predicted_bytes", "reserved_bytes", "measured_bytes"), (int, type(None))),
     **dict.fromkeys(("id", "filename", "requested_device", "sha256", "owner", "note"), (str,)),
     **dict.fromkeys(("language", "device", "lease_token", "lease_owner"), (str, type(None))),
-    **dict.fromkeys(("result_sha256", "idempotency_key", "title"), (str, type(None))),
+    **dict.fromkeys(("result_sha256", "idempotency_key", "title", "batch_id", "batch_name"), (str, type(None))),
     "progress": (float, int),
     **dict.fromkeys(("audio_seconds", "declared_seconds", "late_seconds", "arranged"), (float, int, type(None))),
 }

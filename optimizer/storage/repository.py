@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Executable, bindparam, delete, func, insert, 
 
 from errors import BadRecordError, TaskNotFoundError
 from optimizer.storage import (
+    batch_rows,
     edit_rows,
     mapping,
     search_hits,
@@ -24,6 +25,7 @@ from optimizer.storage.schema import arrivals, task_events, task_tags, tasks, we
 from optimizer.storage.search_index import SearchedText
 from optimizer.storage.task_lists import STATES
 from optimizer.storage.webhook_outbox import WebhookOutbox
+from optimizer.tasks.batches import BatchPage
 from optimizer.tasks.search_hit import SearchHit, Sentence
 from optimizer.tasks.task import ErrorInfo, NewTask, Task, TaskFilter, TaskPage, TaskStatus
 from optimizer.tasks.timeline import DECODED, FAILED, UPLOADED, TaskEvent, decoded_data
@@ -103,6 +105,14 @@ class TaskReader:
     def waiting_ids_of(self, wanted: TaskFilter) -> set[str]:
         """The ids of those waiting tasks that are wanted. Raises InvalidOptionError."""
         return task_lists.read_waiting_ids(self._connection, wanted)
+
+    def unfinished_ids_of(self, wanted: TaskFilter) -> list[str]:
+        """The ids of those wanted tasks that wait or run. Raises InvalidOptionError."""
+        return task_lists.read_unfinished_ids(self._connection, wanted)
+
+    def batches(self, owner: str | None, *, limit: int, cursor: str | None) -> BatchPage:
+        """Without their ends. Raises InvalidOptionError."""
+        return batch_rows.read_batches(self._connection, owner, limit=limit, cursor=cursor)
 
     def tasks_of(self, task_ids: Collection[str]) -> dict[str, Task]:
         """Those that are there, by id."""

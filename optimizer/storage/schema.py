@@ -19,9 +19,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-SCHEMA_REVISION = "0016"
+SCHEMA_REVISION = "0017"
 
 metadata = MetaData()
 
@@ -70,6 +71,8 @@ tasks = Table(
     Column("title", Text),  # what its owner calls it
     Column("note", Text, nullable=False, server_default=""),
     Column("tags", Text, nullable=False, server_default="[]"),  # a JSON list, as in `task_tags`
+    Column("batch_id", String(64)),  # of several uploads that belong together, chosen by who sent them
+    Column("batch_name", Text),
     Column("arranged", Double),  # see queue/arrangement.py
     Column("name_key", Text, nullable=False, server_default=""),  # title or file name, folded, to sort by
     UniqueConstraint("seq", name="uq_tasks_seq"),
@@ -88,6 +91,7 @@ tasks = Table(
     Index("ix_tasks_owner_finished_at", "owner", "finished_at", "seq"),
     Index("ix_tasks_owner_audio_seconds", "owner", "audio_seconds", "seq"),
     Index("ix_tasks_owner_name_key", "owner", "name_key", "seq"),
+    Index("ix_tasks_batch", "batch_id", "owner", "seq", sqlite_where=text("batch_id IS NOT NULL")),
     Index("ix_tasks_sha256", "sha256", "seq"),  # whether somebody's file was sent before
 )
 

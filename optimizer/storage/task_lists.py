@@ -54,6 +54,13 @@ def read_waiting_ids(connection: Connection, wanted: TaskFilter) -> set[str]:
     return set(connection.scalars(select(tasks.c.id).where(waiting, *conditions)))
 
 
+def read_unfinished_ids(connection: Connection, wanted: TaskFilter) -> list[str]:
+    """Of those wanted tasks that wait or run, in order of arrival. Raises InvalidOptionError."""
+    conditions = [*conditions_of(connection, wanted)]
+    unfinished = tasks.c.status.in_([status.value for status in TaskStatus if not status.is_final])
+    return list(connection.scalars(select(tasks.c.id).where(unfinished, *conditions).order_by(tasks.c.seq)))
+
+
 def check_limit(wanted: TaskFilter) -> None:
     """Raises InvalidOptionError."""
     if not 1 <= wanted.limit <= MAX_PAGE:
@@ -83,6 +90,8 @@ def conditions_of(
         yield tasks.c.model == wanted.model
     if wanted.sha256 is not None:
         yield tasks.c.sha256 == wanted.sha256
+    if wanted.batch is not None:
+        yield tasks.c.batch_id == wanted.batch
     if wanted.tag is not None:
         has_tag = select(task_tags.c.task_id).where(task_tags.c.tag == mapping.folded(wanted.tag))
         yield tasks.c.id.in_(has_tag)

@@ -143,6 +143,8 @@ class Task:
     title: str | None = None  # what its owner calls it; None: as its file
     note: str = ""
     tags: tuple[str, ...] = ()
+    batch_id: str | None = None  # of the uploads that it came with; see tasks/batches.py
+    batch_name: str | None = None
     arranged: float | None = None  # orders those that their owner moved within the line; see queue/arrangement.py
     version: int = 1  # grows with every change
 
@@ -203,6 +205,8 @@ class NewTask:
     idempotency_key: str | None = None
     owner: str = ""
     callback_url: str | None = None  # is told of its end
+    batch_id: str | None = None
+    batch_name: str | None = None
 
 
 class TaskSort(Enum):
@@ -240,6 +244,7 @@ class TaskFilter:
     min_seconds: float | None = None  # of sound; a recording of unknown length has none
     max_seconds: float | None = None
     tag: str | None = None  # whatever its case
+    batch: str | None = None  # its id
     sort: TaskSort = TaskSort.ARRIVAL
     is_descending: bool | None = None  # None: as `sort` has it
 

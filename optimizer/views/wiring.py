@@ -9,6 +9,8 @@ from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.intake.wiring import Intake
 from optimizer.monitoring.monitoring import Monitoring
 from optimizer.scheduling.wiring import SchedulerParts, Scheduling
+from optimizer.storage.store import TaskStore
+from optimizer.views.batches import BatchViews
 from optimizer.views.models import ModelViews
 from optimizer.views.status import StatusViews
 from optimizer.views.task_view_builder import TaskViewBuilder
@@ -18,6 +20,7 @@ from optimizer.views.transcripts import TranscriptViews
 @dataclass(frozen=True)
 class Views:
     tasks: TaskViewBuilder
+    batches: BatchViews
     transcripts: TranscriptViews
     status: StatusViews
     models: ModelViews
@@ -25,6 +28,7 @@ class Views:
 
 def build_views(
     settings: Settings,
+    store: TaskStore,
     parts: SchedulerParts,
     scheduling: Scheduling,
     monitoring: Monitoring,
@@ -60,6 +64,7 @@ def build_views(
     )
     return Views(
         tasks=tasks,
+        batches=BatchViews(store, parts.queue, tasks),
         transcripts=TranscriptViews(parts.queue, parts.files, scheduling.progress, editor),
         status=status,
         models=ModelViews(

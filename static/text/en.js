@@ -282,6 +282,7 @@ export default {
   'error.too_large_limit': 'The file is {size}, but this server accepts at most {limit}.',
   'error.empty_file': 'The file is empty.',
   'error.aborted': 'The upload was cancelled.',
+  'error.batch_not_found': 'This batch does not exist.',
   'error.task_not_found': 'This task does not exist.',
 
   'time.just_now': 'just now',

@@ -291,6 +291,7 @@ export default {
   'error.conflict': '任务当前的状态不允许这项操作。',
   'error.already_finished': '任务已经结束，无法取消。',
   'error.not_found': '这个地址没有内容。',
+  'error.batch_not_found': '这个批次已不存在。',
   'error.task_not_found': '这个任务不存在。',
   'error.transcript_not_ready': '任务尚未完成。',
   'error.edit_conflict': '这一处刚刚被别人改过，本次修改没有保存。',

@@ -32,6 +32,7 @@ from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import Upload
 from optimizer.tasks import timeline
 from optimizer.tasks import wait_reasons as waiting_reasons
+from optimizer.tasks.batches import Batch, BatchPage, BatchSummary
 from optimizer.tasks.events import Event, Listener, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.tasks.search_hit import SearchHit
 from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskOptions, TaskSort, TaskStatus
@@ -132,6 +133,7 @@ class FakeTasks:
         idempotency_key: str | None,
         owner: str = "",
         callback_url: str | None = None,
+        batch: Batch | None = None,
     ) -> Submission:
         self.before_answer()
         if upload.size == 0:
@@ -146,6 +148,8 @@ class FakeTasks:
             upload.commit()
             same = [task.id for task in self._tasks.values() if (task.sha256, task.owner) == (upload.sha256, owner)]
             task = self._new_task(upload, filename, options, priority, device, idempotency_key, owner)
+            if batch is not None:
+                task = self._tasks[task.id] = task.with_(batch_id=batch.id, batch_name=batch.name)
             self.callback_urls[task.id] = callback_url
         self.tell(TaskChanged(task.id))
         return Submission(self._view(task), is_replay=False, duplicate_of=same[-1] if same and owner else None)
@@ -178,6 +182,22 @@ class FakeTasks:
         is_done = task.status is TaskStatus.COMPLETED
         segments = self.files.read_transcript(task.id).segments if is_done else ()
         return search_hits.hit_in(task, search_index.pack(search_index.sentences_of(segments)), query)
+
+    def batches(self, owner: str | None, *, limit: int, cursor: str | None) -> BatchPage:
+        """On one page."""
+        self._start_of(cursor)
+        found: dict[tuple[str, str], list[Task]] = {}
+        for task in list(self._tasks.values()):
+            if task.batch_id is not None and owner in (None, task.owner):
+                found.setdefault((task.batch_id, task.owner), []).append(task)
+        summaries = [_summary(tasks) for tasks in found.values()]
+        return BatchPage(tuple(sorted(summaries, key=lambda each: -each.last_seq)[:limit]), None)
+
+    def cancel_all(self, wanted: TaskFilter) -> int:
+        found = [task for task in list(self._tasks.values()) if _matches(task, wanted) and not task.status.is_final]
+        for task in found:
+            self._change(task.id, status=TaskStatus.CANCELLED)
+        return len(found)
 
     def transcript(self, task_id: str, *, is_original: bool = False) -> tuple[Transcript, bool]:
         task = self._get(task_id)
@@ -384,11 +404,25 @@ def segment(index: int, text: str) -> Segment:
     )
 
 
+def _summary(tasks: list[Task]) -> BatchSummary:
+    states = [task.status for task in tasks]
+    return BatchSummary(
+        batch=Batch(tasks[0].batch_id or "", tasks[0].batch_name),
+        owner=tasks[0].owner,
+        counts={status: states.count(status) for status in TaskStatus},
+        progress=sum(task.progress for task in tasks) / len(tasks),
+        audio_seconds=sum(task.audio_seconds or 0.0 for task in tasks),
+        created_at=min(task.created_at for task in tasks),
+        last_seq=max(task.seq for task in tasks),
+    )
+
+
 def _matches(task: Task, task_filter: TaskFilter) -> bool:
     return (
         task_filter.status in (None, task.status)
         and task_filter.model in (None, task.options.model)
         and task_filter.sha256 in (None, task.sha256)
         and task_filter.owner in (None, task.owner)
+        and task_filter.batch in (None, task.batch_id)
         and (task_filter.tag is None or task_filter.tag in task.tags)
     )

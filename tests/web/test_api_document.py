@@ -15,7 +15,9 @@ from flask.testing import FlaskClient
 
 import errors
 from optimizer.tasks import timeline
+from optimizer.tasks.batches import Batch
 from optimizer.tasks.start_reason import StartReason
+from optimizer.tasks.task import Priority, TaskOptions
 from tests.web.api_description import ApiDescription, Operation
 from tests.web.api_document import PATH, Document, Section, codes
 from tests.web.fake_system import FakeSystem
@@ -132,6 +134,12 @@ def _object_in(schema: dict[str, Any]) -> tuple[str | None, str]:
 
 def _task_for(system: FakeSystem, operation: Operation) -> str:
     """A task in a state in which the call can be made; or a webhook."""
+    if operation.path.startswith("/api/batches"):
+        upload = system.begin_upload()
+        upload.write(RECORDING)
+        told = {"options": TaskOptions(model="base"), "priority": Priority.NORMAL, "device": "cpu"}
+        system.submit(upload, filename="a.mp3", idempotency_key=None, batch=Batch("interviews"), **told)
+        return "interviews"
     if operation.path.startswith("/api/webhooks"):
         return system.webhooks.add("", "https://example.org/", ("task.failed",))[0].id
     task = system.add()

@@ -110,6 +110,13 @@ class Track(Body):
     chosen: bool = Field(description="whether it is the one that is transcribed")
 
 
+class BatchName(Body):
+    """The uploads that a task came with."""
+
+    id: str
+    name: str | None
+
+
 class SnippetPart(Body):
     text: str
     marked: bool
@@ -130,6 +137,7 @@ class TaskBody(Body):
     title: str | None = Field(description="what its owner calls it; null: as its file")
     note: str
     tags: list[str]
+    batch: BatchName | None
     status: Status
     options: Options
     priority: PriorityWord

@@ -52,6 +52,7 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.WaveformNotReadyError: HTTPStatus.CONFLICT,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.TaskNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.BatchNotFoundError: HTTPStatus.NOT_FOUND,
     errors.UploadNotFoundError: HTTPStatus.NOT_FOUND,
     errors.WebhookNotFoundError: HTTPStatus.NOT_FOUND,
     errors.FileMissingError: HTTPStatus.GONE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from errors import InvalidOptionError
 from optimizer.tasks.task import TaskFilter, TaskSort, TaskStatus
@@ -28,6 +28,7 @@ class TaskFilterQuery(Request):
         description="words of names and texts in any order, of the last one its beginning; phrases in quotation marks",
     )
     tag: str | None = Field(None, max_length=64, description="only tasks with this tag")
+    batch: str | None = Field(None, max_length=64, description="only tasks of this batch")
     from_: str | None = Field(None, alias="from", max_length=40, description="only tasks accepted then or later")
     to: str | None = Field(None, max_length=40, description="only tasks accepted before that; a date: or on that day")
     min_seconds: float | None = Field(
@@ -45,6 +46,7 @@ class TaskFilterQuery(Request):
             model=self.model,
             query=self.q or None,
             tag=self.tag,
+            batch=self.batch,
             created_from=None if self.from_ is None else _moment(self.from_, "from"),
             created_before=None if self.to is None else _end(self.to),
             min_seconds=self.min_seconds,
@@ -72,6 +74,26 @@ class TaskListQuery(TaskFilterQuery):
         if self.sort is not None:
             return TaskSort(self.sort)
         return TaskSort.ARRIVAL if self.from_ is None and self.to is None else TaskSort.CREATED
+
+
+class CancelBody(TaskFilterQuery):
+    """Which tasks to cancel. Everything that one may see is only cancelled when that is said."""
+
+    all: bool = Field(False, strict=True, description="true: all that are not finished, where nothing narrows it down")
+
+    def wanted(self) -> TaskFilter:
+        if not any(getattr(self, name) not in (None, "", False) for name in self.model_fields_set):
+            raise InvalidOptionError("Say which tasks are meant; or that all are, with `all`.", field="all")
+        return super().wanted()
+
+
+class BatchListQuery(Request):
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=20, description="a page's next_cursor")
+
+
+class BatchPath(BaseModel):
+    id: str = Field(description="the batch's id")
 
 
 def _moment(text: str, field: str) -> datetime:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from optimizer.common.text import iso_time
+from optimizer.tasks.batches import BatchSummary
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.search_hit import SearchHit
 from optimizer.tasks.task import ErrorInfo, Task, TaskStatus
@@ -27,6 +28,7 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
         "title": task.title,
         "note": task.note,
         "tags": list(task.tags),
+        "batch": None if task.batch_id is None else {"id": task.batch_id, "name": task.batch_name},
         "status": task.status.value,
         "options": {
             "model": options.model,
@@ -71,6 +73,21 @@ def match_json(hit: SearchHit) -> dict[str, Any]:
         "snippet": [{"text": part.text, "marked": part.is_match} for part in hit.snippet],
         "segment": hit.segment,
         "start": hit.start,
+    }
+
+
+def batch_json(batch: BatchSummary, *, shows_owner: bool = False) -> dict[str, Any]:
+    owner = {"owner": batch.owner} if shows_owner else {}
+    return {
+        "id": batch.batch.id,
+        "name": batch.batch.name,
+        "tasks": batch.num_tasks,
+        "counts": counts_json(batch.counts),
+        "progress": batch.progress,
+        "audio_seconds": batch.audio_seconds,
+        "eta_seconds": batch.eta_seconds,
+        "created_at": timestamp(batch.created_at),
+        **owner,
     }
 
 

@@ -15,6 +15,7 @@ from optimizer.intake.idempotency import IdempotencyKeys
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.figures import Figures
 from optimizer.storage.part_store import PartStore
+from optimizer.tasks.batches import Batch, BatchPage
 from optimizer.tasks.events import Listener, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
@@ -106,12 +107,19 @@ class SystemPort(Protocol):
         idempotency_key: str | None,
         owner: str,
         callback_url: str | None = None,
+        batch: Batch | None = None,
     ) -> Submission: ...
 
     def task(self, task_id: str, /) -> TaskView:
         """Raises TaskNotFoundError, like every method that takes the id of a task."""
 
     def tasks(self, task_filter: TaskFilter, /) -> tuple[list[TaskView], str | None, dict[TaskStatus, int]]: ...
+
+    def batches(self, owner: str | None, /, *, limit: int, cursor: str | None) -> BatchPage:
+        """The latest first."""
+
+    def cancel_all(self, wanted: TaskFilter, /) -> int:
+        """Those that are not finished; how many they were."""
 
     def transcript(self, task_id: str, /, *, is_original: bool = False) -> tuple[Transcript, bool]:
         """The text so far, and whether more will follow; as people have changed it, or as it was transcribed.

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from errors import ForbiddenError, TaskNotFoundError
+from errors import BatchNotFoundError, ForbiddenError, TaskNotFoundError
 from optimizer.accounts.principal import How, Principal
 from optimizer.monitoring.event_log import EventKind, SystemEvent
+from optimizer.tasks.batches import BatchPage, BatchSummary
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import TaskFilter, TaskSort, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
@@ -21,7 +22,7 @@ from optimizer.views.task_view import TaskView
 from web.http.access import current_principal
 from web.http.context import current_system
 from web.http.own_text import OwnText
-from web.http.serializers import counts_json, task_json
+from web.http.serializers import batch_json, counts_json, task_json
 from whisper_core.audio.waveform import Waveform
 from whisper_core.text.transcript import Transcript
 
@@ -59,6 +60,23 @@ class TaskAccess:
         if wanted.sort is TaskSort.OWNER:
             self.check_is_shown_owners()
         return self._system.tasks(replace(wanted, owner=self._principal.sees or wanted.owner))
+
+    def batches(self, limit: int, cursor: str | None) -> BatchPage:
+        return self._system.batches(self._principal.sees, limit=limit, cursor=cursor)
+
+    def cancel_all(self, wanted: TaskFilter) -> int:
+        """Of those that may be seen, or of wanted.owner."""
+        count = self._system.cancel_all(replace(wanted, owner=self._principal.sees or wanted.owner))
+        if count:
+            self.audit("tasks_cancelled", count=count)
+        return count
+
+    def cancel_batch(self, batch_id: str) -> int:
+        """Raises BatchNotFoundError."""
+        wanted = TaskFilter(batch=batch_id, limit=1)
+        if not self.tasks(wanted)[0]:
+            raise BatchNotFoundError()
+        return self.cancel_all(wanted)
 
     def check_is_shown_owners(self) -> None:
         """Raises ForbiddenError."""
@@ -110,6 +128,9 @@ class TaskAccess:
     def delete(self, task_id: str) -> None:
         self._system.delete(self._own(task_id))
         self.audit("task_deleted", task_id=task_id)
+
+    def batch_json(self, batch: BatchSummary) -> dict[str, Any]:
+        return batch_json(batch, shows_owner=self._principal.is_shown_owners)
 
     def task_json(self, view: TaskView) -> dict[str, Any]:
         return task_json(view, shows_owner=self._principal.is_shown_owners)

@@ -11,7 +11,7 @@ from flask_openapi3.models.tag import Tag
 
 from errors import InvalidOptionError
 from optimizer.intake.option_values import OptionTexts
-from optimizer.intake.task_form import FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
+from optimizer.intake.task_form import BATCH_FIELDS, FILE_FIELD, MAX_KEY_CHARACTERS, OPTION_FIELDS
 from optimizer.views.task_view import Submission, TaskView
 from web.http.answer_schemas import (
     AcceptedAnswer,
@@ -46,7 +46,7 @@ _RECEIVE_REQUEST: dict[str, Any] = {
                     "type": "object",
                     "properties": {
                         FILE_FIELD: {"type": "string", "format": "binary"},
-                        **{name: {"type": "string"} for name in OPTION_FIELDS},
+                        **{name: {"type": "string"} for name in (*OPTION_FIELDS, *BATCH_FIELDS)},
                     },
                     "required": [FILE_FIELD],
                     "additionalProperties": False,

@@ -226,6 +226,7 @@ def _make_task(upload_id: str) -> Submission:
             idempotency_key=whole.key,
             owner=whole.owner,
             callback_url=form.callback_url,
+            batch=form.batch,
         )
         whole.became(submission.task.task.id)
     return submission

@@ -12,7 +12,7 @@ from werkzeug.http import http_date
 
 from errors import BadRequestError, InvalidOptionError, MissingFileError
 from optimizer.common.filenames import display_name
-from optimizer.intake.task_form import FILE_FIELD, OPTION_FIELDS
+from optimizer.intake.task_form import BATCH_FIELDS, FILE_FIELD, OPTION_FIELDS
 from optimizer.storage.part_file import CHECKSUM_ALGORITHMS, Checksum
 
 VERSION = "1.0.0"
@@ -48,7 +48,8 @@ def read_metadata(header: str | None) -> UploadMetadata:
     values.pop(FILETYPE, None)
     if FILE_FIELD in values:
         raise InvalidOptionError(
-            f"There is no option of this name. There are: {', '.join(OPTION_FIELDS)}.", field=FILE_FIELD
+            f"There is no option of this name. There are: {', '.join((*OPTION_FIELDS, *BATCH_FIELDS))}.",
+            field=FILE_FIELD,
         )
     if not filename:
         raise MissingFileError("The file has no name: Upload-Metadata needs a filename.", field=FILENAME)

@@ -188,6 +188,7 @@ def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: st
         idempotency_key=idempotency_key,
         owner=owner_of(own_request),
         callback_url=wanted.callback_url,
+        batch=wanted.batch,
     )
 
 

@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 
 from optimizer.accounts.live_keys import CACHE_LASTS_S
 from optimizer.monitoring.event_log import SystemEvent
-from optimizer.tasks.task import Task
+from optimizer.tasks.task import Task, TaskStatus
 from tests.web.access.conftest import Site, key_of
 from tests.web.conftest import served
 from tests.web.live_client import LiveClient, text_from
@@ -51,7 +51,14 @@ OF_A_TASK = {
     "POST /api/tasks/<id>/edits/retranscribe",
 }
 # What tells of many tasks: of one's own only.
-OF_MANY = {"GET /api/tasks", "GET /api/transcripts.zip", "GET /api/system", "GET /api/system/events"}
+OF_MANY = {
+    "GET /api/tasks",
+    "GET /api/batches",
+    "GET /api/transcripts.zip",
+    "GET /api/system",
+    "GET /api/system/events",
+}
+OF_BATCHES = {"DELETE /api/batches/<id>", "POST /api/tasks/cancel"}
 # What belongs to an unfinished upload: a stranger gets 404, as after its end.
 OF_AN_UPLOAD = {
     "HEAD /api/uploads/<upload_id>",
@@ -120,6 +127,11 @@ def call(client: FlaskClient, operation: str, task_id: str = "x") -> Any:
 
 def a_task_of_alice(site: Site, operation: str) -> Task:
     """In a state in which the call can be made."""
+    if operation.endswith("/batches"):
+        made = send(
+            site.by_key("alice"), b"fLaC salaries", SECRET_NAME, batch=f"of-{SECRET_NAME}", batch_name="Salaries"
+        )
+        return site.system.task(made.get_json()["task"]["id"]).task
     task = site.system.add(SECRET_NAME, owner="alice")
     if operation.endswith(("/transcript", "/media", "/transcripts.zip")):
         site.system.complete(task.id, " Our salaries.")
@@ -165,7 +177,7 @@ def listening(port: int, name: str) -> LiveClient:
 
 @pytest.mark.proves("S04")
 def test_everybody_sees_their_own_and_the_admin_sees_all(site: Site, port: int) -> None:
-    known = OF_A_TASK | OF_MANY | OF_AN_UPLOAD | OF_A_WEBHOOK | OF_WEBHOOKS | FOR_ADMINS | OF_NOBODY
+    known = OF_A_TASK | OF_MANY | OF_AN_UPLOAD | OF_A_WEBHOOK | OF_WEBHOOKS | OF_BATCHES | FOR_ADMINS | OF_NOBODY
     assert operations(site) == known
     for operation in sorted(OF_A_TASK):
         check_task_route(site, operation)
@@ -176,6 +188,7 @@ def test_everybody_sees_their_own_and_the_admin_sees_all(site: Site, port: int) 
         assert call(site.by_key("admin"), operation).status_code in (200, 202), operation
     check_upload_routes(site)
     check_webhook_routes(site)
+    check_batch_routes(site)
     check_moves(site)
     check_live_feed(site, port)
 
@@ -225,6 +238,25 @@ def check_webhook_routes(site: Site) -> None:
     assert "alice.example" not in kept
 
 
+def check_batch_routes(site: Site) -> None:
+    alice, mallory, admin = (site.by_key(name) for name in ("alice", "mallory", "admin"))
+    for operation in sorted(OF_BATCHES):
+        for one in (alice, admin):
+            hers = send(alice, b"fLaC hers", SECRET_NAME, batch="b1").get_json()["task"]["id"]
+            other = send(mallory, b"fLaC own", "mallorys.flac", batch="b2").get_json()["task"]["id"]
+            if operation == "DELETE /api/batches/<id>":
+                assert error_of(call(mallory, operation, "b1")) == (404, "batch_not_found", None)
+                answer = call(one, operation, "b1")
+            else:
+                assert mallory.post("/api/tasks/cancel", json={"batch": "b1"}).get_json() == {"cancelled": 0}
+                assert error_of(mallory.post("/api/tasks/cancel", json={"owner": "alice"}))[:2] == (403, "forbidden")
+                answer = one.post("/api/tasks/cancel", json={"batch": "b1"})
+            assert answer.get_json() == {"cancelled": 1}
+            assert site.system.task(hers).task.status is TaskStatus.CANCELLED
+            assert site.system.task(other).task.status is TaskStatus.PENDING
+            assert mallory.post("/api/tasks/cancel", json={"all": True}).get_json() == {"cancelled": 1}
+
+
 def check_upload_routes(site: Site) -> None:
     alice, stranger = TusClient(site.by_key("alice")), TusClient(site.by_key("mallory"))
     upload = alice.created(len(RECORDING), filename=SECRET_NAME)
@@ -255,6 +287,9 @@ def check_list_route(site: Site, operation: str) -> None:
         assert stranger.get_json()["counts"]["completed"] == 0
         assert [each["owner"] for each in admin.get_json()["tasks"] if each["id"] == task.id] == ["alice"]
         assert task.id in own.text
+    elif operation.endswith("/batches"):
+        assert [each["name"] for each in own.get_json()["batches"]] == ["Salaries"]
+        assert [each["owner"] for each in admin.get_json()["batches"]] == ["alice"]
     elif operation.endswith(".zip"):
         assert SECRET_NAME.removesuffix(".flac").encode() in own.data
         assert error_of(site.by_key("mallory").get(f"/api/transcripts.zip?ids={task.id}"))[0] == 404
