@@ -54,7 +54,7 @@ class TaskEndings:
         return task
 
     def cancel_all(self, task_ids: Sequence[str]) -> list[Task]:
-        """Those of them that were not finished, some hundred in one transaction."""
+        """Those of them that were not finished, CANCELLED_AT_ONCE in one transaction."""
         cancelled: list[Task] = []
         for start in range(0, len(task_ids), CANCELLED_AT_ONCE):
             ids = task_ids[start : start + CANCELLED_AT_ONCE]
