@@ -204,6 +204,12 @@ class Settings(AutomationSettings):
     model_idle_timeout: float = Field(
         900, ge=0, le=604_800, description="seconds after which an unused model is removed from its device; 0: never"
     )
+    keep_media_days: int = Field(
+        0, ge=0, le=36_500, description="days after which a finished task's recording is removed; 0: never"
+    )
+    keep_text_days: int = Field(
+        0, ge=0, le=36_500, description="days after which a finished task is deleted with its text; 0: never"
+    )
     ffmpeg_binary: str = Field("", description="path of the ffmpeg to use instead of the installed package's")
     model_sources: Literal["all", "local", "official", "package-index"] = Field(
         "all", description="where weights may come from: all, local (never fetch), official or package-index"

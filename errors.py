@@ -29,6 +29,7 @@
     │   ├── UploadNotFoundError
     │   ├── WebhookNotFoundError
     │   └── FileMissingError
+    │       └── MediaRemovedError
     ├── NotAuthenticatedError               who asks has to log in, or to send a key
     ├── ForbiddenError                      who asks is known, and may not
     ├── UnavailableError                    nothing is wrong with the request; it can be sent again later
@@ -243,6 +244,11 @@ class WebhookNotFoundError(NotFoundError):
 class FileMissingError(NotFoundError):
     code = "file_missing"
     default_message = "The file of this task is no longer there."
+
+
+class MediaRemovedError(FileMissingError):
+    code = "media_removed"
+    default_message = "The recording of this task was removed, because recordings are kept for a limited time here."
 
 
 class NotAuthenticatedError(TranscriptionServerError):

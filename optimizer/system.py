@@ -15,14 +15,14 @@ from typing import Any
 from ulid import ULID
 
 from config import MAX_CONCURRENT_TASKS, Settings
-from errors import InvalidOptionError
+from errors import InvalidOptionError, MediaRemovedError
 from optimizer.common.clock import Clock, SystemClock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.worker_process import WorkerConfig
-from optimizer.intake.preparer import DISK_PROBLEM
 from optimizer.intake.task_intake import SubmissionRequest
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.figures import Figures
+from optimizer.readiness import reasons_not_ready
 from optimizer.start_log import log_recovery, log_start, log_sweep
 from optimizer.storage.upload_file import ReceivedFile, Upload
 from optimizer.tasks.batches import Batch, BatchPage
@@ -83,6 +83,7 @@ class OptimizedWhisperSystem:
             self._parts.automation.check()
             self._monitoring.open()
             self._scheduling.estimates.open(self._storage.documents)
+            self._parts.retention.open()
             self._recover()
             self._storage.files.reserve.fill()
             self._start_scheduler()
@@ -129,7 +130,7 @@ class OptimizedWhisperSystem:
         log_recovery(report)
         known_ids = self._storage.store.ids()
         resumable = self.parts.recover(known_ids)
-        sweep = self._storage.files.sweep(known_ids, self._clock.now())
+        sweep = self._storage.files.sweep(known_ids, self._clock.now(), self._storage.store.ids_without_media())
         log_sweep(sweep, resumable=resumable)
 
     def _start_scheduler(self) -> None:
@@ -155,6 +156,7 @@ class OptimizedWhisperSystem:
         self._parts.monitors.memory_poll.tick()
         self._scheduling.estimates.save(self._storage.documents)
         self._monitoring.tick()
+        self._parts.retention.sweep()
         counts = self._queue.counts()
         log.info(
             "event=sample %s audio_seconds_per_second=%.1f",
@@ -238,7 +240,11 @@ class OptimizedWhisperSystem:
 
     def media(self, task_id: str) -> Path:
         """The uploaded file. Raises TaskNotFoundError, FileMissingError."""
-        self._queue.get(task_id)
+        return self._find_media(task_id)
+
+    def _find_media(self, task_id: str) -> Path:
+        if self._queue.get(task_id).media_removed_at is not None:
+            raise MediaRemovedError()
         return self._storage.files.find_media(task_id)
 
     def cancel(self, task_id: str) -> TaskView:
@@ -247,9 +253,9 @@ class OptimizedWhisperSystem:
 
     def retry(self, task_id: str) -> TaskView:
         """Begin a failed or cancelled task anew. Raises TaskNotFoundError, ConflictError, FileMissingError."""
-        self._queue.get(task_id)
-        self._storage.files.find_media(task_id)
-        task = self._queue.retry(task_id)
+        with self._parts.retention.deciding:
+            self._find_media(task_id)
+            task = self._queue.retry(task_id)
         self._preparer.prepare(task_id, task.owner)
         return self._views.tasks.task_view(task)
 
@@ -331,19 +337,7 @@ class OptimizedWhisperSystem:
         reasons = self.health()
         if not self._is_started or self._stopping.is_set():
             return [*reasons, "the server is starting or stopping"]
-        statuses = self._scheduling.devices.statuses()
-        if not any(status.is_ready for status in statuses):
-            reasons.append("no device is ready")
-        reasons += [f"{status.spec.name} keeps failing" for status in statuses if status.is_unstable]
-        is_disk_full = self._storage.files.room_bytes() < 0
-        if disk_problem := DISK_PROBLEM if is_disk_full else self._preparer.problem():
-            reasons.append(disk_problem)
-        problems = (
-            self._storage.store.problem(),
-            self._scheduling.storage_retry.problem(),
-            self._parts.intake.decode_pool.problem(),
-        )
-        return reasons + [problem for problem in problems if problem]
+        return reasons + reasons_not_ready(self._parts)
 
     def add_listener(self, listener: Listener) -> None:
         """Call `listener` for every event from now on, in the thread where it happens."""

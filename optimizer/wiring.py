@@ -39,6 +39,7 @@ from optimizer.queue.ordering import FIRST_COME, DueTimes
 from optimizer.queue.ownership import Ownership
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.queue.quotas import OwnerQuotas
+from optimizer.retention import Retention
 from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.event_messages import EventMessages
 from optimizer.scheduling.inbox import Inbox
@@ -93,6 +94,7 @@ class SystemParts:
     endings: TaskEndings
     monitors: Monitors
     views: Views
+    retention: Retention
     accounts: Accounts
     ownership: Ownership
     editor: TranscriptEditor
@@ -128,10 +130,14 @@ def build_parts(
     models.add_listener(built.decisions.note_replaced)
     monitors = _build_monitors(settings, scheduling, built, storage)
     editor = build_editor(storage.store, storage.files, clock, scheduling.events)
-    views = build_views(settings, storage.store, scheduling, built, monitors.monitoring, intake, editor)
     endings = _build_endings(scheduling, built)
     retranscriptions = Retranscriptions(storage.store, storage.files, editor, endings.delete)
     built.reports.on_completed = retranscriptions.on_completed
+    accounts = Accounts(settings, storage.store.database, clock)
+    retention = _build_retention(settings, storage, scheduling, endings, accounts)
+    views = build_views(
+        settings, storage.store, scheduling, built, monitors.monitoring, intake, editor, retention.rules
+    )
     return SystemParts(
         storage=storage,
         intake=intake,
@@ -142,7 +148,8 @@ def build_parts(
         endings=endings,
         monitors=monitors,
         views=views,
-        accounts=Accounts(settings, storage.store.database, clock),
+        retention=retention,
+        accounts=accounts,
         ownership=ownership,
         editor=editor,
         retranscriptions=retranscriptions,
@@ -162,6 +169,21 @@ def _build_endings(parts: SchedulerParts, scheduling: Scheduling) -> TaskEndings
         forecasts=parts.forecasts,
         scheduler=scheduling.scheduler,
         events=parts.events,
+    )
+
+
+def _build_retention(
+    settings: Settings, storage: Storage, parts: SchedulerParts, endings: TaskEndings, accounts: Accounts
+) -> Retention:
+    return Retention(
+        settings,
+        store=storage.store,
+        documents=storage.documents,
+        queue=parts.queue,
+        files=storage.files,
+        endings=endings,
+        audit=accounts.audit,
+        clock=parts.clock,
     )
 
 

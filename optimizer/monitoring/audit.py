@@ -32,6 +32,8 @@ _SENTENCES = {
     "task_cancelled": "{by} cancelled a task.",
     "tasks_cancelled": "{by} cancelled {count} tasks.",
     "task_deleted": "{by} deleted a task.",
+    "task_expired": "A task was deleted {days} days after its end, as KEEP_TEXT_DAYS says.",
+    "media_expired": "A recording was removed {days} days after its task's end, as KEEP_MEDIA_DAYS says.",
     "limits_changed": "{by} changed the limits.",
     "model_fetched": "{by} had a model fetched.",
 }

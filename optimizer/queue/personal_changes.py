@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from optimizer.queue.changes import Cancel, SetPriority
 from optimizer.storage.repository import TaskWriter
 from optimizer.tasks import timeline
+from optimizer.tasks.retention import is_finished
 from optimizer.tasks.task import Priority, Task
 from optimizer.tasks.task_changes import TaskChanges
 
@@ -57,3 +59,21 @@ class CancelUnfinished:
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         return None if task.status.is_final else Cancel().apply(task, rows, now)
+
+
+@dataclass(frozen=True)
+class RemoveMedia:
+    """Removes a finished task's recording while its row is locked, so that it does not begin anew meanwhile.
+
+    After a kill in between, the row says nothing of it and it is done again."""
+
+    finished_before: datetime
+    remove: Callable[[], None]
+
+    def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
+        is_old = is_finished(task) and task.finished_at is not None and task.finished_at < self.finished_before
+        if not is_old or task.media_removed_at is not None:
+            return None
+        self.remove()
+        rows.add_event(task.id, timeline.MEDIA_REMOVED, {}, now)
+        return rows.save(task, task.with_(media_removed_at=now))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from errors import TaskNotFoundError
@@ -295,6 +296,11 @@ class IntelligentQueueManager:
     def change(self, task_id: str, wanted: TaskChanges) -> Task:
         """All of it or nothing. Raises ConflictError as `set_priority`."""
         return self._transactions.change_or_refuse(task_id, personal_changes.ChangeByHand(wanted))
+
+    def remove_media(self, task_id: str, finished_before: datetime, remove: Callable[[], None]) -> Task | None:
+        """Notes that a finished task has no recording any more, and calls `remove`, which removes it. None when it is
+        not finished, was finished later, or has none."""
+        return self._transactions.try_change(task_id, personal_changes.RemoveMedia(finished_before, remove))
 
     def delete(self, task_id: str) -> None:
         """Removes its rows and its text; a running attempt is cancelled first. The caller deletes its files."""

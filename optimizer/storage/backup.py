@@ -87,9 +87,9 @@ def _write_tar(
     incomplete: set[str] = set()
     with tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         with closing(sqlite3.connect(copy)) as rows:
-            states = dict(rows.execute("SELECT id, status FROM tasks"))
-        for task_id, status in states.items():
-            is_whole = not with_media or _add(tar, f"media/{task_id}", files.media_path(task_id), sums)
+            states = rows.execute("SELECT id, status, media_removed_at IS NULL FROM tasks").fetchall()
+        for task_id, status, has_media in states:
+            is_whole = not (with_media and has_media) or _add(tar, f"media/{task_id}", files.media_path(task_id), sums)
             if status == TaskStatus.COMPLETED.value:
                 is_whole &= _add(tar, f"transcripts/{task_id}.json", files.transcript_path(task_id), sums)
             if not is_whole:

@@ -100,7 +100,9 @@ class DataInspection:
 
     def _faults_of(self, task: Task) -> Iterator[Fault]:
         media = self._files.media_path(task.id)
-        if not media.is_file():
+        if task.media_removed_at is not None:
+            pass
+        elif not media.is_file():
             yield Fault.RECORDING_MISSING
         elif media.stat().st_size != task.size_bytes or (self._reads_recordings and sha256_of(media) != task.sha256):
             yield Fault.RECORDING_ALTERED

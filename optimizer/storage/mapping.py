@@ -233,7 +233,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "tags": tags_from_json,
     **dict.fromkeys(("is_truncated", "is_silent"), {0: False, 1: True}.__getitem__),
     "created_at": datetime.fromisoformat,
-    **dict.fromkeys(("started_at", "finished_at", "not_before"), _read_time),
+    **dict.fromkeys(("started_at", "finished_at", "not_before", "media_removed_at"), _read_time),
 }
 # The other fields are stored as they are; these are the types that each may have.
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_REVISION = "0017"
+SCHEMA_REVISION = "0018"
 
 metadata = MetaData()
 
@@ -73,6 +73,7 @@ tasks = Table(
     Column("tags", Text, nullable=False, server_default="[]"),  # a JSON list, as in `task_tags`
     Column("batch_id", String(64)),  # of several uploads that belong together, chosen by who sent them
     Column("batch_name", Text),
+    Column("media_removed_at", String(40)),  # when KEEP_MEDIA_DAYS had its recording removed
     Column("arranged", Double),  # see queue/arrangement.py
     Column("name_key", Text, nullable=False, server_default=""),  # title or file name, folded, to sort by
     UniqueConstraint("seq", name="uq_tasks_seq"),
@@ -92,6 +93,7 @@ tasks = Table(
     Index("ix_tasks_owner_audio_seconds", "owner", "audio_seconds", "seq"),
     Index("ix_tasks_owner_name_key", "owner", "name_key", "seq"),
     Index("ix_tasks_batch", "batch_id", "owner", "seq", sqlite_where=text("batch_id IS NOT NULL")),
+    Index("ix_tasks_kept_media", "finished_at", sqlite_where=text("media_removed_at IS NULL")),
     Index("ix_tasks_sha256", "sha256", "seq"),  # whether somebody's file was sent before
 )
 

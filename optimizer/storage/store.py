@@ -10,7 +10,7 @@ from pathlib import Path
 
 from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError, TranscriptionServerError
 from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER
-from optimizer.storage import search_index
+from optimizer.storage import aged_tasks, search_index
 from optimizer.storage.collecting_writer import CollectingWriter
 from optimizer.storage.database import CANNOT_WRITE, Database, check_sqlite_file, database_url
 from optimizer.storage.edit_writer import EditWriter
@@ -142,6 +142,11 @@ class TaskStore:
         """The ids of the waiting tasks: before anything runs, of all that are not finished."""
         with self.reading() as rows:
             return rows.waiting_ids()
+
+    def ids_without_media(self) -> set[str]:
+        """The ids of the tasks whose recording was removed for its age."""
+        with self._database.reading() as connection:
+            return aged_tasks.ids_without_media(connection)
 
     def erase_deleted(self) -> None:
         """Empties the search's index of what was removed from it, and SQLite's log, which may still hold deleted rows:

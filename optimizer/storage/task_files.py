@@ -210,12 +210,17 @@ class TaskFiles:
         """Removes the samples, a task's largest file, once they are not needed. Harmless when there are none."""
         self.audio_path(task_id).unlink(missing_ok=True)
 
+    def delete_media(self, task_id: str) -> None:
+        """Removes the recording. Harmless when there is none."""
+        self.media_path(task_id).unlink(missing_ok=True)
+
     def delete_transcript(self, task_id: str) -> None:
         """Removes a result that came too late to count. Harmless when there is none."""
         self.transcript_path(task_id).unlink(missing_ok=True)
 
-    def sweep(self, known_ids: Set[str], now: datetime) -> SweepReport:
+    def sweep(self, known_ids: Set[str], now: datetime, without_media: Set[str] = frozenset()) -> SweepReport:
         """Cleans up after a crash, before anything runs. known_ids: of every task in the store. now: wall time, UTC.
+        without_media: ids of tasks whose recording was removed on purpose.
 
         Removes half-written files, uploads that stopped arriving 24 h ago, and samples and waveforms of unknown tasks,
         which can be made again. Uploads and transcripts of unknown tasks are only reported: they may be somebody's only
@@ -227,7 +232,7 @@ class TaskFiles:
         return SweepReport(
             removed=removed,
             media_without_row=tuple(sorted(media - known_ids)),
-            rows_without_media=tuple(sorted(known_ids - media)),
+            rows_without_media=tuple(sorted(known_ids - media - without_media)),
             transcripts_without_row=tuple(sorted(transcripts - known_ids)),
         )
 

@@ -145,6 +145,7 @@ class Task:
     tags: tuple[str, ...] = ()
     batch_id: str | None = None  # of the uploads that it came with; see tasks/batches.py
     batch_name: str | None = None
+    media_removed_at: datetime | None = None  # when its recording was removed for its age
     arranged: float | None = None  # orders those that their owner moved within the line; see queue/arrangement.py
     version: int = 1  # grows with every change
 

@@ -27,6 +27,7 @@ MOVED = "moved"
 COMPLETED = "completed"
 FAILED = "failed"
 CANCELLED = "cancelled"
+MEDIA_REMOVED = "media_removed"
 RESTARTED = "restarted"
 
 GIVEN_BACK = "given_back"  # the code of an interrupt without an error, such as a stop of the server
@@ -199,6 +200,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     COMPLETED: _completed,
     FAILED: _failed,
     CANCELLED: lambda _: "Cancelled.",
+    MEDIA_REMOVED: lambda _: "Its recording was removed, because recordings are kept for a limited time.",
     RESTARTED: lambda _: "Started over by hand.",
 }
 

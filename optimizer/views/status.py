@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from config import Settings
-from optimizer.common.text import duration
+from optimizer.common.text import duration, iso_time
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.status import DeviceStatus, TaskOnDevice
 from optimizer.memory.estimator import MemoryEstimationPool
@@ -23,6 +23,7 @@ from optimizer.scheduling.model_library import ModelLibrary
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.storage.task_files import TaskFiles
+from optimizer.tasks.retention import RetentionRules
 from optimizer.tasks.task import TaskStatus, num_waiting
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from version import __version__
@@ -48,6 +49,7 @@ class StatusViews:
         monitor: PerformanceMonitor,
         monitoring: Monitoring,
         decoder_measures: Callable[[], Mapping[str, str]],
+        rules: Callable[[], RetentionRules],
     ) -> None:
         self._settings = settings
         self._path = path
@@ -63,6 +65,7 @@ class StatusViews:
         self._monitor = monitor
         self._monitoring = monitoring
         self._decoder_measures = decoder_measures
+        self._rules = rules
 
     def system(self) -> dict[str, Any]:
         """The body of GET /api/system. Memory in bytes; throughput in seconds of sound per second, over a minute."""
@@ -93,6 +96,7 @@ class StatusViews:
             "memory_estimates": self._estimates.accuracy(),
             "forecasts": asdict(self._forecasts.accuracy()),
             "wait_bound": _wait_bound(self._due_times, limits),
+            "retention": _retention(self._rules()),
         }
 
     def figures(self) -> Figures:
@@ -131,6 +135,16 @@ def _wait_bound(due_times: DueTimes, limits: PlanLimits) -> dict[str, Any]:
         f" {duration(patience_s)} after it."
     )
     return {"patience_seconds": patience_s, "text": text}
+
+
+def _retention(rules: RetentionRules) -> dict[str, Any]:
+    """How long recordings and texts are kept, and before when nothing is removed."""
+    return {
+        "media_days": rules.media.days if rules.media else None,
+        "media_from": iso_time(rules.media.acts_from) if rules.media else None,
+        "text_days": rules.text.days if rules.text else None,
+        "text_from": iso_time(rules.text.acts_from) if rules.text else None,
+    }
 
 
 def _device(status: DeviceStatus, progress: RunningProgress) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from optimizer.tasks.search_hit import SearchHit
 from optimizer.tasks.task import Task
@@ -19,6 +20,8 @@ class TaskView:
     waiting_reason: WaitReason | None = None  # why it does not run yet
     eta_seconds: float | None = None  # until it is finished; None before there is a measurement
     expected: Interval | None = None  # of a waiting task: when it will begin and end
+    media_end: datetime | None = None  # of a finished one: when its recording will be removed; None: it will not be
+    text_end: datetime | None = None  # when it will be deleted
     hit: SearchHit | None = None  # where a search found it
 
 

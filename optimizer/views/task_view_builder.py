@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 from errors import OutOfMemoryError
@@ -14,6 +14,7 @@ from optimizer.queue.ready_queue import WaitingTask
 from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.tasks import wait_reasons as reasons
+from optimizer.tasks.retention import RetentionRules
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.tasks.wait_reasons import WaitReason
 from optimizer.timing.forecast import Expected, Places, forecast
@@ -40,6 +41,7 @@ class TaskViewBuilder:
         speeds: SpeedTable,
         times: RuntimeEstimates,
         forecasts: ForecastTracker,
+        rules: Callable[[], RetentionRules],
         clock: Clock,
     ) -> None:
         self._queue = queue
@@ -50,6 +52,7 @@ class TaskViewBuilder:
         self._speeds = speeds
         self._times = times
         self._tracker = forecasts
+        self._rules = rules
         self._clock = clock
         self._lock = Lock()
         self._forecast: dict[str, Expected] = {}
@@ -68,7 +71,13 @@ class TaskViewBuilder:
     def _view(self, task: Task, position: int | None) -> TaskView:
         """position: of a waiting task; None when it has left the queue since it was read."""
         if not task.status.is_waiting:
-            return TaskView(task, eta_seconds=self._progress.eta_of(task))
+            ends = self._rules()
+            return TaskView(
+                task,
+                eta_seconds=self._progress.eta_of(task),
+                media_end=ends.media_end(task),
+                text_end=ends.text_end(task),
+            )
         is_near = position is not None and position <= MAX_FORECAST_POSITION
         expected = self._expected(task) if is_near else None
         reason = self._waiting_reason(task, position or 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from config import Settings
@@ -10,6 +11,7 @@ from optimizer.intake.wiring import Intake
 from optimizer.monitoring.monitoring import Monitoring
 from optimizer.scheduling.wiring import SchedulerParts, Scheduling
 from optimizer.storage.store import TaskStore
+from optimizer.tasks.retention import RetentionRules
 from optimizer.views.batches import BatchViews
 from optimizer.views.models import ModelViews
 from optimizer.views.status import StatusViews
@@ -34,6 +36,7 @@ def build_views(
     monitoring: Monitoring,
     intake: Intake,
     editor: TranscriptEditor,
+    rules: Callable[[], RetentionRules],
 ) -> Views:
     tasks = TaskViewBuilder(
         queue=parts.queue,
@@ -44,6 +47,7 @@ def build_views(
         speeds=parts.speeds,
         times=parts.times,
         forecasts=parts.forecasts,
+        rules=rules,
         clock=parts.clock,
     )
     status = StatusViews(
@@ -61,6 +65,7 @@ def build_views(
         monitor=parts.monitor,
         monitoring=monitoring,
         decoder_measures=intake.decode_pool.measures,
+        rules=rules,
     )
     return Views(
         tasks=tasks,

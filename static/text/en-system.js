@@ -214,6 +214,7 @@ export default {
   'timeline.completed_after': 'Done after {span}',
   'timeline.failed': 'Failed: {reason}',
   'timeline.cancelled': 'Cancelled',
+  'timeline.media_removed': 'Recording removed: it was older than recordings are kept',
   'timeline.restarted': 'Restarted by hand',
   'timeline.windows': { one: '{count} 30-second window done', other: '{count} 30-second windows done' },
   'timeline.windows_of': '{done} of about {count} 30-second windows done',

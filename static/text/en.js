@@ -283,6 +283,7 @@ export default {
   'error.empty_file': 'The file is empty.',
   'error.aborted': 'The upload was cancelled.',
   'error.batch_not_found': 'This batch does not exist.',
+  'error.media_removed': 'This recording was removed, because recordings are kept for a limited time.',
   'error.task_not_found': 'This task does not exist.',
 
   'time.just_now': 'just now',

@@ -21,6 +21,7 @@ const SENTENCES = {
   completed,
   failed: ({ code, message }) => t('timeline.failed', { reason: errorText({ code, message }) }),
   cancelled: () => t('timeline.cancelled'),
+  media_removed: () => t('timeline.media_removed'),
   restarted: () => t('timeline.restarted'),
 }
 

@@ -225,6 +225,7 @@ export default {
   'timeline.completed_after': '用时 {span}完成',
   'timeline.failed': '失败：{reason}',
   'timeline.cancelled': '已取消',
+  'timeline.media_removed': '录音已超过保留期限，已删除',
   'timeline.restarted': '手动重新开始',
   'timeline.windows': { other: '已完成 {count} 个 30 秒窗口' },
   'timeline.windows_of': '已完成 {done} 个 30 秒窗口，共约 {count} 个',

@@ -296,6 +296,7 @@ export default {
   'error.transcript_not_ready': '任务尚未完成。',
   'error.edit_conflict': '这一处刚刚被别人改过，本次修改没有保存。',
   'error.waveform_not_ready': '仍在读取录音，请稍后再试。',
+  'error.media_removed': '这个任务的录音已按保留期限删除。',
   'error.file_missing': '这个任务的文件已不存在。',
   'error.unavailable': '服务器暂时无法处理，请稍后再试。',
   'error.busy': '服务器正在处理太多同类请求，请稍后再试。',

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from errors import EmptyFileError, InvalidOptionError, TaskNotFoundError, UnsupportedMediaError, WaveformNotReadyError
+from errors import (
+    EmptyFileError,
+    InvalidOptionError,
+    MediaRemovedError,
+    TaskNotFoundError,
+    UnsupportedMediaError,
+    WaveformNotReadyError,
+)
 from optimizer.common import failpoints
 from optimizer.tasks.events import TaskDeleted
 from optimizer.tasks.task import TaskFilter, TaskStatus
@@ -132,3 +140,20 @@ def test_a_task_deleted_while_its_result_is_written_leaves_the_worker_alone(
         assert watcher.wait_for(submit(system, SHORT), TaskStatus.COMPLETED).attempt == 1
         assert len(device_at(system, 0).supervisor._restarts) == 0
         assert len(list((tmp_path / "data" / "transcripts").iterdir())) == 1
+
+
+def test_a_task_whose_recording_was_removed_says_so(open_system: Open, submit: Submit) -> None:
+    with open_system(keep_media_days=30) as system:
+        task_id = submit(system, SHORT, knobs=HOLD)
+        task = system.cancel(task_id).task
+        assert task.finished_at is not None
+        announced = system.task(task_id).media_end
+        assert announced is not None
+        assert announced >= task.finished_at + timedelta(days=30)
+        assert system.status()["retention"]["media_days"] == 30
+        removed = system._queue.remove_media(task_id, announced, lambda: system._storage.files.delete_media(task_id))
+        assert removed is not None
+        for asked in (system.media, system.retry):
+            with pytest.raises(MediaRemovedError):
+                asked(task_id)
+        assert system.task(task_id).task.status is TaskStatus.CANCELLED

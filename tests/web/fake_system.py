@@ -147,6 +147,7 @@ class FakeSystem(FakeTasks):
             "memory_estimates": [],
             "forecasts": {"count": 0, "median_error_seconds": None, "median_error": None, "within_interval": None},
             "wait_bound": {"patience_seconds": 3600.0, "text": "None is passed by one that came an hour later."},
+            "retention": {"media_days": None, "media_from": None, "text_days": None, "text_from": None},
             "fetches": [],
             "is_public": self.settings.is_public,
             "decoder": {"network": "off", "uid": "65534"},

@@ -162,6 +162,9 @@ class TaskBody(Body):
     created_at: str
     started_at: str | None
     finished_at: str | None
+    media_removed_at: str | None = Field(description="when its recording was removed, because it was old")
+    media_expires_at: str | None = Field(description="when its recording will be removed")
+    text_expires_at: str | None = Field(description="when the whole task will be deleted")
     owner: str = Field("", description="the account that it belongs to; only there for an admin")
     match: Match | None = Field(None, description="only there in a list that `q` was given for")
 
@@ -301,10 +304,6 @@ class TaskEventBody(Body):
 
 class TimelineAnswer(Answer):
     events: list[TaskEventBody]
-
-
-class FetchAnswer(Answer):
-    model: str
 
 
 class HealthAnswer(Answer):

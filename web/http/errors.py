@@ -56,6 +56,7 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.UploadNotFoundError: HTTPStatus.NOT_FOUND,
     errors.WebhookNotFoundError: HTTPStatus.NOT_FOUND,
     errors.FileMissingError: HTTPStatus.GONE,
+    errors.MediaRemovedError: HTTPStatus.GONE,
     errors.NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,
     errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,

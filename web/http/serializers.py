@@ -62,6 +62,9 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
         "created_at": timestamp(task.created_at),
         "started_at": timestamp(task.started_at),
         "finished_at": timestamp(task.finished_at),
+        "media_removed_at": timestamp(task.media_removed_at),
+        "media_expires_at": timestamp(view.media_end),
+        "text_expires_at": timestamp(view.text_end),
         **owner,
         **({} if view.hit is None else {"match": match_json(view.hit)}),
     }

@@ -114,6 +114,19 @@ class WaitBoundBody(Body):
 
 
 # GET /api/system, and the live feed's `system` event.
+class RetentionBody(Body):
+    """How long finished tasks are kept."""
+
+    media_days: int | None = Field(description="after so many days recordings are removed; null: never")
+    media_from: str | None = Field(description="no recording is removed before that")
+    text_days: int | None = Field(description="after so many days tasks are deleted; null: never")
+    text_from: str | None = Field(description="no task is deleted before that")
+
+
+class FetchAnswer(Answer):
+    model: str
+
+
 class SystemAnswer(Answer):
     version: str
     path: Literal["optimized", "plain"]
@@ -133,6 +146,7 @@ class SystemAnswer(Answer):
     memory_estimates: list[MemoryEstimateBody]
     forecasts: ForecastsBody
     wait_bound: WaitBoundBody
+    retention: RetentionBody
 
 
 class DeviceMemorySample(Body):

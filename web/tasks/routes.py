@@ -15,7 +15,6 @@ from optimizer.intake.task_form import BATCH_FIELDS, FILE_FIELD, MAX_KEY_CHARACT
 from optimizer.views.task_view import Submission, TaskView
 from web.http.answer_schemas import (
     AcceptedAnswer,
-    FetchAnswer,
     ModelsAnswer,
     TaskAnswer,
     TaskListAnswer,
@@ -28,7 +27,7 @@ from web.http.list_query import TaskListQuery
 from web.http.owner import owner_of
 from web.http.request_schemas import AgainBody, ModelPath, SystemPatch, TaskPatch, TaskPath, TrackChoice
 from web.http.serializers import counts_json, task_event_json
-from web.http.system_schemas import SystemAnswer
+from web.http.system_schemas import FetchAnswer, SystemAnswer
 from web.http.task_access import current_tasks
 from web.tasks.again import transcribe_again, transcribe_track
 from web.tasks.uploads import receive_task
