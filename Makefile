@@ -48,15 +48,15 @@ chromium:
 	@tools/ensure_chromium.sh
 
 test: $(VENV)/.installed-dev page chromium ## every test but the slow ones
-	@$(PY) -m tools.fetch_model tiny.en
+	@$(PY) -m tools.fetch_model tiny.en speakers
 	$(PY) -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
 
 test-full: $(VENV)/.installed-dev page chromium ## every test, with the long ones
-	@$(PY) -m tools.fetch_model tiny.en base
+	@$(PY) -m tools.fetch_model tiny.en base speakers
 	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 coverage: $(VENV)/.installed-dev page chromium ## branch coverage of what `make test` runs
-	@$(PY) -m tools.fetch_model tiny.en
+	@$(PY) -m tools.fetch_model tiny.en speakers
 	@$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS); status=$$?; \
 	$(PY) -m coverage combine --quiet && $(PY) -m coverage report && exit $$status

@@ -43,6 +43,7 @@ FOLDERS = [
     "whisper_core.editing",
     "whisper_core.formats",
     "whisper_core.models whisper_core.audio",
+    "whisper_core.speakers",
     "whisper_core",
     "whisper_core.worker",
     "whisper_core.engine.network",

@@ -18,12 +18,13 @@ from whisper_core.models.catalogue import MODELS
 _SAFETENSORS, _GGUF = ".safetensors", ".gguf"
 _SUFFIXES = (CHECKPOINT, GGML, _SAFETENSORS, _GGUF)
 _FETCHED = ".ct2.bin"  # openai-whisper's weights from the package index
+SPEAKERS_FOLDER = "speakers"  # speaker_weights.py keeps its files there
 _OFFICIAL = {name for info in MODELS.values() for name in (info.file_name, f"{info.weights_name}.pt")}
 
 
 def is_meant(path: Path) -> bool:
     """Whether somebody brought it as a model. openai-whisper's own files, and what a fetch has left, are none."""
-    if path.name.startswith("."):
+    if path.name.startswith(".") or path.name == SPEAKERS_FOLDER:
         return False
     names = file_names(path)
     if names:

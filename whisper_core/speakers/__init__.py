@@ -1,0 +1,1 @@
+"""Who speaks when: the turns of the people in a recording."""
