@@ -52,8 +52,9 @@
     │   ├── ModelUnavailableError
     │   │   ├── WeightsDamagedError
     │   │   └── UnusableModelError
-    │   └── EngineError
-    │       └── DeviceLostError
+    │   ├── EngineError
+    │   │   └── DeviceLostError
+    │   └── SpeakersUnknownError            the text is there, and only who says what is not known
     └── StartError                          the server cannot start
         ├── InvalidSettingsError
         ├── DatabaseDamagedError
@@ -405,6 +406,14 @@ class DeviceLostError(EngineError):
 
     code = "device_lost"
     default_message = "The device failed while the task was running. Its worker is being restarted."
+
+
+class SpeakersUnknownError(TaskError):
+    """The text is there all the same, so a task is completed with it."""
+
+    code = "speakers_unknown"
+    is_retryable = False
+    default_message = "It is not known who speaks."
 
 
 class StartError(TranscriptionServerError):

@@ -118,6 +118,8 @@ def _task_values(values: Values, given: set[str]) -> dict[str, Any]:
         raise click.UsageError("--hallucination-silence-threshold needs --word-timestamps True.")
     if "patience" in chosen and "beam_size" not in chosen:
         raise click.UsageError("--patience needs --beam-size.")
+    if "num_speakers" in chosen and not chosen.get("speakers"):
+        raise click.UsageError("--num-speakers needs --speakers True.")
     not_with_vad = {"hallucination_silence_threshold", "clip_timestamps"} & set(chosen) or chosen.get("vad_filter")
     if chosen.get("mode") == "vad" and not_with_vad:
         raise click.UsageError("--mode vad looks for speech itself: use --mode exact with these options.")

@@ -18,7 +18,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 # Those that a line written for openai-whisper's command may have, and that change nothing here.
 WITHOUT_EFFECT = ("fp16", "verbose", "prepend_punctuations", "append_punctuations")
 # Not given when it is None, as openai-whisper's command spells it.
-NONE_IS_UNSET = ("beam_size", "best_of", "patience", "length_penalty")
+NONE_IS_UNSET = ("beam_size", "best_of", "patience", "length_penalty", "num_speakers")
 
 
 def _option(name: str, *short: str, help: str, **settings: Any) -> click.Option:
@@ -76,6 +76,8 @@ def task_options() -> list[click.Parameter]:
         _option("suppress_tokens", type=TOKEN_IDS, help="Ids with commas, -1 for most symbols.  [default: -1]"),
         _yes_no("vad_filter", "Leave out silence, music and noise before anything is transcribed."),
         _option("clip_timestamps", type=CLIP_TIMES, help="Only these parts: start,end,start,end … in seconds."),
+        _yes_no("speakers", "Tell who says what."),
+        _option("num_speakers", type=NumberOrNone(1, 50, whole=True), help="How many people are heard, if known."),
     ]  # fmt: skip
 
 

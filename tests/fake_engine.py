@@ -7,7 +7,9 @@ Prompts, joined by spaces: `window_s=0.05`, `fail=<error code>`, `abort@2` (kill
 the first attempt, that is, when no window was saved before), `endless` (the last window again and again, until it is
 told to stop), `hold@1` (wait before window 1 until it is told to stop), `kill_server@0` (before window 0 the whole
 server ends, as when a task takes the machine's memory), `hold_until=<path>` (wait while there is no such file),
-`text=<percent-encoded>` (what every segment says).
+`text=<percent-encoded>` (what every segment says). Once the text is there: `speakers_fail=<error code>`,
+`speakers_hold` (look for them until it is told to stop), `speakers_abort` (kill the process while they are looked for),
+`speakers_hold_until=<path>`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import psutil
 from errors import DeviceLostError, OutOfMemoryError, TaskError, error_class_of
 from whisper_core.reference.sequential_engine import SequentialEngine
 from whisper_core.text.transcript import Checkpoint, Segment, Transcript, WindowResult
+from whisper_core.text.turns import Turn
 from whisper_core.worker.engine_protocol import TaskObserver
 from whisper_core.worker.messages import MemoryReport, RunTask
 
@@ -58,6 +61,22 @@ class FakeEngine(SequentialEngine):
 
     def task_peak_bytes(self) -> int:
         return TASK_BYTES
+
+    def find_speakers(self, command: RunTask, on_progress: Callable[[float], None]) -> tuple[Turn, ...]:
+        """Two people, or as many as are wanted, speak in turns of a window each."""
+        knobs = knobs_of(command)
+        on_progress(0.0)
+        if "speakers_abort" in knobs:
+            os.abort()
+        if "speakers_fail" in knobs:
+            raise error_class_of(knobs["speakers_fail"])()
+        until = knobs.get("speakers_hold_until")
+        while "speakers_hold" in knobs or (until is not None and not Path(until).exists()):
+            self._hold.wait(HELD_S)
+            on_progress(0.5)
+        people = command.speakers.num_speakers if command.speakers else None
+        windows = -(-Path(command.audio_path).stat().st_size // (WINDOW_FRAMES * BYTES_PER_FRAME))
+        return tuple(Turn(30.0 * i, 30.0 * (i + 1), i % (people or 2)) for i in range(windows))
 
     def run(
         self, command: RunTask, on_window: Callable[[WindowResult], None], should_stop: Callable[[], bool]
@@ -148,7 +167,7 @@ class FakeTask:
     def __init__(self, command: RunTask, hold: threading.Event, device_kind: str) -> None:
         self._hold = hold
         self._device_kind = device_kind
-        self._knobs = dict(word.partition("=")[::2] for word in (command.options.initial_prompt or "").split())
+        self._knobs = knobs_of(command)
         self._samples = Path(command.audio_path).read_bytes()
         self._content_frames = len(self._samples) // BYTES_PER_FRAME
         self._segments = list(command.segments)
@@ -204,6 +223,10 @@ class FakeTask:
 
     def transcript(self) -> Transcript:
         return Transcript("".join(segment.text for segment in self._segments), "en", tuple(self._segments))
+
+
+def knobs_of(command: RunTask) -> dict[str, str]:
+    return dict(word.partition("=")[::2] for word in (command.options.initial_prompt or "").split())
 
 
 def kill_server() -> None:

@@ -18,6 +18,7 @@ from optimizer.devices.supervisor import WorkerSupervisor
 from optimizer.devices.worker_process import Worker
 from optimizer.memory.ledger import GPUMemoryPool, Reservation
 from optimizer.memory.probes import MemoryReading
+from optimizer.tasks import transitions
 from optimizer.tasks.task import Task
 from whisper_core.text.transcript import Checkpoint, WindowResult
 from whisper_core.worker import messages as protocol
@@ -46,8 +47,11 @@ class Device:
         *,
         context_bytes: int,
         models_dir: Path,
+        model_sources: str,
     ) -> None:
-        """context_bytes: what the worker takes before any model is loaded. models_dir: where it finds the weights."""
+        """context_bytes: what the worker takes before any model is loaded. models_dir: where it finds the weights.
+        model_sources: from which it may fetch those that tell speakers apart.
+        """
         self.spec = spec
         self.worker = worker
         self.pool = GPUMemoryPool(spec.name, spec.total_bytes, headroom_bytes=spec.headroom_bytes)
@@ -62,6 +66,8 @@ class Device:
             on_exit=partial(listener.on_exit, self),
         )
         self.running: dict[str, RunningTask] = {}
+        self._models_dir = models_dir
+        self._model_sources = model_sources
         self.accepts_auto = True  # False for one that gets only tasks which ask for it
         self.slots = 1  # until its worker has said how many tasks it can run at the same time
         self._ledger_sync = LedgerSync(spec, self.pool)
@@ -126,11 +132,19 @@ class Device:
                 first_window=len(windows),
                 seed=seed,
                 windows_at_once=windows_at_once,
+                speakers=self._speakers_of(task, resume),
             )
         )
         now = self._clock.monotonic()
         arrived = now - max(0.0, (self._clock.now() - task.created_at).total_seconds())
         self.running[task.id] = RunningTask(task, reservation, now, arrived, latest=resume)
+
+    def _speakers_of(self, task: Task, resume: Checkpoint | None) -> protocol.TellSpeakers | None:
+        """What the worker is to do about them; None if they are not wanted, or were the worker's end too often."""
+        has_text = resume is not None and resume.is_at_end
+        if not task.options.speakers or (has_text and transitions.is_at_last_try(task)):
+            return None
+        return protocol.TellSpeakers(str(self._models_dir), self._model_sources, task.options.num_speakers)
 
     def stop_task(self, task_id: str) -> None:
         """Have the task ended as soon as its worker can; harmless when it is not here."""
@@ -189,6 +203,9 @@ class Device:
                     task.last_progress_at = now
                     task.has_progressed = True
                     task.latest = report.window.checkpoint
+            case protocol.SpeakersProgress():
+                if (task := self.running.get(report.task_id)) is not None:
+                    task.last_progress_at = now
             case protocol.TaskFailed() if report.code == DeviceLostError.code:
                 # The task stays here until the worker is gone.
                 self.supervisor.mark_device_lost(DeviceLostError(report.message))

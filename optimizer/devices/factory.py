@@ -60,6 +60,7 @@ class DeviceFactory:
             listener,
             context_bytes=self.estimates.context_bytes(spec.kind),
             models_dir=self.settings.models_dir,
+            model_sources=self.settings.model_sources,
         )
 
     def make_cpu(self, listener: WorkerListener, *, is_optimized: bool) -> Device:

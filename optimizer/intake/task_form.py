@@ -44,12 +44,15 @@ OPTION_FIELDS = (
     "detect_language",
     "vad_filter",
     "track",
+    "speakers",
+    "num_speakers",
     "priority",
     "device",
 )
 BATCH_FIELDS = ("batch", "batch_name")
 CALLBACK_FIELD = "callback_url"  # only where ENABLE_WEBHOOKS is on
 MAX_KEY_CHARACTERS = 200
+MAX_SPEAKERS = 50  # to choose from; how many are found has no limit
 
 _DEFAULTS = TranscribeOptions()
 _MOST_THRESHOLD = 100.0
@@ -104,10 +107,14 @@ def read_task_form(
         vad_filter=values.flag("vad_filter"),
         detect_language=values.choice("detect_language", {word: word for word in get_args(DetectedFrom)}, "start"),
         track=values.track("track"),
+        speakers=values.flag("speakers"),
+        num_speakers=values.whole_number("num_speakers", 1, MAX_SPEAKERS),
         **_further_options(values),
         **_search_options(values, _END_TOKEN if model.is_multilingual else _END_TOKEN_OF_ENGLISH),
     )
     check_together(options)
+    if options.num_speakers is not None and not options.speakers:
+        raise InvalidOptionError("Needs speakers.", field="num_speakers")
     priorities = {priority.word: priority for priority in Priority}
     # A server with GPUs starts the CPU as a device when a model that runs only there is first asked for.
     cpu = (CPU_DEVICE,) if model.is_for_cpus_only else ()

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from optimizer.memory.costs import ConcurrentTasks
 
-TaskKind = tuple[str, bool, str, int, bool]
-"""Model, word timestamps, mode, beams and vad_filter: tasks that agree in these need the same memory."""
+TaskKind = tuple[str, bool, str, int, bool, bool]
+"""Model, word timestamps, mode, beams, vad_filter and speakers: tasks that agree in these need the same memory."""
 
 
 class _Running(NamedTuple):

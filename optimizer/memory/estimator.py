@@ -17,6 +17,7 @@ from optimizer.memory.formula import CONTEXT_BYTES
 from optimizer.storage.documents import DocumentStore
 from optimizer.tasks.task import TaskMemory
 from whisper_core.models.registry import ModelRegistry
+from whisper_core.speakers.memory import memory_needed
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,11 @@ class MemoryEstimationPool:
             costs = self._task_costs[model, kind, word_timestamps]
         added = self._formula.beams(self._models.known(model), kind, beams) if beams else 0.0
         return ceil(costs.own(audio_seconds) + self._calibration_factor * added)
+
+    def speakers_bytes(self, kind: DeviceKind, audio_seconds: float) -> int:
+        """What telling the speakers of one recording apart takes: of the machine's memory, and of no card's. Counted
+        with each task that wants it, although a worker does it for one at a time."""
+        return memory_needed(audio_seconds) if kind == "cpu" else 0
 
     # --- learning ----------------------------------------------------------------------------------------------
 

@@ -39,8 +39,8 @@ class DevicePlan:
         self._started_models: set[str] = set()
         self._estimates = estimates
         self._weights: dict[str, int] = {}
-        self._too_long: dict[tuple[str, bool, int], float] = {}
-        self._short_enough: dict[tuple[str, bool, int], float] = {}
+        self._too_long: dict[tuple[str, bool, int, bool], float] = {}
+        self._short_enough: dict[tuple[str, bool, int, bool], float] = {}
 
     @property
     def is_open(self) -> bool:
@@ -64,8 +64,7 @@ class DevicePlan:
 
     def task_bytes(self, task: WaitingTask) -> int:
         """The least that the task needs beyond its model: one window at a time."""
-        kind = self.view.kind
-        return self._estimates.task_bytes(task.model, kind, task.audio_seconds, task.word_timestamps, task.beams)
+        return self._window_bytes(task) + self._speakers_bytes(task)
 
     def bytes_alone(self, task: WaitingTask) -> int:
         """What the task needs on the empty device."""
@@ -76,7 +75,7 @@ class DevicePlan:
 
         Estimates grow with the length, so the longest that fits and the shortest that does not answer for the rest.
         """
-        kind = (task.model, task.word_timestamps, task.beams)
+        kind = (task.model, task.word_timestamps, task.beams, task.speakers)
         if task.audio_seconds <= self._short_enough.get(kind, -1.0):
             return True
         if task.audio_seconds >= self._too_long.get(kind, float("inf")):
@@ -105,8 +104,8 @@ class DevicePlan:
             windows = 1
             if task.is_chunked:
                 room = self.free_bytes + sum(self.resident[model] for model in evict) - weights
-                windows = self._windows_at_once(task, task_bytes, room)
-            return Fit(windows * task_bytes, weights, windows, evict)
+                windows = self._windows_at_once(task, room - self._speakers_bytes(task))
+            return Fit(task_bytes + (windows - 1) * self._window_bytes(task), weights, windows, evict)
         if may_force and self.is_idle:
             unreserved = self.view.capacity_bytes - sum(self.resident.values())
             evict = self._evictions(weights + task_bytes - unreserved, evictable)
@@ -146,11 +145,18 @@ class DevicePlan:
             passed=passed,
         )
 
-    def _windows_at_once(self, task: WaitingTask, window_bytes: int, room: int) -> int:
+    def _window_bytes(self, task: WaitingTask) -> int:
+        kind = self.view.kind
+        return self._estimates.task_bytes(task.model, kind, task.audio_seconds, task.word_timestamps, task.beams)
+
+    def _speakers_bytes(self, task: WaitingTask) -> int:
+        return self._estimates.speakers_bytes(self.view.kind, task.audio_seconds) if task.speakers else 0
+
+    def _windows_at_once(self, task: WaitingTask, room: int) -> int:
         """How many windows of a chunked task may be decoded at once: no more than it has, no more than the device has
         slots, and no more than half of the free memory holds, so that other tasks find some too."""
         windows = ceil(task.audio_left_seconds / WINDOW_SECONDS)
-        return max(1, min(windows, self.view.slots, room // 2 // max(1, window_bytes)))
+        return max(1, min(windows, self.view.slots, room // 2 // max(1, self._window_bytes(task))))
 
     def _evictions(self, missing_bytes: int, evictable: Sequence[str]) -> tuple[str, ...] | None:
         """The models to unload to gain `missing_bytes`: () when nothing is missing, None when all are not enough."""

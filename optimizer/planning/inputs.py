@@ -19,6 +19,9 @@ class Estimates(Protocol):
         self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False, beams: int = 0
     ) -> int: ...
 
+    def speakers_bytes(self, kind: DeviceKind, audio_seconds: float) -> int:
+        """What telling the speakers of a recording apart takes besides."""
+
 
 class Times(Protocol):
     """What a decision needs of RuntimeEstimates."""

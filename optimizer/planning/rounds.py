@@ -26,9 +26,9 @@ def fitting(
     Asked for one at a time, so that `fit_of` knows what was started in between. Where a recording does not fit, no
     longer one will, so most of those that do not fit are not even tried.
     """
-    shortest_misses: dict[tuple[bool, int], float] = {}  # seconds of sound, by word_timestamps and beams
+    shortest_misses: dict[tuple[bool, int, bool], float] = {}  # seconds of sound, by word_timestamps, beams, speakers
     for task, group in islice(candidates, LOOK_AHEAD):
-        kind = task.word_timestamps, task.beams
+        kind = task.word_timestamps, task.beams, task.speakers
         if task.audio_seconds >= shortest_misses.get(kind, float("inf")):
             continue
         fit = fit_of(task)

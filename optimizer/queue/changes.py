@@ -183,11 +183,14 @@ class Complete:
     result_sha256: str  # of the transcript's file
     memory: TaskMemory
     sentences: tuple[Sentence, ...] = ()  # what a hit of the search shows
+    problem: ErrorInfo | None = None  # why something that was wanted besides the text is missing
 
     def apply(self, task: Task, rows: TaskWriter, now: datetime) -> Task | None:
         rows.remove_windows(task.id)
         rows.set_text(task, self.text, self.sentences)
         events = rows.events(task.id) if task.attempt > 1 else ()  # the first attempt began at the beginning
+        if self.problem is not None:
+            rows.add_event(task.id, timeline.SPEAKERS, timeline.error_data(self.problem), now)
         rows.add_event(task.id, timeline.COMPLETED, timeline.completed_data(task, events, now), now)
         completed = transitions.completed(
             task,
@@ -196,6 +199,7 @@ class Complete:
             result_sha256=self.result_sha256,
             memory=self.memory,
             now=now,
+            problem=self.problem,
         )
         return rows.save(task, completed)
 

@@ -338,4 +338,5 @@ class QueueIndex:
             word_timestamps=task.options.word_timestamps,
             is_chunked=task.options.is_chunked,
             beams=task.options.beams,
+            speakers=task.options.speakers,
         )

@@ -34,6 +34,7 @@ class WaitingTask(NamedTuple):
     word_timestamps: bool = False
     is_chunked: bool = False  # see TranscribeOptions
     beams: int = 0  # likewise
+    speakers: bool = False  # see TaskOptions
 
     @property
     def place(self) -> tuple[float, float]:

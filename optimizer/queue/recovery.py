@@ -125,7 +125,7 @@ def waiting_task_of(row: WaitingRow, arrival_of: Callable[[str], float], due_tim
     """
     task_id, seq, _, options, priority, audio_seconds, progress, requested_device, owner, created_at, _, arranged = row
     try:
-        model, urgency, device, whose, has_words, is_chunked, beams = mapping.read_kind(
+        model, urgency, device, whose, has_words, is_chunked, beams, speakers = mapping.read_kind(
             options, priority, requested_device, owner
         )
         seconds = 0.0 if audio_seconds is None else audio_seconds
@@ -137,8 +137,9 @@ def waiting_task_of(row: WaitingRow, arrival_of: Callable[[str], float], due_tim
         left = seconds * (1 - progress)
         due = due_times.due(model, left, arrived)
         return WaitingTask(
-            task_id, seq, model, urgency, seconds, left, arrived, due, device, whose, has_words, is_chunked, beams
-        )
+            task_id, seq, model, urgency, seconds, left, arrived, due, device, whose, has_words, is_chunked, beams,
+            speakers,
+        )  # fmt: skip
     except mapping.UNREADABLE as error:
         raise BadRecordError() from error
 

@@ -11,6 +11,15 @@ from optimizer.tasks.task import Task
 from whisper_core.worker import messages as protocol
 
 
+@dataclass(frozen=True)
+class SpeakersShare:
+    """How far it is with telling the speakers of a task apart."""
+
+    share: float  # 0 to 1
+    at: float  # monotonic seconds
+    begun_at: float  # when it was first told of
+
+
 @dataclass
 class RunningAttempt:
     """One attempt of a task. Changed by its device's reader thread, except for preempted_by."""
@@ -22,6 +31,7 @@ class RunningAttempt:
     measured_audio_seconds: float  # and how much of the recording was decoded by then
     audio_left_seconds: float | None = None  # to be decoded, as its latest window said; None before its first
     preempted_by: str | None = None  # the task that it was told to make way for
+    speakers: SpeakersShare | None = None  # None before its text is there
     ran_together: ConcurrentTasks | None = None  # set at its end: it and what ran with it, where all were of one kind
 
     @property
@@ -51,7 +61,9 @@ class RunningAttempts:
         """Before the claimed task is handed over. segment_count: segments that earlier attempts brought."""
         audio_done = (task.audio_seconds or 0.0) * task.progress
         token, options = task.lease_token or "", task.options
-        kind = (options.model, options.word_timestamps, options.mode, options.beams, options.vad_filter)
+        kind = (
+            options.model, options.word_timestamps, options.mode, options.beams, options.vad_filter, options.speakers
+        )  # fmt: skip
         reserved = task.estimated_bytes or 0
         self._busy_periods.begin(task.device or "", token, kind, task.audio_seconds or 0.0, reserved)
         self._attempts[token] = RunningAttempt(task, audio_done, segment_count, self._clock.monotonic(), audio_done)
@@ -70,6 +82,12 @@ class RunningAttempts:
         """The attempt was told to end at its next window, to make way for that task."""
         if (attempt := self._attempts.get(attempt_id)) is not None:
             attempt.preempted_by = for_task
+
+    def follow_speakers(self, attempt: RunningAttempt, share: float) -> None:
+        """The attempt's text is there, and this share of telling its speakers apart is done."""
+        now = self._clock.monotonic()
+        begun_at = now if not share or attempt.speakers is None else attempt.speakers.begun_at
+        attempt.speakers = SpeakersShare(share, now, begun_at)
 
     def on_device(self, device: str) -> list[RunningAttempt]:
         return [attempt for attempt in list(self._attempts.values()) if attempt.device == device]

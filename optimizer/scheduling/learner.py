@@ -125,11 +125,13 @@ class MeasurementLearner:
         )
 
     def _learn_from_shortage(self, device: str, kind: DeviceKind, task: Task) -> None:
+        seconds = task.audio_seconds or 0.0
+        speakers = self._estimates.speakers_bytes(kind, seconds) if task.options.speakers else 0
         self._estimates.record_out_of_memory(
             task.options.model,
             kind,
-            task.audio_seconds or 0.0,
+            seconds,
             word_timestamps=task.options.word_timestamps,
-            reserved_bytes=task.estimated_bytes or 0,
+            reserved_bytes=max(0, (task.estimated_bytes or 0) - speakers),
             device=device,
         )

@@ -68,6 +68,7 @@ class ReportHandler:
             self._learner.learn_from(device.spec, each.report, task, each.attempt, concurrency)
             if task is not None:
                 self._tell(each, task)
+            self._follow_speakers(each)
         self._inbox.post(partial(self._updater.apply_reports, device, reports))
 
     def on_exit(self, device: Device) -> None:
@@ -77,13 +78,19 @@ class ReportHandler:
     def _attempt_of(self, report: protocol.Report) -> RunningAttempt | None:
         """The attempt that the report is about, which is over when the report says so."""
         match report:
-            case protocol.WindowDone() | protocol.TaskNote():
+            case protocol.WindowDone() | protocol.TaskNote() | protocol.SpeakersProgress():
                 return self._attempts.find_attempt(report.attempt_id)
             case protocol.TaskFailed() if report.code == DeviceLostError.code:
                 return self._attempts.find_attempt(report.attempt_id)  # it ends with its worker
             case protocol.TaskDone() | protocol.TaskFailed() | protocol.TaskStopped():
                 return self._attempts.untrack(report.attempt_id)
         return None
+
+    def _follow_speakers(self, reported: AttemptReport) -> None:
+        """Only in memory: after a restart they are looked for again."""
+        if isinstance(reported.report, protocol.SpeakersProgress) and reported.attempt is not None:
+            self._attempts.follow_speakers(reported.attempt, reported.report.progress)
+            self._events.publish_task_changed(reported.report.task_id)
 
     def _tell(self, reported: AttemptReport, task: Task) -> None:
         """In the order of the reports, so that whoever follows a task has its last text before he hears of its end."""

@@ -10,7 +10,14 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from errors import DeviceLostError, ModelUnavailableError, OutOfMemoryError, UnknownModelError, error_class_of
+from errors import (
+    DeviceLostError,
+    ModelUnavailableError,
+    OutOfMemoryError,
+    SpeakersUnknownError,
+    UnknownModelError,
+    error_class_of,
+)
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
@@ -127,7 +134,8 @@ class ResultRecorder:
             report = each.report
             if isinstance(report, protocol.TaskDone) and isinstance(change, TaskMemory):
                 sha256, transcript = written.get(report.attempt_id), report.transcript
-                change = _completed(transcript, sha256, change) if sha256 else None
+                problem = _speakers_problem(report, each.attempt)
+                change = _completed(transcript, sha256, change, problem) if sha256 else None
             if isinstance(report, _OF_ATTEMPTS) and change is not None and not isinstance(change, TaskMemory):
                 requested[index] = RequestedChange(
                     report.task_id, change, held_by=report.attempt_id, is_announced=False
@@ -202,5 +210,14 @@ class ResultRecorder:
         return Fail(error, error_class_of(cause.code).is_retryable, retry_delay_s)
 
 
-def _completed(transcript: Transcript, sha256: str, memory: TaskMemory) -> Complete:
-    return Complete(transcript.language, transcript.text, sha256, memory, sentences_of(transcript.segments))
+def _completed(transcript: Transcript, sha256: str, memory: TaskMemory, problem: ErrorInfo | None) -> Complete:
+    sentences = sentences_of(transcript.segments)
+    return Complete(transcript.language, transcript.text, sha256, memory, sentences, problem)
+
+
+def _speakers_problem(report: protocol.TaskDone, attempt: RunningAttempt | None) -> ErrorInfo | None:
+    """Why it is not known who speaks, where that was wanted."""
+    if report.transcript.turns is not None or attempt is None or not attempt.task.options.speakers:
+        return None
+    reason = report.speakers_problem or "The device's process ended each time that this was tried."
+    return ErrorInfo(SpeakersUnknownError.code, f"{SpeakersUnknownError.default_message} {reason}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optimizer.scheduling.attempts import RunningAttempts
+from optimizer.scheduling.attempts import RunningAttempts, SpeakersShare
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import Task, TaskStatus
 from optimizer.timing.speeds import SpeedTable
 from whisper_core.text.transcript import Segment
+
+LEAST_SHARE = 0.02  # before that nothing is said of how long the rest will take
 
 
 class RunningProgress:
@@ -27,8 +29,15 @@ class RunningProgress:
         if task.status is not TaskStatus.PROCESSING or task.device is None:
             return None
         attempt = self._attempts.find_attempt(task.lease_token or "")
+        if attempt is not None and attempt.speakers is not None:
+            return _left_of(attempt.speakers)
         left = attempt.audio_left_seconds if attempt is not None else None
         return self.eta_seconds(task.options.model, task.device, task.audio_left_seconds if left is None else left)
+
+    def speakers_of(self, task: Task) -> float | None:
+        """How far it is with telling a running task's speakers apart, 0 to 1; None before its text is there."""
+        attempt = self._attempts.find_attempt(task.lease_token or "")
+        return None if attempt is None or attempt.speakers is None else attempt.speakers.share
 
     def window_finished(self, task: Task, first_segment: int, segments: Sequence[Segment]) -> WindowFinished:
         """The event that brings new segments. task: as it now is. first_segment: how many there were before these."""
@@ -42,3 +51,10 @@ class RunningProgress:
             first_segment=first_segment,
             segments=tuple(segments),
         )
+
+
+def _left_of(speakers: SpeakersShare) -> float | None:
+    """Seconds, as it went so far; None while it waits or has hardly begun."""
+    if speakers.share < LEAST_SHARE:
+        return None
+    return (speakers.at - speakers.begun_at) * (1 - speakers.share) / speakers.share

@@ -113,14 +113,16 @@ def not_before_of(row: WaitingRow) -> datetime | None:
 
 
 @lru_cache(maxsize=4096)
-def read_kind(options: str, priority: int, device: str, owner: str) -> tuple[str, Priority, str, str, bool, bool, int]:
-    """Model, priority, device, owner, word_timestamps, is_chunked and beams of a waiting task.
+def read_kind(
+    options: str, priority: int, device: str, owner: str
+) -> tuple[str, Priority, str, str, bool, bool, int, bool]:
+    """Model, priority, device, owner, word_timestamps, is_chunked, beams and speakers of a waiting task.
 
     Cached, and with shared strings, because of 100,000 waiting tasks nearly all are of a few kinds.
     """
     known = _read_options(options)
     names = known.model, _PRIORITIES[priority], sys.intern(device), sys.intern(owner)
-    return (*names, known.word_timestamps, known.is_chunked, known.beams)
+    return (*names, known.word_timestamps, known.is_chunked, known.beams, known.speakers)
 
 
 # Windows and events

@@ -159,7 +159,7 @@ class TaskFiles:
         meanwhile is left out. Raises DiskFullError."""
         contents = {
             self.transcript_path(task_id): json.dumps(
-                transcript.to_dict(), ensure_ascii=False, separators=(",", ":")
+                transcript.to_stored(), ensure_ascii=False, separators=(",", ":")
             ).encode()
             for task_id, transcript in transcripts.items()
         }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import Enum, IntEnum
 from typing import Any
 
+from errors import SpeakersUnknownError
 from optimizer.common.filenames import titled_name
 from optimizer.tasks.search_hit import SearchHit
 from whisper_core.audio.tracks import SoundTrack
@@ -57,18 +58,22 @@ class Priority(IntEnum):
 class TaskOptions(TranscribeOptions):
     model: str
     track: str | None = None  # of several sound tracks, as `tracks.track_name` writes it; None: the default one
+    speakers: bool = False  # whether it is told who says what, once the text is there
+    num_speakers: int | None = None  # how many people are heard, if that is known; only with `speakers`
 
     @property
     def transcribe(self) -> TranscribeOptions:
         """The part that the transcription itself needs."""
-        fields = asdict(self)
-        del fields["model"], fields["track"]
-        return TranscribeOptions(**fields)
+        return TranscribeOptions(**{field.name: getattr(self, field.name) for field in fields(TranscribeOptions)})
+
+    @property
+    def is_plain(self) -> bool:
+        return super().is_plain and not self.speakers
 
     @property
     def beyond_default(self) -> dict[str, Any]:
-        chosen = super().beyond_default
-        return chosen if self.track is None else {**chosen, "track": self.track}
+        own = {"track": self.track, "speakers": self.speakers or None, "num_speakers": self.num_speakers}
+        return {**super().beyond_default, **{name: value for name, value in own.items() if value is not None}}
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -175,6 +180,13 @@ class Task:
     def audio_left_seconds(self) -> float:
         """The sound that is still to be transcribed; 0 before the recording is prepared."""
         return (self.audio_seconds or 0.0) * (1 - self.progress)
+
+    @property
+    def speakers_problem(self) -> ErrorInfo | None:
+        """Why it is not known who speaks in a completed task, although that was wanted."""
+        latest = self.errors[-1] if self.errors else None
+        is_it = latest is not None and latest.code == SpeakersUnknownError.code
+        return latest if is_it and self.status is TaskStatus.COMPLETED else None
 
     @property
     def error(self) -> ErrorInfo | None:

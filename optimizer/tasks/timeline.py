@@ -24,6 +24,7 @@ INTERRUPTED = "interrupted"
 RETRYING = "retrying"
 PRIORITISED = "prioritised"
 MOVED = "moved"
+SPEAKERS = "speakers"
 COMPLETED = "completed"
 FAILED = "failed"
 CANCELLED = "cancelled"
@@ -183,6 +184,10 @@ def _completed(data: Mapping[str, Any]) -> str:
     return f"Done after {duration(data['seconds'])}{speed}."
 
 
+def _speakers(data: Mapping[str, Any]) -> str:
+    return f"{_sentence(data['message'])} The text is not affected."
+
+
 def _failed(data: Mapping[str, Any]) -> str:
     return f"Failed: {_sentence(data['message'])}"
 
@@ -197,6 +202,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     RETRYING: _retrying,
     PRIORITISED: _prioritised,
     MOVED: lambda _: "Moved within the line by hand.",
+    SPEAKERS: _speakers,
     COMPLETED: _completed,
     FAILED: _failed,
     CANCELLED: lambda _: "Cancelled.",

@@ -52,10 +52,18 @@ def window_saved(task: Task, window: WindowResult) -> Task:
 
 
 def completed(
-    task: Task, *, language: str, is_silent: bool = False, result_sha256: str, memory: TaskMemory, now: datetime
+    task: Task,
+    *,
+    language: str,
+    is_silent: bool = False,
+    result_sha256: str,
+    memory: TaskMemory,
+    now: datetime,
+    problem: ErrorInfo | None = None,
 ) -> Task:
+    """problem: why something that was wanted besides the text is missing."""
     return _released(
-        task,
+        task if problem is None else _with_error(task, problem, now),
         status=TaskStatus.COMPLETED,
         progress=1.0,
         language=language,
@@ -98,6 +106,11 @@ def counted(task: Task, now: datetime) -> Task:
 def is_poison(task: Task) -> bool:
     """Whether so many deaths in a row were counted against the task that it must not run again."""
     return task.interrupts >= MAX_INTERRUPTS
+
+
+def is_at_last_try(task: Task) -> bool:
+    """Whether a running task fails for good if its worker dies now without a window more."""
+    return task.interrupts >= MAX_INTERRUPTS - 1 or not task.has_attempts_left
 
 
 def failed_as_poison(task: Task, error: ErrorInfo, now: datetime) -> Task:

@@ -84,7 +84,10 @@ def damage_text(task: Task) -> str:
 
 def warnings_of(task: Task) -> tuple[str, ...]:
     """What a person should know of a task's text before relying on it."""
-    return (*([damage_text(task)] if task.is_truncated else []), *([NO_SPEECH] if task.is_silent else []))
+    damage = [damage_text(task)] if task.is_truncated else []
+    silence = [NO_SPEECH] if task.is_silent else []
+    speakers = [task.speakers_problem.message] if task.speakers_problem else []
+    return (*damage, *silence, *speakers)
 
 
 def pair_of(first: Task, second: Task) -> tuple[Task, Task]:

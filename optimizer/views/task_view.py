@@ -18,6 +18,7 @@ class TaskView:
     task: Task
     position: int | None = None  # of a waiting task, from 1
     waiting_reason: WaitReason | None = None  # why it does not run yet
+    speakers_progress: float | None = None  # 0 to 1, of telling them apart; None before the text is there
     eta_seconds: float | None = None  # until it is finished; None before there is a measurement
     expected: Interval | None = None  # of a waiting task: when it will begin and end
     media_end: datetime | None = None  # of a finished one: when its recording will be removed; None: it will not be

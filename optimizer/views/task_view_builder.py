@@ -75,13 +75,20 @@ class TaskViewBuilder:
             return TaskView(
                 task,
                 eta_seconds=self._progress.eta_of(task),
+                speakers_progress=self._progress.speakers_of(task),
                 media_end=ends.media_end(task),
                 text_end=ends.text_end(task),
             )
         is_near = position is not None and position <= MAX_FORECAST_POSITION
         expected = self._expected(task) if is_near else None
         reason = self._waiting_reason(task, position or 1)
-        return TaskView(task, position, reason, expected.end if expected else None, expected)
+        return TaskView(
+            task,
+            position=position,
+            waiting_reason=reason,
+            eta_seconds=expected.end if expected else None,
+            expected=expected,
+        )
 
     def _expected(self, task: Task) -> Interval | None:
         """When a task near the front will run; None before its model was measured, or while it cannot run yet."""

@@ -8,6 +8,7 @@ from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import WindowFinished
 from optimizer.tasks.task import TaskStatus
+from whisper_core.text.speaker_words import with_found_speakers
 from whisper_core.text.transcript import Segment, Transcript
 
 
@@ -32,7 +33,10 @@ class TranscriptViews:
         task = self._queue.get(task_id)
         if task.status is TaskStatus.COMPLETED:
             edited = None if is_original else self._editor.edited(task)
-            return edited or self._files.read_transcript(task_id, task.result_sha256), False
+            if edited is not None:
+                return edited, False
+            original = self._files.read_transcript(task_id, task.result_sha256)
+            return original if is_original else with_found_speakers(original), False
         segments = self._segments(task_id)
         text = "".join(segment.text for segment in segments)
         return Transcript(text, task.language or task.options.language or "", segments), True

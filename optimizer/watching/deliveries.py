@@ -14,6 +14,7 @@ from optimizer.views.rendering import file_extension, render_transcript_of
 from optimizer.watching.originals import Originals
 from optimizer.watching.result_writer import ERROR_NOTE, ResultWriter
 from optimizer.watching.watch_store import WatchedFile, WatchState, WatchStore, all_written
+from whisper_core.text.speaker_words import with_found_speakers
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Deliveries:
         return ended
 
     def _deliver(self, watched: WatchedFile, task: Task) -> None:
-        transcript = self._tasks.files.read_transcript(task.id, task.result_sha256)
+        transcript = with_found_speakers(self._tasks.files.read_transcript(task.id, task.result_sha256))
         texts = {
             file_extension(each, task.options.mode): render_transcript_of(task, transcript, each)
             for each in self._formats

@@ -21,14 +21,21 @@ export function TaskState({ task }) {
 }
 
 function Running({ task }) {
-  return html`<${ProgressBar} value=${task.progress} label=${t('task.progress', { name: task.filename })} testid="progress">
-      <${TimeLeft} task=${task} />
-    <//>
-    <${LiveLine} id=${task.id} />`
+  return html`<${TaskProgress} task=${task} testid="progress" />
+    <${LiveLine} task=${task} />`
 }
 
-function LiveLine({ id }) {
-  const line = lastLine(transcriptOf(id).value)
+/** Of the transcription; once the text is there, of telling its speakers apart. */
+export function TaskProgress({ task, testid, role }) {
+  const speakers = task.speakers_progress ?? null
+  const label = t(speakers === null ? 'task.progress' : 'task.speakers_progress', { name: task.filename })
+  return html`<${ProgressBar} value=${speakers ?? task.progress} label=${label} testid=${testid} role=${role}>
+    <${TimeLeft} task=${task} />
+  <//>`
+}
+
+function LiveLine({ task }) {
+  const line = task.speakers_progress == null ? lastLine(transcriptOf(task.id).value) : t('task.telling_speakers')
   return html`<p class="live-line ${line ? '' : 'is-empty'}" dir="auto" data-testid="live-text">${line || t('task.listening')}</p>`
 }
 

@@ -25,10 +25,10 @@ import { EditBar } from './edit-bar.js'
 import { IconButton } from './icon-button.js'
 import { Player } from './player.js'
 import { Problem } from './problem.js'
-import { ProgressBar } from './progress-bar.js'
 import { ReadingOptions } from './reading-options.js'
 import { Segments } from './segments.js'
-import { TaskFacts, TimeLeft } from './task-facts.js'
+import { TaskFacts } from './task-facts.js'
+import { TaskProgress } from './task-state.js'
 import { Timeline } from './timeline.js'
 import { Tracks } from './tracks.js'
 import { TranscriptTools } from './transcript-tools.js'
@@ -150,8 +150,7 @@ function Memory({ memory }) {
 
 function State({ task }) {
   if (isRunning(task)) {
-    const label = t('task.progress', { name: task.filename })
-    return html`<${ProgressBar} value=${task.progress} label=${label} role="status"><${TimeLeft} task=${task} /><//>`
+    return html`<${TaskProgress} task=${task} role="status" />`
   }
   if (isWaiting(task)) return html`<${WaitingHint} task=${task} />`
   if (task.status === 'failed' && task.error) return html`<${Problem} error=${task.error} />`

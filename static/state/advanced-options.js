@@ -4,6 +4,7 @@ import { preference } from '../util/preferences.js'
 import { clearOptionError } from './option-errors.js'
 
 export const GROUPS = {
+  speakers: ['speakers', 'num_speakers'],
   sound: ['vad_filter', 'clip_timestamps', 'hallucination_silence_threshold', 'detect_language'],
   context: ['hotwords', 'carry_initial_prompt', 'condition_on_previous_text'],
   search: ['temperature', 'beam_size', 'patience', 'best_of', 'length_penalty', 'suppress_tokens'],
@@ -13,6 +14,7 @@ export const ADVANCED = Object.values(GROUPS).flat()
 
 /** What a box that is ticked is sent as; the others are fields to be written in. */
 export const TICKED = {
+  speakers: 'true',
   vad_filter: 'true',
   detect_language: 'first_speech',
   carry_initial_prompt: 'true',
@@ -21,6 +23,7 @@ export const TICKED = {
 
 /** What an empty field shows: what it then means. */
 export const SHOWN_DEFAULTS = {
+  num_speakers: '–',
   clip_timestamps: '0',
   hallucination_silence_threshold: 'none',
   temperature: '0 … 1',
@@ -36,6 +39,7 @@ export const SHOWN_DEFAULTS = {
 
 /** Fields that hold a number and nothing else, for the keyboard of a phone. */
 export const NUMBERS = {
+  num_speakers: 'numeric',
   temperature: 'decimal',
   beam_size: 'numeric',
   patience: 'decimal',

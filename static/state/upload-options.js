@@ -70,6 +70,7 @@ const NOT_IN_FAST_MODE = ['vad_filter', 'clip_timestamps', 'hallucination_silenc
 export function isMeaningful(name) {
   if (chosenMode.value === 'vad' && NOT_IN_FAST_MODE.includes(name)) return false
   if (name === 'hallucination_silence_threshold') return choices.value.words
+  if (name === 'num_speakers') return 'speakers' in advanced.value
   if (name === 'patience') return 'beam_size' in advanced.value
   if (name === 'detect_language') return isMultilingual.value
   return true

@@ -4,6 +4,13 @@ export default {
   'option.changed': '{count} changed',
   'option.reset': 'Back to the defaults',
 
+  'option.group_speakers': 'Who speaks',
+  'option.speakers': 'Tell the speakers apart',
+  'option.speakers_hint':
+    'Each part of the text says whose voice it is, best with word timestamps. Takes longer; less sure where several talk.',
+  'option.num_speakers': 'How many people speak',
+  'option.num_speakers_hint': '1 to 50, if you know it. Empty: it is found out.',
+
   'option.group_sound': 'What is heard',
   'option.vad_filter': 'Only speech',
   'option.vad_filter_hint': 'Silence, music and noise are cut out first, so that they cannot become words.',

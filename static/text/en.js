@@ -152,6 +152,8 @@ export default {
   'task.left': 'about {span} left',
   'task.speed': '{speed}× real time',
   'task.progress': 'Progress of {name}',
+  'task.speakers_progress': 'Progress of telling the speakers of {name} apart',
+  'task.telling_speakers': 'The text is there; the speakers are being told apart…',
   'task.listening': 'Listening…',
   'task.cancel': 'Cancel',
   'task.retry': 'Retry',
@@ -265,6 +267,7 @@ export default {
   'warning.truncated_input_of': 'Damaged: {readable} of {declared} readable',
   'warning.truncated_input_hint': 'The file is cut off or damaged, so only the part that could be read is transcribed',
 
+  'warning.speakers_unknown': 'Speakers unknown',
   'warning.no_speech': 'No speech found',
   'warning.no_speech_hint': 'The recording was read and transcribed, and nobody was heard in it',
 

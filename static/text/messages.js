@@ -13,6 +13,7 @@ const CODES_WITH_DETAIL = new Set([
   'model_unavailable',
   'weights_damaged',
   'model_unusable',
+  'speakers_unknown',
   'invalid_option',
   'bad_request',
   'conflict',

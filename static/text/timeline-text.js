@@ -22,6 +22,7 @@ const SENTENCES = {
   failed: ({ code, message }) => t('timeline.failed', { reason: errorText({ code, message }) }),
   cancelled: () => t('timeline.cancelled'),
   media_removed: () => t('timeline.media_removed'),
+  speakers: ({ code, message }) => errorText({ code, message }),
   restarted: () => t('timeline.restarted'),
 }
 
@@ -61,6 +62,7 @@ const TONES = {
   interrupted: 'warn',
   retrying: 'warn',
   memory: 'warn',
+  speakers: 'warn',
   started: 'accent',
 }
 

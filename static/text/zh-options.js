@@ -4,6 +4,12 @@ export default {
   'option.changed': '已更改 {count} 项',
   'option.reset': '恢复默认值',
 
+  'option.group_speakers': '谁在说话',
+  'option.speakers': '区分说话人',
+  'option.speakers_hint': '每段文字都会标明是谁的声音，配合逐词时间戳效果更好。需要更多时间；多人同时说话时不太准确。',
+  'option.num_speakers': '说话人数',
+  'option.num_speakers_hint': '1 到 50，已知时填写；留空则自动判断。',
+
   'option.group_sound': '识别哪些声音',
   'option.vad_filter': '只转写语音',
   'option.vad_filter_hint': '先剪掉静音、音乐和噪声，避免它们被识别成文字。',

@@ -150,6 +150,8 @@ export default {
   'task.left': '约剩 {span}',
   'task.speed': '{speed} 倍实时速度',
   'task.progress': '{name} 的进度',
+  'task.speakers_progress': '区分 {name} 说话人的进度',
+  'task.telling_speakers': '文字已完成，正在区分说话人…',
   'task.listening': '正在听…',
   'task.cancel': '取消',
   'task.retry': '重试',
@@ -257,6 +259,7 @@ export default {
   'warning.truncated_input_of': '已损坏：{declared} 中可读取 {readable}',
   'warning.truncated_input_hint': '文件被截断或已损坏，只转写能读取的部分',
 
+  'warning.speakers_unknown': '说话人未知',
   'warning.no_speech': '未发现语音',
   'warning.no_speech_hint': '已读取并转写这段录音，但没有听到有人说话',
 
@@ -323,6 +326,7 @@ export default {
   'error.model_unavailable': '模型权重不存在，也无法下载。',
   'error.weights_damaged': '模型权重的校验和不符，没有加载。',
   'error.model_unusable': '自带的模型无法使用。',
+  'error.speakers_unknown': '不知道是谁在说话，文字不受影响。',
   'error.engine_error': '转写过程出错。',
   'error.ffmpeg_missing': '服务器上找不到 ffmpeg，无法读取文件。',
   'error.interrupted': '任务运行期间服务器停止过。',

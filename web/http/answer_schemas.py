@@ -60,6 +60,8 @@ class Options(Body):
     detect_language: Literal["start", "first_speech"] = _only_where_changed("start")
     vad_filter: bool = _only_where_changed(False)
     track: str | None = _only_where_changed(None)
+    speakers: bool = _only_where_changed(False)
+    num_speakers: int | None = _only_where_changed(None)
 
 
 class Memory(Body):
@@ -146,6 +148,7 @@ class TaskBody(Body):
     size_bytes: int
     progress: float
     windows_done: int
+    speakers_progress: float | None
     position: int | None
     eta_seconds: float | None
     expected: Expected | None

@@ -46,6 +46,7 @@ def task_json(view: TaskView, *, shows_owner: bool = False) -> dict[str, Any]:
         "size_bytes": task.size_bytes,
         "progress": task.progress,
         "windows_done": task.windows_done,
+        "speakers_progress": view.speakers_progress,
         "position": view.position,
         "eta_seconds": view.eta_seconds,
         "expected": _expected_json(view.expected),
@@ -111,6 +112,9 @@ def _warnings(task: Task) -> Iterator[dict[str, Any]]:
         yield {"code": "truncated_input", "message": damage_text(task), **(damage_json(task) or {})}
     if task.is_silent:
         yield {"code": "no_speech", "message": NO_SPEECH, "readable_seconds": None, "declared_seconds": None}
+    if (problem := task.speakers_problem) is not None:
+        told = {"code": problem.code, "message": problem.message}
+        yield {**told, "readable_seconds": None, "declared_seconds": None}
 
 
 def _memory_json(task: Task) -> dict[str, int | None]:

@@ -58,6 +58,11 @@ def assign_speakers(
     )
 
 
+def with_found_speakers(transcript: Transcript) -> Transcript:
+    """The transcript with the speakers that its own turns tell of; as it is if it has none."""
+    return transcript if transcript.turns is None else with_speakers(transcript, transcript.turns)
+
+
 def with_speakers(transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
     """The transcript with its segments' speakers, who have no names yet."""
     names = dict.fromkeys(speaker_ids(turns).values())

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from whisper_core.common.units import FRAMES_PER_SECOND
+from whisper_core.text.turns import Turn
 
 FIRST_TIMESTAMP = 50_363  # <|0.00|> of the English vocabulary; in the others it is a token that is never said
 
@@ -92,6 +93,7 @@ class Transcript:
     speakers: Mapping[str, str | None] | None = None  # their names, None before they have one; None: nobody looked
     version: int = 0  # how many steps people took to change it; 0: it is as it was transcribed
     is_edited: bool = False  # whether that changed anything that was not undone
+    turns: tuple[Turn, ...] | None = None  # as they were found with it; None: not wanted, or it could not be told
 
     @property
     def has_words(self) -> bool:
@@ -128,21 +130,30 @@ class Transcript:
         return replace(self, segments=tuple(segment.within(audio_seconds) for segment in self.segments))
 
     def to_dict(self) -> dict[str, Any]:
-        """openai-whisper's result, and the precision. `speakers` is there only if somebody looked for them."""
+        """openai-whisper's result, and the precision. `speakers` is there only if somebody looked for them. Without the
+        turns, which `to_stored` has."""
         segments = [segment.to_dict() for segment in self.segments]
         speakers = {} if self.speakers is None else {"speakers": dict(self.speakers)}
         fields = {"text": self.text, "language": self.language, "segments": segments, "precision": self.precision}
         return {**fields, **speakers}
 
+    def to_stored(self) -> dict[str, Any]:
+        """All of it, as its file has it."""
+        return (
+            self.to_dict() if self.turns is None else {**self.to_dict(), "turns": [asdict(turn) for turn in self.turns]}
+        )
+
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Transcript:
         """Also of a transcript that was stored without its precision, and of openai-whisper's result."""
+        turns = fields.get("turns")
         return cls(
             text=fields["text"],
             language=fields["language"],
             segments=tuple(Segment.from_dict(segment) for segment in fields["segments"]),
             precision=fields.get("precision"),
             speakers=fields.get("speakers"),
+            turns=None if turns is None else tuple(Turn(**turn) for turn in turns),
         )
 
 

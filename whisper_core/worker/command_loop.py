@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 from errors import DeviceLostError
 from whisper_core.worker import messages
@@ -14,6 +15,8 @@ from whisper_core.worker.engine_protocol import Engine
 from whisper_core.worker.inbox import WorkCommand, WorkerInbox
 from whisper_core.worker.messages import LoadModel, RunTask, UnloadModel
 from whisper_core.worker.outbox import TaskReporter, WorkerOutbox, as_public_error
+from whisper_core.worker.speaker_desk import SpeakerDesk, SpeakerFinder, SpeakerStage
+from whisper_core.worker.speaker_finder import PipelineFinder
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ class CommandLoop:
         self._inbox = inbox
         self._outbox = outbox
         self._is_finished = threading.Event()
+        self._desk = SpeakerDesk(_finder_of(engine), outbox)
 
     def run(self, device: str, heartbeat_s: float) -> None:
         """Returns when no command is left and every task has been answered. Raises DeviceLostError."""
@@ -35,6 +39,7 @@ class CommandLoop:
         heartbeat.start()
         try:
             self._work()
+            self._desk.close()
         finally:
             self._is_finished.set()
             heartbeat.join()
@@ -75,8 +80,10 @@ class CommandLoop:
         reporter = TaskReporter(command, self._inbox, self._outbox)
         if reporter.should_stop() or reporter.should_preempt():
             reporter.stopped()
-        else:
+        elif command.speakers is None:
             self._engine.start(command, reporter)
+        else:
+            self._engine.start(command, SpeakerStage(command, reporter, self._desk))
 
     def _send_heartbeats(self, interval_s: float) -> None:
         try:
@@ -85,3 +92,8 @@ class CommandLoop:
         except Exception:
             # Without heartbeats the server considers the worker hung and restarts it, which is what is needed.
             log.exception("event=heartbeat_failed")
+
+
+def _finder_of(engine: object) -> SpeakerFinder:
+    """The engine itself if it has a way of its own; see engine_protocol.Engine."""
+    return cast(SpeakerFinder, engine) if hasattr(engine, "find_speakers") else PipelineFinder()

@@ -44,6 +44,9 @@ class Engine(Protocol):
     Made by a factory called as (device, cpu_threads), with device `cpu` or `cuda:<n>` and 0 threads for one per core.
     All methods except `memory` are called from one thread. A DeviceLostError from any of them means that the process
     must end; `failed` has been called for its tasks before. After any other error the engine can continue.
+
+    The speakers of a task are told apart beside the engine, which knows nothing of it, unless it has the method
+    `find_speakers` of speaker_desk.SpeakerFinder.
     """
 
     title: str

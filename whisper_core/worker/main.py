@@ -3,8 +3,8 @@
 torch is imported together with the engine, so this module is cheap to import. A worker has three threads of its own:
 the one that called `run_worker` executes the commands and advances the engine (`command_loop`); `commands` reads the
 pipe, so that a stop or the end of the server is noticed while the engine works; `heartbeat` tells the server that the
-worker is alive. The engine may add others: the batch engine has `encoder` and `open`. A worker can also be a thread of
-the server, for tests.
+worker is alive. `speakers` is added with the first task whose speakers are wanted (`speaker_desk`). The engine may add
+others: the batch engine has `encoder` and `open`. A worker can also be a thread of the server, for tests.
 """
 
 from __future__ import annotations

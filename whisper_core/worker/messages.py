@@ -29,6 +29,15 @@ class UnloadModel:
 
 
 @dataclass(frozen=True)
+class TellSpeakers:
+    """Tell the speakers of a task apart, once its text is there."""
+
+    models_dir: str  # where the weights for that are, or are put
+    sources: str  # from which they may be fetched, as in the setting MODEL_SOURCES
+    num_speakers: int | None = None  # how many people are heard, if that is known
+
+
+@dataclass(frozen=True)
 class RunTask:
     """Transcribe a recording with a resident model."""
 
@@ -42,6 +51,7 @@ class RunTask:
     first_window: int = 0  # the index that the next window gets
     seed: int = 0  # makes sampling at temperature > 0 repeatable for the task
     windows_at_once: int | None = None  # of a chunked task, as memory allows; None: no limit
+    speakers: TellSpeakers | None = None  # None: they are not wanted
 
 
 @dataclass(frozen=True)
@@ -111,12 +121,23 @@ class WindowDone:
 
 
 @dataclass(frozen=True)
+class SpeakersProgress:
+    """A task's text is there, and its speakers are being told apart, or wait for those of other tasks. Sent every few
+    seconds meanwhile."""
+
+    task_id: str
+    attempt_id: str
+    progress: float  # 0 to 1
+
+
+@dataclass(frozen=True)
 class TaskDone:
     task_id: str
     attempt_id: str
-    transcript: Transcript
+    transcript: Transcript  # with its turns, if its speakers were wanted and could be told apart
     peak_bytes: int  # the engine's growth beyond its idle use per task, see TaskObserver.done; 0: not measured
     seconds: float  # from the attempt's start to its end
+    speakers_problem: str = ""  # public: why its speakers are not known although they were wanted
 
 
 @dataclass(frozen=True)
@@ -165,6 +186,7 @@ Report = Union[
     ModelUnloaded,
     ModelLoadFailed,
     WindowDone,
+    SpeakersProgress,
     TaskDone,
     TaskStopped,
     TaskNote,
@@ -176,8 +198,8 @@ _MESSAGES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
         LoadModel, UnloadModel, RunTask, StopTask, Shutdown,
-        WorkerReady, ModelLoaded, ModelUnloaded, ModelLoadFailed, WindowDone, TaskDone, TaskStopped, TaskNote,
-        TaskFailed, Heartbeat,
+        WorkerReady, ModelLoaded, ModelUnloaded, ModelLoadFailed, WindowDone, SpeakersProgress, TaskDone, TaskStopped,
+        TaskNote, TaskFailed, Heartbeat,
     )
 }  # fmt: skip
 
@@ -185,6 +207,7 @@ _READERS: dict[str, Any] = {
     "options": lambda value: TranscribeOptions(**value),
     "resume": lambda value: None if value is None else Checkpoint(**value),
     "segments": lambda value: tuple(Segment.from_dict(segment) for segment in value),
+    "speakers": lambda value: None if value is None else TellSpeakers(**value),
     "memory": lambda value: MemoryReport(**value),
     "window": WindowResult.from_dict,
     "transcript": Transcript.from_dict,

@@ -58,12 +58,14 @@ class TaskReporter:
     def note(self, code: str, data: dict[str, int | float | str]) -> None:
         self._outbox.send(messages.TaskNote(self._task_id, self._attempt_id, code, data))
 
-    def done(self, transcript: Transcript, peak_bytes: int) -> None:
+    def done(self, transcript: Transcript, peak_bytes: int, *, speakers_problem: str = "") -> None:
         seconds = time.perf_counter() - self._started_at
-        if not _is_usable(transcript, peak_bytes):
+        if not is_usable(transcript, peak_bytes):
             self.failed(EngineError("The engine ended the task without a transcript."))
             return
-        self._send_last(messages.TaskDone(self._task_id, self._attempt_id, transcript, peak_bytes, seconds))
+        self._send_last(
+            messages.TaskDone(self._task_id, self._attempt_id, transcript, peak_bytes, seconds, speakers_problem)
+        )
 
     def stopped(self) -> None:
         self._send_last(messages.TaskStopped(self._task_id, self._attempt_id))
@@ -79,7 +81,7 @@ class TaskReporter:
         self._inbox.remove_task(self._attempt_id)
 
 
-def _is_usable(transcript: object, peak_bytes: object) -> bool:
+def is_usable(transcript: object, peak_bytes: object) -> bool:
     """Whether it can be sent: an engine may be somebody else's."""
     return (
         isinstance(transcript, Transcript)

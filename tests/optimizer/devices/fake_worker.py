@@ -73,4 +73,5 @@ def device_of(
         listener or RememberingListener(),
         context_bytes=context_bytes,
         models_dir=Path("models"),
+        model_sources="local",
     )

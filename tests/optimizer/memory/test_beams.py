@@ -36,7 +36,7 @@ def test_beams_are_the_rows_of_every_width_that_a_window_may_take(options: Trans
 
 def test_a_waiting_task_keeps_its_beams_over_a_restart() -> None:
     stored = mapping._field_to_column(TaskOptions(model="tiny.en", beam_size=5, best_of=3))
-    assert mapping.read_kind(stored, int(Priority.NORMAL), "auto", "")[-3:] == (False, False, 8)
+    assert mapping.read_kind(stored, int(Priority.NORMAL), "auto", "")[-4:] == (False, False, 8, False)
 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)

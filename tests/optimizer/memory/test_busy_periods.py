@@ -5,8 +5,8 @@ from __future__ import annotations
 from optimizer.memory.busy_periods import BusyPeriods, TaskKind
 from optimizer.memory.costs import ConcurrentTasks
 
-PLAIN: TaskKind = ("base", False, "exact", 0, False)
-WORDS: TaskKind = ("base", True, "exact", 0, False)
+PLAIN: TaskKind = ("base", False, "exact", 0, False, False)
+WORDS: TaskKind = ("base", True, "exact", 0, False, False)
 
 
 def begun(*lengths: float) -> BusyPeriods:

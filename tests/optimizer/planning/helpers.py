@@ -36,6 +36,9 @@ class RoundEstimates:
         plain = (WEIGHTS[model] // 4 + int(audio_seconds * 1_000_000)) * (2 if word_timestamps else 1)
         return plain + beams * GB
 
+    def speakers_bytes(self, kind: DeviceKind, audio_seconds: float) -> int:
+        return GB
+
 
 class RoundTimes:
     """A minute of sound is 0.6 s of work for each GB of the model, and loading it half a second for each."""

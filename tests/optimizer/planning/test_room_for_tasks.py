@@ -114,6 +114,23 @@ def test_memory_is_reserved_for_as_many_windows_of_a_chunked_task_as_fit_into_ha
     assert (assignment.windows_at_once, assignment.task_bytes) == (windows, windows * one)
 
 
+def test_telling_speakers_apart_counts_once_however_many_windows_are_decoded() -> None:
+    """A window of ten minutes takes 1.1 GB here, and the speakers 1 GB."""
+    one = RoundEstimates().task_bytes("base", "cuda", 600.0)
+    roomy = device(slots=16, resident=["base"], capacity=int((2 + 19) * GB))
+    exact = task(1, "base", audio_seconds=600.0, speakers=True)
+    (assignment,) = decide([exact], [roomy]).assignments
+    assert assignment.task_bytes == one + GB
+    (assignment,) = decide([exact._replace(is_chunked=True)], [roomy]).assignments
+    assert (assignment.windows_at_once, assignment.task_bytes) == (8, 8 * one + GB)
+
+
+def test_a_longer_task_is_tried_where_one_with_speakers_does_not_fit() -> None:
+    waiting = [task(1, speakers=True, audio_seconds=5.0), task(2, audio_seconds=60.0)]
+    fits = fitting(((each, mock.Mock()) for each in waiting), lambda each: Fit(1, 1, missing_bytes=each.speakers))
+    assert [each.id for each, _, _ in fits] == ["t2"]
+
+
 def test_an_exact_task_has_one_window_at_once() -> None:
     (assignment,) = decide([task(1, audio_seconds=600.0)], [device(slots=16)]).assignments
     assert assignment.windows_at_once == 1

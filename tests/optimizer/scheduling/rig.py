@@ -181,7 +181,7 @@ class Rig:
         self.forecasts = ForecastTracker()
         scheduling = build_scheduler(self._parts(path, bus), PlanLimits(), LONGEST_NAP_S)
         self.scheduler, self.decisions = scheduling.scheduler, scheduling.decisions
-        self.attribution = scheduling.attribution
+        self.attribution, self.progress = scheduling.attribution, scheduling.progress
         self.devices.open(specs, scheduling.reports, is_optimized=path.is_optimized())
 
     def _parts(self, path: SchedulingPath, events: EventBus) -> SchedulerParts:

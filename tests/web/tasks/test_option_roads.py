@@ -65,6 +65,8 @@ CASES = {
     "detect_language": Case("first_speech", "first_speech"),
     "vad_filter": Case("true", True),
     "track": Case("2", "2"),
+    "speakers": Case("true", True),
+    "num_speakers": Case("3", 3, (("speakers", "true"),)),
 }
 OPENAIS = {  # OpenAI's field, or address, for it
     "model": "model", "language": "language", "task": "translations", "initial_prompt": "prompt",

@@ -6,7 +6,7 @@ from werkzeug.datastructures import MultiDict
 
 from errors import InvalidOptionError
 from optimizer.intake.option_values import OptionTexts
-from optimizer.intake.task_form import TaskForm
+from optimizer.intake.task_form import MAX_SPEAKERS, TaskForm
 from web.adapters.answer_headers import quotable
 from web.adapters.raw_sound import AsWav
 from web.adapters.task_form import task_form
@@ -17,8 +17,10 @@ from whisper_core.text.options import MAX_PROMPT_CHARACTERS, NO_CLIP
 FILE_FIELD = "audio_file"
 OUTPUTS = ("txt", "vtt", "srt", "tsv", "json")
 DETECTION = ("encode", "video_file")
+SPEAKER_LIMITS = ("min_speakers", "max_speakers")
 TRANSCRIPTION = (
-    *DETECTION, "task", "language", "initial_prompt", "vad_filter", "word_timestamps", "diarize", "output"
+    *DETECTION, "task", "language", "initial_prompt", "vad_filter", "word_timestamps", "diarize", *SPEAKER_LIMITS,
+    "output",
 )  # fmt: skip
 
 
@@ -37,17 +39,25 @@ class SentQuery:
 
     def transcription(self) -> UploadForm:
         """Raises InvalidOptionError."""
-        if self._values.flag("diarize"):
-            raise InvalidOptionError("This server does not tell speakers apart.", field="diarize")
         options = {
             "task": self._texts.get("task", ""),
             "initial_prompt": self._texts.get("initial_prompt", "")[-MAX_PROMPT_CHARACTERS:],
             "word_timestamps": self._texts.get("word_timestamps", ""),
             "vad_filter": self._texts.get("vad_filter", ""),
+            **self._speakers(),
         }
         if "language" in self._texts:
             options["language"] = self._texts["language"]
         return self._form(options)
+
+    def _speakers(self) -> dict[str, str]:
+        """How many there are is known where the least and the most are the same number; else these have no effect."""
+        is_wanted = self._values.flag("diarize")
+        least, most = (self._values.whole_number(name, 1, MAX_SPEAKERS) for name in SPEAKER_LIMITS)
+        if is_wanted and least is not None and least == most:
+            return {"speakers": "true", "num_speakers": str(least)}
+        self._unknown += filter(self._texts.__contains__, SPEAKER_LIMITS)
+        return {"speakers": "true"} if is_wanted else {}
 
     def detection(self) -> UploadForm:
         """Raises InvalidOptionError."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from optimizer.intake.task_form import MAX_KEY_CHARACTERS
+from optimizer.intake.task_form import MAX_KEY_CHARACTERS, MAX_SPEAKERS
 from web.adapters.asr_webservice.query import FILE_FIELD, OUTPUTS
 from web.http.answer_schemas import Body, TranscriptAnswer, answer
 
@@ -65,6 +65,8 @@ TRANSCRIPTION_REQUEST = _request(
     vad_filter=_FLAG,
     word_timestamps=_FLAG,
     diarize=_FLAG,
+    min_speakers={"type": "integer", "minimum": 1, "maximum": MAX_SPEAKERS},
+    max_speakers={"type": "integer", "minimum": 1, "maximum": MAX_SPEAKERS},
     output={"type": "string", "enum": list(OUTPUTS)},
 )
 DETECTION_REQUEST = _request()

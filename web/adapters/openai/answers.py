@@ -6,12 +6,13 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from web.adapters.openai.form import SEGMENT, WORD, Wanted
+from web.adapters.openai.form import DIARIZED, SEGMENT, WORD, Wanted
 from web.adapters.waiting import Result
 from whisper_core.text.formats import render_transcript
 from whisper_core.text.languages import LANGUAGES
 from whisper_core.text.transcript import Segment, Transcript
 
+UNKNOWN_SPEAKER = "unknown"  # where they could not be told apart
 _MEDIA_TYPES = {"srt": "text/plain", "vtt": "text/vtt"}
 
 
@@ -20,6 +21,8 @@ def write_answer(result: Result, wanted: Wanted) -> Response:
         return jsonify(text_body(result, wanted))
     if wanted.response_format == "verbose_json":
         return jsonify(_verbose(result, wanted))
+    if wanted.response_format == DIARIZED:
+        return jsonify(_diarized(result))
     if wanted.response_format == "text":
         return Response(f"{plain_text(result)}\n", mimetype="text/plain")
     seconds = result.task.audio_seconds
@@ -40,8 +43,45 @@ def text_body(result: Result, wanted: Wanted) -> dict[str, Any]:
     return {**body, "usage": usage(result)}
 
 
+def speaker_segments(result: Result) -> list[dict[str, Any]]:
+    """Of diarized_json, and as events of a stream."""
+    transcript = _heard(result)
+    return [
+        {
+            "type": "transcript.text.segment",
+            "id": f"seg_{number:03d}",
+            "start": segment.start,
+            "end": segment.end,
+            "text": segment.text.strip(),
+            "speaker": _speaker(transcript, segment.speaker),
+        }
+        for number, segment in enumerate(transcript.segments, start=1)
+    ]
+
+
 def usage(result: Result) -> dict[str, Any]:
     return {"type": "duration", "seconds": _seconds(result)}
+
+
+def _diarized(result: Result) -> dict[str, Any]:
+    return {
+        "task": "transcribe",
+        "duration": _seconds(result),
+        "text": plain_text(result),
+        "segments": speaker_segments(result),
+        "usage": usage(result),
+    }
+
+
+def _speaker(transcript: Transcript, speaker: str | None) -> str:
+    """The name, or OpenAI's letters for one who has none: A, B … Z, AA, AB …"""
+    if speaker is None:
+        return UNKNOWN_SPEAKER
+    number, letters = int(speaker.removeprefix("S")), ""
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = chr(ord("A") + letter) + letters
+    return (transcript.speakers or {}).get(speaker) or letters
 
 
 def _verbose(result: Result, wanted: Wanted) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from whisper_core.text.options import MAX_PROMPT_CHARACTERS, TaskKind
 from whisper_core.text.writer_options import PLAIN, WriterOptions
 
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
+DIARIZED = "diarized_json"  # only of transcriptions
 # Not OpenAI's, and only for subtitles: how many of each there may be at most, in openai-whisper's writer options
 CUE_LIMITS = {"max_line_width": 1000, "max_line_count": 100, "max_words_per_line": 1000}
 HIGHLIGHT_WORDS = "highlight_words"
-STREAMED_FORMATS = ("json", "text")
+STREAMED_FORMATS = ("json", "text", DIARIZED)
 WORD, SEGMENT = "word", "segment"
 GRANULARITIES = (WORD, SEGMENT)
 
@@ -70,7 +71,7 @@ class AudioForm:
         sent = _Sent(fields, self._kind)
         values = OptionTexts(sent.texts)
         asked_model = sent.texts.get("model", "")
-        response_format = _response_format(values)
+        response_format = _response_format(values, self._kind)
         self.wanted = Wanted(
             model=own_model(asked_model),
             response_format=response_format,
@@ -93,6 +94,8 @@ class AudioForm:
             "temperature": _temperature(texts.get("temperature", "")),
             "word_timestamps": "true" if WORD in wanted.granularities or wanted.writer.needing_words else "",
         }
+        if wanted.response_format == DIARIZED:
+            options["speakers"] = "true"
         if "language" in texts:
             options["language"] = texts["language"]
         return task_form(options, _OPENAIS_FIELDS)
@@ -114,7 +117,7 @@ class _Sent:
             elif name in _LISTS[kind]:
                 self.lists.setdefault(name, []).append(text.strip())
             elif name in _OF_SPEAKERS and kind == "transcribe":
-                raise InvalidOptionError("This server does not tell speakers apart.", field=name)
+                raise InvalidOptionError("This server does not recognise voices that it is told of.", field=name)
             elif name.partition("[")[0] != _WITHOUT_EFFECT:
                 ignored.append(sent_name)
         if not _has_cues(self.texts.get("response_format", "")):
@@ -122,10 +125,9 @@ class _Sent:
         self.ignored = quotable(ignored)
 
 
-def _response_format(values: OptionTexts) -> str:
-    chosen: str = values.choice("response_format", {name: name for name in (*FORMATS, "diarized_json")}, "json")
-    if chosen == "diarized_json":
-        raise InvalidOptionError("This server does not tell speakers apart.", field="response_format")
+def _response_format(values: OptionTexts, kind: TaskKind) -> str:
+    known = (*FORMATS, DIARIZED) if kind == "transcribe" else FORMATS
+    chosen: str = values.choice("response_format", {name: name for name in known}, "json")
     return chosen
 
 
@@ -154,7 +156,7 @@ def _granularities(sent: Sequence[str], response_format: str) -> frozenset[str]:
 def _is_streamed(is_wanted: bool, response_format: str, asked_model: str) -> bool:
     """OpenAI's whisper-1 ignores the wish; other models refuse what cannot be streamed."""
     if is_wanted and response_format not in STREAMED_FORMATS and asked_model != WHISPER_1:
-        raise InvalidOptionError("Only json and text can be streamed.", field="stream")
+        raise InvalidOptionError(f"Only {', '.join(STREAMED_FORMATS)} can be streamed.", field="stream")
     return is_wanted and response_format in STREAMED_FORMATS
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from optimizer.intake.task_form import FILE_FIELD, MAX_KEY_CHARACTERS
-from web.adapters.openai.form import CUE_LIMITS, FORMATS, GRANULARITIES, HIGHLIGHT_WORDS, OWN_OPTIONS
+from web.adapters.openai.form import CUE_LIMITS, DIARIZED, FORMATS, GRANULARITIES, HIGHLIGHT_WORDS, OWN_OPTIONS
 from web.http.answer_schemas import AcceptedAnswer, Body, answer
 
 _TEXT = {"schema": {"type": "string"}}
@@ -38,6 +38,7 @@ class OpenAISegment(Body):
     avg_logprob: float | None
     compression_ratio: float | None
     no_speech_prob: float | None
+    speaker: str = Field("", description="only with `speakers`")
 
 
 class OpenAIWord(Body):
@@ -59,6 +60,23 @@ class OpenAIVerboseAnswer(OpenAIAnswer):
     text: str
     words: list[OpenAIWord] = Field(default_factory=list, description="only with the granularity word")
     segments: list[OpenAISegment] = Field(default_factory=list, description="not with the granularity word alone")
+    usage: OpenAIUsage
+
+
+class OpenAISpeakerSegment(Body):
+    type: Literal["transcript.text.segment"]
+    id: str
+    start: float
+    end: float
+    text: str
+    speaker: str
+
+
+class OpenAIDiarizedAnswer(OpenAIAnswer):
+    task: Literal["transcribe"]
+    duration: float
+    text: str
+    segments: list[OpenAISpeakerSegment]
     usage: OpenAIUsage
 
 
@@ -94,8 +112,9 @@ def error_answers(*statuses: int) -> dict[Any, Any]:
 
 
 def text_answers(*, can_stream: bool) -> dict[Any, Any]:
-    """Those of a transcription or a translation."""
-    bodies = [{"$ref": _REFERENCE + body.__name__} for body in (OpenAITextAnswer, OpenAIVerboseAnswer)]
+    """Those of a transcription or, without streams and speakers, of a translation."""
+    models = (OpenAITextAnswer, OpenAIVerboseAnswer, *((OpenAIDiarizedAnswer,) if can_stream else ()))
+    bodies = [{"$ref": _REFERENCE + body.__name__} for body in models]
     content: dict[str, Any] = {"application/json": {"schema": {"anyOf": bodies}}}
     content |= {"text/plain": _TEXT, "text/vtt": _TEXT}
     if can_stream:
@@ -136,6 +155,7 @@ def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, An
 
 
 TRANSCRIPTION_FORM = form_of(
+    response_format={"type": "string", "enum": [*FORMATS, DIARIZED]},
     language={"type": "string"},
     stream={"type": "string", "enum": ["true", "false"]},
     timestamp_granularities={"type": "array", "items": {"type": "string", "enum": list(GRANULARITIES)}},

@@ -11,8 +11,8 @@ from werkzeug.exceptions import ClientDisconnected
 
 from errors import TranscriptionServerError
 from optimizer.common import strict_json
-from web.adapters.openai.answers import text_body
-from web.adapters.openai.form import Wanted
+from web.adapters.openai.answers import speaker_segments, text_body
+from web.adapters.openai.form import DIARIZED, Wanted
 from web.adapters.waiting import TaskWatch
 from web.http.error_shapes import Fault, shaped
 from web.http.errors import status_of
@@ -54,7 +54,11 @@ def _text(watch: TaskWatch, wanted: Wanted) -> Iterator[str]:
             piece = piece.lstrip()
         has_begun = has_begun or bool(piece)
         yield _event({"type": "transcript.text.delta", "delta": piece}) if piece else _COMMENT
-    yield _event({"type": "transcript.text.done", **text_body(watch.result(), wanted)})
+    result = watch.result()
+    if wanted.response_format == DIARIZED:  # only now it is known who said it
+        for segment in speaker_segments(result):
+            yield _event(segment)
+    yield _event({"type": "transcript.text.done", **text_body(result, wanted)})
 
 
 def _error(error: TranscriptionServerError, path: str, request_id: str) -> str:

@@ -61,7 +61,10 @@ class InferenceForm:
         values = OptionTexts(texts)
         for name in ("diarize", "tinydiarize"):
             if values.flag(name):
-                raise InvalidOptionError("This server does not tell speakers apart.", field=name)
+                raise InvalidOptionError(
+                    "This server does not tell speakers apart by their channels. POST /api/tasks has `speakers`.",
+                    field=name,
+                )
         has_times = not values.flag("no_timestamps")
         self.wanted = Wanted(
             response_format=values.choice("response_format", {name: name for name in FORMATS}, JSON),

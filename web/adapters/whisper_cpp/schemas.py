@@ -8,7 +8,7 @@ from pydantic import Field
 
 from optimizer.intake.task_form import FILE_FIELD, MAX_KEY_CHARACTERS
 from web.adapters.whisper_cpp.form import FLAGS, FORMATS, NUMBERS
-from web.http.answer_schemas import Body, WordBody, answer
+from web.http.answer_schemas import Body, answer
 
 _TEXT = {"type": "string"}
 
@@ -21,6 +21,13 @@ class CppTextAnswer(CppAnswer):
     text: str
 
 
+class CppWord(Body):
+    word: str
+    start: float
+    end: float
+    probability: float | None
+
+
 class CppSegment(Body):
     id: int
     start: float = Field(0.0, description="not with no_timestamps")
@@ -30,7 +37,7 @@ class CppSegment(Body):
     temperature: float
     avg_logprob: float | None
     no_speech_prob: float | None
-    words: list[WordBody] = Field(default_factory=list, description="not without times")
+    words: list[CppWord] = Field(default_factory=list, description="not without times")
 
 
 class CppVerboseAnswer(CppAnswer):

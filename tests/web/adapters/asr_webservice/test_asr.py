@@ -120,6 +120,23 @@ def test_parameters_become_the_tasks_options(system: FakeSystem, ask: Ask) -> No
     assert (len(options.initial_prompt), options.initial_prompt[-5:]) == (2000, "x end")
 
 
+@pytest.mark.parametrize(
+    ("limits", "num_speakers", "ignored"),
+    [
+        ({}, None, None),
+        ({"min_speakers": "2", "max_speakers": "2"}, 2, None),
+        ({"min_speakers": "2", "max_speakers": "3"}, None, "min_speakers, max_speakers"),
+    ],
+)
+def test_speakers_are_told_apart_where_that_is_asked_for(
+    system: FakeSystem, ask: Ask, limits: dict[str, str], num_speakers: int | None, ignored: str | None
+) -> None:
+    answer = ask(diarize="true", **limits)
+    options = only_task(system).options
+    assert (options.speakers, options.num_speakers) == (True, num_speakers)
+    assert answer.headers.get("X-Ignored-Fields") == ignored
+
+
 def test_what_has_no_effect_is_named_in_a_header(client: FlaskClient, system: FakeSystem) -> None:
     form = {"audio_file": (io.BytesIO(RECORDING), "a.flac"), "task": "translate"}
     answer = client.post("/asr?min_speakers=2&output=json&output=txt", data=form)
@@ -137,7 +154,8 @@ def test_what_has_no_effect_is_named_in_a_header(client: FlaskClient, system: Fa
         ({"encode": "perhaps"}, "encode"),
         ({"vad_filter": "perhaps"}, "vad_filter"),
         ({"word_timestamps": "perhaps"}, "word_timestamps"),
-        ({"diarize": "true"}, "diarize"),
+        ({"diarize": "perhaps"}, "diarize"),
+        ({"diarize": "true", "min_speakers": "0"}, "min_speakers"),
     ],
 )
 def test_a_wrong_parameter_is_named_and_leaves_nothing(

@@ -15,7 +15,9 @@ from tests.web.adapters.openai.conftest import TRANSCRIPTIONS, TRANSLATIONS, Sen
 from tests.web.fake_system import FakeSystem
 from tests.web.fake_tasks import segment
 from web.adapters.openai import routes
+from whisper_core.text.speaker_words import with_speakers
 from whisper_core.text.transcript import Transcript, Word
+from whisper_core.text.turns import Turn
 
 VERBOSE = {"response_format": "verbose_json"}
 KEYS_OF_SEGMENTS = [
@@ -167,7 +169,6 @@ def test_temperature_0_is_raised_when_the_text_is_doubtful(
     ("fields", "expected"),
     [
         ({"response_format": "docx"}, (400, "response_format", "invalid_value")),
-        ({"response_format": "diarized_json"}, (400, "response_format", "invalid_value")),
         ({"known_speaker_names[]": "Ann"}, (400, "known_speaker_names", "invalid_value")),
         ({"include[]": "logprobs"}, (400, "include", "bad_request")),
         ({"timestamp_granularities[]": "word"}, (400, "timestamp_granularities", "invalid_value")),
@@ -305,6 +306,55 @@ def test_whisper_1_ignores_a_stream_of_what_cannot_be_streamed(
     answer = send(stream="true", response_format=response_format)
     assert answer.status_code == 200
     assert answer.mimetype != "text/event-stream"
+
+
+# --- speakers --------------------------------------------------------------------------------------------------------
+
+
+def complete_with_speakers(system: FakeSystem, name: str | None = None) -> None:
+    def complete(task_id: str) -> None:
+        system.complete(task_id, " Good morning,", " world.")
+        told = with_speakers(system.files.read_transcript(task_id), [Turn(0, 2, 0), Turn(2, 4, 1)])
+        system.files.write_transcript(task_id, replace(told, speakers={"S1": None, "S2": name}))
+
+    system.when_pending = complete
+
+
+DIARIZED = {"model": "gpt-4o-transcribe-diarize", "response_format": "diarized_json", "chunking_strategy": "auto"}
+
+
+def test_diarized_json_tells_the_speakers_apart(system: FakeSystem, send: Send) -> None:
+    complete_with_speakers(system, name="Ann")
+    answer = send(**DIARIZED)
+    assert answer.get_json() == {
+        "task": "transcribe",
+        "duration": 55.2,
+        "text": "Good morning, world.",
+        "segments": [
+            {"type": "transcript.text.segment", "id": "seg_001", "start": 0.0, "end": 2.0, "text": "Good morning,",
+             "speaker": "A"},
+            {"type": "transcript.text.segment", "id": "seg_002", "start": 2.0, "end": 4.0, "text": "world.",
+             "speaker": "Ann"},
+        ],
+        "usage": {"type": "duration", "seconds": 55.2},
+    }  # fmt: skip
+    assert only_task(system).options.speakers
+    assert "X-Ignored-Fields" not in answer.headers
+
+
+def test_where_they_could_not_be_told_apart_the_text_is_there(spoken: FakeSystem, send: Send) -> None:
+    assert {segment["speaker"] for segment in send(**DIARIZED).get_json()["segments"]} == {"unknown"}
+
+
+def test_segments_with_their_speakers_are_streamed_behind_the_text(system: FakeSystem, send: Send) -> None:
+    complete_with_speakers(system)
+    events = events_of(send(**DIARIZED, stream="true").text)
+    assert [event["type"].rpartition(".")[2] for event in events[-3:]] == ["segment", "segment", "done"]
+    assert [event["speaker"] for event in events[-3:-1]] == ["A", "B"]
+
+
+def test_a_translation_has_no_such_format(spoken: FakeSystem, send: Send) -> None:
+    assert fault_of(send(TRANSLATIONS, **DIARIZED))[:2] == (400, "response_format")
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
