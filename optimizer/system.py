@@ -98,6 +98,7 @@ class OptimizedWhisperSystem:
         self._parts.automation.start()
         self._parts.retranscriptions.resume()
         self._storage.search_filler.start()
+        self._parts.found_speakers.resume()
 
     def stop(self) -> None:
         """No new work, running tasks back to pending at their last window; a few seconds at most."""

@@ -18,6 +18,7 @@ from optimizer.devices.factory import DeviceFactory
 from optimizer.devices.fleet import DeviceFleet
 from optimizer.devices.memory_poll import MemoryPoll
 from optimizer.devices.worker_process import WorkerConfig
+from optimizer.editing.found_speakers import FoundSpeakers
 from optimizer.editing.retranscriptions import Retranscriptions
 from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.editing.wiring import build_editor
@@ -56,6 +57,7 @@ from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.webhook_outbox import WebhookOutbox
 from optimizer.task_endings import TaskEndings
 from optimizer.tasks.events import Event, EventBus, SystemChanged, TaskChanged
+from optimizer.tasks.task import Task
 from optimizer.timing.forecast_accuracy import ForecastTracker
 from optimizer.timing.runtime_estimates import RuntimeEstimates
 from optimizer.timing.speeds import SpeedTable
@@ -99,6 +101,7 @@ class SystemParts:
     ownership: Ownership
     editor: TranscriptEditor
     retranscriptions: Retranscriptions
+    found_speakers: FoundSpeakers
     automation: Automation
 
 
@@ -131,8 +134,9 @@ def build_parts(
     monitors = _build_monitors(settings, scheduling, built, storage)
     editor = build_editor(storage.store, storage.files, clock, scheduling.events)
     endings = _build_endings(scheduling, built)
+    found_speakers = FoundSpeakers(storage.store, storage.files, editor, endings.delete)
     retranscriptions = Retranscriptions(storage.store, storage.files, editor, endings.delete)
-    built.reports.on_completed = retranscriptions.on_completed
+    built.reports.on_completed = partial(_tell_each, (found_speakers.on_completed, retranscriptions.on_completed))
     accounts = Accounts(settings, storage.store.database, clock)
     retention = _build_retention(settings, storage, scheduling, endings, accounts)
     views = build_views(
@@ -153,6 +157,7 @@ def build_parts(
         ownership=ownership,
         editor=editor,
         retranscriptions=retranscriptions,
+        found_speakers=found_speakers,
         automation=_build_automation(settings, storage, scheduling, intake, endings, views),
     )
 
@@ -319,6 +324,11 @@ def _build_monitors(settings: Settings, parts: SchedulerParts, scheduling: Sched
 def _wake_when_a_task_changed(inbox: Inbox, event: Event) -> None:
     if isinstance(event, TaskChanged):
         inbox.wake()  # whatever changed may let something run
+
+
+def _tell_each(listeners: Sequence[Callable[[Task], None]], task: Task) -> None:
+    for listener in listeners:
+        listener(task)
 
 
 def _never() -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from errors import UnavailableError
+from optimizer.editing.found_speakers import note_speakers
 from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.running_progress import RunningProgress
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import WindowFinished
-from optimizer.tasks.task import TaskStatus
+from optimizer.tasks.task import Task, TaskStatus
 from whisper_core.text.speaker_words import with_found_speakers
 from whisper_core.text.transcript import Segment, Transcript
 
@@ -32,14 +36,25 @@ class TranscriptViews:
         people have changed since. Raises FileMissingError."""
         task = self._queue.get(task_id)
         if task.status is TaskStatus.COMPLETED:
-            edited = None if is_original else self._editor.edited(task)
-            if edited is not None:
-                return edited, False
-            original = self._files.read_transcript(task_id, task.result_sha256)
-            return original if is_original else with_found_speakers(original), False
+            return self._original(task) if is_original else self._edited(task), False
         segments = self._segments(task_id)
         text = "".join(segment.text for segment in segments)
         return Transcript(text, task.language or task.options.language or "", segments), True
+
+    def _original(self, task: Task) -> Transcript:
+        return self._files.read_transcript(task.id, task.result_sha256)
+
+    def _edited(self, task: Task) -> Transcript:
+        """Also where something came between a task's end and the noting of its speakers."""
+        edited = self._editor.edited(task)
+        if edited is not None:
+            return edited
+        original = self._original(task)
+        if not original.turns:
+            return with_found_speakers(original)
+        with suppress(UnavailableError):
+            note_speakers(self._editor, task.id, original.turns)
+        return self._editor.edited(task) or with_found_speakers(original)
 
     def segments_from(self, task_id: str, first: int) -> WindowFinished | None:
         """What a listener who has `first` segments of an unfinished task missed, as one event; None when it is over."""

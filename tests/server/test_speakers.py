@@ -1,13 +1,14 @@
-"""Speakers on a real server: from the upload to the subtitles, through a power cut in between."""
+"""Speakers on a real server: from the upload to the subtitles, through a power cut in between, and once more."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.paths import MINUTE
-from tests.server.client import Client
+from tests.server.client import REQUEST_LIMIT_S, Client
 from tests.server.conftest import StartServer
 from tests.server.test_kills import kill_all
 
@@ -35,3 +36,9 @@ def test_after_a_power_cut_the_text_is_still_there_and_its_speakers_are_looked_f
         assert [segment["speaker"] for segment in transcript["segments"][:2]] == ["S1", "S2"]
         subtitles = client.get(f"/api/tasks/{task_id}/transcript", format="vtt").text
         assert "<v Speaker 1>" in subtitles
+
+        address = f"{client.address}/api/tasks/{task_id}/speakers"
+        again = requests.post(address, json={"num_speakers": 1}, timeout=REQUEST_LIMIT_S).json()["task"]["id"]
+        client.wait_until(lambda: client.get(f"/api/tasks/{again}").status_code == 404, "the speakers once more")
+        assert client.transcript(task_id)["speakers"] == {"S1": None}
+        assert [step["number"] for step in client.get(f"/api/tasks/{task_id}/edits").json()["edits"]] == [2, 1]

@@ -244,6 +244,7 @@ class FakeTasks:
         owner = self._get(task_id).owner
         with self._lock:
             del self._tasks[task_id]
+            self._keys = {key: known for key, known in self._keys.items() if known != task_id}
         self.files.delete(task_id)
         self.tell(TaskDeleted(task_id, owner))
 

@@ -143,7 +143,7 @@ def _task_for(system: FakeSystem, operation: Operation) -> str:
     if operation.path.startswith("/api/webhooks"):
         return system.webhooks.add("", "https://example.org/", ("task.failed",))[0].id
     task = system.add()
-    if operation.path.endswith(("/transcript", "/media", "/transcripts.zip")):
+    if operation.path.endswith(("/transcript", "/media", "/transcripts.zip", "/speakers")):
         system.complete(task.id, " Hello.")
     elif operation.path.endswith("/retry"):
         system.fail(task.id, "poison", "Not tried again.")

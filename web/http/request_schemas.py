@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from errors import InvalidOptionError
+from optimizer.intake.task_form import MAX_SPEAKERS
 from optimizer.monitoring.event_log import EventKind
 from optimizer.tasks.task import Priority
 from optimizer.tasks.task_changes import TaskChanges, read_note, read_tags, read_title
@@ -164,6 +165,12 @@ def _form_text(value: str | bool | int | float | None) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class SpeakersChoice(Request):
+    num_speakers: int | None = Field(
+        None, ge=1, le=MAX_SPEAKERS, strict=True, description="how many people are heard, if that is known"
+    )
 
 
 class SystemPatch(Request):

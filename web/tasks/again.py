@@ -1,4 +1,5 @@
-"""The file of a task once more, as a new task: with other options, another of its sound tracks, or some segments."""
+"""The file of a task once more, as a new task: with other options, another of its sound tracks, some segments, or
+its speakers."""
 
 from __future__ import annotations
 
@@ -8,15 +9,18 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from errors import TranscriptNotReadyError
 from optimizer.editing.retranscriptions import changes_for
 from optimizer.intake.task_form import TaskForm, option_texts, read_task_form
 from optimizer.tasks.segments_key import segments_key
-from optimizer.tasks.task import Task
+from optimizer.tasks.speakers_key import speakers_key
+from optimizer.tasks.task import Task, TaskOptions, TaskStatus
 from optimizer.views.task_view import Submission
 from web.http.context import current_system
 from web.http.task_access import current_tasks
 from whisper_core.audio.tracks import choose_track
 from whisper_core.editing.edits import Retranscribe
+from whisper_core.text.options import NO_CLIP
 
 COPY_BYTES = 1024 * 1024
 
@@ -55,6 +59,37 @@ def transcribe_segments(task_id: str, base: int, segments: Sequence[int], model:
     history = own.text_of(task_id).check(base, Retranscribe(tuple(segments), (), model))
     form = _changed_form(first, changes_for(first, history, segments, model))
     return _again(first, form, segments_key(first.id, history.version, segments, form.options.model))
+
+
+def tell_speakers(task_id: str, num_speakers: int | None) -> Submission:
+    """The task that tells the speakers of a completed one apart; the same while it is under way.
+
+    It transcribes nothing, and goes when what it has found is with the first one. Raises what an upload of the file
+    would raise; TaskNotFoundError, TranscriptNotReadyError, FileMissingError and IdempotencyInFlightError.
+    """
+    first, system = current_tasks().task(task_id).task, current_system()
+    if first.status is not TaskStatus.COMPLETED:
+        raise TranscriptNotReadyError()
+    key = speakers_key(first.id, num_speakers)
+    with system.keys.holding(first.owner, key) as earlier:
+        if earlier is not None and not earlier.status.is_final:
+            return Submission(system.task(earlier.id), is_replay=True)
+        if earlier is not None:  # it failed, or was cancelled
+            system.delete(earlier.id)
+        form = TaskForm(_only_speakers(first, num_speakers), first.priority, first.requested_device)
+        return _submit_copy(first, form, key)
+
+
+def _only_speakers(first: Task, num_speakers: int | None) -> TaskOptions:
+    """With the model that is the likeliest to be loaded, and with a language, so that the model is asked nothing."""
+    return TaskOptions(
+        model=first.options.model,
+        language=first.language or first.options.language or "en",
+        clip_timestamps=NO_CLIP,
+        track=first.options.track,
+        speakers=True,
+        num_speakers=num_speakers,
+    )
 
 
 def _changed_form(first: Task, changes: Mapping[str, str]) -> TaskForm:

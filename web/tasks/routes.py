@@ -25,11 +25,11 @@ from web.http.answer_schemas import (
 from web.http.context import current_system
 from web.http.list_query import TaskListQuery
 from web.http.owner import owner_of
-from web.http.request_schemas import AgainBody, ModelPath, SystemPatch, TaskPatch, TaskPath, TrackChoice
+from web.http.request_schemas import AgainBody, ModelPath, SpeakersChoice, SystemPatch, TaskPatch, TaskPath, TrackChoice
 from web.http.serializers import counts_json, task_event_json
 from web.http.system_schemas import FetchAnswer, SystemAnswer
 from web.http.task_access import current_tasks
-from web.tasks.again import transcribe_again, transcribe_track
+from web.tasks.again import tell_speakers, transcribe_again, transcribe_track
 from web.tasks.uploads import receive_task
 
 _TASKS, _SYSTEM = Tag(name="tasks"), Tag(name="system")
@@ -190,6 +190,20 @@ def transcribe_another_track(path: TaskPath, body: TrackChoice) -> Response:
 def transcribe_with_other_options(path: TaskPath, body: AgainBody) -> Response:
     """Transcribe a task's file with other options, as a new task. 200 when there was such a task already."""
     return accepted(transcribe_again(path.id, body.fields()))
+
+
+@api.post(
+    "/tasks/<id>/speakers",
+    tags=[_TASKS],
+    responses={
+        "202": answer(AcceptedAnswer),
+        "200": answer(AcceptedAnswer),
+        **error_responses(400, 403, 404, 409, 410, 413, 415, 422, 429, 507),
+    },
+)
+def tell_speakers_apart(path: TaskPath, body: SpeakersChoice) -> Response:
+    """Tell a completed task's speakers apart, by a task that goes when they are known. 200 while it is under way."""
+    return accepted(tell_speakers(path.id, body.num_speakers))
 
 
 @api.delete("/tasks/<id>", tags=[_TASKS], responses={"204": None, **error_responses(403, 404, 409)})

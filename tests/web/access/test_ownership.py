@@ -42,6 +42,7 @@ OF_A_TASK = {
     "POST /api/tasks/<id>/retry",
     "POST /api/tasks/<id>/track",
     "POST /api/tasks/<id>/again",
+    "POST /api/tasks/<id>/speakers",
     "DELETE /api/tasks/<id>",
     "POST /api/transcripts.zip",
     "GET /api/tasks/<id>/edits",
@@ -100,6 +101,7 @@ BODIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "PATCH /api/tasks/<id>": lambda _: {"priority": "high"},
     "POST /api/tasks/<id>/track": lambda _: {"track": 2},
     "POST /api/tasks/<id>/again": lambda _: {"options": {"task": "translate"}},
+    "POST /api/tasks/<id>/speakers": lambda _: {"num_speakers": 2},
     "PATCH /api/system": lambda _: {"max_batch_size": 2},
     "POST /api/transcripts.zip": lambda task_id: {"ids": [task_id]},
     "POST /api/tasks/<id>/edits": lambda _: {"base": 0, "edits": [{"kind": "set_text", "segment": 0, "text": "Hi."}]},
@@ -133,7 +135,7 @@ def a_task_of_alice(site: Site, operation: str) -> Task:
         )
         return site.system.task(made.get_json()["task"]["id"]).task
     task = site.system.add(SECRET_NAME, owner="alice")
-    if operation.endswith(("/transcript", "/media", "/transcripts.zip")):
+    if operation.endswith(("/transcript", "/media", "/transcripts.zip", "/speakers")):
         site.system.complete(task.id, " Our salaries.")
     elif operation.endswith("/retry"):
         site.system.fail(task.id, "poison", "Not tried again.")

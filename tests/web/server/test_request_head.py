@@ -67,6 +67,7 @@ def test_a_small_body_belongs_to_what_is_waited_for() -> None:
         ("POST /api/tasks/01X/again HTTP/1.1\nContent-Length: 5", Lane.UPLOAD),
         ("POST /api/tasks/01X/edits/retranscribe HTTP/1.1\nContent-Length: 5", Lane.UPLOAD),
         ("POST /api/tasks/01X/edits HTTP/1.1\nContent-Length: 5", Lane.CHANGE),
+        ("POST /api/tasks/01X/speakers HTTP/1.1\nContent-Length: 5", Lane.UPLOAD),
         ("POST /api/tasks/01X/retry HTTP/1.1", Lane.CHANGE),
     ],
 )

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from errors import TaskNotFoundError
+from optimizer.tasks.speakers_key import told_task
+from optimizer.tasks.task import TaskOptions
 from tests.web.fake_system import FakeSystem
 from tests.web.requests import error_of
 from web.http.answer_schemas import TaskAnswer, TaskListAnswer
@@ -155,6 +158,40 @@ def test_again_names_the_option_that_cannot_be(
 ) -> None:
     response = client.post(f"/api/tasks/{system.add().id}/again", json={"options": options})
     assert error_of(response) == (422, code, field)
+
+
+def test_speakers_of_a_completed_task_are_told_apart_by_a_task_that_transcribes_nothing(
+    client: FlaskClient, system: FakeSystem
+) -> None:
+    first = system.add("talk.mp3", owner="alice")
+    system._change(first.id, options=replace(first.options, initial_prompt="Ann", mode="vad", track="2"))
+    system.complete(first.id, " Hello.")
+    answer = client.post(f"/api/tasks/{first.id}/speakers", json={"num_speakers": 2})
+    assert answer.status_code == 202
+    made = system.task(answer.get_json()["task"]["id"]).task
+    assert system.media(made.id).read_bytes() == system.media(first.id).read_bytes()
+    assert (made.owner, made.filename, told_task(made.idempotency_key)) == ("alice", "talk.mp3", first.id)
+    assert made.options == TaskOptions(
+        model="base", language="en", clip_timestamps="0,0", track="2", speakers=True, num_speakers=2
+    )
+
+    again = client.post(f"/api/tasks/{first.id}/speakers", json={"num_speakers": 2})
+    assert (again.status_code, again.get_json()["task"]["id"]) == (200, made.id)
+    system.fail(made.id, "worker_died", "It died.")
+    anew = client.post(f"/api/tasks/{first.id}/speakers", json={"num_speakers": 2})
+    assert anew.status_code == 202
+    assert anew.get_json()["task"]["id"] != made.id
+    with pytest.raises(TaskNotFoundError):
+        system.task(made.id)
+
+
+def test_speakers_can_be_told_apart_only_where_there_is_a_text(client: FlaskClient, system: FakeSystem) -> None:
+    task = system.add()
+    assert error_of(client.post(f"/api/tasks/{task.id}/speakers", json={}))[:2] == (409, "transcript_not_ready")
+    system.complete(task.id, " Hello.")
+    for wrong in (0, 51, "two", 2.5, True):
+        answer = client.post(f"/api/tasks/{task.id}/speakers", json={"num_speakers": wrong})
+        assert error_of(answer) == (422, "invalid_option", "num_speakers")
 
 
 @pytest.mark.parametrize("track", ["", "0", "the second", 65])
