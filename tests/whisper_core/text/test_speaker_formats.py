@@ -66,7 +66,7 @@ def test_a_line_for_each_segment_names_a_speaker_where_he_begins() -> None:
 
 def test_vtt_has_a_voice_in_every_cue() -> None:
     captions = webvtt.from_string(rendered("vtt"))
-    assert [(each.voice, each.text) for each in captions] == [
+    assert [(each.voice, each.text) for each in captions.captions] == [
         ("Ann", "Are you there?"),
         ("Speaker 2", "I am."),
         ("Speaker 2", "Always."),
@@ -153,7 +153,7 @@ def test_a_bilingual_file_has_the_speakers_of_the_original() -> None:
 def test_no_name_becomes_markup(name: str) -> None:
     named = talk(name=name)
     assert len(read_srt(rendered("srt", named))) == len(LINES)
-    assert [each.text for each in webvtt.from_string(rendered("vtt", named))] == [
+    assert [each.text for each in webvtt.from_string(rendered("vtt", named)).captions] == [
         text.strip() for _, _, text, _ in LINES
     ]
     assert all(len(line.split("\t")) == 4 for line in rendered("tsv", named).splitlines())

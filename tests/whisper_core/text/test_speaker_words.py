@@ -154,7 +154,7 @@ def test_words_and_whole_segments_can_be_mixed() -> None:
 def test_a_transcript_gets_its_speakers_without_names() -> None:
     transcript = Transcript(" one two", "en", (spoken(0, 2, "one two"),))
     told = with_speakers(transcript, [Turn(0, 1, 0), Turn(1, 2, 1)])
-    assert (told.text, dict(told.speakers)) == (transcript.text, {ANN: None, BOB: None})
+    assert (told.text, told.speakers) == (transcript.text, {ANN: None, BOB: None})
     assert Transcript.from_dict(told.to_dict()) == told
     assert [fields["speaker"] for fields in told.to_dict()["segments"]] == [ANN, BOB]
 
@@ -173,8 +173,9 @@ def any_segments(draw: st.DrawFn) -> list[Segment]:
         if draw(st.booleans()):
             words = draw(st.one_of(texts.map(str.split), st.just(segment.text.split()), st.just([])))
             timed = [sorted((draw(times), draw(times))) for _ in words]
+            said_then = zip(words, timed, strict=True)
             segment = replace(
-                segment, words=tuple(Word(f" {word}", *each, 0.9) for word, each in zip(words, timed, strict=True))
+                segment, words=tuple(Word(f" {word}", first, last, 0.9) for word, (first, last) in said_then)
             )
         segments.append(segment)
     return segments
@@ -197,7 +198,7 @@ def test_no_text_and_no_word_is_lost_and_the_order_stays(segments: list[Segment]
     ids = [segment.id for segment in told]
     assert len(set(ids)) == len(ids)
     assert [number for number in ids if number < len(segments)] == list(range(len(segments)))
-    known = set(speaker_ids(turns).values()) or {None}
+    known: set[str | None] = {*speaker_ids(turns).values()} or {None}
     assert {segment.speaker for segment in told} <= known
     for segment in told:
         assert {word.speaker for word in segment.words or ()} <= {segment.speaker}

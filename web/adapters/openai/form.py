@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from errors import BadRequestError, InvalidOptionError
 from optimizer.intake.option_values import OptionTexts
@@ -136,7 +137,7 @@ def _has_cues(response_format: str) -> bool:
 
 
 def _writer_options(values: OptionTexts) -> WriterOptions:
-    limits = {name: values.whole_number(name, 1, most) for name, most in CUE_LIMITS.items()}
+    limits: dict[str, Any] = {name: values.whole_number(name, 1, most) for name, most in CUE_LIMITS.items()}
     return WriterOptions(**limits, highlight_words=values.flag(HIGHLIGHT_WORDS))
 
 
