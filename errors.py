@@ -28,6 +28,7 @@
     │   ├── BatchNotFoundError
     │   ├── UploadNotFoundError
     │   ├── WebhookNotFoundError
+    │   ├── ShareNotFoundError
     │   └── FileMissingError
     │       └── MediaRemovedError
     ├── NotAuthenticatedError               who asks has to log in, or to send a key
@@ -240,6 +241,11 @@ class UploadNotFoundError(NotFoundError):
 class WebhookNotFoundError(NotFoundError):
     code = "webhook_not_found"
     default_message = "There is no webhook of that id."
+
+
+class ShareNotFoundError(NotFoundError):
+    code = "share_not_found"
+    default_message = "This link does not lead anywhere. It has expired, was revoked, or is not complete."
 
 
 class FileMissingError(NotFoundError):

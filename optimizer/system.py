@@ -68,6 +68,7 @@ class OptimizedWhisperSystem:
         self.ownership = self._parts.ownership
         self.editor = self._parts.editor
         self.webhooks = self._parts.automation.webhooks
+        self.shares = self._parts.shares
         self._is_started = False
         self._stopping = threading.Event()
 

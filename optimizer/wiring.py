@@ -50,6 +50,7 @@ from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.report_handler import ReportHandler
 from optimizer.scheduling.storage_retry import StorageRetry
 from optimizer.scheduling.wiring import SchedulerParts, Scheduling, build_scheduler
+from optimizer.sharing.shares import Shares
 from optimizer.storage.documents import DocumentStore, Persistence
 from optimizer.storage.search_filler import SearchFiller
 from optimizer.storage.store import TaskStore
@@ -103,6 +104,7 @@ class SystemParts:
     retranscriptions: Retranscriptions
     found_speakers: FoundSpeakers
     automation: Automation
+    shares: Shares
 
 
 def build_parts(
@@ -159,6 +161,7 @@ def build_parts(
         retranscriptions=retranscriptions,
         found_speakers=found_speakers,
         automation=_build_automation(settings, storage, scheduling, intake, endings, views),
+        shares=Shares(storage.store.database, clock),
     )
 
 

@@ -93,6 +93,11 @@ export const retryTask = (id) => call('POST', `${taskUrl(id)}/retry`).then(taskI
 export const transcribeTrack = (id, track) => call('POST', `${taskUrl(id)}/track`, { track }).then(taskIn)
 /** changes: options by name. Resolves to the new task of the same file. */
 export const transcribeAgain = (id, changes) => call('POST', `${taskUrl(id)}/again`, { options: changes }).then(taskIn)
+/** Links for people without an account. Resolves to {shares}. */
+export const listShares = (id) => get(`${taskUrl(id)}/shares`)
+/** wanted: {days, media}. Resolves to {share, path}; nobody can ask for the path again. */
+export const addShare = (id, wanted) => call('POST', `${taskUrl(id)}/shares`, wanted)
+export const removeShare = (id, shareId) => call('DELETE', `${taskUrl(id)}/shares/${encodeURIComponent(shareId)}`)
 export const logOut = () => call('POST', 'logout')
 export const deleteTask = (id) => call('DELETE', taskUrl(id))
 /** changes: {title?, note?, tags?, priority?}. */

@@ -11,6 +11,7 @@ import { EditDialogs } from './components/edit-dialogs.js'
 import { Header } from './components/header.js'
 import { Announcements } from './components/news.js'
 import { Queue } from './components/queue.js'
+import { ShareDialog } from './components/share-dialog.js'
 import { SubtitleDialog } from './components/subtitle-dialog.js'
 import { SystemView } from './components/system/view.js'
 import { TaskDialog } from './components/task-dialog.js'
@@ -50,6 +51,7 @@ function App({ name, version }) {
     <${Toasts} />
     <${Announcements} />
     <${ConfirmDialog} />
+    <${ShareDialog} />
     <${SubtitleDialog} />
     <${AgainDialog} />
     <${EditDialogs} />

@@ -27,7 +27,7 @@ FOLDERS = [
     "optimizer.common",
     "optimizer.tasks optimizer.timing",
     "optimizer.storage",
-    "optimizer.queue optimizer.editing",
+    "optimizer.queue optimizer.editing optimizer.sharing",
     "optimizer.planning optimizer.intake",
     "optimizer.memory",
     "optimizer.devices",

@@ -38,11 +38,13 @@ from web.live.gate import ConnectionGate
 from web.login import login
 from web.metrics import add_metrics
 from web.pages import register_pages, send_page_file
+from web.shared import shared
 from web.system_api import system_api
 from web.tasks.batches import batches
 from web.tasks.downloads import downloads
 from web.tasks.edits import edits_api
 from web.tasks.routes import api
+from web.tasks.shares import shares_api
 from web.tasks.tus import add_protocol_headers, tus
 from web.tasks.uploads import StreamingRequest
 from web.webhooks_api import webhooks_api
@@ -133,7 +135,9 @@ def create_app(
     register_error_answers(app)
     register_pages(app)
     app.register_blueprint(login)
-    for blueprint in (api, edits_api, system_api, batches, downloads, health, openai_api, asr_webservice, whisper_cpp):
+    app.register_blueprint(shared)
+    own = (api, edits_api, shares_api, system_api, batches, downloads, health)
+    for blueprint in (*own, openai_api, asr_webservice, whisper_cpp):
         app.register_api(blueprint)
     if settings.enable_webhooks:
         app.register_api(webhooks_api)

@@ -19,7 +19,8 @@ IMPORT_MAP = "vendor/importmap.json"  # below static/
 BUILT = "built"  # below static/
 MANIFEST = "manifest.json"  # below static/built/
 COMPRESSED = ".gz"
-ENTRIES = ("app.js", "first-paint.js", "page.css", "login.css")  # below static/; everything else is imported by these
+# Below static/; everything else is imported by these.
+ENTRIES = ("app.js", "first-paint.js", "shared.js", "page.css", "login.css", "shared.css")
 BUILDING = ".building"  # below static/: where bundles are made
 _MADE = frozenset({BUILT, BUILDING})
 _SOURCES = frozenset({".js", ".mjs", ".css"})

@@ -44,7 +44,15 @@ _MEMBER = re.compile(r"tasks\.db|manifest\.json|media/[0-9A-Za-z_-]{1,64}|transc
 _CHUNK = 1 << 20
 _LOOK_EVERY_S = 0.05
 _MOST_LOOKS = 100  # 5 s, for a deletion to come from a task's files to its row; else its process died in between
-_ROWS_OF_A_TASK = ("windows", "task_texts", "task_tags", "task_events", "transcript_edits", "edited_transcripts")
+_ROWS_OF_A_TASK = (
+    "windows",
+    "task_texts",
+    "task_tags",
+    "task_events",
+    "transcript_edits",
+    "edited_transcripts",
+    "shares",
+)
 
 
 @dataclass(frozen=True)

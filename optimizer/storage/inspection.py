@@ -17,6 +17,7 @@ from errors import BadRecordError
 from optimizer.storage import edit_rows, mapping, search_check
 from optimizer.storage.schema import (
     edited_transcripts,
+    shares,
     task_events,
     task_tags,
     task_texts,
@@ -36,6 +37,7 @@ _OF_A_TASK = {
     "task_events": task_events,
     "transcript_edits": transcript_edits,
     "edited_transcripts": edited_transcripts,
+    "shares": shares,
 }
 
 

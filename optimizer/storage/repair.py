@@ -15,7 +15,15 @@ from optimizer.common.atomic_files import PRIVATE_FOLDER
 from optimizer.storage import search_index
 from optimizer.storage.database import Database
 from optimizer.storage.inspection import Fault, Finding, orphans_of
-from optimizer.storage.schema import edited_transcripts, task_events, task_tags, task_texts, transcript_edits, windows
+from optimizer.storage.schema import (
+    edited_transcripts,
+    shares,
+    task_events,
+    task_tags,
+    task_texts,
+    transcript_edits,
+    windows,
+)
 from optimizer.storage.search_filler import SearchFiller
 from optimizer.storage.task_files import TaskFiles
 from whisper_core.common.durable_files import sync_folder
@@ -30,6 +38,7 @@ _TABLES = {
     "task_events": task_events,
     "transcript_edits": transcript_edits,
     "edited_transcripts": edited_transcripts,
+    "shares": shares,
 }
 
 

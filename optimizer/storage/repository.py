@@ -21,7 +21,7 @@ from optimizer.storage import (
     webhook_outbox,
 )
 from optimizer.storage.mapping import Row, WaitingRow
-from optimizer.storage.schema import arrivals, task_events, task_tags, tasks, webhook_callbacks, windows
+from optimizer.storage.schema import arrivals, shares, task_events, task_tags, tasks, webhook_callbacks, windows
 from optimizer.storage.search_index import SearchedText
 from optimizer.storage.task_lists import STATES
 from optimizer.storage.webhook_outbox import WebhookOutbox
@@ -265,7 +265,7 @@ class TaskWriter(TaskReader):
         watched_files.forget_task(self._connection, task_id)
         edit_rows.remove_of_task(self._connection, task_id)
         search_index.remove(self._connection, task_id)
-        for table in (windows, task_tags, task_events):
+        for table in (windows, task_tags, task_events, shares):
             self._connection.execute(delete(table).where(table.c.task_id == task_id))
         self._connection.execute(delete(tasks).where(tasks.c.id == task_id))
         return _known_status(row)

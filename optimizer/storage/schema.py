@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_REVISION = "0018"
+SCHEMA_REVISION = "0019"
 
 metadata = MetaData()
 
@@ -270,6 +270,20 @@ webhook_deliveries = Table(
     Index("ix_webhook_deliveries_status_next", "status", "next_at"),
     Index("ix_webhook_deliveries_webhook", "webhook_id", "id"),
     Index("ix_webhook_deliveries_task", "task_id"),
+)
+
+# Links that show one transcript to whoever has them. Of a link's token only the hash is kept.
+shares = Table(
+    "shares",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("task_id", String(64), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("token_sha256", String(64), nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("expires_at", String(40)),  # None: when it is revoked
+    Column("has_media", Integer, nullable=False),  # 0 or 1: whether the recording can be heard, too
+    UniqueConstraint("token_sha256", name="uq_shares_token_sha256"),
+    Index("ix_shares_task", "task_id"),
 )
 
 # Recordings that were found in the watched folder. Their paths are there only while there is something to do.

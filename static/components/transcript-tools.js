@@ -10,6 +10,7 @@ import { askAgain } from './again-dialog.js'
 import { DownloadMenu } from './download.js'
 import { IconButton } from './icon-button.js'
 import { Icon } from './icons.js'
+import { openShareDialog } from './share-dialog.js'
 
 /** search: of useTextSearch. */
 export function TranscriptTools({ task, content, search }) {
@@ -19,6 +20,7 @@ export function TranscriptTools({ task, content, search }) {
     <button type="button" class="quiet round" disabled=${isEmpty} aria-label=${t('transcript.copy')} title=${t('transcript.copy')} data-testid="copy"
       onClick=${() => copy(content)}><${Icon} name="copy" /></button>
     ${isFinished(task) && html`<button type="button" class="quiet" aria-label=${t('again.title')} title=${t('again.title')} data-testid="again-open" onClick=${() => askAgain(task)}><${Icon} name="retry" /><span>${t('again.open')}</span></button>`}
+    ${isCompleted(task) && html`<${Share} task=${task} />`}
     ${isCompleted(task) && html`<${Download} task=${task} />`}
     ${!isFinished(task) && html`<${Cancel} task=${task} />`}
     ${search.found.pattern && html`<${Hits} search=${search} />`}
@@ -66,6 +68,10 @@ function Download({ task }) {
   const label = t('task.download_of', { name: task.filename })
   const isOriginal = isOriginalShown.value
   return html`<${DownloadMenu} task=${task} text=${t('task.download')} label=${label} kind="primary" isOriginal=${isOriginal} />`
+}
+
+function Share({ task }) {
+  return html`<button type="button" class="quiet" data-testid="share" onClick=${() => openShareDialog(task)}>${t('share.open')}</button>`
 }
 
 function Cancel({ task }) {

@@ -3,6 +3,7 @@ import editing from './en-editing.js'
 import options from './en-options.js'
 import queue from './en-queue.js'
 import reading from './en-reading.js'
+import sharing from './en-sharing.js'
 import system from './en-system.js'
 
 export default {
@@ -10,6 +11,7 @@ export default {
   ...options,
   ...queue,
   ...reading,
+  ...sharing,
   ...system,
   'app.skip': 'Skip to content',
   'app.footer': 'Your recordings stay on this server.',

@@ -3,6 +3,7 @@ import editing from './zh-editing.js'
 import options from './zh-options.js'
 import queue from './zh-queue.js'
 import reading from './zh-reading.js'
+import sharing from './zh-sharing.js'
 import system from './zh-system.js'
 
 export default {
@@ -10,6 +11,7 @@ export default {
   ...options,
   ...queue,
   ...reading,
+  ...sharing,
   ...system,
   'app.skip': '跳到主要内容',
   'app.footer': '录音只保存在这台服务器上。',

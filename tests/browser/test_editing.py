@@ -87,7 +87,8 @@ def texts_of(server: str, task_id: str, version: str = "edited") -> list[str]:
 def row_texts(page: Page) -> list[str]:
     """Those that are read and the one in the field."""
     return page.get_by_test_id("segment").evaluate_all(
-        """rows => rows.map((row) => row.querySelector('textarea')?.value ?? row.querySelector('.segment-text').textContent)
+        """rows => rows
+            .map((row) => row.querySelector('textarea')?.value ?? row.querySelector('.segment-text').textContent)
             .map((text) => text.trim())"""
     )
 

@@ -30,7 +30,8 @@ def root(tmp_path: Path) -> Path:
     """A page with one library, in place of the real one."""
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates/index.html").write_text(PAGE)
-    shutil.copy(ROOT / "templates/login.html", tmp_path / "templates")
+    for name in ("login.html", "shared.html"):
+        shutil.copy(ROOT / "templates" / name, tmp_path / "templates")
     vendor = tmp_path / "static/vendor"
     vendor.mkdir(parents=True)
     (vendor / "preact.mjs").write_text("export const h = 1\n")

@@ -21,6 +21,8 @@ from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.figures import ExtraFigure, Figures
 from optimizer.monitoring.performance_monitor import PerformanceMonitor
 from optimizer.monitoring.samples import Sample
+from optimizer.sharing.shares import Shares
+from optimizer.storage.database import Database
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.events import SystemChanged
 from optimizer.tasks.task import Task, TaskFilter
@@ -53,13 +55,29 @@ class FakeSystem(FakeTasks):
         self.limits = {"max_concurrent_tasks": 8, "max_batch_size": 4}
 
     @cached_property
-    def webhooks(self) -> Webhooks:
-        """The real ones, in a database that is opened with the first question; nothing is sent."""
+    def _database(self) -> Database:
+        """Opened with the first question."""
         store = self.store
         if not self.settings.names_accounts:
-            store = TaskStore(self.settings.data_dir / "webhooks")
+            store = TaskStore(self.settings.data_dir / "further")
             store.open()
-        rows = WebhookStore(store.database)
+        return store.database
+
+    @cached_property
+    def shares(self) -> Shares:
+        """The real ones, in a table that knows nothing of tasks: those of a FakeSystem are in no database."""
+        with self._database.writing() as connection:
+            connection.exec_driver_sql("DROP TABLE shares")
+            connection.exec_driver_sql(
+                "CREATE TABLE shares (id TEXT, task_id TEXT, token_sha256 TEXT, created_at TEXT, expires_at TEXT,"
+                " has_media INTEGER)"
+            )
+        return Shares(self._database, self._clock)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """The real ones; nothing is sent."""
+        rows = WebhookStore(self._database)
         return Webhooks(rows, self._clock, key=lambda: b"k" * 32, allow_private=False, wake=lambda: None)
 
     @cached_property

@@ -103,7 +103,8 @@ def test_every_example_call_is_accepted(
         calls = section.examples("sh")
         assert calls, f"{operation} has no example"
         for call in calls:
-            method, address, sent = _read_curl(call, _task_for(system, operation))
+            task_id = _task_for(system, operation)
+            method, address, sent = _read_curl(_with_share(call, system, task_id), task_id)
             assert _is_of(operation, method, address), call
             with client.open(address, method=method, **sent) as answer:
                 assert str(answer.status_code) in operation.responses, call
@@ -143,7 +144,7 @@ def _task_for(system: FakeSystem, operation: Operation) -> str:
     if operation.path.startswith("/api/webhooks"):
         return system.webhooks.add("", "https://example.org/", ("task.failed",))[0].id
     task = system.add()
-    if operation.path.endswith(("/transcript", "/media", "/transcripts.zip", "/speakers")):
+    if operation.path.endswith(("/transcript", "/media", "/shares", "/transcripts.zip", "/speakers")):
         system.complete(task.id, " Hello.")
     elif operation.path.endswith("/retry"):
         system.fail(task.id, "poison", "Not tried again.")
@@ -154,6 +155,13 @@ def _task_for(system: FakeSystem, operation: Operation) -> str:
         if operation.path.endswith("/redo"):
             system.editor.undo(task.id, 1, "")
     return task.id
+
+
+def _with_share(command: str, system: FakeSystem, task_id: str) -> str:
+    """The command with the id of a link to the task's transcript where it names one."""
+    if "$SHARE" not in command:
+        return command
+    return command.replace("$SHARE", system.shares.add(task_id, None, has_media=False)[0].id)
 
 
 def _read_curl(command: str, task_id: str) -> tuple[str, str, dict[str, Any]]:

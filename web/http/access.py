@@ -22,7 +22,10 @@ from web.http.session_cookie import principal_of_cookie
 # Endpoints, which Flask names after the blueprint and the view. A new route is refused to strangers until it is here.
 PAGE = "pages.show_page"
 STATIC = "static"
-PUBLIC = frozenset({STATIC, "login.show_login", "login.log_in", "health.get_health", "health.get_readiness"})
+PUBLIC = frozenset(
+    {STATIC, "login.show_login", "login.log_in", "health.get_health", "health.get_readiness"}
+    | {"shared.show_shared", "shared.get_shared_transcript", "shared.get_shared_media"}  # a link's token opens them
+)
 ADMINS_ONLY = frozenset({"api.change_system", "api.fetch_model", "system_api.get_log", "metrics.get_metrics"})
 
 LOGINS_PER_MINUTE = 5

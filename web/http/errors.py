@@ -55,6 +55,7 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.BatchNotFoundError: HTTPStatus.NOT_FOUND,
     errors.UploadNotFoundError: HTTPStatus.NOT_FOUND,
     errors.WebhookNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.ShareNotFoundError: HTTPStatus.NOT_FOUND,
     errors.FileMissingError: HTTPStatus.GONE,
     errors.MediaRemovedError: HTTPStatus.GONE,
     errors.NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,

@@ -14,6 +14,7 @@ from optimizer.intake.admission import Admission
 from optimizer.intake.idempotency import IdempotencyKeys
 from optimizer.monitoring.event_log import EventKind, SystemEvent
 from optimizer.monitoring.figures import Figures
+from optimizer.sharing.shares import Shares
 from optimizer.storage.part_store import PartStore
 from optimizer.tasks.batches import Batch, BatchPage
 from optimizer.tasks.events import Listener, WindowFinished
@@ -75,6 +76,9 @@ class SystemPort(Protocol):
     @property
     def editor(self) -> TranscriptEditor:
         """What people change in transcripts."""
+
+    @property
+    def shares(self) -> Shares: ...
 
     @property
     def keys(self) -> IdempotencyKeys: ...

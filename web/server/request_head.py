@@ -18,7 +18,7 @@ MAX_SMALL_BODY_BYTES = 64 * 1024  # awaited without a thread
 
 _END = b"\r\n\r\n"
 _LINE = re.compile(rb"[A-Z][A-Z-]{0,19} (\S+) HTTP/\d\.\d")
-_DOWNLOAD = re.compile(rb"/api/(tasks/[^/]+/(media|waveform)|transcripts\.zip)")
+_DOWNLOAD = re.compile(rb"/api/(tasks/[^/]+/(media|waveform)|transcripts\.zip)|/s/[^/]+/media")
 _WAITING = re.compile(rb"/v1/audio/[^/]+|/asr|/detect-language|/inference")  # the answer comes when the task is done
 _COPYING = re.compile(rb"/api/tasks/[^/]+/(track|again|speakers|edits/retranscribe)")  # they copy a recording
 _READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from io import BytesIO
+from pathlib import Path
 
 from flask import Response, jsonify, request, send_file
 from flask_openapi3.blueprint import APIBlueprint
@@ -12,7 +13,7 @@ from flask_openapi3.models.tag import Tag
 from errors import FileMissingError, InvalidOptionError, TranscriptNotReadyError
 from optimizer.common.filenames import title_of, transcript_name
 from optimizer.tasks.task import Task, TaskStatus
-from optimizer.views.rendering import damage_json, file_extension, pair_of, render_transcript
+from optimizer.views.rendering import damage_json, file_extension, pair_of, render_transcript, render_transcript_of
 from web.http.answer_schemas import TranscriptAnswer, WaveformAnswer, WhisperXAnswer, answer, error_responses
 from web.http.request_schemas import MAX_ARCHIVE_IDS, ArchiveBody, ArchiveQuery, MediaQuery, TaskPath, TranscriptQuery
 from web.http.task_access import TaskAccess, current_tasks
@@ -81,6 +82,12 @@ def _readable(own: TaskAccess, task: Task, transcript_format: str, is_original: 
     return transcript, is_partial
 
 
+def send_transcript(task: Task, transcript: Transcript, query: TranscriptQuery) -> Response:
+    """A whole transcript in the format that is asked for."""
+    body = render_transcript_of(task, transcript, query.format, query.writer_options())
+    return _text_file(body, query, transcript_name(task.saved_name, file_extension(query.format, task.options.mode)))
+
+
 def _text_file(body: bytes, query: TranscriptQuery, name: str) -> Response:
     written = FORMATS[query.format]
     response = send_file(BytesIO(body), mimetype=written.media_type, as_attachment=query.download, download_name=name)
@@ -102,14 +109,18 @@ def _text_file(body: bytes, query: TranscriptQuery, name: str) -> Response:
 def get_media(path: TaskPath, query: MediaQuery) -> Response:
     """The uploaded file, whole or one range of it."""
     own = current_tasks()
-    _ignore_other_ranges()
     task = own.task(path.id).task
-    media = own.media(path.id)
+    return send_media(task, own.media(path.id), as_attachment=query.download)
+
+
+def send_media(task: Task, media: Path, *, as_attachment: bool) -> Response:
+    """Raises FileMissingError."""
+    _ignore_other_ranges()
     try:
         return send_file(
             media,
             mimetype=media_type_of(media),
-            as_attachment=query.download,
+            as_attachment=as_attachment,
             download_name=task.saved_name,
             conditional=True,
             etag=task.sha256,

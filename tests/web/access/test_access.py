@@ -17,7 +17,9 @@ from tests.web.requests import error_of, is_refused, send
 from web.http.access import LOGINS_PER_MINUTE
 
 # Where people get to without a key or a session. Whoever adds a route that belongs here adds it here, too.
-OPEN_TO_ALL = {"/static/<path:filename>", "/login", "/healthz", "/readyz"}
+OPEN_TO_ALL = {"/static/<path:filename>", "/login", "/healthz", "/readyz"} | {
+    f"/s/<token>{more}" for more in ("", "/transcript", "/media")
+}
 STATE_CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 # What a page can send to another site without asking it first.
 CONTENT_TYPES_OF_FORMS = ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded")

@@ -44,6 +44,8 @@ OF_A_TASK = {
     "POST /api/tasks/<id>/again",
     "POST /api/tasks/<id>/speakers",
     "DELETE /api/tasks/<id>",
+    "GET /api/tasks/<id>/shares",
+    "POST /api/tasks/<id>/shares",
     "POST /api/transcripts.zip",
     "GET /api/tasks/<id>/edits",
     "POST /api/tasks/<id>/edits",
@@ -66,6 +68,13 @@ OF_AN_UPLOAD = {
     "PATCH /api/uploads/<upload_id>",
     "DELETE /api/uploads/<upload_id>",
     "POST /api/uploads/<upload_id>",
+}
+# What belongs to a link; see test_shared.py. Whoever has its token gets to what it shows.
+OF_A_SHARE = {
+    "DELETE /api/tasks/<id>/shares/<share_id>",
+    "GET /s/<token>",
+    "GET /s/<token>/transcript",
+    "GET /s/<token>/media",
 }
 # What belongs to a webhook: a stranger gets 404, the owner and the admin do not.
 OF_A_WEBHOOK = {
@@ -98,6 +107,7 @@ OF_NOBODY = {
 DESCRIPTION = "/openapi"  # of the API, the same for all
 COMMANDS = {"watch", "unwatch"}
 BODIES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "POST /api/tasks/<id>/shares": lambda _: {"days": 7},
     "PATCH /api/tasks/<id>": lambda _: {"priority": "high"},
     "POST /api/tasks/<id>/track": lambda _: {"track": 2},
     "POST /api/tasks/<id>/again": lambda _: {"options": {"task": "translate"}},
@@ -135,7 +145,7 @@ def a_task_of_alice(site: Site, operation: str) -> Task:
         )
         return site.system.task(made.get_json()["task"]["id"]).task
     task = site.system.add(SECRET_NAME, owner="alice")
-    if operation.endswith(("/transcript", "/media", "/transcripts.zip", "/speakers")):
+    if operation.endswith(("/transcript", "/media", "/shares", "/transcripts.zip", "/speakers")):
         site.system.complete(task.id, " Our salaries.")
     elif operation.endswith("/retry"):
         site.system.fail(task.id, "poison", "Not tried again.")
@@ -179,7 +189,8 @@ def listening(port: int, name: str) -> LiveClient:
 
 @pytest.mark.proves("S04")
 def test_everybody_sees_their_own_and_the_admin_sees_all(site: Site, port: int) -> None:
-    known = OF_A_TASK | OF_MANY | OF_AN_UPLOAD | OF_A_WEBHOOK | OF_WEBHOOKS | OF_BATCHES | FOR_ADMINS | OF_NOBODY
+    known = OF_A_SHARE | OF_A_TASK | OF_MANY | OF_AN_UPLOAD | OF_A_WEBHOOK | OF_WEBHOOKS | OF_BATCHES
+    known |= FOR_ADMINS | OF_NOBODY
     assert operations(site) == known
     for operation in sorted(OF_A_TASK):
         check_task_route(site, operation)

@@ -1,0 +1,1 @@
+"""Links that show one transcript to whoever has them."""
