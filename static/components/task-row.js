@@ -14,6 +14,7 @@ import { IconButton } from './icon-button.js'
 import { MoveHandle } from './move-handle.js'
 import { describe } from './task-dialog.js'
 import { TaskFacts } from './task-facts.js'
+import { placeOfHit, TaskHit } from './task-hit.js'
 import { TaskState } from './task-state.js'
 
 /** place: from 1 among the rows of its list, of which there are `size`; -1 if that is not known. */
@@ -32,12 +33,13 @@ export function TaskRow({ id, place, size }) {
     <div class="task-body">
       <p class="task-top">
         <button type="button" class="task-name" dir="auto" aria-expanded=${isOpen} aria-label=${t('task.open', { name })}
-          title=${name} data-testid="open" onClick=${() => openTask(id)}><${FileName} name=${name} /></button>
+          title=${name} data-testid="open" onClick=${() => openTask(id, placeOfHit(task))}><${FileName} name=${name} /></button>
         <${Chip} status=${status} />
       </p>
       <${TaskFacts} task=${task} isNameShown=${task.title != null} />
       <${Words} task=${task} />
       <${TaskState} task=${task} />
+      <${TaskHit} task=${task} />
     </div>
     <${Actions} task=${task} />
   </li>`

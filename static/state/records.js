@@ -36,8 +36,11 @@ export const taskOf = (id) => {
 
 export const wasDeleted = (id) => deletedIds.has(id)
 
-/** rank: its place in a list that the server has put in order; null leaves it as it is. */
-export function put(task, { isListed, rank = null }) {
+/**
+ * rank: its place in a list that the server has put in order; null leaves it as it is. match: where a search found it,
+ * which only the answer to one says; without it, it stays as it is.
+ */
+export function put(task, { isListed, rank = null, match = records.get(task.id)?.task.peek()?.match }) {
   if (deletedIds.has(task.id)) return
   const record = records.get(task.id) ?? { task: signal(null), seq: 0, isListed: false, rank: 0 }
   const before = record.task.peek()
@@ -50,7 +53,8 @@ export function put(task, { isListed, rank = null }) {
   record.touched = ++touches
   record.isListed ||= isListed
   record.rank = rank ?? record.rank
-  record.task.value = { ...task, speed: isRunning(task) ? (before?.speed ?? null) : null, receivedAt: Date.now() }
+  const speed = isRunning(task) ? (before?.speed ?? null) : null
+  record.task.value = { ...task, match, speed, receivedAt: Date.now() }
   records.set(task.id, record)
   if (!isPlaced) rearrange()
   if (before && !isFinished(before) && isFinished(task)) tellEnd(task)
@@ -74,7 +78,9 @@ function isRestarted(task, before) {
 /** Applies a task of an answer, except where something newer than its request has arrived. */
 export function putAnswer(task, asked, place) {
   const record = records.get(task.id)
-  if (!record || record.touched <= asked) return put(task, place)
+  const match = task.match ?? null
+  if (!record || record.touched <= asked) return put(task, { ...place, match })
+  record.task.value = { ...record.task.peek(), match }
   record.isListed = true
   record.rank = place.rank ?? record.rank
   return undefined

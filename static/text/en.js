@@ -163,6 +163,8 @@ export default {
   'task.download': 'Download',
   'task.priority_of': 'Priority of {name}',
   'task.priority_is': 'Priority: {priority}',
+  'task.hit_at': 'Said at {time}',
+  'task.hit_note': 'Note',
   'task.took': 'took {span}',
   'task.memory': 'Memory: {estimated} reserved',
   'task.memory_used': 'Memory: {estimated} reserved, {peak} used',

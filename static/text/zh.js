@@ -161,6 +161,8 @@ export default {
   'task.download': '下载',
   'task.priority_of': '{name} 的优先级',
   'task.priority_is': '优先级：{priority}',
+  'task.hit_at': '出现在 {time}',
+  'task.hit_note': '备注',
   'task.took': '用时 {span}',
   'task.memory': '内存：预留 {estimated}',
   'task.memory_used': '内存：预留 {estimated}，实际使用 {peak}',
