@@ -85,8 +85,11 @@ def empty_corpus() -> Corpus:
 
 
 def fill(store: TaskStore, corpus: Corpus, count: int) -> None:
+    """Goes on where an earlier run was ended."""
     now = datetime.now(UTC)
-    for begin in range(0, count, ROWS_AT_ONCE):
+    with store.reading() as rows:
+        filled = sum(rows.counts().values())
+    for begin in range(filled, count, ROWS_AT_ONCE):
         listed = [_task(seq, now) for seq in range(begin + 1, min(begin + ROWS_AT_ONCE, count) + 1)]
         with store.database.writing() as connection:
             connection.execute(insert(tasks), [mapping.task_to_row(task) for task in listed])
@@ -252,12 +255,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        is_there = (folder / "tasks.db").exists()
         with closing(TaskStore(folder)) as store:
             store.open()
             corpus = empty_corpus()
-            if not is_there:
-                fill(store, corpus, options.texts)
+            fill(store, corpus, options.texts)
             take_samples(store, corpus)
             report(store, corpus, folder, options.times)
 
