@@ -56,7 +56,7 @@ FIRST_ROW = 0  # stays, see `search_erasure`; no task has this number
 _index = table("search_index", column("rowid", Integer), column("search_index"))
 _CREATE = text(
     "CREATE VIRTUAL TABLE search_index USING fts5"
-    "(words, content='', columnsize=0, detail=none, prefix='1 2', tokenize='ascii')"
+    "(words, content='', columnsize=0, detail=none, prefix='1 2 3', tokenize='ascii')"
 )
 _ADD = text("INSERT INTO search_index (rowid, words) VALUES (:seq, :words)")
 _REMOVE = text("INSERT INTO search_index (search_index, rowid, words) VALUES ('delete', :seq, :words)")

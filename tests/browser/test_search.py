@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -55,7 +56,10 @@ def test_hits_are_shown_with_sentence_and_time_counted_and_opened_where_they_are
     expect(page.get_by_test_id("filter-all")).to_contain_text("1")
 
     task(page, "dev-minute-01.flac").get_by_test_id("open").click()
-    expect(page.get_by_test_id("transcript")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"#task=\w+&q=dog%20brown&at=0$"))
+    panel = page.get_by_test_id("transcript")
+    expect(panel.get_by_test_id("transcript-search")).to_have_value("dog brown")
+    expect(panel.get_by_test_id("hit").first).to_have_text("brown")
 
     page.keyboard.press("Escape")
     page.get_by_test_id("search").fill("别")
