@@ -20,6 +20,7 @@ from whisper_core.editing.history import EditHistory
 log = logging.getLogger(__name__)
 
 MAX_KEPT = 4  # texts; one of a long recording takes some 10 MB
+MAX_EARLIER = 8  # states of each, which share the segments that are the same
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,15 @@ class Opened:
     original: EditedTranscript
     history: EditHistory
     data_bytes: int  # of all its steps
+    earlier: tuple[EditHistory, ...] = ()  # as it was before, oldest first, as far as that is remembered
+
+    def after(self, history: EditHistory, data_bytes: int) -> Opened:
+        """One step later."""
+        return Opened(self.original, history, data_bytes, (*self.earlier[1 - MAX_EARLIER :], self.history))
+
+    def text_with(self, done: tuple[int, ...]) -> EditedTranscript | None:
+        """The text with these steps in force, if it was so lately."""
+        return next((each.text for each in reversed(self.earlier) if each.done == done), None)
 
 
 class EditedTexts:

@@ -21,6 +21,7 @@ from optimizer.storage.store import TaskStore
 from optimizer.tasks.events import Event, TranscriptEdited
 from optimizer.tasks.task import Task, TaskStatus
 from whisper_core.editing.conflicts import conflict_of, still_wanted
+from whisper_core.editing.edited_transcript import EditedTranscript
 from whisper_core.editing.edits import Edit, edit_to_dict
 from whisper_core.editing.history import EditHistory
 from whisper_core.editing.speakers import assigned_by
@@ -110,7 +111,7 @@ class TranscriptEditor:
             history = _current(base, opened.history)
             if not history.done:
                 raise ConflictError("There is nothing to undo.")
-            text = text_of(opened.original, self._all_steps(task_id), history.done[:-1])
+            text = self._text_with(task_id, opened, history.done[:-1])
             return _Planned(history.after_undo(text), UNDO, {"number": history.done[-1]}, {})
 
         return self._take(task_id, author, plan)
@@ -122,7 +123,7 @@ class TranscriptEditor:
             history = _current(base, opened.history)
             if not history.undone:
                 raise ConflictError("There is nothing to do again.")
-            text = text_of(opened.original, self._all_steps(task_id), (*history.done, history.undone[-1]))
+            text = self._text_with(task_id, opened, (*history.done, history.undone[-1]))
             return _Planned(history.after_redo(text), REDO, {"number": history.undone[-1]}, {})
 
         return self._take(task_id, author, plan)
@@ -154,9 +155,12 @@ class TranscriptEditor:
         with self._store.reading() as rows:
             return self._texts.open(_completed(rows.get(task_id)))
 
-    def _all_steps(self, task_id: str) -> list[EditStep]:
+    def _text_with(self, task_id: str, opened: Opened, done: tuple[int, ...]) -> EditedTranscript:
+        """The text with these steps in force: remembered, or made of them again."""
+        if (text := opened.text_with(done)) is not None:
+            return text
         with self._store.database.reading() as connection:
-            return list(edit_rows.steps_of(connection, task_id))
+            return text_of(opened.original, list(edit_rows.steps_of(connection, task_id)), done)
 
     def _take(self, task_id: str, author: str, plan: Callable[[Opened], _Planned | None]) -> Edited:
         """Plans the step on what is there, and stores it unless somebody else was faster; then it is planned again."""
@@ -188,7 +192,7 @@ class TranscriptEditor:
                 segments=after.text.segments,
                 bytes_before=opened.data_bytes,
             )
-        self._texts.keep(task, Opened(opened.original, after, data_bytes))
+        self._texts.keep(task, opened.after(after, data_bytes))
         log.info("task=%s event=edited version=%d kind=%s", task_id, after.version, planned.kind)
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from web.http.answer_schemas import Answer, Body, ErrorDetail
 from web.http.request_schemas import Request
@@ -13,6 +13,7 @@ from whisper_core.editing.edited_transcript import MAX_SEGMENT_CHARACTERS
 from whisper_core.editing.speakers import MAX_NAME_CHARACTERS
 
 MAX_EDITS = 200  # in one call
+MAX_WHOLE = 10  # of which each is about the whole text
 MAX_AGAIN = 1000  # segments
 MAX_SECONDS = 1_000_000.0
 _MAX_ID = 2**31 - 1
@@ -153,6 +154,14 @@ class StepBody(Request):
 
 class EditsBody(StepBody):
     edits: list[AnyEdit] = Field(min_length=1, max_length=MAX_EDITS, description="one step of undoing")
+
+    @field_validator("edits")
+    @classmethod
+    def _is_soon_done(cls, edits: list[AnyEdit]) -> list[AnyEdit]:
+        whole = sum(edit.kind in ("shift", "replace") and getattr(edit, "segments", None) is None for edit in edits)
+        if whole > MAX_WHOLE:
+            raise ValueError(f"at most {MAX_WHOLE} edits of a call may be about the whole text")
+        return edits
 
 
 class SegmentsAgain(Request):

@@ -96,6 +96,22 @@ def test_undoing_an_older_text_tells_what_was_changed_since(desk: Desk) -> None:
         assert ([each["id"] for each in present["segments"]], present["speakers"]) == (segments, speakers)
 
 
+def test_what_was_just_done_is_undone_and_done_again_without_making_the_text_anew(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.add_completed()
+    for version in range(3):
+        desk.editor.edit("a", version, [SetText(version, "New."), Split(0, 2) if version == 1 else Shift(1)], "")
+    edited = desk.text()
+    monkeypatch.setattr(transcript_editor, "text_of", None)
+    for version in (3, 4, 5):
+        desk.editor.undo("a", version, "")
+    assert desk.editor.history("a").transcript().segments == ORIGINAL.segments
+    for version in (6, 7, 8):
+        desk.editor.redo("a", version, "")
+    assert desk.text() == edited
+
+
 def test_an_id_is_never_given_twice(desk: Desk) -> None:
     desk.add_completed()
     assert desk.editor.edit("a", 0, [Split(0, 6, -1)], "").made == {-1: 3}

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.web.fake_system import FakeSystem
-from tests.web.requests import error_of
+from tests.web.requests import RECORDING, error_of
 from whisper_core.text.formats import FORMATS
 
 
@@ -204,6 +204,7 @@ def test_a_bad_edit_is_refused_with_its_field_and_changes_nothing(
 def test_what_is_no_list_of_edits_is_refused(client: FlaskClient, page: Page, task_id: str) -> None:
     assert error_of(page.edit())[2] == "edits"
     assert error_of(page.edit(*[set_text(0, "x")] * 201))[2] == "edits"
+    assert error_of(page.edit(*[{"kind": "shift", "seconds": 1}] * 11))[2] == "edits"
     assert error_of(page.edit(set_text(0, "x"), base=1)) == (422, "invalid_option", "base")
     assert error_of(page.edit(set_text(0, "x"), base=-1))[2] == "base"
     assert error_of(client.post(f"/api/tasks/{task_id}/edits", data="{"))[0] in (400, 422)
@@ -261,3 +262,16 @@ def test_segments_are_done_again_by_a_task_of_their_time(
     assert error_of(client.post(f"/api/tasks/{waiting.id}/edits/retranscribe", json=body))[:2] == (
         409, "transcript_not_ready",
     )  # fmt: skip
+
+
+def test_a_client_of_another_api_that_asks_again_gets_the_edited_text(client: FlaskClient, system: FakeSystem) -> None:
+    system.when_pending = lambda task_id: system.complete(task_id, " Hello teh world.")
+
+    def ask() -> str:
+        form = {"file": (BytesIO(RECORDING), "talk.flac"), "response_format": "text"}
+        return client.post("/v1/audio/transcriptions", data=form, headers={"Idempotency-Key": "k"}).text
+
+    assert ask() == "Hello teh world.\n"
+    (task,) = client.get("/api/tasks").get_json()["tasks"]
+    Page(client, task["id"]).edit(set_text(0, "Hello the world."))
+    assert ask() == "Hello the world.\n"
