@@ -88,7 +88,8 @@ def changes_for(first: Task, history: EditHistory, segment_ids: Sequence[int], m
         "mode": "exact",
         "vad_filter": "",
         "detect_language": "",
-        **{name: "" for name in ("speakers", "num_speakers") if hasattr(first.options, name)},
+        "speakers": "",
+        "num_speakers": "",
     }
 
 

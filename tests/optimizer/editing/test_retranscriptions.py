@@ -88,6 +88,7 @@ def test_only_the_time_of_the_segments_is_transcribed(desk: Desk, again: Retrans
     assert (changes["clip_timestamps"], changes["language"], changes["model"]) == (
         "0.00,5.23,11.00,12.50", "en", "large-v3",
     )  # fmt: skip
+    assert {changes[name] for name in ("speakers", "num_speakers", "vad_filter")} == {""}
     for wrong in ((9,), (0,)):
         still = desk.editor.edit("a", history.version, [Shift(-5)], "").after if wrong == (0,) else history
         with pytest.raises(InvalidOptionError) as refused:
