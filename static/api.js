@@ -82,6 +82,7 @@ export const fetchModels = () => get('api/models')
 export const fetchSystem = () => get('api/system')
 /** limits: {max_concurrent_tasks?, max_batch_size?}. Resolves to the state of the system. */
 export const setLimits = (limits) => call('PATCH', 'api/system', limits)
+export const fetchStorage = () => get('api/system/storage')
 export const fetchHistory = (hours) => get(`api/system/history?${queryOf({ hours })}`)
 /** filter: {kind?, limit?, before?}. */
 export const fetchEvents = (filter) => get(`api/system/events?${queryOf(filter)}`)

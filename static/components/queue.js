@@ -12,12 +12,11 @@ import { refusedCount, uploads } from '../state/uploads.js'
 import { formatNumber } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
-import { retentionText } from '../text/retention-text.js'
 import { preference } from '../util/preferences.js'
-import { eachHalfMinute } from '../util/ticker.js'
 import { ArchiveMenu } from './download.js'
 import { FilterBar, FilterButton, FilterChips } from './filter-bar.js'
 import { Icon } from './icons.js'
+import { Keeping } from './keeping.js'
 import { NotifySwitch } from './news.js'
 import { TaskRow } from './task-row.js'
 import { SelectionBar } from './toolbar.js'
@@ -49,14 +48,8 @@ export function Queue() {
     <${FilterBar} /><${FilterChips} />
     <${SelectionBar} />
     <${Groups} />
-    <${Retention} />
+    <${Keeping} />
   </section>`
-}
-
-/** How long things are kept, where the administrator has set it. */
-function Retention() {
-  const text = retentionText(store.system.value?.retention, eachHalfMinute.value)
-  return text && html`<p class="hint" data-testid="retention">${text}</p>`
 }
 
 function StatusTabs() {

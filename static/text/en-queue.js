@@ -45,6 +45,12 @@ export default {
   'order.model_asc': 'By model',
   'order.owner_asc': 'By account',
 
+  'storage.title': 'Storage',
+  'storage.used': 'Recordings take {media} and texts {texts}; {free} are free.',
+  'storage.owners': 'Who uses how much',
+  'storage.of_owner': { one: '{size}, {count} task', other: '{size}, {count} tasks' },
+  'storage.nobody': 'Without an account',
+
   'keep.media_until': 'recording removed on {day}',
   'keep.text_until': 'deleted on {day}',
   'keep.media_gone': 'recording removed',

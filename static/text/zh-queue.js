@@ -42,6 +42,12 @@ export default {
   'order.model_asc': '按模型',
   'order.owner_asc': '按账户',
 
+  'storage.title': '存储空间',
+  'storage.used': '录音占用 {media}，文字稿占用 {texts}，剩余 {free}。',
+  'storage.owners': '各账户的用量',
+  'storage.of_owner': { other: '{size}，{count} 个任务' },
+  'storage.nobody': '无账户',
+
   'keep.media_until': '录音将于 {day} 删除',
   'keep.text_until': '将于 {day} 删除',
   'keep.media_gone': '录音已删除',

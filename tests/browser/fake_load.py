@@ -283,6 +283,19 @@ def log_lines(now: float, limit: int) -> dict[str, Any]:
     }
 
 
+def storage() -> dict[str, Any]:
+    """The body of GET /api/system/storage."""
+    return {
+        "media_bytes": 48 * GB,
+        "texts_bytes": GB // 10,
+        "samples_bytes": 2 * GB,
+        "incoming_bytes": 0,
+        "database_bytes": GB // 10,
+        "free_bytes": 812 * GB,
+        "owners": [],
+    }
+
+
 def timeline(now: float) -> dict[str, Any]:
     """The body of GET /api/tasks/<id>/timeline of a task that had an eventful life."""
     start = datetime.fromtimestamp(now, UTC) - timedelta(seconds=400)

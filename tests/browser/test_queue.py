@@ -221,6 +221,21 @@ def test_the_question_before_deleting_names_the_files(page: Page) -> None:
     page.get_by_test_id("confirm-no").click()
 
 
+def test_what_is_used_of_the_disk_and_how_long_things_are_kept_is_told_below_the_list(page: Page) -> None:
+    owners = [{"owner": name, "tasks": 3, "media_bytes": 2e9, "texts_bytes": 5e5, "samples_bytes": 0} for name in "ab"]
+    used = {"media_bytes": 4e9, "texts_bytes": 1e6, "samples_bytes": 0, "free_bytes": 8e11, "owners": owners}
+    kept = {"media_days": 30, "media_from": None, "text_days": None, "text_from": None}
+    page.route("**/api/system/storage", lambda route: route.fulfill(json=used))
+    page.route("**/api/system", lambda route: route.fulfill(json={**route.fetch().json(), "retention": kept}))
+    page.reload()
+    expect(page.get_by_test_id("storage")).to_have_text("Recordings take 4 GB and texts 1 MB; 800 GB are free.")
+    expect(page.get_by_test_id("retention")).to_contain_text("removed 30 days after")
+    page.get_by_test_id("storage-owners").locator("summary").click()
+    expect(page.get_by_test_id("storage-owners").locator("li").first).to_have_text("a 2 GB, 3 tasks")
+    page.unroute("**/api/system/storage")
+    page.unroute("**/api/system")
+
+
 def test_a_menu_opens_and_moves_by_keys(page: Page) -> None:
     button = page.get_by_test_id("download-all")
     button.press("ArrowUp")

@@ -67,6 +67,8 @@ class BusyServer:
     def _answer(self, part: str, query: dict[str, str], now: float) -> dict[str, Any]:
         if part == "history":
             return fake_load.history(now, float(query["hours"])) if self.has_samples else {"samples": [], "changes": []}
+        if part == "storage":
+            return fake_load.storage()
         if part == "log":
             return fake_load.log_lines(now, int(query["limit"]))
         before = int(query["before"]) if "before" in query else None
