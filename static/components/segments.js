@@ -2,6 +2,7 @@
  * The text with its times. Each segment has a button that plays from it; its text is plain text, which can be selected
  * and copied. The segment and the word being played are marked.
  */
+import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { followPlayer, keepInView, rowOf } from '../hooks/follow-player.js'
@@ -30,7 +31,7 @@ export function Segments({ task, content, player, search, besideTexts, editing }
     () => shownOf(segments, found, isFilter, (id) => edited !== null && editing.editor.keyOf(id) === edited),
     [segments, found, isFilter, edited],
   )
-  const rows = useRows(shown, { content, editing, edited, watch, place, besideTexts, pattern: found.pattern })
+  const blocks = useBlocks(shown, { content, editing, edited, watch, place, besideTexts, pattern: found.pattern })
   useEffect(() => followPlayer(list.current, player, segments), [shown])
   useEffect(() => haveTabStop(list.current), [shown])
   const hit = place.value
@@ -39,12 +40,12 @@ export function Segments({ task, content, player, search, besideTexts, editing }
   }, [hit])
   if (segments.length === 0) return html`<${NoText} task=${task} content=${content} />`
   const classes = `segments ${showsDoubts.value ? 'shows-doubts' : ''} ${besideTexts ? 'has-beside' : ''}`
-  return html`<ol class=${classes} ref=${list} aria-label=${t('transcript.segments')} data-testid="segments"
+  return html`<div role="list" class=${classes} ref=${list} aria-label=${t('transcript.segments')} data-testid="segments"
     onClick=${(event) => onClick(event, segments, player, editing)} onFocusIn=${(event) => moveTabStop(event, list.current)}
     onKeyDown=${(event) => onKey(event, segments, player)} onKeyUp=${onKeyUp}>
-    ${rows}
-    ${isRunning(task) && html`<li class="more-comes">${t('transcript.partial')}</li>`}
-  </ol>`
+    ${blocks}
+    ${isRunning(task) && html`<div role="listitem" class="more-comes">${t('transcript.partial')}</div>`}
+  </div>`
 }
 
 /** isEdited: whether the segment stays though it has no hit. */
@@ -54,22 +55,51 @@ function shownOf(segments, found, isFilter, isEdited) {
   return segments.filter(({ id }) => ids.has(id) || isEdited(id))
 }
 
+/**
+ * The rows in blocks of some fifty, which the browser lays out and paints apart: five thousand in one list take it a tenth
+ * of a second for every letter that is typed. A block begins at a segment, not at a number of rows, so that none moves to
+ * another when a segment is split.
+ */
+function useBlocks(shown, { watch, ...about }) {
+  const nearness = useMemo(() => new Map(), [])
+  const rowOf = useRows(shown, about)
+  const blocks = []
+  shown.forEach((segment, at) => {
+    const key = about.editing.editor?.keyOf(segment.id) ?? segment.id
+    if (at === 0 || key % ROWS_IN_BLOCK === 0) blocks.push({ key, rows: [] })
+    const block = blocks.at(-1)
+    if (!nearness.has(block.key)) nearness.set(block.key, signal(false))
+    block.rows.push(rowOf(segment, at, key, nearness.get(block.key)))
+  })
+  return blocks.map(({ key, rows }) => {
+    const height = `--rows: ${rows.length}`
+    return html`<${Block} key=${key} watch=${watch} isNear=${nearness.get(key)} height=${height}>${rows}<//>`
+  })
+}
+
+const ROWS_IN_BLOCK = 50
+
+function Block({ watch, isNear, height, children }) {
+  const block = useRef(null)
+  useEffect(() => watch(block.current, isNear), [])
+  return html`<div role="presentation" class="segment-block" style=${height} ref=${block}>${children}</div>`
+}
+
 /** A row stays the same object, which is not drawn again, as long as nothing about it changes: there may be thousands. */
 function useRows(shown, { content, editing, edited, ...about }) {
   const drawn = useMemo(() => new WeakMap(), [about.pattern, about.besideTexts])
-  const { editor, canEdit } = editing
-  return shown.map((segment, at) => {
-    const key = editor ? editor.keyOf(segment.id) : segment.id
+  const { canEdit } = editing
+  return (segment, at, key, isNear) => {
     const isEdited = key === edited
     const speaker =
       segment.speaker !== shown[at - 1]?.speaker ? speakerName(segment.speaker, content.speakers) : undefined
     const state = `${isEdited} ${canEdit} ${speaker}`
     const known = drawn.get(segment)
-    if (known?.state === state && !isEdited) return known.row
-    const row = html`<${SegmentRow} key=${key} ...${{ segment, speaker, canEdit, ...about }} editing=${isEdited ? editing : null} />`
-    drawn.set(segment, { state, row })
+    if (known?.state === state && known.isNear === isNear && !isEdited) return known.row
+    const row = html`<${SegmentRow} key=${key} ...${{ segment, speaker, canEdit, isNear, ...about }} editing=${isEdited ? editing : null} />`
+    drawn.set(segment, { state, isNear, row })
     return row
-  })
+  }
 }
 
 /** The segment that an element of its row belongs to, or undefined. */
