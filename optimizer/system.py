@@ -25,7 +25,7 @@ from optimizer.monitoring.figures import Figures
 from optimizer.readiness import reasons_not_ready
 from optimizer.start_log import log_recovery, log_start, log_sweep
 from optimizer.storage.upload_file import ReceivedFile, Upload
-from optimizer.tasks.batches import Batch, BatchPage
+from optimizer.tasks.batches import Batch
 from optimizer.tasks.events import Event, Listener, TaskChanged, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
@@ -64,6 +64,8 @@ class OptimizedWhisperSystem:
         self.waveforms = self._parts.intake.waveforms
         self._monitoring = self._parts.monitors.monitoring
         self._views = self._parts.views
+        self.batches = self._views.batches.page
+        self.storage = self._views.storage.used
         self.accounts = self._parts.accounts
         self.ownership = self._parts.ownership
         self.editor = self._parts.editor
@@ -215,10 +217,6 @@ class OptimizedWhisperSystem:
         page = self._queue.lists.page(task_filter)
         views = [replace(view, hit=page.hits.get(view.task.id)) for view in self._views.tasks.task_views(page.tasks)]
         return views, page.next_cursor, page.counts
-
-    def batches(self, owner: str | None, *, limit: int, cursor: str | None) -> BatchPage:
-        """The latest first. owner: None for everybody's. Raises InvalidOptionError."""
-        return self._views.batches.page(owner, limit=limit, cursor=cursor)
 
     def cancel_all(self, wanted: TaskFilter) -> int:
         """Cancels those wanted tasks that are not finished; returns how many. Raises InvalidOptionError."""

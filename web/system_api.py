@@ -12,7 +12,7 @@ from logs import recent_lines
 from web.http.answer_schemas import answer, error_responses
 from web.http.context import current_system
 from web.http.request_schemas import HistoryQuery, LogQuery, SystemEventsQuery
-from web.http.system_schemas import HistoryAnswer, LogAnswer, SystemEventsAnswer
+from web.http.system_schemas import HistoryAnswer, LogAnswer, StorageAnswer, SystemEventsAnswer
 from web.http.task_access import current_tasks
 
 system_api = APIBlueprint(
@@ -35,6 +35,12 @@ def get_events(query: SystemEventsQuery) -> Response:
     """What the system decided and changed, and why; newest first. The kind `audit` is what people did."""
     events = current_tasks().events(query.kind, query.limit, query.before)
     return jsonify(events=[asdict(event) for event in events])
+
+
+@system_api.get("/storage", responses={"200": answer(StorageAnswer)})
+def get_storage() -> Response:
+    """What is used of the disk, and what is free; each person's own, for an admin everybody's."""
+    return jsonify(current_tasks().storage_json())
 
 
 @system_api.get("/log", responses={"200": answer(LogAnswer), **error_responses(403)})

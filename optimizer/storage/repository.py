@@ -126,6 +126,11 @@ class TaskReader:
             raise TaskNotFoundError()
         return str(owner)
 
+    def owners_by_id(self) -> dict[str, str]:
+        """The owner of every task, by its id."""
+        rows = self._connection.execute(select(tasks.c.id, tasks.c.owner)).all()
+        return {str(row.id): str(row.owner) for row in rows}
+
     def ids_of(self, owner: str, among: Collection[str]) -> set[str]:
         """Which of these ids are of the owner's tasks."""
         return set(self._connection.scalars(select(tasks.c.id).where(tasks.c.owner == owner, tasks.c.id.in_(among))))

@@ -148,6 +148,13 @@ class TaskStore:
         with self._database.reading() as connection:
             return aged_tasks.ids_without_media(connection)
 
+    def file_bytes(self) -> int | None:
+        """What SQLite's files take; None for another database."""
+        if self._file is None:
+            return None
+        files = (self._file.with_name(self._file.name + ending) for ending in ("", "-wal", "-shm"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
     def erase_deleted(self) -> None:
         """Empties the search's index of what was removed from it, and SQLite's log, which may still hold deleted rows:
         now, or as soon as that is possible."""

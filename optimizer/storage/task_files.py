@@ -211,8 +211,9 @@ class TaskFiles:
         self.audio_path(task_id).unlink(missing_ok=True)
 
     def delete_media(self, task_id: str) -> None:
-        """Removes the recording. Harmless when there is none."""
-        self.media_path(task_id).unlink(missing_ok=True)
+        """Removes the recording and what was made of it. Harmless when there is none."""
+        for path in (self.media_path(task_id), self.audio_path(task_id), self.waveform_path(task_id)):
+            path.unlink(missing_ok=True)
 
     def delete_transcript(self, task_id: str) -> None:
         """Removes a result that came too late to count. Harmless when there is none."""

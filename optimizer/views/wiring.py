@@ -15,6 +15,7 @@ from optimizer.tasks.retention import RetentionRules
 from optimizer.views.batches import BatchViews
 from optimizer.views.models import ModelViews
 from optimizer.views.status import StatusViews
+from optimizer.views.storage import StorageViews
 from optimizer.views.task_view_builder import TaskViewBuilder
 from optimizer.views.transcripts import TranscriptViews
 
@@ -23,6 +24,7 @@ from optimizer.views.transcripts import TranscriptViews
 class Views:
     tasks: TaskViewBuilder
     batches: BatchViews
+    storage: StorageViews
     transcripts: TranscriptViews
     status: StatusViews
     models: ModelViews
@@ -70,6 +72,7 @@ def build_views(
     return Views(
         tasks=tasks,
         batches=BatchViews(store, parts.queue, tasks),
+        storage=StorageViews(store, parts.files, parts.clock),
         transcripts=TranscriptViews(parts.queue, parts.files, scheduling.progress, editor),
         status=status,
         models=ModelViews(

@@ -27,6 +27,7 @@ from optimizer.storage.store import TaskStore
 from optimizer.tasks.events import SystemChanged
 from optimizer.tasks.task import Task, TaskFilter
 from optimizer.timing.speeds import SpeedTable
+from optimizer.views.storage import OwnerUse, StorageUse
 from tests.web.fake_editing import FakeEditor
 from tests.web.fake_tasks import EPOCH, FakeTasks
 from version import __version__
@@ -170,6 +171,12 @@ class FakeSystem(FakeTasks):
             "is_public": self.settings.is_public,
             "decoder": {"network": "off", "uid": "65534"},
         }
+
+    def storage(self, owner: str | None) -> StorageUse:
+        own = [task for task in list(self._tasks.values()) if owner in (None, task.owner)]
+        uses = [OwnerUse(task.owner, 1, task.size_bytes) for task in own]
+        whole = 0 if owner is None else None
+        return StorageUse(sum(use.media for use in uses), 0, 0, whole, whole, 5_000_000_000, tuple(uses))
 
     def figures(self) -> Figures:
         _, _, counts = self.tasks(TaskFilter())

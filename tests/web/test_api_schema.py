@@ -22,7 +22,7 @@ from tests.web.fake_system import FakeSystem
 from web.application import Application
 
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
-OPERATIONS = 49
+OPERATIONS = 50
 EXAMPLES = 12  # of each operation
 
 # By the state in which the task is; each gets the system and whose the task is.

@@ -21,6 +21,7 @@ from optimizer.tasks.events import Listener, WindowFinished
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
 from optimizer.tasks.timeline import TaskEvent
+from optimizer.views.storage import StorageUse
 from optimizer.views.task_view import Submission, TaskView
 from whisper_core.audio.waveform import Waveform
 from whisper_core.text.transcript import Transcript
@@ -155,6 +156,9 @@ class SystemPort(Protocol):
     def models(self) -> Any: ...
 
     def status(self) -> dict[str, Any]: ...
+
+    def storage(self, owner: str | None, /) -> StorageUse:
+        """What is used of the disk by one owner or by all."""
 
     def figures(self) -> Figures:
         """What programs that watch the system are told."""

@@ -123,6 +123,24 @@ class RetentionBody(Body):
     text_from: str | None = Field(description="no task is deleted before that")
 
 
+class OwnerUseBody(Body):
+    owner: str
+    tasks: int
+    media_bytes: int
+    texts_bytes: int
+    samples_bytes: int
+
+
+class StorageAnswer(Answer):
+    media_bytes: int
+    texts_bytes: int
+    samples_bytes: int = Field(description="what can be made again from recordings")
+    incoming_bytes: int | None = Field(description="uploads on their way; only of the whole server")
+    database_bytes: int | None = Field(description="only of the whole server, and where it is SQLite's")
+    free_bytes: int
+    owners: list[OwnerUseBody] = Field(description="those with the most first; only there for an admin")
+
+
 class FetchAnswer(Answer):
     model: str
 

@@ -6,7 +6,7 @@ and so does everybody where there are no accounts.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +158,12 @@ class TaskAccess:
         ]
         return {**status, "devices": devices, "counts": counts_json(self._system.ownership.counts(owner))}
 
+    def storage_json(self) -> dict[str, Any]:
+        """What this person uses of the disk; who uses how much for those who are told owners."""
+        use = asdict(self._system.storage(self._principal.sees))
+        owners = [_in_bytes(each) for each in use.pop("owners")]
+        return {**_in_bytes(use), "owners": owners if self._principal.is_shown_owners else []}
+
     def events(self, kind: EventKind | None, limit: int, before: int | None) -> list[SystemEvent]:
         """The system's events, newest first, without those about other people's tasks.
 
@@ -196,3 +202,8 @@ class TaskAccess:
 def _tasks_of(event: SystemEvent) -> set[str]:
     """The ids of the tasks that an event names."""
     return {str(event.data[name]) for name in ("task_id", "for_task") if event.data.get(name)}
+
+
+def _in_bytes(use: dict[str, Any]) -> dict[str, Any]:
+    """By the names that sizes have in JSON."""
+    return {name if name in ("owner", "tasks") else f"{name}_bytes": value for name, value in use.items()}

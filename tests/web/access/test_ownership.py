@@ -59,6 +59,7 @@ OF_MANY = {
     "GET /api/batches",
     "GET /api/transcripts.zip",
     "GET /api/system",
+    "GET /api/system/storage",
     "GET /api/system/events",
 }
 OF_BATCHES = {"DELETE /api/batches/<id>", "POST /api/tasks/cancel"}
@@ -303,6 +304,14 @@ def check_list_route(site: Site, operation: str) -> None:
     elif operation.endswith("/batches"):
         assert [each["name"] for each in own.get_json()["batches"]] == ["Salaries"]
         assert [each["owner"] for each in admin.get_json()["batches"]] == ["alice"]
+    elif operation.endswith("/storage"):
+        assert stranger.get_json() | {"free_bytes": 0} == {
+            "media_bytes": 0, "texts_bytes": 0, "samples_bytes": 0, "incoming_bytes": None, "database_bytes": None,
+            "free_bytes": 0, "owners": [],
+        }  # fmt: skip
+        assert own.get_json()["media_bytes"] >= task.size_bytes > 0
+        assert own.get_json()["owners"] == []
+        assert "alice" in {each["owner"] for each in admin.get_json()["owners"]}
     elif operation.endswith(".zip"):
         assert SECRET_NAME.removesuffix(".flac").encode() in own.data
         assert error_of(site.by_key("mallory").get(f"/api/transcripts.zip?ids={task.id}"))[0] == 404
