@@ -99,6 +99,8 @@ export const listShares = (id) => get(`${taskUrl(id)}/shares`)
 /** wanted: {days, media}. Resolves to {share, path}; nobody can ask for the path again. */
 export const addShare = (id, wanted) => call('POST', `${taskUrl(id)}/shares`, wanted)
 export const removeShare = (id, shareId) => call('DELETE', `${taskUrl(id)}/shares/${encodeURIComponent(shareId)}`)
+/** wish: {base, segments, model}. Resolves to the task that does these segments again. */
+export const redoSegments = (id, wish) => call('POST', `${taskUrl(id)}/edits/retranscribe`, wish).then(taskIn)
 export const logOut = () => call('POST', 'logout')
 export const deleteTask = (id) => call('DELETE', taskUrl(id))
 /** changes: {title?, note?, tags?, priority?}. */

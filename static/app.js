@@ -11,6 +11,7 @@ import { EditDialogs } from './components/edit-dialogs.js'
 import { Header } from './components/header.js'
 import { Announcements } from './components/news.js'
 import { Queue } from './components/queue.js'
+import { RedoDialog } from './components/redo-dialog.js'
 import { ShareDialog } from './components/share-dialog.js'
 import { SubtitleDialog } from './components/subtitle-dialog.js'
 import { SystemView } from './components/system/view.js'
@@ -54,6 +55,7 @@ function App({ name, version }) {
     <${ShareDialog} />
     <${SubtitleDialog} />
     <${AgainDialog} />
+    <${RedoDialog} />
     <${EditDialogs} />
     <${TaskDialog} />
   </div>`

@@ -46,4 +46,16 @@ export default {
     'A new task of the same recording, which need not be uploaded again. This text stays as it is; advanced options stay the same.',
   'again.start': 'Start',
   'again.queued': 'New task of the same recording.',
+
+  'redo.open': 'Segments again…',
+  'redo.title': 'Let another model do segments again',
+  'redo.hint':
+    'Only the time of these segments is transcribed. What the model hears takes their place and can be undone.',
+  'redo.selected': { one: 'The selected segment', other: 'The {count} selected segments' },
+  'redo.doubtful': { one: 'The doubtful segment', other: 'All {count} segments with doubtful places' },
+  'redo.present': 'The segment at the player’s position',
+  'redo.queued': {
+    one: '{count} segment is being done again. Its new text will appear by itself.',
+    other: '{count} segments are being done again. Their new text will appear by itself.',
+  },
 }

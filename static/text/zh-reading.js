@@ -44,4 +44,12 @@ export default {
   'again.hint': '为同一录音新建一个任务，无需重新上传。现有文本保持不变，高级选项沿用原任务的设置。',
   'again.start': '开始',
   'again.queued': '已为同一录音新建任务。',
+
+  'redo.open': '重新转写片段…',
+  'redo.title': '用另一个模型重新转写片段',
+  'redo.hint': '只转写这些片段所在的时间。新的结果会替换它们，并且可以撤销。',
+  'redo.selected': { other: '选中的 {count} 个片段' },
+  'redo.doubtful': { other: '存在疑点的全部 {count} 个片段' },
+  'redo.present': '播放位置所在的片段',
+  'redo.queued': { other: '正在重新转写 {count} 个片段，新的文字会自动出现。' },
 }

@@ -421,3 +421,23 @@ def test_a_video_has_its_subtitles_over_it_cut_as_the_person_is_about_to_have_th
     page.get_by_test_id("full-screen").click()
     page.wait_for_function("() => document.fullscreenElement?.controls === true")
     page.evaluate("document.exitFullscreen()")
+
+
+def test_another_model_is_asked_to_do_the_selected_segments_again(opened: Locator) -> None:
+    page, rows = opened.page, opened
+    page.route("**/edits/retranscribe", lambda route: route.fulfill(status=202, json={"task": {}}))
+    drag(page, rows.nth(1).locator(".word").first, rows.nth(2).locator(".word").first)
+    page.get_by_test_id("redo-open").click()
+    expect(page.get_by_test_id("redo-selected")).to_be_checked()
+    expect(page.get_by_test_id("redo-dialog")).to_contain_text("The 2 selected segments")
+    page.get_by_test_id("redo-model").select_option("tiny")
+    with page.expect_request("**/edits/retranscribe") as sent:
+        page.get_by_test_id("redo-start").click()
+    assert sent.value.post_data_json == {"base": 0, "segments": [1, 2], "model": "tiny"}
+
+    page.get_by_test_id("redo-open").click()
+    page.get_by_test_id("redo-doubtful").check()
+    with page.expect_request("**/edits/retranscribe") as sent:
+        page.get_by_test_id("redo-start").click()
+    assert sent.value.post_data_json["segments"] == [1, 3]
+    page.unroute("**/edits/retranscribe")

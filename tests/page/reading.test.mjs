@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { alignedTo } from '../../static/state/beside.js'
 import { doubtOf, doubtsIn, nextDoubt } from '../../static/state/doubts.js'
+import { betterModel, choicesFor } from '../../static/state/redo.js'
 import { nameParts } from '../../static/util/name-parts.js'
 import { firstCues } from '../../static/util/vtt.js'
 import { barHeights, fitted, fullHeight } from '../../static/util/waveform.js'
@@ -55,6 +56,42 @@ test('each text of the other language stands beside the segment during which mos
   )
   assert.deepEqual([...alignedTo([], others)], [])
   assert.deepEqual([...alignedTo(original, [segment(0, 30, 31, ' late')])], [[7, 'late']])
+})
+
+test('what can be done again is what is selected, what is doubtful, and the present segment', () => {
+  const segments = [
+    { id: 0, ...sure },
+    { id: 4, ...sure, no_speech_prob: 0.9 },
+    { id: 5, ...sure, words: [word(1, 0.1), word(2, 0.9), word(3, 0.1)] },
+  ]
+  assert.deepEqual(choicesFor(segments, [0, 4], segments[0]), [
+    { name: 'selected', ids: [0, 4] },
+    { name: 'doubtful', ids: [4, 5] },
+    { name: 'present', ids: [0] },
+  ])
+  assert.deepEqual(choicesFor([segments[0]], [], null), [])
+})
+
+test('the model to begin with is the largest one that is here and knows the language', () => {
+  const model = (name, size_bytes, more = {}) => ({
+    name,
+    size_bytes,
+    precision: 'default',
+    is_multilingual: true,
+    is_available: false,
+    ...more,
+  })
+  const models = [
+    model('tiny', 1, { is_available: true }),
+    model('small', 3, { is_available: true }),
+    model('small.en', 3, { is_available: true, is_multilingual: false }),
+    model('medium', 5),
+    model('large-int8', 9, { is_available: true, precision: 'int8' }),
+  ]
+  assert.equal(betterModel(models, { model: 'tiny', language: 'de' }), 'small')
+  assert.equal(betterModel(models, { model: 'small', language: 'de' }), 'medium')
+  assert.equal(betterModel(models, { model: 'medium', language: 'de' }), 'medium')
+  assert.equal(betterModel([], { model: 'gone', language: null }), 'gone')
 })
 
 test('a bar has the average loudness of its part, so that speech is no solid block', () => {
