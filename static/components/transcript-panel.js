@@ -83,6 +83,7 @@ function Content({ task }) {
   const search = useTextSearch(content.segments)
   const beside = useBeside(task, content.segments)
   useText(task, text)
+  useTextInView(content)
   useStartAt(content, player)
   return html`<div class="panel-content" onKeyDown=${(event) => onContentKey(event, player, editing)}>
     <header class="panel-head">
@@ -121,6 +122,17 @@ function useText(task, content) {
   useEffect(() => {
     if (isConnected && hasFailed) loadTranscript(task.id)
   }, [isConnected])
+}
+
+/** In a window as low as css/transcript.css has it, the text is what one opens a task for; the rest is a scroll away. */
+const LOW = '(max-height: 620px)'
+
+function useTextInView(content) {
+  const hasText = content.segments.length > 0
+  useLayoutEffect(() => {
+    if (hasText && matchMedia(LOW).matches)
+      document.querySelector('.panel .controls')?.scrollIntoView({ block: 'start' })
+  }, [hasText])
 }
 
 /** Moves the player to the moment that the address names, once there is a text to show it in. */

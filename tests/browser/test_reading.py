@@ -230,6 +230,8 @@ def test_a_low_window_shows_a_readable_part_of_the_text(page: Page, task_id: str
     """A phone held sideways, a window of 1280 × 900 at 200 %, and a phone."""
     page.set_viewport_size({"width": width, "height": height})
     rows = open_text(page, task_id, plain(TEXTS * 10))
+    expect(rows.first).to_be_in_viewport()
+    expect(page.get_by_test_id("close-transcript")).to_be_in_viewport()
     rows.nth(20).get_by_test_id("segment-play").click()
     expect(rows.nth(20)).to_be_in_viewport()
     inside = """rows => rows.filter((row) => {

@@ -83,6 +83,7 @@ test('the model to begin with is the largest one that is here and knows the lang
   })
   const models = [
     model('tiny', 1, { is_available: true }),
+    model('tiny.en', 1.1, { is_available: true, is_multilingual: false }),
     model('small', 3, { is_available: true }),
     model('small.en', 3, { is_available: true, is_multilingual: false }),
     model('medium', 5),
@@ -90,6 +91,7 @@ test('the model to begin with is the largest one that is here and knows the lang
   ]
   assert.equal(betterModel(models, { model: 'tiny', language: 'de' }), 'small')
   assert.equal(betterModel(models, { model: 'small', language: 'de' }), 'medium')
+  assert.equal(betterModel(models.slice(0, 2), { model: 'tiny', language: 'en' }), 'tiny')
   assert.equal(betterModel(models, { model: 'medium', language: 'de' }), 'medium')
   assert.equal(betterModel([], { model: 'gone', language: null }), 'gone')
 })
