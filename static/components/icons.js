@@ -25,6 +25,7 @@ const PATHS = {
   person: 'M12 11a4 4 0 1 0 0-8 4 4 0 0 0 0 8ZM4 21a8 8 0 0 1 16 0',
   merge: 'M12 20V9m0 0-5 5m5-5 5 5M5 4h14',
   insert: 'M12 5v14M5 12h14',
+  share: 'M12 15V3m0 0L8 7m4-4 4 4M7 11H5v10h14V11h-2',
   pin: 'M12 21v-7M8 4h8l-1 6 3 4H6l3-4z',
   bell: 'M6 16.5V11a6 6 0 1 1 12 0v5.5l1.5 2h-15zM10 21h4',
   grip: 'M9 6v.01M15 6v.01M9 12v.01M15 12v.01M9 18v.01M15 18v.01',

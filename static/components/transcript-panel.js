@@ -87,7 +87,7 @@ function Content({ task }) {
   useStartAt(content, player)
   return html`<div class="panel-content" onKeyDown=${(event) => onContentKey(event, player, editing)}>
     <header class="panel-head">
-      <div class="panel-title"><h2 dir="auto">${task.filename}</h2><${Chip} status=${task.status} /></div>
+      <div class="panel-title"><h2 dir="auto">${task.title ?? task.filename}</h2><${Chip} status=${task.status} /></div>
       <${Close} />
     </header>
     <div class="panel-scroll" tabindex="-1">
@@ -98,8 +98,10 @@ function Content({ task }) {
       <div class="reading-bar">
         <${Player} task=${task} content=${content} player=${player} />
         <${TranscriptTools} task=${task} content=${content} search=${search} />
-        <${ReadingOptions} ...${{ task, content, player, beside }} />
-        <${EditBar} task=${task} content=${content} editing=${editing} />
+        <div class="text-bar">
+          <${EditBar} task=${task} content=${content} editing=${editing} />
+          <${ReadingOptions} ...${{ task, content, player, beside }} />
+        </div>
       </div>
       <${State} task=${task} />
       <${Segments} task=${task} content=${content} player=${player} search=${search} besideTexts=${beside.texts}

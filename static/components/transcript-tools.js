@@ -19,7 +19,7 @@ export function TranscriptTools({ task, content, search }) {
     <${Search} search=${search} />
     <button type="button" class="quiet round" disabled=${isEmpty} aria-label=${t('transcript.copy')} title=${t('transcript.copy')} data-testid="copy"
       onClick=${() => copy(content)}><${Icon} name="copy" /></button>
-    ${isFinished(task) && html`<button type="button" class="quiet" aria-label=${t('again.title')} title=${t('again.title')} data-testid="again-open" onClick=${() => askAgain(task)}><${Icon} name="retry" /><span>${t('again.open')}</span></button>`}
+    ${isFinished(task) && html`<${Again} task=${task} />`}
     ${isCompleted(task) && html`<${Share} task=${task} />`}
     ${isCompleted(task) && html`<${Download} task=${task} />`}
     ${!isFinished(task) && html`<${Cancel} task=${task} />`}
@@ -70,8 +70,14 @@ function Download({ task }) {
   return html`<${DownloadMenu} task=${task} text=${t('task.download')} label=${label} kind="primary" isOriginal=${isOriginal} />`
 }
 
+function Again({ task }) {
+  return html`<button type="button" class="quiet round" aria-label=${t('again.title')} title=${t('again.title')} data-testid="again-open"
+    onClick=${() => askAgain(task)}><${Icon} name="retry" /></button>`
+}
+
 function Share({ task }) {
-  return html`<button type="button" class="quiet" data-testid="share" onClick=${() => openShareDialog(task)}>${t('share.open')}</button>`
+  return html`<button type="button" class="quiet round" aria-label=${t('share.title')} title=${t('share.title')} data-testid="share"
+    onClick=${() => openShareDialog(task)}><${Icon} name="share" /></button>`
 }
 
 function Cancel({ task }) {

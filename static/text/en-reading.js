@@ -40,7 +40,6 @@ export default {
   'doubt.repeats': 'The text repeats itself; it may be invented.',
   'doubt.silence': 'Probably nobody speaks here; the text may be invented.',
 
-  'again.open': 'Again',
   'again.title': 'Transcribe again with other options',
   'again.hint':
     'A new task of the same recording, which need not be uploaded again. This text stays as it is; advanced options stay the same.',

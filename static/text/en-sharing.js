@@ -1,6 +1,5 @@
 /** The English texts of links for people without an account. zh-sharing.js has the same keys. */
 export default {
-  'share.open': 'Share',
   'share.title': 'Share this transcript',
   'share.hint': 'Whoever has the link can read this transcript, without an account, and nothing else.',
   'share.until': 'The link ends after',

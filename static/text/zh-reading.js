@@ -39,7 +39,6 @@ export default {
   'doubt.repeats': '文字重复，可能是凭空产生的。',
   'doubt.silence': '这里很可能没有人说话，文字可能是凭空产生的。',
 
-  'again.open': '重新转写',
   'again.title': '换用其他选项重新转写',
   'again.hint': '为同一录音新建一个任务，无需重新上传。现有文本保持不变，高级选项沿用原任务的设置。',
   'again.start': '开始',

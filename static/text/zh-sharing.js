@@ -1,6 +1,5 @@
 /** 分享链接的中文文本。 */
 export default {
-  'share.open': '分享',
   'share.title': '分享此转写文本',
   'share.hint': '持有链接的人无需账户即可阅读此文本，但看不到其他任何内容。',
   'share.until': '链接有效期',

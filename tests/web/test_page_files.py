@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,11 @@ def test_only_files_with_a_hash_in_their_name_are_kept_for_ever(built_app: Appli
 
 
 def test_the_page_names_its_bundles_and_no_module(built_app: Application) -> None:
-    page = built_app.test_client().get("/").text
+    answer = built_app.test_client().get("/")
+    page = answer.text
     assert 'src="static/built/app-ABCD1234.js"' in page
+    (nonce,) = re.findall(r'<script type="module" nonce="([^"]+)"', page)
+    assert f"style-src 'self' 'nonce-{nonce}'" in answer.headers["Content-Security-Policy"]
     assert 'rel="modulepreload" href="static/built/part-1.js"' in page
     assert "importmap" not in page
 
