@@ -437,7 +437,9 @@ def test_another_model_is_asked_to_do_the_selected_segments_again(opened: Locato
         page.get_by_test_id("redo-start").click()
     assert sent.value.post_data_json == {"base": 0, "segments": [1, 2], "model": "tiny"}
 
+    rows.nth(0).get_by_test_id("segment-text").click(click_count=3)
     page.get_by_test_id("redo-open").click()
+    expect(page.get_by_test_id("redo-dialog")).to_contain_text("The selected segment")
     page.get_by_test_id("redo-doubtful").check()
     with page.expect_request("**/edits/retranscribe") as sent:
         page.get_by_test_id("redo-start").click()
