@@ -157,6 +157,8 @@ def test_delete_removes_every_file_of_a_task_and_no_others(files: TaskFiles) -> 
         "audio/other.pcm", "audio/other.pcm.tmp", "media/other", "transcripts/other.json", "waveforms/other",
     ]  # fmt: skip
     assert files.read_waveform("other") == WAVEFORM
+    files.delete_media("other")
+    assert files.read_waveform("other") is None
     assert files.read_waveform(ID) is None
     with pytest.raises(FileMissingError):
         files.find_media(ID)

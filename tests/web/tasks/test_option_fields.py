@@ -66,6 +66,7 @@ def test_an_option_is_read_stored_and_shown_where_it_differs(read: Read, name: s
         {"beam_size": "5", "best_of": "3", "patience": "1.5", "length_penalty": "0", "suppress_tokens": "none"},
         {"carry_initial_prompt": "on", "hotwords": "Kubrick", "condition_on_previous_text": "false", "vad_filter": "1"},
         {"temperature": "0", "detect_language": "first_speech", "suppress_tokens": "-1,7"},
+        {"speakers": "true", "num_speakers": "3"},
     ],
 )
 def test_options_are_read_again_from_what_is_written_of_them(read: Read, fields: dict[str, str]) -> None:
