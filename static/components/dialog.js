@@ -1,6 +1,6 @@
 /** The browser's own modal dialog: Escape and a click beside it close it, and the focus goes back to where it was. */
 import { html } from 'htm/preact'
-import { useEffect, useId, useRef } from 'preact/hooks'
+import { useId, useLayoutEffect, useRef } from 'preact/hooks'
 
 /** The browser does it only for a dialog that is closed before it is removed. */
 function giveBack(before) {
@@ -13,7 +13,8 @@ function giveBack(before) {
 export function Dialog({ title, testid, isWide = false, onClose, onSubmit, children }) {
   const dialog = useRef(null)
   const titleId = useId()
-  useEffect(() => {
+  // Before the page is painted, so that the next key is the dialog's already.
+  useLayoutEffect(() => {
     const before = document.activeElement
     dialog.current.showModal()
     return () => giveBack(before)

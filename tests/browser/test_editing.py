@@ -14,7 +14,6 @@ from tests.browser.conftest import watch_for_faults
 from tests.server.conftest import server_in
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=6000)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +210,7 @@ def test_speakers_are_chosen_named_and_merged_by_the_keyboard(page: Page, server
 def test_words_are_replaced_in_one_transcript_and_in_all_that_are_chosen(page: Page, server: str, task_id: str) -> None:
     begin_at(page, 6).fill("Gray and gray and grayish")
     page.keyboard.press("Alt+r")
-    page.keyboard.type("gray")
+    page.get_by_test_id("replace-find").fill("gray")
     page.get_by_test_id("replace-replace").fill("grey")
     page.get_by_test_id("replace-whole_words").check()
     expect(page.get_by_test_id("replace-count")).to_have_text("Found 2 times.")
@@ -221,7 +220,7 @@ def test_words_are_replaced_in_one_transcript_and_in_all_that_are_chosen(page: P
 
     page.get_by_test_id("select").check()
     page.get_by_test_id("replace-selected").click()
-    page.keyboard.type("grayish")
+    page.get_by_test_id("replace-find").fill("grayish")
     page.get_by_test_id("replace-replace").fill("greyish")
     page.get_by_test_id("replace-go").click()
     expect(page.get_by_test_id("segment-field")).to_have_value("grey and grey and greyish")
