@@ -27,7 +27,9 @@ def read_batches(connection: Connection, owner: str | None, *, limit: int, curso
         raise InvalidOptionError(f"limit must be between 1 and {MAX_PAGE}.", field="limit")
     query = select(*_KEY, _LAST.label("last")).where(tasks.c.batch_id.is_not(None)).group_by(*_KEY)
     if owner is not None:
-        query = query.where(tasks.c.owner == owner)
+        # All of a group have one. Asked like this, SQLite goes through the index of batches, which is in order; else it
+        # looks up each of the owner's tasks and sorts them, which takes ten times as long.
+        query = query.having(func.max(tasks.c.owner) == owner)
     if cursor is not None:
         query = query.having(_seq_of(cursor) > _LAST)
     rows = connection.execute(query.order_by(_LAST.desc()).limit(limit + 1)).all()

@@ -195,6 +195,8 @@ class FakeTasks:
 
     def cancel_all(self, wanted: TaskFilter) -> int:
         found = [task for task in list(self._tasks.values()) if _matches(task, wanted) and not task.status.is_final]
+        if wanted.query:
+            found = [task for task in found if self._is_found(task, wanted.query)]
         for task in found:
             self._change(task.id, status=TaskStatus.CANCELLED)
         return len(found)

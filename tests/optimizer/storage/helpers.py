@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event
 
 from optimizer.storage.store import TaskStore
 
@@ -26,3 +30,21 @@ def edit(data_dir: Path, statement: str, *values: object) -> None:
 
 def names(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != "lock")
+
+
+@contextmanager
+def plans_of(connection: Connection) -> Iterator[list[str]]:
+    """How SQLite carries out each statement of the block."""
+    plans: list[str] = []
+    statements: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        if statement.startswith("SELECT"):
+            statements.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    yield plans
+    event.remove(connection, "before_cursor_execute", note)
+    for statement, parameters in statements:
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+        plans.append("; ".join(str(row.detail) for row in rows))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
 
 from errors import InvalidOptionError
 from optimizer.storage.task_lists import count_by_state, read_page
@@ -17,6 +15,7 @@ from optimizer.tasks.task import Task, TaskFilter, TaskOptions, TaskSort, TaskSt
 from optimizer.tasks.task_changes import TaskChanges
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, running_queue
+from tests.optimizer.storage.helpers import plans_of
 
 SORTS = [sort for sort in TaskSort if sort is not TaskSort.LINE]  # which is not in the database
 LENGTHS = (60.0, None, 5.0, 60.0, None, 3600.0)
@@ -150,24 +149,6 @@ def test_a_page_goes_on_behind_a_task_that_is_gone(queue: Queue) -> None:
 
 
 # That the database need not look at every row
-
-
-@contextmanager
-def plans_of(connection: Connection) -> Iterator[list[str]]:
-    """How SQLite carries out each statement of the block."""
-    plans: list[str] = []
-    statements: list[tuple[str, Any]] = []
-
-    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-        if statement.startswith("SELECT"):
-            statements.append((statement, parameters))
-
-    event.listen(connection, "before_cursor_execute", note)
-    yield plans
-    event.remove(connection, "before_cursor_execute", note)
-    for statement, parameters in statements:
-        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-        plans.append("; ".join(str(row.detail) for row in rows))
 
 
 @pytest.mark.parametrize("sort", SORTS)
