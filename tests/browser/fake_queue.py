@@ -99,7 +99,8 @@ class FakeQueue:
     @classmethod
     def of(cls, *, running: int = 0, waiting: int = 0, finished: int = 0) -> FakeQueue:
         """Oldest first: what is finished, what runs, and what waits."""
-        kinds = [("completed", None)] * finished + [("processing", None)] * running
+        kinds: list[tuple[str, int | None]] = []
+        kinds += [("completed", None)] * finished + [("processing", None)] * running
         kinds += [("pending", place) for place in range(1, waiting + 1)]
         return cls([fake_task(number, status, place) for number, (status, place) in enumerate(kinds)])
 
@@ -160,7 +161,7 @@ class FakeQueue:
         if task is None or route.request.method != "PATCH":
             route.continue_()
             return
-        wanted: dict[str, Any] = route.request.post_data_json
+        wanted: dict[str, Any] = route.request.post_data_json or {}
         self.changes.append(wanted)
         if {"before", "after"} & set(wanted):
             self._move(task, wanted.get("before") or wanted["after"], is_before="before" in wanted)

@@ -284,7 +284,8 @@ def test_what_is_chosen_can_be_told_in_forced_colours(page: Page) -> None:
 
 
 def test_advice_for_whoever_runs_the_server_is_shown_to_no_one_else(page: Page, quiet_server: str) -> None:
-    advice = {"code": "plain_path", "text": "Set ENABLE_OPTIMIZATION_SYSTEM=True.", "data": {"waiting": 450}}
+    words = "Set ENABLE_OPTIMIZATION_SYSTEM=True."
+    advice = {"code": "plain_path", "text": words, "data": {"waiting": 450}}
 
     def with_advice(route: Route) -> None:
         route.fulfill(json={**route.fetch().json(), "advice_items": [advice]})
@@ -295,7 +296,7 @@ def test_advice_for_whoever_runs_the_server_is_shown_to_no_one_else(page: Page, 
 
     page.route("**/api/system", with_advice)
     page.reload()
-    expect(page.locator(".advice")).to_have_text(advice["text"])
+    expect(page.locator(".advice")).to_have_text(words)
     page.route(f"{quiet_server}/", as_somebody)
     page.reload()
     expect(rows(page).first).to_be_visible()
