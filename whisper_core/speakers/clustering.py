@@ -16,12 +16,12 @@ from whisper_core.speakers.sound import Floats
 
 Counts = npt.NDArray[np.int64]
 
-SAME_VOICE = 0.60  # cosine distance up to which excerpts are grouped
+SAME_VOICE = 0.67  # cosine distance up to which excerpts are grouped; of one person 0.4 to 0.6, of two 0.75 or more
 SAME_CENTROID = 0.80  # cosine similarity from which two groups are one voice
 BLOCK = 3000  # embeddings or groups that are compared with each other at once: 36 MB
 
 _FEWEST_EXCERPTS = 4  # of a voice: 3 s. Smaller groups are noise, laughter, or two people at once
-_STRICTER = (0.60, 0.55, 0.50, 0.45, 0.40, 0.35, 0.30, 0.25, 0.20)  # distances tried when the number is known
+_STRICTER = (0.67, 0.60, 0.55, 0.50, 0.45, 0.40, 0.35, 0.30, 0.25, 0.20)  # distances tried when the number is known
 
 
 @dataclass(frozen=True)

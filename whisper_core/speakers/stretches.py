@@ -98,10 +98,12 @@ def _without_short_runs(flags: npt.NDArray[np.bool_], *, value: bool, shortest_s
 
 
 def _smoothed(voices: Floats) -> Floats:
-    """The mean over a moment around each frame."""
+    """The mean over a moment around each frame. One voice after the other, as this is the most that ten hours take."""
     half = int(_SMOOTHING * SAMPLE_RATE / FRAME_SHIFT) // 2
-    sums = np.concatenate([np.zeros((1, voices.shape[1])), np.cumsum(voices, 0, dtype=np.float64)])
-    frames = np.arange(len(voices))
+    frames = np.arange(len(voices), dtype=np.int32)
     first, stop = np.maximum(frames - half, 0), np.minimum(frames + half + 1, len(voices))
-    means: Floats = ((sums[stop] - sums[first]) / (stop - first)[:, None]).astype(np.float32)
+    means = np.empty_like(voices)
+    for number in range(voices.shape[1]):
+        sums = np.concatenate([[0.0], np.cumsum(voices[:, number], dtype=np.float64)])
+        means[:, number] = (sums[stop] - sums[first]) / (stop - first)
     return means

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.paths import MODELS_DIR
+from tests.paths import MODELS_DIR, ROOT
 from whisper_core.audio.decode import AudioDecoder, DecodeLimits, find_ffmpeg
 from whisper_core.models.speaker_weights import locate_speaker_weights
+from whisper_core.speakers.memory import memory_needed
 from whisper_core.speakers.networks import SpeakerNetworks, load_speaker_networks
 from whisper_core.speakers.pipeline import find_turns
 
@@ -46,8 +49,8 @@ def voices(recordings: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFa
 
 def test_two_people_in_turn(networks: SpeakerNetworks, voices: dict[str, Samples]) -> None:
     reader = voices["librivox-0870.flac"]
-    caller = voices["dev-minute-01.flac"][: 9 * 16_000]
-    again = voices["librivox-0920.flac"]
+    caller = voices["dev-minute-01.flac"][: 7 * 16_000]
+    again = voices["librivox-0930.flac"]
     sound = np.concatenate([reader, caller, again])
 
     turns = find_turns(sound, networks)
@@ -59,8 +62,7 @@ def test_two_people_in_turn(networks: SpeakerNetworks, voices: dict[str, Samples
         assert turn.speaker == (0 if is_reader else 1)
         spoken[turn.speaker] += turn.end - turn.start
     assert spoken[0] > 0.75 * (len(reader) + len(again)) / 16_000
-    assert spoken[1] > 5
-    assert find_turns(sound, networks) == turns
+    assert spoken[1] > 4
 
 
 def test_a_sound_without_speech_has_no_turns(networks: SpeakerNetworks) -> None:
@@ -69,8 +71,40 @@ def test_a_sound_without_speech_has_no_turns(networks: SpeakerNetworks) -> None:
     assert find_turns(np.zeros(5 * 16_000, np.int16), networks) == ()
 
 
-def test_torch_s_threads_stay_as_they_are(networks: SpeakerNetworks, voices: dict[str, Samples]) -> None:
+def test_it_is_found_again_bit_for_bit_and_torch_stays_as_it_was(
+    networks: SpeakerNetworks, voices: dict[str, Samples]
+) -> None:
     before = torch.get_num_threads()
-    find_turns(voices["librivox-0880.flac"], networks, num_speakers=1)
+    sound = voices["librivox-0880.flac"]
+    assert find_turns(sound, networks, num_speakers=1) == find_turns(sound, networks, num_speakers=1) != ()
     assert torch.get_num_threads() == before
     assert not torch.is_inference_mode_enabled()
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import numpy as np, psutil, torch
+from benchmarks.child_process import forget_peak, peak_bytes
+from whisper_core.speakers.networks import load_speaker_networks
+from whisper_core.speakers.pipeline import find_turns
+torch.set_num_threads(1)
+sound = np.tile(np.fromfile(sys.argv[1], np.int16), 12)
+before = psutil.Process().memory_info().rss
+forget_peak()
+find_turns(sound, load_speaker_networks(Path(sys.argv[2])))
+print(peak_bytes() - before, len(sound) / 16_000)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_below_what_is_promised(
+    networks: SpeakerNetworks, voices: dict[str, Samples], tmp_path: Path
+) -> None:
+    """Twelve minutes, in a process of its own."""
+    sound = tmp_path / "sound.pcm"
+    voices["dev-minute-01.flac"].tofile(sound)
+    command = [sys.executable, "-c", MEASURE, str(sound), str(MODELS_DIR)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=280)
+    grown, seconds = (float(each) for each in done.stdout.split())
+    assert grown < memory_needed(seconds)
