@@ -22,6 +22,7 @@ from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.text.transcript import Segment, Transcript
+from whisper_core.text.turns import Turn
 
 BAD = b"no sound"
 
@@ -108,10 +109,10 @@ class Rig:
     def tasks(self, status: TaskStatus | None = None) -> list[Task]:
         return list(reversed(self.queue.manager.page(TaskFilter(status=status, limit=200)).tasks))
 
-    def complete(self, task: Task) -> None:
+    def complete(self, task: Task, turns: tuple[Turn, ...] | None = None) -> None:
         text = f" Of {task.sha256[:8]}."
         segments = (Segment(0, 0, 0.0, 1.0, text, (), 0.0, -0.1, 1.0, 0.1),)
-        sha256 = self.files.write_transcript(task.id, Transcript(text, "en", segments))
+        sha256 = self.files.write_transcript(task.id, Transcript(text, "en", segments, turns=turns))
         token = self.queue.claim(task.id).lease_token or ""
         memory = TaskMemory(1, 1, 1)
         self.queue.manager.complete(task.id, token, language="en", text=text, result_sha256=sha256, memory=memory)

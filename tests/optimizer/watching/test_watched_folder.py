@@ -25,6 +25,7 @@ from optimizer.watching.found_files import recordings_below
 from optimizer.watching.watch_store import WatchStore
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.watching.rig import BAD, CrashError, Rig
+from whisper_core.text.turns import Turn
 
 MakeRig = Callable[..., Rig]
 STEPS = [name for name in FAILPOINTS if name.startswith("watch.")]
@@ -309,6 +310,17 @@ def test_options_of_the_settings_reach_the_task_and_wrong_ones_are_waited_for(
     assert (task.options.language, task.owner) == ("en", "alice")
     rig.complete_all()
     assert rig.names() == ["a.mp3", "a.vad.srt", "a.vad.txt"]
+
+
+def test_a_transcript_says_who_speaks_where_the_settings_want_that(make_rig: MakeRig) -> None:
+    rig = make_rig(watch_options="speakers=true; num_speakers=2")
+    rig.put("a.mp3")
+    rig.look(3)
+    (task,) = rig.tasks()
+    assert (task.options.speakers, task.options.num_speakers) == (True, 2)
+    rig.complete(task, turns=(Turn(0.0, 1.0, 0),))
+    rig.watcher.run_due()
+    assert (rig.folder / "a.txt").read_text().startswith("Speaker 1: Of ")
 
 
 def test_what_is_larger_than_an_upload_may_be_is_refused_without_a_copy(make_rig: MakeRig) -> None:
