@@ -31,12 +31,17 @@ class PipelineFinder:
 
     def find_speakers(self, command: RunTask, on_progress: OnProgress) -> tuple[Turn, ...]:
         """Raises ModelUnavailableError, WeightsDamagedError, DiskFullError, OutOfMemoryError, SourceMissingError."""
-        from whisper_core.worker.device_errors import free_memory, guarded
+        # Not `guarded` and `free_memory`: to empty a card's cache would break a graph that the engine is capturing.
+        from whisper_core.worker.device_errors import as_task_error, trim_heap
 
+        failure: Exception
         try:
-            return guarded(lambda: self._find(command, on_progress))
+            return self._find(command, on_progress)
+        except (RuntimeError, MemoryError) as error:
+            failure = as_task_error(error)
         finally:
-            free_memory()
+            trim_heap()
+        raise failure
 
     def _find(self, command: RunTask, on_progress: OnProgress) -> tuple[Turn, ...]:
         import torch

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from errors import ModelUnavailableError, OutOfMemoryError, SourceMissingError
+from errors import EngineError, ModelUnavailableError, OutOfMemoryError, SourceMissingError
 from tests.whisper_core.worker.pipe import task
 from whisper_core.speakers import networks, pipeline
 from whisper_core.text.turns import Turn
@@ -115,6 +116,20 @@ def test_too_little_memory_is_said_so(weights: Weights, audio: Path, played: Any
     played(too_large)
     with pytest.raises(OutOfMemoryError):
         PipelineFinder().find_speakers(spoken(audio), lambda share: None)
+
+
+def test_the_card_of_an_engine_at_work_is_left_alone(
+    weights: Weights, audio: Path, played: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(found)
+    emptied: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append("cache"))
+    PipelineFinder().find_speakers(spoken(audio, 3), lambda share: None)
+    played(lambda *_, **__: torch.zeros(1, 2) @ torch.zeros(3, 1))
+    with pytest.raises(EngineError):
+        PipelineFinder().find_speakers(spoken(audio, 3), lambda share: None)
+    assert emptied == []
 
 
 def test_samples_that_are_gone_are_said_so(weights: Weights, tmp_path: Path, played: Any) -> None:
