@@ -13,6 +13,8 @@ border between two pages of the index.
 
 from __future__ import annotations
 
+import threading
+
 from sqlalchemy import Connection, insert, select, text, update
 
 from optimizer.storage.database import Database
@@ -36,16 +38,18 @@ def prepare(connection: Connection) -> None:
 
 
 class SearchErasure:
-    """One thread at a time."""
+    """Any thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._lock = threading.Lock()  # of those who delete at the same time, one merges
         self._merging: int | None = None  # how many removals there were when the merge under way began
 
     def erase(self) -> bool:
         """Some steps of the merge that is due. Returns whether nothing removed is left in the index. Raises
         StoreBusyError, DiskFullError, DatabaseDamagedError."""
-        return any(self._step() for _ in range(STEPS))
+        with self._lock:
+            return any(self._step() for _ in range(STEPS))
 
     def _step(self) -> bool:
         with self._database.reading() as connection:

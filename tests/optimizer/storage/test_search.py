@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.search_hit import HitField, Sentence
 from optimizer.tasks.task import Task, TaskFilter, TaskMemory, TaskStatus
 from tests.optimizer.fakes import FakeClock
-from tests.optimizer.queue.helpers import Queue, running_queue
+from tests.optimizer.queue.helpers import Queue, at_once, running_queue
 from tests.optimizer.storage.helpers import edit
 from tests.optimizer.storage.test_pages import ids
+from tests.optimizer.storage.test_store import wait_for
 
 FOX = ("The quick brown fox jumps.", " Over the lazy dog.", " Nobody saw it.")
 
@@ -235,6 +237,18 @@ def test_a_long_merge_goes_on_step_by_step(tmp_path: Path, monkeypatch: pytest.M
         assert steps > 3
         assert queue.store.database.truncate_wal()
         assert words_left(tmp_path, words) == []
+
+
+def test_tasks_that_are_deleted_at_the_same_time_all_leave_the_index(tmp_path: Path) -> None:
+    words = {f"t{number}": text_of(number, 60) for number in range(6)}
+    with running_queue(tmp_path, FakeClock()) as queue:
+        complete(queue, "keep", *FOX)
+        for task_id, (_, text) in words.items():
+            complete(queue, task_id, text)
+        at_once(*(partial(queue.manager.delete, task_id) for task_id in words))
+        assert wait_for(lambda: not queue.store.is_erasing)
+        assert words_left(tmp_path, [word for each, _ in words.values() for word in each]) == []
+        assert (ids(queue, query="fox"), agrees(queue.store)) == (["keep"], True)
 
 
 def test_a_backup_has_no_words_that_are_still_to_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
