@@ -19,6 +19,7 @@ from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.status import DeviceStatus
 from optimizer.devices.worker_process import WorkerConfig
 from optimizer.system import OptimizedWhisperSystem
+from optimizer.tasks.batches import Batch
 from optimizer.tasks.events import Event, TaskChanged, WindowFinished
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 
@@ -168,6 +169,7 @@ def submit() -> Callable[..., str]:
         device: str = "auto",
         key: str | None = None,
         owner: str = "",
+        batch: Batch | None = None,
     ) -> str:
         upload = system.begin_upload()
         upload.write(path.read_bytes())
@@ -180,6 +182,7 @@ def submit() -> Callable[..., str]:
             device=device,
             idempotency_key=key,
             owner=owner,
+            batch=batch,
         )
         return submission.task.task.id
 

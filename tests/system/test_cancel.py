@@ -9,7 +9,8 @@ import pytest
 from errors import AlreadyFinishedError
 from optimizer.common import failpoints
 from optimizer.system import OptimizedWhisperSystem
-from optimizer.tasks.task import TaskStatus
+from optimizer.tasks.batches import Batch
+from optimizer.tasks.task import TaskFilter, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import at_once
 from tests.paths import MINUTE, SHORT
@@ -76,3 +77,23 @@ def _race(system: OptimizedWhisperSystem, submit: Submit, watcher: Watcher, firs
     assert (transcript.exists(), isinstance(answer, AlreadyFinishedError)) == (is_completed, is_completed)
     assert is_completed or task.status is TaskStatus.CANCELLED
     return task.status
+
+
+def test_a_batch_is_cancelled_with_what_runs_of_it_and_leaves_no_samples(open_system: Open, submit: Submit) -> None:
+    with open_system(max_concurrent_tasks_limit="1") as system:
+        watcher = Watcher(system)
+        batch = Batch("of-may", "May")
+        ids = [submit(system, MINUTE, knobs=HOLD, batch=batch) for _ in range(3)]
+        other = submit(system, MINUTE, knobs=HOLD)
+        watcher.wait_until(lambda: device_of(system)["running"] != [], "a running task")
+        (summary,) = system.batches(None, limit=5, cursor=None).batches
+        assert (summary.batch, summary.num_tasks, summary.is_finished) == (batch, 3, False)
+        assert system.storage(None).owners[0].tasks == 4
+
+        assert system.cancel_all(TaskFilter(batch=batch.id)) == 3
+        assert [system.task(task_id).task.status for task_id in ids] == [TaskStatus.CANCELLED] * 3
+        watcher.wait_for(other, TaskStatus.PROCESSING)
+        watcher.wait_until(lambda: system._storage.files.ids_with_audio() <= {other}, "an end of their samples")
+        (summary,) = system.batches(None, limit=5, cursor=None).batches
+        assert (summary.is_finished, summary.progress, summary.eta_seconds) == (True, 1.0, None)
+        system.cancel(other)
