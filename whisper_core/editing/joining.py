@@ -27,11 +27,13 @@ def cut(segment: Segment, at_char: int) -> tuple[Segment, Segment]:
             replace(segment, start=moment, text=behind, tokens=()),
         )
     left, right = _cut_words(segment, at_char)
-    end = left[-1].end if left else moment
-    start = max(right[0].start if right else moment, segment.start)
+    end = min(max(left[-1].end if left else moment, segment.start), segment.end)
+    start = min(max(right[0].start if right else moment, segment.start), segment.end)
+    left = word_times.within(left, segment.start, end)  # words of merged segments may overlap
+    right = word_times.within(_with_text(right, behind), start, segment.end)
     return (
-        replace(segment, end=max(segment.start, end), text=before, words=left, tokens=()),
-        replace(segment, start=min(start, segment.end), text=behind, words=_with_text(right, behind), tokens=()),
+        replace(segment, end=end, text=before, words=left, tokens=()),
+        replace(segment, start=start, text=behind, words=right, tokens=()),
     )
 
 
