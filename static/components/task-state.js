@@ -2,7 +2,7 @@
 import { html } from 'htm/preact'
 import { fetchOf } from '../state/model-fetches.js'
 import * as selection from '../state/selection.js'
-import { isRunning, isWaiting, PRIORITIES } from '../state/task.js'
+import { isRunning, isWaiting, nameOfTask, PRIORITIES } from '../state/task.js'
 import { lastLine, transcriptOf } from '../state/transcripts.js'
 import { waitReasonNow } from '../state/wait-reason.js'
 import { expectedText } from '../text/expected-text.js'
@@ -28,7 +28,7 @@ function Running({ task }) {
 /** Of the transcription; once the text is there, of telling its speakers apart. */
 export function TaskProgress({ task, testid, role }) {
   const speakers = task.speakers_progress ?? null
-  const label = t(speakers === null ? 'task.progress' : 'task.speakers_progress', { name: task.filename })
+  const label = t(speakers === null ? 'task.progress' : 'task.speakers_progress', { name: nameOfTask(task) })
   return html`<${ProgressBar} value=${speakers ?? task.progress} label=${label} testid=${testid} role=${role}>
     <${TimeLeft} task=${task} />
   <//>`
@@ -68,7 +68,7 @@ function reasonText({ position, waiting_reason: sentence }, waiting) {
 }
 
 function PrioritySelect({ task }) {
-  return html`<select class="mini" aria-label=${t('task.priority_of', { name: task.filename })} title=${t('option.priority')}
+  return html`<select class="mini" aria-label=${t('task.priority_of', { name: nameOfTask(task) })} title=${t('option.priority')}
     value=${task.priority} data-testid="task-priority" onChange=${(event) => selection.changePriority(task.id, event.target.value)}>
     ${PRIORITIES.map(
       (priority) => html`<option value=${priority} selected=${priority === task.priority}>

@@ -10,7 +10,7 @@ import { useTextSearch } from '../hooks/use-text-search.js'
 import { connection } from '../state/live-feed.js'
 import { fetchOf } from '../state/model-fetches.js'
 import { loadTask, taskOf, wasDeleted } from '../state/store.js'
-import { isRunning, isWaiting } from '../state/task.js'
+import { isRunning, isWaiting, nameOfTask } from '../state/task.js'
 import { loadTranscript, transcriptOf } from '../state/transcripts.js'
 import { waitReasonNow } from '../state/wait-reason.js'
 import { expectedText } from '../text/expected-text.js'
@@ -87,7 +87,7 @@ function Content({ task }) {
   useStartAt(content, player)
   return html`<div class="panel-content" onKeyDown=${(event) => onContentKey(event, player, editing)}>
     <header class="panel-head">
-      <div class="panel-title"><h2 dir="auto">${task.title ?? task.filename}</h2><${Chip} status=${task.status} /></div>
+      <div class="panel-title"><h2 dir="auto" title=${task.title ? task.filename : undefined}>${nameOfTask(task)}</h2><${Chip} status=${task.status} /></div>
       <${Close} />
     </header>
     <div class="panel-scroll" tabindex="-1">

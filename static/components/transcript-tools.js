@@ -2,7 +2,7 @@
 import { html } from 'htm/preact'
 import { isOriginalShown } from '../state/editing.js'
 import * as selection from '../state/selection.js'
-import { isCompleted, isFinished } from '../state/task.js'
+import { isCompleted, isFinished, nameOfTask } from '../state/task.js'
 import { toast } from '../state/toasts.js'
 import { t } from '../text/i18n.js'
 import { copyText } from '../util/clipboard.js'
@@ -65,7 +65,7 @@ function Hits({ search }) {
 }
 
 function Download({ task }) {
-  const label = t('task.download_of', { name: task.filename })
+  const label = t('task.download_of', { name: nameOfTask(task) })
   const isOriginal = isOriginalShown.value
   return html`<${DownloadMenu} task=${task} text=${t('task.download')} label=${label} kind="primary" isOriginal=${isOriginal} />`
 }

@@ -56,7 +56,6 @@ def shared(browser: Browser, quiet_server: str, long_queue: FakeQueue) -> Iterat
 @pytest.fixture
 def page(shared: Page, quiet_server: str) -> Page:
     shared.set_viewport_size({"width": 1280, "height": 900})
-    shared.goto("about:blank")
     shared.goto(quiet_server)
     expect(shared.get_by_test_id("connection")).to_have_attribute("data-state", "connected")
     expect(rows(shared).first).to_be_visible()
@@ -354,6 +353,9 @@ def test_a_task_is_named_tagged_and_described(page: Page, long_queue: FakeQueue)
     expect(row.get_by_test_id("note")).to_have_text("Ask about 1998.")
     row.get_by_test_id("tag").first.click()
     expect(rows(page)).to_have_count(1)
+    row.get_by_test_id("open").click()
+    expect(page.get_by_test_id("transcript").get_by_role("heading").first).to_have_text("Talk with Ann")
+    page.get_by_test_id("close-transcript").click()
 
 
 def test_a_waiting_task_is_moved_by_keys_and_by_dragging(page: Page, long_queue: FakeQueue) -> None:
