@@ -6,7 +6,10 @@ import { t } from '../text/i18n.js'
 import { SegmentEditor } from './segment-editor.js'
 import { SegmentText } from './segment-text.js'
 
-/** isNear: a signal of whether the words are worth elements of their own. speaker: a name, where another one begins. editing: of useEditing, for the segment that is edited; else null. */
+/**
+ * isNear: a signal of whether the words are worth elements of their own. speaker: a name, where another one begins.
+ * editing: of useEditing, for the segment that is edited; else null.
+ */
 export function SegmentRow({ segment, speaker, canEdit, isNear, pattern, place, besideTexts, editing }) {
   const { id, start } = segment
   const time = formatClock(start)

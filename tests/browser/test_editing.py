@@ -85,11 +85,8 @@ def texts_of(server: str, task_id: str, version: str = "edited") -> list[str]:
 
 def row_texts(page: Page) -> list[str]:
     """Those that are read and the one in the field."""
-    return page.get_by_test_id("segment").evaluate_all(
-        """rows => rows
-            .map((row) => row.querySelector('textarea')?.value ?? row.querySelector('.segment-text').textContent)
-            .map((text) => text.trim())"""
-    )
+    text = "row.querySelector('textarea')?.value ?? row.querySelector('p.segment-text').textContent"
+    return list(page.get_by_test_id("segment").evaluate_all(f"rows => rows.map((row) => ({text}).trim())"))
 
 
 def test_typed_text_is_saved_split_and_joined_by_the_keyboard_and_undone(page: Page, server: str, task_id: str) -> None:
