@@ -24,10 +24,12 @@ import { startEditing } from './state/editing.js'
 import { connection, startLive } from './state/live-feed.js'
 import { followNews } from './state/news.js'
 import { hasHost } from './state/proxy.js'
+import { sendKeptFiles } from './state/recording.js'
 import { guardUploads } from './state/uploads.js'
 import { followLanguage, t } from './text/i18n.js'
 import { followAddress, openId, view } from './util/address.js'
 import { followTheme } from './util/preferences.js'
+import { registerServiceWorker } from './util/register-worker.js'
 import { isTyping } from './util/shortcuts.js'
 import { startTicker } from './util/ticker.js'
 
@@ -112,3 +114,5 @@ addEventListener(LOGGED_OUT, () => location.assign('login'), { once: true })
 root.replaceChildren()
 render(html`<${App} name=${name} version=${version} />`, root)
 startLive()
+registerServiceWorker()
+sendKeptFiles()

@@ -63,7 +63,18 @@ FOLDERS = [
 ]
 LEVEL = {folder: level for level, line in enumerate(FOLDERS) for folder in line.split()}
 # The same for the page's modules; a name that ends in .js is a module that stands in static/ itself.
-PAGE_ORDER = ["util", "text", "plots", "api.js", "state", "hooks", "components", "components/system", "app.js"]
+PAGE_ORDER = [
+    "util",
+    "service-worker.js",
+    "text",
+    "plots",
+    "api.js",
+    "state",
+    "hooks",
+    "components",
+    "components/system",
+    "app.js",
+]
 PACKAGES = set(MAY_IMPORT) | SHARED | {"main", "tests", "benchmarks", "tools"}
 TORCH_FREE = [
     "whisper_core.models.fetch",

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 API_VERSION = "1"
+SERVICE_WORKER = "service-worker.js"
 _POLLS_SHARE = 4  # clients that poll get at most one in so many of the threads that read
 _LIVE_FEED = "transcription_live_feed"  # its key in the application's `extensions`
 
@@ -88,7 +89,10 @@ class Application(OpenAPI):
     json_provider_class = StrictJSONProvider
 
     def send_static_file(self, filename: str) -> Response:
-        return send_page_file(self, filename) or super().send_static_file(filename)
+        response = send_page_file(self, filename) or super().send_static_file(filename)
+        if filename == SERVICE_WORKER:
+            response.headers["Service-Worker-Allowed"] = "../"  # it works for the page, which lies above it
+        return response
 
     def generate_spec_json(self) -> None:
         """Adds the schemas of the answers.

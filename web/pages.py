@@ -6,7 +6,16 @@ import mimetypes
 import secrets
 from pathlib import Path
 
-from flask import Blueprint, Flask, Response, g, make_response, render_template, request, send_from_directory
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    g,
+    make_response,
+    render_template,
+    request,
+    send_from_directory,
+)
 from flask.typing import ResponseReturnValue
 
 from optimizer.accounts.principal import EVERYBODY
@@ -18,6 +27,7 @@ from web.http.security import content_security_policy
 from web.page_files import COMPRESSED, PageFiles, read_page_files
 
 _PAGE_FILES = "transcription_page_files"  # its key in the application's `extensions`
+mimetypes.add_type("application/manifest+json", ".webmanifest")
 _A_YEAR_S = 365 * 24 * 3600
 
 pages = Blueprint("pages", __name__)

@@ -12,6 +12,7 @@ import { showQueue } from '../util/address.js'
 import { filesOf, hasFiles } from '../util/dropped-files.js'
 import { listen } from '../util/listen.js'
 import { Icon } from './icons.js'
+import { Interrupted, Recorder } from './recorder.js'
 import { Options } from './upload-options.js'
 
 const isOver = signal(false)
@@ -20,6 +21,7 @@ export function DropZone() {
   useEffect(listenForDrops, [])
   return html`<section class="card intake ${isIntakeCompact.value ? 'is-slim' : ''}" data-testid="intake" aria-label=${t('drop.choose')}>
     <${Target} />
+    <${Interrupted} />
     <${Options} />
   </section>`
 }
@@ -39,7 +41,8 @@ function Target() {
     <span class="drop-icon"><${Icon} name="upload" /></span>
     <p class="drop-title">${isOver.value ? t('drop.now') : t('drop.title')}</p>
     <p class="drop-hint">${sentences(t('drop.hint'), limitsText())}</p>
-    <button type="button" class="primary" data-testid="choose-files" onClick=${openOnce}>${t('drop.choose')}</button>
+    <div class="drop-actions"><${Recorder} />
+      <button type="button" class="primary" data-testid="choose-files" onClick=${openOnce}>${t('drop.choose')}</button></div>
     <input ref=${input} type="file" multiple hidden data-testid="file-input" aria-hidden="true" tabindex="-1"
       onClick=${(event) => event.stopPropagation()} onChange=${onChoice} />
   </div>`

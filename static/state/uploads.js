@@ -64,11 +64,14 @@ const isAtRest = (upload) => ['refused', 'known'].includes(upload.state.peek().p
 /** The first file of the latest drop, to be scrolled into view: {key, taskId}. taskId is null until there is a task. */
 export const arrival = signal(null)
 
-/** fields: the form fields that every file is sent with. */
-export function addFiles(files, fields) {
+/**
+ * fields: the form fields that every file is sent with. onGone: called once a file is a task, or the person has given its
+ * upload up.
+ */
+export function addFiles(files, fields, { onGone = null } = {}) {
   clearOptionErrors()
   const batch = files.length > 1 ? newBatch([...files]) : null
-  const added = [...files].map((file) => newUpload(file, fields, batch))
+  const added = [...files].map((file) => newUpload(file, fields, batch, onGone))
   uploads.value = [...uploads.value, ...added]
   if (added.length) arrival.value = { key: added[0].key, batchId: batch?.id ?? null, taskId: null }
   for (const upload of added) {
@@ -97,12 +100,13 @@ function batchFields(fields, batch) {
   return { ...fields, batch: batch.id, batch_name: [...batch.name].slice(0, MOST_NAME_CHARACTERS).join('') }
 }
 
-function newUpload(file, fields, batch) {
+function newUpload(file, fields, batch, onGone) {
   return {
     key: ++lastKey,
     file,
     fields: batchFields(fields, batch),
     batch,
+    onGone,
     state: signal({ phase: 'queued', progress: 0 }),
     attempt: 0,
     isAsked: false, // Whether the person was asked if a file that was sent before is to be transcribed again.
@@ -290,6 +294,7 @@ export const takeBackRefused = () => takeBackAll(refused.peek())
 function removeUpload(upload) {
   clearTimeout(upload.timer)
   uploads.value = uploads.value.filter((other) => other !== upload)
+  upload.onGone?.()
   sendNext()
 }
 

@@ -1,5 +1,18 @@
-/** The English texts of links for people without an account. zh-sharing.js has the same keys. */
+/** The English texts of recording, and of links for people without an account. zh-sharing.js has the same keys. */
 export default {
+  'record.start': 'Record',
+  'record.title': 'Recording with the microphone',
+  'record.length': 'Recorded so far',
+  'record.pause': 'Pause',
+  'record.resume': 'Go on',
+  'record.stop': 'Stop and transcribe',
+  'record.discard': 'Discard',
+  'record.send': 'Transcribe',
+  'record.name': 'Recording',
+  'record.interrupted': '“{name}” was interrupted when the page was closed. What was recorded is still here.',
+  'record.not_allowed': 'This page may not use the microphone. Allow it in the browser’s settings for this site.',
+  'record.failed': 'The microphone cannot be used.',
+
   'share.title': 'Share this transcript',
   'share.hint': 'Whoever has the link can read this transcript, without an account, and nothing else.',
   'share.until': 'The link ends after',

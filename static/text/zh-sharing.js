@@ -1,5 +1,18 @@
-/** 分享链接的中文文本。 */
+/** 录音与分享链接的中文文本。 */
 export default {
+  'record.start': '录音',
+  'record.title': '用麦克风录音',
+  'record.length': '已录时长',
+  'record.pause': '暂停',
+  'record.resume': '继续',
+  'record.stop': '停止并转写',
+  'record.discard': '丢弃',
+  'record.send': '转写',
+  'record.name': '录音',
+  'record.interrupted': '“{name}”在页面关闭时中断，已录的部分仍保留在这里。',
+  'record.not_allowed': '本页面无权使用麦克风，请在浏览器的网站设置中允许。',
+  'record.failed': '无法使用麦克风。',
+
   'share.title': '分享此转写文本',
   'share.hint': '持有链接的人无需账户即可阅读此文本，但看不到其他任何内容。',
   'share.until': '链接有效期',

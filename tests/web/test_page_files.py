@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ def test_a_client_that_cannot_decompress_gets_it_plain(built_app: Application) -
 def test_only_files_with_a_hash_in_their_name_are_kept_for_ever(built_app: Application) -> None:
     for name in ("built/manifest.json", "vendor/preact.mjs"):
         assert "immutable" not in get(built_app, f"/static/{name}").headers["Cache-Control"]
+
+
+def test_the_service_worker_may_work_for_the_page_above_it(system: FakeSystem, root: Path) -> None:
+    shutil.copy(ROOT / "static/service-worker.js", root / "static")
+    app = create_app(system.settings, system, root=root)
+    answer = get(app, "/static/service-worker.js")
+    assert answer.headers["Service-Worker-Allowed"] == "../"
+    assert "immutable" not in answer.headers["Cache-Control"]
 
 
 def test_the_page_names_its_bundles_and_no_module(built_app: Application) -> None:

@@ -1,0 +1,96 @@
+"""Recording with the microphone, files that other programs share, and links for people without an account."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.browser.conftest import FLAGS, watch_for_faults
+from tests.leaks import children, outliving_tests
+
+pytestmark = pytest.mark.browser
+
+MICROPHONE = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+SOME = re.compile("0:(0[3-9]|[1-5][0-9])")  # so much that the first two seconds are on the disk
+ALL_GONE = """async () => {
+  const { keptFiles } = await import('./static/util/kept-files.js')
+  while ((await keptFiles()).length > 0) await new Promise(requestAnimationFrame)
+}"""
+KEPT = """async () => {
+  const { keptFiles } = await import('./static/util/kept-files.js')
+  return (await keptFiles()).length
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """With a microphone in which something beeps."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine")
+    before = children()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *MICROPHONE])
+        with outliving_tests(*(children() - before)):
+            yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, quiet_server: str) -> Iterator[Page]:
+    """Where an upload is a task at once, and nothing happens by itself."""
+    context = browser.new_context(locale="en-US", permissions=["microphone"])
+    page = context.new_page()
+    faults = watch_for_faults(page)
+    page.goto(quiet_server)
+    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "connected")
+    yield page
+    context.close()
+    assert faults == []
+
+
+def test_a_recording_becomes_a_task_and_is_kept_until_then(page: Page) -> None:
+    page.get_by_test_id("record").click()
+    expect(page.get_by_role("timer")).to_have_text(SOME)
+    assert page.evaluate(KEPT) == 1
+    page.get_by_test_id("record-stop").click()
+    expect(page.get_by_test_id("task").filter(has_text="Recording 20")).to_be_visible()
+    page.evaluate(ALL_GONE)
+
+
+def test_an_interrupted_recording_is_offered_again(page: Page) -> None:
+    page.get_by_test_id("record").click()
+    expect(page.get_by_role("timer")).to_have_text(SOME)
+    page.reload()
+    left = page.get_by_test_id("interrupted")
+    expect(left).to_contain_text("was interrupted")
+    tasks = page.get_by_test_id("task").count()
+    left.get_by_role("button", name="Transcribe").click()
+    expect(page.get_by_test_id("task")).to_have_count(tasks + 1)
+    expect(left).to_have_count(0)
+
+
+def test_a_discarded_recording_leaves_nothing(page: Page) -> None:
+    page.get_by_test_id("record").click()
+    page.get_by_test_id("record-discard").click()
+    expect(page.get_by_test_id("record")).to_be_visible()
+    page.evaluate(ALL_GONE)
+
+
+def test_what_another_program_shares_with_the_installed_page_is_sent(page: Page) -> None:
+    page.evaluate(
+        """async () => {
+          await navigator.serviceWorker.ready
+          while (!navigator.serviceWorker.controller) await new Promise(requestAnimationFrame)
+          const form = new FormData()
+          form.append('file', new File(['fLaC of a phone'], 'memo of a phone.flac', { type: 'audio/flac' }))
+          await fetch('share-target', { method: 'POST', body: form })
+        }"""
+    )
+    page.reload()
+    expect(page.get_by_test_id("task").filter(has_text="memo of a phone.flac")).to_be_visible()
+    page.evaluate(ALL_GONE)
