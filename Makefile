@@ -12,7 +12,7 @@ FACTOR ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup page weights test test-full coverage fuzz lint audit lock prove-container prove-service wer bench bench-scheduler \
-	bench-cuda load soak chromium clean
+	bench-speakers bench-cuda load soak chromium clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -108,6 +108,9 @@ bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## speed beside others at
 bench-scheduler: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## waits, throughput and memory with and without the scheduler, into docs/scheduling.md
 	@$(PY) -m tools.fetch_model tiny.en base
 	$(PY) -m benchmarks.scheduler --plots $(BENCH_VENV)/bin/python $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)
+
+bench-speakers: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## errors in who speaks when, into docs/speakers.md (Debian); BENCH_ARGS=
+	$(PY) -m benchmarks.diarization --publish --scorer $(BENCH_VENV)/bin/python $(BENCH_ARGS)
 
 bench-cuda: $(VENV)/.installed-dev ## the same on a GPU, with models of random weights, in one call under ten minutes
 	$(PY) -m benchmarks.cuda_all $(if $(FILES),--recordings $(FILES)) $(BENCH_ARGS)

@@ -46,11 +46,17 @@ class Mix:
         return len(self.samples) / SAMPLE_RATE
 
 
-def make_mixes(voices: Mapping[str, Sequence[Recording]], seed: int, *, overlap: float = 0.0) -> list[Mix]:
+def make_mixes(
+    voices: Mapping[str, Sequence[Recording]],
+    seed: int,
+    *,
+    overlap: float = 0.0,
+    plan: Sequence[tuple[int, float]] = PLAN,
+) -> list[Mix]:
     """One for each line of the plan. overlap: how likely a turn begins up to 2 s before the end of the one before."""
     return [
         _make_mix(f"{seed}-{number:02}", voices, speakers, minutes * 60, overlap, random.Random(f"{seed} {number}"))
-        for number, (speakers, minutes) in enumerate(PLAN, 1)
+        for number, (speakers, minutes) in enumerate(plan, 1)
     ]
 
 

@@ -21,7 +21,7 @@ SHORTEST_S, LONGEST_S = 1.2, 40.0
 
 _SMALLEST = 1000  # bytes; some files of the packages are empty
 _FRAME = 320  # 20 ms
-_SILENCE_DB = -40.0  # below the loudest moment of a recording
+_SILENCE_DB = -30.0  # below the loudest moment of a recording; the noise in them is 34 to 51 dB below it
 _PAUSE = 15  # frames, 0.3 s: a longer silence is a pause
 
 Samples = npt.NDArray[np.float32]
