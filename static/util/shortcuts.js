@@ -21,11 +21,22 @@ export const SHORTCUTS = {
     ['close_text', 'Escape'],
     ['move', 'ArrowUp', 'ArrowDown'],
   ],
+  queue: [
+    ['rows', 'ArrowUp', 'ArrowDown'],
+    ['ends', 'Home', 'End'],
+    ['move_task', 'ArrowUp', 'ArrowDown'],
+  ],
+  search: [
+    ['next_hit', 'Enter'],
+    ['previous_hit', 'Shift+Enter'],
+    ['clear_search', 'Escape'],
+  ],
   playing: [
     ['play', 'Mod+K', 'Space'],
     ['back', 'Mod+J', 'Shift+ArrowLeft'],
     ['forward', 'Mod+L', 'Shift+ArrowRight'],
     ['step', 'ArrowLeft', 'ArrowRight'],
+    ['leap', 'PageUp', 'PageDown'],
   ],
   editing: [
     ['edit', 'E', 'F2'],

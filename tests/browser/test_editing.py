@@ -204,6 +204,7 @@ def test_speakers_are_chosen_named_and_merged_by_the_keyboard(page: Page, server
     assert "Ann" in lines
 
 
+@pytest.mark.slow
 def test_words_are_replaced_in_one_transcript_and_in_all_that_are_chosen(page: Page, server: str, task_id: str) -> None:
     begin_at(page, 6).fill("Gray and gray and grayish")
     page.keyboard.press("Alt+r")
@@ -226,6 +227,7 @@ def test_words_are_replaced_in_one_transcript_and_in_all_that_are_chosen(page: P
     assert texts_of(server, task_id)[6] == "grey and grey and greyish"
 
 
+@pytest.mark.slow
 def test_chinese_is_composed_without_a_letter_lost_or_a_segment_split(page: Page, server: str, task_id: str) -> None:
     """As an input method does it: letters that become characters, with an Enter that only ends the composing."""
     begin_at(page, 7).fill("")
@@ -245,6 +247,7 @@ def test_chinese_is_composed_without_a_letter_lost_or_a_segment_split(page: Page
     devtools.detach()
 
 
+@pytest.mark.slow
 def test_times_are_edited_and_all_are_shifted_and_the_history_tells_it(page: Page, server: str, task_id: str) -> None:
     begin_at(page, 8)
     start = page.get_by_test_id("segment-start")
@@ -280,3 +283,16 @@ def test_the_sheet_lists_every_shortcut(page: Page) -> None:
     page.keyboard.press("Escape")
     expect(sheet).to_have_count(0)
     assert re.search("task=", page.url)
+
+
+def test_the_server_is_asked_who_speaks_and_what_it_found_can_be_undone(page: Page) -> None:
+    speakers = page.get_by_test_id("speaker")
+    before = speakers.all_inner_texts()
+    page.get_by_test_id("edit-menu").click()
+    page.get_by_test_id("find-speakers").click()
+    page.get_by_test_id("speaker-count").fill("2")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("toasts")).to_contain_text("looking for the speakers")
+    expect(speakers).to_have_count(10)  # the fake engine hears another one in every segment
+    page.get_by_test_id("undo").click()
+    expect(speakers).to_have_text(before)
