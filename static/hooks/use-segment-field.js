@@ -77,12 +77,12 @@ function onBeforeInput(event, editor) {
 
 function onKey(event, editor, onGo) {
   if (isComposing(event) || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return
-  const { value, selectionStart, selectionEnd } = event.target
+  const { value, selectionStart, selectionEnd, readOnly } = event.target
   const isAtStart = selectionEnd === 0
   const isAtEnd = selectionStart === value.length
   const actions = {
-    Backspace: () => isAtStart && mergeBy(editor, -1),
-    Delete: () => isAtEnd && mergeBy(editor, 1),
+    Backspace: () => isAtStart && !readOnly && mergeBy(editor, -1),
+    Delete: () => isAtEnd && !readOnly && mergeBy(editor, 1),
     PageUp: () => onGo(-1),
     PageDown: () => onGo(1),
     ArrowLeft: () => isAtStart && onGo(-1),

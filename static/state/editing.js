@@ -7,9 +7,10 @@
 import { batch, effect, signal } from '@preact/signals'
 import * as api from '../api.js'
 import { listen } from '../util/listen.js'
+import { accountName } from './account.js'
 import { EditStorage, joinPages } from './edit-storage.js'
 import { toastError } from './toasts.js'
-import { TranscriptEditor } from './transcript-editor.js'
+import { TranscriptEditor, UNKEPT } from './transcript-editor.js'
 import { onComplete, putEdited } from './transcripts.js'
 
 const pageId = randomName()
@@ -40,7 +41,7 @@ export const isOriginalShown = signal(false)
 
 export function editorOf(id) {
   if (!editors.has(id)) {
-    storage ??= new EditStorage(browserStorage(), pageId)
+    storage ??= new EditStorage(browserStorage(), pageId, accountName)
     const newKey = () => `${pageId}-${++lastKey}`
     const editor = new TranscriptEditor(id, { api, storage, timers, newKey, firstLocal, onError: toastError })
     effect(() => editor.content.value && putEdited(id, editor.content.value))
@@ -98,14 +99,19 @@ export function startEditing() {
   const commitAll = () => {
     for (const editor of editors.values()) editor.commit()
   }
-  listen(globalThis, { online: retryEdits, pagehide: commitAll })
+  listen(globalThis, { online: retryEdits, pagehide: commitAll, beforeunload: warnOfLoss })
   document.addEventListener('visibilitychange', () => document.hidden && commitAll())
   return adoptLeft(globalThis.BroadcastChannel ? joinPages(pageId) : async () => new Set())
 }
 
+/** The browser asks whether to leave only while something would be lost by it. */
+function warnOfLoss(event) {
+  if ([...editors.values()].some(({ state }) => state.peek() === UNKEPT)) event.preventDefault()
+}
+
 /** Sends what pages that are closed by now could not send. */
 async function adoptLeft(findOpenPages) {
-  storage ??= new EditStorage(browserStorage(), pageId)
+  storage ??= new EditStorage(browserStorage(), pageId, accountName)
   if (storage.others().length === 0) return
   const open = await findOpenPages()
   // Of several pages that are opened together, one at a time.

@@ -386,6 +386,14 @@ test('what a closed page has left is sent by the next one', async () => {
   )
 })
 
+test('what one person has left is not sent as another', () => {
+  const browser = new Browser()
+  new EditStorage(browser, 'closed', 'ann.b').keep(TASK, { batches: [] })
+  assert.deepEqual(new EditStorage(browser, 'open', 'ann').others(), [])
+  assert.deepEqual(new EditStorage(browser, 'open').others(), [])
+  assert.deepEqual(new EditStorage(browser, 'open', 'ann.b').others(), [{ taskId: TASK, pageId: 'closed' }])
+})
+
 test('a page that only slept does not send again what another has taken over', async () => {
   const server = new Server()
   const browser = new Browser()
