@@ -3,6 +3,7 @@ import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { isIntakeCompact } from '../state/compact-intake.js'
+import { isRecording } from '../state/recording.js'
 import { system } from '../state/store.js'
 import { chosenFields } from '../state/upload-options.js'
 import { addFiles, maxUploadBytes } from '../state/uploads.js'
@@ -37,10 +38,10 @@ function Target() {
     addFiles(input.current.files, chosenFields())
     input.current.value = '' // So that the same file can be chosen again.
   }
-  return html`<div class="drop ${isOver.value ? 'is-over' : ''}" data-testid="drop-zone" onClick=${open}>
+  return html`<div class="drop ${isOver.value ? 'is-over' : ''} ${isRecording.value ? 'is-recording' : ''}" data-testid="drop-zone" onClick=${open}>
     <span class="drop-icon"><${Icon} name="upload" /></span>
     <p class="drop-title">${isOver.value ? t('drop.now') : t('drop.title')}</p>
-    <p class="drop-hint">${sentences(t('drop.hint'), limitsText())}</p>
+    ${!isRecording.value && html`<p class="drop-hint">${sentences(t('drop.hint'), limitsText())}</p>`}
     <div class="drop-actions"><${Recorder} />
       <button type="button" class="primary" data-testid="choose-files" onClick=${openOnce}>${t('drop.choose')}</button></div>
     <input ref=${input} type="file" multiple hidden data-testid="file-input" aria-hidden="true" tabindex="-1"

@@ -30,14 +30,14 @@ export function Recorder() {
       onClick=${alone(startRecording)}>${t('record.start')}</button>`
   }
   void eachSecond.value // Read, so that the time is drawn again.
-  return html`<div class="recorder" role="group" aria-label=${t('record.title')} data-testid="recorder">
+  return html`<section class="recorder" aria-label=${t('record.title')} data-testid="recorder">
     <span class="record-dot ${state.phase === 'paused' ? 'is-paused' : ''}" aria-hidden="true"></span>
     <span class="record-time" role="timer" aria-label=${t('record.length')}>${formatClock(recordedMs(state, Date.now()) / 1000)}</span>
     <button type="button" class="quiet" data-testid="record-pause" onClick=${alone(togglePause)}>
       ${state.phase === 'paused' ? t('record.resume') : t('record.pause')}</button>
     <button type="button" class="primary" data-testid="record-stop" onClick=${alone(stopRecording)}>${t('record.stop')}</button>
     <button type="button" class="quiet" data-testid="record-discard" onClick=${alone(discardRecording)}>${t('record.discard')}</button>
-  </div>`
+  </section>`
 }
 
 export function Interrupted() {

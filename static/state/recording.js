@@ -2,7 +2,7 @@
  * Recording with the microphone. Every two seconds of it are put on the disk, so neither a closed tab nor a crash loses
  * more than that; it is removed from there once the server has it.
  */
-import { signal } from '@preact/signals'
+import { computed, signal } from '@preact/signals'
 import { t } from '../text/i18n.js'
 import { addPart, beginFile, endFile, forgetFile, keptFiles, readFile } from '../util/kept-files.js'
 import { recordedMs, recordingName } from './recorded.js'
@@ -21,6 +21,8 @@ export const recording = signal({ phase: 'idle', startedAt: 0, before: 0 })
 
 /** [{id, name, at}] of recordings that were interrupted; the person is asked what to do with each. */
 export const interrupted = signal([])
+
+export const isRecording = computed(() => ['recording', 'paused'].includes(recording.value.phase))
 
 let current = null
 
