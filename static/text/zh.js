@@ -293,6 +293,7 @@ export default {
   'error.idempotency_in_flight': '同一个文件仍在接收中。',
   'error.upload_busy': '这个上传正由另一个请求处理，请稍后再试。',
   'error.upload_not_found': '这个上传已不存在，可能已取消或已过期。',
+  'error.share_not_found': '此链接无效：已过期、已撤销或不完整。',
   'error.offset_mismatch': '上传的位置与服务器不一致。',
   'error.checksum_mismatch': '收到的数据与校验和不符，没有保存。',
   'error.conflict': '任务当前的状态不允许这项操作。',
