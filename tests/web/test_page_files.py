@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from flask import render_template
-from werkzeug.test import TestResponse
+from werkzeug.wrappers import Response
 
 from errors import StartError
 from tests.paths import ROOT
@@ -47,7 +47,7 @@ def built_app(system: FakeSystem, root: Path, built: Path) -> Application:
     return create_app(system.settings, system, root=root)
 
 
-def get(app: Application, address: str, encodings: str = "identity") -> TestResponse:
+def get(app: Application, address: str, encodings: str = "identity") -> Response:
     with app.test_client().get(address, headers={"Accept-Encoding": encodings}) as answer:
         answer.get_data()
         return answer
