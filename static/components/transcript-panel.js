@@ -44,10 +44,10 @@ export function TranscriptPanel({ id, isModal }) {
   }, [id])
   // Before the page is painted: it turns inert, and the browser then forgets which element had the focus.
   useLayoutEffect(() => holdFocus(panel.current), [id])
-  return html`<aside class="panel" ref=${panel} role=${isModal ? 'dialog' : 'region'} aria-modal=${isModal ? 'true' : undefined}
+  return html`<section class="panel" ref=${panel} role=${isModal ? 'dialog' : 'region'} aria-modal=${isModal ? 'true' : undefined}
     aria-label=${t('transcript.title')} data-testid="transcript" data-task-id=${id} tabindex="-1" onKeyDown=${closeOnEscape}>
     ${task ? html`<${Content} key=${id} task=${task} />` : html`<${Missing} id=${id} error=${error} />`}
-  </aside>`
+  </section>`
 }
 
 /** Moves the focus into the panel. Returns how to give it back to the element that had it. */

@@ -8,6 +8,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.axe import violations
 from tests.browser.conftest import watch_for_faults
 from tests.web.running_server import RunningServer
 
@@ -86,4 +87,17 @@ def test_the_login_speaks_chinese(browser: Browser, guarded_server: str) -> None
     expect(page.get_by_role("button", name="登录")).to_be_visible()
     expect(page.get_by_text("Log in")).to_be_hidden()
     expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
+    context.close()
+
+
+def test_axe_finds_nothing_in_the_login(browser: Browser, guarded_server: str) -> None:
+    context = browser.new_context(bypass_csp=True)
+    page = context.new_page()
+    page.goto(guarded_server)
+    log_in(page, "alice", ADMIN_KEY)
+    expect(page.get_by_role("alert")).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.reload()
+        assert violations(page) == []
     context.close()

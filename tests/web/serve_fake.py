@@ -2,7 +2,8 @@
 
 MODE `cannot-start` and `crashes` make the system's start fail; `dies` ends the process while it starts. `impatient`
 waits for clients, and for a sign of life of the web process, for about a second only, and describes the system in
-300 KB. `broken` fails at every request for that.
+300 KB. `broken` fails at every request for that. `settled` deals with what arrives at once, by the file's name: it is
+transcribed, fails (`fails…`), runs on for ever (`runs…`) or waits (`waits…`).
 """
 
 from __future__ import annotations
@@ -45,6 +46,21 @@ class VerboseSystem(FakeSystem):
         return {**super().status(), "advice": ["x" * 300_000]}
 
 
+class SettledSystem(FakeSystem):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.when_pending = self._settle
+
+    def _settle(self, task_id: str) -> None:
+        name = self.task(task_id).task.filename
+        if name.startswith("fails"):
+            self.fail(task_id, "engine_error", "The transcription failed.")
+        elif name.startswith("runs"):
+            self.finish_window(task_id, " Spoken so far.")
+        elif not name.startswith("waits"):
+            self.complete(task_id, " The old clock struck", " and the cat left the mat", " by the old stove.")
+
+
 SYSTEMS = {
     "": FakeSystem,
     "cannot-start": FailingSystem,
@@ -52,6 +68,7 @@ SYSTEMS = {
     "dies": DyingSystem,
     "impatient": VerboseSystem,
     "broken": BrokenSystem,
+    "settled": SettledSystem,
 }
 
 
