@@ -26,7 +26,7 @@ import { followNews } from './state/news.js'
 import { hasHost } from './state/proxy.js'
 import { sendKeptFiles } from './state/recording.js'
 import { guardUploads } from './state/uploads.js'
-import { followLanguage, t } from './text/i18n.js'
+import { followLanguage, loadTexts, t } from './text/i18n.js'
 import { followAddress, openId, view } from './util/address.js'
 import { followTheme } from './util/preferences.js'
 import { registerServiceWorker } from './util/register-worker.js'
@@ -111,6 +111,7 @@ addEventListener('keydown', showShortcuts)
 
 addEventListener(LOGGED_OUT, () => location.assign('login'), { once: true })
 
+await loadTexts()
 root.replaceChildren()
 render(html`<${App} name=${name} version=${version} />`, root)
 startLive()

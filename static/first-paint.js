@@ -10,9 +10,14 @@
   }
   const theme = kept('theme') || 'auto'
   const isDark = theme === 'dark' || (theme === 'auto' && matchMedia('(prefers-color-scheme: dark)').matches)
-  const languages = navigator.languages.map((tag) => tag.toLowerCase().split('-')[0])
-  const language = kept('language') || languages.find((code) => code === 'en' || code === 'zh')
+  const known = JSON.parse(document.currentScript.dataset.languages)
+  const preferred = [kept('language'), ...navigator.languages.map((tag) => tag.toLowerCase().split('-')[0]), 'en']
+  const { locale, direction } = known[preferred.find((code) => code !== null && Object.hasOwn(known, code))]
   const root = document.documentElement
   root.dataset.theme = isDark ? 'dark' : 'light'
-  root.lang = language === 'zh' ? 'zh-Hans' : 'en'
+  root.lang = locale
+  root.dir = direction
+  const sheet = new CSSStyleSheet()
+  sheet.replaceSync(`.own.own { display: none } .own.own[lang="${CSS.escape(locale)}"] { display: inline }`)
+  document.adoptedStyleSheets = [sheet]
 })()

@@ -25,6 +25,7 @@ from web.http.context import current_settings
 from web.http.owner import remember_browser
 from web.http.security import content_security_policy
 from web.page_files import COMPRESSED, PageFiles, read_page_files
+from web.page_languages import read_languages
 
 _PAGE_FILES = "transcription_page_files"  # its key in the application's `extensions`
 mimetypes.add_type("application/manifest+json", ".webmanifest")
@@ -51,8 +52,10 @@ def show_page() -> ResponseReturnValue:
 
 def register_pages(app: Flask) -> None:
     """Raises StartError when the page's libraries are missing."""
-    files = app.extensions[_PAGE_FILES] = read_page_files(Path(str(app.static_folder)))
-    app.context_processor(lambda: {"csp_nonce": _NonceOnDemand(), "product_name": PRODUCT_NAME, "files": files})
+    static_folder = Path(str(app.static_folder))
+    files = app.extensions[_PAGE_FILES] = read_page_files(static_folder)
+    fixed = {"product_name": PRODUCT_NAME, "files": files, "languages": read_languages(static_folder)}
+    app.context_processor(lambda: {"csp_nonce": _NonceOnDemand(), **fixed})
     app.after_request(_allow_nonce)
     app.register_blueprint(pages)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flask import Blueprint, Response, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
@@ -16,6 +18,8 @@ from web.http.context import current_system
 from web.http.errors import raise_validation_error
 from web.http.request_schemas import TranscriptQuery
 from web.tasks.downloads import send_media, send_transcript
+from whisper_core.text.cues import speaker_label
+from whisper_core.text.transcript import Segment, Transcript
 
 DOWNLOADS = ("txt", "srt", "vtt", "docx")
 
@@ -29,7 +33,7 @@ def show_shared(token: str) -> ResponseReturnValue:
     page = render_template(
         "shared.html",
         title=task.title or title_of(task.filename),
-        segments=[segment for segment in transcript.segments if segment.text.strip()],
+        segments=list(_with_speakers(transcript)),
         language=transcript.language,
         warnings=warnings_of(task),
         share=share,
@@ -59,6 +63,16 @@ def get_shared_media(token: str) -> ResponseReturnValue:
     if not share.has_media:
         raise ShareNotFoundError()
     return _private(send_media(task, current_system().media(task.id), as_attachment=False))
+
+
+def _with_speakers(transcript: Transcript) -> Iterator[tuple[Segment, str | None]]:
+    """The segments that have a text, each with the name of who speaks where that is somebody else than before."""
+    last: str | None = None
+    for segment in transcript.segments:
+        if segment.text.strip():
+            speaker = speaker_label(transcript, segment)
+            yield segment, speaker if speaker != last else None
+            last = speaker
 
 
 def _behind(token: str) -> tuple[Share, Task]:

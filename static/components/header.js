@@ -4,14 +4,15 @@ import { logOut } from '../api.js'
 import { accountName, hasSession } from '../state/account.js'
 import { connection } from '../state/live-feed.js'
 import { t } from '../text/i18n.js'
-import { LANGUAGE_TITLES, language } from '../text/language.js'
+import { LANGUAGES, language } from '../text/language.js'
 import { VIEWS, view } from '../util/address.js'
 import { THEMES, theme } from '../util/preferences.js'
 import { Icon, Mark } from './icons.js'
 
 const THEME_ICONS = { auto: 'contrast', light: 'sun', dark: 'moon' }
 const CONNECTION_WORDS = { connected: 'live.connected', polled: 'live.polled' }
-const SHORT_TITLES = { en: 'EN', zh: '中文' }
+/** As many have a button each. */
+const FEW_LANGUAGES = 3
 
 export function Header({ name }) {
   return html`<header class="top">
@@ -73,14 +74,29 @@ function ThemeSwitch() {
 }
 
 function LanguageSwitch() {
+  const known = Object.entries(LANGUAGES)
+  if (known.length > FEW_LANGUAGES) return html`<${LanguageList} known=${known} />`
   return html`<fieldset class="segmented" data-testid="language">
     <legend>${t('language.label')}</legend>
-    ${Object.entries(LANGUAGE_TITLES).map(
-      ([code, title]) => html`<${Choice} group="language" value=${code} choice=${language} label=${title}>
-        <span lang=${code}>${SHORT_TITLES[code]}</span>
+    ${known.map(
+      ([
+        code,
+        { name, short, locale },
+      ]) => html`<${Choice} group="language" value=${code} choice=${language} label=${name}>
+        <span lang=${locale}>${short}</span>
       <//>`,
     )}
   </fieldset>`
+}
+
+function LanguageList({ known }) {
+  return html`<select class="language-list" aria-label=${t('language.label')} data-testid="language"
+    onChange=${(event) => (language.value = event.target.value)}>
+    ${known.map(
+      ([code, { name, locale }]) =>
+        html`<option value=${code} lang=${locale} selected=${code === language.value}>${name}</option>`,
+    )}
+  </select>`
 }
 
 /** choice: the signal that holds the chosen value. */

@@ -5,16 +5,21 @@ Each test leads one page through its states, which tests/browser/states.py has.
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+import requests
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.browser.axe import violations
 from tests.browser.conftest import watch_for_faults
-from tests.browser.states import states
+from tests.browser.states import SOUND, states
+from tests.browser.uploading import task
 from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.browser
@@ -66,3 +71,102 @@ def test_axe_finds_nothing_in_any_state(page: Page) -> None:
 @pytest.mark.parametrize("ways", WAYS)
 def test_axe_finds_nothing_in_any_state_in_other_windows_and_colours(page: Page) -> None:
     assert in_every_state(page) == {}
+
+
+# --- on one page of a server with one text, which no test changes ---------------------------------------------------
+
+GERMAN = {"language.name": "Deutsch", "queue.title": "Warteschlange", "queue.all": "Alle"}
+# The elements of a selector that are seen, as their own words.
+SEEN = """selector => [...document.querySelectorAll(selector)].filter((each) => each.checkVisibility()
+    && getComputedStyle(each).opacity !== '0').map((each) => each.innerText.trim() || each.outerHTML.slice(0, 80))"""
+# Whatever is pressed or filled in; a time and a speaker are printed as the words that they are.
+CONTROLS = "button:not(.segment-play, .speaker-change), input, select, audio, video, canvas, [role=slider]"
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with RunningServer(tmp_path_factory.mktemp("settled"), "settled") as server, server.outliving_tests():
+        answer = requests.post(f"{server.address}/api/tasks", files={"file": ("talk.flac", SOUND)}, timeout=30)
+        task_id = answer.json()["task"]["id"]
+        named = [
+            {"kind": "set_speaker", "segments": [0, 1], "speaker": "S1"},
+            {"kind": "name_speaker", "speaker": "S1", "name": "Ann"},
+        ]
+        edits = {"base": 0, "edits": named}
+        requests.post(f"{server.address}/api/tasks/{task_id}/edits", json=edits, timeout=30).raise_for_status()
+        yield server.address
+
+
+@pytest.fixture(scope="module")
+def shared_context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900}, color_scheme="dark")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def text(shared_context: BrowserContext, settled: str) -> Iterator[Page]:
+    """With the text open."""
+    page = shared_context.new_page()
+    faults = watch_for_faults(page)
+    page.goto(settled)
+    task(page, "talk.flac").get_by_test_id("open").click()
+    expect(page.get_by_test_id("segment")).to_have_count(3)
+    yield page
+    page.close()
+    assert faults == []
+
+
+def test_an_open_text_is_printed_with_times_and_speakers_and_nothing_to_press(text: Page) -> None:
+    text.emulate_media(media="print")
+    assert text.evaluate(SEEN, CONTROLS) == []
+    seen = text.locator("body").inner_text().split("\n")
+    words = [line.strip() for line in seen if line.strip()]
+    assert words == [
+        *("talk.flac", "Ann", "0:00", "The old clock struck", "0:02", "and the cat left the mat"),
+        *("0:04", "by the old stove."),
+    ]
+    assert text.locator("body").evaluate("body => getComputedStyle(body).color") == "rgb(0, 0, 0)"
+
+
+def test_a_shared_text_is_printed_in_the_same_way_and_axe_finds_nothing(browser: Browser, settled: str) -> None:
+    (first,) = requests.get(f"{settled}/api/tasks", timeout=30).json()["tasks"]
+    made = requests.post(f"{settled}/api/tasks/{first['id']}/shares", json={"media": True}, timeout=30).json()
+    context = browser.new_context(locale="zh-CN", bypass_csp=True)
+    page = context.new_page()
+    page.goto(f"{settled}/{made['path']}")
+    expect(page.get_by_text("下载：")).to_be_visible()
+    expect(page.get_by_text("Download:")).to_be_hidden()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.reload()
+        assert violations(page) == []
+    page.emulate_media(media="print")
+    assert page.evaluate(SEEN, CONTROLS) == []
+    seen = " ".join(page.locator("body").inner_text().split())
+    assert seen == "talk Ann 0:00 The old clock struck 0:02 and the cat left the mat 0:04 by the old stove."
+    context.close()
+
+
+def test_a_language_is_one_file_and_what_it_lacks_is_english(text: Page, settled: str) -> None:
+    def add_german(route: Route) -> None:
+        response = route.fetch()
+        known = re.search('data-languages="([^"]+)"', response.text())
+        assert known is not None
+        languages = json.loads(html.unescape(known[1]))
+        languages["de"] = {"name": "Deutsch", "short": "DE", "locale": "de", "direction": "rtl"}
+        more = html.escape(json.dumps(languages), quote=True)
+        route.fulfill(response=response, body=response.text().replace(known[1], more))
+
+    text.route(f"{settled}/", add_german)
+    text.route("**/static/text/de.json", lambda route: route.fulfill(json=GERMAN))
+    text.goto(settled)
+    text.get_by_test_id("language").get_by_text("DE").click()
+    expect(text.get_by_role("heading", name="Warteschlange")).to_be_visible()
+    expect(text.get_by_test_id("choose-files")).to_have_text("Choose files")
+    expect(text.locator("html")).to_have_attribute("lang", "de")
+    expect(text.locator("html")).to_have_attribute("dir", "rtl")
+    text.reload()
+    expect(text.get_by_role("heading", name="Warteschlange")).to_be_visible()
+    text.get_by_test_id("language-en").check(force=True)
+    expect(text.locator("html")).to_have_attribute("dir", "ltr")

@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
     """A page with one library, in place of the real one."""
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates/index.html").write_text(PAGE)
-    for name in ("login.html", "shared.html"):
+    for name in ("languages.html", "login.html", "shared.html"):
         shutil.copy(ROOT / "templates" / name, tmp_path / "templates")
     vendor = tmp_path / "static/vendor"
     vendor.mkdir(parents=True)
