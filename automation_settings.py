@@ -1,4 +1,7 @@
-"""The settings of what happens without a click: webhooks, metrics, a watched folder. Part of `config.Settings`."""
+"""The settings of what happens without a click or leads to other machines: webhooks, links, metrics, a watched folder.
+
+Part of `config.Settings`.
+"""
 
 from __future__ import annotations
 
@@ -98,6 +101,12 @@ class AutomationSettings(BaseSettings):
         SecretStr(""),
         description="signs what WEBHOOK_URLS get and is needed with them: whsec_ and 24 to 64 random bytes in base64",
     )
+
+    enable_links: bool = Field(
+        False,
+        description="an upload may be an address (url) in place of a file, which the server fetches; public ones only",
+    )
+    link_allow_private: bool = Field(False, description="links may also lead to private addresses and to this machine")
 
     enable_metrics: bool = Field(
         True,

@@ -17,6 +17,11 @@
     │   ├── OffsetMismatchError
     │   ├── ChecksumMismatchError
     │   ├── UploadBusyError
+    │   ├── LinkNotAllowedError             nothing was fetched from the address that was sent in place of a file
+    │   ├── LinkUnreachableError
+    │   ├── LinkAnswerError
+    │   ├── LinkTooSlowError
+    │   ├── LinkIncompleteError
     │   └── ConflictError                   the task's state does not allow it
     │       ├── AlreadyFinishedError
     │       ├── TaskCancelledError
@@ -175,6 +180,36 @@ class UploadBusyError(BadRequestError):
     code = "upload_busy"
     is_retryable = True
     default_message = "Another request is at work on this upload."
+
+
+class LinkNotAllowedError(BadRequestError):
+    """Nothing is fetched from an address that was sent in place of a file. Like that of the next four, its message does
+    not quote the address."""
+
+    code = "link_not_allowed"
+    default_message = "This address, or one that it leads to, is not in the internet, and others are not allowed here."
+
+
+class LinkUnreachableError(BadRequestError):
+    code = "link_unreachable"
+    default_message = "There is no server at this address, or no secure connection to it."
+
+
+class LinkAnswerError(BadRequestError):
+    """The message may say what the other server answered with."""
+
+    code = "link_refused"
+    default_message = "The server at this address does not give the file."
+
+
+class LinkTooSlowError(BadRequestError):
+    code = "link_too_slow"
+    default_message = "The server at this address is too slow, so fetching the file was given up."
+
+
+class LinkIncompleteError(BadRequestError):
+    code = "link_incomplete"
+    default_message = "The connection to this address broke before the file was here."
 
 
 class ConflictError(BadRequestError):

@@ -13,7 +13,8 @@ from flask_openapi3.models.schema import Schema
 from flask_openapi3.openapi import OpenAPI
 
 from config import Settings
-from optimizer.intake.task_form import CALLBACK_FIELD
+from optimizer.intake.link_fetch import LINK_FIELD
+from optimizer.intake.task_form import CALLBACK_FIELD, FILE_FIELD
 from version import PRODUCT_NAME
 from web.adapters.asr_webservice.routes import asr_webservice
 from web.adapters.asr_webservice.schemas import AsrAnswer
@@ -25,7 +26,7 @@ from web.adapters.whisper_cpp.schemas import CppAnswer
 from web.health import health
 from web.http.access import Limits, register_access
 from web.http.answer_schemas import Answer, ErrorAnswer, schemas_of_answers
-from web.http.context import attach_system
+from web.http.context import attach_system, system_of
 from web.http.error_shapes import is_foreign
 from web.http.errors import raise_validation_error, register_error_answers
 from web.http.json_provider import StrictJSONProvider
@@ -104,12 +105,23 @@ class Application(OpenAPI):
         self.components_schemas |= {name: Schema(**schema) for name, schema in schemas_of_answers(*kinds).items()}
         super().generate_spec_json()  # type: ignore[no-untyped-call]
         self.spec_json["security"] = [{"key": []}, {}]  # a key where there are accounts, else nothing
-        _describe_callback(self.spec_json["paths"])
+        self._describe_form(self.spec_json["paths"]["/api/tasks"]["post"]["requestBody"]["content"])
         for path in self.spec_json["paths"].values():
             for operation in path.values():
                 refusal = operation["responses"]["422"]["content"]["application/json"]["schema"]
                 if refusal.get("type") == "array":
                     del operation["responses"]["422"]
+
+    def _describe_form(self, content: dict[str, Any]) -> None:
+        """The fields that there are only where an operator has switched them on."""
+        form, settings = content["multipart/form-data"]["schema"], system_of(self).settings
+        further = [CALLBACK_FIELD] if settings.enable_webhooks else []
+        if settings.enable_links:
+            further.append(LINK_FIELD)
+            required = [{"required": [FILE_FIELD]}, {"required": [LINK_FIELD]}]
+            form = {name: value for name, value in form.items() if name != "required"} | {"oneOf": required}
+        form["properties"] = {**form["properties"], **{name: {"type": "string"} for name in further}}
+        content["multipart/form-data"] = {"schema": form}
 
 
 def create_app(
@@ -156,13 +168,6 @@ def create_app(
         app.wsgi_app, AllowedHosts.of(settings), TrustedProxies.of(settings)
     )
     return app
-
-
-def _describe_callback(paths: dict[str, Any]) -> None:
-    """The form's field that there is only with webhooks."""
-    if "/api/webhooks" in paths:
-        form = paths["/api/tasks"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-        form["properties"] = {**form["properties"], CALLBACK_FIELD: {"type": "string"}}
 
 
 def _add_live_feed(app: Application, settings: Settings, system: SystemPort, limits: Limits) -> None:

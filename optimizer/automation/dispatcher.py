@@ -20,7 +20,7 @@ from optimizer.common.failpoints import failpoint
 from optimizer.tasks.events import Event, TaskChanged
 
 if TYPE_CHECKING:
-    from optimizer.automation.guarded_http import GuardedPost
+    from optimizer.common.guarded_http import GuardedPost
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from optimizer.storage.webhook_outbox import CALLBACKS, SETTINGS
 from version import PRODUCT_NAME, __version__
 
 if TYPE_CHECKING:
-    from optimizer.automation.guarded_http import GuardedPost
+    from optimizer.common.guarded_http import GuardedPost
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +42,13 @@ class Sender:
         self._allow_private = allow_private
 
     def make_post(self) -> GuardedPost:
-        from optimizer.automation.guarded_http import GuardedPost  # urllib3 is loaded with the first delivery
+        from optimizer.common.guarded_http import GuardedPost  # urllib3 is loaded with the first delivery
 
         return GuardedPost(allow_private=self._allow_private)
 
     def send(self, delivery: Delivery, post: GuardedPost) -> Outcome:
         """Never raises; neither the address nor the answer is logged."""
-        from optimizer.automation.guarded_http import PostError
+        from optimizer.common.guarded_http import GuardedHttpError
 
         try:
             secret = self._secret_of(delivery)
@@ -58,7 +58,7 @@ class Sender:
             signed = signatures.headers_of(secret, delivery.id, int(self._clock.now().timestamp()), body)
             headers = {"Content-Type": "application/json", "User-Agent": f"{_AGENT}/{__version__}", **signed}
             answer = post.send(delivery.url, body, headers)
-        except PostError as error:
+        except GuardedHttpError as error:
             return Outcome(error=error.code)
         except Exception:
             log.exception("delivery=%s event=webhook_attempt_failed", delivery.id)

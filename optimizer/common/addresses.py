@@ -1,4 +1,4 @@
-"""Which addresses a webhook may have, and to which machines a connection may be made.
+"""Which addresses a webhook or a link may have, and to which machines a connection may be made.
 
 What an address looks like is checked when somebody names it. Where its name leads is checked on the very address that
 is connected to, each time (`guarded_http`): a name may lead elsewhere a moment later.

@@ -66,6 +66,15 @@ class Admission:
         if not self._files.has_room(expected_bytes):
             raise DiskFullError()
 
+    def check_growing(self, nbytes: int, owner: str) -> None:
+        """For a file whose length was not announced: whether its owner may have what there is of it so far.
+
+        Raises ShuttingDownError or QuotaExceededError.
+        """
+        if self._is_closed.is_set():
+            raise ShuttingDownError()
+        self._check_quota(owner, nbytes)
+
     def place(self, options: TaskOptions, device: str) -> Placement:
         """Raises UnknownModelError."""
         model = self.models.info(options.model)

@@ -19,6 +19,7 @@ const CODES_WITH_DETAIL = new Set([
   'conflict',
   'unknown_model',
   'no_such_track',
+  'link_refused',
 ])
 
 /** An error {code, message}: the server's message in English, else the translation of its code. */

@@ -166,6 +166,8 @@ def test_an_address_is_fetched_nowhere_it_can_be_written(
             assert client.wait_for(named.json()["task"]["id"], "completed")["options"]["initial_prompt"] == address
         without_file = requests.post(f"{client.address}/api/tasks", data={"file": canary.url}, timeout=30)
         refused(without_file, 400, "missing_file")
+        in_its_place = requests.post(f"{client.address}/api/tasks", files={"url": (None, canary.url)}, timeout=30)
+        refused(in_its_place, 400, "missing_file")
         assert canary.requests == []
 
 

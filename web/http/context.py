@@ -18,8 +18,12 @@ def attach_system(app: Flask, system: SystemPort) -> None:
     app.extensions[_SYSTEM] = system
 
 
+def system_of(app: Flask) -> SystemPort:
+    return cast("SystemPort", app.extensions[_SYSTEM])
+
+
 def current_system() -> SystemPort:
-    return cast("SystemPort", current_app.extensions[_SYSTEM])
+    return system_of(current_app)
 
 
 def current_settings() -> Settings:

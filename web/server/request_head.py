@@ -20,7 +20,8 @@ _END = b"\r\n\r\n"
 _LINE = re.compile(rb"[A-Z][A-Z-]{0,19} (\S+) HTTP/\d\.\d")
 _DOWNLOAD = re.compile(rb"/api/(tasks/[^/]+/(media|waveform)|transcripts\.zip)|/s/[^/]+/media")
 _WAITING = re.compile(rb"/v1/audio/[^/]+|/asr|/detect-language|/inference")  # the answer comes when the task is done
-_COPYING = re.compile(rb"/api/tasks/[^/]+/(track|again|speakers|edits/retranscribe)")  # they copy a recording
+# They copy a recording, or fetch one from another server.
+_COPYING = re.compile(rb"/api/tasks(/[^/]+/(track|again|speakers|edits/retranscribe))?")
 _READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -30,7 +31,7 @@ class Lane(Enum):
     PROBE = "probe"  # is the process alive?
     READ = "read"  # the page and everything that only reads
     CHANGE = "change"  # the rest, with a body that is here already
-    UPLOAD = "upload"  # a body that has to be waited for, or a recording that is copied
+    UPLOAD = "upload"  # a body that has to be waited for, or a recording that is copied or fetched
     DOWNLOAD = "download"  # an answer that is as long as a file
     WAIT = "wait"  # an answer that comes when a task is done; its body may be long, too
 
@@ -92,7 +93,7 @@ def _lane_of(method: bytes, path: bytes) -> Lane:
         return Lane.DOWNLOAD
     if method in _READS:
         return Lane.READ
-    if _COPYING.fullmatch(path):
+    if method == b"POST" and _COPYING.fullmatch(path):
         return Lane.UPLOAD
     return Lane.WAIT if _WAITING.fullmatch(path) else Lane.CHANGE
 

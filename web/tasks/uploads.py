@@ -22,6 +22,7 @@ from errors import (
     MissingFileError,
 )
 from optimizer.common.filenames import display_name
+from optimizer.intake.link_fetch import LINK_FIELD
 from optimizer.intake.task_form import FILE_FIELD, TaskForm, read_idempotency_key, read_task_form
 from optimizer.storage.upload_file import ReplayedUpload
 from optimizer.tasks.task import Task
@@ -30,6 +31,7 @@ from web.http.context import current_settings, current_system
 from web.http.owner import owner_of
 from web.http.system_port import UploadPort
 from web.tasks.form_parser import FormParser
+from web.tasks.links import EarlierFile, fetch_link, take_link
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +59,14 @@ class UploadForm:
     """How an API names its file, and what it makes of its other fields.
 
     through: what the file's bytes pass on their way to the upload; it has `write`, `seek` and `close` of a file.
+    takes_links: whether an address may be sent in place of the file, where the administrator allows that.
     """
 
     file_field: str = FILE_FIELD
     read: Callable[[Fields], TaskForm] = read_own_form
     filename: str | None = None  # if the API has another name for the recording than the file's
     through: Callable[[Any], Any] | None = None
+    takes_links: bool = False
 
 
 class StreamingRequest(Request):
@@ -125,7 +129,7 @@ def receive_task(form: UploadForm | None = None) -> Submission:
     own_request = cast(StreamingRequest, request)
     system = current_system()
     idempotency_key = read_idempotency_key(request.headers.get("Idempotency-Key"))
-    form = form or UploadForm()
+    form = form or UploadForm(takes_links=True)
     _accept_file(own_request, form)
     owner = owner_of(own_request)
     with system.keys.holding(owner, idempotency_key) as earlier:
@@ -134,16 +138,22 @@ def receive_task(form: UploadForm | None = None) -> Submission:
         if earlier is None:
             system.admission.admit(request.content_length or 0, owner)
         else:
-            _check_announced_length(earlier)
+            if not _may_be_link(form):
+                _check_announced_length(earlier)
             own_request.is_replay = True
         is_kept = False
         try:
-            submission = _submit(own_request, form, idempotency_key)
+            submission = _submit(own_request, form, idempotency_key, earlier)
             is_kept = True
             return submission
         finally:
             if not is_kept and own_request.upload is not None:
                 own_request.upload.discard()
+
+
+def _may_be_link(form: UploadForm) -> bool:
+    is_short = request.content_length is not None and request.content_length <= MAX_FIELDS_BYTES
+    return form.takes_links and current_settings().enable_links and is_short
 
 
 def _check_announced_length(earlier: Task) -> None:
@@ -168,20 +178,20 @@ def _accept_file(own_request: StreamingRequest, form: UploadForm) -> None:
     own_request.max_form_parts = MAX_PARTS
 
 
-def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: str | None) -> Submission:
+def _submit(
+    own_request: StreamingRequest, form: UploadForm, idempotency_key: str | None, earlier: Task | None
+) -> Submission:
     fields = _named(own_request.form.items(multi=True))  # reads the whole body
-    upload, file_field = own_request.upload, form.file_field
-    if upload is None:
-        _raise_missing_file(fields, file_field)
-    wrong = [name for name in own_request.files if name != file_field]
-    if wrong:
-        raise InvalidOptionError(f"Send the file in the form field `{file_field}`.", field=file_field)
-    if file_field not in own_request.files:
-        raise BadRequestError("The form ended before the file did.", field=file_field)
-    wanted = form.read(fields)
+    link, others = take_link(fields) if form.takes_links else (None, fields)
+    if link is not None:
+        wanted = form.read(others)
+        upload, filename = _fetch(own_request, link, wanted, earlier)
+    else:
+        upload, filename = _received_file(own_request, form, fields)
+        wanted = form.read(fields)
     return current_system().submit(
         upload,
-        filename=display_name(form.filename or own_request.files[file_field].filename or ""),
+        filename=display_name(filename),
         options=wanted.options,
         priority=wanted.priority,
         device=wanted.device,
@@ -190,6 +200,36 @@ def _submit(own_request: StreamingRequest, form: UploadForm, idempotency_key: st
         callback_url=wanted.callback_url,
         batch=wanted.batch,
     )
+
+
+def _received_file(own_request: StreamingRequest, form: UploadForm, fields: Fields) -> tuple[Any, str]:
+    """The file that came with the form, and its name."""
+    upload, file_field = own_request.upload, form.file_field
+    if upload is None:
+        _raise_missing_file(fields, file_field)
+    if any(name != file_field for name in own_request.files):
+        raise InvalidOptionError(f"Send the file in the form field `{file_field}`.", field=file_field)
+    if file_field not in own_request.files:
+        raise BadRequestError("The form ended before the file did.", field=file_field)
+    return upload, form.filename or own_request.files[file_field].filename or ""
+
+
+def _fetch(own_request: StreamingRequest, link: str, wanted: TaskForm, earlier: Task | None) -> tuple[Any, str]:
+    """The file at the address, and its name; nothing is fetched for a task that the server would not take."""
+    if own_request.upload is not None:
+        raise InvalidOptionError("Send a file or an address, not both.", field=LINK_FIELD)
+    if earlier is not None:
+        return EarlierFile.of(earlier), earlier.filename
+    refusal = current_system().admission.place(wanted.options, wanted.device).refusal
+    if refusal is not None:
+        raise refusal
+
+    def begin(nbytes: int) -> UploadPort:
+        own_request.upload = current_system().begin_upload(nbytes, owner_of(own_request))
+        return own_request.upload
+
+    filename = fetch_link(link, own_request, begin)
+    return own_request.upload, filename
 
 
 def _named(parts: Iterable[tuple[str | None, str]]) -> Fields:

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from errors import InvalidOptionError
-from optimizer.automation.guarded_http import GuardedPost, PostAnswer, PostError
 from optimizer.common.addresses import checked_url, is_public
+from optimizer.common.guarded_http import GuardedHttpError, GuardedPost, PostAnswer
 from tests.optimizer.automation.receivers import Receiver, receiving
 
 NOT_PUBLIC = """
@@ -54,7 +54,7 @@ def test_an_ordinary_address_is_taken(url: str) -> None:
 
 
 def code_of(url: str, **options: object) -> str:
-    with pytest.raises(PostError) as raised:
+    with pytest.raises(GuardedHttpError) as raised:
         GuardedPost(**{"allow_private": False, **options}).send(url, b"{}", {})  # type: ignore[arg-type]
     return raised.value.code
 
@@ -85,7 +85,7 @@ def test_a_webhook_reaches_only_where_it_may_go_whatever_a_name_leads_to() -> No
 def test_a_host_that_cannot_be_one_is_not_found_and_not_quoted(url: str) -> None:
     """urlsplit takes it, urllib3 does not."""
     assert checked_url(url, allow_private=False, field="url") == url
-    with pytest.raises(PostError, match="name_not_found") as raised:
+    with pytest.raises(GuardedHttpError, match="name_not_found") as raised:
         GuardedPost(allow_private=False).send(url, b"{}", {})
     assert raised.value.__cause__ is None
 
@@ -98,7 +98,7 @@ def test_a_receiver_that_says_nothing_is_left() -> None:
         def send() -> None:
             try:
                 post.send(f"http://127.0.0.1:{silent.getsockname()[1]}/", b"{}", {})
-            except PostError as error:
+            except GuardedHttpError as error:
                 outcome.append(error.code)
 
         thread = threading.Thread(target=send)

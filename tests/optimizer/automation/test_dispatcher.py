@@ -15,10 +15,10 @@ from errors import ConflictError, WebhookNotFoundError
 from optimizer.automation import dispatcher as dispatching
 from optimizer.automation.backoff import MAX_ATTEMPTS, delay_after
 from optimizer.automation.dispatcher import WebhookDispatcher
-from optimizer.automation.guarded_http import PostAnswer, PostError
 from optimizer.automation.sender import Sender
 from optimizer.automation.webhook_store import WebhookStore
 from optimizer.automation.webhooks import MAX_WEBHOOKS, Webhooks
+from optimizer.common.guarded_http import GuardedHttpError, PostAnswer
 from optimizer.storage.store import TaskStore
 from optimizer.storage.webhook_outbox import WebhookOutbox
 from tests.optimizer.automation.receivers import Receiver, receiving
@@ -41,7 +41,7 @@ class Post:
         self.rig.sent.append((url, json.loads(body), headers))
         answer = self.rig.answers.get(url, 204)
         if isinstance(answer, str):
-            raise PostError(answer)
+            raise GuardedHttpError(answer)
         return PostAnswer(answer)
 
     def abort(self) -> None:

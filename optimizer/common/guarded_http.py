@@ -1,8 +1,7 @@
-"""One POST to an address that somebody named: bounded in time and size, and only to where it is allowed to go.
+"""Requests to an address that somebody named: bounded in time and size, and only to where they are allowed to go.
 
 urllib3 does the talking. It is given the connection, so what is checked is the address that it talks to, whatever the
-name leads to a moment later. Nothing of the answer but its status and `Retry-After` is used, no redirect is followed
-and no proxy asked.
+name leads to a moment later. No redirect is followed, no proxy asked, no cookie kept and nothing decompressed.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +24,13 @@ from optimizer.common.addresses import is_public
 
 CONNECT_S = 5.0  # for resolving the name, and again for each of its addresses
 SILENCE_S = 10.0
-READ_BYTES = 4096  # of an answer's body, so that a short one ends in order
+READ_BYTES = 4096  # of the body of an answer to a POST, so that a short one ends in order
+GET_BYTES = 256 * 1024
 
 Resolve = Callable[[str, int], list[str]]
 
 
-class PostError(Exception):
+class GuardedHttpError(Exception):
     """Why there is no answer. code: private_address, name_not_found, not_reached, tls, timeout or bad_answer."""
 
     def __init__(self, code: str) -> None:
@@ -50,8 +50,8 @@ def addresses_of(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-class GuardedPost:
-    """`send` once; `abort` from any thread, also before it."""
+class Guard:
+    """One request at a time; `abort` from any thread, also before it."""
 
     def __init__(
         self, *, allow_private: bool, tls: ssl.SSLContext | None = None, resolve: Resolve = addresses_of
@@ -64,30 +64,8 @@ class GuardedPost:
         self._is_aborted = False
         self._wire: socket.socket | None = None  # a second descriptor of the connection
 
-    def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostAnswer:
-        """Raises PostError."""
-        try:
-            parts = parse_url(url)
-        except urllib3.exceptions.LocationParseError:  # whose message quotes the address
-            raise PostError("name_not_found") from None
-        pool = self._pool(parts.scheme or "", parts.host or "", parts.port)
-        try:
-            answer = pool.urlopen(
-                "POST", parts.request_uri, body=body, headers=headers, redirect=False, retries=False,
-                timeout=Timeout(connect=CONNECT_S, read=SILENCE_S), preload_content=False,
-            )  # fmt: skip
-            with suppress(urllib3.exceptions.HTTPError, OSError):
-                answer.read(READ_BYTES, decode_content=False)
-            answer.close()
-            return PostAnswer(answer.status, _seconds(answer.headers.get("Retry-After", "")))
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise PostError(self._code_of(error)) from error
-        finally:
-            pool.close()
-            self._let_go()
-
     def abort(self) -> None:
-        """Ends it now: `send` raises PostError timeout. Only a name that is being resolved is waited for."""
+        """Ends it now, with GuardedHttpError timeout. Only a name that is being resolved is waited for."""
         with self._lock:
             self._is_aborted = True
             if self._wire is not None:
@@ -95,14 +73,25 @@ class GuardedPost:
                     self._wire.shutdown(socket.SHUT_RDWR)
 
     def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
-        """A connection to the first address of the host that may be and can be reached. Raises PostError, OSError."""
+        """A connection to the first address of the host that may be and can be reached.
+
+        Raises GuardedHttpError, OSError.
+        """
         allowed = [address for address in self._look_up(host, port) if self._may_reach(address)]
         if not allowed:
-            raise PostError("private_address")
+            raise GuardedHttpError("private_address")
         for address in allowed:
             with suppress(OSError):
                 return self._hold(socket.create_connection((address, port), timeout_s))
-        raise PostError("not_reached")
+        raise GuardedHttpError("not_reached")
+
+    def _pool_for(self, url: str) -> tuple[HTTPConnectionPool, str]:
+        """And what to ask there for. Raises GuardedHttpError."""
+        try:
+            parts = parse_url(url)
+        except urllib3.exceptions.LocationParseError:  # whose message quotes the address
+            raise GuardedHttpError("name_not_found") from None
+        return self._pool(parts.scheme or "", parts.host or "", parts.port), parts.request_uri
 
     def _pool(self, scheme: str, host: str, port: int | None) -> HTTPConnectionPool:
         if scheme == "https":
@@ -124,11 +113,11 @@ class GuardedPost:
             with suppress(OSError, UnicodeError):
                 found.extend(self._resolve(host, port))
 
-        thread = threading.Thread(target=resolve, name="webhook-resolve", daemon=True)
+        thread = threading.Thread(target=resolve, name="resolve", daemon=True)
         thread.start()
         thread.join(CONNECT_S)
         if not found:
-            raise PostError("name_not_found")
+            raise GuardedHttpError("name_not_found")
         return list(found)
 
     def _may_reach(self, address: str) -> bool:
@@ -138,7 +127,7 @@ class GuardedPost:
         with self._lock:
             if self._is_aborted:
                 connection.close()
-                raise PostError("timeout")
+                raise GuardedHttpError("timeout")
             self._wire = connection.dup()  # the connection itself is handed over to TLS
         return connection
 
@@ -154,13 +143,72 @@ class GuardedPost:
         return "tls" if isinstance(error, ssl.SSLError | urllib3.exceptions.SSLError) else "bad_answer"
 
 
+class GuardedPost(Guard):
+    """`send` once. Nothing of the answer but its status and `Retry-After` is used."""
+
+    def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostAnswer:
+        """Raises GuardedHttpError."""
+        pool, target = self._pool_for(url)
+        try:
+            answer = pool.urlopen(
+                "POST", target, body=body, headers=headers, redirect=False, retries=False,
+                timeout=Timeout(connect=CONNECT_S, read=SILENCE_S), preload_content=False,
+            )  # fmt: skip
+            with suppress(urllib3.exceptions.HTTPError, OSError):
+                answer.read(READ_BYTES, decode_content=False)
+            answer.close()
+            return PostAnswer(answer.status, _seconds(answer.headers.get("Retry-After", "")))
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise GuardedHttpError(self._code_of(error)) from error
+        finally:
+            pool.close()
+            self._let_go()
+
+
+class GuardedGet(Guard):
+    """`asking` as often as redirects make it necessary, one after the other."""
+
+    @contextmanager
+    def asking(self, url: str, headers: Mapping[str, str]) -> Iterator[GetAnswer]:
+        """The answer, whose body is read as it comes. Raises GuardedHttpError."""
+        pool, target = self._pool_for(url)
+        try:
+            try:
+                answer = pool.urlopen(
+                    "GET", target, headers=headers, redirect=False, retries=False,
+                    timeout=Timeout(connect=CONNECT_S, read=SILENCE_S), preload_content=False, decode_content=False,
+                )  # fmt: skip
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                raise GuardedHttpError(self._code_of(error)) from error
+            with answer:
+                yield GetAnswer(answer, self._code_of)
+        finally:
+            pool.close()
+            self._let_go()
+
+
+class GetAnswer:
+    def __init__(self, answer: urllib3.BaseHTTPResponse, code_of: Callable[[BaseException], str]) -> None:
+        self.status = answer.status
+        self.headers: Mapping[str, str] = answer.headers
+        self._answer = answer
+        self._code_of = code_of
+
+    def read(self) -> bytes:
+        """What has come of the body, as it was sent; nothing at its end. Raises GuardedHttpError."""
+        try:
+            return self._answer.read1(GET_BYTES, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise GuardedHttpError(self._code_of(error)) from error
+
+
 def _seconds(text: str) -> float | None:
     """None also for a date, which nobody sends here."""
     return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 class _GuardedHTTP(HTTPConnection):
-    def __init__(self, *args: Any, opened_by: GuardedPost, **options: Any) -> None:
+    def __init__(self, *args: Any, opened_by: Guard, **options: Any) -> None:
         super().__init__(*args, **options)
         self._opened_by = opened_by
 
@@ -169,7 +217,7 @@ class _GuardedHTTP(HTTPConnection):
 
 
 class _GuardedHTTPS(HTTPSConnection):
-    def __init__(self, *args: Any, opened_by: GuardedPost, **options: Any) -> None:
+    def __init__(self, *args: Any, opened_by: Guard, **options: Any) -> None:
         super().__init__(*args, **options)
         self._opened_by = opened_by
 
