@@ -47,15 +47,15 @@ weights: $(VENV)/.installed ## the weights of DEFAULT_MODEL
 chromium:
 	@tools/ensure_chromium.sh
 
-test: $(VENV)/.installed-dev page chromium ## every test but the slow ones
+test: $(VENV)/.installed-dev page node_modules/.installed-dev chromium ## every test but the slow ones
 	@$(PY) -m tools.fetch_model tiny.en speakers
 	$(PY) -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
 
-test-full: $(VENV)/.installed-dev page chromium ## every test, with the long ones
+test-full: $(VENV)/.installed-dev page node_modules/.installed-dev chromium ## every test, with the long ones
 	@$(PY) -m tools.fetch_model tiny.en base speakers
 	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
-coverage: $(VENV)/.installed-dev page chromium ## branch coverage of what `make test` runs
+coverage: $(VENV)/.installed-dev page node_modules/.installed-dev chromium ## branch coverage of what `make test` runs
 	@$(PY) -m tools.fetch_model tiny.en speakers
 	@$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS); status=$$?; \
