@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NPM_TIMEOUT_S = 600
+NOTE = ".installed"  # below node_modules: of which lock file, and whether with the packages for tests and checks
 
 # The name in an import -> the file in node_modules.
 MODULES = {
@@ -78,12 +79,16 @@ def vendor(root: Path, *, force: bool = False) -> str:
 
 def stamp_of(root: Path) -> str:
     """One hash of the lock file and of the list above."""
+    digest = hashlib.sha256(read_lock(root))
+    digest.update(json.dumps([MODULES, STYLES], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def read_lock(root: Path) -> bytes:
     lock = root / "package-lock.json"
     if not lock.is_file():
         raise VendorError("package-lock.json is missing")
-    digest = hashlib.sha256(lock.read_bytes())
-    digest.update(json.dumps([MODULES, STYLES], sort_keys=True).encode())
-    return digest.hexdigest()
+    return lock.read_bytes()
 
 
 def is_current(destination: Path, stamp: str) -> bool:
@@ -92,7 +97,17 @@ def is_current(destination: Path, stamp: str) -> bool:
 
 
 def install_packages(root: Path, *, with_dev: bool = False) -> None:
-    """Fills root/node_modules from the lock file. Raises VendorError with the end of npm's output."""
+    """Fills root/node_modules from the lock file, unless it is. Raises VendorError with the end of npm's output."""
+    digest = hashlib.sha256(read_lock(root)).hexdigest()
+    note = root / "node_modules" / NOTE
+    installed = note.read_text(encoding="ascii").split() if note.is_file() else []
+    if installed == [digest, "dev"] or (installed == [digest] and not with_dev):
+        return
+    _run_npm(root, with_dev=with_dev)
+    note.write_text(f"{digest} dev" if with_dev else digest, encoding="ascii")
+
+
+def _run_npm(root: Path, *, with_dev: bool) -> None:
     omitted = [] if with_dev else ["--omit=dev"]
     environment = {**os.environ, "npm_config_update_notifier": "false"}
     command, folder = find_npm()
