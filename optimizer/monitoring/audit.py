@@ -1,4 +1,4 @@
-"""Who did what, and when: logins, keys, cancelled and deleted tasks, changed limits. Only where there are accounts.
+"""Who did what, and when: logins, keys, cancelled and deleted tasks, links, limits. Only where there are accounts.
 
 Written at once and in a table of its own: `event_log` keeps its events in memory for a while and numbers them there,
 while these are also written by commands, in another process.
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_KEPT = 50_000
 
-_SENTENCES = {
+SENTENCES = {
     "login": "{by} logged in.",
     "login_failed": "A login was refused.",
     "logout": "{by} logged out.",
@@ -34,6 +34,10 @@ _SENTENCES = {
     "task_deleted": "{by} deleted a task.",
     "task_expired": "A task was deleted {days} days after its end, as KEEP_TEXT_DAYS says.",
     "media_expired": "A recording was removed {days} days after its task's end, as KEEP_MEDIA_DAYS says.",
+    "share_added": "{by} made a link to a transcript.",
+    "share_removed": "{by} revoked a link to a transcript.",
+    "webhook_added": "{by} added a webhook.",
+    "webhook_removed": "{by} removed a webhook.",
     "limits_changed": "{by} changed the limits.",
     "model_fetched": "{by} had a model fetched.",
 }
@@ -73,6 +77,6 @@ class AuditTrail:
 
 def _event(row: Row) -> SystemEvent:
     data = {**json.loads(row.data), "action": row.action}
-    sentence = _SENTENCES.get(row.action, row.action)
+    sentence = SENTENCES.get(row.action, row.action)
     text = sentence.format_map({"account": "", **data, "by": data.get("by") or "Somebody"})
     return SystemEvent(row.id, row.at, "audit", text, data)

@@ -108,7 +108,20 @@ export default {
   'audit.key_created': 'A key for {account} was made',
   'audit.key_revoked': 'A key of {account} was revoked',
   'audit.task_cancelled': '{by} cancelled a task',
+  'audit.tasks_cancelled': { one: '{by} cancelled {count} task', other: '{by} cancelled {count} tasks' },
   'audit.task_deleted': '{by} deleted a task',
+  'audit.task_expired': {
+    one: 'A task was deleted {count} day after its end, as KEEP_TEXT_DAYS says',
+    other: 'A task was deleted {count} days after its end, as KEEP_TEXT_DAYS says',
+  },
+  'audit.media_expired': {
+    one: "A recording was removed {count} day after its task's end, as KEEP_MEDIA_DAYS says",
+    other: "A recording was removed {count} days after its task's end, as KEEP_MEDIA_DAYS says",
+  },
+  'audit.share_added': '{by} made a link to a transcript',
+  'audit.share_removed': '{by} revoked a link to a transcript',
+  'audit.webhook_added': '{by} added a webhook',
+  'audit.webhook_removed': '{by} removed a webhook',
   'audit.limits_changed': '{by} changed the limits',
   'audit.model_fetched': '{by} had {model} downloaded',
 

@@ -31,7 +31,10 @@ function startText(data) {
 
 /** An event that is about no task. In English it is the server's own sentence. */
 export function eventText({ kind, text, data }) {
-  if (kind === 'audit') return lookUp(`audit.${data.action}`, { ...data, by: data.by || t('audit.somebody') }) ?? text
+  if (kind === 'audit') {
+    const figures = { count: data.days, ...data, by: data.by || t('audit.somebody') }
+    return lookUp(`audit.${data.action}`, figures) ?? text
+  }
   if (isEnglish()) return text
   if (kind === 'memory') {
     const { model, device, needed_bytes: needed } = data ?? {}

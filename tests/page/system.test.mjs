@@ -202,6 +202,11 @@ test("an event without a translation is shown in the server's words", () => {
   assert.match(eventText({ kind: 'memory', text: 'small takes more.', data }), /^small 在 cuda:0 上.*提高到 2/)
   assert.equal(eventText({ kind: 'memory', text: 'What is new.', data: { step: 'new' } }), 'What is new.')
   assert.equal(eventText({ kind: 'device', text: 'cuda:1 is ready', data: {} }), 'cuda:1 is ready')
+  const expired = { action: 'media_expired', by: 'server', days: 30, task_id: 'a' }
+  assert.match(
+    eventText({ kind: 'audit', text: 'A recording was removed.', data: expired }),
+    /30 天后按 KEEP_MEDIA_DAYS/,
+  )
 })
 
 const ids = (events) => events.map(({ id }) => id)

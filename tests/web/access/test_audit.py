@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from optimizer.accounts.live_keys import CACHE_LASTS_S
+from optimizer.monitoring.audit import SENTENCES
+from tests.paths import ROOT
 from tests.web.access.conftest import Site, key_of, log_in
 from tests.web.requests import error_of
 
@@ -63,3 +67,31 @@ def test_without_accounts_nobody_is_written_down(make_site: object) -> None:
     task = site.system.add()
     assert site.nobody.delete(f"/api/tasks/{task.id}").status_code == 204
     assert not (site.system.settings.data_dir / "tasks.db").exists()
+
+
+def test_links_and_many_cancelled_at_once_are_written_down(site: Site) -> None:
+    alice = site.by_key("alice")
+    done, *_ = (site.system.add(owner="alice").id for _ in range(3))
+    site.system.complete(done)
+    share = alice.post(f"/api/tasks/{done}/shares", json={}).get_json()["share"]["id"]
+    alice.delete(f"/api/tasks/{done}/shares/{share}")
+    alice.post("/api/tasks/cancel", json={"all": True})
+
+    events = site.by_key("admin").get("/api/system/events?kind=audit").get_json()["events"]
+    assert [event["text"] for event in reversed(events)] == [
+        "alice made a link to a transcript.",
+        "alice revoked a link to a transcript.",
+        "alice cancelled 2 tasks.",
+    ]
+    assert events[1]["data"] == {"action": "share_removed", "by": "alice", "task_id": done, "share_id": share}
+
+
+def test_the_page_and_the_documentation_know_every_entry() -> None:
+    sources = [*(ROOT / "optimizer").rglob("*.py"), *(ROOT / "web").rglob("*.py")]
+    written = re.compile(r'(?:audit|record|audit\.add)\(\s*(?:connection, )?"([a-z_]+)"')
+    assert {action for source in sources for action in written.findall(source.read_text())} == set(SENTENCES)
+    for name in ("en", "zh"):
+        text = (ROOT / f"static/text/{name}-system.js").read_text()
+        assert set(re.findall(r"'audit\.(\w+)':", text)) == {"somebody", *SENTENCES}
+    (row,) = (line for line in (ROOT / "docs/api.md").read_text().splitlines() if line.startswith("| `audit` |"))
+    assert {action for action in SENTENCES if f"`{action}`" not in row} == set()
