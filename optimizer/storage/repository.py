@@ -140,10 +140,11 @@ class TaskReader:
         return {row.id: row.lease_token for row in self._connection.execute(_LEASES, {"task_ids": list(task_ids)})}
 
     def usage_of(self, owner: str) -> Usage:
-        """What the owner has here."""
+        """What the owner has here. A recording that KEEP_MEDIA_DAYS had removed takes no space any more."""
         is_own = tasks.c.owner == owner
+        has_media = tasks.c.media_removed_at.is_(None)
         is_ahead = tasks.c.status.in_([*_WAITING, TaskStatus.PROCESSING.value])
-        stored = self._connection.scalar(select(func.sum(tasks.c.size_bytes)).where(is_own))
+        stored = self._connection.scalar(select(func.sum(tasks.c.size_bytes)).where(is_own, has_media))
         queued = self._connection.scalar(select(func.sum(tasks.c.audio_seconds)).where(is_own, is_ahead))
         return Usage(stored_bytes=int(stored or 0), queued_seconds=float(queued or 0.0))
 

@@ -81,6 +81,18 @@ def test_an_owner_keeps_no_more_bytes_than_allowed(make_queue: MakeQueue) -> Non
     assert queue.submit("c", owner="alice").id == "c"
 
 
+def test_a_recording_that_was_removed_for_its_age_counts_no_more(make_queue: MakeQueue) -> None:
+    quotas = OwnerQuotas(max_stored_bytes=1_000)
+    queue = make_queue(quotas)
+    queue.submit("a", owner="alice")
+    queue.complete(queue.claim("a"))
+    queue.clock.advance(86_400)
+    with pytest.raises(QuotaExceededError):
+        queue.submit("b", owner="alice")
+    assert queue.manager.remove_media("a", queue.clock.now(), lambda: None) is not None
+    assert queue.submit("b", owner="alice").id == "b"
+
+
 def test_an_owner_has_no_more_hours_waiting_than_allowed(make_queue: MakeQueue) -> None:
     queue = make_queue(OwnerQuotas(max_queued_seconds=100))
     queue.submit("long", owner="mallory", audio_seconds=500.0)  # alone it may be longer, or it could never be sent
