@@ -16,6 +16,7 @@ from errors import (
     CANNOT_STORE,
     DiskFullError,
     FfmpegMissingError,
+    FileMissingError,
     ShuttingDownError,
     TaskNotFoundError,
     TranscriptionServerError,
@@ -225,11 +226,12 @@ class Preparer:
             return None  # recording what was decoded finds that, too
 
     def _end_measuring(self, task_id: str) -> None:
-        """Runs on a decode thread."""
+        """Runs on a decode thread. A recording that was removed meanwhile, alone or with its task, leaves no waveform:
+        it goes before the waveform does, so one of the two finds the other's."""
         try:
-            self._queue.get(task_id)
-        except TaskNotFoundError:
-            self._files.delete_waveform(task_id)  # the task was deleted meanwhile
+            self._files.find_media(task_id)
+        except FileMissingError:
+            self._files.delete_waveform(task_id)
         finally:
             self.end(task_id)
 

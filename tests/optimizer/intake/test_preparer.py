@@ -246,6 +246,20 @@ def test_the_samples_of_a_task_that_was_cancelled_meanwhile_go(rig: Rig) -> None
     assert not rig.queue.manager.samples.any_missing()
 
 
+def test_a_recording_that_was_removed_while_it_was_read_leaves_no_waveform(rig: Rig) -> None:
+    for task_id in ("kept", "removed"):
+        rig.add(task_id)
+        rig.queue.complete(rig.queue.claim(task_id))
+        rig.files.media_path(task_id).write_bytes(b"sound")
+        rig.preparer.measure_again(rig.queue.manager.get(task_id))
+    rig.files.delete_media("removed")  # by KEEP_MEDIA_DAYS, or by a delete whose row is still there
+    for task_id in ("kept", "removed"):
+        rig.files.waveform_path(task_id).write_bytes(b"peaks")
+        rig.pool.finish(task_id)
+    assert [path.name for path in (rig.files.root / "waveforms").iterdir()] == ["kept"]
+    assert not rig.preparer.is_preparing("removed")
+
+
 def test_its_thread_refills_when_a_task_changes_and_ends_when_told(rig: Rig) -> None:
     from optimizer.tasks.events import TaskChanged
 
