@@ -37,6 +37,7 @@ def show_shared(token: str) -> ResponseReturnValue:
         language=transcript.language,
         warnings=warnings_of(task),
         share=share,
+        has_media=share.has_media and task.media_removed_at is None,
         token=token,
         downloads=DOWNLOADS,
     )
@@ -52,6 +53,8 @@ def get_shared_transcript(token: str) -> ResponseReturnValue:
         return raise_validation_error(error)
     if query.bilingual is not None:
         raise InvalidOptionError("A link shows one transcript only.", field="bilingual")
+    if query.version == "original":
+        raise InvalidOptionError("A link shows the text as it is now.", field="version")
     transcript, _ = current_system().transcript(task.id)
     return _private(send_transcript(task, transcript, query))
 
@@ -80,7 +83,7 @@ def _behind(token: str) -> tuple[Share, Task]:
     current_limits().requests.take(f"address {request.remote_addr}")
     share = current_system().shares.find(token)
     task = current_system().task(share.task_id).task
-    if task.status is not TaskStatus.COMPLETED:  # it is being transcribed again
+    if task.status is not TaskStatus.COMPLETED:
         raise ShareNotFoundError()
     return share, task
 

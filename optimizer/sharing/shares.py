@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.exc import IntegrityError
 from ulid import ULID
 
-from errors import ShareNotFoundError
+from errors import ConflictError, ShareNotFoundError, TaskNotFoundError
 from optimizer.common.clock import Clock
 from optimizer.common.text import iso_time
 from optimizer.storage.database import Database
 from optimizer.storage.schema import shares
 
+MOST_OF_A_TASK = 100
 TOKEN_BYTES = 24  # 192 bits, so that nobody guesses one
 
 
@@ -41,7 +43,9 @@ class Shares:
         self._clock = clock
 
     def add(self, task_id: str, lifetime: timedelta | None, *, has_media: bool) -> tuple[Share, str]:
-        """A new link to the task's transcript, and its token, which cannot be asked for again."""
+        """A new link to the task's transcript, and its token, which cannot be asked for again.
+
+        Raises ConflictError for a task that has MOST_OF_A_TASK, TaskNotFoundError for one that was just deleted."""
         token, now = secrets.token_urlsafe(TOKEN_BYTES), self._clock.now()
         share = Share(str(ULID()), task_id, now, None if lifetime is None else now + lifetime, has_media)
         values = {
@@ -50,7 +54,13 @@ class Shares:
         }  # fmt: skip
         with self._database.writing() as connection:
             connection.execute(delete(shares).where(shares.c.expires_at <= iso_time(now)))
-            connection.execute(insert(shares).values(values))
+            of_task = select(func.count()).select_from(shares).where(shares.c.task_id == task_id)
+            if (connection.scalar(of_task) or 0) >= MOST_OF_A_TASK:
+                raise ConflictError(f"A transcript may have {MOST_OF_A_TASK} links. Revoke one first.")
+            try:
+                connection.execute(insert(shares).values(values))
+            except IntegrityError as error:
+                raise TaskNotFoundError() from error
         return share, token
 
     def of_task(self, task_id: str) -> list[Share]:

@@ -20,6 +20,7 @@ from errors import (
     EmptyFileError,
     IdempotencyMismatchError,
     InvalidOptionError,
+    MediaRemovedError,
     TaskNotFoundError,
     UnsupportedMediaError,
 )
@@ -214,7 +215,8 @@ class FakeTasks:
         return None if task.status.is_final else self._window(task, self._segments[task_id][first:], first)
 
     def media(self, task_id: str) -> Path:
-        self._get(task_id)
+        if self._get(task_id).media_removed_at is not None:
+            raise MediaRemovedError()
         return self.files.find_media(task_id)
 
     def cancel(self, task_id: str) -> TaskView:
@@ -241,6 +243,11 @@ class FakeTasks:
         if not (task.status.is_waiting and other.status.is_waiting and task.owner == other.owner):
             raise ConflictError()
         return self._change(task_id, arranged=1.0 if is_before else 2.0)
+
+    def remove_media(self, task_id: str) -> None:
+        """As KEEP_MEDIA_DAYS has it done."""
+        self.files.delete_media(task_id)
+        self._change(task_id, media_removed_at=EPOCH)
 
     def delete(self, task_id: str) -> None:
         owner = self._get(task_id).owner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from web.http.answer_schemas import Answer, Body
 from web.http.request_schemas import Request, TaskPath
@@ -15,6 +15,8 @@ class SharePath(TaskPath):
 
 
 class NewShare(Request):
+    model_config = ConfigDict(strict=True)  # lax would take `true` for 1
+
     days: int | None = Field(7, ge=1, le=MAX_DAYS, description="until it ends; null: until it is revoked")
     media: bool = Field(False, description="whether the recording can be heard, too")
 

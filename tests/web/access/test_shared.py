@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from errors import TaskNotFoundError
+from optimizer.sharing.shares import Shares
+from optimizer.storage.store import TaskStore
+from tests.optimizer.fakes import FakeClock
 from tests.web.access.conftest import Site
 from tests.web.requests import error_of
 
 DAY_S = 24 * 3600
+JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
@@ -50,7 +56,9 @@ def test_the_link_opens_nothing_else(site: Site, task_id: str) -> None:
     token = link.removeprefix("s/")
     for address in (f"/api/tasks/{task_id}", f"/api/tasks/{task_id}/transcript", f"/api/tasks/{token}"):
         assert site.nobody.get(address).status_code == 401
-    assert error_of(site.nobody.get(f"/{link}/transcript?bilingual={task_id}"))[:2] == (422, "invalid_option")
+    for query in (f"bilingual={task_id}", "version=original"):
+        refused = error_of(site.nobody.get(f"/{link}/transcript?{query}"))
+        assert refused == (422, "invalid_option", query.partition("=")[0])
 
 
 def test_the_recording_is_heard_only_where_that_was_wanted(site: Site, task_id: str) -> None:
@@ -58,6 +66,50 @@ def test_the_recording_is_heard_only_where_that_was_wanted(site: Site, task_id: 
     assert f'src="{link.removeprefix("s/")}/media"' in site.nobody.get(f"/{link}").text
     with site.nobody.get(f"/{link}/media", headers={"Range": "bytes=0-3"}) as part:
         assert (part.status_code, len(part.data)) == (206, 4)
+
+
+def test_a_recording_that_was_removed_for_its_age_is_not_offered(site: Site, task_id: str) -> None:
+    link = shared_by(site.by_key("alice"), task_id, media=True)["path"]
+    site.system.remove_media(task_id)
+    page = site.nobody.get(f"/{link}")
+    assert "Our salaries" in page.text
+    assert "<audio" not in page.text
+    assert error_of(site.nobody.get(f"/{link}/media", headers=JSON)) == (410, "media_removed", None)
+
+
+def test_a_reader_sees_what_people_have_changed(site: Site, task_id: str) -> None:
+    alice = site.by_key("alice")
+    link = shared_by(alice, task_id)["path"]
+    edit = {"kind": "set_text", "segment": 0, "text": "Nothing of interest."}
+    assert alice.post(f"/api/tasks/{task_id}/edits", json={"base": 0, "edits": [edit]}).status_code == 200
+    for address in (f"/{link}", *(f"/{link}/transcript?format={name}" for name in ("txt", "json", "srt", "whisperx"))):
+        answer = site.nobody.get(address)
+        assert "Nothing of interest." in answer.text
+        assert "salaries" not in answer.text
+        head = site.nobody.head(address)
+        assert (head.status_code, head.data) == (200, b"")
+        assert head.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_links_to_one_transcript_are_so_many_at_most(site: Site, task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optimizer.sharing.shares.MOST_OF_A_TASK", 2)
+    alice = site.by_key("alice")
+    shared_by(alice, task_id, days=1)
+    kept = shared_by(alice, task_id, days=None)
+    refused = alice.post(f"/api/tasks/{task_id}/shares", json={})
+    assert error_of(refused) == (409, "conflict", None)
+    site.later(2 * DAY_S)
+    shared_by(alice, task_id)  # one has ended
+    assert alice.delete(f"/api/tasks/{task_id}/shares/{kept['share']['id']}").status_code == 204
+    shared_by(alice, task_id)
+
+
+def test_a_task_that_was_just_deleted_gets_no_link(tmp_path: Path) -> None:
+    store = TaskStore(tmp_path)
+    store.open()
+    with pytest.raises(TaskNotFoundError):
+        Shares(store.database, FakeClock()).add("gone", None, has_media=False)
+    store.close()
 
 
 @pytest.mark.parametrize(("days", "is_over"), [(1, True), (7, False), (None, False)])
@@ -98,7 +150,7 @@ def test_only_a_finished_transcript_can_be_shared(site: Site) -> None:
     assert error_of(refused)[:2] == (409, "transcript_not_ready")
 
 
-@pytest.mark.parametrize("days", [0, -1, 4000, "x", 1.5])
+@pytest.mark.parametrize("days", [0, -1, 4000, "x", 1.5, True, "7"])
 def test_an_unusable_time_is_refused(site: Site, task_id: str, days: object) -> None:
     refused = site.by_key("alice").post(f"/api/tasks/{task_id}/shares", json={"days": days})
     assert error_of(refused) == (422, "invalid_option", "days")
