@@ -2,7 +2,8 @@
 
 That task transcribes only the time of these segments. When it is done, what it heard takes their place, as a step of
 the server's that can be undone, and the task is removed. Where somebody changed one of them meanwhile, nothing is
-replaced, and the task stays with what it heard.
+replaced, and the task stays with what it heard. Where the transcript was deleted, it goes too: it has a copy of the
+recording.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from errors import ConflictError, InvalidOptionError, NotFoundError, TranscriptionServerError
+from errors import (
+    ConflictError,
+    InvalidOptionError,
+    NotFoundError,
+    TaskNotFoundError,
+    TranscriptionServerError,
+)
 from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.storage.segment_tasks import completed_segment_tasks
 from optimizer.storage.store import TaskStore
@@ -60,6 +67,10 @@ class Retranscriptions:
         about = segments_of_key(task.idempotency_key)
         if about is None:
             return
+        if not self._is_there(about.task_id):
+            log.info("task=%s event=segments_not_wanted_any_more", about.task_id)
+            self._delete(task.id, task.owner)
+            return
         heard = self._files.read_transcript(task.id, task.result_sha256)
         if not heard.text.strip():
             log.info("task=%s event=segments_not_replaced reason=nothing_heard", task.id)
@@ -71,6 +82,14 @@ class Retranscriptions:
             log.info("task=%s event=segments_not_replaced code=%s", task.id, error.code)
             return
         self._delete(task.id, task.owner)
+
+    def _is_there(self, task_id: str) -> bool:
+        with self._store.reading() as rows:
+            try:
+                rows.get(task_id)
+            except TaskNotFoundError:
+                return False
+        return True
 
 
 def changes_for(first: Task, history: EditHistory, segment_ids: Sequence[int], model: str) -> dict[str, str]:

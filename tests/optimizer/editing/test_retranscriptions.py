@@ -57,12 +57,17 @@ def test_what_somebody_changed_meanwhile_stays_and_so_does_what_was_heard(desk: 
         desk.queue.manager.delete("again")
 
 
-def test_nothing_is_replaced_by_silence_or_in_a_text_that_is_gone(desk: Desk, again: Retranscriptions) -> None:
+def test_nothing_is_replaced_by_silence(desk: Desk, again: Retranscriptions) -> None:
     again.on_completed(done_again(desk, (1,), 0, Transcript("", "en", ())))
     assert (desk.text(), desk.queue.store.ids()) == ("", {"a", "again"})
+
+
+@pytest.mark.parametrize("heard", [HEARD, Transcript("", "en", ())])
+def test_what_was_done_of_a_deleted_transcript_goes(desk: Desk, again: Retranscriptions, heard: Transcript) -> None:
+    task = done_again(desk, (1,), 0, heard)
     desk.queue.manager.delete("a")
-    again.resume()
-    assert desk.queue.store.ids() == {"again"}
+    again.on_completed(task)
+    assert desk.queue.store.ids() == set()
 
 
 def test_what_a_kill_came_before_is_done_at_the_next_start(desk: Desk, again: Retranscriptions) -> None:
