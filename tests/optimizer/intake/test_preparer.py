@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from errors import DiskFullError, FfmpegMissingError, NoAudioStreamError
+from errors import DiskFullError, FfmpegMissingError, MediaRemovedError, NoAudioStreamError
 from optimizer.intake.decode_line import DecodeRequest
 from optimizer.intake.preparer import Preparer
 from optimizer.intake.sample_budget import SPACE_CHECK_BYTES, SampleBudget
+from optimizer.intake.waveforms import Waveforms
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import Priority, TaskStatus
 from tests.optimizer.fakes import FakeClock
@@ -258,6 +259,16 @@ def test_a_recording_that_was_removed_while_it_was_read_leaves_no_waveform(rig: 
         rig.pool.finish(task_id)
     assert [path.name for path in (rig.files.root / "waveforms").iterdir()] == ["kept"]
     assert not rig.preparer.is_preparing("removed")
+
+
+def test_of_a_recording_that_was_removed_for_its_age_there_is_no_waveform(rig: Rig) -> None:
+    rig.add("a")
+    rig.queue.complete(rig.queue.claim("a"))
+    rig.queue.clock.advance(86_400)
+    rig.queue.manager.remove_media("a", rig.queue.clock.now(), lambda: rig.files.delete_media("a"))
+    with pytest.raises(MediaRemovedError):
+        Waveforms(rig.queue.manager, rig.files, rig.preparer).of("a")
+    assert rig.being_made() == []
 
 
 def test_its_thread_refills_when_a_task_changes_and_ends_when_told(rig: Rig) -> None:
