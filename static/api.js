@@ -76,8 +76,8 @@ export const fetchEditPage = (id, filter) => get(`${taskUrl(id)}/edits?${queryOf
 export const findSpeakers = (id, count) => call('POST', `${taskUrl(id)}/speakers`, { num_speakers: count })
 /** Batches of uploads, the latest first. */
 export const fetchBatches = (limit) => get(`api/batches?${queryOf({ limit })}`)
-/** Cancels every task of a batch that is not finished. */
-export const cancelBatch = (id) => call('DELETE', `api/batches/${encodeURIComponent(id)}`)
+/** Cancels every task of a batch that is not finished. owner: as an admin is told of it. */
+export const cancelBatch = (id, owner) => call('DELETE', `api/batches/${encodeURIComponent(id)}?${queryOf({ owner })}`)
 export const fetchModels = () => get('api/models')
 export const fetchSystem = () => get('api/system')
 /** limits: {max_concurrent_tasks?, max_batch_size?}. Resolves to the state of the system. */

@@ -36,7 +36,7 @@ export function noteBatchOf(task) {
 /** Cancels what is left of a batch. */
 export async function cancelRestOf(id) {
   try {
-    await cancelBatch(id)
+    await cancelBatch(id, batches.peek()[id]?.owner)
     await Promise.all([readBatches(), refresh()])
   } catch (error) {
     if (error.code !== 'batch_not_found') toastError(error) // None of its files had arrived.

@@ -92,6 +92,10 @@ class BatchListQuery(Request):
     cursor: str | None = Field(None, max_length=20, description="a page's next_cursor")
 
 
+class BatchQuery(Request):
+    owner: str | None = Field(None, max_length=64, description="only tasks of this account; for an admin")
+
+
 class BatchPath(BaseModel):
     id: str = Field(description="the batch's id")
 

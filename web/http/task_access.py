@@ -65,15 +65,18 @@ class TaskAccess:
         return self._system.batches(self._principal.sees, limit=limit, cursor=cursor)
 
     def cancel_all(self, wanted: TaskFilter) -> int:
-        """Of those that may be seen, or of wanted.owner."""
+        """Of those that may be seen, or of wanted.owner. Raises ForbiddenError when those who are not told owners name
+        one."""
+        if wanted.owner is not None:
+            self.check_is_shown_owners()
         count = self._system.cancel_all(replace(wanted, owner=self._principal.sees or wanted.owner))
         if count:
             self.audit("tasks_cancelled", count=count)
         return count
 
-    def cancel_batch(self, batch_id: str) -> int:
-        """Raises BatchNotFoundError."""
-        wanted = TaskFilter(batch=batch_id, limit=1)
+    def cancel_batch(self, batch_id: str, owner: str | None = None) -> int:
+        """owner: for several may have a batch of this id. Raises BatchNotFoundError, ForbiddenError."""
+        wanted = TaskFilter(batch=batch_id, owner=owner, limit=1)
         if not self.tasks(wanted)[0]:
             raise BatchNotFoundError()
         return self.cancel_all(wanted)

@@ -271,6 +271,19 @@ def check_batch_routes(site: Site) -> None:
             assert mallory.post("/api/tasks/cancel", json={"all": True}).get_json() == {"cancelled": 1}
 
 
+def test_an_admin_can_cancel_one_owners_batch_of_an_id_that_several_use(site: Site) -> None:
+    alice, mallory, admin = (site.by_key(name) for name in ("alice", "mallory", "admin"))
+    hers = send(alice, b"fLaC hers", "a.flac", batch="interviews").get_json()["task"]["id"]
+    other = send(mallory, b"fLaC other", "b.flac", batch="interviews").get_json()["task"]["id"]
+    for owner in ("alice", "mallory"):
+        refused = mallory.delete(f"/api/batches/interviews?owner={owner}")
+        assert error_of(refused)[:2] == (403, "forbidden")
+    assert error_of(admin.delete("/api/batches/interviews?owner=nobody"))[:2] == (404, "batch_not_found")
+    assert admin.delete("/api/batches/interviews?owner=alice").get_json() == {"cancelled": 1}
+    states = [site.system.task(task_id).task.status for task_id in (hers, other)]
+    assert states == [TaskStatus.CANCELLED, TaskStatus.PENDING]
+
+
 def check_upload_routes(site: Site) -> None:
     alice, stranger = TusClient(site.by_key("alice")), TusClient(site.by_key("mallory"))
     upload = alice.created(len(RECORDING), filename=SECRET_NAME)
