@@ -32,7 +32,9 @@ from optimizer.common.atomic_files import create_private
 from optimizer.common.failpoints import failpoint
 from optimizer.storage import search_index
 from optimizer.storage.database import copy_sqlite_file
+from optimizer.storage.schema import TABLES_OF_A_TASK
 from optimizer.storage.task_files import TaskFiles
+from optimizer.storage.watched_files import DONE
 from optimizer.tasks.task import TaskStatus
 from whisper_core.common.durable_files import disk_errors, replace_durably, sync_folder
 
@@ -43,16 +45,8 @@ DATABASE, MANIFEST = "tasks.db", "manifest.json"
 _MEMBER = re.compile(r"tasks\.db|manifest\.json|media/[0-9A-Za-z_-]{1,64}|transcripts/[0-9A-Za-z_-]{1,64}\.json")
 _CHUNK = 1 << 20
 _LOOK_EVERY_S = 0.05
+_FORGET_WATCHED = f"UPDATE watched_files SET state = '{DONE}', task_id = NULL, details = NULL WHERE task_id = ?"  # noqa: S608
 _MOST_LOOKS = 100  # 5 s, for a deletion to come from a task's files to its row; else its process died in between
-_ROWS_OF_A_TASK = (
-    "windows",
-    "task_texts",
-    "task_tags",
-    "task_events",
-    "transcript_edits",
-    "edited_transcripts",
-    "shares",
-)
 
 
 @dataclass(frozen=True)
@@ -122,8 +116,9 @@ def _settle(copy: Path, ids_now: set[str]) -> int:
     with closing(sqlite3.connect(copy)) as rows:
         rows.execute("PRAGMA secure_delete = ON")
         gone = [(task_id,) for (task_id,) in rows.execute("SELECT id FROM tasks") if task_id not in ids_now]
-        for table in _ROWS_OF_A_TASK:
+        for table in TABLES_OF_A_TASK:
             rows.executemany(f"DELETE FROM {table} WHERE task_id = ?", gone)  # noqa: S608 - names of our own
+        rows.executemany(_FORGET_WATCHED, gone)
         rows.executemany("DELETE FROM tasks WHERE id = ?", gone)
         if gone or rows.execute("SELECT max(count) > 0 FROM search_removals").fetchone() == (1,):
             search_index.leave_out(rows)
@@ -212,7 +207,7 @@ def restore_backup(files: TaskFiles, database: Path, source: Path) -> BackupRepo
 
 
 def _require_empty(files: TaskFiles, database: Path) -> None:
-    folders = [files.root / name for name in ("incoming", "media", "audio", "transcripts")]
+    folders = [files.root / name for name in ("incoming", "media", "audio", "transcripts", "waveforms")]
     if database.exists() or any(next(folder.iterdir(), None) is not None for folder in folders):
         raise BackupError("The data folder is not empty: set another DATA_DIR, or move what is in it aside first.")
 

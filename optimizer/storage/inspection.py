@@ -15,30 +15,12 @@ from sqlalchemy import Connection, select
 
 from errors import BadRecordError
 from optimizer.storage import edit_rows, mapping, search_check
-from optimizer.storage.schema import (
-    edited_transcripts,
-    shares,
-    task_events,
-    task_tags,
-    task_texts,
-    tasks,
-    transcript_edits,
-    windows,
-)
+from optimizer.storage.schema import TABLES_OF_A_TASK, tasks
 from optimizer.storage.task_files import PART_LIFETIME, TaskFiles
 from optimizer.tasks.task import Task, TaskStatus
 
 SETTLING = timedelta(minutes=10)  # beside a running server: the file of a task that is being stored is no finding
 _HASHED_BYTES = 1 << 20
-_OF_A_TASK = {
-    "task_texts": task_texts,
-    "task_tags": task_tags,
-    "windows": windows,
-    "task_events": task_events,
-    "transcript_edits": transcript_edits,
-    "edited_transcripts": edited_transcripts,
-    "shares": shares,
-}
 
 
 class Fault(Enum):
@@ -169,7 +151,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _tables_with_orphans(connection: Connection) -> Iterator[str]:
-    for name, table in _OF_A_TASK.items():
+    for name, table in TABLES_OF_A_TASK.items():
         if connection.execute(select(table.c.task_id).where(orphans_of(table)).limit(1)).first() is not None:
             yield name
 

@@ -15,15 +15,7 @@ from optimizer.common.atomic_files import PRIVATE_FOLDER
 from optimizer.storage import search_index
 from optimizer.storage.database import Database
 from optimizer.storage.inspection import Fault, Finding, orphans_of
-from optimizer.storage.schema import (
-    edited_transcripts,
-    shares,
-    task_events,
-    task_tags,
-    task_texts,
-    transcript_edits,
-    windows,
-)
+from optimizer.storage.schema import TABLES_OF_A_TASK
 from optimizer.storage.search_filler import SearchFiller
 from optimizer.storage.task_files import TaskFiles
 from whisper_core.common.durable_files import sync_folder
@@ -31,15 +23,6 @@ from whisper_core.common.durable_files import sync_folder
 LOST_AND_FOUND = "lost+found"
 _REMOVED = frozenset({Fault.SAMPLES_WITHOUT_TASK, Fault.WAVEFORM_WITHOUT_TASK, Fault.UPLOAD_EXPIRED, Fault.LEFTOVER})
 _MOVED = frozenset({Fault.RECORDING_WITHOUT_TASK, Fault.TRANSCRIPT_WITHOUT_TASK})
-_TABLES = {
-    "task_texts": task_texts,
-    "task_tags": task_tags,
-    "windows": windows,
-    "task_events": task_events,
-    "transcript_edits": transcript_edits,
-    "edited_transcripts": edited_transcripts,
-    "shares": shares,
-}
 
 
 class Repair:
@@ -61,7 +44,7 @@ class Repair:
             return f"moved to {self._move_aside(self._root / finding.subject)}"
         if finding.fault is Fault.ROWS_WITHOUT_TASK:
             with self._database.writing() as connection:
-                table = _TABLES[finding.subject]
+                table = TABLES_OF_A_TASK[finding.subject]
                 removed = connection.execute(delete(table).where(orphans_of(table))).rowcount
             return f"removed {removed}"
         if finding.fault is Fault.SEARCH_DISAGREES:

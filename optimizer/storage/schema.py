@@ -319,3 +319,8 @@ learned = Table(
     Column("value", Text, nullable=False),  # JSON
     Column("updated_at", String(40), nullable=False),
 )
+
+# Those with rows of a task, by name: nothing may be left in them when the task is deleted.
+TABLES_OF_A_TASK = {
+    table.name: table for table in metadata.sorted_tables if any(key.references(tasks) for key in table.foreign_keys)
+}

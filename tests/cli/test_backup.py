@@ -49,6 +49,11 @@ def filled(make_settings: Callable[..., Settings]) -> Settings:
             step = (task_id, 1, "alice", "2026-11-29T12:00:00+00:00", "shift", '{"seconds": 1}')
             connection.execute("INSERT INTO transcript_edits VALUES (?, ?, ?, ?, ?, ?)", step)
             connection.execute("INSERT INTO edited_transcripts VALUES (?, 1, '{}', 14)", (task_id,))
+            connection.execute("INSERT INTO task_tags VALUES (?, 'radio', 'Radio')", (task_id,))
+            connection.execute("INSERT INTO shares VALUES (?, ?, ?, '', NULL, 0)", (task_id,) * 3)
+            connection.execute("INSERT INTO webhook_callbacks VALUES (?, 'https://a.example')", (task_id,))
+            watched = (task_id, task_id, json.dumps({"path": task_id}))
+            connection.execute("INSERT INTO watched_files VALUES (?, 1, 1, '', 'waiting', ?, ?, '{}')", watched)
         connection.commit()
     return settings
 
@@ -71,11 +76,14 @@ def members(backup: Path) -> list[str]:
         return sorted(tar.getnames())
 
 
-def edited_in(data_dir: Path) -> tuple[set[str], set[str]]:
-    """The tasks that have steps, and those that have what they come to."""
+KEPT_OF = ("transcript_edits", "edited_transcripts", "task_tags", "shares", "webhook_callbacks")
+
+
+def kept_in(data_dir: Path, table: str) -> set[str]:
+    """The tasks that have rows there."""
     with closing(sqlite3.connect(data_dir / "tasks.db")) as connection:
-        steps = {task_id for (task_id,) in connection.execute("SELECT task_id FROM transcript_edits")}
-        return steps, {task_id for (task_id,) in connection.execute("SELECT task_id FROM edited_transcripts")}
+        rows = connection.execute(f"SELECT task_id FROM {table} WHERE task_id IS NOT NULL")  # noqa: S608
+        return {task_id for (task_id,) in rows}
 
 
 def test_everything_comes_back_in_an_empty_folder(command: Command, tmp_path: Path) -> None:
@@ -99,7 +107,8 @@ def test_everything_comes_back_in_an_empty_folder(command: Command, tmp_path: Pa
         ]  # fmt: skip
         assert queue.manager.windows("ran") == [window(0)]
         assert TaskFiles(restored).read_transcript("done", tasks["done"].result_sha256) == TRANSCRIPT
-    assert edited_in(restored) == ({"done", "waits"}, {"done", "waits"})
+    for table in (*KEPT_OF, "watched_files"):
+        assert kept_in(restored, table) == {"done", "waits"}
     private = {path.stat().st_mode & 0o777 for path in restored.rglob("*")}
     assert private == {0o600, 0o700}
 
@@ -131,7 +140,8 @@ def test_a_task_that_is_deleted_meanwhile_is_not_in_the_backup(
     assert command("doctor", data_dir=tmp_path / "restored") == (0, "Nothing found.\n")
     with running_queue(tmp_path / "restored", FakeClock()) as queue:
         assert queue.store.ids() == {"done", "ran"}
-    assert edited_in(tmp_path / "restored") == ({"done"}, {"done"})
+    for table in (*KEPT_OF, "watched_files"):
+        assert kept_in(tmp_path / "restored", table) == {"done"}
 
 
 def test_a_task_whose_files_are_gone_and_whose_row_goes_next_is_not_in_the_backup(

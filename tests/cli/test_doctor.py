@@ -103,6 +103,7 @@ def test_every_disagreement_is_found_and_only_what_is_safe_is_repaired(doctor: D
     edit(root, "INSERT INTO windows VALUES ('nobody', 0, '[]', '{}')")
     edit(root, "INSERT INTO transcript_edits VALUES ('nobody', 1, '', '2026-11-29T12:00:00+00:00', 'undo', '{}')")
     edit(root, "INSERT INTO edited_transcripts VALUES ('nobody', 1, '{}', 2)")
+    edit(root, "INSERT INTO webhook_callbacks VALUES ('nobody', 'https://a.example')")
     edit(root, "INSERT INTO transcript_edits VALUES ('done', 1, '', '2026-11-29T12:00:00+00:00', 'shift', '{')")
     edit(root, "UPDATE tasks SET errors = 'unreadable' WHERE id = 'waits'")
     expected = {
@@ -110,6 +111,7 @@ def test_every_disagreement_is_found_and_only_what_is_safe_is_repaired(doctor: D
         f"waits: {Fault.ROW_UNREADABLE.value}", f"windows: {Fault.ROWS_WITHOUT_TASK.value}",
         f"done: {Fault.EDITS_UNREADABLE.value}", f"transcript_edits: {Fault.ROWS_WITHOUT_TASK.value}",
         f"edited_transcripts: {Fault.ROWS_WITHOUT_TASK.value}",
+        f"webhook_callbacks: {Fault.ROWS_WITHOUT_TASK.value}",
         f"media/nobody: {Fault.RECORDING_WITHOUT_TASK.value}", f"media/linked: {Fault.NOT_A_FILE.value}",
         f"transcripts/nobody.json: {Fault.TRANSCRIPT_WITHOUT_TASK.value}",
         f"audio/nobody.pcm: {Fault.SAMPLES_WITHOUT_TASK.value}", f"audio/waits.pcm.tmp: {Fault.LEFTOVER.value}",
@@ -118,10 +120,10 @@ def test_every_disagreement_is_found_and_only_what_is_safe_is_repaired(doctor: D
     }  # fmt: skip
 
     code, told = doctor()
-    assert (code, set(told[:-1]), told[-1]) == (1, expected, "15 found.")
+    assert (code, set(told[:-1]), told[-1]) == (1, expected, "16 found.")
 
     code, told = doctor("--repair")
-    assert (code, told[-1]) == (1, "10 repaired, 5 left.")
+    assert (code, told[-1]) == (1, "11 repaired, 5 left.")
     assert (root / "lost+found" / "media" / "nobody").read_bytes() == b"somebody's only copy"
     assert (root / "lost+found" / "transcripts" / "nobody.json").read_bytes() == b"{}"
     assert (root / "incoming" / "young.part").exists()
