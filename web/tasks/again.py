@@ -131,4 +131,5 @@ def _submit_copy(first: Task, form: TaskForm, key: str) -> Submission:
             idempotency_key=key,
             owner=first.owner,
             callback_url=form.callback_url,
+            batch=form.batch,
         )

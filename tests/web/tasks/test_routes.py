@@ -136,10 +136,11 @@ def test_again_is_another_task_of_the_same_file_with_the_options_that_were_named
     )
     assert system.media(made.id).read_bytes() == b"fLaC sound"
 
-    back = {"options": {"temperature": None, "word_timestamps": False}}
+    back = {"options": {"temperature": None, "word_timestamps": False, "batch": "retries"}}
     again = client.post(f"/api/tasks/{made.id}/again", json=back)
     last = system.task(again.get_json()["task"]["id"]).task
     assert (last.options.temperature, last.options.word_timestamps, last.options.model) == (None, False, "small")
+    assert (last.batch_id, made.batch_id) == ("retries", None)
     twice = client.post(f"/api/tasks/{made.id}/again", json=back)
     assert (twice.status_code, twice.get_json()["task"]["id"]) == (200, last.id)
 
