@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from errors import UnavailableError
+from errors import CANNOT_STORE
 from optimizer.editing.found_speakers import note_speakers
 from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.queue.queue_manager import IntelligentQueueManager
@@ -52,7 +52,7 @@ class TranscriptViews:
         original = self._original(task)
         if not original.turns:
             return with_found_speakers(original)
-        with suppress(UnavailableError):
+        with suppress(*CANNOT_STORE):
             note_speakers(self._editor, task.id, original.turns)
         return self._editor.edited(task) or with_found_speakers(original)
 

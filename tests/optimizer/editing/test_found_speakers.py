@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from errors import StoreBusyError, TaskNotFoundError
+from errors import DatabaseDamagedError, DiskFullError, StoreBusyError, TaskNotFoundError
 from optimizer.editing.found_speakers import FoundSpeakers
 from optimizer.tasks.speakers_key import speakers_key, told_task
 from optimizer.tasks.task import Task, TaskOptions
@@ -69,9 +69,12 @@ def test_whoever_reads_first_notes_what_a_kill_came_before(desk: Desk) -> None:
     assert len(desk.editor.steps("a", 10)) == 2
 
 
-def test_they_are_shown_although_they_cannot_be_noted_now(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [StoreBusyError, DiskFullError, DatabaseDamagedError])
+def test_they_are_shown_although_they_cannot_be_noted_now(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
     def busy(*_: object) -> None:
-        raise StoreBusyError
+        raise error
 
     task = add_told(desk)
     monkeypatch.setattr(desk.editor, "assign_speakers", busy)
