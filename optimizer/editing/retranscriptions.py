@@ -22,7 +22,7 @@ from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.storage.segment_tasks import completed_segment_tasks
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
-from optimizer.tasks.segments_key import segments_of_key
+from optimizer.tasks.segments_key import SegmentsAgain, segments_of_key
 from optimizer.tasks.task import Task
 from whisper_core.editing.edits import Retranscribe
 from whisper_core.editing.history import EditHistory
@@ -31,6 +31,8 @@ from whisper_core.text.transcript import Segment
 log = logging.getLogger(__name__)
 
 JOINED_S = 0.5  # segments with no more time between them are heard in one piece
+KIND = "retranscribe"
+MOST_LOOKED_AT = 200  # of the newest steps
 _DECIMALS = 2  # of a clip's times: the sound is looked at in hundredths of a second
 DIFFERS = (ConflictError, InvalidOptionError, NotFoundError)  # the text is not as it was, or not there
 
@@ -79,9 +81,19 @@ class Retranscriptions:
         try:
             self._editor.edit(about.task_id, about.version, [edit], "")
         except DIFFERS as error:
-            log.info("task=%s event=segments_not_replaced code=%s", task.id, error.code)
-            return
+            if not self._is_done(about, task.options.model):
+                log.info("task=%s event=segments_not_replaced code=%s", task.id, error.code)
+                return
         self._delete(task.id, task.owner)
+
+    def _is_done(self, about: SegmentsAgain, model: str) -> bool:
+        """Whether the server was killed after they were replaced, and before the task was removed."""
+        wanted = (list(about.segments), model)
+        return any(
+            step.kind == KIND and (step.data.get("segments"), step.data.get("model")) == wanted
+            for step in self._editor.steps(about.task_id, MOST_LOOKED_AT)
+            if step.number > about.version
+        )
 
     def _is_there(self, task_id: str) -> bool:
         with self._store.reading() as rows:

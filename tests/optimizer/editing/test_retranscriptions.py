@@ -79,6 +79,15 @@ def test_what_a_kill_came_before_is_done_at_the_next_start(desk: Desk, again: Re
     assert desk.editor.history("a").version == 1
 
 
+def test_a_kill_after_they_were_replaced_leaves_no_task_behind(desk: Desk, again: Retranscriptions) -> None:
+    killed = Retranscriptions(desk.queue.store, desk.files, desk.editor, lambda *_: None)
+    killed.on_completed(done_again(desk, (1,), 0))
+    assert desk.queue.store.ids() == {"a", "again"}
+    again.resume()
+    assert desk.queue.store.ids() == {"a"}
+    assert desk.editor.history("a").version == 1
+
+
 def test_no_other_task_is_taken_for_one(desk: Desk, again: Retranscriptions) -> None:
     again.on_completed(desk.add_completed("other", HEARD, idempotency_key="segments-a-0-1"))
     assert desk.queue.store.ids() == {"a", "other"}
