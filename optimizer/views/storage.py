@@ -13,7 +13,9 @@ from optimizer.common.clock import Clock
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 
-SCAN_LASTS_S = 30.0  # to look at 100,000 files takes about a second
+SCAN_LASTS_S = 30.0  # at most; to look at 100,000 files takes about a second
+_LEAST_LASTS_S = 1.0
+_LASTS_TIMES_AS_LONG = 30  # as it took, so that whoever asks without end costs a thirtieth of a core
 _MEDIA, _TEXTS, _SAMPLES = ("media",), ("transcripts",), ("audio", "waveforms")
 
 
@@ -42,14 +44,14 @@ class StorageUse:
 
 
 class StorageViews:
-    """Any thread. Figures are up to SCAN_LASTS_S old."""
+    """Any thread. Figures are up to SCAN_LASTS_S old; where there is little to look at, a second."""
 
     def __init__(self, store: TaskStore, files: TaskFiles, clock: Clock) -> None:
         self._store = store
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
-        self._scanned_at = float("-inf")
+        self._scan_ends_at = float("-inf")
         self._owners: tuple[OwnerUse, ...] = ()
         self._incoming = 0
 
@@ -70,11 +72,12 @@ class StorageViews:
     def _scan(self) -> tuple[tuple[OwnerUse, ...], int]:
         with self._lock:  # whoever asks meanwhile waits for this scan instead of making another one
             now = self._clock.monotonic()
-            if now - self._scanned_at >= SCAN_LASTS_S:
+            if now >= self._scan_ends_at:
                 with self._store.reading() as rows:
                     owners = rows.owners_by_id()
                 self._owners, self._incoming = self._uses(owners), self._bytes_of("incoming")
-                self._scanned_at = now
+                done = self._clock.monotonic()
+                self._scan_ends_at = done + min(SCAN_LASTS_S, max(_LEAST_LASTS_S, _LASTS_TIMES_AS_LONG * (done - now)))
             return self._owners, self._incoming
 
     def _uses(self, owners: Mapping[str, str]) -> tuple[OwnerUse, ...]:

@@ -10,6 +10,7 @@ import { noteBatchOf, readBatches } from './batches.js'
 import { applyTranscriptEdited, retryEdits } from './editing.js'
 
 import { hasHost, lacksWebSockets } from './proxy.js'
+import { noteStored } from './storage.js'
 import * as store from './store.js'
 import { isCompleted } from './task.js'
 import { applySegments, loadTranscript, segmentCount } from './transcripts.js'
@@ -62,7 +63,7 @@ function connect() {
   socket.on('segments', onSegments)
   socket.on('system', onSystem)
   socket.on('transcript_edited', applyTranscriptEdited)
-  socket.on('deleted', ({ id }) => store.applyDeleted(id))
+  socket.on('deleted', onDeleted)
   effect(watchWanted)
   for (const name of ['online', 'offline', 'pageshow']) addEventListener(name, probe)
   document.addEventListener('visibilitychange', () => !document.hidden && probe())
@@ -139,7 +140,13 @@ function unwatch(id) {
 function onTask(event) {
   store.applyNews(event.task ?? event)
   noteBatchOf(event.task ?? event)
+  noteStored()
   readPositionsSoon()
+}
+
+function onDeleted({ id }) {
+  store.applyDeleted(id)
+  noteStored()
 }
 
 function onSegments(event) {

@@ -2,6 +2,9 @@
 import { signal } from '@preact/signals'
 import { fetchStorage } from '../api.js'
 
+/** Longer than the server keeps its answer where there are few files. */
+const PAUSE_MS = 1500
+
 /** The answer of GET /api/system/storage, or null before the first. */
 export const storage = signal(null)
 
@@ -12,4 +15,15 @@ export async function readStorage() {
   } catch (error) {
     if (error.name !== 'ApiError') throw error
   }
+}
+
+let timer = null
+
+/** Called when something may have come or gone; what many changes come to is read once. */
+export function noteStored() {
+  if (timer !== null || storage.peek() === null) return
+  timer = setTimeout(() => {
+    timer = null
+    if (!document.hidden) readStorage()
+  }, PAUSE_MS)
 }

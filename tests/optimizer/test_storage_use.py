@@ -37,5 +37,26 @@ def test_the_disk_is_shared_out_among_owners(queue: Queue, clock: FakeClock, tmp
     queue.manager.delete("a")
     files.delete("a")
     assert views.used("alice").media == 100  # not looked at again so soon
-    clock.advance(SCAN_LASTS_S)
+    clock.advance(1)
     assert views.used("alice").owners == ()
+
+
+class SlowClock(FakeClock):
+    """A second passes between two looks at it."""
+
+    def monotonic(self) -> float:
+        self.advance(1)
+        return super().monotonic()
+
+
+def test_what_takes_long_to_look_at_is_looked_at_seldom(queue: Queue, tmp_path: Path) -> None:
+    files, clock = TaskFiles(tmp_path), SlowClock()
+    files.make_folders()
+    queue.submit("a", owner="alice")
+    views = StorageViews(queue.store, files, clock)
+    assert views.used(None).media == 0
+    files.media_path("a").write_bytes(b"x" * 100)
+    clock.advance(SCAN_LASTS_S - 2)
+    assert views.used(None).media == 0
+    clock.advance(1)
+    assert views.used(None).media == 100
