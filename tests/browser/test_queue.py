@@ -253,6 +253,8 @@ def test_a_menu_opens_and_moves_by_keys(page: Page) -> None:
 
 def test_a_phone_shows_every_tab_a_whole_heading_and_the_end_of_a_name(page: Page) -> None:
     page.set_viewport_size({"width": 320, "height": 700})
+    title = page.get_by_test_id("drop-zone").locator(".drop-title")
+    assert title.evaluate("title => title.clientHeight < 3.5 * parseFloat(getComputedStyle(title).fontSize)")
     heading = page.get_by_role("heading", name="Queue")
     assert heading.evaluate("heading => heading.getClientRects().length") == 1
     assert heading.evaluate("heading => heading.scrollHeight < 2 * parseFloat(getComputedStyle(heading).fontSize)")
