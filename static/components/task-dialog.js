@@ -4,7 +4,7 @@ import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { changeTask } from '../api.js'
 import { applyTask, taskOf } from '../state/store.js'
-import { knownTags, MOST_TAG_CHARACTERS, withTag } from '../state/tags.js'
+import { knownTags, MOST_TAG_CHARACTERS, TAG_BREAK, withTags } from '../state/tags.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
 import { IconButton } from './icon-button.js'
@@ -80,12 +80,12 @@ function Fields({ task, draft, change }) {
 function Tags({ tags, onChange }) {
   const [text, setText] = useState('')
   const add = (written) => {
-    onChange(withTag(tags, written))
+    onChange(withTags(tags, written))
     setText('')
   }
   const onInput = ({ target: { value } }) => {
-    // A suggestion that is chosen comes whole.
-    if (/[,，;；]$/.test(value) || knownTags.peek().includes(value)) add(value)
+    // A suggestion that is chosen comes whole, and what is pasted may be several.
+    if (TAG_BREAK.test(value) || knownTags.peek().includes(value)) add(value)
     else setText(value)
   }
   const onKeyDown = (event) => {

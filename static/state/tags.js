@@ -17,9 +17,15 @@ const known = (valuesOf) => {
 export const knownTags = computed(() => known((task) => task.tags ?? []))
 export const knownOwners = computed(() => known((task) => [task.owner]))
 
-/** tags with one more, unless it is there already, whatever its case. written: may end with the comma that ended it. */
-export function withTag(tags, written) {
-  const tag = written.replace(/[,，;；]+$/, '').trim()
-  const isThere = tags.some((one) => one.toLowerCase() === tag.toLowerCase())
-  return tag === '' || isThere ? tags : [...tags, tag]
+/** What stands between two tags. */
+export const TAG_BREAK = /[,，、;；]/
+
+/** tags with those that were written, unless they are there already, whatever their case. */
+export function withTags(tags, written) {
+  const all = [...tags]
+  for (const tag of written.split(TAG_BREAK).map((part) => part.trim())) {
+    const isThere = all.some((one) => one.toLowerCase() === tag.toLowerCase())
+    if (tag !== '' && !isThere) all.push(tag)
+  }
+  return all
 }
