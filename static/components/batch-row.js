@@ -28,7 +28,7 @@ export function BatchRow({ batch, uploads = [], isUnfolded, onToggle }) {
   return html`<div class="task batch" role="group" aria-label=${name} data-testid="batch" data-batch-id=${id}>
     <div class="task-body">
       <p class="task-top"><span class="task-name" dir="auto" title=${name}><${FileName} name=${name} /></span></p>
-      <p class="task-meta" data-testid="batch-facts"><${UploadFacts} totals=${totals} /><${TaskFacts} sent=${sent} count=${totals?.count} /></p>
+      <p class="task-meta" data-testid="batch-facts"><${UploadFacts} totals=${totals} /><${TaskFacts} sent=${sent} count=${totals && totals.count - totals.refused} /></p>
       ${share !== undefined && html`<${ProgressBar} value=${share} label=${t('task.progress', { name })} testid="batch-progress" />`}
       <${Questions} uploads=${uploads} known=${totals?.known ?? 0} />
     </div>
@@ -58,7 +58,7 @@ function UploadFacts({ totals }) {
     ${known > 0 && html`<span class="task-warning">${t('batch.known', { count: known })}</span>`}`
 }
 
-/** count: of all files, with those that have not arrived. */
+/** count: of all files that were not refused, with those that have not arrived. */
 function TaskFacts({ sent, count }) {
   if (!sent) return null
   const { counts, tasks, eta_seconds: eta } = sent

@@ -40,15 +40,20 @@ const drops = computed(() => {
 
 export function Uploads() {
   if (uploads.value.length === 0) return html`<${SentBatches} /><${HiddenArrivals} />`
-  const isRefusedOnly = refusedCount.value === uploads.value.length
   return html`<section class="group" data-testid="uploads">
-    <h3>${isRefusedOnly ? t('status.refused') : t('queue.group_uploading')}
+    <h3>${t(headingKey())}
       ${
         refusedCount.value > 1 &&
         html`<button type="button" class="quiet small" data-testid="dismiss-refused" onClick=${takeBackRefused}>${t('upload.dismiss_all')}</button>`
       }</h3>
     ${drops.value.map((drop) => html`<${Drop} key=${drop.batch?.id ?? 'single'} drop=${drop} />`)}
   </section><${SentBatches} /><${HiddenArrivals} />`
+}
+
+/** What these files are called together: of some drops nothing is left here but what was refused. */
+function headingKey() {
+  if (refusedCount.value < uploads.value.length) return 'queue.group_uploading'
+  return drops.value.some(({ batch }) => batch && batches.value[batch.id]) ? 'queue.group_batches' : 'status.refused'
 }
 
 function Drop({ drop }) {
