@@ -2,7 +2,7 @@
 import { html } from 'htm/preact'
 import { fetchOf } from '../state/model-fetches.js'
 import * as selection from '../state/selection.js'
-import { isRunning, isWaiting, nameOfTask, PRIORITIES } from '../state/task.js'
+import { isRunning, isWaiting, nameOfTask, onlyTellsSpeakers, PRIORITIES } from '../state/task.js'
 import { lastLine, transcriptOf } from '../state/transcripts.js'
 import { waitReasonNow } from '../state/wait-reason.js'
 import { expectedText } from '../text/expected-text.js'
@@ -35,7 +35,8 @@ export function TaskProgress({ task, testid, role }) {
 }
 
 function LiveLine({ task }) {
-  const line = task.speakers_progress == null ? lastLine(transcriptOf(task.id).value) : t('task.telling_speakers')
+  const isTelling = task.speakers_progress != null || onlyTellsSpeakers(task)
+  const line = isTelling ? t('task.telling_speakers') : lastLine(transcriptOf(task.id).value)
   return html`<p class="live-line ${line ? '' : 'is-empty'}" dir="auto" data-testid="live-text">${line || t('task.listening')}</p>`
 }
 

@@ -15,4 +15,6 @@ export const isRunning = (task) => task.status === RUNNING
 export const isWaiting = (task) => WAITING.includes(task.status)
 export const isFinished = (task) => !isRunning(task) && !isWaiting(task)
 export const isCompleted = (task) => task.status === 'completed'
+/** Whether it transcribes nothing, but tells the speakers of another task apart. */
+export const onlyTellsSpeakers = ({ options }) => Boolean(options.speakers) && options.clip_timestamps === '0,0'
 export const canRetry = (task) => task.status === 'failed' || task.status === 'cancelled'
