@@ -93,8 +93,10 @@ function Content({ task }) {
     <div class="panel-scroll" tabindex="-1">
       <${TaskFacts} task=${task} precision=${content.precision} hasCoarseTimes=${content.hasCoarseTimes} />
       <${Tracks} task=${task} />
-      <${Memory} memory=${task.memory} />
-      <${Timeline} task=${task} />
+      <div class="task-more">
+        <${Memory} memory=${task.memory} />
+        <${Timeline} task=${task} />
+      </div>
       <div class="reading-bar">
         <${Player} task=${task} content=${content} player=${player} />
         <${TranscriptTools} task=${task} content=${content} search=${search} />
