@@ -116,6 +116,15 @@ const taskIn = (answer) => answer.task ?? answer
  * Returns {done, abort()}: `done` resolves to {task, duplicate_of}; after abort() it rejects with the code `aborted`.
  */
 export function uploadFile(file, fields, idempotencyKey, onProgress) {
+  const form = formOf(fields)
+  form.append('file', file, file.name) // Last, so that the server knows the options before the bytes arrive.
+  return sendForm(form, idempotencyKey, onProgress)
+}
+
+/** Has the server fetch the file at an address; otherwise as uploadFile. */
+export const uploadLink = (url, fields, idempotencyKey) => sendForm(formOf({ ...fields, url }), idempotencyKey)
+
+function sendForm(form, idempotencyKey, onProgress = () => {}) {
   const request = new XMLHttpRequest()
   const done = new Promise((resolve, reject) => {
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total)
@@ -125,16 +134,15 @@ export function uploadFile(file, fields, idempotencyKey, onProgress) {
   })
   request.open('POST', TASKS)
   request.setRequestHeader('Idempotency-Key', idempotencyKey)
-  request.send(formOf(file, fields))
+  request.send(form)
   return { done, abort: () => request.abort() }
 }
 
-function formOf(file, fields) {
+function formOf(fields) {
   const form = new FormData()
   for (const [name, value] of Object.entries(fields)) {
     if (value !== '' && value !== null && value !== undefined) form.append(name, String(value))
   }
-  form.append('file', file, file.name) // Last, so that the server knows the options before the bytes arrive.
   return form
 }
 

@@ -13,6 +13,7 @@ import { showQueue } from '../util/address.js'
 import { filesOf, hasFiles } from '../util/dropped-files.js'
 import { listen } from '../util/listen.js'
 import { Icon } from './icons.js'
+import { LinkButton, LinkForm } from './link-form.js'
 import { Interrupted, Recorder } from './recorder.js'
 import { Options } from './upload-options.js'
 
@@ -23,6 +24,7 @@ export function DropZone() {
   return html`<section class="card intake ${isIntakeCompact.value ? 'is-slim' : ''}" data-testid="intake" aria-label=${t('drop.choose')}>
     <${Target} />
     <${Interrupted} />
+    <${LinkForm} />
     <${Options} />
   </section>`
 }
@@ -42,7 +44,7 @@ function Target() {
     <span class="drop-icon"><${Icon} name="upload" /></span>
     <p class="drop-title">${isOver.value ? t('drop.now') : t('drop.title')}</p>
     ${!isRecording.value && html`<p class="drop-hint">${sentences(t('drop.hint'), limitsText())}</p>`}
-    <div class="drop-actions"><${Recorder} />
+    <div class="drop-actions"><${Recorder} /><${LinkButton} />
       <button type="button" class="primary" data-testid="choose-files" onClick=${openOnce}>${t('drop.choose')}</button></div>
     <input ref=${input} type="file" multiple hidden data-testid="file-input" aria-hidden="true" tabindex="-1"
       onClick=${(event) => event.stopPropagation()} onChange=${onChoice} />

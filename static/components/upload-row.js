@@ -22,7 +22,7 @@ export function UploadRow({ upload, place, size }) {
     data-row-id=${rowIdOf(upload)} aria-posinset=${place} aria-setsize=${size} data-filename=${file.name}>
     <div class="task-body">
       <p class="task-top"><span class="task-name" dir="auto" title=${file.name}><${FileName} name=${file.name} /></span><${Chip} status=${isWaiting ? 'retrying' : state.phase} /></p>
-      <p class="task-meta"><span>${formatBytes(file.size)}</span>${fields.model && html`<span>${fields.model}</span>`}</p>
+      <p class="task-meta">${file.size > 0 && html`<span>${formatBytes(file.size)}</span>`}${upload.url && html`<span>${new URL(upload.url).host}</span>`}${fields.model && html`<span>${fields.model}</span>`}</p>
       <${UploadState} upload=${upload} state=${state} />
     </div>
     <div class="task-actions">
@@ -43,6 +43,7 @@ function UploadState({ upload, state }) {
   if (state.phase === 'refused') return html`<${Problem} error=${state.error} role="alert" testid="refusal" />`
   if (state.phase === 'waiting') return html`<${Countdown} state=${state} />`
   if (state.phase === 'queued') return null
+  if (state.phase === 'fetching') return html`<p class="reason" role="status">${t('link.fetching')}</p>`
   return html`<${ProgressBar} value=${state.progress} label=${t('upload.progress', { name: upload.file.name })} />`
 }
 

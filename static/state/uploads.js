@@ -4,12 +4,13 @@
  * transcribed again without asking.
  */
 import { computed, effect, signal, batch as together } from '@preact/signals'
-import { ApiError, deleteTask, findSameFile, uploadFile } from '../api.js'
+import { ApiError, deleteTask, findSameFile, uploadFile, uploadLink } from '../api.js'
 import { formatBytes } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
 import { openTask } from '../util/address.js'
 import { sha256Of } from '../util/file-hash.js'
+import { linkName } from '../util/link-name.js'
 import { batchName } from './batch-totals.js'
 import { clearOptionErrors, showOptionError } from './option-errors.js'
 import { keepRefused, refusedBefore } from './refused-files.js'
@@ -28,7 +29,9 @@ let lastKey = 0
  * files that were dropped together share, null for a single one: {id, name, tally}, `tally` a signal of {count, bytes,
  * arrived, arrivedBytes}. A file that was refused before the page was loaded anew is only {name, size}: `isGone`.
  *
- * phase: queued, uploading, checking, and then the upload is removed and its task appears; or waiting until it is sent
+ * A link has a `url`, of which the server fetches the file: its `file` is only {name, size}.
+ *
+ * phase: queued, uploading (fetching for a link), checking, and then the upload is removed and its task appears; or waiting until it is sent
  * again at retryAt; or refused; or known: the file was sent before as the task earlierId, and the person is asked what
  * to do. newId: the task that it has become already, when that could be told only afterwards.
  */
@@ -78,6 +81,15 @@ export function addFiles(files, fields, { onGone = null } = {}) {
     const error = errorBeforeSending(upload.file)
     if (error) refuse(upload, error)
   }
+  sendNext()
+}
+
+/** url: of a file that the server fetches itself. */
+export function addLink(url, fields) {
+  clearOptionErrors()
+  const upload = { ...newUpload({ name: linkName(url), size: 0 }, fields, null), url }
+  uploads.value = [...uploads.value, upload]
+  arrival.value = { key: upload.key, batchId: null, taskId: null }
   sendNext()
 }
 
@@ -131,12 +143,12 @@ export const maxUploadBytes = () => (system.value?.settings?.MAX_UPLOAD_MB ?? 0)
 
 function sendNext() {
   const inPhase = (...names) => uploads.value.filter((upload) => names.includes(upload.state.peek().phase))
-  const room = MOST_AT_ONCE - inPhase('uploading', 'checking').length
+  const room = MOST_AT_ONCE - inPhase('uploading', 'fetching', 'checking').length
   for (const upload of inPhase('queued').slice(0, Math.max(0, room))) send(upload)
 }
 
 async function send(upload) {
-  setState(upload, { phase: 'uploading', progress: upload.state.peek().progress })
+  setState(upload, { phase: upload.url ? 'fetching' : 'uploading', progress: upload.state.peek().progress })
   try {
     const earlierId = await findEarlier(upload)
     if (!uploads.peek().includes(upload)) return // It was removed meanwhile.
@@ -154,7 +166,7 @@ async function send(upload) {
 
 /** The newest task of the same file that did not fail, as far as that can be told before sending; else null. */
 async function findEarlier(upload) {
-  if (upload.isAsked) return null
+  if (upload.isAsked || upload.url) return null
   const sha256 = await sha256Of(upload.file)
   if (sha256 === null) return null
   upload.isAsked = true
@@ -216,18 +228,20 @@ effect(() => {
 
 /** An object that sends the file and can be asked to again: {send(), abort()}. */
 function wayFor(upload) {
-  const { file, fields } = upload
+  const { file, fields, url } = upload
   const onProgress = (share) => setState(upload, { phase: share >= 1 ? 'checking' : 'uploading', progress: share })
-  return fitsHeader(file, fields) ? new ResumableUpload(file, fields, onProgress) : new FormUpload(upload, onProgress)
+  return !url && fitsHeader(file, fields)
+    ? new ResumableUpload(file, fields, onProgress)
+    : new FormUpload(upload, onProgress)
 }
 
-/** In one request, for what a resumable upload cannot be told. One key, so that a lost answer makes no second task. */
+/** In one request, for a link, and for what a resumable upload cannot be told. One key, so that a lost answer makes no second task. */
 class FormUpload {
   #key = randomKey()
   #request = null
 
-  constructor({ file, fields }, onProgress) {
-    this.begin = () => uploadFile(file, fields, this.#key, onProgress)
+  constructor({ file, fields, url }, onProgress) {
+    this.begin = () => (url ? uploadLink(url, fields, this.#key) : uploadFile(file, fields, this.#key, onProgress))
   }
 
   async send() {
@@ -244,7 +258,7 @@ class FormUpload {
 function fail(upload, error) {
   if (!error.isRetryable) {
     const said = { code: error.code, message: error.message }
-    upload.isOptionAtFault = Boolean(error.field) && error.field !== 'file'
+    upload.isOptionAtFault = Boolean(error.field) && !['file', 'url'].includes(error.field)
     if (upload.isOptionAtFault) showOptionError(error.field, said)
     return refuse(upload, said)
   }

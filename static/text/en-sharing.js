@@ -1,4 +1,4 @@
-/** The English texts of recording, and of links for people without an account. zh-sharing.js has the same keys. */
+/** The English texts of recording, of links to files, and of links to transcripts for people without an account. zh-sharing.js has the same keys. */
 export default {
   'record.start': 'Record',
   'record.title': 'Recording with the microphone',
@@ -12,6 +12,16 @@ export default {
   'record.interrupted': '“{name}” was interrupted when the page was closed. What was recorded is still here.',
   'record.not_allowed': 'This page may not use the microphone. Allow it in the browser’s settings for this site.',
   'record.failed': 'The microphone cannot be used.',
+
+  'link.open': 'From a link',
+  'link.title': 'Transcribe a file from a link',
+  'link.address': 'Address of the file',
+  'link.hint':
+    'The server fetches the file itself. It has to be the address of an audio or video file, not of a page that shows one.',
+  'link.wrong': 'This is no complete address of a file: it has to begin with https:// or http://.',
+  'link.cancel': 'Cancel',
+  'link.go': 'Transcribe',
+  'link.fetching': 'The server is fetching the file.',
 
   'share.title': 'Share this transcript',
   'share.hint': 'Whoever has the link can read this transcript, without an account, and nothing else.',

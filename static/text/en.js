@@ -141,6 +141,7 @@ export default {
   'status.retrying': 'Retrying',
   'status.cancelled': 'Cancelled',
   'status.uploading': 'Uploading',
+  'status.fetching': 'Fetching',
   'status.queued': 'Waiting to upload',
   'status.checking': 'Checking',
   'status.refused': 'Rejected',

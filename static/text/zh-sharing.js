@@ -1,4 +1,4 @@
-/** 录音与分享链接的中文文本。 */
+/** 录音、文件链接与分享链接的中文文本。 */
 export default {
   'record.start': '录音',
   'record.title': '用麦克风录音',
@@ -12,6 +12,15 @@ export default {
   'record.interrupted': '“{name}”在页面关闭时中断，已录的部分仍保留在这里。',
   'record.not_allowed': '本页面无权使用麦克风，请在浏览器的网站设置中允许。',
   'record.failed': '无法使用麦克风。',
+
+  'link.open': '从链接添加',
+  'link.title': '转写链接中的文件',
+  'link.address': '文件地址',
+  'link.hint': '由服务器直接下载文件。地址必须直接指向音频或视频文件，而不是播放它的网页。',
+  'link.wrong': '地址不完整：必须以 https:// 或 http:// 开头。',
+  'link.cancel': '取消',
+  'link.go': '转写',
+  'link.fetching': '服务器正在下载文件。',
 
   'share.title': '分享此转写文本',
   'share.hint': '持有链接的人无需账户即可阅读此文本，但看不到其他任何内容。',

@@ -139,6 +139,7 @@ export default {
   'status.retrying': '重试中',
   'status.cancelled': '已取消',
   'status.uploading': '上传中',
+  'status.fetching': '下载中',
   'status.queued': '等待上传',
   'status.checking': '检查中',
   'status.refused': '未被接受',

@@ -94,3 +94,8 @@ def test_what_another_program_shares_with_the_installed_page_is_sent(page: Page)
     page.reload()
     expect(page.get_by_test_id("task").filter(has_text="memo of a phone.flac")).to_be_visible()
     page.evaluate(ALL_GONE)
+
+
+def test_there_is_no_link_to_a_file_unless_the_administrator_allows_it(page: Page) -> None:
+    expect(page.get_by_test_id("drop-zone")).to_contain_text("Up to")  # so the settings are here
+    expect(page.get_by_test_id("add-link")).to_have_count(0)
