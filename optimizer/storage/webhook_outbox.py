@@ -14,6 +14,8 @@ from ulid import ULID
 
 from optimizer.common.text import iso_time
 from optimizer.storage.schema import webhook_callbacks, webhook_deliveries, webhooks
+from optimizer.tasks.segments_key import PREFIX as SEGMENTS
+from optimizer.tasks.speakers_key import PREFIX as SPEAKERS
 from optimizer.tasks.task import Task, TaskStatus
 
 # Whose address a delivery goes to, where it is not that of a webhook with an id.
@@ -63,8 +65,11 @@ class WebhookOutbox:
     settings_urls: tuple[str, ...] = ()
 
     def note_endings(self, connection: Connection, changes: Iterable[tuple[TaskStatus | None, Task]]) -> None:
-        """Of those that have just ended. changes: tasks, each after the state that it had before."""
-        ended = [after for before, after in changes if _has_just_ended(before, after)]
+        """Of those that have just ended. changes: tasks, each after the state that it had before.
+
+        Nobody is told of a task that only adds to another one's text: it goes as soon as that has what it found.
+        """
+        ended = [after for before, after in changes if _has_just_ended(before, after) and not _is_about_another(after)]
         if not ended:
             return
         told = connection.execute(select(webhooks).where(webhooks.c.disabled_at.is_(None))).all()
@@ -94,6 +99,10 @@ class WebhookOutbox:
             yield CALLBACKS, task.owner, callback
         for url in self.settings_urls:
             yield SETTINGS, "", url
+
+
+def _is_about_another(task: Task) -> bool:
+    return (task.idempotency_key or "").startswith((SEGMENTS, SPEAKERS))
 
 
 def _has_just_ended(before: TaskStatus | None, after: Task) -> bool:

@@ -21,6 +21,8 @@ from optimizer.automation.webhooks import MAX_WEBHOOKS, Webhooks
 from optimizer.common.guarded_http import GuardedHttpError, PostAnswer
 from optimizer.storage.store import TaskStore
 from optimizer.storage.webhook_outbox import WebhookOutbox
+from optimizer.tasks.segments_key import segments_key
+from optimizer.tasks.speakers_key import speakers_key
 from tests.optimizer.automation.receivers import Receiver, receiving
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue
@@ -95,6 +97,14 @@ def rig(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> It
     webhooks = Webhooks(store, clock, key=lambda: KEY, allow_private=False, wake=lambda: None)
     yield Rig(queue, clock, store, webhooks)
     queue.store.close()
+
+
+def test_nobody_is_told_of_a_task_that_only_adds_to_another_ones_text(rig: Rig) -> None:
+    rig.complete("speakers", idempotency_key=speakers_key("a", None))
+    rig.complete("segments", idempotency_key=segments_key("a", 0, (1,), "base"))
+    rig.complete("own", idempotency_key="segments-of-mine")
+    rig.dispatcher.run_due()
+    assert [body["data"]["task"]["id"] for _, body, _ in rig.sent] == ["own"]
 
 
 def test_each_ending_is_told_once_to_those_who_asked_for_it(rig: Rig) -> None:
