@@ -112,7 +112,7 @@ class Retention:
         return (
             self._clock.now()
             - datetime.fromtimestamp(0, self._clock.now().tzinfo)
-            - timedelta(seconds=self._clock.monotonic())
+            - timedelta(seconds=self._clock.since_boot())
         )
 
     def _delete_old_tasks(self) -> None:

@@ -14,6 +14,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that only grow: for every duration within one run."""
 
+    def since_boot(self) -> float:
+        """Likewise, and they go on while the machine sleeps, as wall time does."""
+
 
 class SystemClock:
     def now(self) -> datetime:
@@ -21,3 +24,6 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def since_boot(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -155,6 +155,17 @@ def test_a_wall_clock_that_jumps_removes_nothing(site: Site) -> None:
     assert retention.rules().media_end(site.queue.manager.get("a")) == site.clock.now() + NOTICE
 
 
+def test_a_machine_that_sleeps_at_night_removes_what_is_old_all_the_same(site: Site) -> None:
+    site.add("a")
+    retention = site.retention(media=1)
+    for _ in range(2):
+        site.clock.advance(16 * 3600)
+        retention.sweep()
+        site.clock.sleep(8 * 3600)
+        retention.sweep()
+    assert not site.has_media("a")
+
+
 def test_a_kill_after_the_file_is_gone_is_made_up_for(site: Site) -> None:
     site.add("a")
     retention = site.retention(media=1)
