@@ -1,4 +1,4 @@
-/** Asks before tasks are deleted, or a batch is cancelled, in the browser's own modal dialog. */
+/** Asks before tasks are deleted, a batch is cancelled or a recording discarded, in the browser's own modal dialog. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
@@ -29,6 +29,12 @@ function confirmDelete(ids) {
 export function confirmCancel(name, count) {
   const words = { title: t('confirm.cancel_title', { count }), text: t('confirm.cancel_text') }
   return ask({ ...words, names: [name], no: t('confirm.go_on'), yes: t('batch.cancel') })
+}
+
+/** Resolves to whether the person agrees to lose a recording that was not sent. name: null where it has none yet. */
+export function confirmDiscard(name = null) {
+  const words = { title: t('record.discard_title'), text: t('record.discard_text') }
+  return ask({ ...words, names: name === null ? [] : [name], no: t('confirm.keep'), yes: t('record.discard') })
 }
 
 const ask = (words) => new Promise((resolve) => (question.value = { ...words, resolve }))
@@ -68,6 +74,7 @@ export function ConfirmDialog() {
 function Names({ names }) {
   const shown = names.length > MOST_NAMES ? names.slice(0, MOST_NAMES - 1) : names
   const count = names.length - shown.length
+  if (count === 0 && names.length === 0) return null
   return html`<ul class="confirm-names" data-testid="confirm-names">
     ${shown.map((name, index) => html`<li key=${index} dir="auto" title=${name}><${FileName} name=${name} /></li>`)}
     ${count > 0 && html`<li>${t('confirm.and_more', { count })}</li>`}

@@ -42,13 +42,18 @@ function Target() {
   }
   return html`<div class="drop ${isOver.value ? 'is-over' : ''} ${isRecording.value ? 'is-recording' : ''}" data-testid="drop-zone" onClick=${open}>
     <span class="drop-icon"><${Icon} name="upload" /></span>
-    <p class="drop-title">${isOver.value ? t('drop.now') : t('drop.title')}</p>
+    <p class="drop-title">${t(titleKey())}</p>
     ${!isRecording.value && html`<p class="drop-hint">${sentences(t('drop.hint'), limitsText())}</p>`}
     <div class="drop-actions"><${Recorder} /><${LinkButton} />
       <button type="button" class="primary" data-testid="choose-files" onClick=${openOnce}>${t('drop.choose')}</button></div>
     <input ref=${input} type="file" multiple hidden data-testid="file-input" aria-hidden="true" tabindex="-1"
       onClick=${(event) => event.stopPropagation()} onChange=${onChoice} />
   </div>`
+}
+
+function titleKey() {
+  if (isOver.value) return 'drop.now'
+  return isRecording.value ? 'record.title' : 'drop.title'
 }
 
 function limitsText() {

@@ -1,6 +1,6 @@
 /** Recording with the microphone, and what to do with recordings that were interrupted. */
 import { html } from 'htm/preact'
-import { recordedMs } from '../state/recorded.js'
+import { isWorthAsking, recordedMs } from '../state/recorded.js'
 import {
   canRecord,
   discardInterrupted,
@@ -15,6 +15,7 @@ import {
 import { formatClock } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { eachSecond } from '../util/ticker.js'
+import { confirmDiscard } from './confirm.js'
 
 /** The whole target around it opens the dialog for files. */
 const alone = (action) => (event) => {
@@ -36,8 +37,18 @@ export function Recorder() {
     <button type="button" class="quiet" data-testid="record-pause" onClick=${alone(togglePause)}>
       ${state.phase === 'paused' ? t('record.resume') : t('record.pause')}</button>
     <button type="button" class="primary" data-testid="record-stop" onClick=${alone(stopRecording)}>${t('record.stop')}</button>
-    <button type="button" class="quiet" data-testid="record-discard" onClick=${alone(discardRecording)}>${t('record.discard')}</button>
+    <button type="button" class="quiet" data-testid="record-discard" onClick=${alone(discard)}>${t('record.discard')}</button>
   </section>`
+}
+
+/** It goes on while the person is asked. */
+async function discard() {
+  const ms = recordedMs(recording.peek(), Date.now())
+  if (!isWorthAsking(ms) || (await confirmDiscard())) discardRecording()
+}
+
+async function discardLeft(note) {
+  if (await confirmDiscard(note.name)) discardInterrupted(note)
 }
 
 export function Interrupted() {
@@ -45,6 +56,6 @@ export function Interrupted() {
   return html`<ul class="interrupted" data-testid="interrupted">${interrupted.value.map(
     (note) => html`<li key=${note.id}><span>${t('record.interrupted', { name: note.name })}</span>
       <button type="button" class="primary small" onClick=${() => sendInterrupted(note)}>${t('record.send')}</button>
-      <button type="button" class="quiet small" onClick=${() => discardInterrupted(note)}>${t('record.discard')}</button></li>`,
+      <button type="button" class="quiet small" onClick=${() => discardLeft(note)}>${t('record.discard')}</button></li>`,
   )}</ul>`
 }

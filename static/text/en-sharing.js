@@ -7,6 +7,8 @@ export default {
   'record.resume': 'Go on',
   'record.stop': 'Stop and transcribe',
   'record.discard': 'Discard',
+  'record.discard_title': 'Discard this recording?',
+  'record.discard_text': 'It has not been sent, and cannot be brought back.',
   'record.send': 'Transcribe',
   'record.name': 'Recording',
   'record.interrupted': '“{name}” was interrupted when the page was closed. What was recorded is still here.',

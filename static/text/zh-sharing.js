@@ -7,6 +7,8 @@ export default {
   'record.resume': '继续',
   'record.stop': '停止并转写',
   'record.discard': '丢弃',
+  'record.discard_title': '丢弃这段录音？',
+  'record.discard_text': '录音尚未上传，丢弃后无法恢复。',
   'record.send': '转写',
   'record.name': '录音',
   'record.interrupted': '“{name}”在页面关闭时中断，已录的部分仍保留在这里。',
