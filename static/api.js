@@ -166,6 +166,18 @@ export async function completeUpload(url, size) {
   return response.headers
 }
 
+/** How far a resumable upload is: {offset, taskId}, taskId null until it is a task; null when it is not known here. */
+export async function findUpload(url) {
+  const { ok, headers } = await askTus('HEAD', url)
+  return ok ? { offset: Number(headers.get('Upload-Offset')), taskId: headers.get('Task-Id') } : null
+}
+
+/** Gives a resumable upload up; without an answer it expires by itself. */
+export const removeUploadAt = (url) => askTus('DELETE', url)
+
+const askTus = (method, url) =>
+  fetch(url, { method, headers: { 'Tus-Resumable': '1.0.0' } }).catch(() => ({ ok: false }))
+
 const get = (url) => call('GET', url)
 const getText = (url) => ask('GET', url)
 /** Browsers finish a request after its page was closed only if there is not much in it. */

@@ -25,7 +25,7 @@ import { connection, startLive } from './state/live-feed.js'
 import { followNews } from './state/news.js'
 import { hasHost } from './state/proxy.js'
 import { sendKeptFiles } from './state/recording.js'
-import { guardUploads } from './state/uploads.js'
+import { guardUploads, showUnfinished } from './state/uploads.js'
 import { followLanguage, loadTexts, t } from './text/i18n.js'
 import { followAddress, openId, view } from './util/address.js'
 import { followTheme } from './util/preferences.js'
@@ -116,4 +116,4 @@ root.replaceChildren()
 render(html`<${App} name=${name} version=${version} />`, root)
 startLive()
 registerServiceWorker()
-sendKeptFiles()
+showUnfinished().finally(sendKeptFiles) // In this order, so that a kept file goes on where it stopped.

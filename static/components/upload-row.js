@@ -1,7 +1,9 @@
 /** A file on its way to the server, or refused with the reason. */
 import { html } from 'htm/preact'
-import { openEarlier, sendAgain, takeBack, transcribeAgain } from '../state/uploads.js'
-import { formatBytes } from '../text/format.js'
+import { useRef } from 'preact/hooks'
+import { toast } from '../state/toasts.js'
+import { goOnWith, openEarlier, sendAgain, takeBack, transcribeAgain } from '../state/uploads.js'
+import { formatBytes, formatPercent } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
 import { eachSecond } from '../util/ticker.js'
@@ -41,6 +43,7 @@ export const rowIdOf = (upload) => `upload-${upload.key}`
 function UploadState({ upload, state }) {
   if (state.phase === 'known') return html`<${Question} upload=${upload} />`
   if (state.phase === 'refused') return html`<${Problem} error=${state.error} role="alert" testid="refusal" />`
+  if (state.phase === 'unfinished') return html`<${GoOn} upload=${upload} share=${state.progress} />`
   if (state.phase === 'waiting') return html`<${Countdown} state=${state} />`
   if (state.phase === 'queued') return null
   if (state.phase === 'fetching') return html`<p class="reason" role="status">${t('link.fetching')}</p>`
@@ -52,6 +55,21 @@ function Question({ upload }) {
     <p class="reason">${t('upload.known')}</p>
     <button type="button" class="quiet small" data-testid="open-earlier" onClick=${() => openEarlier(upload)}>${t('upload.open_earlier')}</button>
     <button type="button" class="quiet small" data-testid="transcribe-again" onClick=${() => transcribeAgain(upload)}>${t('upload.transcribe_again')}</button>
+  </div>`
+}
+
+/** The browser forgets a chosen file with the page, so the person chooses it again. */
+function GoOn({ upload, share }) {
+  const input = useRef(null)
+  const onChoice = () => {
+    const [file] = input.current.files
+    if (file && !goOnWith(file)) toast(t('upload.other_file', { name: upload.file.name }), { tone: 'error' })
+    input.current.value = ''
+  }
+  return html`<div class="question" data-testid="unfinished">
+    <p class="reason">${t('upload.unfinished', { share: formatPercent(share) })}</p>
+    <button type="button" class="quiet small" data-testid="go-on" onClick=${() => input.current.click()}>${t('upload.choose')}</button>
+    <input ref=${input} type="file" hidden aria-hidden="true" tabindex="-1" data-testid="go-on-input" onChange=${onChoice} />
   </div>`
 }
 

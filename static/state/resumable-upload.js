@@ -1,12 +1,13 @@
 /**
  * One file on its way to /api/uploads by tus. What has arrived stays there, so that it goes on after a lost connection,
- * and after a reload when the same file is chosen again with the same options. Where it was going is kept in this
- * browser's localStorage only.
+ * and after a reload when the same file is chosen again (see unfinished.js). Where it was going is kept in this browser's
+ * localStorage only.
  */
 import { ApiError, completeUpload, errorFrom, fetchTask, noAnswer } from '../api.js'
 import { Upload } from '../util/tus.js'
+import { fingerprintOf, holdUpload } from './unfinished.js'
 
-const ENDPOINT = new URL('api/uploads', document.baseURI).href
+export const ENDPOINT = new URL('api/uploads', document.baseURI).href
 /** Time for the server to see that the connection is gone. Afterwards the page shows that it waits, and for how long. */
 const SHORT_DELAYS_MS = [500, 1500, 4000]
 /** Of one header line, below what servers and proxies accept; a longer prompt goes by the simple form. */
@@ -25,17 +26,19 @@ export class ResumableUpload {
   #tus
   #file
   #settle = null
+  #release = null
 
   constructor(file, fields, onProgress) {
     this.#file = file
     this.#tus = new Upload(file, {
       endpoint: ENDPOINT,
       metadata: metadataOf(file, fields),
+      fingerprint: () => Promise.resolve(fingerprintOf(file, ENDPOINT)),
       retryDelays: SHORT_DELAYS_MS,
       removeFingerprintOnSuccess: true,
       onProgress: (sent, total) => onProgress(sent / total),
       onShouldRetry: (error) => isWorthASecondTry(error),
-      onUploadUrlAvailable: () => senders.set(this.#tus.url, this),
+      onUploadUrlAvailable: () => this.#claim(),
       onSuccess: ({ lastResponse }) => this.#settle?.resolve(lastResponse),
       onError: (error) => this.#settle?.reject(apiErrorOf(error)),
     })
@@ -51,7 +54,7 @@ export class ResumableUpload {
     let ids = idsIn((name) => answer.getHeader(name))
     // The bytes were all there, but the server stopped before it made a task of them: an empty last piece asks again.
     if (!ids.taskId) ids = await this.#complete()
-    senders.delete(this.#tus.url)
+    this.#letGo()
     return { task: await fetchTask(ids.taskId), duplicateOf: ids.duplicateOf }
   }
 
@@ -63,10 +66,21 @@ export class ResumableUpload {
   /** Gives the file up, also on the server. */
   abort() {
     const isThere = this.#tus.url !== null
-    senders.delete(this.#tus.url)
+    this.#letGo()
     this.#settle?.reject(new ApiError({ code: 'aborted', status: 0 }))
     this.#settle = null
     this.#tus.abort(isThere).catch(() => {}) // Without an answer it expires by itself.
+  }
+
+  #claim() {
+    senders.set(this.#tus.url, this)
+    this.#release ??= holdUpload(this.#tus.url)
+  }
+
+  #letGo() {
+    senders.delete(this.#tus.url)
+    this.#release?.()
+    this.#release = null
   }
 
   /** Goes on where an earlier visit of the page was interrupted. */

@@ -4,19 +4,22 @@
  * transcribed again without asking.
  */
 import { computed, effect, signal, batch as together } from '@preact/signals'
-import { ApiError, deleteTask, findSameFile, uploadFile, uploadLink } from '../api.js'
+import { ApiError, deleteTask, findSameFile } from '../api.js'
 import { formatBytes } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
 import { openTask } from '../util/address.js'
 import { sha256Of } from '../util/file-hash.js'
 import { linkName } from '../util/link-name.js'
+import { randomKey } from '../util/random-key.js'
 import { batchName } from './batch-totals.js'
+import { FormUpload } from './form-upload.js'
 import { clearOptionErrors, showOptionError } from './option-errors.js'
 import { keepRefused, refusedBefore } from './refused-files.js'
-import { fitsHeader, ResumableUpload } from './resumable-upload.js'
+import { ENDPOINT, fitsHeader, ResumableUpload } from './resumable-upload.js'
 import { applyDeleted, applyTask, isFlat, isListed, isNarrowed, showAll, statusFilter, system } from './store.js'
 import { toast, toastError } from './toasts.js'
+import { giveUp, isFileOf, unfinishedUploads } from './unfinished.js'
 import { chosenFields } from './upload-options.js'
 
 const MOST_AT_ONCE = 3
@@ -33,7 +36,7 @@ let lastKey = 0
  *
  * phase: queued, uploading (fetching for a link), checking, and then the upload is removed and its task appears; or waiting until it is sent
  * again at retryAt; or refused; or known: the file was sent before as the task earlierId, and the person is asked what
- * to do. newId: the task that it has become already, when that could be told only afterwards.
+ * to do; or unfinished: an earlier visit of the page has left it, and it goes on when its file is chosen again. newId: the task that it has become already, when that could be told only afterwards.
  */
 export const uploads = signal(refusedBefore().map(goneUpload))
 /** Grows whenever an upload enters another phase. */
@@ -62,7 +65,7 @@ effect(() => {
 /** How many of the latest uploads became tasks that the list does not show, because of its filter or search. */
 export const hiddenArrivals = signal(0)
 
-const isAtRest = (upload) => ['refused', 'known'].includes(upload.state.peek().phase)
+const isAtRest = (upload) => ['refused', 'known', 'unfinished'].includes(upload.state.peek().phase)
 
 /** The first file of the latest drop, to be scrolled into view: {key, taskId}. taskId is null until there is a task. */
 export const arrival = signal(null)
@@ -73,8 +76,9 @@ export const arrival = signal(null)
  */
 export function addFiles(files, fields, { onGone = null } = {}) {
   clearOptionErrors()
-  const batch = files.length > 1 ? newBatch([...files]) : null
-  const added = [...files].map((file) => newUpload(file, fields, batch, onGone))
+  const fresh = [...files].filter((file) => !goOnWith(file, onGone))
+  const batch = fresh.length > 1 ? newBatch(fresh) : null
+  const added = fresh.map((file) => newUpload(file, fields, batch, onGone))
   uploads.value = [...uploads.value, ...added]
   if (added.length) arrival.value = { key: added[0].key, batchId: batch?.id ?? null, taskId: null }
   for (const upload of added) {
@@ -82,6 +86,29 @@ export function addFiles(files, fields, { onGone = null } = {}) {
     if (error) refuse(upload, error)
   }
   sendNext()
+}
+
+/** Shows what an earlier visit of the page has left. */
+export async function showUnfinished() {
+  const found = await unfinishedUploads(ENDPOINT)
+  uploads.value = [...uploads.value, ...found.map(unfinishedUpload)]
+}
+
+function unfinishedUpload(begun) {
+  const { name, size, offset, fields } = begun
+  const upload = newUpload({ name, size }, fields, null)
+  upload.state.value = { phase: 'unfinished', progress: offset / size }
+  return Object.assign(upload, { begun, isAsked: true, way: { abort: () => giveUp(begun) } })
+}
+
+/** Goes on with the unfinished upload of this file, with the options it was begun with, if there is one. */
+export function goOnWith(file, onGone) {
+  const isOf = ({ begun, state }) => begun && state.peek().phase === 'unfinished' && isFileOf(file, begun)
+  const upload = uploads.peek().find(isOf)
+  if (!upload) return false
+  Object.assign(upload, { file, onGone, way: null })
+  sendAgain(upload)
+  return true
 }
 
 /** url: of a file that the server fetches itself. */
@@ -235,26 +262,6 @@ function wayFor(upload) {
     : new FormUpload(upload, onProgress)
 }
 
-/** In one request, for a link, and for what a resumable upload cannot be told. One key, so that a lost answer makes no second task. */
-class FormUpload {
-  #key = randomKey()
-  #request = null
-
-  constructor({ file, fields, url }, onProgress) {
-    this.begin = () => (url ? uploadLink(url, fields, this.#key) : uploadFile(file, fields, this.#key, onProgress))
-  }
-
-  async send() {
-    this.#request = this.begin()
-    const { task, duplicate_of: duplicateOf } = await this.#request.done
-    return { task, duplicateOf }
-  }
-
-  abort() {
-    this.#request?.abort()
-  }
-}
-
 function fail(upload, error) {
   if (!error.isRetryable) {
     const said = { code: error.code, message: error.message }
@@ -299,6 +306,7 @@ export function takeBackAll(unwanted) {
   for (const upload of gone) {
     clearTimeout(upload.timer)
     upload.way?.abort()
+    upload.onGone?.()
   }
   sendNext()
 }
@@ -324,9 +332,4 @@ export function guardUploads() {
   addEventListener('online', () => {
     for (const upload of uploads.value) if (upload.state.peek().phase === 'waiting') sendAgain(upload)
   })
-}
-
-/** crypto.randomUUID exists only on https and localhost. */
-function randomKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

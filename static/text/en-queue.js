@@ -1,5 +1,9 @@
 /** The English texts of the queue as a workplace. zh-queue.js has the same keys. */
 export default {
+  'upload.unfinished': '{share} of it is here. Choose the file again to go on, or drop it here.',
+  'upload.choose': 'Choose the file',
+  'upload.other_file': 'This is not the file {name} as it was, so the upload cannot go on with it.',
+  'status.unfinished': 'Interrupted',
   'upload.hidden': {
     one: '{count} uploaded recording is hidden by the filter.',
     other: '{count} uploaded recordings are hidden by the filter.',

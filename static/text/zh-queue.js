@@ -1,5 +1,9 @@
 /** 队列作为工作台的中文文本。键与 en-queue.js 相同。 */
 export default {
+  'upload.unfinished': '已收到 {share}。请再次选择或拖入该文件以继续上传。',
+  'upload.choose': '选择文件',
+  'upload.other_file': '这不是原来的文件 {name}，无法接着上传。',
+  'status.unfinished': '上传中断',
   'upload.hidden': { other: '有 {count} 个已上传的录音被当前筛选条件隐藏。' },
 
   'batch.arrived': '已上传 {arrived} / {count} 个文件',

@@ -65,11 +65,11 @@ export async function keptFiles() {
 }
 
 /** The kept file as a File; of one that was not ended, what there is. */
-export async function readFile({ id, name, type }) {
+export async function readFile({ id, name, type, at }) {
   const parts = await inTransaction('readonly', (_, all) => all.getAll(allParts(id)))
   return new File(
     parts.map((part) => part.blob),
     name,
-    { type },
+    { type, lastModified: at }, // The same at every reading, so that its upload is known again.
   )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,12 @@ pytestmark = pytest.mark.browser
 
 CUT_AT = 6_000_000
 UPLOADING_MS = 60_000
+SHARE = re.compile(r"\d\d?% of it is here")
+UNFINISHED = """async () => {
+  const { unfinishedUploads } = await import('./static/state/unfinished.js')
+  const { ENDPOINT } = await import('./static/state/resumable-upload.js')
+  return (await unfinishedUploads(ENDPOINT)).length
+}"""
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def went_on(sent: list[Request]) -> bool:
 
 
 def choose(page: Page, path: Path) -> None:
-    """With all options known: the same file goes on only with the same ones."""
+    """With all options known."""
     expect(page.get_by_test_id("option-model")).not_to_have_value("")
     page.get_by_test_id("file-input").set_input_files(path)
 
@@ -80,22 +87,54 @@ def test_a_cut_connection_goes_on_by_itself(
 
 
 def test_after_a_reload_the_same_file_goes_on(
-    page: Page, sent: list[Request], proxy: CuttingProxy, server: RunningServer, five_minutes: Path
+    page: Page, sent: list[Request], proxy: CuttingProxy, server: RunningServer, five_minutes: Path, tmp_path: Path
 ) -> None:
+    """The page says what is there already, and takes no other file for it."""
     proxy.hang_after(CUT_AT)
     choose(page, five_minutes)
     expect(page.locator('[data-testid="upload"][data-phase="uploading"]')).to_be_visible()
     assert proxy.has_struck.wait(UPLOADING_MS / 1000)
 
     page.reload()
-    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "connected")
-    expect(page.get_by_test_id("upload")).to_have_count(0)
+    row = page.get_by_test_id("upload").filter(has_text=five_minutes.name)
+    expect(row).to_have_attribute("data-phase", "unfinished")
+    expect(row).to_contain_text(SHARE)
+    other = tmp_path / five_minutes.name
+    other.write_bytes(bytes(1000))
+    row.get_by_test_id("go-on-input").set_input_files(other)
+    expect(page.get_by_test_id("toast")).to_contain_text("not the file")
+    page.get_by_test_id("option-priority").select_option("high")  # it goes on as it was begun
     choose(page, five_minutes)
 
     expect_status(page, five_minutes.name, "completed", timeout=UPLOADING_MS)
     assert went_on(sent)
     (media,) = (server.data_dir / "media").iterdir()
     assert media.read_bytes() == five_minutes.read_bytes()
+    assert (
+        page.evaluate("fetch('api/tasks').then((r) => r.json()).then((a) => a.tasks[0].options.task)") == "transcribe"
+    )
+    expect(page.get_by_test_id("upload")).to_have_count(0)
+
+
+def test_what_an_earlier_visit_left_can_be_given_up(
+    page: Page, proxy: CuttingProxy, server: RunningServer, five_minutes: Path
+) -> None:
+    """Another tab does not show what is under way in this one."""
+    proxy.hang_after(CUT_AT)
+    choose(page, five_minutes)
+    assert proxy.has_struck.wait(UPLOADING_MS / 1000)
+    other = page.context.new_page()
+    other.goto(proxy.address)
+    expect(other.get_by_test_id("connection")).to_have_attribute("data-state", "connected")
+    assert other.evaluate(UNFINISHED) == 0
+    other.close()
+    page.reload()
+    row = page.get_by_test_id("upload").filter(has_text=five_minutes.name)
+    expect(row).to_have_attribute("data-phase", "unfinished")
+    with page.expect_response(lambda response: response.request.method == "DELETE"):
+        row.get_by_test_id("upload-remove").click()
+    assert list((server.data_dir / "incoming").iterdir()) == []
+    assert page.evaluate(UNFINISHED) == 0
 
 
 def test_a_cancelled_upload_leaves_nothing_on_the_server(
