@@ -102,3 +102,17 @@ def test_what_another_program_shares_with_the_installed_page_is_sent(page: Page)
 def test_there_is_no_link_to_a_file_unless_the_administrator_allows_it(page: Page) -> None:
     expect(page.get_by_test_id("drop-zone")).to_contain_text("Up to")  # so the settings are here
     expect(page.get_by_test_id("add-link")).to_have_count(0)
+
+
+def test_a_kept_recording_whose_upload_is_taken_back_is_gone(page: Page) -> None:
+    """Else the next visit of the page would send it."""
+    page.evaluate("""async () => {
+      const { keepFile } = await import('./static/util/kept-files.js')
+      await keepFile({ id: 'a', name: 'taken back.wav', type: 'audio/wav', at: 5 }, new Blob(['sound']))
+    }""")
+    page.route("**/api/uploads", lambda route: route.abort())
+    page.reload()
+    row = page.get_by_test_id("upload").filter(has_text="taken back.wav")
+    row.get_by_test_id("upload-remove").click()
+    expect(row).to_have_count(0)
+    page.evaluate(ALL_GONE)
