@@ -1,8 +1,13 @@
 /** The devices of GET /api/system: their titles, their slots and the tasks in them. */
+import { t } from '../text/i18n.js'
 import { secondsLeft } from '../util/countdown.js'
 
-/** A device's title where it says more than the name. */
-export const titleOf = ({ name, title }) => (title && title !== name ? title : null)
+/** A device's title where it says more than the name. A card's is a name; a processor's is said in words. */
+export function titleOf({ name, title }) {
+  const threads = /^CPU, (\d+) threads$/.exec(title ?? '')?.[1]
+  if (threads) return t('devices.cpu', { count: Number(threads) })
+  return title && title !== name ? title : null
+}
 
 /**
  * {taken: [task], free: number}. When the limit has just been lowered, more tasks run than there are slots; all of them

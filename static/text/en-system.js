@@ -142,6 +142,14 @@ export default {
     '{model} takes more on {device} than was reserved; its reservation was raised to {size}',
   'memory_event.reservation_too_small':
     '{model} takes more on {device} than was reserved, and there is no room to raise its reservation to {size}',
+  'device_event.ready': {
+    one: '{device} is ready for {count} task at a time',
+    other: '{device} is ready for {count} tasks at a time',
+  },
+  'device_event.exited': 'the worker of {device} ended; its tasks continue after their last finished windows',
+  'model_event.loaded': '{model} was loaded on {device} in {span} and takes {size}',
+  'model_event.unloaded': '{model} has left {device}',
+  'model_event.failed': '{model} could not be loaded on {device}: {reason}',
   'decision.files_replaced': '{model} leaves {device}: its files were replaced',
   'decision.idle_model': '{model} unloaded from {device}: not used for {span}',
   'why.shortest': 'it had the least work left',

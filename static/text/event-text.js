@@ -2,6 +2,7 @@
 import { formatBytes, formatNumber, formatSpan, formatWait } from './format.js'
 import { joined, lookUp, t, withReason } from './i18n.js'
 import { isEnglish } from './language.js'
+import { errorText } from './messages.js'
 
 /**
  * What follows the task's name: "started on cuda:0 with base after 2 min: its model was loaded". Null for a decision
@@ -42,9 +43,18 @@ export function eventText({ kind, text, data }) {
   }
   if (data?.why === 'policy_failed') return t('decision.policy_failed', { policy: data.policy })
   if (data?.why === 'files_replaced') return t('decision.files_replaced', { model: data.model, device: data.device })
+  const change = data?.state && stateText(kind, data)
+  if (change) return change
   const isIdleModel = kind === 'model' && data?.idle_seconds != null
   if (!isIdleModel) return text
   return t('decision.idle_model', { model: data.model, device: data.device, span: formatSpan(data.idle_seconds) })
+}
+
+/** What became of a device, or of a model on it. */
+function stateText(kind, { state, device, model, slots, seconds, bytes, code }) {
+  const values = { device, model, count: slots, span: formatWait(seconds), size: formatBytes(bytes) }
+  if (kind === 'device') return lookUp(`device_event.${state}`, values)
+  return lookUp(`model_event.${state}`, { ...values, reason: errorText({ code }) })
 }
 
 /**

@@ -81,6 +81,8 @@ export const formatMoment = (iso) =>
 
 export const formatDay = (iso) => new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium' }).format(new Date(iso))
 
+/** Chromium leaves these out of its names. */
+const UNKNOWN_TO_BROWSERS = { 'zh-Hans': { ba: '巴什基尔语', bo: '藏语' } }
 const MODERN_CODES = { jw: 'jv' } // Whisper has an outdated code for Javanese.
 
 /** The name of a spoken language. `english` is the server's name for it, used for codes that the browser does not know. */
@@ -92,5 +94,6 @@ export function languageName(code, english) {
   } catch {
     // Intl rejects the code as malformed.
   }
-  return english ? english[0].toUpperCase() + english.slice(1) : code
+  const known = UNKNOWN_TO_BROWSERS[locale.value]?.[code]
+  return known ?? (english ? english[0].toUpperCase() + english.slice(1) : code)
 }

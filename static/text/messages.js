@@ -4,6 +4,7 @@
  * Every such message comes as a code with figures, and as an English sentence. A code that the page does not know is
  * shown as that sentence.
  */
+import { detailText } from './detail-text.js'
 import { formatBytes, formatPercent } from './format.js'
 import { lookUp, sentences, t } from './i18n.js'
 import { isEnglish, locale } from './language.js'
@@ -27,6 +28,8 @@ export function errorText({ code, message }) {
   const translation = lookUp(`error.${code}`)
   const hasMessage = Boolean(message) && message !== code
   if (isEnglish() && hasMessage) return message
+  const detail = code === 'invalid_option' && hasMessage && detailText(message)
+  if (detail) return detail
   if (translation && hasMessage && CODES_WITH_DETAIL.has(code)) return `${translation} (${message})`
   return translation ?? (hasMessage ? message : t('error.unknown', { code }))
 }

@@ -1,4 +1,5 @@
 /** 中文文本。{name} 会被填入数值；键与 en.js 相同，另有服务器只以英文句子给出的错误和建议。 */
+import details from './zh-details.js'
 import editing from './zh-editing.js'
 import options from './zh-options.js'
 import queue from './zh-queue.js'
@@ -7,6 +8,7 @@ import sharing from './zh-sharing.js'
 import system from './zh-system.js'
 
 export default {
+  ...details,
   ...editing,
   ...options,
   ...queue,
@@ -101,6 +103,7 @@ export default {
   'model.no_translation': '{model} 未经翻译训练，文本大多会保留原来的语言。',
 
   'devices.title': '设备',
+  'devices.cpu': { other: 'CPU，{count} 个线程' },
   'devices.none': '正在查找设备',
   'devices.used': '已用',
   'devices.reserved': '预留',

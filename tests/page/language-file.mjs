@@ -32,7 +32,7 @@ export async function languageFiles() {
 export async function examine(texts) {
   const english = { ...en, ...(await textsOfTemplates()) }
   // Of these the server has the English sentence; the values are those of the Chinese one.
-  const codes = Object.fromEntries(Object.entries(zh).filter(([key]) => /^(error|advice)\./.test(key)))
+  const codes = Object.fromEntries(Object.entries(zh).filter(([key]) => /^(error|detail|advice)\./.test(key)))
   const known = { ...codes, ...english }
   const given = Object.keys(texts).filter((key) => !ABOUT.includes(key))
   return {

@@ -3,8 +3,10 @@ import assert from 'node:assert/strict'
 import { readdir, readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { secondsOf } from '../../static/api.js'
+import { titleOf } from '../../static/state/devices.js'
 import en from '../../static/text/en.js'
-import { formatClock, formatSpan, formatWait } from '../../static/text/format.js'
+import { eventText } from '../../static/text/event-text.js'
+import { formatClock, formatSpan, formatWait, languageName } from '../../static/text/format.js'
 import { sentences, t } from '../../static/text/i18n.js'
 import { firstLanguage, language } from '../../static/text/language.js'
 import { adviceText, errorText, formatAgo, waitReasonText } from '../../static/text/messages.js'
@@ -20,9 +22,9 @@ test('every English text has a Chinese one', () => {
   )
 })
 
-test('only Chinese has texts for errors and advice, which the server words in English', () => {
+test('only Chinese has texts for errors, their details and advice, which the server words in English', () => {
   assert.deepEqual(
-    Object.keys(zh).filter((key) => !(key in en) && !/^(error|advice)\./.test(key)),
+    Object.keys(zh).filter((key) => !(key in en) && !/^(error|detail|advice)\./.test(key)),
     [],
   )
 })
@@ -106,6 +108,35 @@ test("an error is shown in the server's words in English and translated in Chine
   language.value = 'zh'
   assert.equal(errorText(error), '文件是空的。')
   assert.equal(errorText({ code: 'of_tomorrow', message: 'New.' }), 'New.')
+  language.value = 'en'
+})
+
+test('what is wrong with an option is said in Chinese with its values', () => {
+  const refused = (message) => errorText({ code: 'invalid_option', message })
+  assert.equal(refused('Must be a number from 0 to 1, or none.'), 'Must be a number from 0 to 1, or none.')
+  language.value = 'zh'
+  assert.equal(refused('Must be a number from 0 to 1, or none.'), '必须是 0 到 1 之间的数，或填 none。')
+  assert.equal(refused('Must be one of exact, vad.'), '必须是以下之一：exact, vad。')
+  assert.equal(refused('It has to end after it starts.'), '结束时间必须晚于开始时间。')
+  assert.equal(refused('Of tomorrow.'), '有一个选项的值无效。 (Of tomorrow.)')
+  language.value = 'en'
+})
+
+test('a processor, and what becomes of devices and models, is said in the chosen language', () => {
+  assert.equal(titleOf({ name: 'cpu', title: 'CPU, 1 threads' }), 'CPU, 1 thread')
+  language.value = 'zh'
+  assert.equal(titleOf({ name: 'cpu', title: 'CPU, 2 threads' }), 'CPU，2 个线程')
+  assert.equal(titleOf({ name: 'cuda:0', title: 'NVIDIA H200' }), 'NVIDIA H200')
+  const event = (kind, data) => eventText({ kind, text: 'In English.', data })
+  assert.equal(event('device', { device: 'cpu', state: 'ready', slots: 4 }), 'cpu 已就绪，可同时运行 4 个任务')
+  const loaded = { device: 'cpu', model: 'base', state: 'loaded', seconds: 3, bytes: 145e6 }
+  assert.match(event('model', loaded), /^base 已加载到 cpu，用时3.*，占用 145 MB$/)
+  assert.equal(
+    event('model', { ...loaded, state: 'failed', code: 'weights_damaged' }),
+    'base 无法加载到 cpu：模型权重的校验和不符，没有加载。',
+  )
+  assert.equal(event('device', { device: 'cpu' }), 'In English.')
+  assert.equal(languageName('bo', 'tibetan'), '藏语')
   language.value = 'en'
 })
 
