@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
@@ -34,11 +34,17 @@ edits_api = APIBlueprint(
     abp_tags=[Tag(name="edits")],
     abp_responses=error_responses(401, 404, 409, 410, 422, 429, 503),
 )
+MAX_BODY_BYTES = 256_000  # the ids of as many segments as one edit may name take more than half of it
 _CHANGED = {
     "200": answer(EditedAnswer),
     **error_responses(400, 403, 413, 507),
     "409": answer(EditConflictAnswer, ErrorAnswer),
 }
+
+
+@edits_api.before_request
+def _take_long_lists() -> None:
+    request.max_content_length = MAX_BODY_BYTES
 
 
 @edits_api.get("", responses={"200": answer(EditsAnswer)})

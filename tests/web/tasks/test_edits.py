@@ -275,3 +275,15 @@ def test_a_client_of_another_api_that_asks_again_gets_the_edited_text(client: Fl
     (task,) = client.get("/api/tasks").get_json()["tasks"]
     Page(client, task["id"]).edit(set_text(0, "Hello the world."))
     assert ask() == "Hello the world.\n"
+
+
+def test_an_edit_may_name_every_segment_of_a_day_and_a_body_has_an_end(client: FlaskClient, task_id: str) -> None:
+    every = {"kind": "set_speaker", "segments": list(range(20_000)), "speaker": "S1"}
+    body = {"base": 0, "edits": [every]}
+    assert len(json.dumps(body)) > 100_000
+    assert error_of(client.post(f"/api/tasks/{task_id}/edits", json=body)) == (
+        422, "invalid_option", "edits.0.segments",
+    )  # fmt: skip
+    body["edits"] = [every] * 3
+    assert error_of(client.post(f"/api/tasks/{task_id}/edits", json=body))[:2] == (413, "too_large")
+    assert error_of(client.patch(f"/api/tasks/{task_id}", json={"note": "x" * 64_000}))[:2] == (413, "too_large")
