@@ -115,7 +115,7 @@ def upstream_result(model: ScriptedModel, samples: Samples, options: TranscribeO
     ) -> None:
         for segment in segments:
             words = model.words(segment, mel, last_speech_timestamp)
-            segment["words"] = [vars(word).copy() for word in words]
+            segment["words"] = [word.to_dict() for word in words]
             if words:
                 segment["start"], segment["end"] = words[0].start, words[-1].end
 

@@ -167,7 +167,9 @@ def test_a_word_can_be_split(words: EditedTranscript) -> None:
 @pytest.mark.parametrize("at_char", [2, 3, 4, 5, 6])
 def test_words_that_overlap_stay_in_order_where_they_are_cut(at_char: int) -> None:
     overlapping = (Word(" one", 0, 3, 0.5), Word(" two", 1, 2, 0.5))
-    edited(text_of(replace(segment(0, 0, 4, " one two"), words=overlapping)), Split(0, at_char))
+    parts = edited(text_of(replace(segment(0, 0, 4, " one two"), words=overlapping)), Split(0, at_char)).segments
+    starts = [word.start for part in parts for word in part.words or ()]
+    assert starts == sorted(starts)
 
 
 def test_merged_segments_are_as_doubtful_as_the_more_doubtful(talk: EditedTranscript) -> None:

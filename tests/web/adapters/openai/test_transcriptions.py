@@ -71,7 +71,7 @@ def test_words_and_segments_are_there_as_asked(
         system.complete(task_id, " Hello.")
         fields = system.files.read_transcript(task_id).to_dict()
         words = (Word(" Hello.", 0.0, 1.5, 0.9),) if only_task(system).options.word_timestamps else None
-        fields["segments"][0]["words"] = words and [vars(word) for word in words]
+        fields["segments"][0]["words"] = words and [word.to_dict() for word in words]
         system.files.write_transcript(task_id, Transcript.from_dict(fields))
 
     system.when_pending = complete
