@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.conftest import FLAGS, watch_for_faults
+from tests.browser.uploading import upload
 from tests.leaks import children, outliving_tests
 
 pytestmark = pytest.mark.browser
@@ -54,9 +55,15 @@ def page(browser: Browser, quiet_server: str) -> Iterator[Page]:
 
 
 def test_a_recording_becomes_a_task_and_is_kept_until_then(page: Page) -> None:
+    upload(page, ("before.flac", b"fLaC and sound"))  # above a queue there is one line for files
+    expect(page.get_by_test_id("task").filter(has_text="before.flac")).to_be_visible()
     page.get_by_test_id("record").click()
     expect(page.get_by_role("timer")).to_have_text(SOME)
     assert page.evaluate(KEPT) == 1
+    page.set_viewport_size({"width": 720, "height": 800})  # as wide as the queue beside an open text
+    box = page.get_by_test_id("drop-zone").bounding_box()
+    assert box is not None
+    assert box["height"] < 150
     page.get_by_test_id("record-stop").click()
     expect(page.get_by_test_id("task").filter(has_text="Recording 20")).to_be_visible()
     page.evaluate(ALL_GONE)
