@@ -1,7 +1,7 @@
 /** Where a long name may be cut when it has to fit into a line. */
 
 const ENDING = 16
-const SHORT = 28
+const SHORT = 20
 /** Scripts that run from right to left; two pieces of these would change places. */
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/
 

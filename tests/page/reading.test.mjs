@@ -122,6 +122,7 @@ test('a waveform is as long as what is played', () => {
 
 test('a long name keeps its ending, and no letter is cut in two', () => {
   assert.deepEqual(nameParts('short name.flac'), ['short name.flac', ''])
+  assert.deepEqual(nameParts('Harbour walk, noisy 05.mp3'), ['Harbour wa', 'lk, noisy 05.mp3'])
   const long = `${'interview '.repeat(5)}👩🏽 part 0042.wav`
   const [start, end] = nameParts(long)
   assert.equal(start + end, long)
