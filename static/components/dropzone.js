@@ -44,8 +44,9 @@ function Target() {
     <span class="drop-icon"><${Icon} name="upload" /></span>
     <p class="drop-title">${t(titleKey())}</p>
     ${!isRecording.value && html`<p class="drop-hint">${sentences(t('drop.hint'), limitsText())}</p>`}
-    <div class="drop-actions"><${Recorder} /><${LinkButton} />
-      <button type="button" class="primary" data-testid="choose-files" onClick=${openOnce}>${t('drop.choose')}</button></div>
+    <div class="drop-actions"><${Recorder} />
+      ${!isRecording.value && html`<${LinkButton} /><button type="button" class="primary" data-testid="choose-files" onClick=${openOnce}>${t('drop.choose')}</button>`}
+    </div>
     <input ref=${input} type="file" multiple hidden data-testid="file-input" aria-hidden="true" tabindex="-1"
       onClick=${(event) => event.stopPropagation()} onChange=${onChoice} />
   </div>`
