@@ -25,7 +25,7 @@ import { connection, startLive } from './state/live-feed.js'
 import { followNews } from './state/news.js'
 import { hasHost } from './state/proxy.js'
 import { sendKeptFiles } from './state/recording.js'
-import { guardUploads, showUnfinished } from './state/uploads.js'
+import { activeCount, guardUploads, showUnfinished } from './state/uploads.js'
 import { followLanguage, loadTexts, t } from './text/i18n.js'
 import { followAddress, openId, view } from './util/address.js'
 import { followTheme } from './util/preferences.js'
@@ -100,7 +100,7 @@ const { name, version } = root.dataset
 wide.addEventListener('change', () => (isWide.value = wide.matches))
 followTheme()
 followLanguage()
-followNews(name)
+followNews(name, activeCount)
 followAddress()
 startViewsAtTheTop()
 guardUploads()

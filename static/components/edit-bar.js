@@ -1,5 +1,6 @@
 /** Above a finished text: the way into editing, undo and redo, what else can be done, the original, and whether all is saved. */
 import { html } from 'htm/preact'
+import { useRef } from 'preact/hooks'
 import { findSpeakers } from '../api.js'
 import { showDialog } from '../state/dialogs.js'
 import { isOriginalShown, stopEditing } from '../state/editing.js'
@@ -79,13 +80,16 @@ function showVersion(isOriginal) {
 
 const STATE_ICONS = { [SAVED]: 'check', [SAVING]: 'retry', [OFFLINE]: 'alert', [UNKEPT]: 'alert' }
 
-/** Read aloud only where there is trouble: it would be said at every pause. */
+/** Read aloud only where there is trouble, and once that is over: it would be said at every pause. */
 function SaveState({ editor, version }) {
   const state = editor.state.value
   const isTrouble = state === OFFLINE || state === UNKEPT
+  const said = useRef('')
+  if (isTrouble) said.current = t(`saving.${state}`)
+  else if (state === SAVED && said.current) said.current = t('saving.saved')
   const isWorthSaying = state !== SAVED || version > 0
   return html`<p class="save-state is-${state}" data-testid="save-state" data-state=${state}>
     ${isWorthSaying && html`<${Icon} name=${STATE_ICONS[state]} /><span aria-hidden=${isTrouble || undefined}>${t(`saving.${state}`)}</span>`}
-    <span class="unseen" role="status">${isTrouble ? t(`saving.${state}`) : ''}</span>
+    <span class="unseen" role="status">${said.current}</span>
   </p>`
 }

@@ -47,9 +47,22 @@ export function Queue() {
     </div>
     <${FilterBar} /><${FilterChips} />
     <${SelectionBar} />
+    <${FoundCount} />
     <${Groups} />
     <${Keeping} />
   </section>`
+}
+
+/** How much a search or a filter finds, for who does not see the list become shorter. */
+function FoundCount() {
+  const counts = store.foundCounts.value
+  const { statusFilter } = store
+  const count = STATUSES.filter((status) => [null, status].includes(statusFilter.value)).reduce(
+    (sum, status) => sum + (counts?.[status] ?? 0),
+    0,
+  )
+  const text = count > 0 ? t('queue.found', { count }) : t('queue.no_match')
+  return html`<p class="unseen" role="status" data-testid="found-count">${counts && !store.isLoading.value ? text : ''}</p>`
 }
 
 function StatusTabs() {

@@ -45,15 +45,29 @@ export async function toggleNotifying() {
   toast(t(wanted.peek() ? 'news.notify_on' : 'news.blocked'), { tone: wanted.peek() ? 'info' : 'error' })
 }
 
-/** Begins to follow what is done, and to say in the title of the tab how many are left. */
-export function followNews(productName) {
+/**
+ * Begins to follow what is done, and to say in the title of the tab how many are left. activeCount: the signal of how many
+ * files are being sent.
+ */
+export function followNews(productName, activeCount) {
   followEnds(onEnd)
   effect(() => {
     const viewName = view.value === 'queue' ? '' : t(`views.${view.value}`)
     document.title = pageTitle({ unseen: unseen.value, left: left.value, viewName, productName })
   })
+  followUploads(activeCount)
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden) unseen.value = 0
+  })
+}
+
+/** Says when files begin to be sent, and when none is left; not each of a hundred. */
+function followUploads(activeCount) {
+  let before = 0
+  effect(() => {
+    const count = activeCount.value
+    if (count > 0 !== before > 0) announcement.value = count > 0 ? t('news.uploading', { count }) : t('news.uploaded')
+    before = count
   })
 }
 

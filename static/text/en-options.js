@@ -56,4 +56,5 @@ export default {
   'option.logprob_threshold': 'Limit for improbable text',
   'option.logprob_threshold_hint':
     '-100 to 0, or none. Less probable text is recognised again: the nearer to 0, the stricter.',
+  'devices.cpu': { one: 'CPU, {count} thread', other: 'CPU, {count} threads' },
 }

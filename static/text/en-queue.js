@@ -86,6 +86,9 @@ export default {
   'confirm.go_on': 'Continue',
   'confirm.and_more': { one: '… and {count} more', other: '… and {count} more' },
 
+  'news.uploading': { one: 'Uploading {count} file.', other: 'Uploading {count} files.' },
+  'news.uploaded': 'Uploads have ended.',
+  'queue.found': { one: '{count} match', other: '{count} matches' },
   'news.completed': '{name} is done.',
   'news.completed_many': { one: '{count} recording is done.', other: '{count} recordings are done.' },
   'news.failed': '{name} failed.',

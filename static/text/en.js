@@ -103,7 +103,6 @@ export default {
   'model.no_translation': '{model} was not trained to translate; the text will mostly stay in the spoken language.',
 
   'devices.title': 'Devices',
-  'devices.cpu': { one: 'CPU, {count} thread', other: 'CPU, {count} threads' },
   'devices.none': 'Looking for devices',
   'devices.used': 'Used',
   'devices.reserved': 'Reserved',

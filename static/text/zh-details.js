@@ -1,4 +1,4 @@
-/** 选项或修改究竟错在哪里；英文由服务器给出，见 detail-text.js。 */
+/** 选项或修改究竟错在哪里（见 detail-text.js），以及给管理员的建议；英文均由服务器给出。 */
 export default {
   'detail.one_of': '必须是以下之一：{words}。',
   'detail.number_or_none': '必须是 {least} 到 {most} 之间的数，或填 none。',

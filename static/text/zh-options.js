@@ -49,4 +49,5 @@ export default {
   'option.compression_ratio_threshold_hint': '0 到 100，或 none。重复程度更高的文字会重新识别，值越低越严格。',
   'option.logprob_threshold': '低概率界限',
   'option.logprob_threshold_hint': '-100 到 0，或 none。概率更低的文字会重新识别，越接近 0 越严格。',
+  'devices.cpu': { other: 'CPU，{count} 个线程' },
 }

@@ -77,6 +77,9 @@ export default {
   'confirm.go_on': '继续',
   'confirm.and_more': { other: '……以及另外 {count} 个' },
 
+  'news.uploading': { other: '正在上传 {count} 个文件。' },
+  'news.uploaded': '上传已全部结束。',
+  'queue.found': { other: '{count} 个匹配' },
   'news.completed': '{name} 已完成。',
   'news.completed_many': { other: '{count} 个录音已完成。' },
   'news.failed': '{name} 失败。',

@@ -103,7 +103,6 @@ export default {
   'model.no_translation': '{model} 未经翻译训练，文本大多会保留原来的语言。',
 
   'devices.title': '设备',
-  'devices.cpu': { other: 'CPU，{count} 个线程' },
   'devices.none': '正在查找设备',
   'devices.used': '已用',
   'devices.reserved': '预留',

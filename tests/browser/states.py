@@ -39,6 +39,7 @@ def queue_states(page: Page) -> Iterator[str]:
 def _searching(page: Page) -> Iterator[str]:
     page.get_by_test_id("search").fill("old cat")
     expect(page.get_by_test_id("hit-sentence").first).to_be_visible()
+    expect(page.get_by_test_id("found-count")).not_to_be_empty()
     yield "searching"
     page.get_by_test_id("search").fill("nowhere")
     expect(page.get_by_test_id("no-match")).to_be_visible()
@@ -161,6 +162,7 @@ def _dialog(page: Page, name: str, testid: str) -> Iterator[str]:
     yield name
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+    expect(page.locator("body:not(:focus) :focus")).to_have_count(1)
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.browser.axe import violations
 from tests.browser.conftest import watch_for_faults
-from tests.browser.states import SOUND, states
-from tests.browser.uploading import task
+from tests.browser.states import SOUND, held, states
+from tests.browser.uploading import task, upload
 from tests.web.running_server import RunningServer
 
 pytestmark = pytest.mark.browser
@@ -170,3 +170,88 @@ def test_a_language_is_one_file_and_what_it_lacks_is_english(text: Page, settled
     expect(text.get_by_role("heading", name="Warteschlange")).to_be_visible()
     text.get_by_test_id("language-en").check(force=True)
     expect(text.locator("html")).to_have_attribute("dir", "ltr")
+
+
+# Whether the focused element, or the label that stands for it, shows that it is.
+FOCUSED = """() => {
+    const here = document.activeElement
+    const shown = [here, here.closest('label')].filter(Boolean).map((each) => getComputedStyle(each))
+    const hasRing = ({outlineStyle, outlineWidth}) => outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2
+    return {key: here.tabStop, name: here.outerHTML.slice(0, 100), isMarked: shown.some(hasRing)}
+}"""
+# Numbers everything that the tab key should reach: of radio buttons the chosen one.
+NUMBER_STOPS = """() => [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex]')]
+    .filter((each) => each.tabIndex >= 0 && !each.disabled && each.checkVisibility()
+        && (each.type !== 'radio' || each.checked))
+    .map((each, index) => { each.tabStop = index; return each.outerHTML.slice(0, 100) })"""
+
+
+def test_every_control_is_reached_by_the_tab_key_and_shows_it(text: Page) -> None:
+    text.get_by_test_id("filter").click()
+    text.get_by_test_id("select").check()
+    text.get_by_test_id("edit").click()
+    stops = text.evaluate(NUMBER_STOPS)
+    text.locator(".skip").focus()
+    text.keyboard.press("Tab")  # from now on the focus is moved by keys
+    text.keyboard.press("Shift+Tab")
+    reached, unmarked = {}, set()
+    for _ in range(3 * len(stops)):  # a date is several stops
+        here = text.evaluate(FOCUSED)
+        if "key" in here:
+            reached[here["key"]] = here["name"]
+        if not here["isMarked"] and "segment-field" not in here["name"]:
+            unmarked.add(here["name"])
+        if len(reached) == len(stops):
+            break
+        text.keyboard.press("Tab")
+    assert [name for index, name in enumerate(stops) if index not in reached] == []
+    assert unmarked == set()
+
+
+CHOSEN = {
+    ".views a": "[aria-current]",
+    ".tab": "[aria-pressed=true]",
+    "[data-testid=language] label": ":has(:checked)",
+    "[data-testid=edit-bar] button.small": "[aria-pressed=true]",
+}
+
+
+def test_what_is_chosen_is_seen_in_forced_colours(text: Page) -> None:
+    text.emulate_media(forced_colors="active")
+    text.get_by_test_id("edit").click()
+    text.get_by_test_id("filter-completed").click()
+    background = "each => getComputedStyle(each).backgroundColor"
+    highlight = text.evaluate(
+        "() => { const each = document.createElement('p'); each.style.forcedColorAdjust = 'none';"
+        " each.style.background = 'Highlight'; document.body.append(each);"
+        " const colour = getComputedStyle(each).backgroundColor; each.remove(); return colour }"
+    )
+    for kind, chosen in CHOSEN.items():
+        assert text.locator(f"{kind}{chosen}").first.evaluate(background) == highlight, kind
+        if text.locator(f"{kind}:not({chosen})").count():
+            assert text.locator(f"{kind}:not({chosen})").first.evaluate(background) != highlight, kind
+    assert text.locator(".task.is-open").evaluate("each => getComputedStyle(each).outlineStyle") == "solid"
+    for box in (text.get_by_test_id("doubts-switch"), text.get_by_test_id("select")):
+        assert box.evaluate("each => getComputedStyle(each).appearance") == "auto"
+
+
+def test_uploads_and_what_a_search_finds_are_said_aloud(text: Page) -> None:
+    text.get_by_test_id("search").fill("nowhere")
+    expect(text.get_by_test_id("found-count")).to_have_text("No matches")
+    text.get_by_test_id("search").fill("stove")
+    expect(text.get_by_test_id("found-count")).to_have_text("1 match")
+    with held(text, re.compile("/api/uploads")):
+        upload(text, ("later.flac", SOUND))
+        expect(text.get_by_test_id("announcement")).to_have_text("Uploading 1 file.")
+        text.get_by_test_id("upload-remove").click()
+    expect(text.get_by_test_id("announcement")).to_have_text("Uploads have ended.")
+
+
+def test_at_200_percent_the_text_is_read_without_scrolling_sideways(text: Page) -> None:
+    text.set_viewport_size({"width": 640, "height": 450})  # what 1280 by 900 leaves
+    assert text.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    first = text.get_by_test_id("segment-text").first
+    expect(first).to_be_in_viewport()
+    text.get_by_test_id("segment-play").first.press("Escape")
+    expect(text.get_by_test_id("transcript")).to_have_count(0)
+    assert text.evaluate("document.documentElement.scrollWidth <= innerWidth")
