@@ -74,6 +74,7 @@ function ConnectionNotice() {
 function Footer({ version }) {
   return html`<footer class="foot">
     <span>${t('app.footer')}</span>
+    <button type="button" class="small" data-testid="show-shortcuts" onClick=${() => showDialog('shortcuts')}>${t('shortcuts.title')}</button>
     <span>${t('app.version', { version })}</span>
   </footer>`
 }

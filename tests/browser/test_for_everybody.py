@@ -73,6 +73,28 @@ def test_axe_finds_nothing_in_any_state_in_other_windows_and_colours(page: Page)
     assert in_every_state(page) == {}
 
 
+# Texts and labels with three English words in a row, apart from what the server has in English only and says so.
+ENGLISH = """() => {
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+    const texts = []
+    while (walker.nextNode()) {
+        const {data, parentElement} = walker.currentNode
+        if (!parentElement.closest('[lang=en], script, noscript')) texts.push(data)
+    }
+    for (const each of document.querySelectorAll('[aria-label], [title], [placeholder]'))
+        texts.push(each.getAttribute('aria-label'), each.title, each.getAttribute('placeholder'))
+    return texts.filter((text) => /[a-z]{2,} [a-z]{2,} [a-z]{2,}/i.test(text ?? ''))
+}"""
+SPOKEN = ("old clock struck", "cat left", "by the old", "spoken so far", "Somebody else was here")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ways", [{"viewport": WIDE, "locale": "zh-CN"}])
+def test_nothing_is_left_in_english_on_a_chinese_page(page: Page) -> None:
+    found = {text for _ in states(page) for text in page.evaluate(ENGLISH)}
+    assert [text for text in found if not any(words.lower() in text.lower() for words in SPOKEN)] == []
+
+
 # --- on one page of a server with one text, which no test changes ---------------------------------------------------
 
 GERMAN = {"language.name": "Deutsch", "queue.title": "Warteschlange", "queue.all": "Alle"}
@@ -233,6 +255,16 @@ def test_what_is_chosen_is_seen_in_forced_colours(text: Page) -> None:
     assert text.locator(".task.is-open").evaluate("each => getComputedStyle(each).outlineStyle") == "solid"
     for box in (text.get_by_test_id("doubts-switch"), text.get_by_test_id("select")):
         assert box.evaluate("each => getComputedStyle(each).appearance") == "auto"
+
+
+def test_nothing_moves_for_whoever_wants_less_motion(text: Page) -> None:
+    text.emulate_media(reduced_motion="reduce")
+    longest = """() => Math.max(...[...document.querySelectorAll('*')].flatMap((each) => {
+        const {transitionDuration, animationDuration} = getComputedStyle(each)
+        return [transitionDuration, animationDuration].flatMap((all) => all.split(',')).map(parseFloat) }))"""
+    assert text.evaluate(longest) <= 0.001  # seconds
+    text.emulate_media(reduced_motion="no-preference")
+    assert text.evaluate(longest) > 0.1
 
 
 def test_uploads_and_what_a_search_finds_are_said_aloud(text: Page) -> None:
