@@ -114,7 +114,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             {"kind": "set_speaker", "segments": [0, 1], "speaker": "S1"},
             {"kind": "name_speaker", "speaker": "S1", "name": "Ann"},
         ]
-        edits = {"base": 0, "edits": named}
+        edits: dict[str, Any] = {"base": 0, "edits": named}
         requests.post(f"{server.address}/api/tasks/{task_id}/edits", json=edits, timeout=30).raise_for_status()
         yield server.address
 
@@ -242,16 +242,15 @@ def test_what_is_chosen_is_seen_in_forced_colours(text: Page) -> None:
     text.emulate_media(forced_colors="active")
     text.get_by_test_id("edit").click()
     text.get_by_test_id("filter-completed").click()
-    background = "each => getComputedStyle(each).backgroundColor"
     highlight = text.evaluate(
         "() => { const each = document.createElement('p'); each.style.forcedColorAdjust = 'none';"
         " each.style.background = 'Highlight'; document.body.append(each);"
         " const colour = getComputedStyle(each).backgroundColor; each.remove(); return colour }"
     )
     for kind, chosen in CHOSEN.items():
-        assert text.locator(f"{kind}{chosen}").first.evaluate(background) == highlight, kind
+        expect(text.locator(f"{kind}{chosen}").first).to_have_css("background-color", highlight)
         if text.locator(f"{kind}:not({chosen})").count():
-            assert text.locator(f"{kind}:not({chosen})").first.evaluate(background) != highlight, kind
+            expect(text.locator(f"{kind}:not({chosen})").first).not_to_have_css("background-color", highlight)
     assert text.locator(".task.is-open").evaluate("each => getComputedStyle(each).outlineStyle") == "solid"
     for box in (text.get_by_test_id("doubts-switch"), text.get_by_test_id("select")):
         assert box.evaluate("each => getComputedStyle(each).appearance") == "auto"

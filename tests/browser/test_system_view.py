@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.browser import fake_load
+from tests.browser.axe import violations
 from tests.browser.conftest import watch_for_faults
 from tests.browser.uploading import task, upload
 from version import PRODUCT_NAME
@@ -287,3 +288,19 @@ def test_the_view_falls_silent_when_it_is_left(page: Page) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(6000)  # more than the shortest time between two readings
     assert [url for url in asked if "/api/system/" in url] == []
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_on_the_busy_view(browser: Browser, quiet_server: str, server: BusyServer) -> None:
+    context = browser.new_context(bypass_csp=True)  # axe writes styles of its own
+    page = context.new_page()
+    server.attach(page)
+    page.goto(quiet_server)
+    schemes: tuple[Any, ...] = ("light", "dark")
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        open_view(page)
+        found = violations(page)
+        assert found == [], found[0]
+    page.unroute_all(behavior="wait")
+    context.close()

@@ -78,7 +78,7 @@ function NumberField({ id, value, onChange }) {
 function Changes() {
   const changes = [...(history.value?.changes ?? [])].reverse()
   if (changes.length === 0) return html`<p class="faint">${t('limits.no_changes')}</p>`
-  return html`<ol class="event-list is-short" data-testid="changes">
+  return html`<ol class="event-list is-short" tabindex="0" aria-label=${t('limits.changes')} data-testid="changes">
     ${changes.map(
       (change) => html`<li key=${change.at}>
         <time>${formatTime(change.at * 1000)}</time>

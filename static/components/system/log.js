@@ -25,9 +25,9 @@ function LevelSelect() {
 }
 
 function Lines({ lines }) {
-  return html`<ol class="log-lines" tabindex="0" aria-label=${t('log.label')} lang="en" data-testid="log-lines">
+  return html`<ol class="log-lines" tabindex="0" aria-label=${t('log.label')} data-testid="log-lines">
     ${lines.map(
-      (line) => html`<li class="is-${line.level.toLowerCase()}" data-testid="log-line">
+      (line) => html`<li class="is-${line.level.toLowerCase()}" lang="en" data-testid="log-line">
         <time>${formatTime(line.at * 1000)}</time> <b>${line.level}</b>${' '}
         <span class="log-logger">${line.logger}</span> <span class="log-message">${line.message}</span>
       </li>`,
