@@ -344,7 +344,6 @@ export default {
   'error.ffmpeg_missing': '服务器上找不到 ffmpeg，无法读取文件。',
   'error.interrupted': '任务运行期间服务器停止过。',
   'error.aborted': '上传已取消。',
-
   'time.just_now': '刚刚',
   'toast.close': '关闭这条消息',
   'toast.region': '消息',
