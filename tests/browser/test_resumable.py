@@ -22,8 +22,8 @@ UPLOADING_MS = 60_000
 SHARE = re.compile(r"\d\d?% of it is here")
 UNFINISHED = """async () => {
   const { unfinishedUploads } = await import('./static/state/unfinished.js')
-  const { ENDPOINT } = await import('./static/state/resumable-upload.js')
-  return (await unfinishedUploads(ENDPOINT)).length
+  const endpoint = new URL('api/uploads', document.baseURI).href
+  return (await unfinishedUploads(endpoint)).length
 }"""
 
 
