@@ -1,4 +1,4 @@
-"""Recording with the microphone, files that other programs share, and links for people without an account."""
+"""Recording with the microphone, files that other programs share, and what the page asks before its script is read."""
 
 from __future__ import annotations
 
@@ -123,3 +123,15 @@ def test_a_kept_recording_whose_upload_is_taken_back_is_gone(page: Page) -> None
     row.get_by_test_id("upload-remove").click()
     expect(row).to_have_count(0)
     page.evaluate(ALL_GONE)
+
+
+def test_what_is_asked_before_the_script_is_read_is_what_the_page_asks(page: Page) -> None:
+    early, asked = page.evaluate(
+        """() => [
+          [...document.querySelectorAll('link[rel=preload][as=fetch]')].map((link) => link.href),
+          performance.getEntriesByType('resource')
+            .filter(({ initiatorType }) => initiatorType === 'fetch').map(({ name }) => name),
+        ]"""
+    )
+    assert len(early) == 3
+    assert set(early) <= set(asked)  # again, once the live feed is connected
