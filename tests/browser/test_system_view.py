@@ -47,6 +47,7 @@ class BusyServer:
     def attach(self, page: Page) -> None:
         page.route(re.compile(r"/api/system$"), self._system)
         page.route(re.compile(r"/api/system/\w+(\?|$)"), self._part)
+        page.route(re.compile(r"/api/tasks\?"), self._list)
         page.route(re.compile(r"/api/tasks/\w+/timeline$"), self._timeline)
 
     def _system(self, route: Route, request: Request) -> None:
@@ -59,6 +60,11 @@ class BusyServer:
                 return
             self.limits |= wanted
         route.fulfill(json={**route.fetch(method="GET").json(), **fake_load.system({}, self.limits)})
+
+    def _list(self, route: Route) -> None:
+        """The page takes the number of tasks from whichever answer comes last, a list's too."""
+        counts = fake_load.system({}, self.limits)["counts"]
+        route.fulfill(json={**route.fetch().json(), "counts": counts})
 
     def _part(self, route: Route, request: Request) -> None:
         address = urlsplit(request.url)
