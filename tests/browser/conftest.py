@@ -51,13 +51,15 @@ def five_minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """With the module's own BROWSER_FLAGS, if it has any."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("there is no Chromium on this machine")
+    flags = [*FLAGS, *getattr(request.module, "BROWSER_FLAGS", [])]
     before = children()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         with outliving_tests(*(children() - before)):
             yield browser
         browser.close()

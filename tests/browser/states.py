@@ -25,11 +25,12 @@ def queue_states(page: Page) -> Iterator[str]:
     expect(page.get_by_test_id("refusal")).to_be_visible()
     with held(page, re.compile("/api/uploads")):
         upload(page, ("slow.flac", SOUND), ("slow too.flac", SOUND))
-        expect(page.get_by_test_id("batch")).to_be_visible()
+        cancel_all = page.get_by_test_id("uploads").get_by_test_id("batch-cancel")  # the four from before are one, too
+        expect(cancel_all).to_be_visible()
         yield "uploading and refused"
-        page.get_by_test_id("batch-cancel").click()
+        cancel_all.click()
         yield from _dialog(page, "cancelling a batch", "confirm")
-        page.get_by_test_id("batch-cancel").click()
+        cancel_all.click()
         page.get_by_test_id("confirm-yes").click()
     page.get_by_test_id("upload-remove").first.click()
     yield from _searching(page)

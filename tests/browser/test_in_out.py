@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import FLAGS, watch_for_faults
+from tests.browser.conftest import watch_for_faults
 from tests.browser.uploading import upload
-from tests.leaks import children, outliving_tests
 
 pytestmark = pytest.mark.browser
 
-MICROPHONE = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+# A microphone in which something beeps.
+BROWSER_FLAGS = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
 SOME = re.compile("0:(0[3-9]|[1-5][0-9])")  # so much that the first two seconds are on the disk
 ALL_GONE = """async () => {
   const { keptFiles } = await import('./static/util/kept-files.js')
@@ -25,20 +24,6 @@ KEPT = """async () => {
   const { keptFiles } = await import('./static/util/kept-files.js')
   return (await keptFiles()).length
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """With a microphone in which something beeps."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium on this machine")
-    before = children()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *MICROPHONE])
-        with outliving_tests(*(children() - before)):
-            yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -126,12 +111,13 @@ def test_a_kept_recording_whose_upload_is_taken_back_is_gone(page: Page) -> None
 
 
 def test_what_is_asked_before_the_script_is_read_is_what_the_page_asks(page: Page) -> None:
-    early, asked = page.evaluate(
-        """() => [
-          [...document.querySelectorAll('link[rel=preload][as=fetch]')].map((link) => link.href),
-          performance.getEntriesByType('resource')
-            .filter(({ initiatorType }) => initiatorType === 'fetch').map(({ name }) => name),
-        ]"""
-    )
+    early = page.evaluate("[...document.querySelectorAll('link[rel=preload][as=fetch]')].map((link) => link.href)")
     assert len(early) == 3
-    assert set(early) <= set(asked)  # again, once the live feed is connected
+    page.wait_for_function(  # again, once the live feed is connected
+        """(early) => {
+          const requests = performance.getEntriesByType('resource')
+          const asked = new Set(requests.filter(({ initiatorType }) => initiatorType === 'fetch').map(({ name }) => name))
+          return early.every((address) => asked.has(address))
+        }""",
+        arg=early,
+    )
