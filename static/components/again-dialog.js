@@ -1,7 +1,7 @@
-/** Asks with which options a task's file is to be transcribed once more, in the browser's own modal dialog. */
+/** Asks with which options a task's file is to be transcribed once more. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { makeAgain, optionsOf, withModel } from '../state/again.js'
 import { models } from '../state/store.js'
 import { toast, toastError } from '../state/toasts.js'
@@ -9,29 +9,20 @@ import { MODES, TRANSCRIBE, TRANSLATE } from '../state/upload-options.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
 import { openTask } from '../util/address.js'
+import { Dialog } from './dialog.js'
 import { modelGroups, spokenLanguages } from './option-fields.js'
 
 const asked = signal(null)
 
 export const askAgain = (task) => (asked.value = task)
 
-export const AgainDialog = () => (asked.value ? html`<${Dialog} key=${asked.value.id} task=${asked.value} />` : null)
+export const AgainDialog = () => (asked.value ? html`<${AgainForm} key=${asked.value.id} task=${asked.value} />` : null)
 
-function Dialog({ task }) {
-  const dialog = useRef(null)
+function AgainForm({ task }) {
   const [draft, setDraft] = useState(optionsOf(task))
   const [error, setError] = useState(null)
-  useEffect(() => dialog.current.showModal(), [])
-  const close = () => {
-    dialog.current?.close() // So that the browser gives the focus back.
-    asked.value = null
-  }
-  const onCancel = (event) => {
-    event.preventDefault()
-    close()
-  }
-  const onSubmit = async (event) => {
-    event.preventDefault()
+  const close = () => (asked.value = null)
+  const start = async () => {
     try {
       const made = await makeAgain(task, draft)
       close()
@@ -42,21 +33,15 @@ function Dialog({ task }) {
       else toastError(fault)
     }
   }
-  return html`<dialog class="confirm" ref=${dialog} aria-labelledby="again-title" data-testid="again"
-    onCancel=${onCancel} onClick=${(event) => event.target === dialog.current && close()}>
-    <article>
-      <form class="subtitle-form" onSubmit=${onSubmit}>
-        <h2 id="again-title">${t('again.title')}</h2>
-        <small>${t('again.hint')}</small>
-        <${Fields} draft=${draft} setDraft=${setDraft} />
-        ${error && html`<p class="field-error" role="alert" data-testid="again-error">${t(`option.${LABELS[error.field] ?? error.field}`)}: ${errorText(error)}</p>`}
-        <footer>
-          <button type="button" class="quiet" data-testid="again-cancel" onClick=${close}>${t('subtitles.cancel')}</button>
-          <button type="submit" class="primary" data-testid="again-start">${t('again.start')}</button>
-        </footer>
-      </form>
-    </article>
-  </dialog>`
+  return html`<${Dialog} title=${t('again.title')} testid="again" onClose=${close} onSubmit=${start}>
+    <small>${t('again.hint')}</small>
+    <${Fields} draft=${draft} setDraft=${setDraft} />
+    ${error && html`<p class="field-error" role="alert" data-testid="again-error">${t(`option.${LABELS[error.field] ?? error.field}`)}: ${errorText(error)}</p>`}
+    <footer>
+      <button type="button" class="quiet" data-testid="again-cancel" onClick=${close}>${t('subtitles.cancel')}</button>
+      <button type="submit" class="primary" data-testid="again-start">${t('again.start')}</button>
+    </footer>
+  <//>`
 }
 
 /** Fields whose label has another name than the option. */

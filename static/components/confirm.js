@@ -1,10 +1,10 @@
-/** Asks before tasks are deleted, a batch is cancelled or a recording discarded, in the browser's own modal dialog. */
+/** Asks before tasks are deleted, a batch is cancelled or a recording discarded. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
-import { useEffect, useRef } from 'preact/hooks'
 import * as selection from '../state/selection.js'
 import { nameOf } from '../state/task-names.js'
 import { t } from '../text/i18n.js'
+import { Dialog } from './dialog.js'
 import { FileName } from './file-name.js'
 
 /** More are counted. */
@@ -40,35 +40,22 @@ export function confirmDiscard(name = null) {
 const ask = (words) => new Promise((resolve) => (question.value = { ...words, resolve }))
 
 export function ConfirmDialog() {
-  const dialog = useRef(null)
   const asked = question.value
-  useEffect(() => {
-    if (asked) dialog.current.showModal()
-  }, [asked])
   if (!asked) return null
 
   const answer = (isYes) => {
-    dialog.current?.close()
     question.value = null
     asked.resolve(isYes)
   }
-  const onCancel = (event) => {
-    event.preventDefault()
-    answer(false)
-  }
-  const onBackdrop = (event) => event.target === dialog.current && answer(false)
-  return html`<dialog class="confirm" ref=${dialog} aria-labelledby="confirm-title" data-testid="confirm"
-    onCancel=${onCancel} onClick=${onBackdrop}>
-    <article>
-      <h2 id="confirm-title">${asked.title}</h2>
-      <${Names} names=${asked.names} />
-      <p>${asked.text}</p>
-      <footer>
-        <button type="button" class="quiet" data-testid="confirm-no" onClick=${() => answer(false)}>${asked.no}</button>
-        <button type="button" class="danger" data-testid="confirm-yes" onClick=${() => answer(true)}>${asked.yes}</button>
-      </footer>
-    </article>
-  </dialog>`
+  const deny = () => answer(false)
+  return html`<${Dialog} title=${asked.title} testid="confirm" onClose=${deny}>
+    <${Names} names=${asked.names} />
+    <p>${asked.text}</p>
+    <footer>
+      <button type="button" class="quiet" data-testid="confirm-no" onClick=${deny}>${asked.no}</button>
+      <button type="button" class="danger" data-testid="confirm-yes" onClick=${() => answer(true)}>${asked.yes}</button>
+    </footer>
+  <//>`
 }
 
 function Names({ names }) {

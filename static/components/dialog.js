@@ -9,8 +9,11 @@ function giveBack(before) {
   })
 }
 
-/** onSubmit: makes a form of it, which Enter sends. isWide: for a list rather than a question. */
-export function Dialog({ title, testid, isWide = false, onClose, onSubmit, children }) {
+/**
+ * onSubmit: called with the form's event, for Enter in a field or a button of type submit. isWide: for a list rather than a
+ * question. keepsOpen: a click beside it does not close it, so that nothing typed is lost. name: a further class.
+ */
+export function Dialog({ title, testid, name = '', isWide = false, keepsOpen = false, onClose, onSubmit, children }) {
   const dialog = useRef(null)
   const titleId = useId()
   // Before the page is painted, so that the next key is the dialog's already.
@@ -25,10 +28,11 @@ export function Dialog({ title, testid, isWide = false, onClose, onSubmit, child
   }
   const submit = (event) => {
     event.preventDefault()
-    onSubmit?.()
+    onSubmit?.(event)
   }
-  return html`<dialog class="confirm ${isWide ? 'is-wide' : ''}" ref=${dialog} aria-labelledby=${titleId} data-testid=${testid}
-    onCancel=${onCancel} onClick=${(event) => event.target === dialog.current && onClose()}>
+  const onClick = (event) => event.target === dialog.current && !keepsOpen && onClose()
+  return html`<dialog class="confirm ${name} ${isWide ? 'is-wide' : ''}" ref=${dialog} aria-labelledby=${titleId} data-testid=${testid}
+    onCancel=${onCancel} onClick=${onClick}>
     <article>
       <form class="dialog-form" onSubmit=${submit}>
         <h2 id=${titleId}>${title}</h2>

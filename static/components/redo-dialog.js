@@ -1,12 +1,13 @@
-/** Asks which segments another model is to do again, and which model, in the browser's own modal dialog. */
+/** Asks which segments another model is to do again, and which model. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { redoSegments } from '../api.js'
 import { betterModel, choicesFor } from '../state/redo.js'
 import { models } from '../state/store.js'
 import { toast, toastError } from '../state/toasts.js'
 import { t } from '../text/i18n.js'
+import { Dialog } from './dialog.js'
 import { modelGroups } from './option-fields.js'
 
 const asked = signal(null)
@@ -18,47 +19,31 @@ export function askRedo(task, content, present, selected) {
   if (choices.length > 0) asked.value = { task, version: content.version ?? 0, choices, model }
 }
 
-export const RedoDialog = () => (asked.value ? html`<${Dialog} ...${asked.value} />` : null)
+export const RedoDialog = () => (asked.value ? html`<${RedoForm} ...${asked.value} />` : null)
 
-function Dialog({ task, version, choices, model }) {
-  const dialog = useRef(null)
+function RedoForm({ task, version, choices, model }) {
   const [draft, setDraft] = useState({ choice: choices[0].name, model })
-  useEffect(() => dialog.current.showModal(), [])
-  const close = () => {
-    dialog.current?.close() // So that the browser gives the focus back.
-    asked.value = null
-  }
-  const onCancel = (event) => {
-    event.preventDefault()
-    close()
-  }
-  const onSubmit = (event) => {
-    event.preventDefault()
+  const close = () => (asked.value = null)
+  const start = () => {
     const { ids } = choices.find(({ name }) => name === draft.choice)
     redoSegments(task.id, { base: version, segments: ids, model: draft.model })
       .then(() => toast(t('redo.queued', { count: ids.length })))
       .catch(toastError)
     close()
   }
-  return html`<dialog class="confirm" ref=${dialog} aria-labelledby="redo-title" data-testid="redo-dialog"
-    onCancel=${onCancel} onClick=${(event) => event.target === dialog.current && close()}>
-    <article>
-      <form class="subtitle-form" onSubmit=${onSubmit}>
-        <h2 id="redo-title">${t('redo.title')}</h2>
-        <small>${t('redo.hint')}</small>
-        <${Choices} choices=${choices} chosen=${draft.choice} onChoose=${(choice) => setDraft({ ...draft, choice })} />
-        <label class="option"><span>${t('option.model')}</span>
-          <select value=${draft.model} data-testid="redo-model" onChange=${(event) => setDraft({ ...draft, model: event.target.value })}>
-            ${modelGroups().map((group) => html`<optgroup label=${group.label}>${optionsIn(group, draft.model)}</optgroup>`)}
-          </select>
-        </label>
-        <footer>
-          <button type="button" class="quiet" data-testid="redo-cancel" onClick=${close}>${t('subtitles.cancel')}</button>
-          <button type="submit" class="primary" data-testid="redo-start">${t('again.start')}</button>
-        </footer>
-      </form>
-    </article>
-  </dialog>`
+  return html`<${Dialog} title=${t('redo.title')} testid="redo-dialog" onClose=${close} onSubmit=${start}>
+    <small>${t('redo.hint')}</small>
+    <${Choices} choices=${choices} chosen=${draft.choice} onChoose=${(choice) => setDraft({ ...draft, choice })} />
+    <label class="option"><span>${t('option.model')}</span>
+      <select value=${draft.model} data-testid="redo-model" onChange=${(event) => setDraft({ ...draft, model: event.target.value })}>
+        ${modelGroups().map((group) => html`<optgroup label=${group.label}>${optionsIn(group, draft.model)}</optgroup>`)}
+      </select>
+    </label>
+    <footer>
+      <button type="button" class="quiet" data-testid="redo-cancel" onClick=${close}>${t('subtitles.cancel')}</button>
+      <button type="submit" class="primary" data-testid="redo-start">${t('again.start')}</button>
+    </footer>
+  <//>`
 }
 
 const optionsIn = ({ entries }, chosen) =>

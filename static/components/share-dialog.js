@@ -8,6 +8,7 @@ import { formatDay } from '../text/format.js'
 import { t } from '../text/i18n.js'
 import { copyText } from '../util/clipboard.js'
 import { pageAddress } from '../util/page-address.js'
+import { Dialog } from './dialog.js'
 
 const LIFETIMES = [1, 7, 30, 365, null] // days; null: until it is revoked
 
@@ -16,28 +17,18 @@ const sharedTask = signal(null)
 export const openShareDialog = (task) => (sharedTask.value = task)
 
 export const ShareDialog = () =>
-  sharedTask.value && html`<${Dialog} key=${sharedTask.value.id} task=${sharedTask.value} />`
+  sharedTask.value && html`<${ShareForm} key=${sharedTask.value.id} task=${sharedTask.value} />`
 
-function Dialog({ task }) {
-  const dialog = useRef(null)
+function ShareForm({ task }) {
   const [shares, setShares] = useState(null)
   const [made, setMade] = useState(null)
   const read = () => listShares(task.id).then(({ shares: found }) => setShares(found), toastError)
   useEffect(() => {
-    dialog.current.showModal()
     read()
   }, [])
 
-  const close = () => {
-    dialog.current?.close() // So that the browser gives the focus back.
-    sharedTask.value = null
-  }
-  const onCancel = (event) => {
-    event.preventDefault()
-    close()
-  }
+  const close = () => (sharedTask.value = null)
   const make = async (event) => {
-    event.preventDefault()
     const form = new FormData(event.target)
     const days = form.get('days') === '' ? null : Number(form.get('days'))
     try {
@@ -49,28 +40,23 @@ function Dialog({ task }) {
     }
   }
   const revoke = (share) => removeShare(task.id, share.id).then(read, toastError)
-  return html`<dialog class="confirm share" ref=${dialog} aria-labelledby="share-title" data-testid="share-dialog"
-    onCancel=${onCancel} onClick=${(event) => event.target === dialog.current && close()}>
-    <article>
-      <h2 id="share-title">${t('share.title')}</h2>
-      <p>${t('share.hint')}</p>
-      <form class="share-form" onSubmit=${make}>
-        <label class="option"><span>${t('share.until')}</span>
-          <select name="days" data-testid="share-days">${LIFETIMES.map(
-            (days) =>
-              html`<option key=${days} value=${days ?? ''} selected=${days === 7}>${
-                days === null ? t('share.unlimited') : t('share.days', { count: days })
-              }</option>`,
-          )}</select></label>
-        <label class="check"><input type="checkbox" name="media" data-testid="share-media" /><span>${t('share.media')}</span></label>
-        <button type="submit" class="primary" data-testid="share-make">${t('share.make')}</button>
-      </form>
-      ${made && html`<${Made} address=${made} />`}
-      ${shares?.length > 0 && html`<${List} shares=${shares} revoke=${revoke} />`}
-      <footer><span class="spring"></span>
-        <button type="button" class="quiet" data-testid="share-close" onClick=${close}>${t('share.close')}</button></footer>
-    </article>
-  </dialog>`
+  return html`<${Dialog} title=${t('share.title')} testid="share-dialog" name="share" onClose=${close} onSubmit=${make}>
+    <p>${t('share.hint')}</p>
+    <label class="option"><span>${t('share.until')}</span>
+      <select name="days" data-testid="share-days">${LIFETIMES.map(
+        (days) =>
+          html`<option key=${days} value=${days ?? ''} selected=${days === 7}>${
+            days === null ? t('share.unlimited') : t('share.days', { count: days })
+          }</option>`,
+      )}</select></label>
+    <label class="check"><input type="checkbox" name="media" data-testid="share-media" /><span>${t('share.media')}</span></label>
+    <button type="submit" class="primary" data-testid="share-make">${t('share.make')}</button>
+    ${made && html`<${Made} address=${made} />`}
+    ${shares?.length > 0 && html`<${List} shares=${shares} revoke=${revoke} />`}
+    <footer>
+      <button type="button" class="quiet" data-testid="share-close" onClick=${close}>${t('share.close')}</button>
+    </footer>
+  <//>`
 }
 
 /** The new link; nobody can ask for it again. */

@@ -1,57 +1,42 @@
-/** Asks how subtitles are to be cut, in the browser's own modal dialog. */
+/** Asks how subtitles are to be cut. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { chooseSubtitles, effective, LIMITS, subtitleOptions, tryOut, UNCUT } from '../state/subtitle-options.js'
 import { t } from '../text/i18n.js'
+import { Dialog } from './dialog.js'
 import { SubtitlePreview } from './subtitle-preview.js'
 
 const isOpen = signal(false)
 
 export const openSubtitleOptions = () => (isOpen.value = true)
 
-export const SubtitleDialog = () => (isOpen.value ? html`<${Dialog} />` : null)
+export const SubtitleDialog = () => (isOpen.value ? html`<${SubtitleForm} />` : null)
 
-function Dialog() {
-  const dialog = useRef(null)
+function SubtitleForm() {
   const [draft, setDraft] = useState(subtitleOptions.peek())
-  useEffect(() => dialog.current.showModal(), [])
   useEffect(() => {
     tryOut(draft)
     return () => tryOut(null)
   }, [draft])
 
-  const close = () => {
-    dialog.current?.close() // So that the browser gives the focus back.
-    isOpen.value = false
-  }
-  const onCancel = (event) => {
-    event.preventDefault()
-    close()
-  }
-  const save = (event) => {
-    event.preventDefault()
+  const close = () => (isOpen.value = false)
+  const save = () => {
     chooseSubtitles(draft)
     close()
   }
   const change = (name, value) => setDraft({ ...draft, [name]: value })
-  return html`<dialog class="confirm" ref=${dialog} aria-labelledby="subtitles-title" data-testid="subtitles"
-    onCancel=${onCancel} onClick=${(event) => event.target === dialog.current && close()}>
-    <article>
-      <form class="subtitle-form" onSubmit=${save}>
-        <h2 id="subtitles-title">${t('subtitles.title')}</h2>
-        <${Fields} draft=${draft} change=${change} />
-        <${SubtitlePreview} options=${draft} />
-        <small>${t('subtitles.words_hint')}</small>
-        <footer>
-          <button type="button" class="quiet" data-testid="subtitles-reset" onClick=${() => setDraft(UNCUT)}>${t('subtitles.reset')}</button>
-          <span class="spring"></span>
-          <button type="button" class="quiet" data-testid="subtitles-cancel" onClick=${close}>${t('subtitles.cancel')}</button>
-          <button type="submit" class="primary" data-testid="subtitles-save">${t('subtitles.save')}</button>
-        </footer>
-      </form>
-    </article>
-  </dialog>`
+  return html`<${Dialog} title=${t('subtitles.title')} testid="subtitles" onClose=${close} onSubmit=${save}>
+    <${Fields} draft=${draft} change=${change} />
+    <${SubtitlePreview} options=${draft} />
+    <small>${t('subtitles.words_hint')}</small>
+    <footer>
+      <button type="button" class="quiet" data-testid="subtitles-reset" onClick=${() => setDraft(UNCUT)}>${t('subtitles.reset')}</button>
+      <span class="spring"></span>
+      <button type="button" class="quiet" data-testid="subtitles-cancel" onClick=${close}>${t('subtitles.cancel')}</button>
+      <button type="submit" class="primary" data-testid="subtitles-save">${t('subtitles.save')}</button>
+    </footer>
+  <//>`
 }
 
 function Fields({ draft, change }) {

@@ -1,12 +1,13 @@
-/** What the person calls a task, its tags and notes, in the browser's own modal dialog. */
+/** What the person calls a task, its tags and notes. */
 import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { changeTask } from '../api.js'
 import { applyTask, taskOf } from '../state/store.js'
 import { knownTags, MOST_TAG_CHARACTERS, TAG_BREAK, withTags } from '../state/tags.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
+import { Dialog } from './dialog.js'
 import { IconButton } from './icon-button.js'
 
 const MOST_TITLE_CHARACTERS = 200
@@ -19,21 +20,15 @@ export const describe = (id) => (describedId.value = id)
 
 export function TaskDialog() {
   const task = describedId.value && taskOf(describedId.value)?.value
-  return task ? html`<${Dialog} key=${task.id} task=${task} />` : null
+  return task ? html`<${TaskForm} key=${task.id} task=${task} />` : null
 }
 
-function Dialog({ task }) {
-  const dialog = useRef(null)
+function TaskForm({ task }) {
   const [draft, setDraft] = useState({ title: task.title ?? '', tags: task.tags ?? [], note: task.note ?? '' })
   const [error, setError] = useState(null)
-  useEffect(() => dialog.current.showModal(), [])
   const change = (changes) => setDraft({ ...draft, ...changes })
-  const close = () => {
-    dialog.current?.close() // So that the browser gives the focus back.
-    describedId.value = null
-  }
-  const save = (event) => {
-    event.preventDefault()
+  const close = () => (describedId.value = null)
+  const save = () => {
     changeTask(task.id, draft).then(
       (changed) => {
         applyTask(changed)
@@ -42,23 +37,14 @@ function Dialog({ task }) {
       (fault) => (fault.name === 'ApiError' ? setError(fault) : Promise.reject(fault)),
     )
   }
-  const onCancel = (event) => {
-    event.preventDefault()
-    close()
-  }
-  return html`<dialog class="confirm" ref=${dialog} aria-labelledby="describe-title" data-testid="describe" onCancel=${onCancel}>
-    <article>
-      <form class="subtitle-form" onSubmit=${save}>
-        <h2 id="describe-title">${t('describe.title')}</h2>
-        <${Fields} task=${task} draft=${draft} change=${change} />
-        <div role="alert">${error && html`<p class="field-error">${errorText(error)}</p>`}</div>
-        <footer>
-          <button type="button" class="quiet" data-testid="describe-cancel" onClick=${close}>${t('describe.cancel')}</button>
-          <button type="submit" class="primary" data-testid="describe-save">${t('describe.save')}</button>
-        </footer>
-      </form>
-    </article>
-  </dialog>`
+  return html`<${Dialog} title=${t('describe.title')} testid="describe" keepsOpen onClose=${close} onSubmit=${save}>
+    <${Fields} task=${task} draft=${draft} change=${change} />
+    <div role="alert">${error && html`<p class="field-error">${errorText(error)}</p>`}</div>
+    <footer>
+      <button type="button" class="quiet" data-testid="describe-cancel" onClick=${close}>${t('describe.cancel')}</button>
+      <button type="submit" class="primary" data-testid="describe-save">${t('describe.save')}</button>
+    </footer>
+  <//>`
 }
 
 function Fields({ task, draft, change }) {
