@@ -19,7 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -72,7 +72,12 @@ _EMPTY = (
 )
 _FIRST = text("SELECT rowid FROM search_index WHERE search_index MATCH :owner ORDER BY rowid LIMIT 1")
 _INSERT = insert(task_texts)
-_UPDATE = update(task_texts).where(task_texts.c.task_id == bindparam("of_task"))
+_UPDATE = (
+    update(task_texts)
+    .where(task_texts.c.task_id == bindparam("of_task"))
+    .values(folded_text=bindparam("words"), index_form=bindparam("form"))
+)
+_UPDATE_WITH_SENTENCES = _UPDATE.values(sentences=bindparam("packed"))
 _ROWS = (
     select(task_texts.c.task_id, task_texts.c.folded_text, task_texts.c.index_form, tasks.c.seq, tasks.c.owner)
     .join(tasks, tasks.c.id == task_texts.c.task_id)
@@ -126,35 +131,44 @@ def add(connection: Connection, task: Task) -> None:
     words = "\n".join([search_words.spaced([""]), _name_lines(task)])
     row = {"task_id": task.id, "folded_text": words, "index_form": form_now(connection)}
     connection.execute(_INSERT, row)
-    _change(connection, task.seq, set(), search_words.terms_of(words, task.owner))
+    _change(connection, [_Terms(task.seq, set(), search_words.terms_of(words, task.owner))])
 
 
 def write(connection: Connection, texts: Iterable[SearchedText]) -> None:
     """Makes the search find these tasks by their present names, and by what is given of their texts."""
     wanted = {each.task.id: each for each in texts}
+    if not wanted:
+        return
+    changes, rows, rows_with_sentences = [], [], []
     for row in _rows(connection, wanted):
         each = wanted[row.task_id]
         line = _text_line(row) if each.text is None else search_words.spaced([each.text])
         words = "\n".join([line, _name_lines(each.task)])
-        values: dict[str, Any] = {"folded_text": words, "index_form": form_now(connection)}
-        if each.sentences is not None:
-            values["sentences"] = pack(each.sentences)
-        connection.execute(_UPDATE.values(values), {"of_task": row.task_id})
-        _change(connection, row.seq, _terms_of(row), search_words.terms_of(words, str(row.owner)))
+        values = {"of_task": row.task_id, "words": words, "form": form_now(connection)}
+        if each.sentences is None:
+            rows.append(values)
+        else:
+            rows_with_sentences.append({**values, "packed": pack(each.sentences)})
+        changes.append(_Terms(row.seq, _terms_of(row), search_words.terms_of(words, str(row.owner))))
+    if rows:
+        connection.execute(_UPDATE, rows)
+    if rows_with_sentences:
+        connection.execute(_UPDATE_WITH_SENTENCES, rows_with_sentences)
+    _change(connection, changes)
 
 
 def move(connection: Connection, before: Mapping[str, int]) -> None:
     """Tasks have other places in the queue, by which the index knows them. before: their earlier ones, by id."""
+    changes = []
     for row in _rows(connection, before):
         terms = _terms_of(row)
-        _change(connection, before[row.task_id], terms, set())
-        _change(connection, row.seq, set(), terms)
+        changes += [_Terms(before[row.task_id], terms, set()), _Terms(row.seq, set(), terms)]
+    _change(connection, changes)
 
 
 def remove(connection: Connection, task_id: str) -> None:
     """Its words leave the index and `task_texts`."""
-    for row in _rows(connection, [task_id]):
-        _change(connection, row.seq, _terms_of(row), set())
+    _change(connection, [_Terms(row.seq, _terms_of(row), set()) for row in _rows(connection, [task_id])])
     connection.execute(delete(task_texts).where(task_texts.c.task_id == task_id))
 
 
@@ -173,16 +187,31 @@ def _rows(connection: Connection, task_ids: Iterable[str]) -> Sequence[Any]:
     return connection.execute(_ROWS, {"task_ids": list(task_ids)}).all()
 
 
-def _change(connection: Connection, seq: int, before: set[str], after: set[str]) -> None:
-    """before: the terms that the index has of a task; after: those that it should have."""
-    if not is_indexed(connection) or not isinstance(seq, int):  # a damaged row, which `doctor` reports
+class _Terms(NamedTuple):
+    """What the index has of the task at a place of the queue, and should have."""
+
+    seq: object  # an int but in a damaged row, which `doctor` reports
+    before: set[str]
+    after: set[str]
+
+
+def _change(connection: Connection, changes: Iterable[_Terms]) -> None:
+    """All removals come first, as tasks may move to each other's places."""
+    if not is_indexed(connection):
         return
-    gone, new = before - after, after - before
+    gone, new = [], []
+    for seq, before, after in changes:
+        if not isinstance(seq, int):
+            continue
+        if removed := before - after:
+            gone.append({"seq": seq, "words": " ".join(removed)})
+        if (added := after - before) or (removed and after):  # FTS5 counts rows: one that stays must not be counted out
+            new.append({"seq": seq, "words": " ".join(added)})
     if gone:
-        connection.execute(_REMOVE, {"seq": seq, "words": " ".join(gone)})
+        connection.execute(_REMOVE, gone)
         search_erasure.note_removal(connection)
-    if new or (gone and after):  # FTS5 counts rows: one that stays must not be counted out
-        connection.execute(_ADD, {"seq": seq, "words": " ".join(new)})
+    if new:
+        connection.execute(_ADD, new)
 
 
 def _terms_of(row: Any) -> set[str]:
