@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import describe_machine
-from whisper_core.engine.network.kernels import encoder_matrix
+from whisper_core.engine.network.kernels import fastest_encoder_matrix
 from whisper_core.formats.dimensions import ModelDimensions
 from whisper_core.models.catalogue import model_info
 
@@ -69,7 +69,8 @@ class Rates:
 def measure(dims: ModelDimensions, cores: int) -> Rates:
     state, positions = dims.n_audio_state, dims.n_audio_ctx
     rows, weight = torch.randn(positions, state), torch.randn(4 * state, state)
-    matrix = encoder_matrix(weight, positions)(weight, torch.zeros(4 * state))
+    make_matrix, _ = fastest_encoder_matrix(weight, positions)
+    matrix = make_matrix(weight, torch.zeros(4 * state))
     heads = torch.randn(1, dims.n_audio_head, positions, state // dims.n_audio_head)
     blocks = iter([torch.ones(READ_BYTES // FP32) for _ in range(cores)])
     product_s = on_all(cores, lambda: partial(matrix, rows))

@@ -20,7 +20,7 @@ from benchmarks.recordings import SAMPLE_RATE
 from benchmarks.run_engine import make_engine, measure
 from benchmarks.samples import read_samples
 from whisper_core.engine.network.cross_attention import CrossCache
-from whisper_core.engine.network.dims import DecoderDims
+from whisper_core.engine.network.dims import CrossForm, DecoderDims
 from whisper_core.formats.dimensions import ModelDimensions
 from whisper_core.worker.engine_protocol import Engine
 
@@ -156,6 +156,7 @@ def dims_of(dimensions: ModelDimensions, device: str) -> DecoderDims:
         audio_positions=dimensions.n_audio_ctx,
         device=torch.device(device),
         dtype=torch.float32 if device == "cpu" else torch.float16,
+        cross=CrossForm(are_keys_transposed=False, are_values_transposed=False, is_fused=True),
     )
 
 

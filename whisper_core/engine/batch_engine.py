@@ -42,7 +42,6 @@ FEW_ROWS = {"cpu": 10, "cuda": 0}
 # Windows of slower models are left to the encoder's thread, because stops and new tasks wait for the engine's thread.
 QUICK_ENCODING_S = 2.0
 
-ROWS_TO_SHARE = 4  # a step of fewer rows takes longer on two threads than on one
 WAIT_FOR_EXECUTOR_S = 0.05  # when nothing else can be done; a command that arrives meanwhile waits as long
 START_STREAMS_S = 0.1  # for cutting chunks in one round, during which no window is decoded
 
@@ -160,7 +159,7 @@ class BatchEngine:
                 runner.encode_inline()
         elif decoding:
             for runner in decoding:
-                with self._cores.claim(at_most=1 if runner.num_decoding < ROWS_TO_SHARE else None):
+                with runner.step_threads.claim(self._cores, runner.num_decoding):
                     runner.step()
         else:
             executor = self._open_executor if self._encoder_executor.is_idle else self._encoder_executor

@@ -40,17 +40,17 @@ class CoreShare:
         self._at_work = 0
 
     @contextmanager
-    def claim(self, at_most: int | None = None) -> Iterator[None]:
+    def claim(self, at_most: int | None = None) -> Iterator[int]:
         """Sets torch's number of threads, for the calling thread only: all cores when no other claim is held at this
-        moment, else half of them; never more than `at_most`."""
+        moment, else half of them; never more than `at_most`. Yields how many it would be without `at_most`."""
         with self._lock:
             self._at_work += 1
-            threads = self._cores if self._at_work == 1 else max(1, self._cores // 2)
-        threads = min(threads, at_most or threads)
+            available = self._cores if self._at_work == 1 else max(1, self._cores // 2)
+        threads = min(available, at_most or available)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         try:
-            yield
+            yield available
         finally:
             with self._lock:
                 self._at_work -= 1

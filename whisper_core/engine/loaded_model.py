@@ -39,7 +39,7 @@ class LoadedModel:
         kernels = int8_kernels(model) if is_int8 else exact_kernels(model)
         traits = traits_of(model)
         self._alignment_heads = model.alignment_heads
-        self.dims = DecoderDims.of(model, dtype)
+        self.dims = DecoderDims.of(model, dtype, kernels.cross_form)
         self.layers = decoder_layers(model.decoder, dtype, kernels.decoder_matrix)
         self.encoder = WindowEncoder(model, self.dims, kernels)
         self.traits = replace(traits, precision="int8") if is_int8 else traits

@@ -20,6 +20,7 @@ from whisper_core.engine.memory_recovery import MemoryRecovery
 from whisper_core.engine.pipeline import WindowPipeline
 from whisper_core.engine.slot_limit import SlotLimit
 from whisper_core.engine.statistics import EngineStatistics
+from whisper_core.engine.step_threads import StepThreads
 from whisper_core.engine.stream_driver import StreamDriver
 from whisper_core.text.options import TranscribeOptions
 
@@ -39,6 +40,7 @@ class ModelRunner:
         free_elsewhere: Callable[[ModelRunner], bool],
     ) -> None:
         self.model = model
+        self.step_threads = StepThreads()
         self._limit = limit
         self._pipeline = pipeline = WindowPipeline(model, limit)
         self._recovery = recovery = MemoryRecovery(pipeline, limit, lambda: free_elsewhere(self))

@@ -1,8 +1,7 @@
 """Cross-attention of a few rows over a window's 1500 positions: the part of a step that is bound by memory.
 
-Keys are kept as (positions, head size). So are values on a GPU, whose fused kernel needs them so; on the CPU they are
-kept as (head size, positions), so that each product reads its memory once from beginning to end (docs/engine-notes.md
-has the figures).
+On a GPU keys and values are kept as its fused kernel needs them. On a CPU each is one product with a few rows, and in
+which order it is read fastest depends on the processor: `kernels` measures that (docs/engine-notes.md has the figures).
 """
 
 from __future__ import annotations
@@ -13,38 +12,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whisper_core.engine.network.dims import DecoderDims
+from whisper_core.engine.network.dims import CrossForm, DecoderDims
 
 
 @dataclass(frozen=True)
 class CrossCache:
     """Keys and values of one window, or of several slots."""
 
-    keys: Tensor  # (layers, slots, heads, positions, head size)
-    values: Tensor  # the same, or (layers, slots, heads, head size, positions) when has_values_transposed
-    has_values_transposed: bool
+    keys: Tensor  # (layers, slots, heads, positions, head size), the last two as `form` says
+    values: Tensor  # likewise
+    form: CrossForm
 
     @classmethod
     def empty(cls, dims: DecoderDims, slots: int) -> CrossCache:
         """Memory for `slots` slots, not initialised."""
-        is_on_cpu = dims.device.type == "cpu"
-        slot = (dims.audio_positions, dims.head_size)
-        shapes = (slot, slot[::-1] if is_on_cpu else slot)
+        form, order = dims.cross, (dims.audio_positions, dims.head_size)
         keys, values = (
-            torch.empty(dims.layers, slots, dims.heads, *shape, device=dims.device, dtype=dims.dtype)
-            for shape in shapes
+            torch.empty(dims.layers, slots, dims.heads, *each, device=dims.device, dtype=dims.dtype)
+            for each in (
+                order[::-1] if form.are_keys_transposed else order,
+                order[::-1] if form.are_values_transposed else order,
+            )
         )
-        return cls(keys, values, is_on_cpu)
+        return cls(keys, values, form)
 
     def slots(self, first: int, count: int = 1) -> CrossCache:
         """A view of some slots."""
         part = slice(first, first + count)
-        return CrossCache(self.keys[:, part], self.values[:, part], self.has_values_transposed)
+        return CrossCache(self.keys[:, part], self.values[:, part], self.form)
 
     def gathered(self, slot: Tensor) -> CrossCache:
         """A copy of the slots with these numbers, (n,) int64, without a wait for the device."""
-        keys, values = self.keys.index_select(1, slot), self.values.index_select(1, slot)
-        return CrossCache(keys, values, self.has_values_transposed)
+        return CrossCache(self.keys.index_select(1, slot), self.values.index_select(1, slot), self.form)
 
     def keep_for_current_stream(self) -> None:
         """Mark the memory as used on this thread's CUDA stream.
@@ -60,17 +59,16 @@ class CrossCache:
         self.values.copy_(other.values)
 
     def clone(self) -> CrossCache:
-        return CrossCache(self.keys.clone(), self.values.clone(), self.has_values_transposed)
+        return CrossCache(self.keys.clone(), self.values.clone(), self.form)
 
     def attend(self, layer: int, query: Tensor) -> Tensor:
         """The first slots' attention, (slots, rows, heads * head size). query: (slots, heads, rows, head size)."""
         slots, _, rows, _ = query.shape
-        values = self.values[layer, :slots]
-        if self.has_values_transposed:
-            weights = self.scores(layer, query).softmax(dim=-1)
-            mixed = (values @ weights.transpose(-1, -2)).permute(0, 3, 1, 2)
+        if self.form.is_fused:
+            keys, values = self.keys[layer, :slots], self.values[layer, :slots]
+            mixed = F.scaled_dot_product_attention(query, keys, values).permute(0, 2, 1, 3)
         else:
-            mixed = F.scaled_dot_product_attention(query, self.keys[layer, :slots], values).permute(0, 2, 1, 3)
+            mixed = self.mixed(layer, self.scores(layer, query).softmax(dim=-1))
         return mixed.reshape(slots, rows, -1)
 
     def scores(self, layer: int, query: Tensor) -> Tensor:
@@ -78,6 +76,15 @@ class CrossCache:
         slots, heads, rows, size = query.shape
         keys = self.keys[layer, :slots]
         scaled = query * size**-0.5
+        if self.form.are_keys_transposed:
+            return torch.matmul(scaled, keys)
         if rows == 1:  # in this order it is a product of a matrix and a vector, which reads the keys faster
             return torch.matmul(keys, scaled.transpose(-1, -2)).view(slots, heads, 1, -1)
         return torch.matmul(scaled, keys.transpose(-1, -2))
+
+    def mixed(self, layer: int, weights: Tensor) -> Tensor:
+        """The first slots' values, mixed, (slots, rows, heads, head size). weights: (slots, heads, rows, positions)."""
+        values = self.values[layer, : len(weights)]
+        if self.form.are_values_transposed:
+            return (values @ weights.transpose(-1, -2)).permute(0, 3, 1, 2)
+        return (weights @ values).permute(0, 2, 1, 3)

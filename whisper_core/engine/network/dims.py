@@ -1,4 +1,4 @@
-"""The dimensions of the text decoder's tensors, with the device and the dtype that they are kept in."""
+"""The dimensions of the text decoder's tensors, with the device and the form that they are kept in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 import torch
 from whisper.model import Whisper
+
+
+@dataclass(frozen=True)
+class CrossForm:
+    """How the cross-attention's keys and values of each head are kept: (positions, head size), or transposed."""
+
+    are_keys_transposed: bool
+    are_values_transposed: bool
+    is_fused: bool = False  # whether torch's fused kernel computes the attention, which needs neither transposed
 
 
 @dataclass(frozen=True)
@@ -18,9 +27,10 @@ class DecoderDims:
     audio_positions: int  # the encoder's outputs for one window, 20 ms each
     device: torch.device
     dtype: torch.dtype  # of the matrices and caches
+    cross: CrossForm
 
     @classmethod
-    def of(cls, model: Whisper, dtype: torch.dtype) -> DecoderDims:
+    def of(cls, model: Whisper, dtype: torch.dtype, cross: CrossForm) -> DecoderDims:
         dims = model.dims
         return cls(
             layers=dims.n_text_layer,
@@ -31,4 +41,5 @@ class DecoderDims:
             audio_positions=dims.n_audio_ctx,
             device=model.device,
             dtype=dtype,
+            cross=cross,
         )

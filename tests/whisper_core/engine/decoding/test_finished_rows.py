@@ -13,7 +13,7 @@ import torch
 from tests.whisper_core.engine.fake_cuda import FakeStream, fake_cuda
 from whisper_core.engine.decoding.finished_rows import ImmediateReadback, LaggedReadback, readback_for
 from whisper_core.engine.decoding.row_state import RowState
-from whisper_core.engine.network.dims import DecoderDims
+from whisper_core.engine.network.dims import CrossForm, DecoderDims
 
 ROWS = 4
 
@@ -41,7 +41,7 @@ def sequence(*, may_lag: bool = True, width: int = 1) -> Any:
 @pytest.fixture
 def state() -> RowState:
     """All rows active, each with its number as its only token."""
-    dims = DecoderDims(1, 1, 1, 1, 8, 1, torch.device("cpu"), torch.float32)
+    dims = DecoderDims(1, 1, 1, 1, 8, 1, torch.device("cpu"), torch.float32, CrossForm(False, False))
     state = RowState.empty(dims, ROWS)
     state.is_active.fill_(True)
     state.tokens[:, 0] = torch.arange(ROWS)

@@ -14,7 +14,7 @@ from tests.whisper_core.toy_model import toy_model
 from whisper_core.engine.decoding.row_state import RowState
 from whisper_core.engine.decoding.search import likeliest, logprob_of
 from whisper_core.engine.decoding.token_rules import TokenRules
-from whisper_core.engine.network.dims import DecoderDims
+from whisper_core.engine.loaded_model import LoadedModel
 
 ROWS = 48
 PROMPT = 7  # tokens
@@ -29,7 +29,7 @@ class Rules:
         self.upstream = DecodingTask(model, options)
         self.tokenizer: Any = self.upstream.tokenizer
         self.ours = TokenRules.of(self.tokenizer, model.dims.n_audio_ctx, model.device, suppress_tokens)
-        self.dims = DecoderDims.of(model, torch.float32)
+        self.dims = LoadedModel(model).dims
         self.vocabulary = model.dims.n_vocab
 
     def begun(self, rows: int, max_tokens: int = 1000) -> RowState:

@@ -1,9 +1,10 @@
-"""The cross-attention's keys and values, in the layouts of the CPU and of the GPU, exact and in int8."""
+"""The cross-attention to projected keys and values, in every form that they are kept in, exact and in int8."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -12,33 +13,34 @@ import torch.nn.functional as F
 from tests.whisper_core.engine.driving import toy
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.cross_attention import CrossCache
+from whisper_core.engine.network.dims import CrossForm
 from whisper_core.engine.network.int8 import int8_libraries
 from whisper_core.engine.network.linear import PlainMatrix
 from whisper_core.engine.network.projection import CpuProjection, Int8Projection, MakeProjection, PlainProjection
 
 WINDOWS = 2
 EXACT, EIGHT_BITS = 1e-6, 0.03  # of the result's norm
+FUSED = CrossForm(are_keys_transposed=False, are_values_transposed=False, is_fused=True)
+FORMS = [CrossForm(keys, values) for keys, values in product([False, True], repeat=2)]
 
 
 @pytest.mark.parametrize(
-    ("make", "is_transposed", "rounding"),
+    ("make", "form", "rounding"),
     [
-        (PlainProjection, False, EXACT),
-        (partial(CpuProjection, PlainMatrix), True, EXACT),
-        (partial(Int8Projection, int8_libraries()[0]), True, EIGHT_BITS),
+        (PlainProjection, FUSED, EXACT),
+        *((partial(CpuProjection, PlainMatrix, form), form, EXACT) for form in FORMS),
+        *((partial(Int8Projection, int8_libraries()[0], form), form, EIGHT_BITS) for form in FORMS),
     ],
 )
 @pytest.mark.parametrize("rows", [1, 3])
-def test_attention_to_what_was_projected(make: MakeProjection, is_transposed: bool, rounding: float, rows: int) -> None:
-    dims = LoadedModel(toy()).dims
+def test_attention_to_what_was_projected(make: MakeProjection, form: CrossForm, rounding: float, rows: int) -> None:
+    dims = replace(LoadedModel(toy()).dims, layers=1, cross=form)
     generator = torch.Generator().manual_seed(1)
     key, value = torch.randn(2, dims.state, dims.state, generator=generator) * dims.state**-0.5
     bias = torch.randn(dims.state, generator=generator)
     features = torch.randn(WINDOWS, dims.audio_positions, dims.state, generator=generator)
     query = torch.randn(WINDOWS, dims.heads, rows, dims.head_size, generator=generator)
-    cross = CrossCache.empty(replace(dims, layers=1), WINDOWS)
-    if not is_transposed:
-        cross = CrossCache(cross.keys, torch.empty_like(cross.keys), has_values_transposed=False)
+    cross = CrossCache.empty(dims, WINDOWS)
     make(key, value, bias).project(features, cross.keys[0], cross.values[0])
 
     def heads(projected: torch.Tensor) -> torch.Tensor:
@@ -48,3 +50,18 @@ def test_attention_to_what_was_projected(make: MakeProjection, is_transposed: bo
     found = cross.attend(0, query)
     difference = found - expected.transpose(1, 2).reshape(WINDOWS, rows, -1)
     assert float(difference.norm() / expected.norm()) < rounding
+
+
+@pytest.mark.parametrize("form", [FUSED, *FORMS])
+def test_slots_are_copied_gathered_and_viewed_in_every_form(form: CrossForm) -> None:
+    dims = replace(LoadedModel(toy()).dims, cross=form)
+    cross = CrossCache.empty(dims, 3)
+    for tensor in (cross.keys, cross.values):
+        tensor.normal_(generator=torch.Generator().manual_seed(1))
+    other = CrossCache.empty(dims, 1)
+    other.copy_from(cross.slots(2))
+    query = torch.randn(1, dims.heads, 1, dims.head_size, generator=torch.Generator().manual_seed(2))
+    expected = cross.slots(2).attend(0, query)
+    for same in (other, cross.gathered(torch.tensor([2])), cross.slots(1, 2).slots(1).clone()):
+        torch.testing.assert_close(same.attend(0, query), expected)
+    assert not torch.allclose(cross.slots(1).attend(0, query), expected)
