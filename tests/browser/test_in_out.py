@@ -116,7 +116,8 @@ def test_what_is_asked_before_the_script_is_read_is_what_the_page_asks(page: Pag
     page.wait_for_function(  # again, once the live feed is connected
         """(early) => {
           const requests = performance.getEntriesByType('resource')
-          const asked = new Set(requests.filter(({ initiatorType }) => initiatorType === 'fetch').map(({ name }) => name))
+          const fetched = requests.filter(({ initiatorType }) => initiatorType === 'fetch')
+          const asked = new Set(fetched.map(({ name }) => name))
           return early.every((address) => asked.has(address))
         }""",
         arg=early,
