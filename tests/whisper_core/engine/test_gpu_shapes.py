@@ -21,7 +21,6 @@ from whisper_core.engine import batch_engine
 from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.cuda_graphs import PassSizes
 from whisper_core.engine.decoding.finished_rows import LaggedReadback
-from whisper_core.engine.decoding.row_state import SampledRows
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.model_requests import DEFAULT_SETTINGS, DecodeSettings
@@ -52,16 +51,12 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
         cache.values.fill_(torch.nan)
         return cache
 
-    def on_host(rows: SampledRows) -> SampledRows:
-        return SampledRows(*(tensor.clone() for tensor in rows._tensors()))
-
     def sizes(most_slots: int, most_positions: int, has_buckets: bool) -> PassSizes:
         return PassSizes(most_slots, most_positions, has_buckets=True)
 
     monkeypatch.setattr(slot_batch, "PassSizes", sizes)
     monkeypatch.setattr(slot_batch, "launch_on", lambda device, slots: recorder)
     monkeypatch.setattr(slot_batch, "readback_for", lambda device: LaggedReadback())
-    monkeypatch.setattr(SampledRows, "on_host", on_host)
     monkeypatch.setattr(CrossCache, "empty", full_of_nan)
     with fake_cuda():
         yield recorder

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from whisper_core.engine.decoding.row_state import RowState, SampledRows
 from whisper_core.engine.decoding.sequence import Sequence
@@ -61,7 +63,7 @@ class ImmediateReadback:
     _latest: _Snapshot
 
     def finished(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
-        self._latest = _Snapshot(sequences.copy(), state.sampled())
+        self._latest = _Snapshot(sequences.copy(), state.sampled)
         return self._latest.finished()
 
     def rows_of(self, sequence: Sequence) -> SampledRows:
@@ -80,13 +82,30 @@ class _Copy:
         return self.snapshot
 
 
+class _HostBuffer:
+    """Memory of the host into which rows are copied, pinned, and kept so that steps do not have to take any."""
+
+    def __init__(self) -> None:
+        self._record: Tensor | None = None
+
+    def filled(self, rows: SampledRows) -> SampledRows:
+        """A view. Does not wait: from a GPU the rows arrive in the order of the current CUDA stream."""
+        record = rows.record
+        count, columns = record.shape
+        if self._record is None or len(self._record) < count:
+            most = 1 << (count - 1).bit_length()
+            self._record = torch.empty(most, columns, dtype=record.dtype, pin_memory=record.is_cuda)
+        return SampledRows(self._record[:count].copy_(record, non_blocking=True))
+
+
 class LaggedReadback:
     def __init__(self) -> None:
         self._copies: deque[_Copy] = deque()
-        self._latest = _Snapshot([], SampledRows.none())
+        self._latest = _Snapshot([], SampledRows.empty(0, 0, torch.device("cpu")))
+        self._buffers = cycle([_HostBuffer(), _HostBuffer()])  # one is read while the other one is filled
 
     def finished(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
-        snapshot = _Snapshot(sequences.copy(), state.sampled().on_host())
+        snapshot = _Snapshot(sequences.copy(), next(self._buffers).filled(state.sampled))
         self._copies.append(_Copy(snapshot, torch.cuda.current_stream().record_event()))
         if not all(sequence.search.may_lag for sequence in sequences):
             self._latest = self._copies.pop().wait()

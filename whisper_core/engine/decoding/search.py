@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from whisper.decoding import BeamSearchDecoder, Inference, MaximumLikelihoodRanker, SequenceRanker
 
-from whisper_core.engine.decoding.row_state import SampledRows
+from whisper_core.engine.decoding.row_state import RowState, SampledRows
 from whisper_core.model_requests import Decode
 from whisper_core.text.options import ALL_SYMBOLS, TranscribeOptions
 
@@ -151,6 +151,13 @@ class _SourceRecorder(Inference):  # type: ignore[misc]
 
     def rearrange_kv_cache(self, source_indices: list[int]) -> None:
         self._search.sources = source_indices
+
+
+def choose_likeliest(logits: Tensor, state: RowState, timestamp_begin: int, eot: int) -> Tensor:
+    """Each row's next token, (rows,), which is appended. logits: (rows, vocabulary), filtered. state: of these rows."""
+    choice = likeliest(logits)
+    state.commit(choice, logprob_of(choice, logits), timestamp_begin, eot)
+    return choice
 
 
 def likeliest(logits: Tensor) -> Tensor:

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from errors import OutOfMemoryError
 from whisper_core.engine.decoding.cuda_graphs import PassSizes, launch_on
 from whisper_core.engine.decoding.finished_rows import readback_for
-from whisper_core.engine.decoding.prompt_pass import PaddedPrompt
+from whisper_core.engine.decoding.prompt_pass import DirectPrompt, PaddedPrompt, PromptPass, Slots
 from whisper_core.engine.decoding.row_state import RowState, SampledRows
-from whisper_core.engine.decoding.search import SlotKind, likeliest, logprob_of
+from whisper_core.engine.decoding.search import SlotKind, choose_likeliest, likeliest, logprob_of
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.decoding.token_rules import TokenRules
 from whisper_core.engine.network.cross_attention import CrossCache
-from whisper_core.engine.network.decoder import run_prompt, run_step
+from whisper_core.engine.network.decoder import run_step
 from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.engine.network.layers import DecoderLayers
 from whisper_core.engine.network.self_attention import SelfCache
@@ -125,28 +124,12 @@ class SlotBatch:
         sequence.window.move_into(self, slot)
 
     def _read_prompt(self, sequence: Sequence) -> None:
-        """Fill the self-attention cache, store the no-speech probability, choose the first token."""
-        row, length = sequence.window.slot * self.width, len(sequence.prompt)
-        self._cache.rows(row, self.width).clear()
-        at_sot, at_end = self._prompt_logits(sequence)
-        if self.width > 1:
-            self._cache.rows(row, self.width).copy_from(self._cache.rows(row, 1), length)
-        state = self._state.rows(row, self.width)
-        no_speech_prob = at_sot.softmax(dim=-1)[sequence.tokenizer.no_speech]
-        state.reset(length, sequence.max_tokens, self._rules.timestamp_begin, no_speech_prob)
-        logits = at_end.repeat(self.width, 1)
-        self._rules.apply(logits, state)
-        self._choose([sequence], logits, state)
-
-    def _prompt_logits(self, sequence: Sequence) -> Tensor:
-        """Logits at the start-of-transcript token and at the prompt's last one, (2, vocabulary)."""
-        window, prompt = sequence.window, sequence.prompt
-        if self._padded_prompt is not None:
-            return self._padded_prompt.logits(prompt, window.slot, sequence.sot_index)
-        device, row = self._dims.device, window.slot * self.width
-        tokens = torch.tensor(prompt, device=device)
-        wanted = torch.tensor([sequence.sot_index, len(prompt) - 1], device=device)
-        return self._layers.logits(run_prompt(self._layers, tokens, window.cross, self._cache, row=row, wanted=wanted))
+        """Up to the first token, which is chosen."""
+        logits = self._prompt_pass.read(sequence)
+        if sequence.search.is_greedy:
+            sequence.num_sampled += 1
+        else:
+            self._choose([sequence], logits, self._state.rows(sequence.window.slot * self.width, self.width))
 
     def _step_greedily(self, rows: int, length: int) -> Tensor:
         """One token for each of the first rows, (rows,).
@@ -154,10 +137,8 @@ class SlotBatch:
         Rows that belong to no sequence are computed too, up to the last position; all of their state is overwritten
         before a sequence uses it.
         """
-        logits, state = self._filtered_logits(rows, length), self._state.rows(0, rows)
-        choice = likeliest(logits)
-        state.commit(choice, logprob_of(choice, logits), self._rules.timestamp_begin, self._rules.eot)
-        return choice
+        logits = self._filtered_logits(rows, length)
+        return choose_likeliest(logits, self._state.rows(0, rows), self._rules.timestamp_begin, self._rules.eot)
 
     def _filtered_logits(self, rows: int, length: int) -> Tensor:
         """The first rows' logits after their latest tokens, (rows, vocabulary). rows: of whole slots."""
@@ -216,8 +197,11 @@ class SlotBatch:
         device = self._dims.device
         self._sizes = PassSizes(self._capacity, self._dims.text_positions, has_buckets=device.type == "cuda")
         self._launch = launch_on(device, self._capacity)
-        self._padded_prompt: PaddedPrompt | None = None
-        if self._sizes.has_buckets:
-            self._padded_prompt = PaddedPrompt(
-                self._layers, self._cross, self._cache, self.width, self._sizes, self._launch
-            )
+        self._prompt_pass = self._new_prompt_pass()
+
+    def _new_prompt_pass(self) -> PromptPass:
+        slots = Slots(self.width, self._cross, self._cache, self._state)
+        if not self._sizes.has_buckets:
+            return DirectPrompt(self._layers, self._rules, slots)
+        fresh = RowState.empty(self._dims, self.width)
+        return PaddedPrompt(self._layers, self._rules, slots, fresh, self._sizes, self._launch)

@@ -22,6 +22,7 @@ _FIRST_TIMESTAMP_AT_MOST_S = 1.0
 @dataclass(frozen=True)
 class TokenRules:
     eot: int  # the end token
+    no_speech: int
     timestamp_begin: int  # the token of 0.00 s; all timestamps are above it
     suppressed: Tensor  # (n,) int64: tokens that are never chosen
     suppress_tokens: str  # the option that says so
@@ -36,6 +37,7 @@ class TokenRules:
         return cls(
             suppress_tokens=suppress_tokens,
             eot=tokenizer.eot,
+            no_speech=tokenizer.no_speech,
             timestamp_begin=tokenizer.timestamp_begin,
             suppressed=torch.tensor(sorted(never), device=device),
             largest_first=round(_FIRST_TIMESTAMP_AT_MOST_S / (WINDOW_SECONDS / audio_positions)),
@@ -45,7 +47,7 @@ class TokenRules:
         """Set the logits of forbidden tokens to -inf, in place. logits: (rows, vocabulary), fp32."""
         logits.index_fill_(1, self.suppressed, -torch.inf)
         text, timestamps = logits[:, : self.timestamp_begin], logits[:, self.timestamp_begin :]
-        is_first = state.num_sampled == 0
+        is_first = state.sampled.num_sampled == 0
         follows_timestamp = state.was_timestamp & ~is_first
         must_be_text = follows_timestamp & state.was_timestamp_before
         must_close = follows_timestamp & ~state.was_timestamp_before

@@ -43,6 +43,16 @@ class SelfCache:
         self.keys.zero_()
         self.values.zero_()
 
+    def clear_at(self, rows: Tensor) -> None:
+        """The same for the rows with these numbers, (n,) int64, without a wait for the device."""
+        self.keys.index_fill_(1, rows, 0)
+        self.values.index_fill_(1, rows, 0)
+
+    def spread(self, row: Tensor, rows: Tensor) -> None:
+        """Copy the row with the number `row`, (1,) int64, to those with the numbers `rows`, (n,)."""
+        for tensor in (self.keys, self.values):
+            tensor.index_copy_(1, rows, tensor.index_select(1, row.expand(len(rows))))
+
     def reorder(self, sources: list[int], positions: int) -> None:
         """Row i becomes what row sources[i] was."""
         for tensor in (self.keys, self.values):

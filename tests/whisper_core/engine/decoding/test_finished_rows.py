@@ -19,10 +19,7 @@ ROWS = 4
 
 
 @pytest.fixture(autouse=True)
-def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStream]:
-    """Pinned memory needs a driver; a copy in other memory is as good here."""
-    empty = torch.empty
-    monkeypatch.setattr(torch, "empty", lambda *sizes, pin_memory=False, **options: empty(*sizes, **options))
+def stream() -> Iterator[FakeStream]:
     with fake_cuda() as current:
         yield current
 
@@ -43,8 +40,8 @@ def state() -> RowState:
     """All rows active, each with its number as its only token."""
     dims = DecoderDims(1, 1, 1, 1, 8, 1, torch.device("cpu"), torch.float32, CrossForm(False, False))
     state = RowState.empty(dims, ROWS)
-    state.is_active.fill_(True)
-    state.tokens[:, 0] = torch.arange(ROWS)
+    state.sampled.is_active.fill_(True)
+    state.sampled.tokens[:, 0] = torch.arange(ROWS)
     return state
 
 
@@ -61,14 +58,14 @@ def test_each_device_has_its_own() -> None:
 
 def test_the_cpu_sees_an_end_at_once(state: RowState) -> None:
     readback, first, second = ImmediateReadback(), sequence(), sequence()
-    state.is_active[1] = False
+    state.sampled.is_active[1] = 0
     assert finished(readback, [first, second], state) == [second]
     assert int(readback.rows_of(second).tokens[0, 0]) == 1
 
 
 def test_an_end_is_seen_one_step_later(state: RowState) -> None:
     readback, first, second = LaggedReadback(), sequence(), sequence()
-    state.is_active[1] = False
+    state.sampled.is_active[1] = 0
     assert finished(readback, [first, second], state) == []
     assert finished(readback, [first, second], state) == [second]
 
@@ -83,17 +80,17 @@ def test_only_the_step_before_is_waited_for(state: RowState, stream: FakeStream)
 def test_the_result_is_what_the_rows_were_then(state: RowState) -> None:
     """The slot batch has moved another window into the slot meanwhile, say."""
     readback, first, second = LaggedReadback(), sequence(), sequence()
-    state.is_active[1] = False
+    state.sampled.is_active[1] = 0
     finished(readback, [first, second], state)
-    state.tokens.fill_(-1)
-    state.is_active.fill_(True)
+    state.sampled.tokens.fill_(-1)
+    state.sampled.is_active.fill_(True)
     finished(readback, [first, second], state)
     assert readback.rows_of(second).tokens[:, 0].tolist() == [1]
 
 
 def test_rows_are_found_by_where_they_were(state: RowState) -> None:
     readback, first, second, third = LaggedReadback(), sequence(), sequence(), sequence()
-    state.is_active[2] = False
+    state.sampled.is_active[2] = False
     finished(readback, [first, second, third], state)
     assert finished(readback, [third, second], state) == [third], "it has moved into the first slot"
     assert readback.rows_of(third).tokens[:, 0].tolist() == [2]
@@ -101,14 +98,14 @@ def test_rows_are_found_by_where_they_were(state: RowState) -> None:
 
 def test_a_sequence_that_has_left_is_not_reported(state: RowState) -> None:
     readback, first, second, successor = LaggedReadback(), sequence(), sequence(), sequence()
-    state.is_active[:2] = False
+    state.sampled.is_active[:2] = False
     finished(readback, [first, second], state)
     assert finished(readback, [first, successor], state) == [first]
 
 
 def test_a_sequence_is_reported_once(state: RowState) -> None:
     readback, first, second = LaggedReadback(), sequence(), sequence()
-    state.is_active[1] = False
+    state.sampled.is_active[1] = 0
     finished(readback, [first, second], state)
     assert finished(readback, [first, second], state) == [second]
     assert finished(readback, [first], state) == [], "though the copy in between holds it too"
@@ -116,25 +113,25 @@ def test_a_sequence_is_reported_once(state: RowState) -> None:
 
 def test_the_last_one_is_not_lost(state: RowState) -> None:
     readback, only = LaggedReadback(), sequence()
-    state.is_active[0] = False
+    state.sampled.is_active[0] = False
     assert [finished(readback, [only], state) for _ in range(2)] == [[], [only]]
 
 
 def test_what_an_empty_slot_batch_left_behind_does_no_harm(state: RowState) -> None:
     readback, old, new = LaggedReadback(), sequence(), sequence()
-    state.is_active[0] = False
+    state.sampled.is_active[0] = False
     finished(readback, [old], state)
     finished(readback, [old], state)
-    state.is_active[0] = True
+    state.sampled.is_active[0] = True
     assert finished(readback, [new], state) == []
-    state.is_active[0] = False
+    state.sampled.is_active[0] = False
     assert [finished(readback, [new], state) for _ in range(2)] == [[], [new]]
 
 
 def test_beams_are_seen_at_once(state: RowState, stream: FakeStream) -> None:
     """Otherwise upstream's search would take one token too many."""
     readback, beams, samples = LaggedReadback(), sequence(may_lag=False, width=2), sequence(width=2)
-    state.is_active[:2] = False
+    state.sampled.is_active[:2] = False
     assert finished(readback, [beams, samples], state) == [beams]
     assert stream.events[-1].was_waited_for
     assert readback.rows_of(beams).tokens[:, 0].tolist() == [0, 1]

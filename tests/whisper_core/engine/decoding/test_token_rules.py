@@ -127,11 +127,11 @@ def test_whole_windows_are_sampled_as_upstream_samples_them(rules: Rules, seed: 
     has_ended = (sampled == rules.ours.eot).any(dim=1)
     assert 0 < int(has_ended.sum()) < ROWS
     length = torch.where(has_ended, (sampled == rules.ours.eot).int().argmax(dim=1) + 1, sampled.shape[1])
-    assert torch.equal(state.num_sampled, length)
+    assert state.sampled.num_sampled.tolist() == length.tolist()
     for row in range(ROWS):
-        assert torch.equal(state.tokens[row, : length[row]], sampled[row, : length[row]])
-    assert torch.equal(state.is_active, ~has_ended)
-    torch.testing.assert_close(state.sum_logprob, sum_logprobs)
+        assert torch.equal(state.sampled.tokens[row, : length[row]], sampled[row, : length[row]])
+    assert torch.equal(state.sampled.is_active.bool(), ~has_ended)
+    torch.testing.assert_close(state.sampled.sum_logprob, sum_logprobs)
     assert torch.equal(state.position, len(upstream.initial_tokens) - 1 + length)
 
 
@@ -139,7 +139,7 @@ def test_a_row_ends_when_it_may_sample_no_more_tokens(rules: Rules) -> None:
     state = rules.begun(2, max_tokens=3)
     for token in (rules.ours.timestamp_begin, 5, 6, 7):
         rules.commit(state, torch.tensor([token, token]), torch.tensor([-1.0, -2.0]))
-    assert state.tokens[0, :4].tolist() == [rules.ours.timestamp_begin, 5, 6, rules.ours.eot]
-    assert state.num_sampled.tolist() == [3, 3]
-    assert state.sum_logprob.tolist() == [-3.0, -6.0]
-    assert not state.is_active.any()
+    assert state.sampled.tokens[0, :4].tolist() == [rules.ours.timestamp_begin, 5, 6, rules.ours.eot]
+    assert state.sampled.num_sampled.tolist() == [3, 3]
+    assert state.sampled.sum_logprob.tolist() == [-3.0, -6.0]
+    assert not state.sampled.is_active.any()
