@@ -46,8 +46,7 @@ class Segment:
     def to_dict(self) -> dict[str, Any]:
         """openai-whisper's segment. `words` is present only with word timestamps; without text it is empty. `speaker`
         is there only if it is known."""
-        fields = asdict(replace(self, words=None))
-        fields["tokens"] = list(self.tokens)
+        fields = {**vars(self), "tokens": list(self.tokens)}
         del fields["words"], fields["speaker"]
         if self.words is not None:
             fields["words"] = [word.to_dict() for word in self.words]

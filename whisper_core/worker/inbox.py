@@ -65,15 +65,13 @@ class WorkerInbox:
                 return command
         return None
 
+    # The engine asks these for every task in every step. Looking into a set is atomic, so they take no lock.
+
     def should_stop(self, attempt_id: str) -> bool:
-        if self._is_closing.is_set():
-            return True
-        with self._lock:
-            return attempt_id in self._stopped
+        return attempt_id in self._stopped or self._is_closing.is_set()
 
     def should_preempt(self, attempt_id: str) -> bool:
-        with self._lock:
-            return attempt_id in self._preempted
+        return attempt_id in self._preempted
 
     def remove_task(self, attempt_id: str) -> None:
         """Called when the task has been answered."""

@@ -9,6 +9,7 @@ others: the batch engine has `encoder` and `open`. A worker can also be a thread
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import multiprocessing
@@ -84,6 +85,8 @@ def serve(
     inbox.start()
     try:
         engine = make_engine(engine_factory, device, cpu_threads)
+        if multiprocessing.parent_process() is not None:
+            _keep_out_of_collections()
         CommandLoop(engine, inbox, WorkerOutbox(connection)).run(device, heartbeat_s)
     finally:
         inbox.stop()
@@ -93,6 +96,13 @@ def make_engine(factory: str, device: str, cpu_threads: int) -> Engine:
     """The engine that `module:callable` returns."""
     module_name, _, name = factory.partition(":")
     return cast(Engine, getattr(importlib.import_module(module_name), name)(device, cpu_threads))
+
+
+def _keep_out_of_collections() -> None:
+    """What is there now stays as long as the process does: modules, above all. Engines collect garbage whenever they
+    become idle, which without this takes 0.1 s."""
+    gc.collect()
+    gc.freeze()
 
 
 def _let_the_loop_end(status: int) -> None:
