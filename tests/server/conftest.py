@@ -31,6 +31,7 @@ def server_in(folder: Path, module: str = "tests.server.serve_fake_engine", **se
         "MODELS_DIR": str(models_dir),
         "DEFAULT_MODEL": "tiny.en",
         "DEVICES": "cpu",
+        "CPU_THREADS": "1",  # as in tests/conftest.py: other tests want the cores as well
         "MIN_FREE_DISK_MB": "0",
         "BATCH_SCHEDULE_INTERVAL": "0.5",
         **settings,

@@ -197,9 +197,11 @@ class BatchEngine:
 
     def _start_streams(self) -> None:
         """Start the single stream of every exact task; the chunks of the others share the slots that are left."""
+        waiting = [_turn(number, task) for number, task in enumerate(self._tasks) if task.may_start_stream]
+        if not waiting:
+            return
         until = time.monotonic() + START_STREAMS_S
         room = self.slots - sum(len(task.streams) for task in self._tasks)
-        waiting = [_turn(number, task) for number, task in enumerate(self._tasks) if task.may_start_stream]
         heapq.heapify(waiting)
         while waiting and room > 0:
             *_, number, task = heapq.heappop(waiting)
@@ -225,17 +227,17 @@ class BatchEngine:
 
     def _end_tasks(self) -> None:
         for task in self._tasks:
-            recording = task.recording
-            if task.is_done or recording is None or task.streams:
+            if task.streams or task.is_done or task.recording is None:
                 continue
             task.report_windows()
-            if recording.is_complete:
+            if task.recording.is_complete:
                 task.complete(self._peak.bytes_per_task())
-        left = [task for task in self._tasks if not task.is_done]
-        has_ended, self._tasks = len(left) < len(self._tasks), left
+        if not any(task.is_done for task in self._tasks):
+            return
+        self._tasks = [task for task in self._tasks if not task.is_done]
         if not self._tasks:
             self._on_idle()
-        elif has_ended:
+        else:
             self._release_slots_of_ended_tasks()
 
     def _release_slots_of_ended_tasks(self) -> None:

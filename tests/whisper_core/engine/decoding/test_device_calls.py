@@ -18,7 +18,7 @@ from whisper_core.engine.decoding.finished_rows import LaggedReadback
 
 MOST_CALLS_OF_A_STEP = 3
 MOST_CALLS_OF_A_START = 8
-HOST_ONLY = {"aten::lift_fresh", "aten::detach", "aten::any"}  # a tensor made of Python's numbers; the copy is read
+HOST_ONLY = {"aten::lift_fresh", "aten::detach"}  # a tensor made of Python's numbers
 
 
 class CallCounter(TorchDispatchMode):
