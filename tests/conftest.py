@@ -69,8 +69,8 @@ def make_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`: two more than there are cores, because a test of a real server waits for most of its time."""
-    return (os.cpu_count() or 1) + 2
+    """For `-n auto`: one more than there are cores, because a test of a real server waits for most of its time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(wrapper=True)
