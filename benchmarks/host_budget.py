@@ -127,7 +127,9 @@ def fake_device() -> Iterator[None]:
     """The engine's CPU becomes a GPU that costs the host nothing."""
 
     def encode(encoder: WindowEncoder, mels: Tensor) -> CrossCache:
-        return encoded.setdefault(len(mels), _zeros(encoder._dims, len(mels)))
+        if len(mels) not in encoded:
+            encoded[len(mels)] = _zeros(encoder._dims, len(mels))
+        return encoded[len(mels)]
 
     def sizes(most_slots: int, most_positions: int, has_buckets: bool) -> PassSizes:
         return PassSizes(most_slots, most_positions, has_buckets=True)
@@ -195,9 +197,11 @@ def samples_of(windows: int, folder: Path) -> Path:
 
 
 def measured(counts: Sequence[int], *, long_windows: int = LONG_WINDOWS) -> dict[str, Any]:
-    """Medians in microseconds, as --json prints them. long_windows: of the task whose end is measured."""
-    ends, of_hours = Rounds(), []
-    round_us = {}
+    """Medians in microseconds, as --json prints them; of ends, what they take beyond a quiet round of as many tasks.
+
+    long_windows: of the task whose end is measured.
+    """
+    round_us, window_ends, task_ends = {}, [], []
     with (
         tempfile.TemporaryDirectory() as folder,
         loaded_from_memory("whisper_core.engine.batch_engine", {MODEL: random_model(TOY, TOKENS, "cpu")}),
@@ -210,23 +214,20 @@ def measured(counts: Sequence[int], *, long_windows: int = LONG_WINDOWS) -> dict
         for count in counts:
             rounds = Rounds()
             measure(engine, inbox, outbox, [short] * count, rounds)
-            round_us[str(count)] = _median_us(rounds.quiet)
-            ends.window_ends += rounds.window_ends
+            quiet = statistics.median(rounds.quiet)
+            round_us[str(count)] = round(quiet * US)
+            window_ends += [seconds - quiet for seconds in rounds.window_ends]
         for _ in range(3):
             rounds = Rounds()
             measure(engine, inbox, outbox, [hour, longer], rounds)
-            of_hours.append(rounds.task_ends[0])  # after the other one the engine is idle, and frees memory
+            # After the other one the engine is idle, and frees memory.
+            task_ends.append(rounds.task_ends[0] - statistics.median(rounds.quiet))
         engine.close()
-    quiet_us = round_us[str(counts[0])]
     return {
         "round_us": round_us,
-        "window_end_us": round(_median_us(ends.window_ends) - quiet_us),
-        "task_done_us": round(_median_us(of_hours) - quiet_us),
+        "window_end_us": round(statistics.median(window_ends) * US),
+        "task_done_us": round(statistics.median(task_ends) * US),
     }
-
-
-def _median_us(seconds: Sequence[float]) -> int:
-    return round(statistics.median(seconds) * US)
 
 
 def main() -> None:
