@@ -23,7 +23,7 @@ from optimizer.editing.retranscriptions import Retranscriptions
 from optimizer.editing.transcript_editor import TranscriptEditor
 from optimizer.editing.wiring import build_editor
 from optimizer.intake.wiring import DevicesForIntake, Intake, build_intake
-from optimizer.memory.engine_formula import BatchFormula, EngineFormula
+from optimizer.memory.engine_formula import BatchFormula, EngineFormula, Formula
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.probes import MemoryProbe
 from optimizer.monitoring.event_log import EventLog
@@ -125,8 +125,7 @@ def build_parts(
     speeds = SpeedTable(lambda model: models.known(model).identity)
     monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
     engine = _engine_of(settings)
-    formula = BatchFormula() if engine.memory is None else EngineFormula(engine.memory)
-    estimates = MemoryEstimationPool(settings.memory_calibration_factor, models, formula)
+    estimates = MemoryEstimationPool(settings.memory_calibration_factor, models, _formula_of(engine))
     fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, engine, worker=worker, devices=devices))
     scheduling, intake = _build_scheduling(
         settings, clock, storage, ownership, monitor, speeds, estimates, fleet, models
@@ -163,6 +162,10 @@ def build_parts(
         automation=_build_automation(settings, storage, scheduling, intake, endings, views),
         shares=Shares(storage.store.database, clock),
     )
+
+
+def _formula_of(engine: EngineSpec) -> Formula:
+    return BatchFormula(holds_slots=engine.holds_slots) if engine.memory is None else EngineFormula(engine.memory)
 
 
 def _engine_of(settings: Settings) -> EngineSpec:

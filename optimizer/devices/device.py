@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from errors import DeviceLostError, TaskError, WorkerDiedError
+from errors import DeviceLostError, OutOfMemoryError, TaskError, WorkerDiedError
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.ledger_sync import LedgerSync
@@ -194,6 +194,8 @@ class Device:
                     running.last_progress_at = now
                 log.info("model=%s event=loaded device=%s seconds=%.1f", report.model, self.spec.name, report.seconds)
             case protocol.ModelUnloaded() | protocol.ModelLoadFailed():
+                if isinstance(report, protocol.ModelLoadFailed) and report.code == OutOfMemoryError.code:
+                    self.models.mark_short(report.model)
                 self.models.remove(report.model)
             case protocol.Heartbeat():
                 self._ledger_sync.apply_worker_use(report.memory.used)

@@ -8,7 +8,7 @@ from whisper_core.common.extensions import Seam, load, refused
 from whisper_core.ctranslate2_engine.spec import CTRANSLATE2
 from whisper_core.worker.engine_spec import EngineSpec
 
-BATCH = EngineSpec("whisper_core.engine.batch_engine:BatchEngine", has_int8_models=True)
+BATCH = EngineSpec("whisper_core.engine.batch_engine:BatchEngine", holds_slots=True, has_int8_models=True)
 REFERENCE = EngineSpec("whisper_core.reference.engine:ReferenceEngine")
 ENGINES = {"batch": BATCH, "reference": REFERENCE, "ctranslate2": CTRANSLATE2}
 

@@ -51,8 +51,9 @@ class MemoryPoll:
         """On the scheduler's thread."""
         if reading is not None:
             device.apply_reading(reading)
+        slots = device.models.slots
         for model in sorted(device.models.loaded):
-            nbytes = self._estimates.weights_bytes(model, device.spec.kind)
+            nbytes = self._estimates.weights_bytes(model, device.spec.kind, slots.get(model, 0))
             if (shortfall := device.models.resize_reservation(model, nbytes)) is not None:
                 self._tell_shortfall(shortfall)
 

@@ -39,6 +39,7 @@ class _Resident:
     last_used_at: float  # monotonic seconds
     state: ModelState = ModelState.LOADING
     is_too_small: bool = False  # its reservation, which was logged
+    slots: int = 0  # that it holds; 0 when it holds none
 
 
 class ModelResidency:
@@ -53,6 +54,7 @@ class ModelResidency:
         self._clock = clock
         self._models_dir = models_dir
         self._residents: dict[str, _Resident] = {}
+        self._fewer_slots: dict[str, int] = {}
 
     def __contains__(self, model: str) -> bool:
         """Whether it takes memory, loaded or not."""
@@ -67,22 +69,33 @@ class ModelResidency:
     def is_evicting(self) -> bool:
         return any(resident.state is ModelState.EVICTING for resident in self._residents.values())
 
+    @property
+    def slots(self) -> dict[str, int]:
+        """How many each model holds, of those that hold any."""
+        return {model: resident.slots for model, resident in self._residents.items() if resident.slots}
+
+    @property
+    def fewer_slots(self) -> dict[str, int]:
+        """No more than so many are to be held by these models the next time, since memory ran out with more."""
+        return dict(self._fewer_slots)
+
     # --- commands ----------------------------------------------------------------------------------------------
 
-    def load(self, model: str, nbytes: int, *, respects_others: bool = True) -> bool:
-        """Reserve the weights' memory and have them loaded; False, and nothing changed, when they do not fit now.
+    def load(self, model: str, nbytes: int, slots: int = 0, *, respects_others: bool = True) -> bool:
+        """Reserve the model's memory and have it loaded; False, and nothing changed, when it does not fit now.
 
-        Raises WorkerDiedError; nothing is reserved then.
+        slots: that it holds from then on, for which the bytes are; 0 when it holds none. Raises WorkerDiedError;
+        nothing is reserved then.
         """
         reservation = self._pool.try_reserve(model_owner(model), nbytes, respects_others=respects_others)
         if reservation is None:
             return False
         try:
-            self._worker.send(protocol.LoadModel(model, str(self._models_dir)))
+            self._worker.send(protocol.LoadModel(model, str(self._models_dir), slots))
         except WorkerDiedError:
             reservation.release()
             raise
-        self._residents[model] = _Resident(reservation, self._clock.monotonic())
+        self._residents[model] = _Resident(reservation, self._clock.monotonic(), slots=slots)
         return True
 
     def evict(self, model: str) -> None:
@@ -95,9 +108,16 @@ class ModelResidency:
     # --- what becomes of them ----------------------------------------------------------------------------------
 
     def mark_loaded(self, model: str) -> None:
+        self._fewer_slots.pop(model, None)
         resident = self._residents.get(model)
         if resident is not None and resident.state is ModelState.LOADING:  # not one that is to be evicted at once
             resident.state = ModelState.LOADED
+
+    def mark_short(self, model: str) -> None:
+        """Memory ran out while it was loaded: the next time it holds half as many slots."""
+        resident = self._residents.get(model)
+        if resident is not None and resident.slots:
+            self._fewer_slots[model] = max(1, resident.slots // 2)
 
     def mark_used(self, model: str) -> None:
         """A task used it until now."""
@@ -131,6 +151,7 @@ class ModelResidency:
     def clear(self) -> None:
         """The worker is gone, and every model with it. The ledger's reservations are the caller's to void."""
         self._residents.clear()
+        self._fewer_slots.clear()
 
     # --- who asks ----------------------------------------------------------------------------------------------
 

@@ -137,6 +137,6 @@ class CostModelStore:
 @cache
 def _origin(kind: DeviceKind) -> dict[str, str]:
     """What measurements hold for, besides their key. A CPU's title names no processor, and libraries take other
-    workspaces on another one."""
+    workspaces on another one; on a card, what tasks take depends on what their models hold."""
     origin = {"version": __version__, "torch": version("torch")}
-    return {**origin, "processor": processor()} if kind == "cpu" else origin
+    return origin | ({"processor": processor()} if kind == "cpu" else {"held": "slots"})

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.costs import Costs
-from optimizer.memory.formula import beams_formula, costs_formula, weights_formula
+from optimizer.memory.formula import beams_formula, costs_formula, held_formula, weights_formula
 from whisper_core.common.extensions import in_one_line
 from whisper_core.models.catalogue import ModelInfo
 from whisper_core.worker.engine_spec import MemoryNeeds
@@ -22,6 +22,7 @@ Needs = Callable[[ModelInfo, DeviceKind], MemoryNeeds]
 
 class Formula(Protocol):
     def weights(self, model: ModelInfo, kind: DeviceKind) -> int: ...
+    def held(self, model: ModelInfo, kind: DeviceKind, slots: int) -> int: ...
     def costs(self, model: ModelInfo, kind: DeviceKind, *, word_timestamps: bool) -> Costs: ...
     def beams(self, model: ModelInfo, kind: DeviceKind, beams: int) -> float: ...
 
@@ -29,27 +30,38 @@ class Formula(Protocol):
 class BatchFormula:
     """See `formula`."""
 
+    def __init__(self, *, holds_slots: bool = True) -> None:
+        """holds_slots: see EngineSpec."""
+        self._holds_slots = holds_slots
+
     def weights(self, model: ModelInfo, kind: DeviceKind) -> int:
         return weights_formula(model, kind)
 
+    def held(self, model: ModelInfo, kind: DeviceKind, slots: int) -> int:
+        return held_formula(model, kind, slots) if self._holds_slots else 0
+
     def costs(self, model: ModelInfo, kind: DeviceKind, *, word_timestamps: bool) -> Costs:
-        return costs_formula(model, kind, word_timestamps=word_timestamps)
+        return costs_formula(model, kind, word_timestamps=word_timestamps, holds_slots=self._holds_slots)
 
     def beams(self, model: ModelInfo, kind: DeviceKind, beams: int) -> float:
-        return beams_formula(model, kind, beams)
+        return beams_formula(model, kind, beams, holds_slots=self._holds_slots)
 
 
 class EngineFormula:
-    """By what an engine says of itself; the batch engine's formula for a model of which it says nothing usable."""
+    """By what an engine says of itself; the batch engine's formula for a model of which it says nothing usable. Its
+    models hold no slots."""
 
     def __init__(self, needs: Needs) -> None:
         self._ask = needs
-        self._batch = BatchFormula()
+        self._batch = BatchFormula(holds_slots=False)
         self._known: dict[tuple[ModelInfo, DeviceKind], MemoryNeeds | None] = {}
 
     def weights(self, model: ModelInfo, kind: DeviceKind) -> int:
         needs = self._needs(model, kind)
         return self._batch.weights(model, kind) if needs is None else math.ceil(needs.weights)
+
+    def held(self, model: ModelInfo, kind: DeviceKind, slots: int) -> int:
+        return 0
 
     def costs(self, model: ModelInfo, kind: DeviceKind, *, word_timestamps: bool) -> Costs:
         needs = self._needs(model, kind)

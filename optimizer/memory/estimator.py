@@ -16,6 +16,7 @@ from optimizer.memory.engine_formula import BatchFormula, Formula
 from optimizer.memory.formula import CONTEXT_BYTES
 from optimizer.storage.documents import DocumentStore
 from optimizer.tasks.task import TaskMemory
+from whisper_core.common.slots import SLOTS
 from whisper_core.models.registry import ModelRegistry
 from whisper_core.speakers.memory import memory_needed
 
@@ -59,13 +60,19 @@ class MemoryEstimationPool:
         """What a device's worker takes before any model is loaded."""
         return CONTEXT_BYTES[kind]
 
-    def weights_bytes(self, model: str, kind: DeviceKind) -> int:
-        """What `model` takes while it is resident: its weights, and the workspace that its tasks share, so that it is
-        reserved before the first of them starts."""
+    def weights_bytes(self, model: str, kind: DeviceKind, slots: int = 1) -> int:
+        """What `model` takes while it is resident: its weights, what it holds with so many slots, and the workspace
+        that its tasks share, so that it is reserved before the first of them starts. slots: as for `held_bytes`."""
         weights = self._weights.get((model, kind))
         if weights is None:
             weights = ceil(self._formula.weights(self._models.known(model), kind) * self._calibration_factor)
-        return weights + self._workspace(model, kind)
+        return weights + self._workspace(model, kind) + self.held_bytes(model, kind, slots)
+
+    def held_bytes(self, model: str, kind: DeviceKind, slots: int) -> int:
+        """The part of `weights_bytes` that depends on the slots; 0 where a model holds none. By the formula: tasks'
+        measurements begin when it is held already. slots: 0 for as many as the device decodes at most."""
+        held = self._formula.held(self._models.known(model), kind, slots or SLOTS[kind])
+        return ceil(held * self._calibration_factor)
 
     def task_bytes(
         self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False, beams: int = 0
@@ -258,7 +265,8 @@ class MemoryEstimationPool:
         if not learned:
             return formula.times(self._calibration_factor)
         costs = _largest(cost_model.to_reserve for cost_model in learned)
-        # A task always holds the keys and values of half a window, whatever was measured.
+        # A task always takes half of what the formula says (on the CPU, keys and values of half a window), whatever
+        # was measured.
         return costs._replace(per_task=max(costs.per_task, formula.per_task / 2))
 
 

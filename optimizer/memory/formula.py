@@ -1,9 +1,13 @@
 """Bytes that a model and one task take on a device, from the model's dimensions alone. Imports no torch.
 
 Describes the batch engine: fp32 on the CPU; on a GPU matrices in fp16, embeddings and layer norms in fp32. An int8
-model, which runs on the CPU only, has its matrices in int8 and nearly all else in fp32, caches included. A resident
-model takes its weights and the workspace that its tasks share; each running task takes its own slot. Published tables
-(1, 1, 2, 5, 10, 6 GB) are about twice what one task alone takes, and say nothing about several.
+model, which runs on the CPU only, has its matrices in int8 and nearly all else in fp32, caches included. Published
+tables (1, 1, 2, 5, 10, 6 GB) are about twice what one task alone takes, and say nothing about several.
+
+On the CPU a resident model takes its weights and the workspace that its tasks share; each running task takes its own
+slot. On a GPU the model holds so many slots from the moment it is loaded until it leaves, with all that they work with
+(`held_formula`), and a running task adds little (`costs_formula`). An engine that holds nothing takes as much on a GPU
+as this one did when its slots came and went with the tasks (`holds_slots=False`).
 
 The reference engine, which runs one task at a time, has no formula of its own: it keeps no second layout of the decoder
 and no rows for other tasks, but the logits of a whole prompt. Measured (`whisper.model.Whisper` with random weights,
@@ -11,8 +15,9 @@ torch 2.13, 2 cores, growth of resident memory at its peak): a window with the l
 193 with base, 260 with small; the pass for word timestamps 401, 524 and 688. Workspace and task together come to 1.0 to
 1.5 times that.
 
-The batch engine on a GPU (NVIDIA H200, torch 2.11, fp16, random weights, six models, 1 to 64 tasks of two windows;
-`python -m benchmarks.cuda_all memory`): 58 to 100 % of the formula was taken, weights included.
+No card has seen what a model holds now: `held_formula` is arithmetic. Measured was the engine whose slots came and went
+(NVIDIA H200, torch 2.11, fp16, random weights, six models, 1 to 64 tasks of two windows; `python -m benchmarks.cuda_all
+memory`): 58 to 100 % of the formula with `holds_slots=False` was taken, weights included.
 """
 
 from __future__ import annotations
@@ -61,12 +66,21 @@ _PROMPT_TENSORS = 16  # of prompt × state: the input, query, key and value, the
 # 25 MB of features that are computed at a time.
 _WORKSPACE_OVERHEAD: dict[DeviceKind, int] = {"cpu": 60 * _MB, "cuda": 150 * _MB}
 
+# What a model holds on a GPU, with its slots. So many windows are encoded at a time, so many prompts computed, and so
+# many windows encoded ahead of a free slot; with fewer slots, as many as there are.
+_TOGETHER = 8
+_SPARE_ROWS = 1  # beside the slots, which padding of a graph's batch writes to
+_GRAPHS = 30  # of steps, prompts and encoder, by the size of their batches
+_GRAPH_BYTES = 1_500_000
+_FEATURES_AT_A_TIME = 25 * _MB  # of a recording, beside what the model holds
+
 _OWN_SEGMENT_FROM = 10 * 2**20
 _SEGMENT_STEP = 2 * 2**20
 
-# A task's own slot; on a GPU a part of another, too, because there a slot batch grows by doubling. On the CPU it has
-# room for all slots from the start, and pages count only once they are written to. A task of more than one window also
-# holds the cross-attention cache of its next one, which is encoded while one is decoded.
+# A task's own slot; on a GPU a part of another, too, where a slot batch grows by doubling: of an engine that holds
+# none, or one of several rows. On the CPU it has room for all slots from the start, and pages count only once they
+# are written to. A task of more than one window also holds the cross-attention cache of its next one, which is encoded
+# while one is decoded.
 _SLOTS_PER_TASK: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 1.6}
 _SLOTS_AHEAD: dict[DeviceKind, float] = {"cpu": 0.75, "cuda": 1.05}
 _TASK_STATE = 8 * _MB  # features of a window, state of the token rules, text so far
@@ -107,8 +121,30 @@ def _int8_weights(info: ModelInfo) -> int:
     return packed + embedding * _FP16 + others * _FP32 + _WEIGHTS_OVERHEAD
 
 
-def workspace_formula(model: ModelInfo, kind: DeviceKind) -> int:
-    """What a model's tasks share, however many run: encoder, prompts, logits."""
+def held_formula(model: ModelInfo, kind: DeviceKind, slots: int) -> int:
+    """What a model holds beyond its weights from the moment it is loaded until it leaves, with so many slots.
+
+    Keys and values of the windows in slots and of those encoded ahead; of the text in the slots; noise to sample with
+    and logits; what the encoder and the prompts work with, which CUDA graphs keep; the graphs. Nothing on the CPU.
+    """
+    if kind == "cpu":
+        return 0
+    dims = model.dimensions
+    together = min(_TOGETHER, slots)
+    a_position, logits = _position_bytes(dims, kind), dims.n_vocab * _FP32
+    sound = (slots + together) * dims.n_audio_ctx * a_position
+    text = (slots + _SPARE_ROWS) * dims.n_text_ctx * a_position
+    choosing = slots * logits + _LOGITS_COPIES * (slots + together) * logits
+    encoder = together * _encoder_bytes(dims, kind)
+    a_layer = dims.n_audio_ctx * a_position // dims.n_text_layer  # gathered for the prompts' windows, layer by layer
+    prompts = together * (_PROMPT_TENSORS * _LONGEST_PROMPT * dims.n_text_state * _MATRIX_BYTES[kind] + a_layer)
+    return sound + text + choosing + int(encoder) + prompts + _WORKSPACE_OVERHEAD[kind] + _GRAPHS * _GRAPH_BYTES
+
+
+def workspace_formula(model: ModelInfo, kind: DeviceKind, *, holds_slots: bool = True) -> int:
+    """What a model's tasks share, however many run, beyond what it holds anyway: encoder, prompts, logits."""
+    if kind == "cuda" and holds_slots:
+        return _FEATURES_AT_A_TIME
     dims = model.dimensions
     encoder = _ENCODED_AT_ONCE[kind] * _encoder_bytes(dims, kind)
     prompt = _PROMPT_TENSORS * _LONGEST_PROMPT * dims.n_text_state * _MATRIX_BYTES[kind]
@@ -116,13 +152,21 @@ def workspace_formula(model: ModelInfo, kind: DeviceKind) -> int:
     return int(encoder) + prompt + logits + _WORKSPACE_OVERHEAD[kind]
 
 
-def costs_formula(model: ModelInfo, kind: DeviceKind, *, word_timestamps: bool = False) -> Costs:
-    """What tasks that run together take beyond their model's weights."""
+def costs_formula(
+    model: ModelInfo, kind: DeviceKind, *, word_timestamps: bool = False, holds_slots: bool = True
+) -> Costs:
+    """What tasks that run together take beyond their model's weights and what it holds.
+
+    holds_slots: whether the engine's models hold slots on a GPU, as the batch engine's do.
+    """
     dims = model.dimensions
-    slot = slot_bytes(dims, kind)
     per_text, per_scores = _alignment(dims) if word_timestamps else (0, 0)
+    shared = workspace_formula(model, kind, holds_slots=holds_slots)
+    if kind == "cuda" and holds_slots:
+        return Costs(shared, _TASK_STATE, per_second=0, per_longer=0, per_text=per_text, per_scores=per_scores)
+    slot = slot_bytes(dims, kind)
     return Costs(
-        shared=workspace_formula(model, kind),
+        shared=shared,
         per_task=_SLOTS_PER_TASK[kind] * slot + _ENCODED_PER_TASK[kind] * _encoder_bytes(dims, kind) + _TASK_STATE,
         per_second=_CPU_BYTES_PER_SECOND if kind == "cpu" else 0,
         per_longer=_SLOTS_AHEAD[kind] * slot,
@@ -132,21 +176,31 @@ def costs_formula(model: ModelInfo, kind: DeviceKind, *, word_timestamps: bool =
 
 
 @lru_cache(maxsize=1024)
-def beams_formula(model: ModelInfo, kind: DeviceKind, beams: int) -> float:
-    """What slots of several rows take beyond a plain slot: the window's sound once more, its text and logits in each
-    row. beams: the rows; see TranscribeOptions."""
+def beams_formula(model: ModelInfo, kind: DeviceKind, beams: int, *, holds_slots: bool = True) -> float:
+    """What slots of several rows take beyond a plain slot: its text and logits in each row. beams: the rows; see
+    TranscribeOptions.
+
+    Where the model holds its slots, the rows read the window's sound where it is, and each has noise of its own.
+    Elsewhere such a slot has the sound once more.
+    """
     if not beams:
         return 0.0
     dims = model.dimensions
-    a_position = 2 * dims.n_text_layer * dims.n_text_state * _MATRIX_BYTES[kind]
-    row = dims.n_text_ctx * a_position + _LOGITS_COPIES * dims.n_vocab * _FP32
+    a_position, logits = _position_bytes(dims, kind), dims.n_vocab * _FP32
+    row = dims.n_text_ctx * a_position + _LOGITS_COPIES * logits
+    if kind == "cuda" and holds_slots:
+        return _SLOTS_PER_TASK[kind] * beams * (row + logits)
     return _SLOTS_PER_TASK[kind] * (dims.n_audio_ctx * a_position + beams * row)
 
 
 def slot_bytes(dims: ModelDimensions, kind: DeviceKind) -> int:
     """Keys and values of one window: the cross-attention's for its sound, the self-attention's for its text."""
-    positions = dims.n_audio_ctx + dims.n_text_ctx
-    return 2 * dims.n_text_layer * positions * dims.n_text_state * _MATRIX_BYTES[kind]
+    return (dims.n_audio_ctx + dims.n_text_ctx) * _position_bytes(dims, kind)
+
+
+def _position_bytes(dims: ModelDimensions, kind: DeviceKind) -> int:
+    """Keys and values of one position, of the sound or of the text, in all of the decoder's layers."""
+    return 2 * dims.n_text_layer * dims.n_text_state * _MATRIX_BYTES[kind]
 
 
 def _encoder_bytes(dims: ModelDimensions, kind: DeviceKind) -> float:

@@ -78,7 +78,7 @@ def _obstacle(draft: Draft, device: DevicePlan, task: WaitingTask, situation: Si
         return f"the task is to run on {task.device}"
     if not is_available(situation.models, task.model):
         return f"the weights of {task.model} are not here"
-    if not device.is_open:
+    if not device.is_open or not device.has_slot(task.model):
         return "the device has no free place"
     if device.started >= limits.max_batch:
         return f"no more than {limits.max_batch} tasks may start together"

@@ -66,10 +66,11 @@ class Explanation:
         return reasons.model_missing(model, view.failed_message)
 
     def _memory_reason(self, task: WaitingTask, wanted: Sequence[DevicePlan]) -> WaitReason | None:
-        """Whether it fits nowhere; else, where a slot is free, what keeps the task from it."""
+        """Whether it fits nowhere; else, where a slot is free for it, what keeps the task from it."""
         if all(device.view.is_ready and not device.fits_alone(task) for device in wanted):
             return _too_big(task, wanted)
-        free = [device for device in wanted if device.is_open and device.fits_alone(task)]
+        free = [device for device in wanted if device.is_open and device.has_slot(task.model)]
+        free = [device for device in free if device.fits_alone(task)]
         if not free or self._room <= 0:
             return None
         missing, name = min((device.missing_bytes(task), device.view.name) for device in free)

@@ -48,13 +48,16 @@ class Fairness:
         return self._now - task.waiting_since >= self._limits.starvation_s
 
     def is_held_back(self, device: DevicePlan, task: WaitingTask, group: WaitingGroup) -> bool:
-        """Whether `task`, of this group, would overtake one that the device should rather drain for."""
+        """Whether `task`, of this group, would overtake one that the device should rather drain for.
+
+        One that only waits for a slot of its own model gets that no sooner when other models' tasks wait as well.
+        """
         due = task.due + group.penalty - self._limits.overtake_limit_s
         priority = -group.key.priority
         for (other_priority, other_due, _), other in self._ranking.groups(device):
             if other_priority > priority:
                 return False
-            if other_due < due:
+            if other_due < due and (other.key.model == group.key.model or device.has_slot(other.key.model)):
                 head = self._ranking.head(device, other)
                 if head is not None and head.due + other.penalty < due and self._drains_for(head) is device:
                     return True

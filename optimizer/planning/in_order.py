@@ -64,7 +64,7 @@ class _Filling:
         able = [each for each in draft.devices if each.view.accepts(task.device) and each.fits_alone(task)]
         for device in sorted(filter(self._takes_tasks, able), key=lambda each: _preference(each, task)):
             fit = device.fit(task, device.evictable(task.model), may_force=draft.is_below_minimum)
-            if fit.missing_bytes == 0:
+            if device.has_slot(task.model) and fit.missing_bytes == 0:
                 draft.start(device, task, fit, self._why)
                 return
         self._kept.update(device.view.name for device in able)

@@ -13,7 +13,11 @@ from optimizer.tasks.task import Priority
 class Estimates(Protocol):
     """What a decision needs of MemoryEstimationPool. Bytes never shrink as audio_seconds grow."""
 
-    def weights_bytes(self, model: str, kind: DeviceKind) -> int: ...
+    def weights_bytes(self, model: str, kind: DeviceKind, slots: int = 1) -> int:
+        """What a resident model takes. slots: that it holds, if it holds any; see `held_bytes`."""
+
+    def held_bytes(self, model: str, kind: DeviceKind, slots: int) -> int:
+        """The part of it that depends on the slots; 0 where a model holds none. Grows with the slots."""
 
     def task_bytes(
         self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False, beams: int = 0
@@ -60,6 +64,8 @@ class DeviceView:
     is_ready: bool = True
     accepts_auto: bool = True  # False: only tasks that ask for this device by name
     resident: Mapping[str, int] = field(default_factory=dict)  # reserved bytes of each model loaded or being loaded
+    model_slots: Mapping[str, int] = field(default_factory=dict)  # of those of them that hold slots: tasks at once
+    fewer_slots: Mapping[str, int] = field(default_factory=dict)  # the most that these models may be loaded with
     running: tuple[RunningView, ...] = ()
 
     @property

@@ -27,6 +27,7 @@ from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.preemption import Preemption, choose_preemption, leaves_room
 from optimizer.planning.ranking import Ranking
 from optimizer.planning.rounds import Rounds, fitting
+from optimizer.planning.slot_choice import ENOUGH_SLOTS
 from optimizer.queue.ready_queue import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, ranked
 from optimizer.tasks.start_reason import StartReason
 from optimizer.tasks.task import Priority
@@ -92,7 +93,7 @@ class _Decision:
         if not self._fairness.is_starving_turn(device):
             return
         first = self._ranking.due_first(device)
-        if first is None:
+        if first is None or not device.has_slot(first.model):
             return
         fit = self._fit(device, first, protects_demanded=False)
         if fit.missing_bytes == 0:
@@ -104,6 +105,8 @@ class _Decision:
 
     def serve(self, device: DevicePlan, group: WaitingGroup) -> None:
         """Starts the group's first task that fits, and others of its model with it."""
+        if not device.has_slot(group.key.model):
+            return
         candidates = ((task, group) for task in self._ranking.candidates(device, group.tasks))
         fit_of = partial(self._fit, device, protects_demanded=not device.is_idle)
         first = next(fitting(candidates, fit_of), None)
@@ -116,20 +119,21 @@ class _Decision:
             self._rounds.start(device, task, fit, self._start_reasons.reason(device, task, group))
 
     def preemptions(self) -> tuple[Preemption, ...]:
-        """On devices without a free place, for the tasks that would start there next."""
+        """On devices without a free place, or models without a free slot, for the tasks that would start there next."""
         self._leave_places_that_become_free()
         chosen = []
         for device in self._draft.devices:
-            if device.view.is_ready and device.view.running and not device.started and self._lacks_one_place(device):
+            if device.view.is_ready and device.view.running and not device.started:
                 preemption = self._preemption(device)
                 if preemption is not None:
                     chosen.append(preemption)
                     self._draft.taken.add(preemption.for_task)
         return tuple(chosen)
 
-    def _lacks_one_place(self, device: DevicePlan) -> bool:
+    def _waits_for_one(self, device: DevicePlan, model: str) -> bool:
         """Whether a task could start there only once another one has ended. Limits that were lowered may need more."""
-        return min(device.slots_left, self._draft.room) == 0
+        places = min(device.slots_left, self._draft.room)
+        return places == 0 or (places > 0 and not device.has_slot(model))
 
     def _leave_places_that_become_free(self) -> None:
         """Tasks that have been told to end leave their places to the first that fit; no other makes way for those."""
@@ -139,10 +143,13 @@ class _Decision:
                 self._draft.taken.update(head.id for head in islice(heads, 1))
 
     def _preemption(self, device: DevicePlan) -> Preemption | None:
-        free_in_s = self._free_in_s(device)
-        for head, group in self._ranking.heads(device)[:PREEMPTION_HEADS]:
+        if min(device.slots_left, self._draft.room) > 0 and not device.has_full_model:
+            return None
+        heads = (pair for pair in self._ranking.heads(device) if self._waits_for_one(device, pair[0].model))
+        for head, group in islice(heads, PREEMPTION_HEADS):
             if self._fairness.is_held_back(device, head, group):
                 continue
+            free_in_s = self._free_in_s(device, head.model)
             preemption = choose_preemption(device, head, group, self._times, free_in_s=free_in_s, now=self._now)
             if preemption is not None:
                 due = next(task.due for task in device.view.running if task.id == preemption.task_id)
@@ -151,19 +158,26 @@ class _Decision:
                 return None  # a place that became free would be this task's
         return None
 
-    def _free_in_s(self, device: DevicePlan) -> float:
-        """Seconds of work until the device would have a place for a task, if nobody made way."""
-        places = [device] if device.slots_left <= 0 else self._draft.devices
-        running = (task for each in places for task in each.view.running)
+    def _free_in_s(self, device: DevicePlan, model: str) -> float:
+        """Seconds of work until the device would have a place for a task of this model, if nobody made way."""
+        is_here = device.slots_left <= 0 or not device.has_slot(model)
+        running = [task for each in ([device] if is_here else self._draft.devices) for task in each.view.running]
+        if not device.has_slot(model):
+            running = [task for task in running if task.model == model]
         return min(self._times.work_seconds(task.model, task.audio_left_seconds) for task in running)
 
     def _fit(self, device: DevicePlan, task: WaitingTask, *, protects_demanded: bool) -> Fit:
         """How the task fits, with what may be evicted for it."""
         fit = device.fit(task)
-        if fit.missing_bytes == 0:  # the usual case: nothing needs to be evicted
+        fits = fit.missing_bytes == 0
+        if fits and not device.is_cramped(task, fit):  # the usual case: nothing needs to be evicted
             return fit
         models = self._ranking.evictable(device, task, protects_demanded=protects_demanded)
-        return device.fit(task, models, may_force=self._draft.is_below_minimum)
+        if unwanted := self._ranking.unwanted(device, models):
+            roomy = device.fit(task, unwanted, least_slots=ENOUGH_SLOTS)
+            if roomy.missing_bytes == 0:
+                return roomy
+        return fit if fits else device.fit(task, models, may_force=self._draft.is_below_minimum)
 
 
 class _StartReasons:

@@ -60,7 +60,9 @@ def choose_preemption(
 
 
 def leaves_room(device: DevicePlan, task: RunningView, waiting: WaitingTask) -> bool:
-    """Whether the waiting task fits into the memory that is free once the running one has ended."""
+    """Whether the waiting task finds a slot and fits into the memory that is free once the running one has ended."""
+    if task.model != waiting.model and not device.has_slot(waiting.model):
+        return False
     return device.fit(waiting, device.evictable(waiting.model)).missing_bytes <= task.task_bytes
 
 

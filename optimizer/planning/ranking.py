@@ -87,6 +87,10 @@ class Ranking:
             idle = [model for model in idle if demand[model] <= task.priority]
         return sorted(idle, key=lambda model: (demand[model], device.resident[model], model))
 
+    def unwanted(self, device: DevicePlan, models: Iterable[str]) -> list[str]:
+        """Those of the models that no task waits for on this device."""
+        return [model for model in models if self._demand(device, model) < 0]
+
     def _demand(self, device: DevicePlan, model: str) -> int:
         """The highest priority of the tasks that wait for the model on this device; -1 when none does."""
         priorities = [

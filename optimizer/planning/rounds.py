@@ -53,7 +53,8 @@ class Rounds:
         self._draft.start(device, first, fit, why)
         others = in_order(self._ranking.groups_of_model(device, first.model))
         candidates = ((task, group) for task, group in others if self._ranking.is_candidate(device, task))
-        for task, group, fit in fitting(takewhile(lambda _: self._has_place(device), candidates), device.fit):
+        offered = takewhile(lambda _: self._has_place(device, first.model), candidates)
+        for task, group, fit in fitting(offered, device.fit):
             if self._fairness.is_held_back(device, task, group):
                 break  # so would be those behind it
             self._draft.start(device, task, fit, StartReason.TOGETHER)
@@ -67,13 +68,14 @@ class Rounds:
         limits = self._limits
         if device.is_idle or self._draft.is_below_minimum or self._now - first.due >= limits.starvation_s:
             return False
-        wanted = min(limits.min_batch, limits.max_batch, self._draft.most_running, device.view.slots)
+        wanted = min(limits.min_batch, limits.max_batch, self._draft.most_running, device.slots_of(first.model))
         startable = min(device.slots_left, self._draft.room)
         if startable >= wanted:
             return False
         tasks = (task for _, group in self._ranking.groups_of_model(device, first.model) for task in group.tasks)
         return sum(1 for _ in islice(self._ranking.candidates(device, tasks), wanted)) >= wanted
 
-    def _has_place(self, device: DevicePlan) -> bool:
-        """Whether one more task may start on the device in this round."""
-        return device.started < self._limits.max_batch and self._draft.room > 0 and device.slots_left > 0
+    def _has_place(self, device: DevicePlan, model: str) -> bool:
+        """Whether one more task may start on the device in this round, which has this model."""
+        is_device_full = device.slots_left <= 0 or not device.has_slot(model)
+        return device.started < self._limits.max_batch and self._draft.room > 0 and not is_device_full

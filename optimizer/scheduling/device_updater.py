@@ -65,7 +65,8 @@ class DeviceUpdater:
         device.apply_report(report)
         match report:
             case protocol.ModelLoaded():
-                nbytes = self._estimates.weights_bytes(report.model, device.spec.kind)
+                slots = device.models.slots.get(report.model, 0)
+                nbytes = self._estimates.weights_bytes(report.model, device.spec.kind, slots)
                 if (shortfall := device.models.resize_reservation(report.model, nbytes)) is not None:
                     self._messages.tell_shortfall(shortfall)
             case protocol.WindowDone():

@@ -35,6 +35,8 @@ class DeviceViews:
             is_ready=device.is_ready and not device.models.is_evicting,
             accepts_auto=device.accepts_auto,
             resident=memory.models,
+            model_slots=device.models.slots,
+            fewer_slots=device.models.fewer_slots,
         )
 
     def count_rounds(self, devices: Iterable[str]) -> None:

@@ -140,6 +140,7 @@ class Dispatcher:
         return assignment.weights_bytes > 0 and device.models.load(
             assignment.model,
             self._bytes_to_reserve(assignment.weights_bytes),
+            assignment.slots,
             respects_others=not assignment.is_forced,
         )
 

@@ -104,6 +104,7 @@ class PlanExecutor:
 
     def _expected_end(self, device: Device, task: WaitingTask, num_waiting: int, limits: PlanLimits) -> Expected:
         """Of a task that has just been started; waiting tasks will soon share the device with it."""
-        concurrency = min(device.slots, limits.most_running([device.slots]), len(device.running) + num_waiting)
+        slots = device.models.slots.get(task.model, device.slots)
+        concurrency = min(slots, limits.most_running([device.slots]), len(device.running) + num_waiting)
         eta_s = self._times.eta_seconds(task.model, device.spec.name, task.audio_left_seconds, max(1, concurrency))
         return Expected(0.0, eta_s)

@@ -47,7 +47,7 @@ START_STREAMS_S = 0.1  # for cutting chunks in one round, during which no window
 
 
 class BatchEngine:
-    """See engine_protocol.Engine.
+    """See engine_protocol.SlotHoldingEngine.
 
     device: `cpu` or `cuda:<n>`. cpu_threads: for torch's work on the CPU; 0 for one per core.
     settings: for benchmarks and tests, in place of those that each task's options name.
@@ -71,13 +71,13 @@ class BatchEngine:
         self._meter = meter_for(self._device)
         self._peak = _PeakPerTask(self._meter)
 
-    def load(self, model: str, models_dir: Path) -> int:
+    def load(self, model: str, models_dir: Path, slots: int = 0) -> int:
         if model in self._models:
             return 0
         self._peak.invalidate()
         try:
             with self._cores.claim():  # how fast kernels are depends on the threads
-                loaded = self._models.load(model, lambda: self._read_model(model, models_dir))
+                loaded = self._models.load(model, lambda: self._read_model(model, models_dir), slots)
         except DeviceLostError as error:
             _fail(self._tasks, error)
             raise

@@ -37,13 +37,15 @@ class ResidentModels:
     def __iter__(self) -> Iterator[ModelRunner]:
         return iter(self._runners.values())
 
-    def load(self, name: str, read: Callable[[], LoadedModel]) -> LoadedModel:
+    def load(self, name: str, read: Callable[[], LoadedModel], slots: int = 0) -> LoadedModel:
         """The model that `read` returns, with a runner from now on. Raises TaskError's subclasses.
 
+        slots: of this model at most; 0: as many as any may have. No more windows are encoded together than it has.
         When memory runs out, `read` is called once more after the others' unused slots were freed.
         """
         model = self._read_with_room(read)
-        limit = SlotLimit(self._slots, self._encoder_batch)
+        most = min(slots or self._slots, self._slots)
+        limit = SlotLimit(most, min(self._encoder_batch, most))
         self._runners[name] = ModelRunner(
             model, self._encoder_executor, limit, self._statistics, self.free_memory_elsewhere
         )

@@ -11,7 +11,7 @@ from typing import cast
 
 from errors import DeviceLostError
 from whisper_core.worker import messages
-from whisper_core.worker.engine_protocol import Engine
+from whisper_core.worker.engine_protocol import Engine, SlotHoldingEngine
 from whisper_core.worker.inbox import WorkCommand, WorkerInbox
 from whisper_core.worker.messages import LoadModel, RunTask, UnloadModel
 from whisper_core.worker.outbox import TaskReporter, WorkerOutbox, as_public_error
@@ -66,7 +66,7 @@ class CommandLoop:
     def _load_model(self, command: LoadModel) -> None:
         started_at = time.perf_counter()
         try:
-            weights_bytes = self._engine.load(command.model, Path(command.models_dir))
+            weights_bytes = self._load(command)
         except Exception as error:  # any fault concerns this model alone, unless the device is lost
             public = as_public_error(error)
             log.warning("event=load_failed model=%s code=%s", command.model, public.code, exc_info=error)
@@ -75,6 +75,12 @@ class CommandLoop:
                 raise
             return
         self._outbox.send(messages.ModelLoaded(command.model, weights_bytes, time.perf_counter() - started_at))
+
+    def _load(self, command: LoadModel) -> int:
+        models_dir = Path(command.models_dir)
+        if not command.slots:
+            return self._engine.load(command.model, models_dir)
+        return cast(SlotHoldingEngine, self._engine).load(command.model, models_dir, command.slots)
 
     def _start_task(self, command: RunTask) -> None:
         reporter = TaskReporter(command, self._inbox, self._outbox)

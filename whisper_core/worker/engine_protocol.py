@@ -76,3 +76,11 @@ class Engine(Protocol):
 
     def memory(self) -> MemoryReport:
         """Any thread, at any time."""
+
+
+class SlotHoldingEngine(Engine, Protocol):
+    """One whose models hold their slots on a GPU from load on; its EngineSpec says so (`holds_slots`)."""
+
+    def load(self, model: str, models_dir: Path, slots: int = 0) -> int:
+        """slots: how many windows of the model are decoded at a time, at most; memory is reserved for so many and what
+        belongs to them until it is unloaded. 0: as many as the engine has. Otherwise as Engine.load."""

@@ -27,10 +27,13 @@ class EngineSpec:
     it returns is described in engine_protocol.Engine.
 
     memory: what a model needs on `cpu` or `cuda`; None: as much as with the batch engine.
+    holds_slots: whether its models hold their slots on a GPU from load on, as many as `load` is told (see
+    engine_protocol.SlotHoldingEngine). Only without `memory`.
     """
 
     factory: str
     memory: Callable[[ModelInfo, Literal["cpu", "cuda"]], MemoryNeeds] | None = None
+    holds_slots: bool = False
     has_int8_models: bool = False  # whether it computes the models whose names end in -int8
     is_for_cpus_only: bool = False
     requires: tuple[str, ...] = ()  # packages that must be importable, besides the factory's module

@@ -21,6 +21,7 @@ class LoadModel:
 
     model: str
     models_dir: str  # where its weights are, unless they are in openai-whisper's own cache
+    slots: int = 0  # that it holds until it is unloaded; 0: as many as the device decodes at most, or it holds none
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from whisper_core.worker import messages as protocol
 from whisper_core.worker.messages import MemoryReport
 
 GB = 10**9
+SLOTS = 4
 
 
 class Machine:
@@ -206,8 +207,8 @@ def test_a_device_that_is_unavailable_for_another_reason_is_not_started_by_a_rea
 
 def load(machine: Machine) -> int:
     """What is reserved for it."""
-    nbytes = machine.estimates.weights_bytes("base", "cuda")
-    assert machine.device.models.load("base", nbytes)
+    nbytes = machine.estimates.weights_bytes("base", "cuda", SLOTS)
+    assert machine.device.models.load("base", nbytes, SLOTS)
     machine.device.apply_report(protocol.ModelLoaded("base", 1, 1.0))
     return nbytes
 
@@ -218,7 +219,7 @@ def learn(machine: Machine, factor: float) -> int:
     peak_bytes = int(factor * costs_formula(model_info("base"), "cuda").growth(concurrent))
     for _ in range(FEW_MEASUREMENTS):
         machine.estimates.record("base", "cuda", concurrent, peak_bytes=peak_bytes)
-    return machine.estimates.weights_bytes("base", "cuda")
+    return machine.estimates.weights_bytes("base", "cuda", SLOTS)
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -232,7 +233,7 @@ def test_the_reservation_of_a_loaded_model_follows_what_was_learned(machine: Mac
 
 def test_a_reservation_that_was_too_small_is_told_of_when_it_is_raised_and_not_again(machine: Machine) -> None:
     before = load(machine)
-    after = learn(machine, 2.0)
+    after = learn(machine, 6.0)  # most of the reservation is for what the model holds, which stays
     machine.tick(None)
     machine.tick(None)
     assert machine.shortfalls == [ModelShortfall("cuda:0", "base", before, after, was_raised=True)]

@@ -10,6 +10,7 @@ import pytest
 from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.engine_formula import BatchFormula, EngineFormula
 from optimizer.memory.estimator import MemoryEstimationPool
+from optimizer.memory.formula import costs_formula, slot_bytes
 from whisper_core.models.catalogue import model_info
 from whisper_core.worker.engine_spec import MemoryNeeds
 
@@ -23,6 +24,21 @@ def test_what_is_reserved_follows_from_what_the_engine_says() -> None:
     assert pool.task_bytes("base", "cpu", 10.0) == 2 * (200 + 20)
     assert pool.task_bytes("base", "cpu", 10.0, word_timestamps=True) == 2 * (200 + 50 + 20)
     assert pool.task_bytes("base", "cpu", 10.0, beams=5) == 2 * (200 + 20 + 35)
+
+
+def test_a_model_of_another_engine_holds_no_slots() -> None:
+    for formula in (EngineFormula(lambda model, kind: NEEDS), BatchFormula(holds_slots=False)):
+        pool = MemoryEstimationPool(2.0, formula=formula)
+        assert [pool.held_bytes("base", "cuda", slots) for slots in (0, 1, 64)] == [0, 0, 0]
+        assert pool.weights_bytes("base", "cuda", 64) == pool.weights_bytes("base", "cuda", 1)
+
+
+def test_an_engine_that_says_nothing_of_a_gpu_gets_a_slot_with_each_task() -> None:
+    nothing: Any = lambda model, kind: None  # noqa: E731
+    for kind in ("cpu", "cuda"):
+        costs = EngineFormula(nothing).costs(BASE, kind, word_timestamps=False)
+        assert costs == costs_formula(BASE, kind, holds_slots=False)
+        assert costs.per_task > slot_bytes(BASE.dimensions, kind)
 
 
 def test_what_is_measured_replaces_it() -> None:

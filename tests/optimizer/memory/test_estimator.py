@@ -17,7 +17,7 @@ from errors import UnknownModelError
 from optimizer.common.kinds import DeviceKind
 from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
-from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
+from optimizer.memory.formula import costs_formula, held_formula, weights_formula, workspace_formula
 from optimizer.memory.regression import FEW_MEASUREMENTS
 from tests.optimizer.memory.helpers import MIB, ONE_MINUTE, formula, own, teach, total_bytes
 from tests.whisper_core.brought_folders import write_folder
@@ -28,10 +28,10 @@ GB = 1_000_000_000
 
 
 def test_the_estimates_stay_far_below_the_published_table() -> None:
-    """Those figures (10 GB for large) are of one task; here it is one of up to 64 that share a workspace."""
+    """Those figures (10 GB for large) are of one task, as here the model with one slot."""
     pool = MemoryEstimationPool(1.2)
     assert total_bytes(pool, "large-v3", "cuda", 3600.0) < 7.5 * GB
-    assert pool.task_bytes("large-v3", "cuda", 3600.0) < 1.1 * GB
+    assert pool.task_bytes("large-v3", "cuda", 3600.0) < 0.01 * GB
 
 
 @given(
@@ -205,6 +205,46 @@ def test_tasks_with_and_without_word_timestamps_are_one_row() -> None:
     teach(pool, ONE_MINUTE, 1.0, 2, word_timestamps=True)
     (row,) = pool.accuracy()
     assert (row["count"], row["is_calibrated"]) == (8, True)
+
+
+# --- what a model holds with its slots --------------------------------------------------------------------------------
+
+
+def test_what_a_model_holds_is_promised_with_it_and_multiplied_like_the_rest() -> None:
+    pool, info = MemoryEstimationPool(1.5), model_info("turbo")
+    for slots in (1, 8, 64):
+        assert pool.held_bytes("turbo", "cuda", slots) == ceil(1.5 * held_formula(info, "cuda", slots))
+        promised = 1.5 * (weights_formula(info, "cuda") + workspace_formula(info, "cuda")) + 1.5 * held_formula(
+            info, "cuda", slots
+        )
+        assert pool.weights_bytes("turbo", "cuda", slots) == pytest.approx(promised, abs=3)
+    assert pool.weights_bytes("turbo", "cuda") == pool.weights_bytes("turbo", "cuda", 1)
+    assert pool.weights_bytes("turbo", "cuda", 0) == pool.weights_bytes("turbo", "cuda", 64)  # as many as there can be
+    assert {pool.held_bytes("turbo", "cpu", slots) for slots in (0, 1, 64)} == {0}
+
+
+def test_what_is_learned_of_tasks_and_weights_leaves_what_is_held_alone() -> None:
+    """Measurements begin when it is held, so they are of what comes on top of it."""
+    pool, info = MemoryEstimationPool(1.2), model_info("base")
+    held = [pool.held_bytes("base", "cuda", slots) for slots in (1, 64)]
+    prior = costs_formula(info, "cuda")
+    for period, count in enumerate((1, 4, 16) * 5, 1):
+        concurrent = ConcurrentTasks.of([60.0] * count, period)
+        pool.record("base", "cuda", concurrent, peak_bytes=int(2 * prior.growth(concurrent) / count))
+    pool.record_weights("base", "cuda", 200 * MIB)
+    assert [pool.held_bytes("base", "cuda", slots) for slots in (1, 64)] == held
+    shared = pool.weights_bytes("base", "cuda", 64) - held[1] - 200 * MIB - weights_formula(info, "cuda") // 20
+    assert shared == pytest.approx(1.05 * 2 * prior.shared, rel=0.05)
+    assert pool.task_bytes("base", "cuda", 60.0) == pytest.approx(1.05 * 2 * prior.own(60.0), rel=0.05)
+
+
+def test_tasks_that_seem_to_take_nothing_take_back_nothing_of_what_is_held() -> None:
+    pool = MemoryEstimationPool(1.2)
+    before = pool.weights_bytes("turbo", "cuda", 8)
+    for period in range(1, 50):
+        pool.record("turbo", "cuda", ConcurrentTasks.of([60.0], period), peak_bytes=1)
+    shared = ceil(1.2 * workspace_formula(model_info("turbo"), "cuda"))
+    assert before - shared <= pool.weights_bytes("turbo", "cuda", 8) < before
 
 
 # --- odd values ------------------------------------------------------------------------------------------------------

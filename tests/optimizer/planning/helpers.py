@@ -27,8 +27,11 @@ class RoundEstimates:
     A beam is 1 GB.
     """
 
-    def weights_bytes(self, model: str, kind: DeviceKind) -> int:
-        return WEIGHTS[model]
+    def weights_bytes(self, model: str, kind: DeviceKind, slots: int = 1) -> int:
+        return WEIGHTS[model] + self.held_bytes(model, kind, slots)
+
+    def held_bytes(self, model: str, kind: DeviceKind, slots: int) -> int:
+        return 0
 
     def task_bytes(
         self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False, beams: int = 0
