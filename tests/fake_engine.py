@@ -47,10 +47,12 @@ class FakeEngine(SequentialEngine):
         super().__init__()
         self._kind = device.partition(":")[0]
         self._resident: set[str] = set()
+        self.slots_held: dict[str, int] = {}  # by model, as it was told
         self._hold = threading.Event()  # never set: waiting on it is a bounded sleep
 
-    def load(self, model: str, models_dir: Path) -> int:
+    def load(self, model: str, models_dir: Path, slots: int = 0) -> int:
         self._resident.add(model)
+        self.slots_held[model] = slots
         return WEIGHTS_BYTES
 
     def unload(self, model: str) -> None:

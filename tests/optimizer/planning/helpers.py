@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optimizer.common.kinds import DeviceKind
-from optimizer.planning.inputs import DeviceView, ModelView, RunningView
+from optimizer.planning.inputs import DeviceView, Estimates, ModelView, RunningView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.ordering import DueTimes
@@ -43,6 +43,21 @@ class RoundEstimates:
         return GB
 
 
+class HoldingEstimates(RoundEstimates):
+    """On a GPU each slot holds a twentieth of the weights, and a task takes a hundredth of them: half of them more with
+    word timestamps, and a beam is 1 GB."""
+
+    def task_bytes(
+        self, model: str, kind: DeviceKind, audio_seconds: float, word_timestamps: bool = False, beams: int = 0
+    ) -> int:
+        if kind == "cpu":
+            return super().task_bytes(model, kind, audio_seconds, word_timestamps, beams)
+        return WEIGHTS[model] // 100 + (WEIGHTS[model] // 2 if word_timestamps else 0) + beams * GB
+
+    def held_bytes(self, model: str, kind: DeviceKind, slots: int) -> int:
+        return (slots or 64) * (WEIGHTS[model] // 20) if kind == "cuda" else 0
+
+
 class RoundTimes:
     """A minute of sound is 0.6 s of work for each GB of the model, and loading it half a second for each."""
 
@@ -54,6 +69,7 @@ class RoundTimes:
 
 
 ESTIMATES = RoundEstimates()
+HOLDING = HoldingEstimates()
 TIMES = RoundTimes()
 DUE_TIMES = DueTimes(TIMES.work_seconds)
 
@@ -75,8 +91,13 @@ def running_task(name: str = "r0", model: str = "base", **fields: Any) -> Runnin
 
 def device(name: str = "cuda:0", capacity: int = 20 * GB, **fields: Any) -> DeviceView:
     """running: how many tasks, of running_models in turn (of `base` when none is named), or RunningViews.
-    running_tasks_bytes: reserved for them. others_bytes: used by other programs."""
-    resident: Mapping[str, int] = {model: WEIGHTS[model] for model in fields.pop("resident", ())}
+    running_tasks_bytes: reserved for them. others_bytes: used by other programs. model_slots: that resident models
+    hold, by HOLDING."""
+    slots = fields.get("model_slots", {})
+    resident: Mapping[str, int] = {
+        model: WEIGHTS[model] + (HOLDING.held_bytes(model, "cuda", slots[model]) if model in slots else 0)
+        for model in fields.pop("resident", ())
+    }
     running_bytes = fields.pop("running_tasks_bytes", 0)
     reserved = sum(resident.values()) + running_bytes
     free = max(0, capacity - reserved - fields.pop("others_bytes", 0))
@@ -99,11 +120,12 @@ def decide(
     models: Mapping[str, ModelView] = EVERY_MODEL,
     now: float = 1.0,
     penalties: Mapping[str, float] | None = None,
+    estimates: Estimates = ESTIMATES,
     **limits: Any,
 ) -> Plan:
     """penalties: seconds by which owners' tasks rank later."""
     view = WaitingIndex.of(tasks).view(penalties)
-    return plan(view, devices, ESTIMATES, TIMES, models, PlanLimits(**limits), now)
+    return plan(view, devices, estimates, TIMES, models, PlanLimits(**limits), now)
 
 
 def reasons(decision: Plan) -> dict[str, WaitReason]:

@@ -20,10 +20,10 @@ class ScriptedEngine(FakeEngine):
         super().__init__(device, cpu_threads)
         self.title = f"{device} with {cpu_threads} threads"
 
-    def load(self, model: str, models_dir: Path) -> int:
+    def load(self, model: str, models_dir: Path, slots: int = 0) -> int:
         if model == "absent":
             raise ModelUnavailableError("Put absent.pt into the models folder.")
-        return super().load(model, models_dir)
+        return super().load(model, models_dir, slots)
 
     def run(
         self, command: RunTask, on_window: Callable[[WindowResult], None], should_stop: Callable[[], bool]
