@@ -13,7 +13,7 @@ from benchmarks.gpu_speed import noise
 from benchmarks.random_model import OPTIONS, loaded_from_memory, random_model
 from benchmarks.run_engine import BATCH_ENGINE, make_engine, measure
 from optimizer.common.kinds import DeviceKind
-from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, weights_formula
+from optimizer.memory.formula import CONTEXT_BYTES, costs_formula, held_formula, weights_formula
 from whisper_core.formats.dimensions import ModelDimensions
 from whisper_core.models.catalogue import model_info
 
@@ -22,7 +22,7 @@ TOKENS_PER_WINDOW = 30  # fewer than speech has: the caches are as large, whatev
 HEADS = (
     "",
     "tasks",
-    "weights predicted, MB",
+    "model with its slots predicted, MB",
     "measured",
     "tasks predicted, MB",
     "measured",
@@ -32,18 +32,19 @@ HEADS = (
 
 @dataclass(frozen=True)
 class MemoryRow:
-    """Bytes. predicted and measured: of the weights, and of everything that the tasks add to them at their peak."""
+    """Bytes. predicted and measured: of the model with all that it holds on a GPU, and of everything that the tasks add
+    at their peak."""
 
     model: str
     tasks: int
-    weights_predicted: int
-    weights_measured: int
+    model_predicted: int
+    model_measured: int
     tasks_predicted: int
     tasks_measured: int
 
     @property
     def share(self) -> float:
-        return (self.weights_measured + self.tasks_measured) / (self.weights_predicted + self.tasks_predicted)
+        return (self.model_measured + self.tasks_measured) / (self.model_predicted + self.tasks_predicted)
 
 
 def measure_memory(
@@ -60,14 +61,15 @@ def measure_memory(
     with loaded_from_memory(BATCH_ENGINE, {name: model}):
         engine.load(name, scratch)
     loaded = engine.memory().used
-    costs = costs_formula(model_info(name), kind)
+    info = model_info(name)
+    costs, held = costs_formula(info, kind), held_formula(info, kind, engine.slots)
     rows = []
     for count in counts:
         measure(engine, name, sounds[:count], OPTIONS)
         predicted = costs.shared + count * costs.own(WINDOWS * 30.0)
         rows.append(
             MemoryRow(
-                name, count, weights_formula(model_info(name), kind), loaded - empty, int(predicted),
+                name, count, weights_formula(info, kind) + held, loaded - empty, int(predicted),
                 engine.memory().peak - loaded,
             )
         )  # fmt: skip
@@ -87,7 +89,7 @@ def memory_table(rows: Sequence[MemoryRow]) -> str:
         HEADS,
         [
             [row.model, str(row.tasks), *(f"{nbytes / 1e6:,.0f}" for nbytes in (
-                row.weights_predicted, row.weights_measured, row.tasks_predicted, row.tasks_measured
+                row.model_predicted, row.model_measured, row.tasks_predicted, row.tasks_measured
             )), f"{100 * row.share:.0f} %"]
             for row in rows
         ],

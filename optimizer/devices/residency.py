@@ -164,6 +164,6 @@ class ModelResidency:
     def statuses(self, in_use: Collection[str]) -> tuple[ModelOnDevice, ...]:
         """By name."""
         return tuple(
-            ModelOnDevice(model, resident.reservation.nbytes, resident.state, model in in_use)
+            ModelOnDevice(model, resident.reservation.nbytes, resident.state, model in in_use, resident.slots)
             for model, resident in sorted(self._residents.copy().items())
         )

@@ -65,6 +65,7 @@ class ModelOnDevice:
     reserved_bytes: int
     state: ModelState
     is_used: bool  # by a running task
+    slots: int = 0  # tasks that it has room for at the same time; 0: as many as its device
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,14 @@ class DeviceStatus:
     @property
     def is_ready(self) -> bool:
         return self.state is DeviceState.READY
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it could run another task, of a model in its memory if there is any: on a GPU they have slots."""
+        if not self.is_ready or len(self.tasks) >= self.slots:
+            return False
+        running = [task.model for task in self.tasks]
+        return not self.models or any(not each.slots or running.count(each.name) < each.slots for each in self.models)
 
     @property
     def resident_models(self) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def _concurrency(situation: Situation) -> Iterator[Advice]:
     settings, limits = situation.settings, situation.limits
     if settings.max_concurrent is None or limits.max_concurrent != settings.max_concurrent or not situation.is_bound:
         return
-    free = [status for status in situation.statuses if status.is_ready and len(status.running) < status.slots]
+    free = [status for status in situation.statuses if status.has_place]
     roomiest = max(free, key=lambda status: status.memory.free, default=None)
     if roomiest is None or roomiest.memory.free < WORTH_SAYING_BYTES or situation.waiting < MANY_WAITING:
         return
@@ -160,8 +160,8 @@ def _rounds(situation: Situation) -> Iterator[Advice]:
     ):
         return
     waits_for_rounds = any(reason.code is WaitCode.TASKS_AHEAD for _, _, reason in situation.reasons)
-    has_room = any(status.is_ready and status.slots - len(status.running) > 0 for status in situation.statuses)
-    if waits_for_rounds and has_room and not situation.is_bound and situation.waiting > 2 * limits.max_batch:
+    has_place = any(status.has_place for status in situation.statuses)
+    if waits_for_rounds and has_place and not situation.is_bound and situation.waiting > 2 * limits.max_batch:
         text = (
             f"Raise MAX_BATCH_SIZE: {_tasks(situation.waiting)}, and only {situation.occupancy:.0%} of the places for"
             f" running tasks were taken, with {limits.max_batch} begun in one round."

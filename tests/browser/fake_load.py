@@ -137,6 +137,7 @@ def device(name: str) -> dict[str, Any]:
             "reserved_bytes": MODEL_BYTES[model],
             "state": "loading" if model == "tiny.en" else "loaded",
             "is_used": any(task["model"] == model for task in tasks),
+            "slots": 0,
         }
         for model in resident
     ]

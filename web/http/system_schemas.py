@@ -15,6 +15,7 @@ class DeviceModelBody(Body):
     reserved_bytes: int
     state: Literal["loading", "loaded", "evicting"]
     is_used: bool
+    slots: int
 
 
 class DeviceTaskBody(Body):

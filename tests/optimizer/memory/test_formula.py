@@ -9,7 +9,7 @@ import torch
 from whisper.model import ModelDimensions as WhisperDimensions
 from whisper.model import Whisper
 
-from optimizer.memory.costs import ConcurrentTasks
+from optimizer.memory.costs import ConcurrentTasks, Costs
 from optimizer.memory.formula import (
     beams_formula,
     costs_formula,
@@ -121,10 +121,10 @@ def test_nothing_is_held_on_the_cpu(model: str) -> None:
 
 def test_the_cpus_figures_are_those_that_were_measured() -> None:
     """To the byte, as long as nothing changes on the CPU: workspace, task, a second of it, the window ahead, words."""
-    base = tuple(costs_formula(model_info("base"), "cpu", word_timestamps=True))
-    assert base == (160_587_776, 55_874_048, 1000, 35_905_536, 159_562_840, 359_568_000)
-    large = tuple(costs_formula(model_info("large-v3"), "cpu", word_timestamps=True))
-    assert large == (291_553_536, 646_320_640, 1000, 478_740_480, 965_868_656, 359_568_000)
+    base = costs_formula(model_info("base"), "cpu", word_timestamps=True)
+    assert base == Costs(160_587_776, 55_874_048, 1000, 35_905_536, 159_562_840, 359_568_000)
+    large = costs_formula(model_info("large-v3"), "cpu", word_timestamps=True)
+    assert large == Costs(291_553_536, 646_320_640, 1000, 478_740_480, 965_868_656, 359_568_000)
     weights = [weights_formula(model_info(name), "cpu") for name in ("tiny.en", "base", "base-int8", "large-v3")]
     assert weights == [360_200_192, 607_697_920, 220_053_704, 9_657_885_696]
     beams = [beams_formula(model_info(name), "cpu", 5) for name in ("tiny.en", "base", "large-v3")]

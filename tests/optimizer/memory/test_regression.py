@@ -41,8 +41,8 @@ TRUTHS = {
 
 def truth_of(prior: Costs, name: str) -> Costs:
     shared, per_task, per_second, per_longer = TRUTHS[name]
-    per_second *= prior.per_task / PRIOR.per_task
-    return Costs(prior.shared * shared, prior.per_task * per_task, per_second, prior.per_longer * per_longer)
+    seconds = per_second * prior.per_task / PRIOR.per_task
+    return Costs(prior.shared * shared, prior.per_task * per_task, seconds, prior.per_longer * per_longer)
 
 
 def errors_of_forecasts(prior: Costs, truth: Costs, sizes: Sizes, seed: int, tasks: int) -> list[float]:

@@ -10,7 +10,7 @@ import pytest
 
 from config import Settings
 from optimizer.devices.discovery import DeviceSpec
-from optimizer.devices.status import DeviceState, DeviceStatus, TaskOnDevice
+from optimizer.devices.status import DeviceState, DeviceStatus, ModelOnDevice, ModelState, TaskOnDevice
 from optimizer.memory.ledger import GPUMemoryPool
 from optimizer.monitoring.advice import Situation, advise, reasons_by_model
 from optimizer.planning.plan import PlanLimits
@@ -52,6 +52,35 @@ def make_situation(make_settings: Callable[..., Settings]) -> Callable[..., Situ
         return replace(made, **changes)
 
     return make
+
+
+def full_of(status: DeviceStatus, *slots: int) -> DeviceStatus:
+    """All of whose tasks are of `base`. slots: of `base`, and of other models in its memory."""
+    models = ("base", "small", "medium")
+    return replace(
+        status,
+        models=tuple(ModelOnDevice(models[n], GB, ModelState.LOADED, n == 0, each) for n, each in enumerate(slots)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("slots", "has_place"), [((), True), ((0,), True), ((8,), False), ((9,), True), ((8, 4), True), ((8, 0), True)]
+)
+def test_a_place_is_a_slot_of_a_model_where_all_have_some(slots: tuple[int, ...], has_place: bool) -> None:
+    assert full_of(status(running=8), *slots).has_place is has_place
+    assert not full_of(status(running=8, slots=8), *slots).has_place
+    assert not full_of(status(running=8, state=DeviceState.STARTING), *slots).has_place
+
+
+def test_rounds_and_limits_are_not_blamed_where_models_have_no_free_slot(
+    make_situation: Callable[..., Situation],
+) -> None:
+    free = status(reserved=4 * GB)
+    assert said(make_situation(statuses=[free])) == ["raise_concurrency"]
+    assert said(make_situation(statuses=[full_of(free, 8)])) == []
+    rounds = {"is_bound": False, "occupancy": 0.1, "waiting": 100}
+    assert said(make_situation(statuses=[free], **rounds)) == ["raise_batch"]
+    assert said(make_situation(statuses=[full_of(free, 8)], **rounds)) == []
 
 
 def said(situation: Situation) -> list[str]:

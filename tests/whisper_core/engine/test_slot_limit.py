@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
+import pytest
+
+from whisper_core.engine.resident_models import ResidentModels
 from whisper_core.engine.slot_limit import CALM_STEPS, LONGEST_CALM_STEPS, SlotLimit
 
 
@@ -55,3 +60,15 @@ def test_an_idle_engine_starts_with_all_its_slots_again() -> None:
     assert (limit.slots, limit.encoder_batch) == (16, 8)
     limit.shrink(in_flight=4)
     assert steps_until_grown(limit) == 2 * CALM_STEPS
+
+
+@pytest.mark.parametrize(
+    ("told", "slots", "encoder_batch"), [(0, 64, 8), (64, 64, 8), (100, 64, 8), (24, 24, 8), (4, 4, 4), (1, 1, 1)]
+)
+def test_a_model_has_as_many_slots_as_it_was_loaded_with_and_encodes_no_more_at_a_time(
+    told: int, slots: int, encoder_batch: int
+) -> None:
+    models = ResidentModels(Mock(), Mock(), slots=64, encoder_batch=8)
+    models.load("tiny", Mock(), told)
+    limit = models["tiny"]._limit
+    assert (limit.slots, limit.encoder_batch, limit.is_down_to_one) == (slots, encoder_batch, False)

@@ -7,9 +7,16 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
+from unittest.mock import Mock
 
+import pytest
+
+from tests.fake_engine import FakeEngine
 from tests.whisper_core.worker.pipe import SCRIPTED, WAIT_S, Server, task
 from whisper_core.worker import messages as protocol
+from whisper_core.worker.command_loop import CommandLoop
+from whisper_core.worker.engine_protocol import Engine
 from whisper_core.worker.main import serve
 from whisper_core.worker.messages import LoadModel, MemoryReport, Shutdown, StopTask, UnloadModel
 
@@ -26,6 +33,29 @@ def test_models_are_loaded_and_unloaded(start: Callable[..., Server], tmp_path: 
     loaded = server.wait_for(protocol.ModelLoaded)
     assert (loaded.model, loaded.weights_bytes) == ("tiny", 1_000_000)
     assert server.receive() == protocol.ModelUnloaded("tiny")
+
+
+class TwoArguments:
+    """An engine of before models held slots."""
+
+    def load(self, model: str, models_dir: Path) -> int:
+        return len(model)
+
+
+@pytest.mark.parametrize(("slots", "told"), [(0, 0), (24, 24)])
+def test_an_engine_is_told_how_many_slots_a_model_is_to_hold(slots: int, told: int) -> None:
+    engine = FakeEngine("cuda:0", 1)
+    loop = CommandLoop(engine, Mock(), outbox := Mock())
+    command = protocol.decode(protocol.encode(LoadModel("tiny", "models", slots)))
+    loop._load_model(cast(LoadModel, command))
+    assert isinstance(outbox.send.call_args.args[0], protocol.ModelLoaded)
+    assert engine.slots_held == {"tiny": told}
+
+
+def test_an_engine_that_knows_of_no_slots_is_told_of_none() -> None:
+    loop = CommandLoop(cast(Engine, TwoArguments()), Mock(), outbox := Mock())
+    loop._load_model(LoadModel("tiny", "models"))
+    assert outbox.send.call_args.args[0].weights_bytes == 4
 
 
 def test_a_model_that_cannot_be_loaded_is_reported_with_its_reason(
