@@ -96,20 +96,20 @@ class RowState:
 
     def at(self, rows: Rows) -> RowState:
         """A view of a slice, or a copy of the rows with these numbers, which `write` puts back."""
-        return RowState(*(tensor[rows] for tensor in self._tensors()))
+        return RowState(*(tensor[rows] for tensor in self.tensors()))
 
     def copy_from(self, other: RowState) -> None:
-        for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
+        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
             mine.copy_(theirs)
 
     def reorder(self, sources: list[int]) -> None:
         """Row i becomes what row sources[i] was."""
-        for tensor in self._tensors():
+        for tensor in self.tensors():
             tensor.copy_(tensor[sources])
 
     def write(self, rows: Tensor, other: RowState) -> None:
         """The rows with these numbers, (n,) int64, become the other's first ones, without a wait for the device."""
-        for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
+        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
             mine.index_copy_(0, rows, theirs)
 
     def reset(
@@ -154,5 +154,6 @@ class RowState:
         self.tokens_left.sub_(active)
         active.mul_((token != eot) & (self.tokens_left > 0))
 
-    def _tensors(self) -> Iterator[Tensor]:
+    def tensors(self) -> Iterator[Tensor]:
+        """All of them, in the order of the fields."""
         return (getattr(self, field.name) for field in fields(self))

@@ -36,7 +36,7 @@ def copy_of(state: RowState) -> RowState:
 
 
 def assert_same_states(one: RowState, other: RowState, rows: slice | Tensor = slice(None)) -> None:
-    for ours, theirs in zip(one.at(rows)._tensors(), other.at(rows)._tensors(), strict=True):
+    for ours, theirs in zip(one.at(rows).tensors(), other.at(rows).tensors(), strict=True):
         assert torch.equal(ours, theirs)
 
 
