@@ -76,9 +76,9 @@ def test_any_history(rules: Rules, dtype: torch.dtype, is_sampled: bool) -> None
 def test_whole_windows(rules: Rules) -> None:
     """From the first token on, rows that end at different times; some sampled."""
     generator = Generator().manual_seed(8)
-    state = rules.begun(ROWS, max_tokens=4)
+    state = rules.begun(ROWS, max_tokens=5)
     state.temperature[::3] = 0.8
-    for _ in range(5):
+    for _ in range(6):
         noise = torch.empty(ROWS, rules.vocabulary).exponential_(generator=generator)
         logits = random_logits(rules, generator, ROWS)
         assert_chosen_as_by_torch(logits, rules.ours, state, slice(0, ROWS), Sampling(noise))
