@@ -120,7 +120,8 @@ def attend_to_text(
 
 
 def attend_to_sound(query: Tensor, cross: CrossCache, layer: int, places: Rows, rows_per_place: int) -> Tensor:
-    """See step_functions.attend_to_sound. cross: with neither keys nor values transposed."""
+    """See step_functions.attend_to_sound."""
+    assert cross.form.is_fused  # noqa: S101 - a GPU's is, so neither keys nor values are transposed
     numbers, first, are_listed = _numbers(places, query)
     keys, values = cross.keys[layer], cross.values[layer]
     _, num_heads, num_positions, head_size = keys.shape

@@ -6,20 +6,62 @@ import builtins
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from subprocess import CalledProcessError
 from typing import Any
 
 import pytest
 import torch
 
+from tests.whisper_core.engine.driving import toy
 from whisper_core.engine.decoding import choosing, step_kernels
-from whisper_core.engine.decoding.step_kernels import StepKernels, chooser_for, step_functions_for, step_kernels_for
+from whisper_core.engine.decoding.row_state import RowState
+from whisper_core.engine.decoding.step_kernels import (
+    StepKernels,
+    chooser_for,
+    step_functions_for,
+    step_kernels_for,
+    triton_kernels,
+)
+from whisper_core.engine.loaded_model import LoadedModel
+from whisper_core.engine.network.cross_attention import CrossCache
+from whisper_core.engine.network.decoder import run_step
+from whisper_core.engine.network.dims import CrossForm
+from whisper_core.engine.network.self_attention import SelfCache
 from whisper_core.engine.network.step_functions import TORCH_FUNCTIONS
 
 errors = pytest.importorskip("triton.errors", reason="exists for Linux only")
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+TORCHS = StepKernels(TORCH_FUNCTIONS, choosing.choose)
 KERNELS = StepKernels(TORCH_FUNCTIONS._replace(name="triton"), lambda *_: None)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero encountered:RuntimeWarning")  # in numpy: see test_triton_choosing.py
+def test_whole_steps_say_the_same() -> None:
+    """Of a toy, interpreted, in rows and slots anywhere, beside rows of padding."""
+    model = LoadedModel(toy())
+    assert tokens_of(model, triton_kernels()) == tokens_of(model, TORCHS)
+
+
+def tokens_of(model: LoadedModel, kernels: StepKernels) -> list[list[int]]:
+    """What two rows say, from their first token on."""
+    dims = replace(model.dims, cross=CrossForm(False, False, is_fused=True))
+    generator = torch.Generator().manual_seed(4)
+    state, cache, cross = RowState.empty(dims, 4), SelfCache.empty(dims, 4), CrossCache.empty(dims, 3)
+    for tensor in (cross.keys, cross.values):
+        tensor.normal_(generator=generator)
+    cache.clear()
+    state.reset(1, 20, model.rules.timestamp_begin, torch.tensor(0.0))
+    state.token.copy_(torch.tensor([5, 6, 7, 8]))
+    rows, places = torch.tensor([2, 0, 3, 3]), torch.tensor([1, 0, 2, 2])
+    for _ in range(4):
+        logits = run_step(
+            model.layers, kernels.functions, state.token, state.position, rows, places, 1, 20, cross, cache
+        )
+        kernels.choose(logits, model.rules, state, rows, None)
+    said: list[list[int]] = state.sampled.tokens[rows[:2], :4].tolist()
+    return said
 
 
 @pytest.fixture(autouse=True)
