@@ -27,6 +27,8 @@ mark_session()
 # wait for each other. Tests that are about several threads ask for them.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# Triton's kernels run on the CPU. Read when triton is imported, which nothing has done yet.
+os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")

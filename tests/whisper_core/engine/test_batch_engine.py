@@ -18,6 +18,7 @@ from tests.whisper_core.engine.driving import (
     assert_same,
     engine_with,
     expected_of_noise,
+    num_rows,
     run_until_idle,
     start_task,
     toy,
@@ -151,10 +152,10 @@ def test_a_task_for_a_model_that_is_not_loaded_fails(paths: list[Path]) -> None:
 def fail_above(limit: int, real: Callable[..., Any], error: type[Exception]) -> Callable[..., Any]:
     """run_step as it is on a device that has memory for `limit` rows."""
 
-    def run_step(layers: Any, tokens: torch.Tensor, *arguments: Any) -> Any:
-        if len(tokens) > limit:
+    def run_step(*arguments: Any) -> Any:
+        if num_rows(*arguments) > limit:
             raise error("CUDA out of memory")
-        return real(layers, tokens, *arguments)
+        return real(*arguments)
 
     return run_step
 

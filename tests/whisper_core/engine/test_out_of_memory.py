@@ -21,6 +21,7 @@ from tests.whisper_core.engine.driving import (
     assert_same,
     engine_with,
     expected_of_noise,
+    num_rows,
     run_until_idle,
     start_task,
     toy,
@@ -89,7 +90,7 @@ def first(times: int) -> Callable[..., bool]:
 def test_a_batch_that_shrinks_fails_nobody_and_tells_its_tasks(
     limit: int, paths: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    short = fail_while(lambda layers, tokens, *_: len(tokens) > limit, run_step)
+    short = fail_while(lambda *arguments: num_rows(*arguments) > limit, run_step)
     monkeypatch.setattr(slot_batch, "run_step", short)
     observers = [Observer() for _ in paths]
     with engine_with(toy()) as engine, caplog.at_level(logging.WARNING):
@@ -138,9 +139,9 @@ def test_after_a_while_without_trouble_more_windows_run_together_again(
     is_short = first(1)
     rows: list[int] = []
 
-    def remembered(layers: Any, tokens: torch.Tensor, *_: Any) -> bool:
-        rows.append(len(tokens))
-        return len(tokens) == 4 and is_short()
+    def remembered(*arguments: Any) -> bool:
+        rows.append(num_rows(*arguments))
+        return rows[-1] == 4 and is_short()
 
     monkeypatch.setattr(slot_batch, "run_step", fail_while(remembered, run_step))
     observers = [Observer() for _ in range(4)]

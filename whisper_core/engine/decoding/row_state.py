@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from whisper_core.engine.network.dims import DecoderDims
+from whisper_core.engine.network.dims import DecoderDims, Rows
 
 _ACTIVE, _COUNT, _LOGPROB, _NO_SPEECH, _TOKENS = range(5)  # columns of SampledRows.record; tokens from the last one on
 
@@ -66,6 +66,7 @@ class RowState:
     last_timestamp: Tensor  # the latest timestamp token; before the first, the token number below all timestamps
     was_timestamp: Tensor  # whether the latest token is a timestamp
     was_timestamp_before: Tensor  # the same of the token before it
+    temperature: Tensor  # float32; 0 where the likeliest token is chosen
     record: Tensor  # of `sampled`
 
     @classmethod
@@ -80,6 +81,7 @@ class RowState:
             last_timestamp=zeros(torch.int64),
             was_timestamp=zeros(torch.bool),
             was_timestamp_before=zeros(torch.bool),
+            temperature=zeros(torch.float32),
             record=SampledRows.empty(rows, dims.text_positions, dims.device).record,
         )
 
@@ -90,24 +92,33 @@ class RowState:
 
     def rows(self, first: int, count: int) -> RowState:
         """A view of some rows."""
-        return RowState(*(tensor[first : first + count] for tensor in self._tensors()))
+        return self.at(slice(first, first + count))
+
+    def at(self, rows: Rows) -> RowState:
+        """A view of a slice, or a copy of the rows with these numbers, which `write` puts back."""
+        return RowState(*(tensor[rows] for tensor in self.tensors()))
 
     def copy_from(self, other: RowState) -> None:
-        for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
+        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
             mine.copy_(theirs)
 
     def reorder(self, sources: list[int]) -> None:
         """Row i becomes what row sources[i] was."""
-        for tensor in self._tensors():
+        for tensor in self.tensors():
             tensor.copy_(tensor[sources])
 
     def write(self, rows: Tensor, other: RowState) -> None:
         """The rows with these numbers, (n,) int64, become the other's first ones, without a wait for the device."""
-        for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
+        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
             mine.index_copy_(0, rows, theirs)
 
     def reset(
-        self, prompt_length: int | Tensor, max_tokens: int | Tensor, timestamp_begin: int, no_speech_prob: Tensor
+        self,
+        prompt_length: int | Tensor,
+        max_tokens: int | Tensor,
+        timestamp_begin: int,
+        no_speech_prob: Tensor,
+        temperature: float | Tensor = 0.0,
     ) -> None:
         """In all these rows a prompt has been read and nothing has been sampled yet. All tensors: ()."""
         sampled = self.sampled
@@ -118,6 +129,7 @@ class RowState:
         # look at these (TokenRules).
         self.was_timestamp.fill_(True)
         self.was_timestamp_before.fill_(True)
+        self.temperature.fill_(temperature)
         sampled.is_active.fill_(1)
         sampled.num_sampled.zero_()
         sampled.sum_logprob.zero_()
@@ -142,5 +154,6 @@ class RowState:
         self.tokens_left.sub_(active)
         active.mul_((token != eot) & (self.tokens_left > 0))
 
-    def _tensors(self) -> Iterator[Tensor]:
+    def tensors(self) -> Iterator[Tensor]:
+        """All of them, in the order of the fields."""
         return (getattr(self, field.name) for field in fields(self))

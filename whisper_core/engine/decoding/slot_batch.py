@@ -24,6 +24,7 @@ from whisper_core.engine.network.decoder import run_step
 from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.engine.network.layers import DecoderLayers
 from whisper_core.engine.network.self_attention import SelfCache
+from whisper_core.engine.network.step_functions import TORCH_FUNCTIONS
 from whisper_core.worker.device_errors import guarded
 
 
@@ -144,7 +145,19 @@ class SlotBatch:
         """The first rows' logits after their latest tokens, (rows, vocabulary). rows: of whole slots."""
         state = self._state.rows(0, rows)
         positions = state.position.clamp(max=self._dims.text_positions - 1)
-        logits = run_step(self._layers, state.token, positions, length, self._cross, self._cache, self.width)
+        places = slice(0, rows // self.width)
+        logits = run_step(
+            self._layers,
+            TORCH_FUNCTIONS,
+            state.token,
+            positions,
+            slice(0, rows),
+            places,
+            self.width,
+            length,
+            self._cross,
+            self._cache,
+        ).float()
         self._rules.apply(logits, state)
         return logits
 

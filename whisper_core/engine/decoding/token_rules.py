@@ -25,6 +25,7 @@ class TokenRules:
     no_speech: int
     timestamp_begin: int  # the token of 0.00 s; all timestamps are above it
     suppressed: Tensor  # (n,) int64: tokens that are never chosen
+    is_suppressed: Tensor  # int8, 1 or 0 for each token up to the last one of these
     suppress_tokens: str  # the option that says so
     largest_first: int  # the latest timestamp that a window may begin with, counted from timestamp_begin
 
@@ -34,12 +35,14 @@ class TokenRules:
     ) -> TokenRules:
         """tokenizer: openai-whisper's, for any language and task. audio_positions: of one window."""
         never = {tokenizer.no_timestamps, *suppressed_tokens(suppress_tokens, tokenizer)}
+        suppressed = torch.tensor(sorted(never), device=device)
         return cls(
             suppress_tokens=suppress_tokens,
             eot=tokenizer.eot,
             no_speech=tokenizer.no_speech,
             timestamp_begin=tokenizer.timestamp_begin,
-            suppressed=torch.tensor(sorted(never), device=device),
+            suppressed=suppressed,
+            is_suppressed=torch.zeros(max(never) + 1, dtype=torch.int8, device=device).index_fill_(0, suppressed, 1),
             largest_first=round(_FIRST_TIMESTAMP_AT_MOST_S / (WINDOW_SECONDS / audio_positions)),
         )
 

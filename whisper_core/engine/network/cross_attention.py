@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whisper_core.engine.network.dims import CrossForm, DecoderDims
+from whisper_core.engine.network.dims import CrossForm, DecoderDims, Rows
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class CrossCache:
     def gathered(self, slot: Tensor) -> CrossCache:
         """A copy of the slots with these numbers, (n,) int64, without a wait for the device."""
         return CrossCache(self.keys.index_select(1, slot), self.values.index_select(1, slot), self.form)
+
+    def of_layer(self, layer: int, places: Rows) -> CrossCache:
+        """One layer of some slots, as a cache of one layer: a view of a slice, a copy of slots with these numbers."""
+        part = slice(layer, layer + 1)
+        return CrossCache(self.keys[part, places], self.values[part, places], self.form)
 
     def keep_for_current_stream(self) -> None:
         """Mark the memory as used on this thread's CUDA stream.

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from whisper_core.engine.network.cross_attention import CrossCache
-from whisper_core.engine.network.layers import DecoderBlock, DecoderLayers
-from whisper_core.engine.network.self_attention import SelfCache, length_mask
+from whisper_core.engine.network.layers import DecoderLayers
+from whisper_core.engine.network.self_attention import SelfCache
+from whisper_core.engine.network.step_functions import Rows, StepFunctions
 
 OnQuery = Callable[[int, Tensor], None]
 
@@ -52,50 +53,32 @@ def run_prompt(
 
 def run_step(
     layers: DecoderLayers,
+    functions: StepFunctions,
     tokens: Tensor,
     positions: Tensor,
+    rows: Rows,
+    places: Rows,
+    rows_per_place: int,
     length: int,
     cross: CrossCache,
     cache: SelfCache,
-    rows_per_slot: int,
 ) -> Tensor:
-    """The logits after one more token in each of the caches' first rows, (rows, vocabulary).
+    """The logits after one more token in each of the rows, (n, vocabulary), in the model's dtype.
 
-    tokens, positions: (rows,) int64. length: the part of the self-attention cache that is read; above every position.
-    rows_per_slot: rows that share a window.
+    tokens, positions: of all rows of the cache, (all,) int64. rows: the n that are computed. places: the slots of the
+    cross cache, one for every `rows_per_place` rows that follow each other. length: the part of the self-attention
+    cache that is read; above every position.
     """
-    mask = length_mask(positions, length, layers.dtype)
-    x = layers.embed(tokens, positions)
+    x = functions.embed(layers, tokens, positions, rows)
+    added: Tensor | None = None  # the latest part's output, which the next part's LayerNorm adds to x
     for number, block in enumerate(layers.blocks):
-        x = x + _self_attention(layers, number, block, x, positions, mask, cache)
-        x = x + _cross_attention(layers, number, block, x, cross, rows_per_slot)
-        x = x + block.mlp(x)
-    return layers.logits(x)
-
-
-def _self_attention(
-    layers: DecoderLayers,
-    number: int,
-    block: DecoderBlock,
-    x: Tensor,
-    positions: Tensor,
-    mask: Tensor,
-    cache: SelfCache,
-) -> Tensor:
-    rows = x.shape[0]
-    fused = block.query_key_value(block.attention_norm(x)).view(rows, 3, layers.num_heads, -1)
-    cache.write(number, positions, fused[:, 1], fused[:, 2])
-    query = fused[:, 0].unsqueeze(2).contiguous()  # with strides, SDPA silently leaves its fast path
-    return block.attention_out(cache.attend(number, query, mask))
-
-
-def _cross_attention(
-    layers: DecoderLayers, number: int, block: DecoderBlock, x: Tensor, cross: CrossCache, rows_per_slot: int
-) -> Tensor:
-    rows = x.shape[0]
-    query = block.cross_query(block.cross_norm(x)).view(rows // rows_per_slot, rows_per_slot, layers.num_heads, -1)
-    mixed = cross.attend(number, query.transpose(1, 2).contiguous())
-    return block.cross_out(mixed.reshape(rows, -1))
+        fused = block.query_key_value(functions.add_norm(x, added, block.attention_norm))
+        mixed = functions.attend_to_text(fused, cache, number, positions, rows, length, layers.num_heads)
+        added = block.attention_out(mixed)
+        query = block.cross_query(functions.add_norm(x, added, block.cross_norm))
+        added = block.cross_out(functions.attend_to_sound(query, cross, number, places, rows_per_place))
+        added = block.mlp_out(F.gelu(block.mlp_in(functions.add_norm(x, added, block.mlp_norm))))
+    return layers.vocabulary(functions.add_norm(x, added, layers.norm))
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from whisper.model import Whisper
+
+Rows = slice | Tensor
+"""Which rows of a cache or a state: the first ones (a slice, a view), or those with these numbers, (n,) int64."""
 
 
 @dataclass(frozen=True)

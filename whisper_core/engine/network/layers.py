@@ -17,7 +17,7 @@ from whisper.model import Linear as UpstreamLinear
 
 from whisper_core.engine.network.linear import Linear, MakeLinear, MakeMatrix, Matrix
 
-_LAYER_NORM_EPSILON = 1e-5
+LAYER_NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LayerNorm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Computed in fp32; the result has x's dtype."""
-        return F.layer_norm(x.float(), self.weight.shape, self.weight, self.bias, _LAYER_NORM_EPSILON).type(x.dtype)
+        return F.layer_norm(x.float(), self.weight.shape, self.weight, self.bias, LAYER_NORM_EPSILON).type(x.dtype)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whisper_core.engine.network.dims import DecoderDims
+from whisper_core.engine.network.dims import DecoderDims, Rows
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,21 @@ class SelfCache:
         self.keys[layer][row, :, : keys.shape[1]] = keys
         self.values[layer][row, :, : values.shape[1]] = values
 
-    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor) -> None:
-        """Store one position for each of the first rows. keys, values: (rows, heads, head size). positions: (rows,)."""
-        rows = torch.arange(len(positions), device=positions.device)
+    def write(self, layer: int, rows: Rows, positions: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store one position for each of the rows. keys, values: (n, heads, head size). positions: (n,) int64."""
+        if isinstance(rows, slice):
+            rows = torch.arange(*rows.indices(self.keys.shape[1]), device=positions.device)
         self.keys[layer][rows, :, positions] = keys
         self.values[layer][rows, :, positions] = values
 
-    def attend(self, layer: int, query: Tensor, mask: Tensor) -> Tensor:
-        """The first rows' attention, (rows, heads * head size).
+    def attend(self, layer: int, rows: Rows, query: Tensor, mask: Tensor) -> Tensor:
+        """The rows' attention, (n, heads * head size).
 
-        query: (rows, heads, 1, head size). mask: (rows, 1, 1, length), added to the scores.
+        query: (n, heads, 1, head size). mask: (n, 1, 1, length), added to the scores.
         """
-        rows, length = query.shape[0], mask.shape[-1]
-        keys, values = self.keys[layer, :rows, :, :length], self.values[layer, :rows, :, :length]
-        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask).reshape(rows, -1)
+        length = mask.shape[-1]
+        keys, values = self.keys[layer, rows, :, :length], self.values[layer, rows, :, :length]
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask).reshape(len(query), -1)
 
 
 def length_mask(positions: Tensor, length: int, dtype: torch.dtype) -> Tensor:
