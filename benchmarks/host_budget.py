@@ -245,6 +245,7 @@ def measured(
         worker_s_pipe() as (inbox, outbox),
     ):
         engine = BatchEngine("cpu", 1)
+        engine.watch_stops(inbox.num_stops)  # as the worker's loop has it
         engine.load(MODEL, Path(folder))
         short, hour, longer = (samples_of(each, Path(folder)) for each in (WINDOWS, long_windows, long_windows + 2))
         for _ in range(repetitions):

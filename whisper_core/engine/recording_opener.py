@@ -76,6 +76,8 @@ class RecordingOpener:
 
     def submit_waiting(self) -> None:
         """Give the executor as many parts as it takes now."""
+        if not self._waiting:
+            return
         self._waiting = [opening for opening in self._waiting if not opening.task.is_done]
         while self._waiting and self._executor.has_capacity:
             opening = min(self._waiting, key=lambda opening: opening.frames_left)
