@@ -214,7 +214,6 @@ _READERS: dict[str, Any] = {
     "transcript": Transcript.from_dict,
 }
 
-
 _ENCODER = json.JSONEncoder(default=vars)
 
 
@@ -230,9 +229,10 @@ class WrittenSegments:
         return f"[{', '.join(map(self._of_one, segments))}]"
 
     def _of_one(self, segment: Segment) -> str:
-        if id(segment) not in self._written:
-            self._written[id(segment)] = segment, _ENCODER.encode(segment)
-        return self._written[id(segment)][1]
+        written = self._written.get(id(segment))
+        if written is None:
+            written = self._written[id(segment)] = segment, _ENCODER.encode(segment)
+        return written[1]
 
 
 def encode(message: Command | Report, written: WrittenSegments | None = None) -> bytes:
@@ -249,15 +249,11 @@ def encode(message: Command | Report, written: WrittenSegments | None = None) ->
 
 
 def _encode_with(written: WrittenSegments, fields: dict[str, Any], owner: str) -> bytes:
-    """owner: the field whose value has the segments. Both come last, so that their braces are the last ones."""
+    """owner: the field whose value has the segments. Both are put last, so the last two braces are theirs."""
     inner = dict(vars(fields.pop(owner)))
     segments = written.of(inner.pop("segments"))
-    return f'{_left_open(fields)}, "{owner}": {_left_open(inner)}, "segments": {segments}}}}}'.encode()
-
-
-def _left_open(fields: dict[str, Any]) -> str:
-    """A JSON object without its last brace."""
-    return _ENCODER.encode(fields)[:-1]
+    others = _ENCODER.encode({**fields, owner: inner})
+    return f'{others[:-2]}, "segments": {segments}}}}}'.encode()
 
 
 def decode(data: bytes) -> Command | Report:
