@@ -22,7 +22,7 @@ from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.executors import DECODER_PRIORITY, CoreShare, SerialExecutor, new_cuda_stream, on_cuda_stream
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.model_runner import ModelRunner
-from whisper_core.engine.recording_opener import RecordingOpener
+from whisper_core.engine.recording_opener import MOST_AT_ONCE, RecordingOpener
 from whisper_core.engine.resident_models import ResidentModels
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.model_requests import DecodeSettings
@@ -62,7 +62,7 @@ class BatchEngine:
         self._cores = CoreShare(cores)
         self._cuda_stream = new_cuda_stream(self._device, DECODER_PRIORITY)
         self._encoder_executor = SerialExecutor(self._cores, self._device, "encoder")
-        self._open_executor = SerialExecutor(self._cores, self._device, "open")
+        self._open_executor = SerialExecutor(self._cores, self._device, "open", MOST_AT_ONCE)
         self.slots = SLOTS[kind]
         self.title = torch.cuda.get_device_name(self._device) if kind == "cuda" else f"CPU, {cores} threads"
         self.statistics = EngineStatistics(slots=self.slots)
