@@ -164,20 +164,20 @@ class BatchEngine:
 
     def _compute(self) -> None:
         """Take a step for every model that has windows in slots, or encode a window, or wait for the executors."""
-        decoding = [runner for runner in self._models if runner.num_decoding]
-        if runner := self._runner_to_encode_inline(decoding):
+        decoding = {runner: windows for runner in self._models if (windows := runner.num_decoding)}
+        if runner := self._runner_to_encode_inline(sum(decoding.values())):
             with self._cores.claim():
                 runner.encode_inline()
         elif decoding:
-            for runner in decoding:
-                with runner.step_threads.claim(self._cores, runner.num_decoding):
+            for runner, windows in decoding.items():
+                with runner.step_threads.claim(self._cores, windows):
                     runner.step()
         else:
             executor = self._open_executor if self._encoder_executor.is_idle else self._encoder_executor
             executor.wait(WAIT_FOR_EXECUTOR_S)
 
-    def _runner_to_encode_inline(self, decoding: list[ModelRunner]) -> ModelRunner | None:
-        if sum(runner.num_decoding for runner in decoding) >= self._few_rows:
+    def _runner_to_encode_inline(self, num_decoding: int) -> ModelRunner | None:
+        if num_decoding >= self._few_rows:
             return None
         runner = self._models.next_to_encode()
         return runner if runner is not None and runner.encoding_s < QUICK_ENCODING_S else None
