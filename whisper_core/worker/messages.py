@@ -8,8 +8,9 @@ about it, so the server can ignore the reports of an attempt that is no longer t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Union
 
 from whisper_core.text.options import TranscribeOptions
@@ -222,17 +223,36 @@ class WrittenSegments:
     take 3 ms more."""
 
     def __init__(self) -> None:
-        self._written: dict[int, tuple[Segment, str]] = {}  # by identity, for which the segments are kept
+        self._runs: dict[int, _Run] = {}  # by the identity of the first one
 
-    def of(self, segments: Iterable[Segment]) -> str:
+    def of(self, segments: Sequence[Segment]) -> str:
         """A JSON array."""
-        return f"[{', '.join(map(self._of_one, segments))}]"
+        texts, first = [], 0
+        while first < len(segments):
+            run = self._known_run(segments, first) or self._new_run(segments, first)
+            texts.append(run.text)
+            first += len(run.segments)
+        return f"[{', '.join(texts)}]"
 
-    def _of_one(self, segment: Segment) -> str:
-        written = self._written.get(id(segment))
-        if written is None:
-            written = self._written[id(segment)] = segment, _ENCODER.encode(segment)
-        return written[1]
+    def _known_run(self, segments: Sequence[Segment], first: int) -> _Run | None:
+        run = self._runs.get(id(segments[first]))
+        is_there = run is not None and run.segments == tuple(segments[first : first + len(run.segments)])
+        return run if is_there else None
+
+    def _new_run(self, segments: Sequence[Segment], first: int) -> _Run:
+        """Up to the next known one."""
+        others = takewhile(lambda segment: id(segment) not in self._runs, segments[first + 1 :])
+        new = (segments[first], *others)
+        run = self._runs[id(new[0])] = _Run(new, _ENCODER.encode(new)[1:-1])
+        return run
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Segments that were written together, such as a window's."""
+
+    segments: tuple[Segment, ...]  # kept, so that no other one has their identity
+    text: str  # of a JSON array, without its brackets
 
 
 def encode(message: Command | Report, written: WrittenSegments | None = None) -> bytes:

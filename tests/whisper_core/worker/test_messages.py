@@ -35,22 +35,39 @@ def test_a_report_with_segments_is_the_same_whether_they_were_written_before_or_
     assert messages.encode(report, written) == messages.encode(report, written)
 
 
-def test_a_transcript_has_the_segments_of_its_windows_and_others() -> None:
+THIRD, FOURTH = (replace(FIRST, id=number, text=f"{number}") for number in (2, 3))
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        (FIRST, SECOND, THIRD, FOURTH),
+        (replace(FIRST, text="before"), FIRST, SECOND, THIRD, FOURTH),  # as after a restart
+        (FIRST, SECOND, replace(FIRST, text="another"), THIRD),
+        (FIRST, replace(SECOND, text="changed"), THIRD, FOURTH),
+        (SECOND, FIRST),
+        (THIRD,),
+        (replace(FIRST), replace(SECOND)),
+    ],
+)
+def test_a_transcript_has_its_own_segments_whichever_its_windows_had(segments: tuple[Segment, ...]) -> None:
     written = WrittenSegments()
-    messages.encode(window(0, FIRST), written)
-    changed = replace(FIRST, text="another")
-    report = done(FIRST, SECOND, changed, replace(FIRST))
-    assert messages.decode(messages.encode(report, written)) == report
+    for number, ones in enumerate(((FIRST, SECOND), (), (THIRD, FOURTH))):
+        messages.encode(window(number, *ones), written)
+    for _ in range(2):
+        assert messages.decode(messages.encode(done(*segments), written)) == done(*segments)
 
 
 def test_a_segment_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     written = WrittenSegments()
-    messages.encode(window(0, FIRST), written)
-    messages.encode(window(1, SECOND), written)
-    encoder = mock.Mock(encode=mock.Mock(side_effect=messages._ENCODER.encode))
-    monkeypatch.setattr(messages, "_ENCODER", encoder)
-    messages.encode(done(FIRST, SECOND), written)
-    assert not any(isinstance(call.args[0], Segment) for call in encoder.encode.call_args_list)
+    messages.encode(window(0, FIRST, SECOND), written)
+    messages.encode(window(1, THIRD), written)
+    encoded = mock.Mock(side_effect=messages._ENCODER.encode)
+    monkeypatch.setattr(messages, "_ENCODER", mock.Mock(encode=encoded))
+    messages.encode(done(FIRST, SECOND, THIRD, FOURTH), written)
+    (own,), (others,) = (call.args for call in encoded.call_args_list)
+    assert own == (FOURTH,)
+    assert "segments" not in others["transcript"]
 
 
 def test_what_is_no_window_is_left_to_the_server_to_refuse() -> None:
