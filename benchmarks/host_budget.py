@@ -1,11 +1,12 @@
-"""What a GPU's engine costs the host: thread CPU time of a round, of a window's end and of a task's end.
+"""What a GPU's engine costs the host: thread CPU time of a round, and of what happens in one.
 
     python -m benchmarks.host_budget --json
 
 No GPU is needed, and none is used. The device is a fake one: a pass is computed once, for its shapes, and is later only
-counted, as the replay of a graph would be; windows are encoded by nobody; and a window ends after TOKENS steps. So what
-is left is the host's own work: the engine's thread, its bookkeeping, and what it sends to the server. Operations
-outside a graph run on the CPU, where they take longer than their launch would.
+counted, as the replay of a graph would be; recordings are read and windows are encoded by nobody, so that all tasks
+have a window in a slot; and each window ends after about TOKENS steps, few of them in the same round. What is left is
+the host's own work: the engine's thread, its bookkeeping, and what it sends to the server. Operations outside a graph
+run on the CPU, where they take longer than their launch would. What the fake device does itself is not counted.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -31,7 +33,8 @@ from torch import Tensor
 from benchmarks.machine import describe_machine
 from benchmarks.random_model import loaded_from_memory, random_model
 from tests.whisper_core.engine.fake_cuda import fake_cuda
-from whisper_core.common.units import SAMPLE_RATE, WINDOW_SECONDS
+from whisper_core.audio.log_mel import LogMel
+from whisper_core.common.units import SAMPLE_RATE, WINDOW_FRAMES, WINDOW_SECONDS
 from whisper_core.engine import batch_engine
 from whisper_core.engine.batch_engine import BatchEngine
 from whisper_core.engine.decoding import slot_batch
@@ -52,28 +55,52 @@ MODEL = "tiny.en"
 TOY = ModelDimensions(80, 1500, 64, 1, 1, 51864, 448, 64, 1, 1)
 COUNTS = (1, 16, 32, 48, 63, 64)
 SLOTS = 64
-TOKENS = 60  # of a window
-WINDOWS = 4  # of a task
+TOKENS = 60  # of a window, on average
+WINDOWS = 8  # of a task
 LONG_WINDOWS = 120  # an hour
+MOST_OF = 7 / 8  # of the tasks have a window in a slot in a round that counts
+REPETITIONS = 3
 OPTIONS = TranscribeOptions(language="en", temperature=0.0)
 US = 1e6
 
 
 @dataclass
 class Rounds:
-    """Seconds of the engine's thread, by what happened in a round."""
+    """Seconds of the engine's thread, by what happened in a round. tasks: that there are at first."""
 
-    quiet: list[float] = field(default_factory=list)
-    window_ends: list[float] = field(default_factory=list)  # of one window, and of no task
-    task_ends: list[float] = field(default_factory=list)  # of one task
+    tasks: int
+    quiet: list[float] = field(default_factory=list)  # with nearly all tasks in slots
+    window_starts: list[float] = field(default_factory=list)  # of one window
+    window_ends: list[float] = field(default_factory=list)  # of one window
+    task_ends: list[float] = field(default_factory=list)  # of one task, with its last window
 
-    def add(self, seconds: float, windows: int, tasks: int) -> None:
-        if tasks == 1:
-            self.task_ends.append(seconds)
-        elif tasks == 0 and windows == 1:
-            self.window_ends.append(seconds)
-        elif tasks == 0 and windows == 0:
-            self.quiet.append(seconds)
+    def add(self, seconds: float, happened: Counts) -> None:
+        match happened.started, happened.windows, happened.tasks:
+            case 0, 1, 1:
+                self.task_ends.append(seconds)
+            case 0, 1, 0:
+                self.window_ends.append(seconds)
+            case 1, 0, 0:
+                self.window_starts.append(seconds)
+            case 0, 0, 0 if happened.in_slots >= MOST_OF * self.tasks:
+                self.quiet.append(seconds)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Since the benchmark began, or in one round."""
+
+    started: int  # windows that got a slot
+    windows: int  # that ended
+    tasks: int  # likewise
+    in_slots: int  # windows, summed over the steps
+
+    @classmethod
+    def now(cls, engine: BatchEngine) -> Counts:
+        return cls(EndingReadback.started, Watched.windows, Watched.tasks, engine.statistics.step_windows)
+
+    def since(self, before: Counts) -> Counts:
+        return Counts(*(mine - earlier for mine, earlier in zip(astuple(self), astuple(before), strict=True)))
 
 
 class Replays:
@@ -89,16 +116,30 @@ class Replays:
 
 
 class EndingReadback(LaggedReadback):
-    """Ends every window after TOKENS steps, with two segments that fill it."""
+    """Ends every window, with TOKENS tokens in two segments that fill it."""
+
+    spent = 0.0  # seconds of the engine's thread, for what a GPU would do
+    started = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_steps = Random(0)
+        self._last_step: dict[Decoding, int] = {}  # of those that are in slots or have been
 
     def finished(self, sequences: list[Decoding], state: RowState) -> list[Decoding]:
+        began = time.thread_time()
         for row, sequence in enumerate(sequences):
-            if sequence.num_sampled >= TOKENS:
+            if sequence not in self._last_step:
+                self._last_step[sequence] = TOKENS + self._last_steps.randrange(-TOKENS // 2, TOKENS // 2)
+                state.sampled.is_active[row] = 1  # as its prompt's pass would leave it
+                EndingReadback.started += 1
+            if sequence.num_sampled >= self._last_step[sequence]:
                 sampled = state.sampled.part(row, 1)
                 sampled.tokens[0, :TOKENS] = _tokens(sequence.tokenizer.timestamp_begin)
                 sampled.num_sampled[0] = TOKENS
                 sampled.sum_logprob[0] = -0.3 * TOKENS
                 sampled.is_active[0] = 0
+        EndingReadback.spent += time.thread_time() - began
         return super().finished(sequences, state)
 
 
@@ -135,12 +176,15 @@ def fake_device() -> Iterator[None]:
         return PassSizes(most_slots, most_positions, has_buckets=True)
 
     encoded: dict[int, CrossCache] = {}
+    mel = torch.zeros(TOY.n_mels, WINDOW_FRAMES)
     with ExitStack() as stack:
         for name, value in (("SLOTS", SLOTS), ("FEW_ROWS", 0), ("ENCODER_BATCH", 8)):
             stack.enter_context(patch.dict(getattr(batch_engine, name), cpu=value))
         stack.enter_context(patch.object(slot_batch, "PassSizes", sizes))
         stack.enter_context(patch.object(slot_batch, "launch_on", lambda device, slots: Replays()))
         stack.enter_context(patch.object(slot_batch, "readback_for", lambda device: EndingReadback()))
+        stack.enter_context(patch.object(LogMel, "prepare", lambda recording, frames: True))
+        stack.enter_context(patch.object(LogMel, "normalised", lambda recording, first: mel))
         stack.enter_context(patch.object(WindowEncoder, "encode", encode))
         stack.enter_context(fake_cuda())
         yield
@@ -155,23 +199,12 @@ def _zeros(dims: DecoderDims, slots: int) -> CrossCache:
 
 @contextmanager
 def worker_s_pipe() -> Iterator[tuple[WorkerInbox, WorkerOutbox]]:
-    """To a server that takes every report and sends nothing."""
+    """To a server that takes every report and sends nothing: a process, which does not want this one's interpreter."""
     ours, theirs = Pipe()
-
-    def drain() -> None:
-        try:
-            while True:
-                ours.recv_bytes()
-        except EOFError:
-            return
-
-    thread = threading.Thread(target=drain, name="server", daemon=True)
-    thread.start()
-    try:
+    with ours, theirs, subprocess.Popen(["cat"], stdin=ours.fileno(), stdout=subprocess.DEVNULL):
+        ours.close()
         yield WorkerInbox(theirs, lambda: None), WorkerOutbox(theirs)
-    finally:
-        theirs.close()
-        thread.join()
+        theirs.close()  # which ends it
 
 
 def measure(
@@ -182,11 +215,10 @@ def measure(
         command = RunTask(f"task-{number}", f"attempt-{number}", MODEL, str(samples), OPTIONS)
         engine.start(command, Watched(command, inbox, outbox))
     while engine.is_busy:
-        before = Watched.windows, Watched.tasks
-        began = time.thread_time()
+        before, spent, began = Counts.now(engine), EndingReadback.spent, time.thread_time()
         engine.advance()
-        seconds = time.thread_time() - began
-        rounds.add(seconds, Watched.windows - before[0], Watched.tasks - before[1])
+        seconds = time.thread_time() - began - (EndingReadback.spent - spent)
+        rounds.add(seconds, Counts.now(engine).since(before))
 
 
 def samples_of(windows: int, folder: Path) -> Path:
@@ -196,12 +228,16 @@ def samples_of(windows: int, folder: Path) -> Path:
     return path
 
 
-def measured(counts: Sequence[int], *, long_windows: int = LONG_WINDOWS) -> dict[str, Any]:
-    """Medians in microseconds, as --json prints them; of ends, what they take beyond a quiet round of as many tasks.
+def measured(
+    counts: Sequence[int], *, long_windows: int = LONG_WINDOWS, repetitions: int = REPETITIONS
+) -> dict[str, Any]:
+    """Medians in microseconds, as --json prints them; of all but `round_us`, what they take beyond a quiet round of as
+    many tasks.
 
-    long_windows: of the task whose end is measured.
+    long_windows: of the task whose end is measured. repetitions: of everything, because machines change their speed.
     """
-    round_us, window_ends, task_ends = {}, [], []
+    rounds_of: dict[int, list[float]] = {count: [] for count in counts}
+    starts, ends, task_ends = [], [], []
     with (
         tempfile.TemporaryDirectory() as folder,
         loaded_from_memory("whisper_core.engine.batch_engine", {MODEL: random_model(TOY, TOKENS, "cpu")}),
@@ -209,23 +245,26 @@ def measured(counts: Sequence[int], *, long_windows: int = LONG_WINDOWS) -> dict
         worker_s_pipe() as (inbox, outbox),
     ):
         engine = BatchEngine("cpu", 1)
+        engine.watch_stops(inbox.num_stops)  # as the worker's loop has it
         engine.load(MODEL, Path(folder))
         short, hour, longer = (samples_of(each, Path(folder)) for each in (WINDOWS, long_windows, long_windows + 2))
-        for count in counts:
-            rounds = Rounds()
-            measure(engine, inbox, outbox, [short] * count, rounds)
-            quiet = statistics.median(rounds.quiet)
-            round_us[str(count)] = round(quiet * US)
-            window_ends += [seconds - quiet for seconds in rounds.window_ends]
-        for _ in range(3):
-            rounds = Rounds()
-            measure(engine, inbox, outbox, [hour, longer], rounds)
+        for _ in range(repetitions):
+            for count in counts:
+                rounds = Rounds(count)
+                measure(engine, inbox, outbox, [short] * count, rounds)
+                quiet = statistics.median(rounds.quiet)
+                rounds_of[count] += rounds.quiet
+                starts += [seconds - quiet for seconds in rounds.window_starts]
+                ends += [seconds - quiet for seconds in rounds.window_ends]
+            both = Rounds(2)
+            measure(engine, inbox, outbox, [hour, longer], both)
             # After the other one the engine is idle, and frees memory.
-            task_ends.append(rounds.task_ends[0] - statistics.median(rounds.quiet))
+            task_ends.append(both.task_ends[0] - statistics.median(both.quiet))
         engine.close()
     return {
-        "round_us": round_us,
-        "window_end_us": round(statistics.median(window_ends) * US),
+        "round_us": {str(count): round(statistics.median(rounds) * US) for count, rounds in rounds_of.items()},
+        "window_start_us": round(statistics.median(starts) * US),
+        "window_end_us": round(statistics.median(ends) * US),
         "task_done_us": round(statistics.median(task_ends) * US),
     }
 
@@ -242,7 +281,8 @@ def main() -> None:
     print(f"{describe_machine()}\n\n| tasks at once | a round, us |\n| ---: | ---: |")
     for count, us in figures["round_us"].items():
         print(f"| {count} | {us} |")
-    print(f"\nA window's end {figures['window_end_us']} us, the end of a task of an hour {figures['task_done_us']} us.")
+    start, end, done = (figures[name] for name in ("window_start_us", "window_end_us", "task_done_us"))
+    print(f"\nA window's start {start} us, its end {end} us, the end of a task of an hour {done} us.")
 
 
 if __name__ == "__main__":

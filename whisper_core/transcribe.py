@@ -294,7 +294,8 @@ class _Transcription:
 
     def _append(self, segments: tuple[Segment, ...]) -> None:
         self.segments.extend(segments)
-        self.tokens.extend(token for segment in segments for token in segment.tokens)
+        for segment in segments:
+            self.tokens.extend(segment.tokens)
 
     def _is_stuck_at(self, seek: int) -> bool:
         """Whether the window would be repeated from `seek` although it has been repeated often enough."""

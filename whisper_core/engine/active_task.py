@@ -35,6 +35,11 @@ class ActiveTask:
         is_open = self.recording is not None and not self.recording.is_handed_out
         return is_open and not self.is_done and not self.is_preempted and (most is None or len(self.streams) < most)
 
+    @property
+    def has_more_streams(self) -> bool:
+        """Whether it may start a stream now or later."""
+        return not self.is_done and (self.recording is None or not self.recording.is_handed_out)
+
     def start_stream(self) -> ActiveStream | None:
         """The recording's next stream, or None when there is none now."""
         if self.recording is None:

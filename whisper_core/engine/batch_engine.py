@@ -10,7 +10,8 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.executors import DECODER_PRIORITY, CoreShare, SerialExecutor, new_cuda_stream, on_cuda_stream
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.model_runner import ModelRunner
-from whisper_core.engine.recording_opener import RecordingOpener
+from whisper_core.engine.recording_opener import MOST_AT_ONCE, RecordingOpener
 from whisper_core.engine.resident_models import ResidentModels
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.model_requests import DecodeSettings
@@ -61,13 +62,18 @@ class BatchEngine:
         self._cores = CoreShare(cores)
         self._cuda_stream = new_cuda_stream(self._device, DECODER_PRIORITY)
         self._encoder_executor = SerialExecutor(self._cores, self._device, "encoder")
-        self._open_executor = SerialExecutor(self._cores, self._device, "open")
+        self._open_executor = SerialExecutor(self._cores, self._device, "open", MOST_AT_ONCE)
         self.slots = SLOTS[kind]
         self.title = torch.cuda.get_device_name(self._device) if kind == "cuda" else f"CPU, {cores} threads"
         self.statistics = EngineStatistics(slots=self.slots)
         self._models = ResidentModels(self._encoder_executor, self.statistics, self.slots, ENCODER_BATCH[kind])
         self._opener = RecordingOpener(self._open_executor, self._device, settings, self._models.free_memory_elsewhere)
+        self._few_rows = FEW_ROWS[kind]
         self._tasks: list[ActiveTask] = []
+        self._with_more_streams: list[ActiveTask] = []  # of `_tasks`, in the same order
+        self._preempted: list[ActiveTask] = []  # likewise
+        self._num_stops: Callable[[], int] = count().__next__  # never the same, so tasks are asked in every round
+        self._num_stops_obeyed = -1
         self._meter = meter_for(self._device)
         self._peak = _PeakPerTask(self._meter)
 
@@ -97,7 +103,12 @@ class BatchEngine:
         self._peak.add_task(command.model, [task.command.model for task in self._tasks])
         task = ActiveTask(command, observer)
         self._tasks.append(task)
+        self._with_more_streams.append(task)
         self._opener.enqueue(task, self._models[command.model].model.traits)
+
+    def watch_stops(self, num_stops: Callable[[], int]) -> None:
+        """See engine_protocol.StopsWatcher."""
+        self._num_stops = num_stops
 
     @property
     def is_busy(self) -> bool:
@@ -137,8 +148,8 @@ class BatchEngine:
         self._open_executor.deliver_results()
         self._encoder_executor.deliver_results()
         self._start_streams()
-        for runner in self._models:
-            runner.drop_done()
+        if any(task.is_done for task in self._tasks):
+            self._drop_done()
         self._feed_executors()
         with self._cores.claim():
             for runner in self._models:
@@ -153,20 +164,20 @@ class BatchEngine:
 
     def _compute(self) -> None:
         """Take a step for every model that has windows in slots, or encode a window, or wait for the executors."""
-        decoding = [runner for runner in self._models if runner.num_decoding]
-        if runner := self._runner_to_encode_inline(decoding):
+        decoding = {runner: windows for runner in self._models if (windows := runner.num_decoding)}
+        if runner := self._runner_to_encode_inline(sum(decoding.values())):
             with self._cores.claim():
                 runner.encode_inline()
         elif decoding:
-            for runner in decoding:
-                with runner.step_threads.claim(self._cores, runner.num_decoding):
+            for runner, windows in decoding.items():
+                with runner.step_threads.claim(self._cores, windows):
                     runner.step()
         else:
             executor = self._open_executor if self._encoder_executor.is_idle else self._encoder_executor
             executor.wait(WAIT_FOR_EXECUTOR_S)
 
-    def _runner_to_encode_inline(self, decoding: list[ModelRunner]) -> ModelRunner | None:
-        if sum(runner.num_decoding for runner in decoding) >= FEW_ROWS[self._device.type]:
+    def _runner_to_encode_inline(self, num_decoding: int) -> ModelRunner | None:
+        if num_decoding >= self._few_rows:
             return None
         runner = self._models.next_to_encode()
         return runner if runner is not None and runner.encoding_s < QUICK_ENCODING_S else None
@@ -174,13 +185,23 @@ class BatchEngine:
     # --- tasks -------------------------------------------------------------------------------------------------
 
     def _stop_tasks(self) -> None:
+        num_stops = self._num_stops()  # before the tasks are asked, so that none is missed
+        if num_stops != self._num_stops_obeyed:
+            self._num_stops_obeyed = num_stops
+            self._ask_tasks()
+        for task in self._preempted:
+            if not task.is_done:
+                self._preempt(task)
+
+    def _ask_tasks(self) -> None:
+        self._preempted = []
         for task in self._tasks:
             if task.is_done:
                 continue
             if task.observer.should_stop():
                 task.stop()
             elif task.observer.should_preempt():
-                self._preempt(task)
+                self._preempted.append(task)
 
     def _preempt(self, task: ActiveTask) -> None:
         """Start nothing more of the task, and end it as soon as no work of it would be lost."""
@@ -197,20 +218,26 @@ class BatchEngine:
 
     def _start_streams(self) -> None:
         """Start the single stream of every exact task; the chunks of the others share the slots that are left."""
-        waiting = [_turn(number, task) for number, task in enumerate(self._tasks) if task.may_start_stream]
-        if not waiting:
+        if not self._with_more_streams:
             return
+        waiting = [_turn(number, task) for number, task in enumerate(self._with_more_streams) if task.may_start_stream]
+        if waiting:
+            self._start_in_turn(waiting)
+            self._with_more_streams = [task for task in self._with_more_streams if task.has_more_streams]
+
+    def _start_in_turn(self, waiting: list[_Turn]) -> None:
         until = time.monotonic() + START_STREAMS_S
         room = self.slots - sum(len(task.streams) for task in self._tasks)
         heapq.heapify(waiting)
         while waiting and room > 0:
             *_, number, task = heapq.heappop(waiting)
+            num_streams = len(task.streams)
             stream = self._next_stream(task)
             if stream is None:
                 continue
             with self._cores.claim():
                 self._models[task.command.model].start(stream)
-            room = self.slots - sum(len(task.streams) for task in self._tasks)
+            room -= len(task.streams) - num_streams
             if task.may_start_stream:
                 heapq.heappush(waiting, _turn(number, task))
             if time.monotonic() > until:
@@ -226,19 +253,27 @@ class BatchEngine:
                 return None
 
     def _end_tasks(self) -> None:
-        for task in self._tasks:
-            if task.streams or task.is_done or task.recording is None:
+        without_streams = [task for task in self._tasks if not task.streams]
+        for task in without_streams:
+            if task.is_done or task.recording is None:
                 continue
             task.report_windows()
             if task.recording.is_complete:
                 task.complete(self._peak.bytes_per_task())
-        if not any(task.is_done for task in self._tasks):
+        if not any(task.is_done for task in without_streams):
             return
+        self._drop_done()
         self._tasks = [task for task in self._tasks if not task.is_done]
+        self._with_more_streams = [task for task in self._with_more_streams if not task.is_done]
+        self._preempted = [task for task in self._preempted if not task.is_done]
         if not self._tasks:
             self._on_idle()
         else:
             self._release_slots_of_ended_tasks()
+
+    def _drop_done(self) -> None:
+        for runner in self._models:
+            runner.drop_done()
 
     def _release_slots_of_ended_tasks(self) -> None:
         was_released = False
@@ -281,7 +316,10 @@ class _PeakPerTask:
         return self._meter.peak_since_mark() // self._most_tasks if self._is_valid else 0
 
 
-def _turn(number: int, task: ActiveTask) -> tuple[bool, int, int, ActiveTask]:
+_Turn = tuple[bool, int, int, ActiveTask]
+
+
+def _turn(number: int, task: ActiveTask) -> _Turn:
     """Sorts tasks by who gets the next stream: exact ones, then those with the fewest. number: in order of arrival."""
     return not task.is_exact, len(task.streams), number, task
 

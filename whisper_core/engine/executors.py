@@ -25,7 +25,7 @@ T = TypeVar("T")
 DECODER_PRIORITY = -1  # lower goes first: a step's small kernels must not queue behind the encoder's large ones
 ENCODER_PRIORITY = 0
 
-_QUEUED_AHEAD = 2  # the call at work and one more, so that the thread does not wait for the end of a decoder's step
+QUEUED_AHEAD = 2  # the call at work and one more, so that the thread does not wait for the end of a decoder's step
 
 
 class CoreShare:
@@ -62,11 +62,13 @@ class SerialExecutor:
     `deliver_results` hands over results in order, in the caller's thread, once the device has computed them. They may
     be used on any CUDA stream, but their memory must be marked for it (CrossCache.keep_for_current_stream). On a GPU
     the thread launches the next call while the GPU works on the one before.
+    queued_ahead: calls that may be submitted before the first of them was delivered.
     All methods are called from one thread. Raises DeviceLostError when the device is lost.
     """
 
-    def __init__(self, cores: CoreShare, device: torch.device, name: str) -> None:
+    def __init__(self, cores: CoreShare, device: torch.device, name: str, queued_ahead: int = QUEUED_AHEAD) -> None:
         self._cores = cores
+        self._queued_ahead = queued_ahead
         self._cuda_stream = new_cuda_stream(device, ENCODER_PRIORITY)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._calls: deque[_Call] = deque()
@@ -74,7 +76,7 @@ class SerialExecutor:
     @property
     def has_capacity(self) -> bool:
         """Whether another call may be submitted."""
-        return len(self._calls) < _QUEUED_AHEAD
+        return len(self._calls) < self._queued_ahead
 
     @property
     def is_idle(self) -> bool:

@@ -11,7 +11,7 @@ from typing import cast
 
 from errors import DeviceLostError
 from whisper_core.worker import messages
-from whisper_core.worker.engine_protocol import Engine, SlotHoldingEngine
+from whisper_core.worker.engine_protocol import Engine, SlotHoldingEngine, StopsWatcher
 from whisper_core.worker.inbox import WorkCommand, WorkerInbox
 from whisper_core.worker.messages import LoadModel, RunTask, UnloadModel
 from whisper_core.worker.outbox import TaskReporter, WorkerOutbox, as_public_error
@@ -30,6 +30,8 @@ class CommandLoop:
         self._outbox = outbox
         self._is_finished = threading.Event()
         self._desk = SpeakerDesk(_finder_of(engine), outbox)
+        if isinstance(engine, StopsWatcher):
+            engine.watch_stops(inbox.num_stops)
 
     def run(self, device: str, heartbeat_s: float) -> None:
         """Returns when no command is left and every task has been answered. Raises DeviceLostError."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from whisper_core.text.transcript import Transcript, WindowResult
 from whisper_core.worker.messages import MemoryReport, RunTask
@@ -46,7 +47,7 @@ class Engine(Protocol):
     must end; `failed` has been called for its tasks before. After any other error the engine can continue.
 
     The speakers of a task are told apart beside the engine, which knows nothing of it, unless it has the method
-    `find_speakers` of speaker_desk.SpeakerFinder.
+    `find_speakers` of speaker_desk.SpeakerFinder. It may also be a StopsWatcher.
     """
 
     title: str
@@ -84,3 +85,18 @@ class SlotHoldingEngine(Engine, Protocol):
     def load(self, model: str, models_dir: Path, slots: int = 0) -> int:
         """slots: how many windows of the model are decoded at a time, at most; memory is reserved for so many and what
         belongs to them until it is unloaded. 0: as many as the engine has. Otherwise as Engine.load."""
+
+
+@runtime_checkable
+class StopsWatcher(Protocol):
+    """What an engine may be besides: one that need not ask all tasks between two steps whether they should end.
+
+    With 64 tasks that takes a tenth of the host's time for a step.
+    """
+
+    def watch_stops(self, num_stops: Callable[[], int]) -> None:
+        """Called once, before the first task.
+
+        num_stops: as cheap as `should_stop`. The number grows after `should_stop` or `should_preempt` of any started
+        task has become true, and both stay true. So an engine that reads the number first and then asks, misses none.
+        """

@@ -33,6 +33,7 @@ class WorkerInbox:
         self._unanswered: set[str] = set()  # attempt ids of the tasks that have not been answered yet
         self._stopped: set[str] = set()  # attempt ids, some of those in _unanswered
         self._preempted: set[str] = set()  # likewise
+        self._num_stop_tasks = 0  # that were added to either
         self._is_closing = threading.Event()
         self._is_exhausted = False
         self._thread = threading.Thread(target=self._read, name="commands", daemon=True)
@@ -65,7 +66,12 @@ class WorkerInbox:
                 return command
         return None
 
-    # The engine asks these for every task in every step. Looking into a set is atomic, so they take no lock.
+    # An engine asks the last two of every task between two steps, or once the first has grown. Looking into a set is
+    # atomic, so they take no lock.
+
+    def num_stops(self) -> int:
+        """Grows after any task has been told to stop or to make way."""
+        return self._num_stop_tasks + self._is_closing.is_set()
 
     def should_stop(self, attempt_id: str) -> bool:
         return attempt_id in self._stopped or self._is_closing.is_set()
@@ -103,6 +109,7 @@ class WorkerInbox:
                 with self._lock:
                     if message.attempt_id in self._unanswered:  # otherwise it has been answered already
                         (self._preempted if message.at_window else self._stopped).add(message.attempt_id)
+                        self._num_stop_tasks += 1  # last, because who sees it looks into the sets
             case RunTask():
                 with self._lock:
                     self._unanswered.add(message.attempt_id)

@@ -8,7 +8,9 @@ about it, so the server can ignore the reports of an attempt that is no longer t
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Union
 
 from whisper_core.text.options import TranscribeOptions
@@ -214,13 +216,65 @@ _READERS: dict[str, Any] = {
     "transcript": Transcript.from_dict,
 }
 
+_ENCODER = json.JSONEncoder(default=vars)
 
-def encode(message: Command | Report) -> bytes:
+
+class WrittenSegments:
+    """Segments as JSON, each written once: those of a window come again with the whole transcript, whose hour would
+    take 3 ms more."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, _Run] = {}  # by the identity of the first one
+
+    def of(self, segments: Sequence[Segment]) -> str:
+        """A JSON array."""
+        texts, first = [], 0
+        while first < len(segments):
+            run = self._known_run(segments, first) or self._new_run(segments, first)
+            texts.append(run.text)
+            first += len(run.segments)
+        return f"[{', '.join(texts)}]"
+
+    def _known_run(self, segments: Sequence[Segment], first: int) -> _Run | None:
+        run = self._runs.get(id(segments[first]))
+        is_there = run is not None and run.segments == tuple(segments[first : first + len(run.segments)])
+        return run if is_there else None
+
+    def _new_run(self, segments: Sequence[Segment], first: int) -> _Run:
+        """Up to the next known one."""
+        others = takewhile(lambda segment: id(segment) not in self._runs, segments[first + 1 :])
+        new = (segments[first], *others)
+        run = self._runs[id(new[0])] = _Run(new, _ENCODER.encode(new)[1:-1])
+        return run
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Segments that were written together, such as a window's."""
+
+    segments: tuple[Segment, ...]  # kept, so that no other one has their identity
+    text: str  # of a JSON array, without its brackets
+
+
+def encode(message: Command | Report, written: WrittenSegments | None = None) -> bytes:
     """A message as JSON in UTF-8: its fields and, as `type`, the name of its class.
 
     What it holds is not copied on the way, as `asdict` would, since every window that is being decoded waits for it.
+    written: of the task that a WindowDone or TaskDone is about.
     """
-    return json.dumps({"type": type(message).__name__, **vars(message)}, default=vars).encode()
+    fields = {"type": type(message).__name__, **vars(message)}
+    owner = next((name for name, value in fields.items() if isinstance(value, WindowResult | Transcript)), None)
+    if owner is None or written is None:
+        return _ENCODER.encode(fields).encode()
+    return _encode_with(written, fields, owner)
+
+
+def _encode_with(written: WrittenSegments, fields: dict[str, Any], owner: str) -> bytes:
+    """owner: the field whose value has the segments. Both are put last, so the last two braces are theirs."""
+    inner = dict(vars(fields.pop(owner)))
+    segments = written.of(inner.pop("segments"))
+    others = _ENCODER.encode({**fields, owner: inner})
+    return f'{others[:-2]}, "segments": {segments}}}}}'.encode()
 
 
 def decode(data: bytes) -> Command | Report:

@@ -12,7 +12,7 @@ from errors import EngineError, TranscriptionServerError
 from whisper_core.text.transcript import Segment, Transcript, WindowResult
 from whisper_core.worker import messages
 from whisper_core.worker.inbox import WorkerInbox
-from whisper_core.worker.messages import Report, RunTask
+from whisper_core.worker.messages import Report, RunTask, WrittenSegments
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,12 @@ class WorkerOutbox:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def send(self, report: Report) -> None:
-        """Does nothing when the server is gone: the thread that reads the pipe notices that and ends the worker."""
-        data = messages.encode(report)
+    def send(self, report: Report, written: WrittenSegments | None = None) -> None:
+        """Does nothing when the server is gone: the thread that reads the pipe notices that and ends the worker.
+
+        written: see messages.encode.
+        """
+        data = messages.encode(report, written)
         try:
             with self._lock:
                 self._connection.send_bytes(data)
@@ -44,10 +47,11 @@ class TaskReporter:
         self._attempt_id = command.attempt_id
         self._inbox = inbox
         self._outbox = outbox
+        self._written = WrittenSegments()
         self._started_at = time.perf_counter()
 
     def window(self, window: WindowResult) -> None:
-        self._outbox.send(messages.WindowDone(self._task_id, self._attempt_id, window))
+        self._outbox.send(messages.WindowDone(self._task_id, self._attempt_id, window), self._written)
 
     def should_stop(self) -> bool:
         return self._inbox.should_stop(self._attempt_id)
@@ -77,7 +81,7 @@ class TaskReporter:
         self._send_last(messages.TaskFailed(self._task_id, self._attempt_id, public.code, public.message, detail))
 
     def _send_last(self, report: Report) -> None:
-        self._outbox.send(report)
+        self._outbox.send(report, self._written)
         self._inbox.remove_task(self._attempt_id)
 
 

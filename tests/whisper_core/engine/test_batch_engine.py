@@ -12,6 +12,7 @@ import torch
 
 from errors import DeviceLostError, EngineError, OutOfMemoryError, SourceMissingError
 from tests.whisper_core.engine.driving import (
+    CHUNKED,
     GREEDY,
     MODEL,
     Observer,
@@ -24,12 +25,14 @@ from tests.whisper_core.engine.driving import (
     toy,
     write_samples,
 )
+from tests.whisper_core.engine.test_preemption import five_chunks
 from tests.whisper_core.parity import RATE, noise
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
 from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.decoding import slot_batch
 from whisper_core.engine.decoding.sequence import Sequence
+from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.decoder import run_step
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.text.transcript import Transcript
@@ -270,6 +273,23 @@ def test_chunks_of_a_vad_task_fill_the_slots(paths: list[Path]) -> None:
     assert chunked.transcript is not None
     assert exact.transcript is not None
     assert_same(exact.transcript, expected_of(1))
+
+
+def test_nothing_waits_for_the_encoder_once_the_last_task_has_failed(
+    tmp_path: Path, loud_scan: None, slow_encoder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no prompt")
+
+    observer, waiting = Observer(), [0]
+    monkeypatch.setattr(LoadedModel, "sequence", fail)
+    with engine_with(toy()) as engine:
+        runner = engine._models[MODEL]
+        start_task(engine, write_samples(tmp_path / "chunks.pcm", five_chunks()), CHUNKED, observer)
+        run_until_idle(engine, lambda: waiting.append(runner.num_to_encode))
+    assert isinstance(observer.error, ValueError)
+    assert max(waiting) > 0
+    assert waiting[-1] == 0
 
 
 def test_a_task_for_an_unloaded_model_fails(paths: list[Path]) -> None:

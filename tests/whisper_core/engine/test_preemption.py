@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,55 @@ def test_chunks_that_were_begun_are_finished_and_told(slots: int, tmp_path: Path
     assert transcript is not None
     assert whole.transcript is not None
     assert_same(transcript, whole.transcript)
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_where_stops_are_watched_a_task_is_asked_only_after_one(long: Path, is_stopped: bool) -> None:
+    stops, observer = Stops(), AskedObserver()
+    with engine_with(toy()) as engine:
+        engine.watch_stops(lambda: stops.number)
+        start_task(engine, long, GREEDY, observer)
+        engine.advance()
+        observer.times_asked = 0
+        advance_until(engine, lambda: engine.statistics.steps > 2)
+        assert observer.times_asked == 0
+        stops.number += 1
+        observer.stops_after, observer.is_preempted_after = (0, None) if is_stopped else (None, 0)
+        engine.advance()
+        assert observer.was_stopped == is_stopped  # otherwise its window is finished first
+        run_until_idle(engine)
+    assert observer.was_stopped
+    assert len(observer.windows) == (0 if is_stopped else 1)
+
+
+def test_a_preempted_task_that_is_then_stopped_does_not_finish_its_window(long: Path) -> None:
+    stops, observer = Stops(), AskedObserver()
+    with engine_with(toy()) as engine:
+        engine.watch_stops(lambda: stops.number)
+        start_task(engine, long, GREEDY, observer)
+        advance_until(engine, lambda: engine.statistics.steps > 0)
+        stops.number += 1
+        observer.is_preempted_after = 0
+        engine.advance()
+        stops.number += 1
+        observer.stops_after = 0
+        engine.advance()
+        assert observer.was_stopped
+        assert not observer.windows
+
+
+@dataclass
+class Stops:
+    number: int = 0
+
+
+@dataclass
+class AskedObserver(Observer):
+    times_asked: int = 0
+
+    def should_stop(self) -> bool:
+        self.times_asked += 1
+        return super().should_stop()
 
 
 def five_chunks() -> Samples:
