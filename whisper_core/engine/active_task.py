@@ -54,6 +54,7 @@ class ActiveTask:
     def finish_stream(self, stream: ActiveStream) -> None:
         """The stream has made its last request. Reports the windows that it finished."""
         self.streams.remove(stream)
+        stream.give_up_window()
         self.report_windows()
 
     def report_windows(self) -> None:
@@ -91,6 +92,7 @@ class ActiveTask:
         self.is_done = True
         for stream in self.streams:
             stream.steps.close()
+            stream.give_up_window()
         self.streams.clear()
         self.close_samples()
 
@@ -103,11 +105,22 @@ class ActiveStream:
     steps: RequestStream
     window: EncodedWindow | None = None  # the answer to its latest Encode, encoded or not
     request: Decode | Align | DetectLanguage | None = None  # what it waits for besides the encoding of its window
+    num_windows: int = 0  # that it has asked to be encoded
     was_started: bool = False  # whether one of its windows was ever given to the encoder
 
     @property
     def is_done(self) -> bool:
         return self.task.is_done
+
+    @property
+    def asks_for_language(self) -> bool:
+        """Whether it may, of its first window."""
+        return self.task.command.options.language is None and self.num_windows == 1
+
+    def give_up_window(self) -> None:
+        """Of a window in a slot that holds it, the slot batch takes care."""
+        if self.window is not None and self.window.holder is None:
+            self.window.evict()
 
     @property
     def is_held_back(self) -> bool:

@@ -59,8 +59,8 @@ class _TimingModel:
 
     def __call__(self, mel: Tensor, tokens: Tensor) -> Tensor:
         """The tokens' logits, (1, length, vocabulary). tokens: (1, length). mel: not used."""
-        x = run_prompt(self._layers, tokens[0], self._cross, on_cross_query=self._report_scores)
-        return self._layers.logits(x)[None]
+        x = run_prompt(self._layers, tokens, self._cross, on_cross_query=self._report_scores)
+        return self._layers.logits(x[0])[None]
 
     def _report_scores(self, layer: int, query: Tensor) -> None:
         self._attentions[layer].call_hooks(self._cross.scores(layer, query).float())

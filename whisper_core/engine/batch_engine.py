@@ -57,6 +57,7 @@ class BatchEngine:
     def __init__(self, device: str, cpu_threads: int, settings: DecodeSettings | None = None) -> None:
         self._device = torch.device(device)
         kind = self._device.type
+        self._meter = meter_for(self._device)  # before anything else touches a GPU: it measures its context
         cores = cpu_threads or os.cpu_count() or 1
         torch.set_num_threads(cores)
         self._cores = CoreShare(cores)
@@ -74,7 +75,6 @@ class BatchEngine:
         self._preempted: list[ActiveTask] = []  # likewise
         self._num_stops: Callable[[], int] = count().__next__  # never the same, so tasks are asked in every round
         self._num_stops_obeyed = -1
-        self._meter = meter_for(self._device)
         self._peak = _PeakPerTask(self._meter)
 
     def load(self, model: str, models_dir: Path, slots: int = 0) -> int:
@@ -82,7 +82,8 @@ class BatchEngine:
             return 0
         self._peak.invalidate()
         try:
-            with self._cores.claim():  # how fast kernels are depends on the threads
+            # How fast kernels are depends on the threads.
+            with self._cores.claim(), on_cuda_stream(self._cuda_stream):
                 loaded = self._models.load(model, lambda: self._read_model(model, models_dir), slots)
         except DeviceLostError as error:
             _fail(self._tasks, error)
@@ -93,7 +94,10 @@ class BatchEngine:
     def unload(self, model: str) -> None:
         tasks = [task for task in self._tasks if task.command.model == model]
         _fail(tasks, EngineError(f"The model {model} was unloaded while it was at work."))
-        self._models.unload(model)
+        with torch.inference_mode(), on_cuda_stream(self._cuda_stream):
+            self._encoder_executor.run(lambda: None)
+            self._encoder_executor.deliver_results()  # windows in the encoder hold on to the model
+            self._models.unload(model)
         free_memory()
 
     def start(self, command: RunTask, observer: TaskObserver) -> None:
@@ -141,6 +145,10 @@ class BatchEngine:
             torch.cuda.synchronize(self._device)  # other CUDA streams than this one are going to use the weights
         return loaded
 
+    @property
+    def _is_gpu(self) -> bool:
+        return self._device.type == "cuda"
+
     # --- a round -----------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
@@ -168,7 +176,7 @@ class BatchEngine:
         if runner := self._runner_to_encode_inline(sum(decoding.values())):
             with self._cores.claim():
                 runner.encode_inline()
-        elif decoding:
+        elif decoding and not self._should_wait_for_windows(sum(decoding.values())):
             for runner, windows in decoding.items():
                 with runner.step_threads.claim(self._cores, windows):
                     runner.step()
@@ -181,6 +189,10 @@ class BatchEngine:
             return None
         runner = self._models.next_to_encode()
         return runner if runner is not None and runner.encoding_s < QUICK_ENCODING_S else None
+
+    def _should_wait_for_windows(self, num_decoding: int) -> bool:
+        """Whether most windows are still being encoded. On a GPU a step of few takes nearly as long as one of many."""
+        return self._is_gpu and num_decoding < sum(runner.num_encoding for runner in self._models)
 
     # --- tasks -------------------------------------------------------------------------------------------------
 
@@ -284,9 +296,9 @@ class BatchEngine:
             free_memory()
 
     def _on_idle(self) -> None:
-        for runner in self._models:
-            runner.on_idle()
-        free_memory()
+        was_released = [runner.on_idle() for runner in self._models]
+        if not self._is_gpu or any(was_released):
+            free_memory()
 
 
 class _PeakPerTask:

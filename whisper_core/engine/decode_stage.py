@@ -40,8 +40,14 @@ class DecodeStage:
         self._statistics = statistics
 
     def fill_free_slots(self) -> None:
+        """Put encoded windows into slots, and read the prompts of all that have come into one."""
         while stream := self._pipeline.next_for_free_slot():
             self._recovery.attempt(partial(self._place, stream), [stream])
+        for batch in self._pipeline.slot_batches():
+            for sequences in batch.prompts_to_read():
+                if self._pipeline.holds(batch):
+                    owners = [sequence.owner for sequence in sequences]
+                    self._recovery.attempt(partial(batch.read_prompts, sequences), owners)
 
     def step(self) -> None:
         """One token for every window in a slot. Answers those that have finished and refills their slots."""

@@ -60,7 +60,7 @@ class SerialExecutor:
     """Runs calls one after the other in a thread of its own, and on a GPU on a CUDA stream of its own.
 
     `deliver_results` hands over results in order, in the caller's thread, once the device has computed them. They may
-    be used on any CUDA stream, but their memory must be marked for it (CrossCache.keep_for_current_stream). On a GPU
+    be used on any CUDA stream. On a GPU
     the thread launches the next call while the GPU works on the one before.
     queued_ahead: calls that may be submitted before the first of them was delivered.
     All methods are called from one thread. Raises DeviceLostError when the device is lost.
@@ -88,6 +88,10 @@ class SerialExecutor:
         self._calls.append(call)
         self._executor.submit(self._run, call)
 
+    def run(self, work: Callable[[], None]) -> None:
+        """Waits until the device has done the work, behind all calls that were submitted. Raises what it raises."""
+        self._executor.submit(self._run_to_the_end, work).result()
+
     def deliver_results(self) -> None:
         """Hand over the results of all calls that have completed."""
         while self._calls and self._calls[0].is_complete:
@@ -102,12 +106,20 @@ class SerialExecutor:
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
+    def _run_to_the_end(self, work: Callable[[], None]) -> None:
+        with self._cores.claim(), on_cuda_stream(self._cuda_stream):
+            work()
+            if self._cuda_stream is not None:
+                self._cuda_stream.synchronize()
+
     def _run(self, call: _Call) -> None:
         try:
             with self._cores.claim(), on_cuda_stream(self._cuda_stream):
-                result = call.work()
-                if self._cuda_stream is not None:
-                    call.event = self._cuda_stream.record_event()
+                try:
+                    result = call.work()
+                finally:  # what it had launched before it failed is at work, too
+                    if self._cuda_stream is not None:
+                        call.event = self._cuda_stream.record_event()
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is used
             call.future.set_exception(error)
         else:

@@ -6,16 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from whisper.model import Linear, Whisper
 
 from whisper_core.engine.alignment import align
 from whisper_core.engine.decoding.search import SlotKind
 from whisper_core.engine.decoding.sequence import Sequence
-from whisper_core.engine.decoding.slot_batch import SlotBatch
+from whisper_core.engine.decoding.slot_batch import Decoder
+from whisper_core.engine.decoding.step_kernels import step_kernels_for
 from whisper_core.engine.decoding.token_rules import TokenRules
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.decoder import run_prompt
-from whisper_core.engine.network.dims import DecoderDims
+from whisper_core.engine.network.dims import DecoderDims, Rows
 from whisper_core.engine.network.encoder import WindowEncoder
 from whisper_core.engine.network.kernels import exact_kernels, int8_kernels
 from whisper_core.engine.network.layers import decoder_layers
@@ -39,40 +41,50 @@ class LoadedModel:
         kernels = int8_kernels(model) if is_int8 else exact_kernels(model)
         traits = traits_of(model)
         self._alignment_heads = model.alignment_heads
-        self.dims = DecoderDims.of(model, dtype, kernels.cross_form)
-        self.layers = decoder_layers(model.decoder, dtype, kernels.decoder_matrix)
-        self.encoder = WindowEncoder(model, self.dims, kernels)
+        dims = DecoderDims.of(model, dtype, kernels.cross_form)
+        layers = decoder_layers(model.decoder, dtype, kernels.decoder_matrix)
+        functions, choose = step_kernels_for(dims)
+        self.decoder = Decoder(layers, dims, functions, choose)
+        self.encoder = WindowEncoder(model, dims, kernels, functions.add_norm)
         self.traits = replace(traits, precision="int8") if is_int8 else traits
         self.rules = self._rules_of(ALL_SYMBOLS)
+        languages = self._tokenizer("en", "transcribe").all_language_tokens
+        self._language_tokens = torch.tensor(list(languages), dtype=torch.int64, device=dims.device)
         self.weights_bytes = _int8_bytes_of(model) if is_int8 else _bytes_of(model)  # of everything that is kept
 
     def detect_language(self, cross: CrossCache) -> str:
-        """The code of the likeliest language. cross: of one window."""
-        tokenizer = self._tokenizer("en", "transcribe")
-        start = torch.tensor([tokenizer.sot], device=self.dims.device)
-        logits = self.layers.logits(run_prompt(self.layers, start, cross))[0]
-        best = int(logits[list(tokenizer.all_language_tokens)].argmax())
-        language: str = tokenizer.all_language_codes[best]
-        return language
+        """The code of the likeliest language. cross: of one window. Waits for the device."""
+        return self.language(int(self.likeliest_languages(cross, slice(0, 1), 1)[0]))
+
+    def likeliest_languages(self, cross: CrossCache, places: Rows, windows: int) -> Tensor:
+        """The numbers of the windows' likeliest languages, (windows,) int64. places: of the windows in `cross`."""
+        layers = self.decoder.layers
+        start = self._language_tokens.new_full((windows, 1), self._tokenizer("en", "transcribe").sot)
+        logits = layers.logits(run_prompt(layers, start, cross, places=places)[:, 0])
+        return logits[:, self._language_tokens].argmax(dim=-1)
+
+    def language(self, number: int) -> str:
+        """Its code."""
+        code: str = self._tokenizer("en", "transcribe").all_language_codes[number]
+        return code
 
     def align(self, request: Align, cross: CrossCache) -> tuple[Segment, ...]:
         """The request's segments with their words. cross: of the request's window."""
         tokenizer = self._tokenizer(request.language, request.task)
-        return align(request, self.layers, cross, self._alignment_heads, tokenizer)
+        return align(request, self.decoder.layers, cross, self._alignment_heads, tokenizer)
 
     def sequence(self, request: Decode, *, owner: Any, task_seed: int) -> Sequence:
         tokenizer = self._tokenizer(request.language, request.task)
-        return Sequence.of(request, owner=owner, task_seed=task_seed, tokenizer=tokenizer, dims=self.dims)
+        return Sequence.of(request, owner=owner, task_seed=task_seed, tokenizer=tokenizer, dims=self.decoder.dims)
 
-    def slot_batch(self, kind: SlotKind, limit: int) -> SlotBatch:
-        """An empty one. kind: of its slots. limit: slots that it may grow to."""
+    def rules_for(self, kind: SlotKind) -> TokenRules:
         is_usual = kind.suppress_tokens == self.rules.suppress_tokens
-        rules = self.rules if is_usual else self._rules_of(kind.suppress_tokens)
-        return SlotBatch(self.layers, self.dims, rules, kind.width, limit)
+        return self.rules if is_usual else self._rules_of(kind.suppress_tokens)
 
     def _rules_of(self, suppress_tokens: str) -> TokenRules:
         tokenizer = self._tokenizer("en", "transcribe")
-        return TokenRules.of(tokenizer, self.dims.audio_positions, self.dims.device, suppress_tokens)
+        dims = self.decoder.dims
+        return TokenRules.of(tokenizer, dims.audio_positions, dims.device, suppress_tokens)
 
     def _tokenizer(self, language: str, task: Any) -> Any:
         return self.traits.tokenizer(language, task)

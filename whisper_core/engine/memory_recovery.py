@@ -52,14 +52,18 @@ class MemoryRecovery:
     def shrink(self) -> None:
         """Decode half as many windows at a time, for another model's sake. Only with more than one in flight."""
         affected = self._pipeline.take_back()
-        self._halve(affected, len(affected) + self._pipeline.num_encoding)
+        self._halve(affected, self._in_flight(affected))
         self._encode_again(affected)
+
+    def start_over(self) -> None:
+        """Decode all windows again, in as many slots as are allowed by now."""
+        self._encode_again(self._pipeline.take_back())
 
     def _handle_out_of_memory(self, streams: Sequence[ActiveStream], failure: OutOfMemoryError) -> None:
         """With several windows in flight, go on with half as many. With one, others free memory, or its task fails."""
         affected = self._pipeline.take_back()
         affected += [stream for stream in streams if stream not in affected]
-        in_flight = len(affected) + self._pipeline.num_encoding
+        in_flight = self._in_flight(affected)
         if in_flight > 1:
             self._halve(affected, in_flight)
         elif not self._free_elsewhere():
@@ -67,6 +71,10 @@ class MemoryRecovery:
                 stream.task.fail(failure)
         self._encode_again(affected)
         free_memory()
+
+    def _in_flight(self, affected: list[ActiveStream]) -> int:
+        """These, and those in the encoder."""
+        return len({*affected, *self._pipeline.encoding})
 
     def _halve(self, affected: list[ActiveStream], in_flight: int) -> None:
         self._limit.shrink(in_flight)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from errors import OutOfMemoryError
 from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.decode_stage import DecodeStage
 from whisper_core.engine.decoding.search import slot_kinds
@@ -22,7 +23,9 @@ from whisper_core.engine.slot_limit import SlotLimit
 from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.engine.step_threads import StepThreads
 from whisper_core.engine.stream_driver import StreamDriver
+from whisper_core.engine.window_memory import window_memory_for
 from whisper_core.text.options import TranscribeOptions
+from whisper_core.worker.device_errors import guarded
 
 
 class ModelRunner:
@@ -42,16 +45,35 @@ class ModelRunner:
         self.model = model
         self.step_threads = StepThreads()
         self._limit = limit
-        self._pipeline = pipeline = WindowPipeline(model, limit)
+        self._encoder_executor = encoder_executor
+        self._memory = memory = window_memory_for(model, limit)
+        self._pipeline = pipeline = WindowPipeline(memory, limit)
         self._recovery = recovery = MemoryRecovery(pipeline, limit, lambda: free_elsewhere(self))
         self._driver = driver = StreamDriver(model, recovery)
-        self._encode_stage = EncodeStage(model, pipeline, driver, recovery, encoder_executor)
+        self._encode_stage = EncodeStage(model, memory, pipeline, driver, recovery, encoder_executor)
         self._decode_stage = DecodeStage(model, pipeline, driver, recovery, limit, statistics)
+
+    def prepare(self) -> None:
+        """Take what is kept for as long as the model is resident. Raises OutOfMemoryError when not even one window
+        finds memory; else there are as many slots as there is room for."""
+        while True:
+            try:
+                guarded(lambda: self._memory.prepare(self._encoder_executor.run))
+                return
+            except OutOfMemoryError:
+                self._memory.release()
+                if not self._limit.lower():
+                    raise
 
     @property
     def num_to_encode(self) -> int:
         """Windows that may be encoded now."""
         return self._pipeline.num_to_encode
+
+    @property
+    def num_encoding(self) -> int:
+        """Windows in the encoder."""
+        return self._pipeline.num_encoding
 
     @property
     def num_decoding(self) -> int:
@@ -91,6 +113,8 @@ class ModelRunner:
     def step(self) -> None:
         """One token for every window in a slot. Answers those that have finished and refills their slots."""
         self._decode_stage.step()
+        if self._memory.is_small:  # there had been too little memory, a while ago
+            self._recovery.start_over()
 
     def drop_done(self) -> None:
         """Remove the windows of tasks that have ended."""
@@ -104,15 +128,23 @@ class ModelRunner:
         self._pipeline.drop_done()
         return self._pipeline.release_unused_slots({kind for each in options for kind in slot_kinds(each)})
 
+    def release(self) -> None:
+        """Give all memory of windows back. No task may be left."""
+        self._pipeline.release_slots()
+
     def shrink(self) -> None:
         """Decode half as many windows at a time, for another model's sake. Only with more than one in flight."""
         self._recovery.shrink()
 
     def release_unused_slots(self) -> bool:
         """Free the memory of slots if none of a slot batch's is in use. Returns whether there were such."""
-        return self._pipeline.release_unused_slots()
+        return self._pipeline.release_all_unused()
 
-    def on_idle(self) -> None:
-        """The engine has no task: free the slots' memory, and allow as many windows as at the beginning."""
-        self._pipeline.release_slots()
+    def on_idle(self) -> bool:
+        """The engine has no task: free the slots' memory, unless it is kept, and allow as many windows as at the
+        beginning. Returns whether any was freed."""
+        self._pipeline.drop_done()
         self._limit.reset()
+        if self._memory.is_small:
+            return self._pipeline.release_all_unused()
+        return self._pipeline.release_unused_slots()

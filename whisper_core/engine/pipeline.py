@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable
 from whisper_core.engine.active_task import ActiveStream, ActiveTask
 from whisper_core.engine.decoding.search import SlotKind, slot_kind
 from whisper_core.engine.decoding.slot_batch import SlotBatch
-from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.slot_limit import SlotLimit
+from whisper_core.engine.window_memory import WindowMemory
 from whisper_core.model_requests import Decode
 
 
@@ -19,8 +19,8 @@ class WindowPipeline:
     Computes nothing. The engine's thread only.
     """
 
-    def __init__(self, model: LoadedModel, limit: SlotLimit) -> None:
-        self._model = model
+    def __init__(self, memory: WindowMemory, limit: SlotLimit) -> None:
+        self._memory = memory
         self._limit = limit
         self._to_encode: deque[ActiveStream] = deque()
         self._encoding: list[ActiveStream] = []
@@ -34,15 +34,20 @@ class WindowPipeline:
         An encoded window takes as much memory as a slot, so no more are encoded than will soon find a slot, and none
         ahead when memory was enough for a single window only.
         """
-        if not self._to_encode:
+        if not self._to_encode or (self._memory.is_released and self._encoding):
             return 0
-        ahead = 0 if self._limit.is_down_to_one else self._limit.encoder_batch
-        room = self._limit.slots + ahead - self.num_in_flight
+        ahead = 0 if self._limit.is_down_to_one else self._memory.ahead
+        room = self._memory.slots + ahead - self.num_in_flight
         return max(0, min(room, sum(not stream.is_held_back for stream in self._to_encode)))
 
     @property
     def num_encoding(self) -> int:
         return len(self._encoding)
+
+    @property
+    def encoding(self) -> list[ActiveStream]:
+        """The streams whose windows are in the encoder."""
+        return self._encoding
 
     @property
     def num_decoding(self) -> int:
@@ -76,7 +81,7 @@ class WindowPipeline:
         """
         waiting = [stream for stream in self._to_encode if not stream.is_held_back]
         waiting.sort(key=lambda stream: not stream.task.is_exact)
-        streams = waiting[: largest_power_of_two(min(self.num_to_encode, self._limit.encoder_batch))]
+        streams = waiting[: largest_power_of_two(min(self.num_to_encode, self._memory.ahead))]
         for stream in streams:
             self._to_encode.remove(stream)
             stream.was_started = True
@@ -89,7 +94,7 @@ class WindowPipeline:
 
     def next_for_free_slot(self) -> ActiveStream | None:
         """The first stream whose window waits for a slot; None when none waits or no slot is free."""
-        while self._encoded and self.num_decoding < self._limit.slots:
+        while self._encoded and self.num_decoding < self._memory.slots:
             stream = self._encoded.popleft()
             if not stream.is_done:
                 return stream
@@ -106,9 +111,9 @@ class WindowPipeline:
     def slot_batch(self, kind: SlotKind) -> SlotBatch:
         """The slot batch of that kind; a new one when there is none."""
         if kind not in self._batches:
-            self._batches[kind] = self._model.slot_batch(kind, self._limit.slots)
+            self._batches[kind] = self._memory.slot_batch(kind)
         batch = self._batches[kind]
-        batch.limit = self._limit.slots  # it may have grown
+        batch.limit = self._memory.slots  # it may have grown
         return batch
 
     def holds(self, batch: SlotBatch) -> bool:
@@ -132,16 +137,28 @@ class WindowPipeline:
         return streams
 
     def release_slots(self) -> None:
+        """No window may be in flight but those in slots and in the encoder."""
         for batch in self._batches.values():
             batch.release()
         self._batches.clear()
+        self._memory.release()
 
     def release_unused_slots(self, needed: Collection[SlotKind] = ()) -> bool:
-        """Free the slot batches that hold no window and are of no needed kind. Returns whether there were any."""
+        """Free the slot batches that hold no window and are of no needed kind, unless they are kept for as long as the
+        model is resident. Returns whether there were any."""
         unused = [kind for kind, batch in self._batches.items() if not batch.sequences and kind not in needed]
-        for kind in unused:
-            self._batches.pop(kind).release()
-        return bool(unused)
+        freed = [self._batches.pop(kind) for kind in unused if not self._memory.keeps(kind)]
+        for batch in freed:
+            batch.release()
+        return bool(freed)
+
+    def release_all_unused(self) -> bool:
+        """Free what holds no window, even what is kept. Returns whether there was anything."""
+        was_released = self.release_unused_slots()
+        if self.num_in_flight:
+            return was_released
+        self._batches.clear()
+        return self._memory.release() or was_released
 
     def drop_done(self) -> None:
         """Remove the streams of tasks that have ended. Those in the encoder are removed by `finish_encoding`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from errors import OutOfMemoryError
 from whisper_core.engine.executors import SerialExecutor
@@ -14,6 +15,8 @@ from whisper_core.engine.statistics import EngineStatistics
 from whisper_core.worker.device_errors import free_memory, guarded
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ResidentModels:
@@ -41,18 +44,24 @@ class ResidentModels:
         """The model that `read` returns, with a runner from now on. Raises TaskError's subclasses.
 
         slots: of this model at most; 0: as many as any may have. No more windows are encoded together than it has.
-        When memory runs out, `read` is called once more after the others' unused slots were freed.
+        When memory runs out, it is tried once more after the others' unused slots were freed.
         """
-        model = self._read_with_room(read)
+        model = self._with_room(read)
         most = min(slots or self._slots, self._slots)
         limit = SlotLimit(most, min(self._encoder_batch, most))
-        self._runners[name] = ModelRunner(
-            model, self._encoder_executor, limit, self._statistics, self.free_memory_elsewhere
-        )
+        runner = ModelRunner(model, self._encoder_executor, limit, self._statistics, self.free_memory_elsewhere)
+        try:
+            self._with_room(runner.prepare)
+        except BaseException:
+            runner.release()
+            raise
+        self._runners[name] = runner
         return model
 
     def unload(self, name: str) -> None:
-        self._runners.pop(name, None)
+        runner = self._runners.pop(name, None)
+        if runner is not None:
+            runner.release()
 
     def next_to_encode(self) -> ModelRunner | None:
         """A runner that has windows to encode; those that have take turns."""
@@ -76,16 +85,16 @@ class ResidentModels:
         largest.shrink()
         return True
 
-    def _read_with_room(self, read: Callable[[], LoadedModel]) -> LoadedModel:
+    def _with_room(self, work: Callable[[], T]) -> T:
         failure: OutOfMemoryError
         try:
-            return guarded(read)
+            return guarded(work)
         except OutOfMemoryError as error:
             failure = error
         if not self._release_unused_slots():
             raise failure
         free_memory()
-        return guarded(read)
+        return guarded(work)
 
     def _release_unused_slots(self, spared: ModelRunner | None = None) -> bool:
         """Whether a model other than `spared` had any."""

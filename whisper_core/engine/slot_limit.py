@@ -29,9 +29,18 @@ class SlotLimit:
         self._steps_to_grow = CALM_STEPS
         self._calm_steps = 0
 
+    def lower(self) -> bool:
+        """Allow half as many from now on, even after a reset. False when it is a single one already."""
+        if self._most_slots == 1:
+            return False
+        self._most_slots //= 2
+        self._largest_encoder_batch = min(self._largest_encoder_batch, self._most_slots)
+        self.reset()
+        return True
+
     def shrink(self, in_flight: int) -> None:
         """Memory ran out with `in_flight` windows, more than one."""
-        self.slots = max(1, in_flight // 2)
+        self.slots = max(1, min(self.slots, in_flight) // 2)
         self.encoder_batch = max(1, self.encoder_batch // 2)
         self._steps_to_grow = min(2 * self._steps_to_grow, LONGEST_CALM_STEPS)
         self._calm_steps = 0

@@ -66,6 +66,8 @@ class StreamDriver:
             raise RuntimeError("the stream has encoded no window")
         if isinstance(request, Align):
             return self._model.align(request, stream.window.cross)
+        if stream.window.language is not None:
+            return stream.window.language
         return self._model.detect_language(stream.window.cross)
 
 
@@ -79,7 +81,7 @@ def _is_encoded(stream: ActiveStream, request: Encode) -> bool:
 
 
 def _start_window(stream: ActiveStream, request: Encode) -> None:
-    """The stream's next window. The one before is evicted, unless it is in a slot, which the slot batch sees to."""
-    if stream.window is not None and stream.window.holder is None:
-        stream.window.evict()
+    """The stream's next window, in place of the one before."""
+    stream.give_up_window()
+    stream.num_windows += 1
     stream.window = EncodedWindow(request.mel)

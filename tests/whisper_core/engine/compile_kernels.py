@@ -76,7 +76,7 @@ def call_all() -> None:
     for rows in (numbers, slice(0, ROWS)):
         embed(layers, numbers, numbers, rows)
         add_norm(x, None if rows is numbers else x, norm)
-        attend_to_text(fused, SelfCache.empty(DIMS, ROWS), 0, numbers, rows, 448, DIMS.heads)
+        attend_to_text(fused, SelfCache.empty(DIMS, ROWS), 0, numbers, rows, None, DIMS.heads)
         attend_to_sound(x, CrossCache.empty(DIMS, ROWS), 0, rows, 1)
         suppressed = torch.zeros(50365, dtype=torch.int8)
         rules = TokenRules(50257, 50363, 50365, numbers, suppressed, "-1", 50)

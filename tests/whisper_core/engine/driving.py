@@ -101,6 +101,9 @@ class SlowExecutor:
         self._calls.append((work, on_result))
         self.has_capacity = len(self._calls) < 2
 
+    def run(self, work: Callable[[], None]) -> None:
+        work()
+
     def deliver_results(self) -> None:
         if self._calls:
             work, on_result = self._calls.popleft()

@@ -14,11 +14,13 @@ import torch
 
 
 class FakeEvent:
-    def __init__(self) -> None:
+    def __init__(self, stream: FakeStream) -> None:
         self.was_waited_for = False
+        self._stream = stream
 
     def synchronize(self) -> None:
         self.was_waited_for = True
+        self._stream.num_waited += 1
 
     def query(self) -> bool:
         return True
@@ -29,11 +31,13 @@ class FakeStream:
         self.priority = priority
         self.events: list[FakeEvent] = []
         self.num_used = 0
+        self.num_waited = 0  # how often somebody waited for it or for one of its events
 
-    def synchronize(self) -> None: ...
+    def synchronize(self) -> None:
+        self.num_waited += 1
 
     def record_event(self) -> FakeEvent:
-        self.events.append(FakeEvent())
+        self.events.append(FakeEvent(self))
         return self.events[-1]
 
 
@@ -56,9 +60,9 @@ class FakeGraph:
 
 
 @contextmanager
-def fake_cuda() -> Iterator[FakeStream]:
+def fake_cuda(current: FakeStream | None = None) -> Iterator[FakeStream]:
     """Yields the CUDA stream that is the current one in every thread."""
-    current = FakeStream()
+    current = current or FakeStream()
     FakeGraph.captured = []
 
     @contextmanager

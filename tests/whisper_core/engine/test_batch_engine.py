@@ -30,7 +30,7 @@ from tests.whisper_core.parity import RATE, noise
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine
 from whisper_core.engine.active_task import ActiveStream, ActiveTask
-from whisper_core.engine.decoding import slot_batch
+from whisper_core.engine.decoding import cpu_slots
 from whisper_core.engine.decoding.sequence import Sequence
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.decoder import run_step
@@ -167,7 +167,7 @@ def test_a_window_that_never_fits_fails_its_task(paths: list[Path], monkeypatch:
     observers = [Observer(), Observer()]
     with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(slot_batch, "run_step", fail_above(0, run_step, torch.OutOfMemoryError))
+            patch.setattr(cpu_slots, "run_step", fail_above(0, run_step, torch.OutOfMemoryError))
             start_task(engine, paths[0], GREEDY, observers[0])
             run_until_idle(engine)
         start_task(engine, paths[0], GREEDY, observers[1])
@@ -181,7 +181,7 @@ def test_a_lost_device_fails_all_tasks_and_ends_the_engine(paths: list[Path], mo
     def run_step(*_: Any) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(slot_batch, "run_step", run_step)
+    monkeypatch.setattr(cpu_slots, "run_step", run_step)
     observers = [Observer(), Observer()]
     with engine_with(toy()) as engine:
         for observer in observers:
@@ -255,7 +255,7 @@ def test_any_other_error_ends_the_tasks_that_were_decoding(paths: list[Path], mo
     observers = [Observer(), Observer()]
     with engine_with(toy()) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(slot_batch, "run_step", fail_above(0, run_step, ValueError))
+            patch.setattr(cpu_slots, "run_step", fail_above(0, run_step, ValueError))
             start_task(engine, paths[0], GREEDY, observers[0])
             run_until_idle(engine)
         start_task(engine, paths[0], GREEDY, observers[1])

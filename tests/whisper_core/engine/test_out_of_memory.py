@@ -31,7 +31,7 @@ from tests.whisper_core.parity import noise
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.engine import batch_engine, slot_limit
 from whisper_core.engine.batch_engine import BatchEngine
-from whisper_core.engine.decoding import slot_batch
+from whisper_core.engine.decoding import cpu_slots
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.decoder import run_step
 from whisper_core.engine.network.encoder import WindowEncoder
@@ -91,7 +91,7 @@ def test_a_batch_that_shrinks_fails_nobody_and_tells_its_tasks(
     limit: int, paths: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     short = fail_while(lambda *arguments: num_rows(*arguments) > limit, run_step)
-    monkeypatch.setattr(slot_batch, "run_step", short)
+    monkeypatch.setattr(cpu_slots, "run_step", short)
     observers = [Observer() for _ in paths]
     with engine_with(toy()) as engine, caplog.at_level(logging.WARNING):
         for path, observer in zip(paths, observers, strict=True):
@@ -143,7 +143,7 @@ def test_after_a_while_without_trouble_more_windows_run_together_again(
         rows.append(num_rows(*arguments))
         return rows[-1] == 4 and is_short()
 
-    monkeypatch.setattr(slot_batch, "run_step", fail_while(remembered, run_step))
+    monkeypatch.setattr(cpu_slots, "run_step", fail_while(remembered, run_step))
     observers = [Observer() for _ in range(4)]
     with engine_with(toy()) as engine:
         for observer in observers:
@@ -182,7 +182,7 @@ def test_a_lone_window_gets_the_memory_of_unused_slots(paths: list[Path], monkey
         advance_until(engine, lambda: other.is_done)
         assert not lone.is_done
         short = fail_while(lambda *_: bool(engine._models[OTHER_MODEL]._pipeline._batches), run_step)
-        monkeypatch.setattr(slot_batch, "run_step", short)
+        monkeypatch.setattr(cpu_slots, "run_step", short)
         run_until_idle(engine)
     assert lone.transcript is not None
     assert_same(lone.transcript, expected_of(3))
@@ -197,9 +197,9 @@ def test_for_a_lone_window_the_batch_of_another_model_shrinks(
         runner, crowd = engine._models[MODEL], engine._models[OTHER_MODEL]
 
         def is_short(layers: Any, *_: Any) -> bool:
-            return layers is runner.model.layers and crowd.num_in_flight > 1
+            return layers is runner.model.decoder.layers and crowd.num_in_flight > 1
 
-        monkeypatch.setattr(slot_batch, "run_step", fail_while(is_short, run_step))
+        monkeypatch.setattr(cpu_slots, "run_step", fail_while(is_short, run_step))
         for path, observer in zip(paths, others, strict=True):
             start_other(engine, path, observer)
         advance_until(engine, lambda: crowd.num_decoding > 2)
@@ -214,7 +214,7 @@ def test_for_a_lone_window_the_batch_of_another_model_shrinks(
 def test_a_lone_window_fails_its_task_when_nobody_can_free_memory(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slot_batch, "run_step", fail_while(lambda *_: True, run_step))
+    monkeypatch.setattr(cpu_slots, "run_step", fail_while(lambda *_: True, run_step))
     observers = [Observer(), Observer()]
     with engine_with(toy(), also=OTHER_MODEL) as engine:
         start_task(engine, paths[0], GREEDY, observers[0])

@@ -12,6 +12,7 @@ from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.decoding.search import SlotKind
 from whisper_core.engine.pipeline import WindowPipeline
 from whisper_core.engine.slot_limit import SlotLimit
+from whisper_core.engine.window_memory import CpuWindowMemory
 from whisper_core.model_requests import DEFAULT_SETTINGS, Decode
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.worker.messages import RunTask
@@ -22,7 +23,9 @@ CHUNKED = TranscribeOptions(mode="vad")
 
 def pipeline_with(slots: int = 4, encoder_batch: int = 2) -> tuple[WindowPipeline, SlotLimit]:
     limit = SlotLimit(slots, encoder_batch)
-    return WindowPipeline(mock.Mock(), limit), limit
+    memory = CpuWindowMemory(mock.Mock(), limit)
+    cast(Any, memory).slot_batch = mock.Mock()
+    return WindowPipeline(memory, limit), limit
 
 
 def stream_of(options: TranscribeOptions = EXACT, *, best_of: int | None = None) -> ActiveStream:

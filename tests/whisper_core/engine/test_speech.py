@@ -147,8 +147,10 @@ def test_an_int8_model_as_it_is_loaded_from_its_file(tiny_en: Speech, tmp_path: 
         run_until_idle(engine)
     finally:
         engine.close()
-    block = model.layers.blocks[0]
-    assert all(isinstance(each, Int8Linear) for each in (model.layers.vocabulary, block.mlp_in, block.cross_query))
+    block = model.decoder.layers.blocks[0]
+    assert all(
+        isinstance(each, Int8Linear) for each in (model.decoder.layers.vocabulary, block.mlp_in, block.cross_query)
+    )
     assert isinstance(model.encoder._blocks[0].query_key_value, Int8Matrix)
     assert all(isinstance(each, Int8Projection) for each in model.encoder._projections)
     assert observer.transcript is not None

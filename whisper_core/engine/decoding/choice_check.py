@@ -56,7 +56,14 @@ def _state(rules: TokenRules, rows: Tensor) -> RowState:
         return torch.tensor(of_rows, device=rows.device)
 
     state = RowState.empty(check_dims(rows.device), _ALL_ROWS)
-    state.reset(4, 20, rules.timestamp_begin, values(0.5)[0])
+    state.begin(
+        slice(0, _ALL_ROWS),
+        prompt_length=4,
+        max_tokens=20,
+        temperature=0.0,
+        timestamp_begin=rules.timestamp_begin,
+        no_speech_prob=values(0.5)[0],
+    )
     state.was_timestamp[rows] = values(1, 0, 1, 1, 0).bool()
     state.was_timestamp_before[rows] = values(1, 0, 0, 1, 0).bool()
     state.last_timestamp[rows] = _TEXT + values(-1, 4, 9, 9, 20).long()

@@ -44,8 +44,7 @@ def choose(logits: Tensor, rules: TokenRules, state: RowState, rows: Rows, sampl
         drawn = _samples(logits[places], temperature, sampling.noise[places])
         choice[places] = torch.where(temperature > 0, drawn, choice[places])
     part.commit(choice, logprob_of(choice, logits), rules.timestamp_begin, rules.eot)
-    if isinstance(rows, Tensor):
-        state.write(rows, part)
+    state.write(rows, part)
 
 
 def _samples(logits: Tensor, temperature: Tensor, noise: Tensor) -> Tensor:

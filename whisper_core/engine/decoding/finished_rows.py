@@ -1,8 +1,8 @@
-"""Which sequences have finished, and what was sampled for them.
+"""Which sequences have finished on a GPU, and what was sampled for them.
 
-On the CPU both are read at once. On a GPU they are read from a copy of the rows as they were one step earlier, so the
-host waits only for the step before while the GPU is already at work on the next. A sequence that has finished takes one
-more step meanwhile, which changes nothing in its rows.
+Both are read from a copy of the rows as they were one step earlier, so the host waits only for the step before while
+the GPU is already at work on the next. A sequence that has finished takes one more step meanwhile, which changes
+nothing in its rows.
 """
 
 from __future__ import annotations
@@ -10,113 +10,78 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from whisper_core.engine.decoding.row_state import RowState, SampledRows
+from whisper_core.engine.decoding.row_state import SampledRows
 from whisper_core.engine.decoding.sequence import Sequence
 
 
-class Readback(Protocol):
-    def finished(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
-        """The sequences that are known to have finished. Call once after every step.
-
-        sequences: those in slots now. state: of their rows, as the latest step leaves it.
-        """
-
-    def rows_of(self, sequence: Sequence) -> SampledRows:
-        """The rows of a sequence that the latest `finished` returned.
-
-        On a GPU they are on the host; on the CPU they are a view, valid until the slot is used again.
-        """
-
-
-def readback_for(device: torch.device) -> Readback:
-    return LaggedReadback() if device.type == "cuda" else ImmediateReadback()
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    """The rows of some sequences at one moment."""
-
-    sequences: list[Sequence]
-    rows: SampledRows
-
-    def rows_of(self, sequence: Sequence) -> SampledRows:
-        width = sequence.search.width
-        return self.rows.part(self.sequences.index(sequence) * width, width)
-
-    def finished(self) -> list[Sequence]:
-        if not self.sequences:
+def have_finished(sequences: list[Sequence], rows: SampledRows) -> list[Sequence]:
+    """Those none of whose rows is active. rows: on the host, those of slot 0 first."""
+    flags = rows.active_flags()
+    width = sequences[0].search.width if sequences else 1
+    if width == 1:
+        if 0 not in flags:
             return []
-        flags: list[int] = self.rows.is_active.tolist()  # one by one they take less time than torch's `any`
-        width = len(flags) // len(self.sequences)
-        return [
-            sequence
-            for number, sequence in enumerate(self.sequences)
-            if not any(flags[number * width : (number + 1) * width]) or sequence.search.is_complete
-        ]
-
-
-class ImmediateReadback:
-    _latest: _Snapshot
-
-    def finished(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
-        self._latest = _Snapshot(sequences.copy(), state.sampled)
-        return self._latest.finished()
-
-    def rows_of(self, sequence: Sequence) -> SampledRows:
-        return self._latest.rows_of(sequence)
+        return [sequence for sequence in sequences if not flags[sequence.slot] or sequence.search.is_complete]
+    active = [any(flags[first : first + width]) for first in range(0, len(flags), width)]
+    return [sequence for sequence in sequences if not active[sequence.slot] or sequence.search.is_complete]
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """A snapshot on its way to the host."""
+    """The rows at one moment, on their way to the host."""
 
-    snapshot: _Snapshot
+    sequences: list[Sequence]  # those that were in slots
+    rows: SampledRows
     event: torch.cuda.Event  # recorded behind the copy
-
-    def wait(self) -> _Snapshot:
-        self.event.synchronize()
-        return self.snapshot
 
 
 class _HostBuffer:
     """Memory of the host into which rows are copied, pinned, and kept so that steps do not have to take any."""
 
-    def __init__(self) -> None:
-        self._record: Tensor | None = None
+    def __init__(self, like: SampledRows) -> None:
+        record = like.record
+        self._record = torch.empty(record.shape, dtype=record.dtype, pin_memory=record.is_cuda)
 
-    def filled(self, rows: SampledRows) -> SampledRows:
-        """A view. Does not wait: from a GPU the rows arrive in the order of the current CUDA stream."""
-        record = rows.record
-        count, columns = record.shape
-        if self._record is None or len(self._record) < count:
-            most = 1 << (count - 1).bit_length()
-            self._record = torch.empty(most, columns, dtype=record.dtype, pin_memory=record.is_cuda)
-        return SampledRows(self._record[:count].copy_(record, non_blocking=True))
+    def filled(self, record: Tensor) -> SampledRows:
+        """A view. Does not wait: the rows arrive in the order of the current CUDA stream."""
+        return SampledRows(self._record[: len(record)].copy_(record, non_blocking=True))
 
 
 class LaggedReadback:
+    """Call `read_from` first."""
+
     def __init__(self) -> None:
         self._copies: deque[_Copy] = deque()
-        self._latest = _Snapshot([], SampledRows.empty(0, 0, torch.device("cpu")))
-        self._buffers = cycle([_HostBuffer(), _HostBuffer()])  # one is read while the other one is filled
 
-    def finished(self, sequences: list[Sequence], state: RowState) -> list[Sequence]:
-        snapshot = _Snapshot(sequences.copy(), next(self._buffers).filled(state.sampled))
-        self._copies.append(_Copy(snapshot, torch.cuda.current_stream().record_event()))
-        if not all(sequence.search.may_lag for sequence in sequences):
-            self._latest = self._copies.pop().wait()
+    def read_from(self, all_rows: SampledRows) -> None:
+        """all_rows: of all slots, which stay there until the next call."""
+        self._all_rows = self._latest = all_rows
+        self._buffers = cycle([_HostBuffer(all_rows), _HostBuffer(all_rows)])  # one is read while the other is filled
+
+    def finished(self, sequences: list[Sequence], num_rows: int, *, may_lag: bool = True) -> list[Sequence]:
+        """The sequences that are known to have finished. Call once after every step.
+
+        sequences: those in slots now, among the first `num_rows` rows. may_lag: whether one more step does them no harm
+        after they have finished; if not, the latest step is waited for.
+        """
+        rows = next(self._buffers).filled(self._all_rows.record[:num_rows])
+        self._copies.append(_Copy(sequences.copy(), rows, torch.cuda.current_stream().record_event()))
+        if not may_lag:
+            copy = self._copies.pop()
             self._copies.clear()
         elif len(self._copies) > 1:
-            self._latest = self._copies.popleft().wait()
+            copy = self._copies.popleft()
         else:
             return []
+        copy.event.synchronize()
+        self._latest = copy.rows
         # Leaves out a sequence that was reported one step ago, and one whose slot another sequence has taken since.
-        return [sequence for sequence in self._latest.finished() if sequence in sequences]
+        return [sequence for sequence in have_finished(copy.sequences, copy.rows) if sequence in sequences]
 
     def rows_of(self, sequence: Sequence) -> SampledRows:
-        return self._latest.rows_of(sequence)
+        """On the host: the rows of a sequence that the latest `finished` returned."""
+        return self._latest.part(sequence.slot * sequence.search.width, sequence.search.width)

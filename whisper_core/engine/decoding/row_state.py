@@ -33,6 +33,11 @@ class SampledRows:
         """1 or 0."""
         return self.record[:, _ACTIVE]
 
+    def active_flags(self) -> list[int]:
+        """`is_active` of rows on the host. One by one they take less time than torch's operations."""
+        flags: list[int] = self.record.numpy()[:, _ACTIVE].tolist()
+        return flags
+
     @property
     def num_sampled(self) -> Tensor:
         return self.record[:, _COUNT]
@@ -107,33 +112,38 @@ class RowState:
         for tensor in self.tensors():
             tensor.copy_(tensor[sources])
 
-    def write(self, rows: Tensor, other: RowState) -> None:
-        """The rows with these numbers, (n,) int64, become the other's first ones, without a wait for the device."""
-        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
-            mine.index_copy_(0, rows, theirs)
+    def write(self, rows: Rows, part: RowState) -> None:
+        """Put back what `at` returned for these rows and was changed since, without a wait for the device."""
+        if isinstance(rows, Tensor):
+            for mine, theirs in zip(self.tensors(), part.tensors(), strict=True):
+                mine.index_copy_(0, rows, theirs)
 
-    def reset(
+    def begin(
         self,
+        rows: Rows,
+        *,
         prompt_length: int | Tensor,
         max_tokens: int | Tensor,
+        temperature: float | Tensor,
         timestamp_begin: int,
         no_speech_prob: Tensor,
-        temperature: float | Tensor = 0.0,
     ) -> None:
-        """In all these rows a prompt has been read and nothing has been sampled yet. All tensors: ()."""
-        sampled = self.sampled
-        self.position.fill_(prompt_length - 1)
-        self.tokens_left.fill_(max_tokens)
-        self.last_timestamp.fill_(timestamp_begin - 1)
+        """In these rows a prompt has been read and nothing has been sampled yet. All tensors: () or (n,)."""
+        part = self.at(rows)
+        part.position[:] = prompt_length - 1
+        part.tokens_left[:] = max_tokens
+        part.temperature[:] = temperature
+        part.last_timestamp.fill_(timestamp_begin - 1)
         # Upstream treats a sequence of one token as if the token before it were a timestamp. The first step does not
         # look at these (TokenRules).
-        self.was_timestamp.fill_(True)
-        self.was_timestamp_before.fill_(True)
-        self.temperature.fill_(temperature)
+        part.was_timestamp.fill_(True)
+        part.was_timestamp_before.fill_(True)
+        sampled = part.sampled
         sampled.is_active.fill_(1)
         sampled.num_sampled.zero_()
         sampled.sum_logprob.zero_()
-        sampled.no_speech_prob.copy_(no_speech_prob)
+        sampled.no_speech_prob[:] = no_speech_prob
+        self.write(rows, part)
 
     def commit(self, choice: Tensor, logprob: Tensor, timestamp_begin: int, eot: int) -> None:
         """Append the chosen tokens. Rows that have ended stay as they are and get `eot`. choice, logprob: (rows,)."""

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from whisper.decoding import BeamSearchDecoder, Inference, MaximumLikelihoodRanker, SequenceRanker
 
-from whisper_core.engine.decoding.row_state import RowState, SampledRows
+from whisper_core.engine.decoding.row_state import SampledRows
 from whisper_core.model_requests import Decode
 from whisper_core.text.options import ALL_SYMBOLS, TranscribeOptions
 
@@ -34,25 +34,32 @@ class Search(Protocol):
 
     width: int  # rows that it takes
     is_greedy: bool  # whether `choose` returns what it is given
-    may_lag: bool  # whether choosing once more does no harm after the rows have ended
+    # Whether a GPU can choose by itself, given the noise that `draw` draws. If not, choosing once more after the rows
+    # have ended may do harm.
+    is_on_device: bool
     is_complete: bool  # whether nothing is left to choose, whatever the rows say
     sources: list[int] | None  # after `choose`: the row that each row continues; None when each continues itself
 
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
         """The next tokens, (width,). logits: (width, vocabulary), filtered. likeliest: (width,), their argmax."""
 
+    def draw(self, noise: Tensor) -> None:
+        """Fill the noise for the next token, (width, vocabulary), where the search needs any."""
+
     def outcome(self, rows: SampledRows) -> Outcome:
         """Once the search has ended. rows: the search's own."""
 
 
-def search_for(request: Decode, prompt: Sequence[int], eot: int, generator: Generator) -> Search:
-    """The search that the request asks for. generator: seeded for this window and temperature."""
+def search_for(
+    request: Decode, prompt: Sequence[int], eot: int, device: torch.device, generator: Generator | None
+) -> Search:
+    """The search that the request asks for. generator: for a temperature above 0, seeded for it and this window."""
     width, settings = slot_kind(request).width, request.settings
     ranker = MaximumLikelihoodRanker(settings.length_penalty)
-    if request.temperature > 0:
+    if generator is not None:
         return SampleSearch(width, request.temperature, generator, eot, ranker)
     if settings.beam_size is not None:
-        return BeamSearch(width, settings.patience, prompt, eot, generator.device, ranker)
+        return BeamSearch(width, settings.patience, prompt, eot, device, ranker)
     return GreedySearch(eot)
 
 
@@ -72,7 +79,7 @@ class GreedySearch:
     """The likeliest token at every step."""
 
     width = 1
-    is_greedy = may_lag = True
+    is_greedy = is_on_device = True
     is_complete = False
     sources: list[int] | None = None
 
@@ -82,6 +89,9 @@ class GreedySearch:
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
         return likeliest
 
+    def draw(self, noise: Tensor) -> None:
+        """It needs none."""
+
     def outcome(self, rows: SampledRows) -> Outcome:
         return _sampled_tokens(rows, 0, self._eot), float(rows.sum_logprob[0])
 
@@ -90,7 +100,7 @@ class SampleSearch:
     """`width` samples side by side, of which the one with the highest mean logprob is the result."""
 
     is_greedy = False
-    may_lag = True
+    is_on_device = True
     is_complete = False
     sources: list[int] | None = None
 
@@ -104,6 +114,9 @@ class SampleSearch:
     def choose(self, logits: Tensor, likeliest: Tensor) -> Tensor:
         return sample(logits, self._temperature, self._generator)
 
+    def draw(self, noise: Tensor) -> None:
+        noise.exponential_(generator=self._generator)
+
     def outcome(self, rows: SampledRows) -> Outcome:
         candidates = [_sampled_tokens(rows, row, self._eot) for row in range(self.width)]
         return _best(self._ranker, candidates, rows.sum_logprob.tolist())
@@ -112,7 +125,7 @@ class SampleSearch:
 class BeamSearch:
     """Drives upstream's BeamSearchDecoder, which expects the prompt in front of the sampled tokens."""
 
-    is_greedy = may_lag = False
+    is_greedy = is_on_device = False
 
     def __init__(
         self,
@@ -137,6 +150,9 @@ class BeamSearch:
         self._tokens, self.is_complete = self._decoder.update(self._tokens, logits, self._sum_logprobs)
         return self._tokens[:, -1]
 
+    def draw(self, noise: Tensor) -> None:
+        """It needs none."""
+
     def outcome(self, rows: SampledRows) -> Outcome:
         candidates, sums = self._decoder.finalize(self._tokens[None], self._sum_logprobs[None])
         tokens = [candidate[self._prompt_length :].tolist() for candidate in candidates[0]]
@@ -151,13 +167,6 @@ class _SourceRecorder(Inference):  # type: ignore[misc]
 
     def rearrange_kv_cache(self, source_indices: list[int]) -> None:
         self._search.sources = source_indices
-
-
-def choose_likeliest(logits: Tensor, state: RowState, timestamp_begin: int, eot: int) -> Tensor:
-    """Each row's next token, (rows,), which is appended. logits: (rows, vocabulary), filtered. state: of these rows."""
-    choice = likeliest(logits)
-    state.commit(choice, logprob_of(choice, logits), timestamp_begin, eot)
-    return choice
 
 
 def likeliest(logits: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ class Sequence:
     sot_index: int  # where the start-of-transcript token is in the prompt
     max_tokens: int  # that may be sampled
     search: Search
+    slot: int = -1  # in its slot batch; its rows are the `search.width` ones from `slot * search.width` on
     num_sampled: int = 0
 
     @classmethod
@@ -33,8 +34,10 @@ class Sequence:
         sot = list(tokenizer.sot_sequence)
         before = [tokenizer.sot_prev, *request.prompt] if request.prompt else []
         prompt = before + sot
-        generator = torch.Generator(dims.device)
-        generator.manual_seed(sampling_seed(task_seed, request.seek, request.temperature))
+        generator = None
+        if request.temperature > 0:
+            generator = torch.Generator(dims.device)
+            generator.manual_seed(sampling_seed(task_seed, request.seek, request.temperature))
         return cls(
             owner=owner,
             request=request,
@@ -43,7 +46,7 @@ class Sequence:
             prompt=tuple(prompt),
             sot_index=len(before),
             max_tokens=min(dims.text_positions // 2, dims.text_positions + 1 - len(prompt)),
-            search=search_for(request, prompt, tokenizer.eot, generator),
+            search=search_for(request, prompt, tokenizer.eot, dims.device, generator),
         )
 
     @property

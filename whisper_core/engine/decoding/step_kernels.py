@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from subprocess import SubprocessError
 from typing import NamedTuple
 
 import torch
@@ -17,6 +16,7 @@ from errors import DeviceLostError, OutOfMemoryError
 from whisper_core.engine.decoding import choosing
 from whisper_core.engine.decoding.choice_check import wrong_choice
 from whisper_core.engine.decoding.choosing import Choose
+from whisper_core.engine.network.dims import DecoderDims
 from whisper_core.engine.network.function_check import first_wrong
 from whisper_core.engine.network.step_functions import TORCH_FUNCTIONS, StepFunctions
 from whisper_core.worker.device_errors import as_task_error
@@ -32,40 +32,27 @@ class StepKernels(NamedTuple):
 _TORCH = StepKernels(TORCH_FUNCTIONS, choosing.choose)
 
 
-def step_functions_for(device: torch.device) -> StepFunctions:
-    """For `run_step` on the device. See `step_kernels_for`."""
-    return step_kernels_for(device).functions
-
-
-def chooser_for(device: torch.device) -> Choose:
-    """What chooses a step's tokens on the device. See `step_kernels_for`."""
-    return step_kernels_for(device).choose
-
-
 @cache
-def step_kernels_for(device: torch.device) -> StepKernels:
+def step_kernels_for(dims: DecoderDims) -> StepKernels:
     """Torch's functions on the CPU; on a GPU Triton's, or torch's and one line in the log where those do not work.
 
-    The first call for a GPU compiles and tries the kernels, which takes seconds and waits for the device. Raises
-    torch's errors when the device is lost or out of memory.
+    The first call for a GPU and a size compiles and tries the kernels, which takes seconds and waits for the device.
+    Raises torch's errors when the device is lost or out of memory.
     """
+    device = dims.device
     if device.type != "cuda":
         return _TORCH
     try:
-        from triton.errors import TritonError
-    except ImportError:  # it exists for Linux only
-        return _torch_because("not_installed")
-    try:
         with torch.cuda.device(device):
             kernels = triton_kernels()
-            wrong = first_wrong(kernels.functions, device) or wrong_choice(kernels.choose, device)
+            wrong = first_wrong(kernels.functions, dims) or wrong_choice(kernels.choose, device)
             torch.cuda.synchronize(device)
-    except (TritonError, ImportError, OSError, SubprocessError) as error:  # a C compiler or a folder may be missing
-        return _torch_because(type(error).__name__)
-    except RuntimeError as error:  # all that Triton's driver and the passes of its compiler raise
-        if isinstance(as_task_error(error), OutOfMemoryError | DeviceLostError):
+    except ImportError:  # Triton exists for Linux only
+        return _torch_because("not_installed")
+    except Exception as error:
+        if isinstance(error, RuntimeError) and isinstance(as_task_error(error), OutOfMemoryError | DeviceLostError):
             raise
-        return _torch_because(type(error).__name__)
+        return _torch_because(type(error).__name__, error)
     return _torch_because(f"wrong_{wrong}") if wrong else kernels
 
 
@@ -77,6 +64,6 @@ def triton_kernels() -> StepKernels:
     return StepKernels(TRITON_FUNCTIONS, choose)
 
 
-def _torch_because(reason: str) -> StepKernels:
-    log.warning("event=kernels_off reason=%s: torch's functions are used", reason)
+def _torch_because(reason: str, error: Exception | None = None) -> StepKernels:
+    log.warning("event=kernels_off reason=%s: torch's functions are used", reason, exc_info=error)
     return _TORCH

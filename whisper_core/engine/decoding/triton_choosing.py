@@ -22,6 +22,8 @@ _LOWEST = tl.constexpr(-1.0e30)
 
 def choose(logits: Tensor, rules: TokenRules, state: RowState, rows: Rows, sampling: Sampling | None) -> None:
     """See choosing.choose. Leaves the logits as they are; logits and noise are contiguous."""
+    given = (logits, *(sampling or ()), *([rows] if isinstance(rows, Tensor) else []))
+    assert all(each.is_contiguous() for each in given)  # noqa: S101 - or the kernel would read others
     sampled = state.sampled
     _choose_kernel[(len(logits),)](
         logits,
@@ -107,7 +109,7 @@ def _scan(
     return largest, tl.sum(total * tl.exp(top - largest), axis=0), highest, chosen
 
 
-@triton.jit(do_not_specialize=["first"], do_not_specialize_on_alignment=["rows"])
+@triton.jit(do_not_specialize=["first", "num_suppressed"], do_not_specialize_on_alignment=["rows"])
 def _choose_kernel(
     logits: tl.tensor,
     noise: tl.tensor,

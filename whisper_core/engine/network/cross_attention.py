@@ -41,23 +41,10 @@ class CrossCache:
         part = slice(first, first + count)
         return CrossCache(self.keys[:, part], self.values[:, part], self.form)
 
-    def gathered(self, slot: Tensor) -> CrossCache:
-        """A copy of the slots with these numbers, (n,) int64, without a wait for the device."""
-        return CrossCache(self.keys.index_select(1, slot), self.values.index_select(1, slot), self.form)
-
     def of_layer(self, layer: int, places: Rows) -> CrossCache:
         """One layer of some slots, as a cache of one layer: a view of a slice, a copy of slots with these numbers."""
         part = slice(layer, layer + 1)
         return CrossCache(self.keys[part, places], self.values[part, places], self.form)
-
-    def keep_for_current_stream(self) -> None:
-        """Mark the memory as used on this thread's CUDA stream.
-
-        It was allocated on another one, which otherwise might reuse it before this stream is done with it.
-        """
-        if self.keys.is_cuda:
-            for tensor in (self.keys, self.values):
-                tensor.record_stream(torch.cuda.current_stream(tensor.device))
 
     def copy_from(self, other: CrossCache) -> None:
         self.keys.copy_(other.keys)

@@ -42,9 +42,13 @@ def check_dims(device: torch.device) -> DecoderDims:
     return replace(_DIMS, device=device)
 
 
-def first_wrong(functions: StepFunctions, device: torch.device) -> str | None:
-    """The name of the first of the functions that computes something else than torch's; None if none does."""
-    tries: dict[str, Try] = _Tries(device).by_name()
+def first_wrong(functions: StepFunctions, dims: DecoderDims) -> str | None:
+    """The name of the first of the functions that computes something else than torch's; None if none does.
+
+    dims: whose widths are tried, in a small cache on their device.
+    """
+    widths = replace(_DIMS, device=dims.device, heads=dims.heads, head_size=dims.head_size, state=dims.state)
+    tries: dict[str, Try] = _Tries(widths).by_name()
     for name, attempt in tries.items():
         pairs = zip(attempt(functions), attempt(TORCH_FUNCTIONS), strict=True)
         if not all(torch.allclose(ours.float(), torchs.float(), _TOLERANCE, _TOLERANCE) for ours, torchs in pairs):
@@ -55,8 +59,9 @@ def first_wrong(functions: StepFunctions, device: torch.device) -> str | None:
 class _Tries:
     """The same numbers for every function, whatever the device."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._dims = check_dims(device)
+    def __init__(self, dims: DecoderDims) -> None:
+        device = dims.device
+        self._dims = dims
         self._generator = Generator().manual_seed(_SEED)
         self._rows = torch.tensor(_ROWS, device=device)
         self._places = torch.tensor(_PLACES, device=device)
@@ -105,9 +110,8 @@ class _Tries:
 
         def attempt(functions: StepFunctions) -> list[Tensor]:
             cache = SelfCache(filled.keys.clone(), filled.values.clone())
-            mixed = functions.attend_to_text(
-                fused, cache, layer, self._positions, self._rows, dims.text_positions, dims.heads
-            )
+            reach = functions.reach(self._positions, self._rows, dims.text_positions, dims.dtype)
+            mixed = functions.attend_to_text(fused, cache, layer, self._positions, self._rows, reach, dims.heads)
             return [mixed, cache.keys, cache.values]
 
         return attempt

@@ -48,11 +48,15 @@ def exact_kernels(model: Whisper) -> Kernels:
     """Those of openai-whisper's precision: fp32 on a CPU; on a GPU fp16."""
     weight = _sample(model)
     if weight.device.type != "cpu":
-        return Kernels(PlainMatrix, attend, _GPU_FORM, PlainProjection, linear)
+        return gpu_kernels()
     make_matrix, matrix = fastest_encoder_matrix(weight, model.dims.n_audio_ctx)
     form, choices = _fastest_form(model.dims)
     _log_choices("fp32", encoder=matrix, **choices)
     return Kernels(make_matrix, attend, form, partial(CpuProjection, make_matrix, form), linear)
+
+
+def gpu_kernels() -> Kernels:
+    return Kernels(PlainMatrix, attend, _GPU_FORM, PlainProjection, linear)
 
 
 def int8_kernels(model: Whisper) -> Kernels:

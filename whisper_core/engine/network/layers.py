@@ -72,6 +72,11 @@ class DecoderLayers:
     num_heads: int
     dtype: torch.dtype
 
+    @property
+    def num_tokens(self) -> int:
+        """In the vocabulary."""
+        return len(self.token_embedding)
+
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """(rows, state), in the model's dtype. tokens, positions: (rows,) int64."""
         return (self.token_embedding[tokens] + self.positional_embedding[positions]).to(self.dtype)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whisper_core.engine.network.dims import CrossForm
+from whisper_core.engine.network.dims import CrossForm, Rows
 from whisper_core.engine.network.int8 import Int8Matrix
 from whisper_core.engine.network.linear import MakeMatrix, Matrix
 
@@ -19,8 +19,11 @@ from whisper_core.engine.network.linear import MakeMatrix, Matrix
 class Projection(Protocol):
     """One decoder layer's."""
 
-    def project(self, features: Tensor, keys: Tensor, values: Tensor) -> None:
-        """features: (windows, positions, state). keys, values: the layer's part of a CrossCache, which is written."""
+    def project(self, features: Tensor, keys: Tensor, values: Tensor, places: Rows) -> None:
+        """Write the slots `places` of a CrossCache's layer, which `keys` and `values` are; on the CPU a slice.
+
+        features: (windows, positions, state).
+        """
 
 
 MakeProjection = Callable[[Tensor, Tensor, Tensor], Projection]
@@ -35,9 +38,9 @@ class PlainProjection:
     value: Tensor
     value_bias: Tensor
 
-    def project(self, features: Tensor, keys: Tensor, values: Tensor) -> None:
-        keys.copy_(_split(F.linear(features, self.key), keys))
-        values.copy_(_split(F.linear(features, self.value, self.value_bias), values))
+    def project(self, features: Tensor, keys: Tensor, values: Tensor, places: Rows) -> None:
+        keys[places] = _split(F.linear(features, self.key), keys)
+        values[places] = _split(F.linear(features, self.value, self.value_bias), values)
 
 
 class CpuProjection:
@@ -49,8 +52,8 @@ class CpuProjection:
         self._key = _half(make_matrix, form.are_keys_transposed, key, torch.zeros_like(value_bias))
         self._value = _half(make_matrix, form.are_values_transposed, value, value_bias)
 
-    def project(self, features: Tensor, keys: Tensor, values: Tensor) -> None:
-        for of_window, own_keys, own_values in zip(features, keys, values, strict=True):
+    def project(self, features: Tensor, keys: Tensor, values: Tensor, places: Rows) -> None:
+        for of_window, own_keys, own_values in zip(features, keys[places], values[places], strict=True):
             self._key(of_window, own_keys)
             self._value(of_window, own_values)
 
@@ -84,8 +87,8 @@ class Int8Projection:
         self._matrix = Int8Matrix(library, torch.cat([key, value]), bias)
         self._form = form
 
-    def project(self, features: Tensor, keys: Tensor, values: Tensor) -> None:
-        for of_window, own_keys, own_values in zip(features, keys, values, strict=True):
+    def project(self, features: Tensor, keys: Tensor, values: Tensor, places: Rows) -> None:
+        for of_window, own_keys, own_values in zip(features, keys[places], values[places], strict=True):
             of_keys, of_values = self._matrix(of_window).chunk(2, dim=-1)
             _copy(of_keys, own_keys, self._form.are_keys_transposed)
             _copy(of_values, own_values, self._form.are_values_transposed)
@@ -106,4 +109,4 @@ def _rows(of_window: Tensor) -> Tensor:
 def _split(projected: Tensor, like: Tensor) -> Tensor:
     """From (..., positions, state) to the shape of `like`, (..., heads, positions, head size)."""
     heads, positions, size = like.shape[-3:]
-    return projected.view(*like.shape[:-3], positions, heads, size).transpose(-2, -3)
+    return projected.view(*projected.shape[:-2], positions, heads, size).transpose(-2, -3)

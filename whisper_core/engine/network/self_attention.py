@@ -48,20 +48,21 @@ class SelfCache:
         self.keys.index_fill_(1, rows, 0)
         self.values.index_fill_(1, rows, 0)
 
-    def spread(self, row: Tensor, rows: Tensor) -> None:
-        """Copy the row with the number `row`, (1,) int64, to those with the numbers `rows`, (n,)."""
+    def spread(self, first: Tensor, rows: Tensor, count: int) -> None:
+        """Copy each row of `first`, (n,) int64, to `count` of the rows `rows`, (n * count,)."""
         for tensor in (self.keys, self.values):
-            tensor.index_copy_(1, rows, tensor.index_select(1, row.expand(len(rows))))
+            tensor.index_copy_(1, rows, tensor.index_select(1, first.repeat_interleave(count)))
 
     def reorder(self, sources: list[int], positions: int) -> None:
         """Row i becomes what row sources[i] was."""
         for tensor in (self.keys, self.values):
             tensor[:, :, :, :positions] = tensor[:, sources, :, :positions]
 
-    def write_prompt(self, layer: int, row: int | Tensor, keys: Tensor, values: Tensor) -> None:
-        """Store the positions from 0 on. keys, values: (heads, length, head size). row: a number, or (1,) int64."""
-        self.keys[layer][row, :, : keys.shape[1]] = keys
-        self.values[layer][row, :, : values.shape[1]] = values
+    def write_prompt(self, layer: int, rows: Rows, keys: Tensor, values: Tensor) -> None:
+        """Store the positions from 0 on. keys, values: (n, heads, length, head size)."""
+        length = keys.shape[2]
+        self.keys[layer][rows, :, :length] = keys
+        self.values[layer][rows, :, :length] = values
 
     def write(self, layer: int, rows: Rows, positions: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store one position for each of the rows. keys, values: (n, heads, head size). positions: (n,) int64."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from whisper_core.engine.network.cross_attention import CrossCache
@@ -15,14 +16,17 @@ from whisper_core.engine.network.dims import Rows as Rows
 from whisper_core.engine.network.layers import DecoderLayers, LayerNorm
 from whisper_core.engine.network.self_attention import SelfCache, length_mask
 
+AddNorm = Callable[[Tensor, Tensor | None, LayerNorm], Tensor]
+
 
 class StepFunctions(NamedTuple):
     """What `run_step` needs. The functions of this module tell what each does."""
 
     name: str
     embed: Callable[[DecoderLayers, Tensor, Tensor, Rows], Tensor]
-    add_norm: Callable[[Tensor, Tensor | None, LayerNorm], Tensor]
-    attend_to_text: Callable[[Tensor, SelfCache, int, Tensor, Rows, int, int], Tensor]
+    reach: Callable[[Tensor, Rows, int, torch.dtype], Tensor | None]
+    add_norm: AddNorm
+    attend_to_text: Callable[[Tensor, SelfCache, int, Tensor, Rows, Tensor | None, int], Tensor]
     attend_to_sound: Callable[[Tensor, CrossCache, int, Rows, int], Tensor]
 
 
@@ -41,19 +45,28 @@ def add_norm(x: Tensor, added: Tensor | None, norm: LayerNorm) -> Tensor:
     return norm(x)
 
 
+def reach(positions: Tensor, rows: Rows, length: int, dtype: torch.dtype) -> Tensor | None:
+    """What `attend_to_text` is given in every layer of a step: which positions each row attends to; None where that
+    needs no preparation.
+
+    positions: of all rows, (all,) int64. length: how much of the cache is read, above every position.
+    """
+    return length_mask(positions[rows], length, dtype)
+
+
 def attend_to_text(
-    fused: Tensor, cache: SelfCache, layer: int, positions: Tensor, rows: Rows, length: int, num_heads: int
+    fused: Tensor, cache: SelfCache, layer: int, positions: Tensor, rows: Rows, reach: Tensor | None, num_heads: int
 ) -> Tensor:
     """Store the rows' keys and values at their positions, and attend to all positions up to those: (n, state).
 
-    fused: (n, 3 * state), query, key and value. positions: of all rows, (all,) int64. length: how much of the cache is
-    read, above every position; a kernel that reads only what each row needs takes no notice of it.
+    fused: (n, 3 * state), query, key and value. positions: of all rows, (all,) int64. reach: of these rows.
     """
+    assert reach is not None  # noqa: S101 - made by this module's function
     own = positions[rows]
     query, key, value = fused.view(len(fused), 3, num_heads, -1).unbind(1)
     cache.write(layer, rows, own, key, value)
     query = query.unsqueeze(2).contiguous()  # with strides, SDPA silently leaves its fast path
-    return cache.attend(layer, rows, query, length_mask(own, length, fused.dtype))
+    return cache.attend(layer, rows, query, reach)
 
 
 def attend_to_sound(query: Tensor, cross: CrossCache, layer: int, places: Rows, rows_per_place: int) -> Tensor:
@@ -66,4 +79,4 @@ def attend_to_sound(query: Tensor, cross: CrossCache, layer: int, places: Rows, 
     return cross.of_layer(layer, places).attend(0, by_place).reshape(num_rows, -1)
 
 
-TORCH_FUNCTIONS = StepFunctions("torch", embed, add_norm, attend_to_text, attend_to_sound)
+TORCH_FUNCTIONS = StepFunctions("torch", embed, reach, add_norm, attend_to_text, attend_to_sound)

@@ -10,6 +10,7 @@ large-v3 have more elements than int32 can count.
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -41,7 +42,7 @@ _LOG2_E = 1.4426950408889634
 _LOWEST = tl.constexpr(-1.0e30)
 
 # Where row numbers begin and how they are aligned varies; a kernel for each would be compiled while decoding.
-_VARYING = ["first"]
+_VARYING = ["first", "rows_per_place"]
 _UNALIGNED = ["tokens", "positions", "rows", "places"]
 _jit = triton.jit(do_not_specialize=_VARYING, do_not_specialize_on_alignment=_UNALIGNED)
 
@@ -71,6 +72,7 @@ def embed(layers: DecoderLayers, tokens: Tensor, positions: Tensor, rows: Rows) 
 
 def add_norm(x: Tensor, added: Tensor | None, norm: LayerNorm) -> Tensor:
     """See step_functions.add_norm."""
+    _assert_contiguous(x, *([] if added is None else [added]))
     normalised = x.new_empty(x.shape)
     rows, state = x.shape
     block = triton.next_power_of_2(state)
@@ -89,10 +91,15 @@ def add_norm(x: Tensor, added: Tensor | None, norm: LayerNorm) -> Tensor:
     return normalised
 
 
+def reach(positions: Tensor, rows: Rows, length: int, dtype: torch.dtype) -> None:
+    """See step_functions.reach. The kernel reads what each row needs."""
+
+
 def attend_to_text(
-    fused: Tensor, cache: SelfCache, layer: int, positions: Tensor, rows: Rows, length: int, num_heads: int
+    fused: Tensor, cache: SelfCache, layer: int, positions: Tensor, rows: Rows, reach: Tensor | None, num_heads: int
 ) -> Tensor:
-    """See step_functions.attend_to_text. length: not used."""
+    """See step_functions.attend_to_text. reach: not used."""
+    _assert_contiguous(fused)
     numbers, first, are_listed = _numbers(rows, positions)
     keys, values = cache.keys[layer], cache.values[layer]
     count, state = len(fused), fused.shape[1] // 3
@@ -122,6 +129,7 @@ def attend_to_text(
 def attend_to_sound(query: Tensor, cross: CrossCache, layer: int, places: Rows, rows_per_place: int) -> Tensor:
     """See step_functions.attend_to_sound."""
     assert cross.form.is_fused  # noqa: S101 - a GPU's is, so neither keys nor values are transposed
+    _assert_contiguous(query)
     numbers, first, are_listed = _numbers(places, query)
     keys, values = cross.keys[layer], cross.values[layer]
     _, num_heads, num_positions, head_size = keys.shape
@@ -138,8 +146,8 @@ def attend_to_sound(query: Tensor, cross: CrossCache, layer: int, places: Rows, 
         query.shape[1],
         num_positions,
         _LOG2_E * head_size**-0.5,
-        are_listed,
         rows_per_place,
+        are_listed,
         head_size,
         triton.next_power_of_2(head_size),
         _SOUND_BLOCK,
@@ -148,12 +156,17 @@ def attend_to_sound(query: Tensor, cross: CrossCache, layer: int, places: Rows, 
     return mixed
 
 
-TRITON_FUNCTIONS = StepFunctions("triton", embed, add_norm, attend_to_text, attend_to_sound)
+TRITON_FUNCTIONS = StepFunctions("triton", embed, reach, add_norm, attend_to_text, attend_to_sound)
 
 
 def _numbers(rows: Rows, unused: Tensor) -> tuple[Tensor, int, bool]:
     """As the kernels take them: a tensor of numbers, or the first of successive ones, and whether it is the tensor."""
+    _assert_contiguous(*([rows] if isinstance(rows, Tensor) else []))
     return (rows, 0, True) if isinstance(rows, Tensor) else (unused, rows.start or 0, False)
+
+
+def _assert_contiguous(*tensors: Tensor) -> None:
+    assert all(tensor.is_contiguous() for tensor in tensors)  # noqa: S101 - or a kernel would read others
 
 
 def _warps_for(block: int) -> int:
@@ -322,8 +335,8 @@ def _attend_to_sound_kernel(
     state: tl.tensor,
     num_positions: tl.tensor,
     scale: tl.tensor,
+    rows_per_place: tl.tensor,
     are_listed: tl.constexpr,
-    rows_per_place: tl.constexpr,
     head_size: tl.constexpr,
     head_block: tl.constexpr,
     positions_block: tl.constexpr,

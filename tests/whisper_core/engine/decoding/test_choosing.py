@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from tests.whisper_core.engine.decoding.test_token_rules import Rules, random_history, random_logits
+from tests.whisper_core.engine.decoding.test_token_rules import Rules, begin, random_history, random_logits
 from whisper_core.engine.decoding.choosing import Sampling, choose
 from whisper_core.engine.decoding.row_state import RowState
-from whisper_core.engine.decoding.search import choose_likeliest, logprob_of, sample
+from whisper_core.engine.decoding.search import likeliest, logprob_of, sample
 
 ROWS = 12
 TEMPERATURES = (0.0, 0.2, 0.6, 1.0)
@@ -53,7 +53,8 @@ def test_the_likeliest_of_the_first_rows(rules: Rules, seed: int) -> None:
     logits = random_logits(rules, generator, ROWS - 2)
     state, filtered, first = copy_of(expected), logits.clone(), expected.rows(0, ROWS - 2)
     rules.ours.apply(filtered, first)
-    choose_likeliest(filtered, first, rules.ours.timestamp_begin, rules.ours.eot)
+    choice = likeliest(filtered)
+    rules.commit(first, choice, logprob_of(choice, filtered))
     choose(logits, rules.ours, state, slice(0, ROWS - 2), None)
     assert_same_states(state, expected)
 
@@ -106,9 +107,9 @@ def test_logits_in_fp16_are_computed_in_fp32(rules: Rules) -> None:
 
 def test_a_row_s_temperature_is_0_until_it_is_told(rules: Rules) -> None:
     state = rules.begun(2)
-    state.rows(1, 1).reset(4, 10, rules.ours.timestamp_begin, torch.tensor(0.0), temperature=0.4)
+    begin(state.rows(1, 1), rules.ours, 4, 10, temperature=0.4)
     assert state.temperature.tolist() == pytest.approx([0.0, 0.4])
-    state.rows(1, 1).reset(4, 10, rules.ours.timestamp_begin, torch.tensor(0.0))
+    begin(state.rows(1, 1), rules.ours, 4, 10)
     assert state.temperature.tolist() == [0.0, 0.0]
 
 

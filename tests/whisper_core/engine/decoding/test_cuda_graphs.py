@@ -11,16 +11,14 @@ import torch
 from torch import Tensor
 
 from tests.whisper_core.engine.fake_cuda import FakeGraph, fake_cuda
-from whisper_core.engine.decoding import cuda_graphs
-from whisper_core.engine.decoding.cuda_graphs import GraphLaunch, PassSizes, direct_launch, launch_on
+from whisper_core.engine.decoding.cuda_graphs import GraphLaunch, prompt_buckets, slot_buckets
 
 
 @pytest.fixture(autouse=True)
-def _cuda() -> Iterator[None]:
-    cuda_graphs._log_graphs_off.cache_clear()
+def _cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(GraphLaunch, "is_possible", True)
     with fake_cuda():
         yield
-    cuda_graphs._log_graphs_off.cache_clear()
 
 
 class Work:
@@ -42,42 +40,29 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
-@pytest.mark.parametrize(
-    ("slots", "bucket"), [(1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (16, 16), (17, 32), (33, 48), (49, 64), (64, 64)]
-)
-def test_slots_are_rounded_up(slots: int, bucket: int) -> None:
-    assert PassSizes(64, 448, has_buckets=True).slots(slots) == bucket
-    assert PassSizes(64, 448, has_buckets=False).slots(slots) == slots
+def test_steps_have_few_sizes_up_to_all_slots() -> None:
+    assert slot_buckets(64) == (1, 2, 4, 8, 16, 24, 32, 48, 64)
+    assert slot_buckets(5) == (1, 2, 4, 5)
+    assert slot_buckets(1) == (1,)
 
 
-def test_no_bucket_is_larger_than_the_memory() -> None:
-    sizes = PassSizes(5, 40, has_buckets=True)
-    assert (sizes.slots(5), sizes.positions(7), sizes.prompt(33)) == (5, 40, 40)
+def test_prompts_have_few_lengths_within_the_memory() -> None:
+    assert prompt_buckets(448) == (8, 64, 256)
+    assert prompt_buckets(40) == (8, 40)
+    assert prompt_buckets(6) == (6,)
 
 
-@pytest.mark.parametrize(("length", "bucket"), [(1, 128), (128, 128), (129, 256), (385, 448), (449, 448)])
-def test_cached_positions_are_rounded_up(length: int, bucket: int) -> None:
-    assert PassSizes(64, 448, has_buckets=True).positions(length) == bucket
-
-
-@pytest.mark.parametrize(("length", "bucket"), [(3, 8), (8, 8), (9, 32), (65, 128), (227, 256), (300, 448)])
-def test_prompts_are_rounded_up(length: int, bucket: int) -> None:
-    assert PassSizes(64, 448, has_buckets=True).prompt(length) == bucket
-
-
-@pytest.mark.parametrize("has_buckets", [True, False])
-def test_positions_never_pass_the_last(has_buckets: bool) -> None:
-    assert PassSizes(1, 448, has_buckets).positions(451) == 448
-
-
-def test_the_cpu_captures_nothing() -> None:
-    assert launch_on(torch.device("cpu"), 8) is direct_launch
-    assert launch_on(torch.device("cuda"), 0) is direct_launch
-    assert isinstance(launch_on(torch.device("cuda"), 8), GraphLaunch)
+def test_a_pass_that_was_prepared_is_replayed_from_the_first_call_on() -> None:
+    launch, work = GraphLaunch(), Work()
+    launch.prepare("a", work)
+    assert launched(launch, "a", work, 3) == [3, 3, 3]
+    (graph,) = FakeGraph.captured
+    assert graph.num_replays == 3
 
 
 def launched(launch: GraphLaunch, key: str, work: Work, times: int) -> list[int]:
-    return [int(launch(key, work)) for _ in range(times)]
+    results = [launch(key, work) for _ in range(times)]
+    return [int(result) for result in results if result is not None]
 
 
 def test_a_pass_runs_twice_is_captured_once_and_replayed() -> None:
@@ -97,7 +82,7 @@ def test_graphs_of_different_sizes_share_their_pool() -> None:
     assert (first.num_replays, second.num_replays) == (1, 1)
 
 
-@pytest.mark.parametrize("error", [RuntimeError, torch.OutOfMemoryError, torch.AcceleratorError])
+@pytest.mark.parametrize("error", [RuntimeError, torch.AcceleratorError])
 def test_without_a_capture_every_pass_is_called_directly(
     error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -105,6 +90,7 @@ def test_without_a_capture_every_pass_is_called_directly(
     with caplog.at_level(logging.WARNING):
         assert launched(launch, "a", failing, 4) == [1, 2, 4, 5]
         assert launched(launch, "b", other, 4) == [1, 2, 3, 4], "nothing else is tried either"
+    assert launched(GraphLaunch(), "c", Work(), 4) == [1, 2, 3, 4], "nor by others"
     assert warnings_in(caplog) == [f"event=graphs_off reason={error.__name__}: passes are launched kernel by kernel"]
     (graph,) = FakeGraph.captured
     assert graph.num_replays == 0, "its capture was ended, though"
@@ -118,10 +104,27 @@ def test_graphs_that_were_captured_before_are_still_replayed() -> None:
     assert FakeGraph.captured[0].num_replays == 2
 
 
+def test_a_capture_that_finds_no_memory_leaves_others_their_graphs(caplog: pytest.LogCaptureFixture) -> None:
+    launch, failing, other = GraphLaunch(), Work(3, error=torch.OutOfMemoryError), Work()
+    with caplog.at_level(logging.WARNING):
+        assert launched(launch, "a", failing, 4) == [1, 2, 4, 5]
+        assert launched(launch, "b", other, 4) == [1, 2, 3, 4], "not in the same memory"
+    assert warnings_in(caplog) == [
+        "event=graphs_off reason=memory: passes that have no graph yet are launched kernel by kernel"
+    ]
+    assert launched(GraphLaunch(), "a", Work(), 4) == [1, 2, 3, 3]
+
+
+def test_while_it_is_prepared_a_pass_may_not_lack_memory() -> None:
+    """Less can still be taken then."""
+    with pytest.raises(torch.OutOfMemoryError):
+        GraphLaunch().prepare("a", Work(3, error=torch.OutOfMemoryError))
+
+
 def test_missing_graphs_are_logged_once_for_all_slot_batches(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        for _ in range(3):
-            launched(GraphLaunch(), "a", Work(3), 3)
+        for work in (Work(3), Work(), Work()):
+            launched(GraphLaunch(), "a", work, 3)
     assert len(warnings_in(caplog)) == 1
 
 

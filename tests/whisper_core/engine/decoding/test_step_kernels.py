@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -13,26 +12,22 @@ from typing import Any
 import pytest
 import torch
 
+from tests.whisper_core.engine.decoding.test_token_rules import begin
 from tests.whisper_core.engine.driving import toy
 from whisper_core.engine.decoding import choosing, step_kernels
 from whisper_core.engine.decoding.row_state import RowState
-from whisper_core.engine.decoding.step_kernels import (
-    StepKernels,
-    chooser_for,
-    step_functions_for,
-    step_kernels_for,
-    triton_kernels,
-)
+from whisper_core.engine.decoding.step_kernels import StepKernels, step_kernels_for, triton_kernels
 from whisper_core.engine.loaded_model import LoadedModel
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.decoder import run_step
 from whisper_core.engine.network.dims import CrossForm
+from whisper_core.engine.network.function_check import check_dims
 from whisper_core.engine.network.self_attention import SelfCache
 from whisper_core.engine.network.step_functions import TORCH_FUNCTIONS
 
 errors = pytest.importorskip("triton.errors", reason="exists for Linux only")
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
+CPU, GPU = (check_dims(torch.device(kind)) for kind in ("cpu", "cuda"))
 TORCHS = StepKernels(TORCH_FUNCTIONS, choosing.choose)
 KERNELS = StepKernels(TORCH_FUNCTIONS._replace(name="triton"), lambda *_: None)
 
@@ -46,18 +41,18 @@ def test_whole_steps_say_the_same() -> None:
 
 def tokens_of(model: LoadedModel, kernels: StepKernels) -> list[list[int]]:
     """What two rows say, from their first token on."""
-    dims = replace(model.dims, cross=CrossForm(False, False, is_fused=True))
+    dims = replace(model.decoder.dims, cross=CrossForm(False, False, is_fused=True))
     generator = torch.Generator().manual_seed(4)
     state, cache, cross = RowState.empty(dims, 4), SelfCache.empty(dims, 4), CrossCache.empty(dims, 3)
     for tensor in (cross.keys, cross.values):
         tensor.normal_(generator=generator)
     cache.clear()
-    state.reset(1, 20, model.rules.timestamp_begin, torch.tensor(0.0))
+    begin(state, model.rules, 1, 20)
     state.token.copy_(torch.tensor([5, 6, 7, 8]))
     rows, places = torch.tensor([2, 0, 3, 3]), torch.tensor([1, 0, 2, 2])
     for _ in range(4):
         logits = run_step(
-            model.layers, kernels.functions, state.token, state.position, rows, places, 1, 20, cross, cache
+            model.decoder.layers, kernels.functions, state.token, state.position, rows, places, 1, 20, cross, cache
         )
         kernels.choose(logits, model.rules, state, rows, None)
     said: list[list[int]] = state.sampled.tokens[rows[:2], :4].tolist()
@@ -90,14 +85,12 @@ def assert_torchs(kernels: StepKernels) -> None:
 
 
 def test_the_cpu_uses_torch_s_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    assert step_functions_for(CPU) is TORCH_FUNCTIONS
-    assert chooser_for(CPU) is choosing.choose
+    assert step_kernels_for(CPU) == (TORCH_FUNCTIONS, choosing.choose)
     assert caplog.records == []
 
 
 def test_a_gpu_uses_kernels_that_work(caplog: pytest.LogCaptureFixture) -> None:
-    assert step_functions_for(GPU) is KERNELS.functions
-    assert chooser_for(GPU) is KERNELS.choose
+    assert step_kernels_for(GPU) is KERNELS
     assert caplog.records == []
 
 
@@ -109,6 +102,8 @@ def test_a_gpu_uses_kernels_that_work(caplog: pytest.LogCaptureFixture) -> None:
         RuntimeError("Triton Error [CUDA]: device kernel image is invalid"),
         FileNotFoundError("ptxas"),
         CalledProcessError(1, "gcc"),
+        AssertionError("libcuda.so cannot found!"),
+        TypeError("takes 3 arguments"),
     ],
 )
 def test_kernels_that_do_not_compile_are_given_up_with_one_line(
@@ -120,6 +115,8 @@ def test_kernels_that_do_not_compile_are_given_up_with_one_line(
             assert_torchs(step_kernels_for(GPU))
     reason = type(error).__name__
     (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error, "whoever looks for the reason finds it"
     assert record.getMessage() == f"event=kernels_off reason={reason}: torch's functions are used"
 
 
@@ -133,14 +130,7 @@ def test_one_kernel_that_computes_something_else_turns_all_off(
 
 
 def test_without_triton_torch_s_are_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    real = builtins.__import__
-
-    def without_triton(name: str, *arguments: Any, **named: Any) -> Any:
-        if name.split(".")[0] == "triton":
-            raise ImportError(name)
-        return real(name, *arguments, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without_triton)
+    monkeypatch.setattr(step_kernels, "triton_kernels", raising(ImportError("triton")))
     assert_torchs(step_kernels_for(GPU))
     assert "reason=not_installed:" in caplog.text
 
@@ -157,9 +147,3 @@ def test_a_device_in_trouble_says_nothing_about_the_kernels(
             step_kernels_for(GPU)
     assert step_kernels_for(GPU) is KERNELS, "tried again"
     assert caplog.records == []
-
-
-def test_any_other_error_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_kernels, "first_wrong", raising(TypeError("takes 3 arguments")))
-    with pytest.raises(TypeError):
-        step_kernels_for(GPU)

@@ -20,6 +20,18 @@ ROWS = 48
 PROMPT = 7  # tokens
 
 
+def begin(state: RowState, rules: TokenRules, prompt_length: int, max_tokens: int, temperature: float = 0.0) -> None:
+    """All rows of the state."""
+    state.begin(
+        slice(None),
+        prompt_length=prompt_length,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        timestamp_begin=rules.timestamp_begin,
+        no_speech_prob=torch.tensor(0.0),
+    )
+
+
 class Rules:
     """Both sides for one kind of model."""
 
@@ -29,12 +41,12 @@ class Rules:
         self.upstream = DecodingTask(model, options)
         self.tokenizer: Any = self.upstream.tokenizer
         self.ours = TokenRules.of(self.tokenizer, model.dims.n_audio_ctx, model.device, suppress_tokens)
-        self.dims = LoadedModel(model).dims
+        self.dims = LoadedModel(model).decoder.dims
         self.vocabulary = model.dims.n_vocab
 
     def begun(self, rows: int, max_tokens: int = 1000) -> RowState:
         state = RowState.empty(self.dims, rows)
-        state.reset(len(self.upstream.initial_tokens), max_tokens, self.ours.timestamp_begin, torch.tensor(0.0))
+        begin(state, self.ours, len(self.upstream.initial_tokens), max_tokens)
         return state
 
     def commit(self, state: RowState, choice: Tensor, logprob: Tensor) -> None:

@@ -116,7 +116,14 @@ def small_rows(draw: st.DrawFn) -> RowState:
     """Six rows in any state that the rules look at, also in some that no history leads to."""
     rows = 6
     state = RowState.empty(check_dims(CPU), rows)
-    state.reset(4, 9, BEGIN, torch.tensor(0.25))
+    state.begin(
+        slice(None),
+        prompt_length=4,
+        max_tokens=9,
+        temperature=0.0,
+        timestamp_begin=BEGIN,
+        no_speech_prob=torch.tensor(0.25),
+    )
 
     def each(values: st.SearchStrategy[Any]) -> Tensor:
         return torch.tensor(draw(st.lists(values, min_size=rows, max_size=rows)))
@@ -155,7 +162,14 @@ def test_any_state_with_any_suppressed_tokens(
 def small_begun(rows: int) -> RowState:
     """After one token of text."""
     state = RowState.empty(check_dims(CPU), rows)
-    state.reset(4, 9, BEGIN, torch.tensor(0.25))
+    state.begin(
+        slice(None),
+        prompt_length=4,
+        max_tokens=9,
+        temperature=0.0,
+        timestamp_begin=BEGIN,
+        no_speech_prob=torch.tensor(0.25),
+    )
     state.sampled.num_sampled.fill_(1)
     state.was_timestamp.fill_(False)
     return state

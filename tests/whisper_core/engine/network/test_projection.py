@@ -34,14 +34,14 @@ FORMS = [CrossForm(keys, values) for keys, values in product([False, True], repe
 )
 @pytest.mark.parametrize("rows", [1, 3])
 def test_attention_to_what_was_projected(make: MakeProjection, form: CrossForm, rounding: float, rows: int) -> None:
-    dims = replace(LoadedModel(toy()).dims, layers=1, cross=form)
+    dims = replace(LoadedModel(toy()).decoder.dims, layers=1, cross=form)
     generator = torch.Generator().manual_seed(1)
     key, value = torch.randn(2, dims.state, dims.state, generator=generator) * dims.state**-0.5
     bias = torch.randn(dims.state, generator=generator)
     features = torch.randn(WINDOWS, dims.audio_positions, dims.state, generator=generator)
     query = torch.randn(WINDOWS, dims.heads, rows, dims.head_size, generator=generator)
     cross = CrossCache.empty(dims, WINDOWS)
-    make(key, value, bias).project(features, cross.keys[0], cross.values[0])
+    make(key, value, bias).project(features, cross.keys[0], cross.values[0], slice(0, WINDOWS))
 
     def heads(projected: torch.Tensor) -> torch.Tensor:
         return projected.view(WINDOWS, -1, dims.heads, dims.head_size).transpose(1, 2)
@@ -52,9 +52,24 @@ def test_attention_to_what_was_projected(make: MakeProjection, form: CrossForm, 
     assert float(difference.norm() / expected.norm()) < rounding
 
 
+def test_windows_are_written_into_any_places() -> None:
+    dims = replace(LoadedModel(toy()).decoder.dims, layers=1, cross=FUSED)
+    generator = torch.Generator().manual_seed(1)
+    key, value = torch.randn(2, dims.state, dims.state, generator=generator)
+    projection = PlainProjection(key, value, torch.ones(dims.state))
+    features = torch.randn(WINDOWS, dims.audio_positions, dims.state, generator=generator)
+    in_order, anywhere = CrossCache.empty(dims, WINDOWS), CrossCache.empty(dims, 5)
+    anywhere.keys.zero_()
+    projection.project(features, in_order.keys[0], in_order.values[0], slice(0, WINDOWS))
+    projection.project(features, anywhere.keys[0], anywhere.values[0], torch.tensor([4, 1]))
+    assert torch.equal(anywhere.keys[0, [4, 1]], in_order.keys[0])
+    assert torch.equal(anywhere.values[0, [4, 1]], in_order.values[0])
+    assert not anywhere.keys[0, [0, 2, 3]].any()
+
+
 @pytest.mark.parametrize("form", [FUSED, *FORMS])
 def test_slots_are_copied_gathered_and_viewed_in_every_form(form: CrossForm) -> None:
-    dims = replace(LoadedModel(toy()).dims, cross=form)
+    dims = replace(LoadedModel(toy()).decoder.dims, cross=form)
     cross = CrossCache.empty(dims, 3)
     for tensor in (cross.keys, cross.values):
         tensor.normal_(generator=torch.Generator().manual_seed(1))
@@ -62,6 +77,6 @@ def test_slots_are_copied_gathered_and_viewed_in_every_form(form: CrossForm) -> 
     other.copy_from(cross.slots(2))
     query = torch.randn(1, dims.heads, 1, dims.head_size, generator=torch.Generator().manual_seed(2))
     expected = cross.slots(2).attend(0, query)
-    for same in (other, cross.gathered(torch.tensor([2])), cross.slots(1, 2).slots(1).clone()):
+    for same in (other, cross.of_layer(0, torch.tensor([2])), cross.slots(1, 2).slots(1).clone()):
         torch.testing.assert_close(same.attend(0, query), expected)
     assert not torch.allclose(cross.slots(1).attend(0, query), expected)

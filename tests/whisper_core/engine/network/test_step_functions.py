@@ -23,7 +23,7 @@ def model() -> LoadedModel:
 
 
 def random_cross(model: LoadedModel, slots: int) -> CrossCache:
-    cross = CrossCache.empty(model.dims, slots)
+    cross = CrossCache.empty(model.decoder.dims, slots)
     generator = torch.Generator().manual_seed(1)
     for tensor in (cross.keys, cross.values):
         tensor.normal_(generator=generator)
@@ -34,7 +34,7 @@ def step(
     model: LoadedModel, rows: slice | Tensor, places: slice | Tensor, numbers: list[int], slots: list[int]
 ) -> tuple[Tensor, Tensor]:
     """The step's logits, and those expected. numbers, slots: where each row of PROMPTS and its window really lie."""
-    cross, cache = random_cross(model, 6), SelfCache.empty(model.dims, 8)
+    layers, cross, cache = model.decoder.layers, random_cross(model, 6), SelfCache.empty(model.decoder.dims, 8)
     for tensor in (cache.keys, cache.values):
         tensor.fill_(torch.nan)
     tokens, positions = torch.zeros(2, 8, dtype=torch.int64)
@@ -42,13 +42,13 @@ def step(
     for number, slot, length in zip(numbers, slots, PROMPTS, strict=True):
         cache.rows(number, 1).clear()
         prompt = torch.arange(100, 100 + length)
-        read = run_prompt(model.layers, prompt, cross.slots(slot), wanted=torch.tensor([length - 1]))
-        expected.append(model.layers.logits(read)[0])
+        read = run_prompt(layers, prompt[None], cross.slots(slot), wanted=torch.tensor([[length - 1]]))
+        expected.append(layers.logits(read[0])[0])
         if length > 1:
-            run_prompt(model.layers, prompt[:-1], cross.slots(slot), cache, row=number)
+            run_prompt(layers, prompt[None, :-1], cross.slots(slot), cache, rows=slice(number, number + 1))
         tokens[number], positions[number] = prompt[-1], length - 1
     width = len(numbers) // len(dict.fromkeys(slots))
-    logits = run_step(model.layers, TORCH_FUNCTIONS, tokens, positions, rows, places, width, max(PROMPTS), cross, cache)
+    logits = run_step(layers, TORCH_FUNCTIONS, tokens, positions, rows, places, width, max(PROMPTS), cross, cache)
     return logits, torch.stack(expected)
 
 
@@ -76,10 +76,11 @@ def test_numbers_of_the_first_rows_give_the_same_bits_as_a_slice(model: LoadedMo
 
 
 def test_rows_that_are_not_asked_for_stay_as_they_are(model: LoadedModel) -> None:
-    cross, cache = random_cross(model, 2), SelfCache.empty(model.dims, 4)
+    cross, cache = random_cross(model, 2), SelfCache.empty(model.decoder.dims, 4)
     cache.clear()
     tokens, positions = torch.zeros(2, 4, dtype=torch.int64)
-    run_step(model.layers, TORCH_FUNCTIONS, tokens, positions, torch.tensor([2]), torch.tensor([1]), 1, 1, cross, cache)
+    numbers, places = torch.tensor([2]), torch.tensor([1])
+    run_step(model.decoder.layers, TORCH_FUNCTIONS, tokens, positions, numbers, places, 1, 1, cross, cache)
     assert cache.keys[:, 2, :, 0].all()
     for row in (0, 1, 3):
         assert not cache.keys[:, row].any()

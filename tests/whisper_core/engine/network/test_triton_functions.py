@@ -15,7 +15,7 @@ from tests.properties import budget
 from whisper_core.engine.network import step_functions as by_torch
 from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.dims import CrossForm
-from whisper_core.engine.network.function_check import first_wrong
+from whisper_core.engine.network.function_check import check_dims, first_wrong
 from whisper_core.engine.network.layers import DecoderLayers, LayerNorm
 from whisper_core.engine.network.self_attention import SelfCache
 from whisper_core.engine.network.step_functions import TORCH_FUNCTIONS, Rows, StepFunctions
@@ -95,8 +95,9 @@ def test_attention_to_the_text(rows: Rows, dtype: torch.dtype, positions: list[i
     ours, torchs = (filled_to(at, head_size, dtype, Generator().manual_seed(1), rest) for rest in (torch.nan, 0.0))
     count, read = (len(rows), READ) if isinstance(rows, Tensor) else (ROWS, ROWS)
     fused = torch.randn(count, 3 * HEADS * head_size, generator=Generator().manual_seed(2)).to(dtype)
-    mixed = by_triton.attend_to_text(fused, ours, 1, at, rows, 0, HEADS)
-    expected = by_torch.attend_to_text(fused, torchs, 1, at, rows, POSITIONS, HEADS)
+    mixed = by_triton.attend_to_text(fused, ours, 1, at, rows, None, HEADS)
+    reach = by_torch.reach(at, rows, POSITIONS, dtype)
+    expected = by_torch.attend_to_text(fused, torchs, 1, at, rows, reach, HEADS)
     assert_close(mixed[:read], expected[:read])
     for mine, theirs in ((ours.keys, torchs.keys), (ours.values, torchs.values)):
         assert torch.equal(mine[:, :6].nan_to_num(), theirs[:, :6].nan_to_num()), "row 6 is padding"
@@ -136,13 +137,14 @@ def test_rows_of_a_cache_s_view(random: Generator) -> None:
     whole = filled_to(torch.full((ROWS,), 9), 16, torch.float32, random, 0.0)
     copy = SelfCache(whole.keys.clone(), whole.values.clone())
     fused, at = torch.randn(3, 3 * HEADS * 16, generator=random), torch.full((3,), 9)
-    mixed = by_triton.attend_to_text(fused, whole.rows(2, 3), 1, at, slice(0, 3), 0, HEADS)
-    assert_close(mixed, by_torch.attend_to_text(fused, copy.rows(2, 3), 1, at, slice(0, 3), 10, HEADS))
+    mixed = by_triton.attend_to_text(fused, whole.rows(2, 3), 1, at, slice(0, 3), None, HEADS)
+    reach = by_torch.reach(at, slice(0, 3), 10, fused.dtype)
+    assert_close(mixed, by_torch.attend_to_text(fused, copy.rows(2, 3), 1, at, slice(0, 3), reach, HEADS))
     assert torch.equal(whole.keys, copy.keys)
 
 
 def test_the_check_before_use_finds_nothing_wrong_with_them() -> None:
-    assert first_wrong(by_triton.TRITON_FUNCTIONS, CPU) is None
+    assert first_wrong(by_triton.TRITON_FUNCTIONS, check_dims(CPU)) is None
 
 
 @pytest.mark.parametrize("name", ["embed", "add_norm", "attend_to_text", "attend_to_sound"])
@@ -153,11 +155,11 @@ def test_the_check_before_use_finds_a_wrong_function(name: str) -> None:
         return result
 
     functions = StepFunctions(**{**TORCH_FUNCTIONS._asdict(), name: wrong})
-    assert first_wrong(functions, CPU) == name
+    assert first_wrong(functions, check_dims(CPU)) == name
 
 
 def test_the_check_before_use_looks_at_what_is_stored() -> None:
     def forgetful(fused: Tensor, cache: SelfCache, *arguments: Any) -> Tensor:
         return by_torch.attend_to_text(fused, replace(cache, keys=cache.keys.clone()), *arguments)
 
-    assert first_wrong(TORCH_FUNCTIONS._replace(attend_to_text=forgetful), CPU) == "attend_to_text"
+    assert first_wrong(TORCH_FUNCTIONS._replace(attend_to_text=forgetful), check_dims(CPU)) == "attend_to_text"
