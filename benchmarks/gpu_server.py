@@ -1,4 +1,4 @@
-"""The whole server on a GPU: the real trace, a crowded card, and a worker that is killed.
+"""The whole server on a GPU: two models, fast mode, word timestamps, a worker that is killed, and a crowded card.
 
 Needs the weights of tiny.en and base. The crowded card: another process holds all but CROWDED_BYTES, so little that the
 tasks cannot all run at once; while they run it takes nearly the rest, and gives it back after a while.
@@ -6,150 +6,177 @@ tasks cannot all run at once; while they run it takes nearly the rest, and gives
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
-import pynvml
 import requests
 
-from benchmarks.recordings import read_recordings
-from benchmarks.scheduling.real_trace import (
-    LIMIT_S,
-    RUNS,
-    Upload,
-    get,
-    make_trace,
-    run_all,
-    send,
-    wait_until_ready,
-)
+from benchmarks.gpu_neighbour import GIVE_BACK, free_bytes, other_process
+from benchmarks.gpu_part import Cell, Part
+from benchmarks.recordings import Recording, read_recordings
+from benchmarks.scheduling.real_trace import LIMIT_S, RUNS, Upload, get, make_trace, run_trace, wait_until_ready
 from benchmarks.server_process import Server
+from config import load_settings
+from whisper_core.models.weight_files import locate
 
 MODELS = ("tiny.en", "base")
-TRACE_UPLOADS = 60
+UPLOADS, TRIAL_UPLOADS = 60, 2
+SOME = 8  # tasks of each kind beside each other
+# Whether a multilingual model is needed, and the options.
+KINDS: Mapping[str, tuple[bool, Mapping[str, str]]] = {
+    "exact": (False, {}),
+    "mode=vad": (False, {"mode": "vad"}),
+    "word timestamps": (False, {"word_timestamps": "true"}),
+    "translated, five beams": (True, {"task": "translate", "beam_size": "5"}),
+}
 CROWDED_BYTES = 3_500_000_000
-CROWDED_REPEATS = 5  # of the trace, so that tasks still run when memory is taken
+CROWDED_REPEATS = 4  # of the uploads, so that tasks still run when memory is taken
 LEFT_BYTES = 150_000_000  # when the other process takes nearly everything
 TAKEN_FOR_S = 8.0
-GIVE_BACK = -1
-FINISH_LIMIT_S = 150.0
+FINISH_LIMIT_S = 120.0
 LOOK_EVERY_S = 0.25
 
 
-def measure_server(folder: Path, models_dir: Path, scratch: Path, uploads: int = TRACE_UPLOADS) -> dict[str, Any]:
-    """Everything, as JSON."""
-    recordings = read_recordings(folder, scratch)
-    trace = make_trace(recordings, MODELS, uploads, scratch, seed=4)
+def measure_server(part: Part) -> None:
+    models_dir = load_settings().models_dir.resolve()
+    models = [name for name in MODELS if locate(name, models_dir) is not None]
+    if part.is_trial:
+        models = models[:1]
+    if not models:
+        part.report.text("Left out: the weights of tiny.en and base are not here.")
+        return
+    recordings = [each for each in read_recordings(part.recordings, part.scratch) if each.language == "en"]
+    trace = make_trace(recordings, models, TRIAL_UPLOADS if part.is_trial else UPLOADS, part.scratch, seed=4)
     at_once = [Upload(0.0, each.model, each.recording) for each in trace]
-    return {
-        **run_all(trace, models_dir, scratch),
-        "crowded": crowded(at_once * CROWDED_REPEATS, models_dir, scratch / "crowded"),
-        "killed": killed(at_once, models_dir, scratch / "killed"),
+    kinds(part, models, sorted(recordings, key=lambda each: each.seconds), at_once, models_dir)
+    if part.is_trial:
+        part.report.text("Left out without a card: a killed worker, a crowded card, the same uploads in bursts.")
+        return
+    steps = {
+        "a killed worker": (40, partial(killed, part, at_once, models_dir)),
+        "a crowded card": (60, partial(crowded, part, at_once * CROWDED_REPEATS, models_dir)),
+        "bursts": (60, partial(bursts, part, trace, models_dir, "optimised")),
+        "bursts, plain path": (90, partial(bursts, part, trace, models_dir, "plain path")),
     }
+    for what, (seconds, measure) in steps.items():
+        if part.budget.allows(seconds):
+            measure()
+        else:
+            part.report.left_out(what)
 
 
-def crowded(uploads: Sequence[Upload], models_dir: Path, folder: Path) -> dict[str, Any]:
-    with other_process() as hold, Server(folder, MODELS[0], models_dir, RUNS["optimised"]) as server:
+def kinds(
+    part: Part, models: Sequence[str], recordings: Sequence[Recording], at_once: Sequence[Upload], models_dir: Path
+) -> None:
+    """Many tasks of all models at once, then some of each kind."""
+    title = "Server: tasks sent at once, until the last text"
+    with Server(part.scratch / "kinds", models[0], models_dir, settings_of(part, "optimised")) as server:
+        wait_until_ready(server.address)
+        seconds = timed(server.address, at_once, {})
+        part.report.row(title, {"": ", ".join(models), **speed_of(at_once, seconds)})
+        for kind, (is_multilingual, fields) in KINDS.items():
+            model = models[-1 if is_multilingual else 0]
+            if is_multilingual and model.endswith(".en"):
+                continue
+            uploads = [Upload(0.0, model, each) for each in recordings[: TRIAL_UPLOADS if part.is_trial else SOME]]
+            seconds = timed(server.address, uploads, fields)
+            part.report.row(title, {"": f"{model}, {kind}", **speed_of(uploads, seconds)})
+        devices = get(f"{server.address}/api/system")["devices"]
+        part.report.text(f"The server's devices: {', '.join(device['title'] for device in devices)}.")
+    if len(devices) == 1:
+        part.report.text("Two cards were not tried: one is here. Several devices are tested with fake ones only.")
+
+
+def timed(address: str, uploads: Sequence[Upload], fields: Mapping[str, str]) -> float:
+    done = counts(address).get("completed", 0)
+    began = time.perf_counter()
+    send_all(address, uploads, fields)
+    wait_for_texts(address, done + len(uploads))
+    return time.perf_counter() - began
+
+
+def speed_of(uploads: Sequence[Upload], seconds: float) -> dict[str, Cell]:
+    sound = sum(upload.recording.seconds for upload in uploads)
+    return {"tasks": len(uploads), "sound, s": sound, "s": seconds, "× real time": sound / seconds}
+
+
+def settings_of(part: Part, run: str) -> Mapping[str, str]:
+    return {**RUNS[run], **({"DEVICES": "cpu"} if part.is_trial else {})}
+
+
+def bursts(part: Part, trace: Sequence[Upload], models_dir: Path, run: str) -> None:
+    outcome = run_trace(run, trace, models_dir, part.scratch / f"bursts {run}", RUNS[run])
+    part.report.row(
+        "Server: the same uploads in bursts within half a minute",
+        {
+            "": run,
+            "× real time": outcome.throughput,
+            "mean wait, s": outcome.mean_wait,
+            "p95, s": outcome.p95_wait,
+            "mean time to text, s": outcome.mean_response,
+            "reserved memory in use, %": 100 * outcome.memory_in_use,
+            "peak memory, MB": outcome.peak_used / 1e6,
+            "loads": outcome.loads,
+        },
+    )
+
+
+def crowded(part: Part, uploads: Sequence[Upload], models_dir: Path) -> None:
+    with other_process() as hold, Server(part.scratch / "crowded", MODELS[0], models_dir, RUNS["optimised"]) as server:
         hold(free_bytes() - CROWDED_BYTES)
         wait_until_ready(server.address)
         time.sleep(3 * LOOK_EVERY_S)
-        ids = send_all(server.address, uploads)
+        ids = send_all(server.address, uploads, {})
         wait_for_texts(server.address, len(ids) // 12)
-        hold(free_bytes() - LEFT_BYTES)
+        hold(max(0, free_bytes() - LEFT_BYTES))
         time.sleep(TAKEN_FOR_S)
         during = counts(server.address)
         hold(GIVE_BACK)
         wait_for_texts(server.address, len(ids))
-        return {
-            "counts_while_taken": during,
-            "counts": counts(server.address),
-            "timeline": timeline_codes(server.address, ids),
-            "events": [
-                event["text"]
-                for kind in ("memory", "device")
-                for event in get(f"{server.address}/api/system/events?kind={kind}&limit=40")["events"]
-            ],
-        }
+        part.report.row(
+            "Server: a card on which another process leaves 3.5 GB, takes nearly all of it, and gives it back",
+            {
+                "tasks": len(ids),
+                "completed meanwhile": during.get("completed", 0),
+                "completed": counts(server.address).get("completed", 0),
+                "timelines": _listed(timeline_codes(server.address, ids)),
+            },
+        )
+        for kind in ("memory", "device"):
+            for event in get(f"{server.address}/api/system/events?kind={kind}&limit=10")["events"]:
+                part.report.text(f"Event: {event['text']}")
 
 
-def killed(uploads: Sequence[Upload], models_dir: Path, folder: Path) -> dict[str, Any]:
-    """The worker ends by SIGKILL while it runs tasks; what was measured of memory is read at the end."""
+def killed(part: Part, uploads: Sequence[Upload], models_dir: Path) -> None:
+    """The worker ends by SIGKILL while it runs tasks."""
     free_before = free_bytes()
-    with Server(folder, MODELS[0], models_dir, RUNS["optimised"]) as server:
+    with Server(part.scratch / "killed", MODELS[0], models_dir, RUNS["optimised"]) as server:
         wait_until_ready(server.address)
-        ids = send_all(server.address, uploads)
+        ids = send_all(server.address, uploads, {})
         wait_for_texts(server.address, 1)
-        victim = psutil.Process(process_on_card(server.pid))
-        victim.kill()
+        psutil.Process(process_on_card(server.pid)).kill()
         wait_for_texts(server.address, len(ids))
         tasks = [get(f"{server.address}/api/tasks/{task_id}")["task"] for task_id in ids]
-        system = get(f"{server.address}/api/system")
+        device = get(f"{server.address}/api/system")["devices"][0]
         used_by_nvml = free_before - free_bytes()
-        found = {
-            "counts": counts(server.address),
-            "attempts": dict(Counter(task["attempts"] for task in tasks)),
-            "timeline": timeline_codes(server.address, ids),
-            "tasks": [[task["options"]["model"], task["audio_seconds"], *task["memory"].values()] for task in tasks],
-            "device": {key: system["devices"][0][key] for key in ("title", "total", "reserved", "used", "others")},
-            "used_by_nvml": used_by_nvml,
-            "estimates": system.get("memory_estimates"),
-        }
     time.sleep(LOOK_EVERY_S)
-    return {**found, "not_given_back": free_before - free_bytes()}
-
-
-@contextmanager
-def other_process() -> Iterator[Any]:
-    """A process that holds memory of the card: called with bytes, it takes so many more; GIVE_BACK frees all."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_hold, args=(theirs,))
-    process.start()
-
-    def hold(nbytes: int) -> None:
-        ours.send(nbytes)
-        ours.recv()
-
-    try:
-        hold(0)  # its context is there then
-        yield hold
-    finally:
-        ours.close()
-        process.join()
-
-
-def _hold(connection: Connection) -> None:
-    import torch
-
-    held = [torch.zeros(1, device="cuda")]
-    while True:
-        try:
-            nbytes = connection.recv()
-        except EOFError:
-            return
-        if nbytes > 0:
-            held.append(torch.empty(nbytes, dtype=torch.uint8, device="cuda"))
-        elif nbytes == GIVE_BACK:
-            held.clear()
-            torch.cuda.empty_cache()
-        connection.send(None)
-
-
-def free_bytes() -> int:
-    """Of the first card, by NVML."""
-    pynvml.nvmlInit()
-    try:
-        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).free)
-    finally:
-        pynvml.nvmlShutdown()
+    part.report.row(
+        "Server: its worker is killed while tasks run",
+        {
+            "tasks": len(ids),
+            "completed": sum(task["status"] == "completed" for task in tasks),
+            "in a second attempt": sum(task["attempts"] > 1 for task in tasks),
+            "reserved, MB": device["reserved"] / 1e6,
+            "used, MB": device["used"] / 1e6,
+            "used by NVML, MB": used_by_nvml / 1e6,
+            "not given back, MB": (free_before - free_bytes()) / 1e6,
+        },
+    )
 
 
 def process_on_card(server: int) -> int:
@@ -159,10 +186,22 @@ def process_on_card(server: int) -> int:
     return max(descendants, key=lambda process: process.memory_info().rss).pid
 
 
-def send_all(address: str, uploads: Sequence[Upload]) -> list[str]:
-    began = time.perf_counter()
+def send_all(address: str, uploads: Sequence[Upload], fields: Mapping[str, str]) -> list[str]:
+    """The new tasks' ids. fields: their options."""
+
+    def send(upload: Upload) -> str:
+        with open(upload.recording.file, "rb") as file:
+            answer = requests.post(
+                f"{address}/api/tasks",
+                files={"file": (upload.recording.name, file)},
+                data={"model": upload.model, **fields},
+                timeout=LIMIT_S,
+            )
+        answer.raise_for_status()
+        return str(answer.json()["task"]["id"])
+
     with ThreadPoolExecutor(len(uploads)) as pool:
-        return list(pool.map(lambda upload: send(address, upload, began), uploads))
+        return list(pool.map(send, uploads))
 
 
 def counts(address: str) -> dict[str, int]:
@@ -188,3 +227,7 @@ def timeline_codes(address: str, ids: Sequence[str]) -> dict[str, int]:
         answer = requests.get(f"{address}/api/tasks/{task_id}/timeline", timeout=LIMIT_S)
         codes.update(event["code"] for event in answer.json()["events"])
     return dict(codes)
+
+
+def _listed(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{code} {number}" for code, number in sorted(found.items()))

@@ -4,7 +4,7 @@
 
 No GPU is needed, and none is used. The device is a fake one: a pass is computed once, for its shapes, and is later only
 counted, as the replay of a graph would be; recordings are read and windows are encoded by nobody, so that all tasks
-have a window in a slot; and each window ends after about TOKENS steps, few of them in the same round. What is left is
+have a window in a slot; and each window ends after about STEPS steps, few of them in the same round. What is left is
 the host's own work: the engine's thread, its bookkeeping, and what it sends to the server. Operations outside a graph
 run on the CPU, where they take longer than their launch would. What the fake device does itself is not counted.
 """
@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
 from random import Random
@@ -28,23 +29,17 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.machine import describe_machine
 from benchmarks.random_model import loaded_from_memory, random_model
-from tests.whisper_core.engine.fake_cuda import fake_cuda
+from tests.whisper_core.engine.as_on_gpu import as_on_gpu
+from tests.whisper_core.engine.ending_windows import EndingReadback
 from whisper_core.audio.log_mel import LogMel
 from whisper_core.common.units import SAMPLE_RATE, WINDOW_FRAMES, WINDOW_SECONDS
 from whisper_core.engine import batch_engine
 from whisper_core.engine.batch_engine import BatchEngine
-from whisper_core.engine.decoding import slot_batch
-from whisper_core.engine.decoding.cuda_graphs import PassSizes
-from whisper_core.engine.decoding.finished_rows import LaggedReadback
-from whisper_core.engine.decoding.row_state import RowState
+from whisper_core.engine.decoding import cuda_slots
 from whisper_core.engine.decoding.sequence import Sequence as Decoding
-from whisper_core.engine.network.cross_attention import CrossCache
-from whisper_core.engine.network.dims import DecoderDims
-from whisper_core.engine.network.encoder import WindowEncoder
 from whisper_core.formats.dimensions import ModelDimensions
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.worker.inbox import WorkerInbox
@@ -55,7 +50,7 @@ MODEL = "tiny.en"
 TOY = ModelDimensions(80, 1500, 64, 1, 1, 51864, 448, 64, 1, 1)
 COUNTS = (1, 16, 32, 48, 63, 64)
 SLOTS = 64
-TOKENS = 60  # of a window, on average
+STEPS = 60  # of a window, on average
 WINDOWS = 8  # of a task
 LONG_WINDOWS = 120  # an hour
 MOST_OF = 7 / 8  # of the tasks have a window in a slot in a round that counts
@@ -97,56 +92,34 @@ class Counts:
 
     @classmethod
     def now(cls, engine: BatchEngine) -> Counts:
-        return cls(EndingReadback.started, Watched.windows, Watched.tasks, engine.statistics.step_windows)
+        return cls(TimedReadback.started, Watched.windows, Watched.tasks, engine.statistics.step_windows)
 
     def since(self, before: Counts) -> Counts:
         return Counts(*(mine - earlier for mine, earlier in zip(astuple(self), astuple(before), strict=True)))
 
 
 class Replays:
-    """See cuda_graphs.Launch."""
+    """See cuda_graphs.Launch. Passes are called, and compute nothing."""
 
-    def __init__(self) -> None:
-        self._results: dict[Hashable, Tensor] = {}
+    def __call__(self, key: Hashable, work: Callable[[], Any]) -> None: ...
 
-    def __call__(self, key: Hashable, work: Callable[[], Tensor]) -> Tensor:
-        if key not in self._results:
-            self._results[key] = work()
-        return self._results[key]
+    def prepare(self, key: Hashable, work: Callable[[], Any]) -> None: ...
 
 
-class EndingReadback(LaggedReadback):
-    """Ends every window, with TOKENS tokens in two segments that fill it."""
+class TimedReadback(EndingReadback):
+    """Each window takes 30 to 90 steps."""
 
     spent = 0.0  # seconds of the engine's thread, for what a GPU would do
     started = 0
 
     def __init__(self) -> None:
-        super().__init__()
-        self._last_steps = Random(0)
-        self._last_step: dict[Decoding, int] = {}  # of those that are in slots or have been
+        super().__init__(partial(Random(0).randint, STEPS // 2, 3 * STEPS // 2))
 
-    def finished(self, sequences: list[Decoding], state: RowState) -> list[Decoding]:
-        began = time.thread_time()
-        for row, sequence in enumerate(sequences):
-            if sequence not in self._last_step:
-                self._last_step[sequence] = TOKENS + self._last_steps.randrange(-TOKENS // 2, TOKENS // 2)
-                state.sampled.is_active[row] = 1  # as its prompt's pass would leave it
-                EndingReadback.started += 1
-            if sequence.num_sampled >= self._last_step[sequence]:
-                sampled = state.sampled.part(row, 1)
-                sampled.tokens[0, :TOKENS] = _tokens(sequence.tokenizer.timestamp_begin)
-                sampled.num_sampled[0] = TOKENS
-                sampled.sum_logprob[0] = -0.3 * TOKENS
-                sampled.is_active[0] = 0
-        EndingReadback.spent += time.thread_time() - began
-        return super().finished(sequences, state)
-
-
-def _tokens(timestamp_begin: int) -> Tensor:
-    text = [1000 + number for number in range(TOKENS // 2 - 2)]
-    middle, end = timestamp_begin + 700, timestamp_begin + 1500
-    return torch.tensor([timestamp_begin, *text, middle, middle, *text, end, end][:TOKENS], dtype=torch.int32)
+    def play(self, sequences: list[Decoding]) -> None:
+        began, known = time.thread_time(), len(self._left)
+        super().play(sequences)
+        TimedReadback.started += len(self._left) - known
+        TimedReadback.spent += time.thread_time() - began
 
 
 class Watched(TaskReporter):
@@ -166,35 +139,14 @@ class Watched(TaskReporter):
 @contextmanager
 def fake_device() -> Iterator[None]:
     """The engine's CPU becomes a GPU that costs the host nothing."""
-
-    def encode(encoder: WindowEncoder, mels: Tensor) -> CrossCache:
-        if len(mels) not in encoded:
-            encoded[len(mels)] = _zeros(encoder._dims, len(mels))
-        return encoded[len(mels)]
-
-    def sizes(most_slots: int, most_positions: int, has_buckets: bool) -> PassSizes:
-        return PassSizes(most_slots, most_positions, has_buckets=True)
-
-    encoded: dict[int, CrossCache] = {}
     mel = torch.zeros(TOY.n_mels, WINDOW_FRAMES)
-    with ExitStack() as stack:
-        for name, value in (("SLOTS", SLOTS), ("FEW_ROWS", 0), ("ENCODER_BATCH", 8)):
+    with as_on_gpu(Replays), ExitStack() as stack:
+        for name, value in (("SLOTS", SLOTS), ("ENCODER_BATCH", 8)):
             stack.enter_context(patch.dict(getattr(batch_engine, name), cpu=value))
-        stack.enter_context(patch.object(slot_batch, "PassSizes", sizes))
-        stack.enter_context(patch.object(slot_batch, "launch_on", lambda device, slots: Replays()))
-        stack.enter_context(patch.object(slot_batch, "readback_for", lambda device: EndingReadback()))
+        stack.enter_context(patch.object(cuda_slots, "LaggedReadback", TimedReadback))
         stack.enter_context(patch.object(LogMel, "prepare", lambda recording, frames: True))
         stack.enter_context(patch.object(LogMel, "normalised", lambda recording, first: mel))
-        stack.enter_context(patch.object(WindowEncoder, "encode", encode))
-        stack.enter_context(fake_cuda())
         yield
-
-
-def _zeros(dims: DecoderDims, slots: int) -> CrossCache:
-    cross = CrossCache.empty(dims, slots)
-    cross.keys.zero_()
-    cross.values.zero_()
-    return cross
 
 
 @contextmanager
@@ -215,9 +167,9 @@ def measure(
         command = RunTask(f"task-{number}", f"attempt-{number}", MODEL, str(samples), OPTIONS)
         engine.start(command, Watched(command, inbox, outbox))
     while engine.is_busy:
-        before, spent, began = Counts.now(engine), EndingReadback.spent, time.thread_time()
+        before, spent, began = Counts.now(engine), TimedReadback.spent, time.thread_time()
         engine.advance()
-        seconds = time.thread_time() - began - (EndingReadback.spent - spent)
+        seconds = time.thread_time() - began - (TimedReadback.spent - spent)
         rounds.add(seconds, Counts.now(engine).since(before))
 
 
@@ -240,7 +192,7 @@ def measured(
     starts, ends, task_ends = [], [], []
     with (
         tempfile.TemporaryDirectory() as folder,
-        loaded_from_memory("whisper_core.engine.batch_engine", {MODEL: random_model(TOY, TOKENS, "cpu")}),
+        loaded_from_memory("whisper_core.engine.batch_engine", {MODEL: random_model(TOY, STEPS, "cpu")}),
         fake_device(),
         worker_s_pipe() as (inbox, outbox),
     ):

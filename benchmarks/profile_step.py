@@ -23,9 +23,10 @@ import torch
 from benchmarks.machine import describe_machine
 from config import load_settings
 from whisper_core.common.units import WINDOW_FRAMES
-from whisper_core.engine.decoding import slot_batch
+from whisper_core.engine.decoding import choosing
 from whisper_core.engine.decoding.encoded_window import EncodedWindow
 from whisper_core.engine.decoding.row_state import RowState
+from whisper_core.engine.decoding.search import SlotKind
 from whisper_core.engine.decoding.slot_batch import SlotBatch
 from whisper_core.engine.decoding.token_rules import TokenRules
 from whisper_core.engine.executors import DECODER_PRIORITY, new_cuda_stream, on_cuda_stream
@@ -34,6 +35,8 @@ from whisper_core.engine.network.cross_attention import CrossCache
 from whisper_core.engine.network.decoder import run_prompt
 from whisper_core.engine.network.layers import DecoderBlock, DecoderLayers, LayerNorm
 from whisper_core.engine.network.self_attention import SelfCache
+from whisper_core.engine.slot_limit import SlotLimit
+from whisper_core.engine.window_memory import window_memory_for
 from whisper_core.model_requests import DEFAULT_SETTINGS, Decode
 from whisper_core.models.catalogue import model_info
 from whisper_core.models.load import load_model
@@ -92,8 +95,8 @@ def timed_parts(watch: Stopwatch) -> Iterator[None]:
         (SelfCache, "attend", "self attention"),
         (SelfCache, "write", "cache write"),
         (TokenRules, "apply", "token rules"),
-        (slot_batch, "likeliest", "choosing"),
-        (slot_batch, "logprob_of", "logprob"),
+        (choosing, "likeliest", "choosing"),
+        (choosing, "logprob_of", "logprob"),
         (RowState, "commit", "row state"),
     ]
     with ExitStack() as patches:
@@ -104,21 +107,26 @@ def timed_parts(watch: Stopwatch) -> Iterator[None]:
 
 def filled_batch(model: LoadedModel, layers: DecoderLayers, rows: int) -> SlotBatch:
     """`rows` windows of noise that have just read a prompt."""
-    batch = SlotBatch(layers, model.dims, model.rules, 1, rows)
+    with mock.patch.object(model, "decoder", replace(model.decoder, layers=layers)):
+        memory = window_memory_for(model, SlotLimit(rows, 1))
+        batch = memory.slot_batch(SlotKind())
     for number in range(rows):
-        mel = torch.randn(model.traits.n_mels, WINDOW_FRAMES)
-        window = EncodedWindow(mock.Mock(), own_cross=model.encoder.encode(mel[None]))
+        places = memory.places(1)
+        (cross,) = memory.encode([torch.randn(model.traits.n_mels, WINDOW_FRAMES)], places).cross
+        window = EncodedWindow(mock.Mock(), own_cross=cross, place=places[0])
         request = Decode(window, tuple(range(1000, 1040)), "en", "transcribe", 0.0, number, DEFAULT_SETTINGS)
         batch.add(model.sequence(request, owner=None, task_seed=0))
+    for sequences in batch.prompts_to_read():
+        batch.read_prompts(sequences)
     return batch
 
 
 def step_times(model: LoadedModel, rows: int, repeat: int) -> dict[str, float]:
     """Median milliseconds by part; `step` is the whole, timed without the others' watches."""
-    whole = _medians(model, model.layers, rows, repeat, Stopwatch(model.dims.device), timed_as="step")
-    watch = Stopwatch(model.dims.device)
+    whole = _medians(model, model.decoder.layers, rows, repeat, Stopwatch(model.decoder.dims.device), timed_as="step")
+    watch = Stopwatch(model.decoder.dims.device)
     with timed_parts(watch):
-        parts = _medians(model, timed_layers(model.layers, watch), rows, repeat, watch)
+        parts = _medians(model, timed_layers(model.decoder.layers, watch), rows, repeat, watch)
     return {**whole, **parts}
 
 
@@ -138,7 +146,7 @@ def _medians(
 
 
 def encoding_times(model: LoadedModel, repeat: int) -> dict[str, float]:
-    watch = Stopwatch(model.dims.device)
+    watch = Stopwatch(model.decoder.dims.device)
     mel = torch.randn(1, model.traits.n_mels, WINDOW_FRAMES)
     encode = watch.timed("encode", model.encoder.encode)
     samples = []
@@ -148,12 +156,12 @@ def encoding_times(model: LoadedModel, repeat: int) -> dict[str, float]:
         samples.append(watch.seconds["encode"] * 1e3)
     times = {"encode": statistics.median(samples)}
     for length in PROMPT_LENGTHS:
-        tokens = torch.full((length,), 1000, device=model.dims.device)
-        wanted = torch.tensor([0, length - 1], device=model.dims.device)
+        tokens = torch.full((1, length), 1000, device=model.decoder.dims.device)
+        wanted = torch.tensor([[0, length - 1]], device=model.decoder.dims.device)
         prompt = watch.timed("prompt", run_prompt)
         watch.seconds.clear()
         for _ in range(3):
-            prompt(model.layers, tokens, cross, wanted=wanted)
+            prompt(model.decoder.layers, tokens, cross, wanted=wanted)
         times[f"prompt of {length}"] = watch.seconds["prompt"] / 3 * 1e3
     return times
 

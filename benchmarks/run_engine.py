@@ -79,12 +79,20 @@ def drive(engine: Engine, commands: Sequence[RunTask]) -> list[Observer]:
     return observers
 
 
-def commands_for(model: str, sounds: Sequence[Sound], options: TranscribeOptions) -> list[RunTask]:
-    return [RunTask(sound.name, "benchmark", model, sound.samples, options) for sound in sounds]
+def commands_for(
+    model: str, sounds: Sequence[Sound], options: TranscribeOptions | Sequence[TranscribeOptions]
+) -> list[RunTask]:
+    each = [options] * len(sounds) if isinstance(options, TranscribeOptions) else options
+    return [
+        RunTask(sound.name, "benchmark", model, sound.samples, own) for sound, own in zip(sounds, each, strict=True)
+    ]
 
 
-def measure(engine: Engine, model: str, sounds: Sequence[Sound], options: TranscribeOptions) -> Measurement:
-    """One run. What the engine counts comes from its `statistics`; ReferenceEngine keeps none."""
+def measure(
+    engine: Engine, model: str, sounds: Sequence[Sound], options: TranscribeOptions | Sequence[TranscribeOptions]
+) -> Measurement:
+    """One run. options: of all, or of each. What the engine counts comes from its `statistics`; ReferenceEngine keeps
+    none."""
     before = statistics_of(engine)
     forget_peak()
     began = time.perf_counter()

@@ -10,9 +10,8 @@ import pytest
 import torch
 from whisper.tokenizer import get_tokenizer
 
-from benchmarks.cuda_all import parse_arguments, run, smoke_dimensions
 from benchmarks.faster_whisper_model import all_tokens, make_folder, model_config, tokenizer_description
-from benchmarks.gpu_speed import covered
+from benchmarks.gpu_models import trial_dimensions
 from benchmarks.openvino_folder import generation_config
 from benchmarks.random_model import PROMPT, random_model
 from benchmarks.whisper_cpp_model import BLOCK_TYPE, header, make_file, quantised, tensor_bytes
@@ -120,7 +119,7 @@ def test_a_model_that_no_package_holds_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_random_model_says_its_number_of_tokens_in_every_window() -> None:
-    model = random_model(smoke_dimensions(), 7, "cpu")
+    model = random_model(trial_dimensions(), 7, "cpu")
     samples = torch.zeros(60 * 16_000)
     transcript = model.transcribe(samples, language="en", temperature=0.0, initial_prompt=PROMPT, fp16=False)
     assert [(segment["seek"], len(segment["tokens"])) for segment in transcript["segments"]] == [(0, 7), (3000, 7)]
@@ -128,17 +127,4 @@ def test_a_random_model_says_its_number_of_tokens_in_every_window() -> None:
 
 def test_a_random_model_cannot_say_more_than_fits() -> None:
     with pytest.raises(ValueError, match="300 tokens"):
-        random_model(smoke_dimensions(), 300, "cpu")
-
-
-@pytest.mark.slow
-def test_speed_and_memory_of_a_gpu_are_measured_without_one(tmp_path: Path) -> None:
-    lines = run(parse_arguments(["--smoke", "--models", "turbo"]), tmp_path).splitlines()
-    (two_tasks,) = (line for line in lines if line.startswith("| turbo, batch engine | 2 |"))
-    assert " | 5 | " in two_tasks
-    assert any(line.startswith("| turbo | 2 |") for line in lines)
-    assert lines[-1].startswith("| tiny | 2 |")
-
-
-def test_time_ranges_that_overlap_count_once() -> None:
-    assert covered([(0, 4), (1, 2), (3, 6), (8, 9)]) == 7
+        random_model(trial_dimensions(), 300, "cpu")
