@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 # From 16 slots on, buckets are 8 or 16 apart: a step reads every slot's keys and values, so powers of two would cost
 # much.
 _SLOT_BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
-# The start-of-transcript sequence alone, with some text before it, and with the most text that there can be (227).
-_PROMPT_BUCKETS = (8, 64, 256)
+# The start-of-transcript sequence alone, and with some text before it.
+_PROMPT_BUCKETS = (8, 64)
+_LONGEST_BEYOND_HALF = 32  # previous text takes up to half of all positions, and that sequence a few
 _RUNS_BEFORE_CAPTURE = 2
 
 
@@ -34,7 +35,7 @@ def slot_buckets(most_slots: int) -> tuple[int, ...]:
 
 def prompt_buckets(most_positions: int) -> tuple[int, ...]:
     """The lengths that prompts are computed with. most_positions: that there is memory for."""
-    longest = min(_PROMPT_BUCKETS[-1], most_positions)
+    longest = min(most_positions // 2 + _LONGEST_BEYOND_HALF, most_positions)
     return (*(bucket for bucket in _PROMPT_BUCKETS if bucket < longest), longest)
 
 

@@ -35,9 +35,8 @@ PROMPTS_AT_ONCE = (8, 4, 2, 1)
 # Sequences that a step reports as finished. The others are reported after the next one, which changes nothing in their
 # rows: a GPU must not wait while the host answers sixty windows.
 _MOST_ENDS = 4
-_SLOT, _PLACE, _SOT, _LAST, _MOST_TOKENS, _TEMPERATURE, _TOKENS = range(
-    7
-)  # columns of an uploaded prompt; the first two are the rows of the tables
+# Columns of an uploaded prompt; the first two are also the rows of the tables.
+_SLOT, _PLACE, _SOT, _LAST, _MOST_TOKENS, _TEMPERATURE, _TOKENS = range(7)
 
 
 @dataclass(frozen=True)

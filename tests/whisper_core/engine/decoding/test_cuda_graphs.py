@@ -48,6 +48,7 @@ def test_steps_have_few_sizes_up_to_all_slots() -> None:
 
 def test_prompts_have_few_lengths_within_the_memory() -> None:
     assert prompt_buckets(448) == (8, 64, 256)
+    assert prompt_buckets(1024) == (8, 64, 544)
     assert prompt_buckets(40) == (8, 40)
     assert prompt_buckets(6) == (6,)
 
