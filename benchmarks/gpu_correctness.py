@@ -11,8 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from unittest.mock import patch
 
-import torch
-
 from benchmarks.child_process import Sound
 from benchmarks.gpu_models import random_one
 from benchmarks.gpu_part import Cell, Part
@@ -27,7 +25,7 @@ from config import load_settings
 from errors import ModelUnavailableError
 from whisper_core.engine import loaded_model
 from whisper_core.engine.decoding.cuda_graphs import new_launch
-from whisper_core.engine.decoding.step_kernels import step_kernels_for
+from whisper_core.engine.decoding.step_kernels import TORCH_KERNELS
 from whisper_core.text.options import TranscribeOptions
 from whisper_core.worker.engine_protocol import Engine
 
@@ -167,6 +165,5 @@ def _error_rate(recordings: Sequence[Recording], texts: dict[str, Text]) -> floa
 @contextmanager
 def torch_functions() -> Iterator[None]:
     """Models that are loaded inside are computed by torch's functions."""
-    reference = step_kernels_for(torch.device("cpu"))
-    with patch.object(loaded_model, "step_kernels_for", lambda device: reference):
+    with patch.object(loaded_model, "step_kernels_for", lambda dims: TORCH_KERNELS):
         yield

@@ -6,6 +6,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
+from whisper.model import Whisper
 
 from benchmarks.gpu_models import FilledSlots, full_limit, on_decoder_stream, placed
 from benchmarks.gpu_part import Part
@@ -13,6 +14,9 @@ from benchmarks.gpu_timeline import Timeline, passes_in, wait_for_device
 from benchmarks.machine import describe_machine
 from whisper_core.engine.decoding.step_kernels import step_kernels_for
 from whisper_core.engine.loaded_model import LoadedModel
+from whisper_core.engine.network.dims import DecoderDims
+from whisper_core.engine.network.kernels import gpu_kernels
+from whisper_core.upstream import matrix_dtype
 
 
 def measure_start(part: Part) -> None:
@@ -21,8 +25,9 @@ def measure_start(part: Part) -> None:
     if not part.is_trial:
         major, minor = torch.cuda.get_device_capability()
         report.text(f"{torch.cuda.device_count()} card(s), compute capability {major}.{minor}.")
+    dims = dims_of(placed(part, part.models[0]))
     began = time.perf_counter()
-    kernels = step_kernels_for(torch.device(part.device))
+    kernels = step_kernels_for(dims)
     wait_for_device(part.is_trial)
     report.row(
         "Kernels, compiled and tried before the first model",
@@ -33,6 +38,11 @@ def measure_start(part: Part) -> None:
             load(part, name)
         else:
             report.left_out(f"a load of {name}")
+
+
+def dims_of(model: Whisper) -> DecoderDims:
+    """As the engine has them on a GPU, so that it finds the kernels tried."""
+    return DecoderDims.of(model, matrix_dtype(model.device), gpu_kernels().cross_form)
 
 
 def load(part: Part, name: str) -> None:

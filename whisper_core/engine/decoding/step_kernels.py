@@ -29,7 +29,7 @@ class StepKernels(NamedTuple):
     choose: Choose
 
 
-_TORCH = StepKernels(TORCH_FUNCTIONS, choosing.choose)
+TORCH_KERNELS = StepKernels(TORCH_FUNCTIONS, choosing.choose)
 
 
 @cache
@@ -41,7 +41,7 @@ def step_kernels_for(dims: DecoderDims) -> StepKernels:
     """
     device = dims.device
     if device.type != "cuda":
-        return _TORCH
+        return TORCH_KERNELS
     try:
         with torch.cuda.device(device):
             kernels = triton_kernels()
@@ -66,4 +66,4 @@ def triton_kernels() -> StepKernels:
 
 def _torch_because(reason: str, error: Exception | None = None) -> StepKernels:
     log.warning("event=kernels_off reason=%s: torch's functions are used", reason, exc_info=error)
-    return _TORCH
+    return TORCH_KERNELS
