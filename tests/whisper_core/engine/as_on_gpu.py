@@ -38,6 +38,13 @@ class DirectLaunch:
         work()
 
 
+class UnpreparedLaunch(DirectLaunch):
+    """Where passes take too long to be run for nothing."""
+
+    def prepare(self, key: Hashable, work: Callable[[], Any]) -> None:
+        self.prepared.append(key)
+
+
 @contextmanager
 def as_on_gpu(
     new_launch: Callable[[], Launch] = DirectLaunch, stream: FakeStream | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.whisper_core.engine.as_on_gpu import as_on_gpu
+from tests.whisper_core.engine.as_on_gpu import UnpreparedLaunch, as_on_gpu
 from tests.whisper_core.engine.driving import GREEDY, alone_by_reference, assert_same, transcribe_together
 from tests.whisper_core.parity import noise, short_toy
 from whisper_core.engine import batch_engine, loaded_model
@@ -27,7 +27,7 @@ BEAMS = DecodeSettings(temperatures=(0.0,), beam_size=2)
 def _kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(loaded_model, "step_kernels_for", lambda dims: triton_kernels())
     monkeypatch.setitem(batch_engine.ENCODER_BATCH, "cpu", 4)  # so that several prompts are read together
-    with as_on_gpu():
+    with as_on_gpu(UnpreparedLaunch):
         yield
 
 
