@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-SLOT_STEPS = (64, 48, 32, 24, 16, 8, 4, 2, 1)
+SLOT_STEPS = (64, 48, 32, 24, 16, 12, 8, 6, 4, 2, 1)
 FEW_SLOTS = 4  # so many may take all the room that there is; what holds more takes half of it at most
 ENOUGH_SLOTS = 8  # for fewer, models leave that nobody waits for
 

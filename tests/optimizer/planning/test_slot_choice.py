@@ -31,14 +31,14 @@ from tests.optimizer.planning.helpers import (
 # others. As in docs/scheduling.md.
 SLOTS_OF_CARDS = {
     (8, "small"): (16,),
-    (8, "turbo"): (8,),
+    (8, "turbo"): (12,),
     (8, "large-v3"): (1,),
-    (8, "turbo", "large-v3"): (8, 0),
+    (8, "turbo", "large-v3"): (12, 0),
     (24, "small"): (64,),
     (24, "turbo"): (64,),
-    (24, "large-v3"): (8,),
+    (24, "large-v3"): (12,),
     (24, "turbo", "large-v3"): (64, 4),
-    (24, "large-v3", "turbo"): (8, 32),
+    (24, "large-v3", "turbo"): (12, 24),
     (140, "small"): (64,),
     (140, "turbo"): (64,),
     (140, "large-v3"): (64,),
@@ -153,8 +153,8 @@ def test_a_model_whose_slots_leave_a_task_of_its_own_no_room_is_loaded_again_wit
     full = device(resident=["medium"], model_slots={"medium": 24}, capacity=12 * GB)
     waiting = [task(1, "medium", word_timestamps=True)]
     (assignment,) = decide_holding(waiting, [full]).assignments
-    assert (assignment.evict, assignment.slots) == (("medium",), 4)
-    assert assignment.weights_bytes == 6 * GB
+    assert (assignment.evict, assignment.slots) == (("medium",), 6)
+    assert assignment.weights_bytes == 6.5 * GB
     last = device(resident=["medium"], model_slots={"medium": 1}, capacity=7 * GB)
     assert reasons(decide_holding(waiting, [last]))["t1"].code is WaitCode.TOO_BIG
     busy = device(
