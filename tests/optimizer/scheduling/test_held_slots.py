@@ -42,10 +42,10 @@ def promised(rig: Rig) -> dict[str, int]:
 def test_two_models_share_a_card_each_with_the_slots_that_what_is_left_allows(card: Rig) -> None:
     first, _ = start(card, "T1", "turbo")
     second, _ = start(card, "T2", "large-v3")
-    assert (first.slots, second.slots) == (64, 4)
+    assert (first.slots, second.slots) == (64, 6)
     assert promised(card) == {
         "turbo": ESTIMATES.weights_bytes("turbo", "cuda", 64),
-        "large-v3": ESTIMATES.weights_bytes("large-v3", "cuda", 4),
+        "large-v3": ESTIMATES.weights_bytes("large-v3", "cuda", 6),
     }
     card.device(NAME).pool.check()
 
@@ -70,17 +70,17 @@ def test_what_was_promised_with_a_model_is_given_back_when_it_leaves(card: Rig) 
 def test_tasks_beyond_the_slots_wait_in_the_queue(card: Rig) -> None:
     start(card, "T1", "turbo")
     load, run = start(card, "L1", "large-v3")
-    for number in range(2, 7):
+    for number in range(2, 9):
         card.submit(f"L{number}", options=TaskOptions(model="large-v3"))
     more = [card.worker(NAME).expect(protocol.RunTask).task_id for _ in range(load.slots - 1)]
     card.settle()
-    assert more == ["L2", "L3", "L4"]
+    assert more == ["L2", "L3", "L4", "L5", "L6"]
     assert not card.worker(NAME).has_commands()
-    reason = card.decisions.reason("L5")
+    reason = card.decisions.reason("L7")
     assert reason is not None
     assert reason.code.value == "tasks_ahead"
     card.worker(NAME).finish(run)
-    assert card.worker(NAME).expect(protocol.RunTask).task_id == "L5"
+    assert card.worker(NAME).expect(protocol.RunTask).task_id == "L7"
 
 
 def test_a_load_that_finds_no_memory_is_tried_again_with_half_as_many_slots(card: Rig) -> None:
