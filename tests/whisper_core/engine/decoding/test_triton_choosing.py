@@ -111,10 +111,8 @@ def small_rules(suppressed: set[int]) -> TokenRules:
     return TokenRules(EOT, EOT + 1, BEGIN, numbers, mask, "", largest_first=3)
 
 
-@st.composite
-def small_rows(draw: st.DrawFn) -> RowState:
-    """Six rows in any state that the rules look at, also in some that no history leads to."""
-    rows = 6
+def small_state(rows: int) -> RowState:
+    """Nothing has been sampled yet."""
     state = RowState.empty(check_dims(CPU), rows)
     state.begin(
         slice(None),
@@ -124,6 +122,14 @@ def small_rows(draw: st.DrawFn) -> RowState:
         timestamp_begin=BEGIN,
         no_speech_prob=torch.tensor(0.25),
     )
+    return state
+
+
+@st.composite
+def small_rows(draw: st.DrawFn) -> RowState:
+    """Six rows in any state that the rules look at, also in some that no history leads to."""
+    rows = 6
+    state = small_state(rows)
 
     def each(values: st.SearchStrategy[Any]) -> Tensor:
         return torch.tensor(draw(st.lists(values, min_size=rows, max_size=rows)))
@@ -161,15 +167,7 @@ def test_any_state_with_any_suppressed_tokens(
 
 def small_begun(rows: int) -> RowState:
     """After one token of text."""
-    state = RowState.empty(check_dims(CPU), rows)
-    state.begin(
-        slice(None),
-        prompt_length=4,
-        max_tokens=9,
-        temperature=0.0,
-        timestamp_begin=BEGIN,
-        no_speech_prob=torch.tensor(0.25),
-    )
+    state = small_state(rows)
     state.sampled.num_sampled.fill_(1)
     state.was_timestamp.fill_(False)
     return state
