@@ -31,8 +31,8 @@ from errors import BackupError
 from optimizer.common.atomic_files import create_private
 from optimizer.common.failpoints import failpoint
 from optimizer.storage import search_index
-from optimizer.storage.database import copy_sqlite_file
 from optimizer.storage.schema import TABLES_OF_A_TASK
+from optimizer.storage.sqlite import copy_sqlite_file
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.watched_files import DONE
 from optimizer.tasks.task import TaskStatus

@@ -235,7 +235,7 @@ def test_a_long_merge_goes_on_step_by_step(tmp_path: Path, monkeypatch: pytest.M
             steps += 1
             assert ids(queue, query=text_of(10)[0][0]) == ["keep0"]
         assert steps > 3
-        assert queue.store.database.truncate_wal()
+        assert queue.store.database.empty_log()
         assert words_left(tmp_path, words) == []
 
 

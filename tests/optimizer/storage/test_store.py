@@ -16,7 +16,7 @@ from sqlalchemy import event
 
 from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError, StoreBusyError, TaskNotFoundError
 from optimizer.common.clock import SystemClock
-from optimizer.storage import database
+from optimizer.storage import database, sqlite
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
 from tests.optimizer.fakes import FakeClock
@@ -69,7 +69,8 @@ def test_a_writer_that_waits_too_long_is_told_that_the_store_is_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
-    monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout = 50", *database._PRAGMAS[1:]))
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(sqlite, "_PRAGMAS", ("busy_timeout = 50", *sqlite._PRAGMAS[1:]))
     with running_queue(tmp_path, FakeClock()) as queue:
         queue.submit("a")
         with closing(sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)) as other:
@@ -106,7 +107,7 @@ def test_a_database_that_cannot_be_written_is_an_error_of_the_start(tmp_path: Pa
     connection = sqlite3.connect(f"file:{tmp_path / 'tasks.db'}?mode=ro", uri=True)
     with closing(connection), pytest.raises(sqlite3.OperationalError) as refused:
         connection.execute("DELETE FROM tasks")
-    assert isinstance(database.translate(refused.value), DatabaseDamagedError)
+    assert isinstance(sqlite.translate(refused.value), DatabaseDamagedError)
 
 
 def test_no_transaction_stays_open_after_an_error(queue: Queue, tmp_path: Path) -> None:
@@ -136,7 +137,8 @@ def test_many_writers_behind_another_process_are_told_within_one_time_out(
 ) -> None:
     """The wait for this process's writers and the wait for SQLite's lock do not add up."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 1000)
-    monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout = 1000", *database._PRAGMAS[1:]))
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 1000)
+    monkeypatch.setattr(sqlite, "_PRAGMAS", ("busy_timeout = 1000", *sqlite._PRAGMAS[1:]))
     waited: list[float] = []
 
     def write(queue: Queue, task_id: str) -> None:
