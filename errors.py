@@ -64,9 +64,11 @@
     └── StartError                          the server cannot start
         ├── InvalidSettingsError
         ├── DatabaseDamagedError
+        ├── DatabaseUnreachableError
         ├── DataFolderUnusableError
         ├── BackupError
         └── DataFolderInUseError
+            └── DatabaseInUseError
 
 A class has a code (what the API and the database call it), a public message, and whether trying again can help. Public
 messages contain no path, no secret and no text from another program. What an error means over HTTP is written in
@@ -476,6 +478,12 @@ class DatabaseDamagedError(StartError):
     exit_code = 3
 
 
+class DatabaseUnreachableError(StartError):
+    """The database's server does not answer. It may not have started yet, so a service manager should try again."""
+
+    code = "database_unreachable"
+
+
 class DataFolderUnusableError(StartError):
     """The message says what is wrong with the data folder, and what to do."""
 
@@ -498,6 +506,11 @@ class BackupError(StartError):
 class DataFolderInUseError(StartError):
     code = "data_folder_in_use"
     exit_code = 4
+
+
+class DatabaseInUseError(DataFolderInUseError):
+    code = "database_in_use"
+    default_message = "Another server uses this database. Only one may: stop that one first."
 
 
 # What storing may raise in a running server: nothing was stored, and trying again may help. DatabaseDamagedError also

@@ -11,21 +11,24 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from errors import InvalidSettingsError
+from errors import InvalidSettingsError, StoreBusyError
 from optimizer.common.clock import SystemClock
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.dialect import BUSY_TIMEOUT_MS, Dialect
 from optimizer.storage.sqlite import SqliteDialect
 from optimizer.storage.write_turns import SharedTransaction, WriteTurns
 
+_ADDRESSES = "postgresql://USER:PASSWORD@HOST/NAME, sqlite:///PATH or empty"
+
 
 class Database:
     """Transactions on one database, from any thread. Connects on first use."""
 
     def __init__(self, url: URL, *, is_ours: bool = False, is_read_only: bool = False) -> None:
-        """is_ours: SQLite's file is in the data folder."""
-        self.dialect: Dialect = SqliteDialect(url, is_ours=is_ours, is_read_only=is_read_only)
+        """is_ours: SQLite's file is in the data folder. Raises InvalidSettingsError."""
+        self.dialect = _dialect_of(url, is_ours=is_ours, is_read_only=is_read_only)
         self._engine = self.dialect.make_engine()
         self._turns = WriteTurns(self._begin_to_write, SystemClock(), BUSY_TIMEOUT_MS)
 
@@ -87,6 +90,22 @@ class Database:
             raise  # a violated constraint is our own bug
         except DBAPIError as error:
             raise self.dialect.translate(error) from error
+        except PoolTimeoutError as error:
+            raise StoreBusyError() from error
+
+
+def _dialect_of(url: URL, *, is_ours: bool, is_read_only: bool) -> Dialect:
+    """Raises InvalidSettingsError."""
+    if url.get_backend_name() == "sqlite":
+        return SqliteDialect(url, is_ours=is_ours, is_read_only=is_read_only)
+    try:
+        from optimizer.storage.postgresql import PostgresqlDialect
+    except ImportError as error:  # psycopg is not here, or not PostgreSQL's own library that it needs
+        raise InvalidSettingsError(
+            "DATABASE_URL names PostgreSQL, but psycopg cannot be imported. Install it: "
+            "python -m pip install -r requirements-postgresql.txt"
+        ) from error
+    return PostgresqlDialect(url, is_read_only=is_read_only)
 
 
 def database_url(text: str, data_dir: Path) -> URL:
@@ -94,7 +113,9 @@ def database_url(text: str, data_dir: Path) -> URL:
     try:
         url = make_url(text) if text else URL.create("sqlite", database=str(data_dir / "tasks.db"))
     except (ArgumentError, ValueError):
-        raise InvalidSettingsError("DATABASE_URL is not an SQLAlchemy address.") from None  # it may hold a password
+        raise InvalidSettingsError(f"DATABASE_URL must be {_ADDRESSES}.") from None  # the error may have the password
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise InvalidSettingsError(f"DATABASE_URL must be {_ADDRESSES}.")
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise InvalidSettingsError("DATABASE_URL names no file: tasks would be lost at every stop.")
     return url

@@ -64,7 +64,7 @@ class Dialect(Protocol):
         """The same for a command beside a server, which may not wait for it. Raises StartError."""
 
     def begin_serving(self) -> None:
-        """The database is this server's from here on. Raises StartError."""
+        """The tables are of this version, and can be written."""
 
     def end_serving(self) -> None:
         """Harmless when repeated, or when it did not begin."""

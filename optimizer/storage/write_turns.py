@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from errors import StoreBusyError
+from errors import StoreBusyError, TranscriptionServerError
 from optimizer.common.clock import Clock
 from optimizer.storage.dialect import WriteTransaction
 
@@ -75,7 +75,7 @@ class SharedTransaction:
         self._ended.wait()
         if self._error is None:
             return
-        if isinstance(self._error, DBAPIError):
+        if isinstance(self._error, DBAPIError | TranscriptionServerError):
             raise self._error.with_traceback(None)
         raise StoreBusyError() from self._error
 

@@ -20,6 +20,8 @@ from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, window
 from tests.properties import budget
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 MAX_ATTEMPTS = 2
 P, R, W = TaskStatus.PROCESSING, TaskStatus.RETRYING, TaskStatus.PENDING
 

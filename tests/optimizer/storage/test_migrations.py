@@ -43,16 +43,22 @@ def test_migrations_lead_to_the_tables_that_new_databases_get(tmp_path: Path) ->
 
 def with_empty_base(data_dir: Path, scripts: Path) -> None:
     """The real migrations after a first one that makes nothing, and a database at that first revision."""
+    scripts_with_empty_base(scripts)
+    with closing(sqlite3.connect(data_dir / "tasks.db")) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES ('0000')")
+        connection.commit()
+
+
+def scripts_with_empty_base(scripts: Path) -> Path:
+    """The real migrations after a first one, 0000, that makes nothing. Returns their folder."""
     shutil.copytree(MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "0000_nothing.py").write_text(
         "revision = '0000'\ndown_revision = None\ndef upgrade() -> None:\n    pass\n"
     )
     first = scripts / "versions" / "0001_first_tables.py"
     first.write_text(first.read_text().replace("down_revision = None", "down_revision = '0000'"))
-    with closing(sqlite3.connect(data_dir / "tasks.db")) as connection:
-        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        connection.execute("INSERT INTO alembic_version VALUES ('0000')")
-        connection.commit()
+    return scripts
 
 
 INSERT_AT_0003 = """
