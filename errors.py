@@ -67,6 +67,7 @@
         ├── DatabaseUnreachableError
         ├── DataFolderUnusableError
         ├── BackupError
+        ├── DatabaseMoveError
         └── DataFolderInUseError
             └── DatabaseInUseError
 
@@ -501,6 +502,12 @@ class BackupError(StartError):
     """A backup that cannot be made or restored. The message says why."""
 
     code = "backup_failed"
+
+
+class DatabaseMoveError(StartError):
+    """A database that cannot be copied into another one. The message says why."""
+
+    code = "move_failed"
 
 
 class DataFolderInUseError(StartError):

@@ -35,6 +35,10 @@ class Databases:
         """As DATABASE_URL."""
         return "" if self.server is None else self.server.url(self._name_of(data_dir))
 
+    def use(self, data_dir: Path, name: str) -> None:
+        """A database that was made already."""
+        self._names[data_dir] = name
+
     def execute(self, data_dir: Path, statement: str, *values: object) -> list[Any]:
         """Behind the server's back; values for question marks. Returns the rows, if there are any."""
         if self.server is not None:

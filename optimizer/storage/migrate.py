@@ -59,9 +59,7 @@ class Migrator:
     def _create(self) -> None:
         """Without Alembic; a test ensures that the migrations lead to the same tables."""
         with self._database.writing() as connection:
-            metadata.create_all(connection)
-            _alembic_version.create(connection)
-            connection.execute(insert(_alembic_version).values(version_num=self._head))
+            create_tables(connection, self._head)
             connection.execute(insert(arrivals).values(id=1, last_seq=0))
 
     def _upgrade(self, revision: str) -> None:
@@ -98,6 +96,13 @@ class Migrator:
             os.fsync(copy.fileno())
         publish(temporary, backup, steps="schema")
         log.info("event=backed_up file=%s", backup.name)
+
+
+def create_tables(connection: Connection, head: str = SCHEMA_REVISION) -> None:
+    """With nothing in them but their version."""
+    metadata.create_all(connection)
+    _alembic_version.create(connection)
+    connection.execute(insert(_alembic_version).values(version_num=head))
 
 
 def current_revision(connection: Connection) -> str | None:

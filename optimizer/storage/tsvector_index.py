@@ -108,7 +108,7 @@ class TsvectorIndex:
         query = select(task_texts.c.task_id, task_texts.c.folded_text, tasks.c.owner)
         query = query.join(tasks, tasks.c.id == task_texts.c.task_id).where(is_indexed)
         number = 0
-        for part in connection.execution_options(yield_per=_READ_AT_ONCE).execute(query).partitions():
+        for part in connection.execute(query, execution_options={"yield_per": _READ_AT_ONCE}).partitions():
             number += len(part)
             expected = {row.task_id: search_words.terms_of(row.folded_text, str(row.owner)) for row in part}
             if _terms_in_index(connection, expected) != expected:
@@ -149,6 +149,6 @@ def _quoted(term: str) -> str:
 
 def _terms_in_index(connection: Connection, task_ids: Iterable[str]) -> dict[str, set[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for row in connection.execution_options(yield_per=_READ_AT_ONCE).execute(_TERMS, {"task_ids": list(task_ids)}):
+    for row in connection.execute(_TERMS, {"task_ids": list(task_ids)}):
         found[row.task_id].update(row.terms)
     return dict(found)

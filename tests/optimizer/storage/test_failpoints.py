@@ -197,7 +197,7 @@ def test_the_scenario_meets_every_failpoint_of_a_task_s_life(tmp_path: Path) -> 
     met: set[str] = set()
     failpoints.arm({name: partial(met.add, name) for name in FAILPOINTS})
     serve_one_task(tmp_path, [])
-    elsewhere = ("schema.", "scheduler.", "backup.", "restore.", "webhook.", "watch.")
+    elsewhere = ("schema.", "scheduler.", "backup.", "restore.", "move.", "webhook.", "watch.")
     assert met == {name for name in FAILPOINTS if not name.startswith(elsewhere)}
 
 
