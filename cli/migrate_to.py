@@ -17,7 +17,7 @@ def migrate_to_command(load: Callable[[], Settings]) -> click.Command:
         files = TaskFiles(settings.data_dir)
         files.acquire_lock()
         try:
-            counts = move_database(settings.data_dir, settings.database_url, url)
+            counts = move_database(settings.data_dir, settings.database_url.get_secret_value(), url)
         finally:
             files.release_lock()
         click.echo(f"Copied {counts['tasks']} tasks, {sum(counts.values())} rows in all, and compared each of them.")
