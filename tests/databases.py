@@ -67,6 +67,7 @@ class Databases:
         if self.server is not None:
             for name in self._names.values():
                 self.server.give_back(name)
+        self._names.clear()
 
     def _name_of(self, data_dir: Path) -> str:
         assert self.server is not None

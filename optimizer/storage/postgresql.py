@@ -61,6 +61,7 @@ _CONNECTION = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # ms, for what was sent and nobody acknowledged
 }
 # A server that another machine's crash left alone must notice it, too: it holds that machine's locks until then.
 _SET_UP = """
