@@ -8,7 +8,8 @@ stricter transaction would begin before it has the lock. Readers have one view t
 nobody.
 
 **One server at a time**: a server holds a second advisory lock on a connection of its own, which the database lets go
-of when the server dies. When that connection is lost, the next writer takes the lock again before it writes.
+of when the server dies. When that connection is lost, the next writer takes the lock again before it writes, unless
+another server had it meanwhile: each leaves a mark of its own in `learned`.
 
 **A commit whose answer was lost** may have been made or not. So every writing transaction knows its number, and the
 database is asked what became of it, for as long as OUTCOME_LIMIT_S; nobody is told anything before.
@@ -16,10 +17,12 @@ database is asked what became of it, for as long as OUTCOME_LIMIT_S; nobody is t
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import select
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +32,7 @@ import psycopg
 from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import URL, Connection, Engine, RootTransaction, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from errors import (
     DatabaseDamagedError,
@@ -39,6 +43,7 @@ from errors import (
     StoreBusyError,
     TranscriptionServerError,
 )
+from optimizer.common.clock import SystemClock
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.dialect import BUSY_TIMEOUT_MS, CANNOT_WRITE
 
@@ -75,6 +80,12 @@ _LOCK = """
 _WHO = "SELECT pg_current_xact_id()::text, pg_backend_pid()"
 _OUTCOME = text("SELECT pg_xact_status(CAST(:number AS xid8))")
 _END = text("SELECT pg_terminate_backend(:process)")
+_MARK = "serving"
+_LEAVE_MARK = """
+    INSERT INTO learned (name, value, updated_at) VALUES (%s, %s, now()::text)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at
+"""
+_READ_MARK = "SELECT value FROM learned WHERE name = %s"
 _WRITER = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
 _PLAIN_HOST = re.compile(r"[\w.:/-]*")
 
@@ -93,7 +104,8 @@ class PostgresqlDialect:
         self._is_read_only = is_read_only
         self._engine: Engine | None = None
         self._holder: psycopg.Connection[Any] | None = None
-        self._is_uncertain = False
+        self._mark: str | None = None  # a server's, once it serves
+        self._obstacle: str | None = None  # why nothing may be written until a restart
 
     @property
     def file(self) -> Path | None:
@@ -159,7 +171,10 @@ class PostgresqlDialect:
             raise self._start_error(error) from error
 
     def begin_serving(self) -> None:
-        pass
+        if self._holder is None:
+            raise RuntimeError("the database is not held")
+        self._mark = json.dumps(uuid.uuid4().hex)
+        self._holder.execute(_LEAVE_MARK, [_MARK, self._mark])
 
     def end_serving(self) -> None:
         holder, self._holder = self._holder, None
@@ -176,16 +191,20 @@ class PostgresqlDialect:
         """Whether the transaction of this number was committed, of which the connection to this server process was
         lost. Waits until that is known, up to OUTCOME_LIMIT_S. Raises DatabaseDamagedError when it is not: what the
         queue has in memory may differ from the database from then on, until a restart reads it again."""
-        pause = threading.Event()
-        for _ in range(int(OUTCOME_LIMIT_S / LOOK_EVERY_S)):
-            with suppress(OperationalError, InterfaceError):
+        pause, clock = threading.Event(), SystemClock()
+        given_up_at = clock.monotonic() + OUTCOME_LIMIT_S
+        while clock.monotonic() < given_up_at:
+            with suppress(OperationalError, InterfaceError, PoolTimeoutError):
                 outcome = self._outcome(number, process)
                 if outcome != "in progress":
                     return outcome == "committed"
             pause.wait(LOOK_EVERY_S)
-        self._is_uncertain = True
         log.error("event=commit_uncertain: the database server has not answered for %.0f s", OUTCOME_LIMIT_S)
-        raise _uncertain()
+        self._obstacle = (
+            "The database server went away while it stored something, and whether it did is not known. Restart the "
+            "server."
+        )
+        raise DatabaseDamagedError(self._obstacle)
 
     def _outcome(self, number: str, process: int) -> str | None:
         with self._connected() as connection:
@@ -228,15 +247,25 @@ class PostgresqlDialect:
         return bool(is_held)
 
     def _check_holder(self) -> None:
-        """Before every write of a server. Raises DatabaseDamagedError."""
-        if self._is_uncertain:
-            raise _uncertain()
+        """Before every write of a server. Raises DatabaseDamagedError, StoreBusyError."""
+        if self._obstacle is not None:
+            raise DatabaseDamagedError(self._obstacle)
         if self._holder is None or _is_connected(self._holder):
             return
         self._holder.close()
-        if not self._try_to_hold():
-            raise DatabaseDamagedError("Another server uses the database by now, so nothing can be stored. Stop one.")
+        try:
+            if not self._try_to_hold() or self._was_held_by_another(self._holder):
+                self._obstacle = (
+                    "Another server has taken the database, so nothing can be stored. Stop one of them, and restart "
+                    "the other."
+                )
+                raise DatabaseDamagedError(self._obstacle)
+        except psycopg.Error as error:
+            raise StoreBusyError(UNREACHABLE) from error
         log.warning("event=database_taken_again: the connection that holds it was lost")
+
+    def _was_held_by_another(self, holder: psycopg.Connection[Any]) -> bool:
+        return self._mark is not None and holder.execute(_READ_MARK, [_MARK]).fetchone() != (self._mark,)
 
     # Errors of the start
 
@@ -354,6 +383,8 @@ def refusal_of(error: DBAPIError) -> str | None:
     libpq gives only a text for it, in the server's language where that could translate it.
     """
     said = str(error.orig)
+    if re.search(r"connection slots|too many (clients|connections)|starting up|shutting down|recovery mode", said):
+        return None
     connection = getattr(error.orig, "pgconn", None)
     if re.search(r"FATAL:\s+database .* does not exist", said):
         return "it has no database of that name. Make it with: createdb NAME"
@@ -387,9 +418,3 @@ def _is_connected(connection: psycopg.Connection[Any]) -> bool:
     except psycopg.Error:
         return False
     return True
-
-
-def _uncertain() -> DatabaseDamagedError:
-    return DatabaseDamagedError(
-        "The database server went away while it stored something, and whether it did is not known. Restart the server."
-    )

@@ -421,24 +421,38 @@ def test_a_writer_that_stays_silent_is_cut_off_so_that_others_can_write(
     silent.close()
 
 
+def end_connection(databases: Databases, data_dir: Path) -> None:
+    """That which holds the database for its server."""
+    its = "locktype = 'advisory' AND objid = ? AND database = (SELECT oid FROM pg_database WHERE datname = ?)"
+    name = make_url(databases.url_of(data_dir)).database
+    statement = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {its}"  # noqa: S608
+    assert databases.execute(data_dir, statement, dialect.SERVING, name) == [(True,)]
+
+
 def test_a_server_that_lost_its_hold_takes_it_again_and_stops_where_another_has_it(
     queue: Queue, databases: Databases, tmp_path: Path
 ) -> None:
-    def end_connection() -> None:
-        its = "locktype = 'advisory' AND objid = ? AND database = (SELECT oid FROM pg_database WHERE datname = ?)"
-        name = make_url(databases.url_of(tmp_path)).database
-        statement = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {its}"  # noqa: S608
-        assert databases.execute(tmp_path, statement, dialect.SERVING, name) == [(True,)]
-
-    end_connection()
+    end_connection(databases, tmp_path)
     queue.submit("a")  # takes it again
-    end_connection()
+    end_connection(databases, tmp_path)
     other = TaskStore(tmp_path, databases.url_of(tmp_path))
     other.open()
-    with pytest.raises(DatabaseDamagedError, match="Another server uses the database"):
+    with pytest.raises(DatabaseDamagedError, match="Another server has taken the database"):
         queue.submit("b")
     other.close()
-    queue.submit("b")
+    with pytest.raises(DatabaseDamagedError, match="restart the other"):  # its queue is not what is stored by now
+        queue.submit("b")
+
+
+def test_a_server_notices_that_another_one_came_and_went_while_it_had_lost_its_hold(
+    queue: Queue, databases: Databases, tmp_path: Path
+) -> None:
+    end_connection(databases, tmp_path)
+    other = TaskStore(tmp_path, databases.url_of(tmp_path))
+    other.open()
+    other.close()
+    with pytest.raises(DatabaseDamagedError, match="Another server has taken the database"):
+        queue.submit("a")
 
 
 def test_new_tasks_are_taken_beside_a_full_house_of_connections(queue: Queue) -> None:
