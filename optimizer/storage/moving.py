@@ -84,7 +84,7 @@ def _copy(original: Connection, copy: Connection) -> dict[str, int]:
         if found.value != written.value:
             raise DatabaseMoveError(f"{table.name} was not copied as it is, so nothing was kept of the copy.")
         counts[table.name] = found.number
-        copy.execute(text(f"ANALYZE {table.name}"))  # until it looks by itself, PostgreSQL would read whole tables
+    copy.execute(text("ANALYZE"))  # until it looks by itself, PostgreSQL would read whole tables
     failpoint("move.before_commit")
     return counts
 
