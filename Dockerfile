@@ -14,7 +14,7 @@ ARG NPM_CONFIG_REGISTRY
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/venv/bin:$PATH
 
 WORKDIR /app
-COPY requirements.txt constraints.txt ./
+COPY requirements.txt requirements-postgresql.txt constraints.txt ./
 # torch comes first and alone, so that TORCH_INDEX_URL can supply nothing else. The version with +cpu is asked for, so
 # that no other build can slip in. openai-whisper requires triton, which only its CUDA kernels import: 690 MB.
 # --upgrade-deps: the pip that Python brings is too old for the server, which fetches weights with it.
@@ -26,7 +26,7 @@ RUN python -m venv --upgrade-deps /venv \
         cuda) ;; \
         *) echo "TORCH_VARIANT is cpu or cuda, not '$TORCH_VARIANT'" >&2; exit 1 ;; \
     esac \
-    && pip install -r requirements.txt \
+    && pip install -r requirements-postgresql.txt \
     && if [ "$TORCH_VARIANT" = cpu ]; then pip uninstall --yes triton; fi
 
 # In an environment of its own, because Node is installed into it.
@@ -44,7 +44,7 @@ COPY tools/build_page.py tools/fetch_model.py tools/
 COPY templates templates
 COPY static static
 RUN /tmp/page/bin/python -m tools.build_page \
-    && rm -r /tmp/page node_modules package.json package-lock.json .npmrc requirements.txt constraints.txt torch-cpu.txt \
+    && rm -r /tmp/page node_modules package.json package-lock.json .npmrc requirements*.txt constraints.txt torch-cpu.txt \
         tools/vendor_page.py tools/build_page.py \
     && python -m compileall -q .
 

@@ -12,7 +12,7 @@ FACTOR ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup page weights test test-full coverage fuzz lint audit lock prove-container prove-service wer bench bench-scheduler \
-	bench-speakers bench-cuda load soak chromium clean
+	bench-speakers bench-cuda load soak chromium postgresql clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -47,15 +47,18 @@ weights: $(VENV)/.installed ## the weights of DEFAULT_MODEL
 chromium:
 	@tools/ensure_chromium.sh
 
-test: $(VENV)/.installed-dev page node_modules/.installed-dev chromium ## every test but the slow ones
+postgresql:
+	@tools/ensure_postgresql.sh
+
+test: $(VENV)/.installed-dev page node_modules/.installed-dev chromium postgresql ## every test but the slow ones
 	@$(PY) -m tools.fetch_model tiny.en speakers
 	$(PY) -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
 
-test-full: $(VENV)/.installed-dev page node_modules/.installed-dev chromium ## every test, with the long ones
+test-full: $(VENV)/.installed-dev page node_modules/.installed-dev chromium postgresql ## every test, with the long ones
 	@$(PY) -m tools.fetch_model tiny.en base speakers
 	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
-coverage: $(VENV)/.installed-dev page node_modules/.installed-dev chromium ## branch coverage of what `make test` runs
+coverage: $(VENV)/.installed-dev page node_modules/.installed-dev chromium postgresql ## branch coverage of what `make test` runs
 	@$(PY) -m tools.fetch_model tiny.en speakers
 	@$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS); status=$$?; \

@@ -22,6 +22,7 @@ from setting_values import (
     DEFAULT_POLICY,
     Network,
     account_or_none,
+    known_database,
     known_engine,
     known_language,
     known_model,
@@ -169,7 +170,11 @@ class Settings(AutomationSettings):
     max_stored_mb_per_owner: int = Field(
         0, ge=0, le=100_000_000, description="MB of uploads that one owner may keep; 0: no limit"
     )
-    database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in DATA_DIR")
+    database_url: Annotated[SecretStr, AfterValidator(known_database)] = Field(
+        SecretStr(""),
+        description="PostgreSQL in place of SQLite: postgresql://USER:PASSWORD@HOST/NAME (needs"
+        " requirements-postgresql.txt, docs/deployment.md); empty: SQLite in DATA_DIR",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_format: Literal["text", "json"] = Field(
         "text", description="text, or json: one object a line, for programs that collect logs"

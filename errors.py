@@ -64,9 +64,12 @@
     └── StartError                          the server cannot start
         ├── InvalidSettingsError
         ├── DatabaseDamagedError
+        ├── DatabaseUnreachableError
         ├── DataFolderUnusableError
         ├── BackupError
+        ├── DatabaseMoveError
         └── DataFolderInUseError
+            └── DatabaseInUseError
 
 A class has a code (what the API and the database call it), a public message, and whether trying again can help. Public
 messages contain no path, no secret and no text from another program. What an error means over HTTP is written in
@@ -476,6 +479,12 @@ class DatabaseDamagedError(StartError):
     exit_code = 3
 
 
+class DatabaseUnreachableError(StartError):
+    """The database's server does not answer. It may not have started yet, so a service manager should try again."""
+
+    code = "database_unreachable"
+
+
 class DataFolderUnusableError(StartError):
     """The message says what is wrong with the data folder, and what to do."""
 
@@ -495,9 +504,20 @@ class BackupError(StartError):
     code = "backup_failed"
 
 
+class DatabaseMoveError(StartError):
+    """A database that cannot be copied into another one. The message says why."""
+
+    code = "move_failed"
+
+
 class DataFolderInUseError(StartError):
     code = "data_folder_in_use"
     exit_code = 4
+
+
+class DatabaseInUseError(DataFolderInUseError):
+    code = "database_in_use"
+    default_message = "Another server uses this database. Only one may: stop that one first."
 
 
 # What storing may raise in a running server: nothing was stored, and trying again may help. DatabaseDamagedError also

@@ -81,6 +81,14 @@ def known_language(text: str) -> str:
     return code
 
 
+def known_database(url: SecretStr) -> SecretStr:
+    """Raises ValueError, which does not quote what may have a password."""
+    text = url.get_secret_value()
+    if text and not text.startswith(("postgresql://", "postgresql+psycopg://", "sqlite:///")):
+        raise ValueError("must be postgresql://USER:PASSWORD@HOST/NAME, sqlite:///PATH, or empty")
+    return url
+
+
 def long_enough(secret: SecretStr) -> SecretStr:
     if 0 < len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
         raise ValueError(f"must have at least {MIN_SECRET_CHARACTERS} characters, or be empty")

@@ -28,9 +28,9 @@ from ulid import ULID
 
 from benchmarks.machine import describe_machine
 from optimizer.storage import mapping, search_index
-from optimizer.storage.schema import arrivals, task_texts, tasks
+from optimizer.storage.schema import IndexForm, arrivals, task_texts, tasks
 from optimizer.storage.search_filler import SearchFiller
-from optimizer.storage.search_index import IndexForm, SearchedText
+from optimizer.storage.search_index import SearchedText
 from optimizer.storage.search_words import spaced
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles

@@ -21,7 +21,7 @@ def backup_command(load: Callable[[], Settings]) -> click.Command:
     def backup(file: Path, without_media: bool) -> None:
         settings = load()
         database = _database(settings)
-        with reading(settings.data_dir, settings.database_url):
+        with reading(settings.data_dir, settings.database_url.get_secret_value()):
             pass  # it is there, and of this version
         files = TaskFiles(settings.data_dir)
         report = write_backup(files, database, file, with_media=not without_media, version=__version__)
@@ -59,9 +59,12 @@ def restore_command(load: Callable[[], Settings]) -> click.Command:
 
 
 def _database(settings: Settings) -> Path:
-    database = sqlite_file(settings.data_dir, settings.database_url)
+    database = sqlite_file(settings.data_dir, settings.database_url.get_secret_value())
     if database is None:
-        raise BackupError("DATABASE_URL names a database with tools of its own: back it up with those.")
+        raise BackupError(
+            "The database is PostgreSQL's: back it up with pg_dump, and after that the folders media and transcripts "
+            "of DATA_DIR. docs/deployment.md says how, and how they come back."
+        )
     return database
 
 

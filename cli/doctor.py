@@ -10,7 +10,7 @@ import click
 from config import Settings
 from optimizer.common.clock import SystemClock
 from optimizer.storage.inspection import DataInspection, Finding
-from optimizer.storage.read_only import reading
+from optimizer.storage.read_only import reading, sqlite_file
 from optimizer.storage.repair import Repair
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
@@ -44,6 +44,8 @@ def _report(settings: Settings, checksums: bool) -> int:
     for finding in findings:
         click.echo(str(finding))
     click.echo(f"{len(findings)} found." if findings else "Nothing found.")
+    if sqlite_file(settings.data_dir, settings.database_url.get_secret_value()) is None:
+        click.echo("Damage in PostgreSQL's own files is looked for by its pg_amcheck.")
     return FOUND if findings else CLEAN
 
 
@@ -51,7 +53,7 @@ def _repair(settings: Settings, checksums: bool) -> int:
     files = TaskFiles(settings.data_dir)
     files.acquire_lock()
     try:
-        with closing(TaskStore(settings.data_dir, settings.database_url)) as store:
+        with closing(TaskStore(settings.data_dir, settings.database_url.get_secret_value())) as store:
             store.open()
             findings = _findings(settings, files, False, checksums)
             left = 0
@@ -66,5 +68,5 @@ def _repair(settings: Settings, checksums: bool) -> int:
 
 def _findings(settings: Settings, files: TaskFiles, is_served: bool, checksums: bool) -> list[Finding]:
     inspection = DataInspection(files, SystemClock().now(), is_served=is_served, reads_recordings=checksums)
-    with reading(settings.data_dir, settings.database_url) as connection:
+    with reading(settings.data_dir, settings.database_url.get_secret_value()) as connection:
         return inspection.findings(connection)

@@ -56,7 +56,7 @@ def keys_group(load: Callable[[], Settings]) -> click.Group:
 @contextmanager
 def _opened(settings: Settings) -> Iterator[KeyStore]:
     """Raises DatabaseDamagedError. The database is opened beside a server that may run."""
-    tasks, clock = TaskStore(settings.data_dir, settings.database_url), SystemClock()
+    tasks, clock = TaskStore(settings.data_dir, settings.database_url.get_secret_value()), SystemClock()
     try:
         tasks.open_beside_server()
         yield KeyStore(tasks.database, clock, AuditTrail(tasks.database, clock))

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import SecretStr
+
 from cli.transcriber import CannotStartError, Options, RefusedError, TaskProgress, form_fields
 from config import Settings
 from errors import StartError, TranscriptionServerError
@@ -84,7 +86,7 @@ def local_transcriber(settings: Settings, make_system: MakeSystem) -> Iterator[L
 
 def _private(settings: Settings, folder: Path) -> Settings:
     """The same machine and models, nothing of the server's data, nobody to tell and nothing to watch."""
-    own = {"data_dir": folder, "database_url": "", "webhook_urls": "", "watch_dir": "", "log_level": "ERROR"}
+    own = {"data_dir": folder, "database_url": SecretStr(""), "webhook_urls": "", "watch_dir": "", "log_level": "ERROR"}
     return settings.model_copy(update=own)
 
 

@@ -14,6 +14,7 @@ from cli.completion import completion_command
 from cli.doctor import doctor_command
 from cli.keys import keys_group
 from cli.local_system import MakeSystem, optimized_system
+from cli.migrate_to import migrate_to_command
 from cli.remote import models_group, tasks_group
 from cli.transcribe import transcribe_command
 from config import Settings
@@ -58,5 +59,6 @@ def _program(serve: Serve, load: LoadSettings, make_system: MakeSystem) -> click
     program.add_command(doctor_command(load))
     program.add_command(backup_command(load))
     program.add_command(restore_command(load))
+    program.add_command(migrate_to_command(load))
     program.add_command(completion_command(program))
     return program

@@ -210,7 +210,7 @@ def _build_automation(
 
 def _build_storage(settings: Settings, clock: Clock) -> Storage:
     outbox = WebhookOutbox(settings.webhook_addresses) if settings.sends_webhooks else None
-    store = TaskStore(settings.data_dir, settings.database_url, outbox=outbox)
+    store = TaskStore(settings.data_dir, settings.database_url.get_secret_value(), outbox=outbox)
     files = TaskFiles(settings.data_dir, settings.min_free_disk_bytes)
     return Storage(
         files=files,

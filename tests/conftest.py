@@ -17,6 +17,8 @@ from config import Settings
 # So that a helper's failed assertion shows its values, as a test's does. Before any of them is imported.
 pytest.register_assert_rewrite(*(f"tests.{entry.stem}" for entry in Path(__file__).parent.iterdir()))
 
+from tests import postgresql_server  # noqa: E402
+from tests.databases import POSTGRESQL, SQLITE, Databases, used  # noqa: E402
 from tests.leaks import SETTLE_S, described, mark_session, nothing_left_behind, orphans  # noqa: E402
 from tests.paths import DATA, MODELS_DIR  # noqa: E402
 from tests.properties import load_profiles  # noqa: E402
@@ -67,6 +69,32 @@ def make_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         return Settings(_env_file=None, **{**own, **values})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgresql_server.PostgresqlServer]:
+    """A server of the tests' own; without PostgreSQL the test is skipped, except where CI must have it."""
+    if (reason := postgresql_server.missing()) is not None:
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with postgresql_server.running() as server, postgresql_server.outliving(server):
+        yield server
+
+
+@pytest.fixture
+def each_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Databases]:
+    """The test runs on each kind, see tests/databases.py."""
+    databases = Databases(request.getfixturevalue("postgresql") if request.param == POSTGRESQL else None)
+    with used(databases, monkeypatch):
+        yield databases
+    databases.give_back()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "each_database" in metafunc.fixturenames:
+        kinds = [SQLITE] if metafunc.definition.get_closest_marker("sqlite") else [SQLITE, POSTGRESQL]
+        metafunc.parametrize("each_database", kinds, indirect=True)
 
 
 @pytest.hookimpl(optionalhook=True)

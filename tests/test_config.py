@@ -107,6 +107,7 @@ def test_one_message_names_every_bad_value_and_no_secret(tmp_path: Path) -> None
         "ENGINE=other",
         "MIN_BATCH_SIZE=5",
         "SECRET_KEY=short",
+        "DATABASE_URL=mysql://me:hunter2@host/name",
         "API_KEYS=alice",
         "API_KEYS=alice:tooshort",
         "API_KEYS=two words:0123456789012345678901234567890123456789",
@@ -237,6 +238,15 @@ def test_an_address_to_which_nothing_can_be_sent_is_refused_at_the_start(tmp_pat
     assert load_settings(env_file(tmp_path, f"{secret}\nWEBHOOK_URLS=http://10.0.0.1:9/x,https://example.org"))
     with pytest.raises(InvalidSettingsError, match=r"WEBHOOK_URLS = \(hidden\)"):
         load_settings(env_file(tmp_path, f"{secret}\nWEBHOOK_URLS=https://example.org/a,{address}"))
+
+
+def test_the_password_of_the_database_is_in_no_message_and_not_in_what_the_settings_show(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettingsError) as refused:
+        load_settings(env_file(tmp_path, "DATABASE_URL=mysql://me:hunter2@host/name"))
+    assert "DATABASE_URL = (hidden): must be postgresql://USER:PASSWORD@HOST/NAME" in str(refused.value)
+    settings = load_settings(env_file(tmp_path, "DATABASE_URL=postgresql://me:hunter2@host/name"))
+    assert settings.database_url.get_secret_value() == "postgresql://me:hunter2@host/name"
+    assert "hunter2" not in f"{refused.value} {settings!r} {settings.model_dump(mode='json')}"
 
 
 def test_secrets_and_paths_stay_out_of_what_is_shown() -> None:

@@ -51,7 +51,10 @@ def test_what_is_installed_and_what_is_pinned_is_above_the_floors() -> None:
         assert Version(pinned[name]) >= Version(floor), f"{name} {pinned[name]} is pinned"
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-ctranslate2.txt"])
+@pytest.mark.parametrize(
+    "name",
+    ["requirements.txt", "requirements-dev.txt", "requirements-ctranslate2.txt", "requirements-postgresql.txt"],
+)
 def test_everything_that_is_asked_for_is_pinned(name: str) -> None:
     assert wanted(ROOT / name) - set(constraints()) == set()
 

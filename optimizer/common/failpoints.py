@@ -53,6 +53,7 @@ FAILPOINTS: tuple[str, ...] = (
     "schema.before_folder_sync",
     "schema.before_upgrade",
     "schema.before_commit",
+    "move.before_commit",
 )
 
 _armed: dict[str, Action] = {}

@@ -30,9 +30,9 @@ from typing import IO, Any
 from errors import BackupError
 from optimizer.common.atomic_files import create_private
 from optimizer.common.failpoints import failpoint
-from optimizer.storage import search_index
-from optimizer.storage.database import copy_sqlite_file
+from optimizer.storage import fts5_index
 from optimizer.storage.schema import TABLES_OF_A_TASK
+from optimizer.storage.sqlite import copy_sqlite_file
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.watched_files import DONE
 from optimizer.tasks.task import TaskStatus
@@ -121,7 +121,7 @@ def _settle(copy: Path, ids_now: set[str]) -> int:
         rows.executemany(_FORGET_WATCHED, gone)
         rows.executemany("DELETE FROM tasks WHERE id = ?", gone)
         if gone or rows.execute("SELECT max(count) > 0 FROM search_removals").fetchone() == (1,):
-            search_index.leave_out(rows)
+            fts5_index.leave_out(rows)
         rows.execute(
             "UPDATE tasks SET status = 'pending', lease_token = NULL, lease_owner = NULL, uncharged = uncharged + 1 "
             "WHERE status = 'processing'"

@@ -14,8 +14,9 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert, insp
 from errors import DatabaseDamagedError
 from optimizer.common.atomic_files import create_private, publish
 from optimizer.common.failpoints import failpoint
-from optimizer.storage.database import Database, copy_sqlite_file
+from optimizer.storage.database import Database
 from optimizer.storage.schema import SCHEMA_REVISION, arrivals, metadata
+from optimizer.storage.sqlite import copy_sqlite_file
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +25,10 @@ _alembic_version = Table("alembic_version", MetaData(), Column("version_num", St
 
 
 class Migrator:
-    """One database and one folder of migrations. sqlite_file: None for other databases, which are not backed up."""
+    """One database and one folder of migrations. A file of SQLite's is backed up before."""
 
-    def __init__(
-        self, database: Database, sqlite_file: Path | None, *, scripts: Path = MIGRATIONS, head: str = SCHEMA_REVISION
-    ) -> None:
+    def __init__(self, database: Database, *, scripts: Path = MIGRATIONS, head: str = SCHEMA_REVISION) -> None:
         self._database = database
-        self._sqlite_file = sqlite_file
         self._scripts = scripts
         self._head = head
 
@@ -61,9 +59,7 @@ class Migrator:
     def _create(self) -> None:
         """Without Alembic; a test ensures that the migrations lead to the same tables."""
         with self._database.writing() as connection:
-            metadata.create_all(connection)
-            _alembic_version.create(connection)
-            connection.execute(insert(_alembic_version).values(version_num=self._head))
+            create_tables(connection, self._head)
             connection.execute(insert(arrivals).values(id=1, last_seq=0))
 
     def _upgrade(self, revision: str) -> None:
@@ -87,18 +83,26 @@ class Migrator:
         log.info("event=migrated from=%s to=%s", revision, self._head)
 
     def _back_up(self) -> None:
-        if self._sqlite_file is None:
+        file = self._database.dialect.file
+        if file is None:
             return
-        backup = self._sqlite_file.with_name(f"{self._sqlite_file.name}.before-{self._head}")
+        backup = file.with_name(f"{file.name}.before-{self._head}")
         temporary = backup.with_name(backup.name + ".tmp")
         failpoint("schema.before_backup")
         temporary.unlink(missing_ok=True)
         os.close(create_private(temporary))
-        copy_sqlite_file(self._sqlite_file, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        copy_sqlite_file(file, temporary)
+        with temporary.open("rb") as copy:
+            os.fsync(copy.fileno())
         publish(temporary, backup, steps="schema")
         log.info("event=backed_up file=%s", backup.name)
+
+
+def create_tables(connection: Connection, head: str = SCHEMA_REVISION) -> None:
+    """With nothing in them but their version."""
+    metadata.create_all(connection)
+    _alembic_version.create(connection)
+    connection.execute(insert(_alembic_version).values(version_num=head))
 
 
 def current_revision(connection: Connection) -> str | None:

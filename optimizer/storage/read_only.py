@@ -17,9 +17,11 @@ from optimizer.storage.schema import SCHEMA_REVISION
 
 @contextmanager
 def reading(data_dir: Path, url: str) -> Iterator[Connection]:
-    """One consistent view of the tables. url: as DATABASE_URL. Raises DatabaseDamagedError, StoreBusyError."""
+    """One consistent view of the tables. url: as DATABASE_URL. Raises StartError, StoreBusyError."""
     database = Database(_read_only(database_url(url, data_dir)), is_read_only=True)
     try:
+        if database.dialect.file is None:
+            database.dialect.check_command(data_dir)
         with database.reading() as connection:
             revision = current_revision(connection)
             if revision != SCHEMA_REVISION:

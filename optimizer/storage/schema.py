@@ -6,6 +6,9 @@ value costs one task and not the whole page it is on.
 
 from __future__ import annotations
 
+from enum import IntEnum
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -24,7 +27,22 @@ from sqlalchemy import (
 
 SCHEMA_REVISION = "0019"
 
+
+class IndexForm(IntEnum):
+    """How `task_texts` has a task."""
+
+    RAW = 0  # name and text, folded, as releases before the index wrote them
+    WORDS = 1  # `spaced` words: of the text in the first line, of its names in the others
+    INDEXED = 2  # likewise, and in the index
+
+
 metadata = MetaData()
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Of an index on some of the rows."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 tasks = Table(
     "tasks",
@@ -92,8 +110,8 @@ tasks = Table(
     Index("ix_tasks_owner_finished_at", "owner", "finished_at", "seq"),
     Index("ix_tasks_owner_audio_seconds", "owner", "audio_seconds", "seq"),
     Index("ix_tasks_owner_name_key", "owner", "name_key", "seq"),
-    Index("ix_tasks_batch", "batch_id", "owner", "seq", sqlite_where=text("batch_id IS NOT NULL")),
-    Index("ix_tasks_kept_media", "finished_at", sqlite_where=text("media_removed_at IS NULL")),
+    Index("ix_tasks_batch", "batch_id", "owner", "seq", **_where("batch_id IS NOT NULL")),
+    Index("ix_tasks_kept_media", "finished_at", **_where("media_removed_at IS NULL")),
     Index("ix_tasks_sha256", "sha256", "seq"),  # whether somebody's file was sent before
 )
 
@@ -319,6 +337,20 @@ learned = Table(
     Column("value", Text, nullable=False),  # JSON
     Column("updated_at", String(40), nullable=False),
 )
+
+
+def as_on_sqlite(column: Column[Any]) -> None:
+    """Lets PostgreSQL keep in a column what SQLite does: texts of any length, in the order of their bytes whatever
+    language the database is in, and integers of 64 bits."""
+    if isinstance(column.type, String):
+        column.type = type(column.type)(column.type.length).with_variant(Text(collation="C"), "postgresql")
+    elif type(column.type) is Integer:
+        column.type = Integer().with_variant(BigInteger(), "postgresql")
+
+
+for _table in metadata.tables.values():
+    for _column in _table.columns:
+        as_on_sqlite(_column)
 
 # Those with rows of a task, by name: nothing may be left in them when the task is deleted.
 TABLES_OF_A_TASK = {

@@ -1,8 +1,8 @@
-"""What the list's search looks through, and the index of it: SQLite's FTS5, where Python's SQLite has it.
+"""What the list's search looks through, and the index of it, if there is one.
 
-`task_texts` has the words of every task (`search_words.spaced`), which is all that is needed to search. The index says
-which tasks have a word, or two words beside each other, without reading their texts; it is made of `task_texts` alone
-and keeps no text of its own (`content=''`). Other databases, and an SQLite without FTS5, look through the words.
+`task_texts` has the words of every task (`search_words.spaced`), which is all that is needed to search. The index is
+made of `task_texts` alone and says which tasks have a word without reading their texts; see `word_index`. An SQLite
+without FTS5 looks through the words.
 
 Rows that an earlier release wrote have `index_form` RAW and are brought up to date in the background
 (`search_filler`); until then they are looked through as that release did, so nothing is missed.
@@ -13,22 +13,16 @@ reads nothing of the others', and costs what that owner's tasks do.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from enum import IntEnum
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Integer,
     Select,
     and_,
     bindparam,
-    column,
     delete,
     exists,
     false,
@@ -36,41 +30,22 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    table,
-    text,
     update,
 )
-from sqlalchemy.exc import DBAPIError
 
 from errors import InvalidOptionError
-from optimizer.storage import search_erasure, search_words
-from optimizer.storage.schema import task_texts, tasks
+from optimizer.storage import fts5_index, search_words
+from optimizer.storage.fts5_index import Fts5Index, has_fts5
+from optimizer.storage.schema import IndexForm, task_texts, tasks
 from optimizer.storage.search_words import Phrase
+from optimizer.storage.tsvector_index import TsvectorIndex
+from optimizer.storage.word_index import Terms, WordIndex
 from optimizer.tasks.search_hit import HitField, Sentence
 from optimizer.tasks.task import Task
 from whisper_core.text.transcript import Segment
 
 MAX_QUERY_CHARACTERS = 500
 MOST_COMPARED = 500  # texts, to count those that have a phrase: it takes some 40 us each
-FIRST_ROW = 0  # stays, see `search_erasure`; no task has this number
-_index = table("search_index", column("rowid", Integer), column("search_index"))
-_CREATE = text(
-    "CREATE VIRTUAL TABLE search_index USING fts5"
-    "(words, content='', columnsize=0, detail=none, prefix='1 2 3', tokenize='ascii')"
-)
-_ADD = text("INSERT INTO search_index (rowid, words) VALUES (:seq, :words)")
-_REMOVE = text("INSERT INTO search_index (search_index, rowid, words) VALUES ('delete', :seq, :words)")
-_EXISTS = text("SELECT count(*) FROM sqlite_master WHERE name = 'search_index'")
-_DROP = text("DROP TABLE search_index")
-# FTS5's own tables as of an index without a word, so that one which is damaged, or which a later SQLite wrote, can be
-# removed: that would be refused otherwise.
-_EMPTY = (
-    text("DELETE FROM search_index_idx"),
-    text("DELETE FROM search_index_data"),
-    text("INSERT INTO search_index_data (id, block) VALUES (1, x''), (10, x'00000000000000')"),
-    text("UPDATE search_index_config SET v = 4 WHERE k = 'version'"),
-)
-_FIRST = text("SELECT rowid FROM search_index WHERE search_index MATCH :owner ORDER BY rowid LIMIT 1")
 _INSERT = insert(task_texts)
 _UPDATE = (
     update(task_texts)
@@ -85,14 +60,6 @@ _ROWS = (
 )
 
 
-class IndexForm(IntEnum):
-    """How `task_texts` has a task."""
-
-    RAW = 0  # name and text, folded, as releases before the index wrote them
-    WORDS = 1  # `spaced` words: of the text in the first line, of its names in the others
-    INDEXED = 2  # likewise, and in the index
-
-
 @dataclass(frozen=True)
 class SearchedText:
     """A task and what the search finds it by."""
@@ -102,25 +69,16 @@ class SearchedText:
     sentences: Sequence[Sentence] | None = None  # what a hit shows; None: as they are
 
 
-@cache
-def has_fts5() -> bool:
-    """Whether Python's SQLite has it."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        try:
-            connection.execute("CREATE VIRTUAL TABLE probe USING fts5(words)")
-        except sqlite3.OperationalError:
-            return False
-    return True
-
-
-def is_indexed(connection: Connection) -> bool:
-    """Whether this database has an index."""
-    return connection.dialect.name == "sqlite" and has_fts5()
+def index_of(connection: Connection) -> WordIndex | None:
+    """This database's, None where it has none."""
+    if connection.dialect.name == "postgresql":
+        return TsvectorIndex()
+    return Fts5Index() if has_fts5() else None
 
 
 def form_now(connection: Connection) -> IndexForm:
     """What every row should be in."""
-    return IndexForm.INDEXED if is_indexed(connection) else IndexForm.WORDS
+    return IndexForm.WORDS if index_of(connection) is None else IndexForm.INDEXED
 
 
 # What the search looks through
@@ -131,7 +89,7 @@ def add(connection: Connection, task: Task) -> None:
     words = "\n".join([search_words.spaced([""]), _name_lines(task)])
     row = {"task_id": task.id, "folded_text": words, "index_form": form_now(connection)}
     connection.execute(_INSERT, row)
-    _change(connection, [_Terms(task.seq, set(), search_words.terms_of(words, task.owner))])
+    _change(connection, [Terms(task.id, task.seq, set(), search_words.terms_of(words, task.owner))])
 
 
 def write(connection: Connection, texts: Iterable[SearchedText]) -> None:
@@ -149,7 +107,7 @@ def write(connection: Connection, texts: Iterable[SearchedText]) -> None:
             rows.append(values)
         else:
             rows_with_sentences.append({**values, "packed": pack(each.sentences)})
-        changes.append(_Terms(row.seq, _terms_of(row), search_words.terms_of(words, str(row.owner))))
+        changes.append(Terms(row.task_id, row.seq, _terms_of(row), search_words.terms_of(words, str(row.owner))))
     if rows:
         connection.execute(_UPDATE, rows)
     if rows_with_sentences:
@@ -158,17 +116,18 @@ def write(connection: Connection, texts: Iterable[SearchedText]) -> None:
 
 
 def move(connection: Connection, before: Mapping[str, int]) -> None:
-    """Tasks have other places in the queue, by which the index knows them. before: their earlier ones, by id."""
-    changes = []
-    for row in _rows(connection, before):
-        terms = _terms_of(row)
-        changes += [_Terms(before[row.task_id], terms, set()), _Terms(row.seq, set(), terms)]
-    _change(connection, changes)
+    """Tasks have other places in the queue, by which an index may know them. before: their earlier ones, by id."""
+    index, changes = index_of(connection), []
+    for row in _rows(connection, before) if index is not None else ():
+        task_id, terms = row.task_id, _terms_of(row)
+        changes += [Terms(task_id, before[task_id], terms, set()), Terms(task_id, row.seq, set(), terms)]
+    if index is not None:
+        index.move(connection, changes)
 
 
 def remove(connection: Connection, task_id: str) -> None:
     """Its words leave the index and `task_texts`."""
-    _change(connection, [_Terms(row.seq, _terms_of(row), set()) for row in _rows(connection, [task_id])])
+    _change(connection, [Terms(task_id, row.seq, _terms_of(row), set()) for row in _rows(connection, [task_id])])
     connection.execute(delete(task_texts).where(task_texts.c.task_id == task_id))
 
 
@@ -187,31 +146,10 @@ def _rows(connection: Connection, task_ids: Iterable[str]) -> Sequence[Any]:
     return connection.execute(_ROWS, {"task_ids": list(task_ids)}).all()
 
 
-class _Terms(NamedTuple):
-    """What the index has of the task at a place of the queue, and should have."""
-
-    seq: object  # an int but in a damaged row, which `doctor` reports
-    before: set[str]
-    after: set[str]
-
-
-def _change(connection: Connection, changes: Iterable[_Terms]) -> None:
-    """All removals come first, as tasks may move to each other's places."""
-    if not is_indexed(connection):
-        return
-    gone, new = [], []
-    for seq, before, after in changes:
-        if not isinstance(seq, int):
-            continue
-        if removed := before - after:
-            gone.append({"seq": seq, "words": " ".join(removed)})
-        if (added := after - before) or (removed and after):  # FTS5 counts rows: one that stays must not be counted out
-            new.append({"seq": seq, "words": " ".join(added)})
-    if gone:
-        connection.execute(_REMOVE, gone)
-        search_erasure.note_removal(connection)
-    if new:
-        connection.execute(_ADD, new)
+def _change(connection: Connection, changes: Sequence[Terms]) -> None:
+    index = index_of(connection)
+    if index is not None:
+        index.change(connection, changes)
 
 
 def _terms_of(row: Any) -> set[str]:
@@ -257,34 +195,27 @@ def found(
     if not phrases:
         return false()
     parts = []
-    form = form_now(connection)
-    if form is IndexForm.INDEXED:
-        # As a sum SQLite does not look every number up, which for a frequent word takes longer than to go through an
-        # index of the tasks and see which are among the numbers.
-        seq = tasks.c.seq if is_in_order else tasks.c.seq + 0
-        matches = _matches(phrases, owner)
-        is_whole = [] if is_count and _are_many(connection, matches) else _whole(phrases)
-        parts.append(and_(seq.in_(matches), *is_whole))
+    index, form = index_of(connection), form_now(connection)
+    is_postgresql = connection.dialect.name == "postgresql"
+    if index is not None:
+        is_many = is_count and _are_many(connection, index.matches(phrases, owner))
+        is_whole = [] if is_many else _whole(phrases, is_postgresql=is_postgresql)
+        parts.append(and_(index.is_found(connection, phrases, owner, is_in_order=is_in_order), *is_whole))
     rest = task_texts.c.index_form < form if form is IndexForm.INDEXED else task_texts.c.index_form <= form
     if connection.execute(select(task_texts.c.task_id).where(rest).limit(1)).first() is not None:
-        parts += _in_texts(phrases, is_postgresql=connection.dialect.name == "postgresql")
+        parts += _in_texts(phrases, is_postgresql=is_postgresql)
     return or_(false(), *parts)
 
 
-def _matches(phrases: Sequence[Phrase], owner: str | None) -> Select[tuple[int]]:
-    expression = search_words.match_expression(phrases, owner)
-    return select(_index.c.rowid).where(_index.c.search_index.op("MATCH", is_comparison=True)(expression))
-
-
-def _are_many(connection: Connection, matches: Select[tuple[int]]) -> bool:
+def _are_many(connection: Connection, matches: Select[Any]) -> bool:
     found = connection.scalar(select(func.count()).select_from(matches.limit(MOST_COMPARED + 1).subquery()))
     return (found or 0) > MOST_COMPARED
 
 
-def _whole(phrases: Sequence[Phrase]) -> list[ColumnElement[bool]]:
+def _whole(phrases: Sequence[Phrase], *, is_postgresql: bool) -> list[ColumnElement[bool]]:
     """The index knows which two words stand beside each other. Of longer phrases it finds what has all of the pairs."""
-    text = task_texts.c.folded_text
-    longer = [func.instr(text, search_words.spaced_phrase(each)) > 0 for each in phrases if len(each.words) > 2]
+    find, text = func.strpos if is_postgresql else func.instr, task_texts.c.folded_text
+    longer = [find(text, search_words.spaced_phrase(each)) > 0 for each in phrases if len(each.words) > 2]
     return [exists().where(task_texts.c.task_id == tasks.c.id, *longer)] if longer else []
 
 
@@ -306,49 +237,22 @@ def _in_texts(phrases: Sequence[Phrase], *, is_postgresql: bool) -> list[ColumnE
 def prepare(connection: Connection) -> None:
     """Makes the index where there is none, and makes it anew where it cannot be read. Rows that are not in it are left
     for `search_filler`."""
-    if is_indexed(connection):
-        if not _is_readable(connection):
-            rebuild(connection)
-        search_erasure.prepare(connection)
-        return
-    if connection.dialect.name == "sqlite" and connection.scalar(_EXISTS):
-        _empty(connection)  # without FTS5 it could not follow, and nothing of what is deleted now may stay in it
-    _mark_unindexed(connection)
+    index = index_of(connection)
+    if index is None:
+        fts5_index.empty(connection)  # without FTS5 it could not follow, and nothing that is deleted now may stay in it
+        _mark_unindexed(connection)
+    elif not index.prepare(connection):
+        rebuild(connection)
 
 
 def rebuild(connection: Connection) -> None:
     """An empty index; `search_filler` fills it."""
-    if connection.scalar(_EXISTS):
-        _empty(connection)
-        connection.execute(_DROP)
-    connection.execute(_CREATE)
-    connection.execute(_ADD, {"seq": FIRST_ROW, "words": search_words.owner_term("")})
+    index = index_of(connection)
+    if index is not None:
+        index.rebuild(connection)
     _mark_unindexed(connection)
-
-
-def leave_out(connection: sqlite3.Connection) -> None:
-    """Of a copy of the database."""
-    if has_fts5() and connection.execute(_EXISTS.text).fetchone() == (1,):
-        connection.execute(_DROP.text)
-        connection.execute("UPDATE search_removals SET count = 0")
-        connection.execute("UPDATE task_texts SET index_form = 1 WHERE index_form = 2")
-
-
-def _empty(connection: Connection) -> None:
-    for statement in _EMPTY:
-        connection.execute(statement)
 
 
 def _mark_unindexed(connection: Connection) -> None:
     indexed = task_texts.c.index_form == IndexForm.INDEXED
     connection.execute(update(task_texts).where(indexed).values(index_form=IndexForm.WORDS))
-
-
-def _is_readable(connection: Connection) -> bool:
-    if connection.scalar(_EXISTS) == 0:
-        return False
-    try:
-        first: int | None = connection.scalar(_FIRST, {"owner": search_words.match_expression((), "")})
-    except DBAPIError:
-        return False
-    return first == FIRST_ROW

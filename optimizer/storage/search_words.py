@@ -93,14 +93,27 @@ def every_owner() -> str:
     return f'"{_OWNER}"*'
 
 
-def match_expression(phrases: Iterable[Phrase], owner: str | None) -> str:
-    """What FTS5 is asked. Nothing of what somebody wrote means anything in it: words consist of letters and digits."""
-    terms = [] if owner is None else [f'"{owner_term(owner)}"']
+@dataclass(frozen=True)
+class Term:
+    """What an index is asked for: a word, or two that stand beside each other."""
+
+    text: str
+    is_prefix: bool = False
+
+
+def match_terms(phrases: Iterable[Phrase], owner: str | None) -> list[Term]:
+    """What a task has that has the phrases and is the owner's, each once."""
+    terms = [] if owner is None else [Term(owner_term(owner))]
     for phrase in phrases:
         found = list(_terms_of_phrase(phrase.words))
-        terms += [f'"{term}"' for term in found[:-1]]
-        terms.append(f'"{found[-1]}"{"*" if phrase.is_prefix else ""}')
-    return " AND ".join(dict.fromkeys(terms))
+        terms += map(Term, found[:-1])
+        terms.append(Term(found[-1], phrase.is_prefix))
+    return list(dict.fromkeys(terms))
+
+
+def match_expression(phrases: Iterable[Phrase], owner: str | None) -> str:
+    """What FTS5 is asked. Nothing of what somebody wrote means anything in it: words consist of letters and digits."""
+    return " AND ".join(f'"{term.text}"{"*" if term.is_prefix else ""}' for term in match_terms(phrases, owner))
 
 
 def _terms_of_phrase(words: tuple[str, ...]) -> Iterator[str]:

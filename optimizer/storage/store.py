@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError, TranscriptionServerError
-from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER
 from optimizer.storage import aged_tasks, search_index
 from optimizer.storage.collecting_writer import CollectingWriter
-from optimizer.storage.database import CANNOT_WRITE, Database, check_sqlite_file, database_url
+from optimizer.storage.database import Database, database_url
+from optimizer.storage.dialect import CANNOT_WRITE
 from optimizer.storage.edit_writer import EditWriter
 from optimizer.storage.erasure import LogErasure
 from optimizer.storage.migrate import Migrator
 from optimizer.storage.repository import TaskReader, TaskWriter
 from optimizer.storage.search_erasure import SearchErasure
 from optimizer.storage.webhook_outbox import WebhookOutbox
-
-log = logging.getLogger(__name__)
-
-_IRREPLACEABLE_FOLDERS = ("media", "transcripts")
 
 
 class TaskStore:
@@ -34,12 +28,9 @@ class TaskStore:
     def __init__(self, data_dir: Path, url: str = "", *, outbox: WebhookOutbox | None = None) -> None:
         """url: an SQLAlchemy address; empty for SQLite in `data_dir`. outbox: for who is told of tasks' ends; None:
         nobody is. Raises InvalidSettingsError."""
-        address = database_url(url, data_dir)
-        self._is_ours = not url  # in the data folder, where no links are followed
         self._data_dir = data_dir
         self._outbox = outbox
-        self._database = Database(address)
-        self._file = Path(str(address.database)) if self._database.is_sqlite else None
+        self._database = Database(database_url(url, data_dir), is_ours=not url)
         self._search_erasure = SearchErasure(self._database)
         self._erasure = LogErasure(self._erase)
         self._is_beside_server = False
@@ -50,10 +41,10 @@ class TaskStore:
         Raises DatabaseDamagedError, which says how to restore the file and leaves it as it was;
         DataFolderUnusableError, DiskFullError, StoreBusyError.
         """
+        dialect = self._database.dialect
         try:
-            if self._file is not None:
-                self._check_file(self._file)
-            Migrator(self._database, self._file).run()
+            dialect.check_start(self._data_dir)
+            Migrator(self._database).run()
             with suppress(DiskFullError):  # a person must be able to delete tasks
                 self._prepare_search()
                 self._check_writable()
@@ -61,12 +52,11 @@ class TaskStore:
             self.close()
             if error.message == CANNOT_WRITE:
                 raise DataFolderUnusableError(error.message) from error
-            raise DatabaseDamagedError(f"{error.message} {self._advice()}") from error
+            raise DatabaseDamagedError(f"{error.message} {dialect.advice()}") from error
         except OSError as error:
             self.close()
             raise DataFolderUnusableError.from_os_error(error) from error
-        if self._database.log_watch is not None:
-            self._database.log_watch.open()
+        dialect.begin_serving()
         self.erase_deleted()  # what a killed server had not erased yet
 
     def open_beside_server(self) -> None:
@@ -75,21 +65,17 @@ class TaskStore:
 
         Raises DatabaseDamagedError, also for a database of another version; DataFolderUnusableError, StoreBusyError.
         """
-        if self._database.log_watch is not None:
-            self._database.log_watch.check_start()
-        if self._file is not None and not (self._file.exists() and self._file.stat().st_size):
-            self._check_file(self._file)
-        Migrator(self._database, self._file).run_beside_server()
+        self._database.dialect.check_command(self._data_dir)
+        Migrator(self._database).run_beside_server()
         self._is_beside_server = True
 
     def close(self) -> None:
         """Harmless when repeated."""
         self._erasure.stop()
-        if self._database.log_watch is not None:
-            self._database.log_watch.close()
+        self._database.dialect.end_serving()
         self._database.close()
-        if self._is_beside_server and self._database.log_watch is not None:
-            self._database.log_watch.forget()
+        if self._is_beside_server:
+            self._database.dialect.forget_command()
 
     @property
     def database(self) -> Database:
@@ -150,9 +136,10 @@ class TaskStore:
 
     def file_bytes(self) -> int | None:
         """What SQLite's files take; None for another database."""
-        if self._file is None:
+        database = self._database.dialect.file
+        if database is None:
             return None
-        files = (self._file.with_name(self._file.name + ending) for ending in ("", "-wal", "-shm"))
+        files = (database.with_name(database.name + ending) for ending in ("", "-wal", "-shm"))
         return sum(file.stat().st_size for file in files if file.exists())
 
     def erase_deleted(self) -> None:
@@ -166,7 +153,7 @@ class TaskStore:
         return self._erasure.is_pending
 
     def _erase(self, wait_ms: int) -> bool:
-        return self._search_erasure.erase() and self._database.truncate_wal(wait_ms)
+        return self._search_erasure.erase() and self._database.empty_log(wait_ms)
 
     def _prepare_search(self) -> None:
         with self._database.writing() as connection:
@@ -176,33 +163,3 @@ class TaskStore:
         """Really writes: SQLite opens a file that it may only read without a word, and begins a transaction on it."""
         with self.writing() as rows:
             rows.touch()
-
-    def _check_file(self, file: Path) -> None:
-        if (self._is_ours and file.is_symlink()) or file.is_dir():
-            raise DataFolderUnusableError(f"{file.name} must be a file of its own, not a link or a folder.")
-        if self._database.log_watch is not None:
-            self._database.log_watch.check_start()
-        if file.exists() and file.stat().st_size:
-            check_sqlite_file(file)
-            return
-        if any(self._folder_has_files(name) for name in _IRREPLACEABLE_FOLDERS):
-            raise DatabaseDamagedError("The database is missing, but there are uploads or transcripts that it knew.")
-        file.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        # SQLite gives its log the same mode as the database.
-        os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE))
-        log.info("event=database_created")
-
-    def _folder_has_files(self, name: str) -> bool:
-        folder = self._data_dir / name
-        return folder.is_dir() and next(folder.iterdir(), None) is not None
-
-    def _advice(self) -> str:
-        if self._file is None:
-            return "Nothing was changed."
-        name = self._file.name
-        backups = sorted(path.name for path in self._file.parent.glob(f"{name}.before-*") if path.suffix != ".tmp")
-        restore = f"cp {backups[-1]} {name}" if backups else f"sqlite3 damaged.db .recover | sqlite3 {name}"
-        return (
-            f"{name} was left as it is. To restore it, go into the data folder, move {name}, {name}-wal and {name}-shm "
-            f"aside (mv {name} damaged.db), then run: {restore}"
-        )

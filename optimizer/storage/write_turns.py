@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, RootTransaction
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from errors import StoreBusyError
+from errors import StoreBusyError, TranscriptionServerError
 from optimizer.common.clock import Clock
+from optimizer.storage.dialect import WriteTransaction
 
 MAX_SHARING = 32  # writers of one transaction: the first of them waits for all
 
@@ -27,11 +28,10 @@ MAX_SHARING = 32  # writers of one transaction: the first of them waits for all
 class SharedTransaction:
     """An open write transaction. Belongs to the writer whose turn it is, except for `wait_until_durable`."""
 
-    def __init__(self, connection: Connection, transaction: RootTransaction, on_commit: Callable[[], None]) -> None:
-        """transaction: the connection's, which is closed at its end. on_commit: runs before anybody is told of it."""
+    def __init__(self, connection: Connection, transaction: WriteTransaction) -> None:
+        """transaction: the connection's, which is closed at its end."""
         self.connection = connection
         self._transaction = transaction
-        self._on_commit = on_commit
         self.num_writers = 0  # that have changed something which is not committed yet
         self._ended = threading.Event()
         self._error: BaseException | None = None
@@ -52,7 +52,7 @@ class SharedTransaction:
             if savepoint is not None:
                 with suppress(DBAPIError):
                     savepoint.rollback()
-            if savepoint is None or not self._is_open():
+            if savepoint is None or not self._transaction.is_open:
                 self._end(error, is_kept=False)
             raise
         self.num_writers += 1
@@ -65,7 +65,6 @@ class SharedTransaction:
         """Raises nothing: `wait_until_durable` does, in every writer's thread."""
         try:
             self._transaction.commit()
-            self._on_commit()
         except BaseException as error:  # noqa: BLE001 - told to every writer
             self._end(error, is_kept=False)
         else:
@@ -76,14 +75,9 @@ class SharedTransaction:
         self._ended.wait()
         if self._error is None:
             return
-        if isinstance(self._error, DBAPIError):
+        if isinstance(self._error, DBAPIError | TranscriptionServerError):
             raise self._error.with_traceback(None)
         raise StoreBusyError() from self._error
-
-    def _is_open(self) -> bool:
-        """SQLite gives a whole transaction up when the disk is full, among others."""
-        raw = self.connection.connection.dbapi_connection
-        return self._transaction.is_active and bool(getattr(raw, "in_transaction", True))
 
     def _end(self, error: BaseException | None, *, is_kept: bool) -> None:
         self._error = error

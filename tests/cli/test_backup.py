@@ -15,7 +15,7 @@ import pytest
 from cli.program import run
 from config import Settings
 from optimizer.common import failpoints
-from optimizer.storage.database import copy_sqlite_file
+from optimizer.storage.sqlite import copy_sqlite_file
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.task import TaskStatus
 from tests.optimizer.fakes import FakeClock

@@ -196,14 +196,14 @@ def torch_choice(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
 def test_by_default_torch_comes_with_the_other_packages(torch_choice: Any, variant: str) -> None:
     done = torch_choice(TORCH_VARIANT=variant)
     assert done.returncode == 0
-    assert done.stdout.splitlines()[1:] == ["pip install -r requirements.txt"]
+    assert done.stdout.splitlines()[1:] == ["pip install -r requirements-postgresql.txt"]
 
 
 def test_the_cpu_build_comes_first_and_alone_from_the_index_that_was_named(torch_choice: Any, tmp_path: Path) -> None:
     done = torch_choice(TORCH_VARIANT="cpu", TORCH_INDEX_URL="http://index.test/cpu")
     assert done.stdout.splitlines()[1:] == [
         "pip install --no-deps --index-url http://index.test/cpu -r torch-cpu.txt",
-        "pip install -r requirements.txt",
+        "pip install -r requirements-postgresql.txt",
         "pip uninstall --yes triton",
     ]
     (pinned,) = re.findall(r"(?m)^torch==.*$", (ROOT / "requirements.txt").read_text())
@@ -214,7 +214,7 @@ def test_without_a_cpu_build_the_image_is_not_built_with_another(torch_choice: A
     done = torch_choice(TORCH_VARIANT="cpu", PIP_FAILS="install --no-deps")
     assert done.returncode != 0
     assert "TORCH_INDEX_URL" in done.stderr
-    assert "requirements.txt" not in done.stdout
+    assert "-r requirements" not in done.stdout
 
 
 def test_an_unknown_variant_is_refused(torch_choice: Any) -> None:

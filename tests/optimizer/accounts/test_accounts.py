@@ -17,6 +17,8 @@ from optimizer.accounts.signing_key import FILE, signing_key
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 KEY = "k" * 40
 MakeSettings = Callable[..., Settings]
 MakeAccounts = Callable[..., Accounts]

@@ -27,6 +27,8 @@ from tests.optimizer.automation.receivers import Receiver, receiving
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 KEY = b"k" * 32
 SETTINGS_SECRET = "whsec_" + "c2VjcmV0" * 5
 EVENTS = ("task.completed", "task.failed", "task.cancelled")

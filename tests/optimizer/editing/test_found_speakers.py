@@ -16,6 +16,8 @@ from whisper_core.editing.edits import NameSpeaker
 from whisper_core.text.transcript import Transcript
 from whisper_core.text.turns import Turn
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 TURNS = (Turn(0, 4, 0), Turn(4, 12, 1))
 WANTED = TaskOptions(model="base", speakers=True)
 EMPTY = Transcript("", "en", (), turns=TURNS)

@@ -14,6 +14,8 @@ from tests.whisper_core.editing.texts import segment
 from whisper_core.editing.edits import SetSpeaker, SetText, SetTimes, Shift, Split
 from whisper_core.text.transcript import Transcript
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 HEARD = Transcript(" How are you all? Well?", "en", (segment(0, 4, 6, " How are you all?"), segment(1, 6, 8, " Well?")))
 
 

@@ -18,6 +18,8 @@ from optimizer.storage.schema import system_events
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 
 @pytest.fixture
 def open_event_log(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], EventLog]]:
@@ -25,6 +27,8 @@ def open_event_log(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], Ev
     stores: list[TaskStore] = []
 
     def opened() -> EventLog:
+        for store in stores:
+            store.close()
         store = TaskStore(tmp_path)
         store.open()
         stores.append(store)

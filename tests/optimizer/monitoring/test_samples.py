@@ -17,6 +17,8 @@ from optimizer.storage.schema import samples as samples_table
 from optimizer.storage.store import TaskStore
 from tests.optimizer.fakes import FakeClock
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 NOW = 1_800_000_000.0
 
 

@@ -43,7 +43,11 @@ class Queue:
         self.clock = clock
         self.changed: list[str] = []
         self.store = TaskStore(data_dir)
-        self.store.open()
+        try:
+            self.store.open()
+        except BaseException:
+            self.store.close()
+            raise
         self.boot_id = next_boot_id()
         self.manager = IntelligentQueueManager(
             self.store,
@@ -55,7 +59,11 @@ class Queue:
             due_times=due_times,
             quotas=quotas,
         )
-        self.report = self.manager.recover()
+        try:
+            self.report = self.manager.recover()
+        except BaseException:
+            self.store.close()
+            raise
 
     def submit(self, task_id: str, **changes: object) -> Task:
         return self.manager.submit(new_task(task_id, **changes))[0]

@@ -9,6 +9,8 @@ import pytest
 from optimizer.tasks.task import TaskOptions, TaskStatus
 from tests.optimizer.queue.helpers import OOM, THREADS, Queue, at_once, ready_ids, window
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 
 def test_a_claim_begins_an_attempt_under_a_new_token(queue: Queue) -> None:
     queue.submit("a")

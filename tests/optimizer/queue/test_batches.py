@@ -11,6 +11,8 @@ from optimizer.tasks.task import TaskFilter, TaskStatus
 from tests.optimizer.queue.helpers import Queue, window
 from tests.optimizer.storage.helpers import plans_of
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 
 def batches(queue: Queue, owner: str | None = None) -> list[BatchSummary]:
     found: list[BatchSummary] = []
@@ -86,6 +88,7 @@ def test_all_that_is_not_finished_is_cancelled_at_once(queue: Queue) -> None:
     assert queue.manager.lists.unfinished_ids(wanted) == []
 
 
+@pytest.mark.sqlite
 def test_a_batch_is_found_by_its_index(queue: Queue) -> None:
     submit(queue, "a", "one")
     assert [task.id for task in queue.manager.page(TaskFilter(batch="one")).tasks] == ["a"]

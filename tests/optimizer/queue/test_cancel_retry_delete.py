@@ -8,6 +8,8 @@ from errors import ConflictError, TaskNotFoundError
 from optimizer.tasks.task import Priority, TaskStatus
 from tests.optimizer.queue.helpers import Queue, at_once, ready_ids, window
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 
 def test_every_task_that_has_not_ended_can_be_cancelled_for_good(queue: Queue) -> None:
     for task_id in "abc":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from optimizer.queue.changes import AddAttemptEvent, ClaimRequest, Complete, Fail, RequestedChange, SaveWindow
 from optimizer.tasks.task import Task, TaskFilter, TaskMemory, TaskStatus
+from tests.databases import Databases
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.faults import counted
 from tests.optimizer.queue.helpers import OOM, Queue, ready_ids, running_queue, window
+
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
 
 IDS = [f"t{number}" for number in range(8)]
 DONE = Complete("en", "Hello.", "f" * 64, TaskMemory(800, 1000, 900))
@@ -68,13 +70,12 @@ def test_the_rows_are_those_that_single_changes_leave(tmp_path: Path) -> None:
     assert shown[0][2] == [[window(0), window(1)], []]
 
 
-def test_each_gets_its_own_answer(queue: Queue) -> None:
+def test_each_gets_its_own_answer(queue: Queue, tmp_path: Path, each_database: Databases) -> None:
     """A token that no longer counts, a task that is gone and a row that cannot be read keep none of the others."""
     a, b, c, d = claim_all(queue, ["a", "b", "c", "d"])
     queue.manager.cancel("a")
     queue.manager.delete("b")
-    with sqlite3.connect(queue.store.database._engine.url.database or "") as rows:
-        rows.execute("UPDATE tasks SET options = 'not JSON' WHERE id = 'c'")
+    each_database.execute(tmp_path, "UPDATE tasks SET options = 'not JSON' WHERE id = 'c'")
     made = queue.manager.record([of(a, DONE), of(b, DONE), of(c, DONE), of(d, DONE)])
     assert made[:3] == [None] * 3
     assert made[3] == queue.manager.get("d")

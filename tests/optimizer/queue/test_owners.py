@@ -14,6 +14,8 @@ from optimizer.tasks.task import TaskFilter, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, new_task
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 MakeQueue = Callable[..., Queue]
 
 

@@ -10,6 +10,8 @@ from optimizer.tasks.task_changes import TaskChanges, read_note, read_tags, read
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, running_queue
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 
 def found(queue: Queue, query: str) -> list[str]:
     return [task.id for task in queue.manager.page(TaskFilter(query=query)).tasks]

@@ -11,11 +11,20 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from errors import ConflictError, StoreBusyError
 from optimizer.common import failpoints
 from optimizer.tasks.task import ErrorInfo, Priority, Task, TaskFilter, TaskMemory, TaskStatus
+from tests.databases import Databases
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, window
 from tests.properties import budget
@@ -317,5 +326,9 @@ class QueueMachine(RuleBasedStateMachine):
         return counts
 
 
-TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = budget(15, stateful_step_count=30, suppress_health_check=list(HealthCheck))
+@pytest.mark.hypothesis
+def test_whatever_happens_the_queue_is_as_the_model_says(each_database: Databases) -> None:
+    examples = 5 if each_database.is_postgresql else 15
+    run_state_machine_as_test(
+        QueueMachine, settings=budget(examples, stateful_step_count=30, suppress_health_check=list(HealthCheck))
+    )

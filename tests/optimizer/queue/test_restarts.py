@@ -13,6 +13,8 @@ from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue import helpers
 from tests.optimizer.queue.helpers import RETRY_DELAY_S, Queue, ready_ids, running_queue, window
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 
 def test_a_restart_puts_a_running_task_back_and_charges_nothing(tmp_path: Path, clock: FakeClock) -> None:
     with running_queue(tmp_path, clock) as queue:

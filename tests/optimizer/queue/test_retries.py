@@ -10,6 +10,8 @@ from optimizer.queue.backoff import RetryDelay
 from optimizer.tasks.task import ErrorInfo, TaskStatus
 from tests.optimizer.queue.helpers import OOM, RETRY_DELAY_S, Queue, ready_ids, window
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 
 def test_a_failed_attempt_goes_to_the_back_with_a_growing_delay(queue: Queue) -> None:
     queue.submit("a")

@@ -11,6 +11,8 @@ from optimizer.tasks.task import Priority, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, new_task, running_queue
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 MINUTE_BYTES = 60 * 32_000
 
 

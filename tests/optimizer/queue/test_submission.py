@@ -13,6 +13,8 @@ from optimizer.tasks.task import ErrorInfo, Priority, TaskOptions, TaskStatus
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, THREADS, Queue, at_once, new_task, ready_ids, running_queue
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 
 def test_a_submitted_task_waits_in_order_of_priority_and_then_arrival(queue: Queue) -> None:
     queue.submit("a")

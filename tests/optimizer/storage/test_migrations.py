@@ -34,7 +34,7 @@ def test_migrations_lead_to_the_tables_that_new_databases_get(tmp_path: Path) ->
     base.mkdir()
     with_empty_base(base, scripts)
     migrated = Database(database_url("", base))
-    Migrator(migrated, base / "tasks.db", scripts=scripts).run()
+    Migrator(migrated, scripts=scripts).run()
 
     with migrated.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -43,16 +43,22 @@ def test_migrations_lead_to_the_tables_that_new_databases_get(tmp_path: Path) ->
 
 def with_empty_base(data_dir: Path, scripts: Path) -> None:
     """The real migrations after a first one that makes nothing, and a database at that first revision."""
+    scripts_with_empty_base(scripts)
+    with closing(sqlite3.connect(data_dir / "tasks.db")) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES ('0000')")
+        connection.commit()
+
+
+def scripts_with_empty_base(scripts: Path) -> Path:
+    """The real migrations after a first one, 0000, that makes nothing. Returns their folder."""
     shutil.copytree(MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "0000_nothing.py").write_text(
         "revision = '0000'\ndown_revision = None\ndef upgrade() -> None:\n    pass\n"
     )
     first = scripts / "versions" / "0001_first_tables.py"
     first.write_text(first.read_text().replace("down_revision = None", "down_revision = '0000'"))
-    with closing(sqlite3.connect(data_dir / "tasks.db")) as connection:
-        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        connection.execute("INSERT INTO alembic_version VALUES ('0000')")
-        connection.commit()
+    return scripts
 
 
 INSERT_AT_0003 = """
@@ -68,13 +74,13 @@ def test_from_0003_tasks_stay_and_idempotency_keys_become_each_owners_own(tmp_pa
     base.mkdir()
     with_empty_base(base, scripts)
     database = Database(database_url("", base))
-    Migrator(database, base / "tasks.db", scripts=scripts, head="0003").run()
+    Migrator(database, scripts=scripts, head="0003").run()
     edit(base, INSERT_AT_0003, "a", 1, "k", "alice")
     edit(base, "INSERT INTO task_texts VALUES ('a', 'a.wav')")
     with pytest.raises(sqlite3.IntegrityError):
         edit(base, INSERT_AT_0003, "b", 2, "k", "mallory")
 
-    Migrator(database, base / "tasks.db", scripts=scripts).run()
+    Migrator(database, scripts=scripts).run()
     database.close()
 
     edit(base, INSERT_AT_0003, "b", 2, "k", "mallory")
@@ -104,7 +110,7 @@ def next_release(tmp_path: Path) -> Path:
 def migrate_to_next(data_dir: Path, scripts: Path) -> None:
     base = Database(database_url("", data_dir))
     try:
-        Migrator(base, data_dir / "tasks.db", scripts=scripts, head="9999").run()
+        Migrator(base, scripts=scripts, head="9999").run()
     finally:
         base.close()
 

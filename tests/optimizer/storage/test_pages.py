@@ -15,6 +15,8 @@ from tests.optimizer.queue.helpers import Queue
 from tests.paths import ROOT
 from tests.properties import budget
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 
 def ids(queue: Queue, **wanted: object) -> list[str]:
     return [task.id for task in queue.manager.page(TaskFilter(**wanted)).tasks]  # type: ignore[arg-type]

@@ -18,11 +18,14 @@ from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.search_hit import HitField, Sentence
 from optimizer.tasks.task import Task, TaskFilter, TaskMemory, TaskStatus
+from tests.databases import Databases
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, at_once, running_queue
 from tests.optimizer.storage.helpers import edit
 from tests.optimizer.storage.test_pages import ids
 from tests.optimizer.storage.test_store import wait_for
+
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
 
 FOX = ("The quick brown fox jumps.", " Over the lazy dog.", " Nobody saw it.")
 
@@ -183,6 +186,7 @@ def text_of(seed: int, count: int = 300) -> tuple[list[str], str]:
     return words, " ".join(words) + "。鑫淼焱垚"
 
 
+@pytest.mark.sqlite
 def test_no_word_of_a_deleted_or_edited_text_stays_in_the_database(tmp_path: Path) -> None:
     with running_queue(tmp_path, FakeClock()) as queue:
         for number in range(8):
@@ -202,6 +206,7 @@ def test_no_word_of_a_deleted_or_edited_text_stays_in_the_database(tmp_path: Pat
         assert agrees(queue.store)
 
 
+@pytest.mark.sqlite
 def test_what_a_killed_server_had_not_removed_from_the_index_is_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +225,7 @@ def test_what_a_killed_server_had_not_removed_from_the_index_is_removed_by_the_n
         assert agrees(queue.store)
 
 
+@pytest.mark.sqlite
 def test_a_long_merge_goes_on_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_erasure, "STEP_PAGES", 1)
     monkeypatch.setattr(search_erasure, "STEPS", 1)
@@ -235,10 +241,11 @@ def test_a_long_merge_goes_on_step_by_step(tmp_path: Path, monkeypatch: pytest.M
             steps += 1
             assert ids(queue, query=text_of(10)[0][0]) == ["keep0"]
         assert steps > 3
-        assert queue.store.database.truncate_wal()
+        assert queue.store.database.empty_log()
         assert words_left(tmp_path, words) == []
 
 
+@pytest.mark.sqlite
 def test_tasks_that_are_deleted_at_the_same_time_all_leave_the_index(tmp_path: Path) -> None:
     words = {f"t{number}": text_of(number, 60) for number in range(6)}
     with running_queue(tmp_path, FakeClock()) as queue:
@@ -251,6 +258,7 @@ def test_tasks_that_are_deleted_at_the_same_time_all_leave_the_index(tmp_path: P
         assert (ids(queue, query="fox"), agrees(queue.store)) == (["keep"], True)
 
 
+@pytest.mark.sqlite
 def test_a_backup_has_no_words_that_are_still_to_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words, text = text_of(1)
     data, restored, backup = tmp_path / "data", tmp_path / "restored", tmp_path / "backup.tar"
@@ -276,19 +284,21 @@ def test_a_backup_has_no_words_that_are_still_to_be_removed(tmp_path: Path, monk
 # The index and what it is made of
 
 
-def as_before_the_index(data_dir: Path, task_id: str, text: str) -> None:
+def as_before_the_index(each_database: Databases, data_dir: Path, task_id: str, text: str) -> None:
     """The row of a release that had none."""
-    edit(data_dir, "UPDATE task_texts SET folded_text = ?, index_form = 0 WHERE task_id = ?", text, task_id)
-    edit(data_dir, "UPDATE task_texts SET sentences = NULL WHERE task_id = ?", task_id)
+    update = "UPDATE task_texts SET folded_text = ?, index_form = 0, sentences = NULL WHERE task_id = ?"
+    each_database.execute(data_dir, update, text, task_id)
 
 
-def test_texts_of_an_earlier_release_are_found_before_and_after_they_are_in_the_index(tmp_path: Path) -> None:
+def test_texts_of_an_earlier_release_are_found_before_and_after_they_are_in_the_index(
+    tmp_path: Path, each_database: Databases
+) -> None:
     files = TaskFiles(tmp_path)
     with running_queue(tmp_path, FakeClock()) as queue:
         complete(queue, "a", *FOX)
         queue.submit("b", filename="new fox.wav")
-    edit(tmp_path, "DROP TABLE search_index")
-    as_before_the_index(tmp_path, "a", "interview.mp3\nthe quick brown fox jumps.")
+    each_database.execute(tmp_path, "DROP TABLE search_index")
+    as_before_the_index(each_database, tmp_path, "a", "interview.mp3\nthe quick brown fox jumps.")
     with running_queue(tmp_path, FakeClock()) as queue:
         filler = SearchFiller(queue.store.database, files)
         assert filler.count_left() == 2
@@ -331,6 +341,7 @@ def test_a_query_may_have_as_many_words_as_fit(queue: Queue, query: str) -> None
     assert ids(queue, query=query[:500]) == ["a"] * ('"' not in query)
 
 
+@pytest.mark.sqlite
 def test_without_fts5_the_texts_are_searched(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     complete(queue, "a", *FOX)
     monkeypatch.setattr(search_index, "has_fts5", lambda: False)
@@ -348,6 +359,7 @@ def test_without_fts5_the_texts_are_searched(queue: Queue, monkeypatch: pytest.M
     assert (ids(queue, query="fox"), agrees(queue.store)) == (["a"], True)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "damage",
     [

@@ -16,16 +16,20 @@ from sqlalchemy import event
 
 from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError, StoreBusyError, TaskNotFoundError
 from optimizer.common.clock import SystemClock
-from optimizer.storage import database
+from optimizer.storage import database, sqlite
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import Priority, TaskFilter, TaskOptions, TaskStatus
+from tests.databases import Databases
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, at_once, new_task, running_queue, window
-from tests.optimizer.storage.helpers import edit, opened
+from tests.optimizer.storage.helpers import opened
+
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
 
 # Setting up
 
 
+@pytest.mark.sqlite
 def test_every_connection_is_durable_and_forgets_what_is_deleted(queue: Queue) -> None:
     with queue.store.reading() as rows:
         values = {
@@ -37,12 +41,14 @@ def test_every_connection_is_durable_and_forgets_what_is_deleted(queue: Queue) -
     }  # fmt: skip
 
 
+@pytest.mark.sqlite
 def test_database_files_are_for_this_user_only(queue: Queue, tmp_path: Path) -> None:
     queue.submit("a")
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("tasks.db*")}
     assert modes == dict.fromkeys(("tasks.db", "tasks.db-wal", "tasks.db-shm", "tasks.db-log-note"), 0o600)
 
 
+@pytest.mark.sqlite
 def test_opening_the_store_does_not_import_alembic(tmp_path: Path) -> None:
     """It takes longer than the rest of the start, and a start must answer within a second."""
     code = (
@@ -54,6 +60,7 @@ def test_opening_the_store_does_not_import_alembic(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.sqlite
 def test_a_name_that_percent_and_question_marks_cannot_break(tmp_path: Path) -> None:
     folder = tmp_path / "50% of?my#data"
     folder.mkdir()
@@ -66,23 +73,23 @@ def test_a_name_that_percent_and_question_marks_cannot_break(tmp_path: Path) -> 
 
 
 def test_a_writer_that_waits_too_long_is_told_that_the_store_is_busy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, each_database: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
-    monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout = 50", *database._PRAGMAS[1:]))
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(sqlite, "_PRAGMAS", ("busy_timeout = 50", *sqlite._PRAGMAS[1:]))
     with running_queue(tmp_path, FakeClock()) as queue:
         queue.submit("a")
-        with closing(sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with each_database.locked(tmp_path):
             with pytest.raises(StoreBusyError):
                 queue.manager.claim("a", "cpu", 1)
             assert queue.manager.get("a").status is TaskStatus.PENDING
             assert queue.store.problem() == StoreBusyError.default_message
-            other.execute("ROLLBACK")
         assert queue.store.problem() is None
         queue.claim("a")
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_rolls_back_and_later_writes_succeed(tmp_path: Path) -> None:
     with running_queue(tmp_path, FakeClock()) as queue:
         queue.submit("a")
@@ -101,23 +108,25 @@ def test_a_full_disk_rolls_back_and_later_writes_succeed(tmp_path: Path) -> None
         assert queue.complete(task, text="long " * 100_000) is not None
 
 
+@pytest.mark.sqlite
 def test_a_database_that_cannot_be_written_is_an_error_of_the_start(tmp_path: Path) -> None:
     opened(tmp_path).close()
     connection = sqlite3.connect(f"file:{tmp_path / 'tasks.db'}?mode=ro", uri=True)
     with closing(connection), pytest.raises(sqlite3.OperationalError) as refused:
         connection.execute("DELETE FROM tasks")
-    assert isinstance(database.translate(refused.value), DatabaseDamagedError)
+    assert isinstance(sqlite.translate(refused.value), DatabaseDamagedError)
 
 
-def test_no_transaction_stays_open_after_an_error(queue: Queue, tmp_path: Path) -> None:
+def test_no_transaction_stays_open_after_an_error(queue: Queue, tmp_path: Path, each_database: Databases) -> None:
     queue.submit("a")
     with pytest.raises(RuntimeError), queue.store.writing():
         raise RuntimeError
     with pytest.raises(TaskNotFoundError), queue.store.reading() as rows:
         rows.get("no such task")
-    edit(tmp_path, "UPDATE tasks SET filename = 'renamed'")
+    each_database.execute(tmp_path, "UPDATE tasks SET filename = 'renamed'")
     queue.store.erase_deleted()
-    assert (tmp_path / "tasks.db-wal").stat().st_size == 0
+    if not each_database.is_postgresql:
+        assert (tmp_path / "tasks.db-wal").stat().st_size == 0
 
 
 def test_a_reader_keeps_its_view_while_a_writer_commits(queue: Queue) -> None:
@@ -132,11 +141,12 @@ def test_a_reader_keeps_its_view_while_a_writer_commits(queue: Queue) -> None:
 
 
 def test_many_writers_behind_another_process_are_told_within_one_time_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, each_database: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The wait for this process's writers and the wait for SQLite's lock do not add up."""
+    """The wait for this process's writers and the wait for the database's lock do not add up."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 1000)
-    monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout = 1000", *database._PRAGMAS[1:]))
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 1000)
+    monkeypatch.setattr(sqlite, "_PRAGMAS", ("busy_timeout = 1000", *sqlite._PRAGMAS[1:]))
     waited: list[float] = []
 
     def write(queue: Queue, task_id: str) -> None:
@@ -147,15 +157,14 @@ def test_many_writers_behind_another_process_are_told_within_one_time_out(
             waited.append(SystemClock().monotonic() - began_at)
 
     with running_queue(tmp_path, FakeClock()) as queue:
-        with closing(sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with each_database.locked(tmp_path):
             at_once(*(partial(write, queue, f"t{number}") for number in range(20)))
-            other.execute("ROLLBACK")
         assert len(waited) == 20
         assert max(waited) < 1.8, "twice the time-out would be 2 s"
         queue.submit("later")
 
 
+@pytest.mark.sqlite
 def test_a_database_that_may_only_be_read_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite opens it without a word, and begins a write transaction on it."""
     opened(tmp_path).close()
@@ -176,6 +185,7 @@ def test_a_database_that_may_only_be_read_stops_the_start(tmp_path: Path, monkey
 # Deleting
 
 
+@pytest.mark.sqlite
 def test_nothing_of_a_deleted_task_stays_in_the_database_files(tmp_path: Path) -> None:
     marker = "Zanzibar-4711"
     with running_queue(tmp_path, FakeClock()) as queue:
@@ -202,6 +212,7 @@ def marked(tmp_path: Path, marker: str) -> list[str]:
     return sorted(path.name for path in files if marker.lower().encode() in path.read_bytes().lower())
 
 
+@pytest.mark.sqlite
 def test_while_others_read_a_deleted_task_is_gone_at_once(tmp_path: Path) -> None:
     """Their reads are short; one at a bad moment used to leave the name in the log in one of ten deletes."""
     marker = "Zanzibar-4711"
@@ -227,6 +238,7 @@ def test_while_others_read_a_deleted_task_is_gone_at_once(tmp_path: Path) -> Non
                 reader.join()
 
 
+@pytest.mark.sqlite
 def test_while_somebody_reads_an_older_state_the_log_is_emptied_as_soon_as_that_ends(tmp_path: Path) -> None:
     marker = "Zanzibar-4711"
     with running_queue(tmp_path, FakeClock()) as queue:
@@ -242,6 +254,7 @@ def test_while_somebody_reads_an_older_state_the_log_is_emptied_as_soon_as_that_
         assert marked(tmp_path, marker) == []
 
 
+@pytest.mark.sqlite
 def test_what_a_killed_server_had_not_erased_is_erased_by_the_next_start(tmp_path: Path) -> None:
     marker = "Zanzibar-4711"
     killed, later = tmp_path / "killed", tmp_path / "later"

@@ -13,6 +13,7 @@ from errors import InvalidOptionError
 from optimizer.storage.task_lists import count_by_state, read_page
 from optimizer.tasks.task import Task, TaskFilter, TaskOptions, TaskSort, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
+from tests.databases import POSTGRESQL, SQLITE, Databases, used
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, running_queue
 from tests.optimizer.storage.helpers import plans_of
@@ -39,9 +40,21 @@ def fill(queue: Queue) -> None:
     queue.manager.cancel("t0")
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
+@pytest.fixture(scope="module", params=[SQLITE, POSTGRESQL])
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     """The same for all tests that only read."""
+    databases = Databases(request.getfixturevalue("postgresql") if request.param == POSTGRESQL else None)
+    with pytest.MonkeyPatch.context() as patch, used(databases, patch):
+        queue = Queue(tmp_path_factory.mktemp("lists"), FakeClock())
+    fill(queue)
+    yield queue
+    queue.store.close()
+    databases.give_back()
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
+    """The same, for what can be asked of SQLite only: how it finds what it finds."""
     with running_queue(tmp_path_factory.mktemp("lists"), FakeClock()) as queue:
         fill(queue)
         yield queue
@@ -111,9 +124,9 @@ def test_filters_by_length_date_owner_and_tag(filled: Queue) -> None:
     assert ids(paged(filled, 2, tag="Zürich")) == []
 
 
-def test_a_common_tag_gives_the_same_pages(filled: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_common_tag_gives_the_same_pages(on_sqlite: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optimizer.storage.task_lists._COMMON", 1)
-    with filled.store.database.reading() as connection, plans_of(connection) as plans:
+    with on_sqlite.store.database.reading() as connection, plans_of(connection) as plans:
         assert [task.id for task in read_page(connection, TaskFilter(tag="ZÜRI", owner="alice")).tasks] == ["t3"]
     assert plans[1].startswith("SEARCH tasks USING INDEX ix_tasks_owner")
     assert "TEMP B-TREE" not in plans[1]
@@ -140,6 +153,7 @@ def test_a_cursor_of_another_order_is_refused(filled: Queue) -> None:
         assert refused.value.field == "cursor"
 
 
+@pytest.mark.usefixtures("each_database")
 def test_a_page_goes_on_behind_a_task_that_is_gone(queue: Queue) -> None:
     fill(queue)
     page = queue.manager.page(TaskFilter(limit=2, sort=TaskSort.NAME))
@@ -155,10 +169,10 @@ def test_a_page_goes_on_behind_a_task_that_is_gone(queue: Queue) -> None:
 @pytest.mark.parametrize("owner", [None, "alice"])
 @pytest.mark.parametrize("is_descending", [True, False])
 def test_a_page_in_any_order_reads_an_index_and_sorts_nothing(
-    filled: Queue, sort: TaskSort, owner: str | None, is_descending: bool
+    on_sqlite: Queue, sort: TaskSort, owner: str | None, is_descending: bool
 ) -> None:
     first = TaskFilter(limit=1, sort=sort, owner=owner, is_descending=is_descending)
-    with filled.store.database.reading() as connection:
+    with on_sqlite.store.database.reading() as connection:
         cursor = read_page(connection, first).next_cursor
         with plans_of(connection) as plans:
             for after in (None, cursor):
@@ -185,12 +199,12 @@ FILTERS: dict[str, dict[str, Any]] = {
 )
 @pytest.mark.parametrize("owner", [None, "alice"])
 def test_whatever_is_looked_for_no_query_reads_the_whole_table(
-    filled: Queue, names: tuple[str, ...], owner: str | None
+    on_sqlite: Queue, names: tuple[str, ...], owner: str | None
 ) -> None:
     wanted = TaskFilter(owner=owner)
     for name in names:
         wanted = TaskFilter(**{**vars(wanted), **FILTERS[name]})
-    with filled.store.database.reading() as connection, plans_of(connection) as plans:
+    with on_sqlite.store.database.reading() as connection, plans_of(connection) as plans:
         read_page(connection, wanted)
         count_by_state(connection, wanted)
     assert len(plans) == 2 + ("tag" in names)

@@ -8,9 +8,11 @@ import pytest
 
 from errors import ConflictError
 from optimizer.tasks.task import TaskFilter, TaskStatus
+from tests.databases import Databases
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import Queue, running_queue
-from tests.optimizer.storage.helpers import edit
+
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
 
 BAD_VALUES = [
     ("options", "{not json"),
@@ -20,16 +22,34 @@ BAD_VALUES = [
     ("status", "hibernating"),
     ("priority", 7),
     ("created_at", "yesterday"),
-    ("audio_seconds", "long"),
-    ("attempt", "many"),
 ]
+BAD_TYPES = [("audio_seconds", "long"), ("attempt", "many")]  # which only SQLite keeps in a column of numbers
+
+
+def damage(databases: Databases, data_dir: Path, column: str, value: object, *task_ids: str) -> None:
+    for task_id in task_ids:
+        databases.execute(data_dir, f"UPDATE tasks SET {column} = ? WHERE id = ?", value, task_id)  # noqa: S608
 
 
 @pytest.mark.parametrize(("column", "value"), BAD_VALUES)
-def test_a_row_that_cannot_be_read_fails_alone(queue: Queue, tmp_path: Path, column: str, value: object) -> None:
+def test_a_row_that_cannot_be_read_fails_alone(
+    queue: Queue, tmp_path: Path, each_database: Databases, column: str, value: object
+) -> None:
+    fails_alone(queue, tmp_path, each_database, column, value)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(("column", "value"), BAD_TYPES)
+def test_a_row_with_a_value_of_another_type_fails_alone(
+    queue: Queue, tmp_path: Path, each_database: Databases, column: str, value: object
+) -> None:
+    fails_alone(queue, tmp_path, each_database, column, value)
+
+
+def fails_alone(queue: Queue, tmp_path: Path, each_database: Databases, column: str, value: object) -> None:
     for task_id in "abc":
         queue.submit(task_id)
-    edit(tmp_path, f"UPDATE tasks SET {column} = ? WHERE id = 'b'", value)  # noqa: S608 - columns of this file
+    damage(each_database, tmp_path, column, value, "b")
 
     shown = {task.id: task for task in queue.manager.page(TaskFilter()).tasks}
     assert shown["a"].status is TaskStatus.PENDING
@@ -48,12 +68,26 @@ def test_a_row_that_cannot_be_read_fails_alone(queue: Queue, tmp_path: Path, col
 
 
 @pytest.mark.parametrize(("column", "value"), BAD_VALUES)
-def test_a_row_that_cannot_be_read_does_not_stop_a_start(tmp_path: Path, column: str, value: object) -> None:
+def test_a_row_that_cannot_be_read_does_not_stop_a_start(
+    tmp_path: Path, each_database: Databases, column: str, value: object
+) -> None:
+    does_not_stop_a_start(tmp_path, each_database, column, value)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(("column", "value"), BAD_TYPES)
+def test_a_row_with_a_value_of_another_type_does_not_stop_a_start(
+    tmp_path: Path, each_database: Databases, column: str, value: object
+) -> None:
+    does_not_stop_a_start(tmp_path, each_database, column, value)
+
+
+def does_not_stop_a_start(tmp_path: Path, each_database: Databases, column: str, value: object) -> None:
     with running_queue(tmp_path, FakeClock()) as queue:
         for task_id in "abc":
             queue.submit(task_id)
         queue.claim("c")
-    edit(tmp_path, f"UPDATE tasks SET {column} = ? WHERE id IN ('b', 'c')", value)  # noqa: S608
+    damage(each_database, tmp_path, column, value, "b", "c")
 
     with running_queue(tmp_path, FakeClock()) as queue:
         assert next(task.id for task in queue.manager.waiting()) == "a"
@@ -62,10 +96,10 @@ def test_a_row_that_cannot_be_read_does_not_stop_a_start(tmp_path: Path, column:
             assert queue.manager.counts() == rows.counts()
 
 
-def test_an_unknown_state_is_kept_in_the_error(tmp_path: Path) -> None:
+def test_an_unknown_state_is_kept_in_the_error(tmp_path: Path, each_database: Databases) -> None:
     with running_queue(tmp_path, FakeClock()) as queue:
         queue.submit("a")
-    edit(tmp_path, "UPDATE tasks SET status = 'hibernating'")
+    each_database.execute(tmp_path, "UPDATE tasks SET status = 'hibernating'")
     with running_queue(tmp_path, FakeClock()) as queue:
         assert queue.report.bad_records == ("a",)
         assert "'hibernating'" in queue.manager.get("a").errors[-1].message

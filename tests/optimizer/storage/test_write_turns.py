@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, event, text
 
 from errors import StoreBusyError, TranscriptionServerError
 from optimizer.storage.database import Database, database_url
+from tests.databases import Databases
 
 LIMIT_S = 30
 
@@ -20,9 +22,10 @@ LIMIT_S = 30
 class Notes:
     """A table of one column, and how often something was committed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "tasks.db"
-        self.database = Database(database_url("", folder))
+    def __init__(self, folder: Path, databases: Databases) -> None:
+        self._folder = folder
+        self._databases = databases
+        self.database = Database(database_url(databases.url_of(folder), folder))
         self.commits = 0
         with self.database.writing() as connection:
             connection.execute(text("CREATE TABLE notes (word TEXT UNIQUE)"))
@@ -34,16 +37,19 @@ class Notes:
 
     def words(self) -> set[str]:
         """As another program sees them: what is committed."""
-        with sqlite3.connect(self.file) as other:
-            return {word for (word,) in other.execute("SELECT word FROM notes")}
+        return {word for (word,) in self._databases.execute(self._folder, "SELECT word FROM notes")}
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Another program writes for as long as the block lasts."""
+        return self._databases.locked(self._folder)
 
     def _count(self, _: Connection) -> None:
         self.commits += 1
 
 
 @pytest.fixture
-def notes(tmp_path: Path) -> Iterator[Notes]:
-    made = Notes(tmp_path)
+def notes(tmp_path: Path, each_database: Databases) -> Iterator[Notes]:
+    made = Notes(tmp_path, each_database)
     yield made
     made.database.close()
 
@@ -159,11 +165,9 @@ def test_when_the_database_gives_a_transaction_up_all_who_share_it_are_told(
 def test_when_another_program_holds_the_lock_all_who_wait_are_refused_together(
     notes: Notes, pool: ThreadPoolExecutor
 ) -> None:
-    with sqlite3.connect(notes.file, isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with notes.locked():
         futures = [pool.submit(notes.write, f"w{number}") for number in range(20)]
         errors = [future.exception(LIMIT_S) for future in futures]
-        other.execute("ROLLBACK")
     assert [type(error) for error in errors] == [StoreBusyError] * 20
     notes.write("afterwards")
     assert notes.words() == {"afterwards"}

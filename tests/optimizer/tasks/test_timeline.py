@@ -19,6 +19,8 @@ from optimizer.tasks.timeline import TaskEvent
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import OOM, Queue, running_queue, window
 
+pytestmark = pytest.mark.usefixtures("each_database")  # see tests/databases.py
+
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 

@@ -12,6 +12,5 @@ down_revision = "0016"
 def upgrade() -> None:
     op.add_column("tasks", sa.Column("batch_id", sa.String(64)))
     op.add_column("tasks", sa.Column("batch_name", sa.Text))
-    op.create_index(
-        "ix_tasks_batch", "tasks", ["batch_id", "owner", "seq"], sqlite_where=sa.text("batch_id IS NOT NULL")
-    )
+    some = sa.text("batch_id IS NOT NULL")
+    op.create_index("ix_tasks_batch", "tasks", ["batch_id", "owner", "seq"], sqlite_where=some, postgresql_where=some)
