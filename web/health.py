@@ -37,9 +37,11 @@ def get_readiness() -> Response:
 
 def _answer(reasons: list[str], degradations: Sequence[str] = ()) -> Response:
     """Strangers are not told the reasons."""
+    if not reasons and not degradations:
+        return jsonify(status="ok", reasons=[])
     shown = [*reasons, *degradations] if principal_or_none() is not None else []
     if not reasons:
-        return jsonify(status="degraded" if degradations else "ok", reasons=shown)
+        return jsonify(status="degraded", reasons=shown)
     response = jsonify(status="unavailable", reasons=shown)
     response.status_code = 503
     response.headers["Retry-After"] = str(UnavailableError.retry_after_s)

@@ -21,7 +21,8 @@ from optimizer.cluster.line import DeviceLine, LineConfig
 from optimizer.common.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
-    from optimizer.cluster.ray_port import Node, RayPort
+    from optimizer.cluster.ray_nodes import Node
+    from optimizer.cluster.ray_port import RayPort
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -13,19 +11,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from optimizer.cluster import shim
 from optimizer.cluster.cluster_errors import ClusterError, HostFailedError, HostLostError, HostUnavailableError
+from optimizer.cluster.ray_nodes import Node, node_of
 
 HOST_THREADS = 8  # calls of one host at the same time: two that wait for reports, and what is sent meanwhile
 DESCRIBE_S = 120.0
-MAX_NAME = 23  # a device's name has 32 characters at most
-_HEAD = "node:__internal_head__"  # a resource that Ray gives its head
-
-
-@dataclass(frozen=True)
-class Node:
-    id: str
-    name: str
-    address: str
-    is_head: bool
 
 
 class RayPort:
@@ -51,7 +40,7 @@ class RayPort:
 
     def nodes(self) -> list[Node]:
         """Those that are there."""
-        return [_node(each) for each in ray.nodes() if each["Alive"]]
+        return [node_of(each) for each in ray.nodes() if each["Alive"]]
 
     def is_alive(self, node_id: str) -> bool:
         return any(node.id == node_id for node in self.nodes())
@@ -120,11 +109,3 @@ def _as_ours(error: failures.RayError) -> ClusterError:
         case failures.RayActorError() | failures.NodeDiedError() | failures.ActorUnschedulableError():
             return HostLostError(first_line)
     return HostUnavailableError(first_line)
-
-
-def _node(found: dict[str, Any]) -> Node:
-    address = str(found["NodeManagerAddress"])
-    given = str(found.get("NodeName") or "")
-    name = given if given and given != address else str(found["NodeManagerHostname"])
-    readable = re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")[:MAX_NAME]
-    return Node(str(found["NodeID"]), readable or "node", address, _HEAD in found.get("Resources", {}))
