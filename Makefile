@@ -11,7 +11,7 @@ BIOME  := node_modules/.bin/biome
 FACTOR ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup page weights test test-full coverage fuzz lint audit lock prove-container prove-service wer bench bench-scheduler \
+.PHONY: help run setup page weights test test-full test-cluster coverage fuzz lint audit lock prove-container prove-service wer bench bench-scheduler \
 	bench-speakers bench-cuda load soak chromium postgresql clean
 
 help: ## list the commands
@@ -57,6 +57,15 @@ test: $(VENV)/.installed-dev page node_modules/.installed-dev chromium postgresq
 test-full: $(VENV)/.installed-dev page node_modules/.installed-dev chromium postgresql ## every test, with the long ones
 	@$(PY) -m tools.fetch_model tiny.en base speakers
 	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
+
+$(VENV)/.installed-cluster: requirements-cluster.txt $(VENV)/.installed-dev
+	@echo "Installing Ray"
+	$(PY) -m pip install --quiet -r requirements-cluster.txt
+	@touch $@
+
+test-cluster: $(VENV)/.installed-cluster ## several machines, which this one plays with Ray; about ten minutes
+	@$(PY) -m tools.fetch_model tiny.en
+	$(PY) -m pytest -m cluster $(PYTEST_ARGS)
 
 coverage: $(VENV)/.installed-dev page node_modules/.installed-dev chromium postgresql ## branch coverage of what `make test` runs
 	@$(PY) -m tools.fetch_model tiny.en speakers
@@ -126,7 +135,7 @@ soak: $(VENV)/.installed-dev page ## mixed work with a fault every thirty second
 	$(PY) -m benchmarks.soak --minutes $(or $(MINUTES),30) $(SOAK_ARGS)
 
 lock: $(VENV)/.installed-dev ## renew constraints.txt (needs uv)
-	grep -hv '^-' requirements.txt requirements-dev.txt | uv pip compile --quiet --universal --python-version 3.11 \
+	grep -hv '^-' requirements.txt requirements-dev.txt requirements-cluster.txt | uv pip compile --quiet --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --no-annotate - -o constraints.txt
 
 clean: ## remove what set-up made; recordings and transcripts stay

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import SettingsConfigDict
 
 from automation_settings import AutomationSettings
+from cluster_settings import ClusterSettings
 from errors import InvalidSettingsError
 from setting_values import (
     AUTO_LANGUAGE,
@@ -37,10 +38,12 @@ from whisper_core.models.catalogue import precision_of
 
 AUTO_LIMIT: Literal["auto"] = "auto"
 MAX_CONCURRENT_TASKS = 256
-_SECRETS = ("secret_key", "api_keys", "database_url", "webhook_urls", "webhook_secret", "watch_options")
+_SECRETS = (
+    "secret_key", "api_keys", "database_url", "webhook_urls", "webhook_secret", "watch_options", "ray_auth_token",
+)  # fmt: skip
 
 
-class Settings(AutomationSettings):
+class Settings(AutomationSettings, ClusterSettings):
     """The settings of one server. A field is named like its environment variable, in lower case.
 
     Made by `load_settings`. The constructor reads the environment as well; its arguments take precedence.
@@ -262,6 +265,14 @@ class Settings(AutomationSettings):
             raise ValueError("WYOMING_PORT needs WYOMING_OWNER where there are accounts: the protocol has no keys")
         return self
 
+    @model_validator(mode="after")
+    def _cluster_has_its_scheduler(self) -> Settings:
+        if self.executor == "ray" and not self.enable_optimization_system:
+            raise ValueError("EXECUTOR=ray needs ENABLE_OPTIMIZATION_SYSTEM: the plain path has one device")
+        if self.shared_dir and not self.data_dir.resolve().is_relative_to(Path(self.shared_dir).resolve()):
+            raise ValueError("DATA_DIR must be in SHARED_DIR, so that other machines find the samples there")
+        return self
+
     @property
     def named_keys(self) -> list[tuple[str, str]]:
         """The entries of API_KEYS: name and key, which is secret."""
@@ -312,6 +323,7 @@ class Settings(AutomationSettings):
         hidden = {"secret_key", "api_keys", "trusted_proxies", "auth_header", "webhook_urls", "webhook_secret"}
         hidden |= {"database_url", "data_dir", "models_dir", "ffmpeg_binary"}
         hidden |= {"watch_dir", "output_dir", "watch_owner", "wyoming_owner"}
+        hidden |= {"ray_auth_token", "ray_auth_token_path", "ray_address", "shared_dir"}
         hidden |= {"watch_options"}  # may have a callback_url, and prompts with names
         return {name.upper(): value for name, value in self.model_dump(mode="json", exclude=hidden).items()}
 

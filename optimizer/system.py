@@ -112,6 +112,8 @@ class OptimizedWhisperSystem:
         self._scheduling.storage_retry.stop()
         self._scheduling.models.ask_to_stop()
         self._scheduler.stop()  # first of those that take time: running tasks must be given back
+        if self._parts.cluster is not None:
+            self._parts.cluster.stop()
         self._preparer.stop()
         self._parts.intake.decode_pool.stop()
         self._parts.automation.stop()
@@ -147,6 +149,8 @@ class OptimizedWhisperSystem:
         self._is_started = True
         self._scheduling.events.add_listener(self._update_utilization)
         self._scheduler.start()
+        if self._parts.cluster is not None:
+            self._parts.cluster.start()
 
     def _update_utilization(self, event: Event) -> None:
         if isinstance(event, TaskChanged):
@@ -338,6 +342,11 @@ class OptimizedWhisperSystem:
         if not self._is_started or self._stopping.is_set():
             return [*reasons, "the server is starting or stopping"]
         return reasons + reasons_not_ready(self._parts)
+
+    def degradations(self) -> list[str]:
+        """What is missing of a server that can do its work all the same."""
+        problem = self._parts.cluster.problem() if self._parts.cluster is not None else None
+        return [problem] if problem else []
 
     def add_listener(self, listener: Listener) -> None:
         """Call `listener` for every event from now on, in the thread where it happens."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from config import Settings
 from optimizer.accounts.accounts import Accounts
 from optimizer.automation.wiring import Automation, build_automation
+from optimizer.cluster.bridge import BridgeConfig
+from optimizer.cluster.checks import check_ray
+from optimizer.cluster.link import ClusterLink
 from optimizer.common.boot import new_boot_id
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
@@ -105,6 +108,7 @@ class SystemParts:
     found_speakers: FoundSpeakers
     automation: Automation
     shares: Shares
+    cluster: ClusterLink | None  # None with EXECUTOR=local
 
 
 def build_parts(
@@ -117,8 +121,9 @@ def build_parts(
 ) -> SystemParts:
     """on_tick: called every PERFORMANCE_MONITOR_INTERVAL. worker, devices: see `DeviceFactory`.
 
-    Raises InvalidSettingsError for an extension that cannot be used.
+    Raises InvalidSettingsError for an extension that cannot be used, and without Ray where it is asked for.
     """
+    check_ray(settings)
     storage = _build_storage(settings, clock)
     ownership = Ownership(storage.store, OwnerQuotas.of(settings))
     models = ModelRegistry(settings.models_dir)
@@ -126,7 +131,8 @@ def build_parts(
     monitor = PerformanceMonitor(clock, speeds, interval_s=settings.performance_monitor_interval, on_sample=on_tick)
     engine = _engine_of(settings)
     estimates = MemoryEstimationPool(settings.memory_calibration_factor, models, _formula_of(engine))
-    fleet = DeviceFleet(DeviceFactory(settings, clock, estimates, engine, worker=worker, devices=devices))
+    factory = DeviceFactory(settings, clock, estimates, engine, worker=worker, devices=devices)
+    fleet = DeviceFleet(factory)
     scheduling, intake = _build_scheduling(
         settings, clock, storage, ownership, monitor, speeds, estimates, fleet, models
     )
@@ -161,6 +167,7 @@ def build_parts(
         found_speakers=found_speakers,
         automation=_build_automation(settings, storage, scheduling, intake, endings, views),
         shares=Shares(storage.store.database, clock),
+        cluster=_build_cluster(factory, built) if settings.executor == "ray" else None,
     )
 
 
@@ -171,6 +178,23 @@ def _formula_of(engine: EngineSpec) -> Formula:
 def _engine_of(settings: Settings) -> EngineSpec:
     """The plain path has the reference engine."""
     return engine_named(settings.engine) if settings.enable_optimization_system else REFERENCE
+
+
+def _build_cluster(factory: DeviceFactory, scheduling: Scheduling) -> ClusterLink:
+    settings = factory.settings
+    config = BridgeConfig(
+        address=settings.ray_address,
+        token=settings.ray_token if settings.uses_ray_token else "",
+        shared_dir=settings.shared_dir,
+        cpus_only=factory.engine.is_for_cpus_only,
+        memory_interval_s=settings.performance_monitor_interval,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+    worker = factory.worker_config(is_optimized=True)
+    if factory.worker is None:  # each node has its own number of cores
+        worker = replace(worker, cpu_threads=0)
+    return ClusterLink(config, worker, factory.clock, scheduling.members)
 
 
 def _build_endings(parts: SchedulerParts, scheduling: Scheduling) -> TaskEndings:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.paths import ROOT
 
-SHARED = {"config", "automation_settings", "setting_values", "errors", "logs", "version"}
+SHARED = {"config", "automation_settings", "cluster_settings", "setting_values", "errors", "logs", "version"}
 MAY_IMPORT = {
     "whisper_core": {"whisper_core"},
     "optimizer": {"optimizer", "whisper_core"},
@@ -31,6 +31,7 @@ FOLDERS = [
     "optimizer.planning optimizer.intake",
     "optimizer.memory",
     "optimizer.devices",
+    "optimizer.cluster",
     "optimizer.monitoring",
     "optimizer.accounts",
     "optimizer.scheduling",
@@ -207,12 +208,22 @@ def test_only_the_worker_side_imports_torch_or_whisper() -> None:
             assert not {name.split(".")[0] for name in names} & {"torch", "whisper"}, path
 
 
+def test_one_module_imports_ray() -> None:
+    found = [
+        path.name
+        for package in MAY_IMPORT
+        for path in modules(package)
+        if re.search(r"^\s*(import|from) ray\b", path.read_text(), re.MULTILINE)
+    ]
+    assert found == ["ray_port.py"]
+
+
 def test_what_the_web_process_imports_loads_no_torch_and_does_nothing() -> None:
     """In a process of its own: torch stays out, no thread is started, no GPU library is touched."""
     code = (
         f"import {', '.join(TORCH_FREE)}\n"
         "import sys, threading\n"
-        "bad = {'torch', 'whisper', 'numba', 'pynvml', 'alembic'} & set(sys.modules)\n"
+        "bad = {'torch', 'whisper', 'numba', 'pynvml', 'alembic', 'ray'} & set(sys.modules)\n"
         "print(sorted(bad), threading.active_count())"
     )
     done = subprocess.run(

@@ -37,6 +37,7 @@ CODE = (
     "main.py",
     "config.py",
     "automation_settings.py",
+    "cluster_settings.py",
     "setting_values.py",
     "errors.py",
     "logs.py",

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
 from automation_settings import AutomationSettings
+from cluster_settings import ClusterSettings
 from config import Settings
 from version import PRODUCT_NAME
 
@@ -73,7 +74,8 @@ def _range(metadata: Sequence[object]) -> str:
 def _fields() -> list[tuple[str, FieldInfo]]:
     """Those of `Settings` itself first; those that it inherits are about less."""
     fields = Settings.model_fields
-    return sorted(fields.items(), key=lambda item: item[0] in AutomationSettings.model_fields)
+    others = (AutomationSettings.model_fields, ClusterSettings.model_fields)
+    return sorted(fields.items(), key=lambda item: [item[0] in those for those in reversed(others)])
 
 
 def env_sample() -> str:

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGES = ("optimizer", "whisper_core", "web")
-TOP = ("main.py", "config.py", "automation_settings.py", "setting_values.py", "errors.py", "logs.py", "version.py")
+TOP = (
+    "main.py",
+    "config.py",
+    "automation_settings.py",
+    "cluster_settings.py",
+    "setting_values.py",
+    "errors.py",
+    "logs.py",
+    "version.py",
+)
 PAGE = ("static", "templates")
 Named = tuple[int, str]
 

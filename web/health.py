@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import Response, jsonify
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
@@ -27,15 +29,20 @@ def get_health() -> Response:
 
 @health.get("/readyz")
 def get_readiness() -> Response:
-    """503 with the reasons while new tasks would not be worked on."""
-    return _answer(current_system().readiness())
+    """503 with the reasons while new tasks would not be worked on. `degraded`, with 200: they are, but devices of other
+    machines cannot be reached."""
+    system = current_system()
+    return _answer(system.readiness(), system.degradations())
 
 
-def _answer(reasons: list[str]) -> Response:
+def _answer(reasons: list[str], degradations: Sequence[str] = ()) -> Response:
     """Strangers are not told the reasons."""
-    if not reasons:
+    if not reasons and not degradations:
         return jsonify(status="ok", reasons=[])
-    response = jsonify(status="unavailable", reasons=reasons if principal_or_none() is not None else [])
+    shown = [*reasons, *degradations] if principal_or_none() is not None else []
+    if not reasons:
+        return jsonify(status="degraded", reasons=shown)
+    response = jsonify(status="unavailable", reasons=shown)
     response.status_code = 503
     response.headers["Retry-After"] = str(UnavailableError.retry_after_s)
     return response

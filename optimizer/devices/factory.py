@@ -13,7 +13,7 @@ from optimizer.common.kinds import CPU_DEVICE
 from optimizer.devices.device import Device, WorkerListener
 from optimizer.devices.discovery import DeviceSpec, cpu_device, discover_devices
 from optimizer.devices.engines import BATCH, REFERENCE
-from optimizer.devices.worker_process import DeviceWorker, WorkerConfig
+from optimizer.devices.worker_process import DeviceWorker, Worker, WorkerConfig
 from optimizer.memory.estimator import MemoryEstimationPool
 from whisper_core.worker.engine_spec import EngineSpec
 
@@ -46,16 +46,19 @@ class DeviceFactory:
             log.exception("event=devices_unreadable")
             return [cpu_device(self.settings)], "the machine's devices could not be read"
 
-    def make(self, spec: DeviceSpec, listener: WorkerListener, *, is_optimized: bool) -> Device:
-        """is_optimized: False for the plain path, which uses openai-whisper's own engine."""
-        config = self.worker or self._worker_config(is_optimized)
+    def make(
+        self, spec: DeviceSpec, listener: WorkerListener, *, is_optimized: bool, worker: Worker | None = None
+    ) -> Device:
+        """is_optimized: False for the plain path, which uses openai-whisper's own engine. worker: of a device of
+        another machine."""
+        config = self.worker_config(is_optimized=is_optimized)
         title = spec.title
         if config.engine_factory != BATCH.factory:  # another engine takes other memory on the same device
             title = f"{title}, {config.engine_factory.rpartition(':')[2]}"
         self.estimates.add_device(spec.name, spec.kind, title)
         return Device(
             spec,
-            DeviceWorker(spec, config),
+            worker or DeviceWorker(spec, config),
             self.clock,
             listener,
             context_bytes=self.estimates.context_bytes(spec.kind),
@@ -67,6 +70,15 @@ class DeviceFactory:
         """The machine itself, which always works."""
         return self.make(cpu_device(self.settings), listener, is_optimized=is_optimized)
 
+    def worker_config(self, *, is_optimized: bool) -> WorkerConfig:
+        """How a device's worker is started."""
+        return self.worker or WorkerConfig(
+            (self.engine if is_optimized else REFERENCE).factory,
+            cpu_threads=self.settings.cpu_threads,
+            log_level=self.settings.log_level,
+            log_format=self.settings.log_format,
+        )
+
     def _cpu_instead(self) -> DeviceSpec:
         """The one device of an engine that computes on CPUs only."""
         if self.settings.devices not in ("auto", CPU_DEVICE):
@@ -74,11 +86,3 @@ class DeviceFactory:
                 f"ENGINE={self.settings.engine} computes on the CPU only, but DEVICES asks for {self.settings.devices}."
             )
         return cpu_device(self.settings)
-
-    def _worker_config(self, is_optimized: bool) -> WorkerConfig:
-        return WorkerConfig(
-            (self.engine if is_optimized else REFERENCE).factory,
-            cpu_threads=self.settings.cpu_threads,
-            log_level=self.settings.log_level,
-            log_format=self.settings.log_format,
-        )

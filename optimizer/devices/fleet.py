@@ -6,10 +6,12 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 
+from optimizer.common.kinds import CPU_DEVICE
 from optimizer.devices.device import Device, WorkerListener
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.factory import DeviceFactory
 from optimizer.devices.status import DeviceState, DeviceStatus, RunningTask
+from optimizer.devices.worker_process import Worker
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class DeviceFleet:
         Where there are GPUs it is started when it is first wanted, and takes only tasks that ask for it: those that a
         GPU had no memory for, and those of int8 models.
         """
-        known = next((device for device in self if device.spec.kind == "cpu"), None)
+        known = next((device for device in self if device.spec.name == CPU_DEVICE), None)
         if known is not None:
             return known
         if self._listener is None:
@@ -89,6 +91,30 @@ class DeviceFleet:
             log.warning("device=%s event=fallback: no other device can be used", cpu.spec.name)
             cpu.accepts_auto = True
 
+    # --- devices of other machines -----------------------------------------------------------------------------
+
+    def add(self, spec: DeviceSpec, worker: Worker) -> None:
+        """A device that another machine has. Its name must not be one's that is here."""
+        if self._listener is None:
+            raise RuntimeError("the fleet is not open")
+        device = self._factory.make(spec, self._listener, is_optimized=self._is_optimized, worker=worker)
+        log.info("device=%s event=added title=%r memory_gb=%.1f", spec.name, spec.title, spec.total_bytes / 1e9)
+        device.start()
+        self._devices.append(device)
+
+    def remove(self, name: str) -> list[RunningTask]:
+        """The device is gone with its machine, and its worker's exit has been applied. Nothing where there is none.
+
+        Returns tasks that it has all the same: they were handed to it after that, and are the caller's to give back.
+        """
+        device = next((device for device in self if device.spec.name == name), None)
+        if device is None:
+            return []
+        self._devices.remove(device)
+        log.warning("device=%s event=removed", name)
+        device.stop(0.0)
+        return device.apply_exit()[1]
+
     # --- any thread --------------------------------------------------------------------------------------------
 
     def statuses(self) -> list[DeviceStatus]:
@@ -99,4 +125,4 @@ class DeviceFleet:
 
     def may_use_cpu(self) -> bool:
         """Whether tasks that ask for the CPU can run: it is a device that can be used, or could be started as one."""
-        return not any(device.spec.kind == "cpu" and device.state is DeviceState.UNAVAILABLE for device in self)
+        return not any(device.spec.name == CPU_DEVICE and device.state is DeviceState.UNAVAILABLE for device in self)

@@ -42,7 +42,7 @@ class MemoryPoll:
         """Read every device, and let reservations follow what was learned meanwhile."""
         self._estimates.relieve()
         for device in self._devices:
-            reading = self._source.read(device.spec.kind, device.spec.gpu_uuid, device.worker.pid)
+            reading = device.worker.read_memory(self._source)
             if reading is not None:
                 self._tell_changes(device, reading)
             self._post(partial(self._bring_up_to_date, device, reading))

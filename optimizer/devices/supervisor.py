@@ -123,6 +123,9 @@ class WorkerSupervisor:
         silent_s = now - self._last_report_at
         if silent_s > (START_TIMEOUT_S if self.state is DeviceState.STARTING else HEARTBEAT_TIMEOUT_S):
             return f"no report for {silent_s:.0f} s"
+        if self._worker.is_preparing:
+            for task in running:
+                task.last_progress_at = now
         for task in running:
             if now - task.last_progress_at > WINDOW_TIMEOUT_S[self._spec.kind]:
                 return f"task {task.task.id} finished no window for {now - task.last_progress_at:.0f} s"
@@ -188,6 +191,8 @@ class WorkerSupervisor:
     def _is_killed_from_outside(self) -> bool:
         """Whether its end says nothing of its tasks: a signal that only a person or a service manager sends, or SIGKILL
         although the kernel has killed nothing for lack of memory."""
+        if self._worker.is_lost:
+            return True
         code = self._worker.exit_code
         if code == -signal.SIGKILL:
             return self._oom_kills is not None and oom_kills() == self._oom_kills

@@ -21,6 +21,7 @@ from typing import Protocol
 from errors import WorkerDiedError
 from logs import LogFormat
 from optimizer.devices.discovery import DeviceSpec
+from optimizer.memory.probes import MemoryReading, MemorySource
 from whisper_core.worker import messages as protocol
 from whisper_core.worker.main import run_worker
 
@@ -60,6 +61,17 @@ class Worker(Protocol):
     def exit_code(self) -> int | None:
         """Of a process that ended by itself, as multiprocessing gives it: negative for a signal's number. Otherwise
         None, also for one that `kill` has ended."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its latest exit says nothing of its tasks: the machine that it ran on is gone, or the way to it."""
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether its tasks wait for what they need, a recording or weights, to come to the machine that it runs on."""
+
+    def read_memory(self, source: MemorySource) -> MemoryReading | None:
+        """What is known of its device's memory. None when nothing is. source: of this machine."""
 
     def start(self, on_reports: OnReports, on_exit: OnExit) -> None:
         """Start it, or start it again after an exit. Raises OSError when the system has no process or no pipe for it.
@@ -111,9 +123,20 @@ class DeviceWorker:
     def exit_code(self) -> int | None:
         return None if self._is_killed else getattr(self._running, "exitcode", None)
 
+    @property
+    def is_lost(self) -> bool:
+        return False
+
+    @property
+    def is_preparing(self) -> bool:
+        return False
+
+    def read_memory(self, source: MemorySource) -> MemoryReading | None:
+        return source.read(self._spec.kind, self._spec.gpu_uuid, self.pid)
+
     def start(self, on_reports: OnReports, on_exit: OnExit) -> None:
         ours, theirs = multiprocessing.Pipe(duplex=True)
-        _bound_sends(ours)
+        bound_sends(ours)
         self._is_killed = False
         arguments = (theirs, self._spec, self.config)
         if self.config.in_thread:
@@ -206,7 +229,7 @@ def _receive(connection: Connection, reports: list[protocol.Report]) -> None:
         reports.append(protocol.decode(connection.recv_bytes()))  # type: ignore[arg-type]
 
 
-def _bound_sends(connection: Connection) -> None:
+def bound_sends(connection: Connection) -> None:
     """Lets a write that waits longer than SEND_TIMEOUT_S fail with BlockingIOError. Reads wait as before."""
     seconds = int(SEND_TIMEOUT_S)
     with socket.socket(fileno=os.dup(connection.fileno())) as pipe:

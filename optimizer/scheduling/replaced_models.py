@@ -29,7 +29,10 @@ class ReplacedModels:
             model = self._noted.popleft()
             self._leaving |= {(device.spec.name, model) for device in self._devices if model in device.models}
         for name, model in sorted(self._leaving):
-            device = self._devices.device_named(name)
+            device = next((device for device in self._devices if device.spec.name == name), None)
+            if device is None:  # it is gone with its machine, and its models with it
+                self._leaving.discard((name, model))
+                continue
             is_unused = model in device.models.loaded and model not in device.models_in_use
             if is_unused:
                 self._messages.tell_replaced_model_evicted(model, name)

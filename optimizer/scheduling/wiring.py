@@ -16,6 +16,7 @@ from optimizer.planning.policy import SchedulingPolicy
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling.attempts import RunningAttempts
+from optimizer.scheduling.cluster_members import ClusterMembers
 from optimizer.scheduling.crash_attribution import CrashAttribution
 from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.device_updater import DeviceUpdater
@@ -74,6 +75,7 @@ class Scheduling:
     reports: ReportHandler  # hears the devices' workers
     progress: RunningProgress
     attribution: CrashAttribution
+    members: ClusterMembers
 
 
 def build_scheduler(parts: SchedulerParts, limits: PlanLimits, interval_s: float) -> Scheduling:
@@ -102,7 +104,8 @@ def build_scheduler(parts: SchedulerParts, limits: PlanLimits, interval_s: float
     )
     progress = RunningProgress(attempts, parts.speeds)
     reports = _build_reports(parts, attribution, attempts, dispatcher, progress)
-    return Scheduling(scheduler, decisions, reports, progress, attribution)
+    members = ClusterMembers(parts.devices, dispatcher, parts.inbox, parts.messages, parts.events)
+    return Scheduling(scheduler, decisions, reports, progress, attribution, members)
 
 
 def _build_decisions(

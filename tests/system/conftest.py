@@ -22,6 +22,7 @@ from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.batches import Batch
 from optimizer.tasks.events import Event, TaskChanged, WindowFinished
 from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
+from tests.paths import MODELS_DIR
 
 FAKE_ENGINE = "tests.fake_engine:FakeEngine"
 PARALLEL_FAKE_ENGINE = "tests.fake_engine:ParallelFakeEngine"
@@ -132,7 +133,8 @@ def open_system(make_settings: Callable[..., Settings]) -> Callable[..., Any]:
             worker=WorkerConfig(fake_engine, cpu_threads=1, in_thread=in_thread),
             devices=devices,
         )
-        pretend_weights(settings.models_dir)
+        if settings.models_dir.resolve() != MODELS_DIR.resolve():
+            pretend_weights(settings.models_dir)
         system.start()
         try:
             yield system
@@ -150,6 +152,7 @@ def open_parallel(open_system: Open) -> Open:
 
 def pretend_weights(models_dir: Path) -> None:
     """The fake engine reads none, but tasks wait for models whose weights are not here."""
+    assert models_dir.resolve() != MODELS_DIR.resolve(), "the real weights are there"
     models_dir.mkdir(parents=True, exist_ok=True)
     for name in ("tiny.en", "tiny", "base"):
         (models_dir / f"{name}.pt").write_bytes(b"not read by the fake engine")

@@ -41,6 +41,7 @@ class FakeSystem(FakeTasks):
         self.is_started = False
         self.health_reasons: list[str] = []
         self.readiness_reasons: list[str] = []
+        self.degradation_reasons: list[str] = []
         self.fetched: list[str] = []
         self.on_device: list[Task] = []
         self.samples: list[Sample] = []
@@ -218,6 +219,9 @@ class FakeSystem(FakeTasks):
 
     def readiness(self) -> list[str]:
         return self.readiness_reasons
+
+    def degradations(self) -> list[str]:
+        return self.degradation_reasons
 
 
 def _on_device(task: Task) -> dict[str, Any]:

@@ -310,7 +310,7 @@ class TimelineAnswer(Answer):
 
 
 class HealthAnswer(Answer):
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"]
     reasons: list[str]
 
 

@@ -10,6 +10,7 @@ from optimizer.common.clock import Clock
 from optimizer.devices.device import Device, WorkerListener
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.worker_process import OnExit, OnReports
+from optimizer.memory.probes import MemoryReading, MemorySource
 from whisper_core.worker import messages as protocol
 
 
@@ -21,9 +22,12 @@ class FakeWorker:
 
     pid = 77
     exit_code: int | None = None
+    is_lost = False
+    is_preparing = False
 
     def __init__(self) -> None:
         self.sent: list[protocol.Command] = []
+        self.spec = DeviceSpec("cpu", "cpu", "a processor", 0)
         self.starts = 0
         self.kills = 0
         self.is_gone = False
@@ -31,6 +35,9 @@ class FakeWorker:
         self.start_error: OSError | None = None
         self.on_reports: OnReports
         self.on_exit: OnExit
+
+    def read_memory(self, source: MemorySource) -> MemoryReading | None:
+        return source.read(self.spec.kind, self.spec.gpu_uuid, self.pid)
 
     def start(self, on_reports: OnReports, on_exit: OnExit) -> None:
         self.starts += 1
@@ -66,6 +73,7 @@ class RememberingListener:
 def device_of(
     spec: DeviceSpec, worker: FakeWorker, clock: Clock, context_bytes: int, listener: WorkerListener | None = None
 ) -> Device:
+    worker.spec = spec
     return Device(
         spec,
         worker,

@@ -67,6 +67,8 @@ def test_strangers_are_not_told_why_the_server_is_not_ready(site: Site) -> None:
     site.system.readiness_reasons = ["cuda:0 keeps failing"]
     assert site.nobody.get("/readyz").get_json() == {"status": "unavailable", "reasons": []}
     assert site.by_key("alice").get("/readyz").get_json()["reasons"] == ["cuda:0 keeps failing"]
+    site.system.readiness_reasons, site.system.degradation_reasons = [], ["the Ray cluster cannot be reached"]
+    assert site.nobody.get("/readyz").get_json() == {"status": "degraded", "reasons": []}
 
 
 @pytest.mark.proves("S02")

@@ -280,6 +280,19 @@ def test_health(client: FlaskClient, system: FakeSystem, path: str) -> None:
     assert int(response.headers["Retry-After"]) > 0
 
 
+def test_a_server_that_lacks_other_machines_is_degraded_and_ready(client: FlaskClient, system: FakeSystem) -> None:
+    system.degradation_reasons = ["the Ray cluster cannot be reached"]
+    assert client.get("/healthz").get_json() == {"status": "ok", "reasons": []}
+    response = client.get("/readyz")
+    assert (response.status_code, response.get_json()) == (
+        200, {"status": "degraded", "reasons": ["the Ray cluster cannot be reached"]},
+    )  # fmt: skip
+    system.readiness_reasons = ["no device is ready"]
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.get_json()["reasons"] == ["no device is ready", "the Ray cluster cannot be reached"]
+
+
 def test_a_wrong_method_is_answered_with_the_right_ones(client: FlaskClient) -> None:
     response = client.put("/api/tasks")
     assert error_of(response)[:2] == (405, "method_not_allowed")

@@ -1,0 +1,132 @@
+"""A Ray cluster on this machine: a head, where the server is, and nodes that come and go.
+
+The nodes listen on the loopback address only, and ask for a token.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.paths import ROOT
+
+TOKEN = "the token of the tests' cluster"
+LOOPBACK = "127.0.0.1"
+OBJECT_STORE_BYTES = 100_000_000
+# A lost node is noticed in two seconds and not in a quarter of a minute, a lost head in five and not in a minute.
+QUICK = {"health_check_period_ms": 500, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
+VARIABLES = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": TOKEN,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_enable_open_telemetry": "0",
+}
+SETTINGS_OF_A_NODE = {"DEVICES": "cpu", "CPU_MEMORY_MB": "4000", "CPU_THREADS": "1", "MODEL_SOURCES": "local"}
+
+
+class RayCluster:
+    """Its nodes by name."""
+
+    def __init__(self, temp_dir: Path, port: int | None) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._temp_dir = temp_dir
+        self._cluster: Any = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "include_dashboard": False,
+                "node_ip_address": LOOPBACK,
+                "object_store_memory": OBJECT_STORE_BYTES,
+                "gcs_server_port": port,
+                "_system_config": QUICK,
+            },
+        )
+        self._nodes: dict[str, Any] = {}
+        self.address: str = self._cluster.address
+
+    def add(self, name: str, *, folder: Path = ROOT, **environ: str) -> None:
+        """folder: where `ray start` would be run, that is, the node's checkout. environ: of the node."""
+        wanted = {"TMPDIR": str(self._temp_dir), **SETTINGS_OF_A_NODE, **environ}
+        with _environment(wanted), _working_in(folder):
+            self._nodes[name] = self._cluster.add_node(
+                node_name=name, num_cpus=0, node_ip_address=LOOPBACK, object_store_memory=OBJECT_STORE_BYTES
+            )
+
+    def kill(self, name: str) -> None:
+        """As when its power is cut: everything of it at once, and nobody says goodbye."""
+        node = self._nodes.pop(name)
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        below = raylet.children(recursive=True)
+        for process in (raylet, *below):
+            with _gone_is_fine():
+                process.kill()
+        self._cluster.remove_node(node, allow_graceful=False)
+
+    def remove(self, name: str) -> None:
+        """As `ray stop` does."""
+        self._cluster.remove_node(self._nodes.pop(name), allow_graceful=True)
+
+    def kill_head(self) -> None:
+        self._cluster.head_node.kill_gcs_server()
+
+    def processes_of(self, name: str) -> list[psutil.Process]:
+        raylet = psutil.Process(self._nodes[name].all_processes["raylet"][0].process.pid)
+        return [raylet, *raylet.children(recursive=True)]
+
+    def close(self) -> None:
+        """May be called again."""
+        self._cluster.shutdown()
+
+
+@contextmanager
+def ray_cluster(temp_dir: Path, *names: str, port: int | None = None, **environ: str) -> Iterator[RayCluster]:
+    """With these nodes beside the head. port: of the head. environ: of all of them."""
+    with _environment({**VARIABLES, **environ}):
+        cluster = RayCluster(temp_dir, port)
+        try:
+            for name in names:
+                cluster.add(name)
+            yield cluster
+        finally:
+            cluster.close()
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except psutil.NoSuchProcess:
+        return

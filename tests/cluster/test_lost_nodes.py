@@ -1,0 +1,113 @@
+"""Nodes that are lost in mid-task: what they had goes on elsewhere behind its last window, and is recorded once."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from optimizer.system import OptimizedWhisperSystem
+from optimizer.tasks.task import Task, TaskStatus
+from tests.cluster.conftest import OpenClustered, StartCluster, wait_for_devices
+from tests.paths import MINUTE
+from tests.system.conftest import Submit, Watcher
+from whisper_core.text.transcript import Transcript
+
+KILLS = 10
+SLOW = "window_s=0.4"  # so that a task has a middle
+WINDOWS = 3
+
+
+def charged(task: Task) -> int:
+    return task.attempt - task.free_attempts
+
+
+def running_on(system: OptimizedWhisperSystem, *devices: str) -> list[Task]:
+    """Tasks that have finished a window there and are not at their end."""
+    running = [
+        each.task.id
+        for device in system._scheduling.devices
+        if device.spec.name in devices
+        for each in device.running.copy().values()
+    ]
+    tasks = [system.task(task_id).task for task_id in running]
+    return [task for task in tasks if 0 < task.windows_done < WINDOWS and task.device in devices]
+
+
+def wait_for_a_running_task(watcher: Watcher, device: str) -> Task:
+    watcher.wait_until(lambda: running_on(watcher.system, device) != [], "a task there")
+    found = running_on(watcher.system, device)
+    return found[0] if found else wait_for_a_running_task(watcher, device)
+
+
+def wait_for_end_of_attempt(watcher: Watcher, task: Task) -> None:
+    watcher.wait_until(lambda: watcher.system.task(task.id).task.lease_token != task.lease_token, "its end")
+
+
+def wait_for_end_of_device(watcher: Watcher, device: str) -> None:
+    watcher.wait_until(lambda: device not in watcher.system.device_names(), f"the end of {device}")
+
+
+def text_of(transcript: Transcript) -> list[str]:
+    return [segment.text for segment in transcript.segments]
+
+
+def check_recorded_once(watcher: Watcher, ids: list[str], text: list[str], data_dir: Path) -> None:
+    for task_id in ids:
+        task = watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED)
+        assert (task.status, charged(task), task.windows_done) == (TaskStatus.COMPLETED, 1, WINDOWS), task
+        assert [window.seq for window in watcher.windows_of(task_id)] == [1, 2, 3]
+        assert text_of(watcher.system.transcript(task_id)[0]) == text
+    kept = sorted(path.name for path in (data_dir / "transcripts").iterdir())
+    assert set(kept) >= {f"{task_id}.json" for task_id in ids}
+    assert len(kept) == sum(watcher.system._queue.counts().values())
+
+
+@pytest.mark.proves("F39")
+@pytest.mark.timeout(900)
+def test_ten_lost_nodes_in_mid_task_lose_and_double_nothing(
+    start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
+) -> None:
+    choice = random.Random(39)
+    cluster = start_cluster("one", "two")
+    with open_clustered(cluster, max_task_retries=0, max_concurrent_tasks_limit=3) as system:
+        watcher = Watcher(system)
+        wait_for_devices(watcher, "cpu", "one-cpu", "two-cpu")
+        undisturbed = watcher.wait_for(submit(system, MINUTE, device="cpu"), TaskStatus.COMPLETED)
+        text = text_of(system.transcript(undisturbed.id)[0])
+        ids: list[str] = []
+        hit: list[str] = []
+        for _ in range(KILLS):
+            ids += [submit(system, MINUTE, knobs=SLOW) for _ in range(6)]
+            node = choice.choice(["one", "two"])
+            running = wait_for_a_running_task(watcher, f"{node}-cpu")
+            cluster.kill(node)
+            hit.append(running.id)
+            wait_for_end_of_attempt(watcher, running)
+            cluster.add(node)
+            wait_for_devices(watcher, f"{node}-cpu")
+        check_recorded_once(watcher, ids, text, tmp_path / "data")
+        assert len(hit) == KILLS
+        again = [system.task(task_id).task for task_id in hit]
+        assert sum(task.attempt > 1 for task in again) >= KILLS - 2, [task.attempt for task in again]
+
+
+@pytest.mark.timeout(600)
+def test_all_nodes_are_restarted_one_after_the_other_under_load(
+    start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
+) -> None:
+    cluster = start_cluster("one", "two")
+    with open_clustered(cluster, max_task_retries=0) as system:
+        watcher = Watcher(system)
+        wait_for_devices(watcher, "cpu", "one-cpu", "two-cpu")
+        undisturbed = watcher.wait_for(submit(system, MINUTE, device="cpu"), TaskStatus.COMPLETED)
+        text = text_of(system.transcript(undisturbed.id)[0])
+        ids = [submit(system, MINUTE, knobs=SLOW) for _ in range(30)]
+        for node in ("one", "two"):
+            wait_for_a_running_task(watcher, f"{node}-cpu")
+            cluster.remove(node)
+            wait_for_end_of_device(watcher, f"{node}-cpu")
+            cluster.add(node)
+            wait_for_devices(watcher, f"{node}-cpu")
+        check_recorded_once(watcher, ids, text, tmp_path / "data")

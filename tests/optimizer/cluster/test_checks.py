@@ -1,0 +1,77 @@
+"""Before anything of Ray is imported: whether it is there, new enough, and asks for the token."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from typing import Any, cast
+
+import pytest
+
+from config import Settings
+from errors import InvalidSettingsError
+from optimizer.cluster import checks
+from optimizer.cluster.bridge import Bridge, BridgeConfig
+from optimizer.cluster.cluster_errors import ClusterError
+from optimizer.cluster.ray_nodes import Node
+from optimizer.common.clock import SystemClock
+
+ADDRESS = "127.0.0.1:6379"
+HERE, PUBLIC = Node("1", "one", "127.0.0.1", is_head=True), Node("2", "two", "192.0.2.11", is_head=False)
+
+
+@pytest.mark.parametrize("found", ["2.51.2", "1.13.0", None])
+def test_without_a_ray_that_is_safe_the_server_does_not_start(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, found: str | None
+) -> None:
+    def version_of(name: str) -> str:
+        if found is None:
+            raise PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(checks, "version", version_of)
+    checks.check_ray(make_settings())
+    with pytest.raises(InvalidSettingsError, match=r"EXECUTOR=ray needs .*requirements-cluster\.txt"):
+        checks.check_ray(make_settings(executor="ray", ray_address=ADDRESS))
+
+
+@pytest.mark.parametrize("found", ["2.52.0", "2.60.0", "3.0.0rc1"])
+def test_newer_ones_will_do(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    monkeypatch.setattr(checks, "version", lambda name: found)
+    checks.check_ray(make_settings(executor="ray", ray_address=ADDRESS))
+
+
+class PlayedPort:
+    """A cluster whose head asks for a token, or does not."""
+
+    def __init__(self, *, asks: bool) -> None:
+        self._asks = asks
+
+    def describe(self, node: Node, version: str, *, cpus_only: bool) -> dict[str, Any]:
+        return {"asks_for_token": self._asks, "problem": "of another version"}
+
+
+@pytest.mark.parametrize(
+    ("token", "asks", "nodes", "refusal"),
+    [
+        ("", False, [HERE], None),
+        ("", False, [HERE, PUBLIC], r"192\.0\.2\.11.*RAY_AUTH_MODE=token"),
+        ("secret", True, [HERE, PUBLIC], None),
+        ("secret", False, [HERE], "asks nobody for a token"),
+    ],
+)
+def test_a_cluster_is_used_when_nobody_else_can(token: str, asks: bool, nodes: list[Node], refusal: str | None) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        config = BridgeConfig(ADDRESS, token)
+        assert "secret" not in repr(config)
+        bridge = Bridge(ours, config, SystemClock())
+        port = cast(Any, PlayedPort(asks=asks))
+        if refusal is None:
+            bridge._check_protection(port, nodes)
+        else:
+            with pytest.raises(ClusterError, match=refusal):
+                bridge._check_protection(port, nodes)
