@@ -1,4 +1,4 @@
-# The server in a container; docs/deployment.md says how to run it, `make prove-container` builds and tries it.
+# The server in a container; docs/deploy.md says how to run it, `make prove-container` builds and tries it.
 
 # ---- build: the environment and the page's libraries -----------------------------------------------------------------
 FROM python:3.11-slim-bookworm AS build
@@ -22,7 +22,7 @@ RUN python -m venv --upgrade-deps /venv \
     && sed -n 's/^torch==[0-9.]*/&+cpu/p' requirements.txt > torch-cpu.txt \
     && case "${TORCH_VARIANT:-cuda}" in \
         cpu) pip install --no-deps ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} -r torch-cpu.txt \
-            || { echo "TORCH_VARIANT=cpu needs TORCH_INDEX_URL, see docs/deployment.md" >&2; exit 1; } ;; \
+            || { echo "TORCH_VARIANT=cpu needs TORCH_INDEX_URL, see docs/deploy.md" >&2; exit 1; } ;; \
         cuda) ;; \
         *) echo "TORCH_VARIANT is cpu or cuda, not '$TORCH_VARIANT'" >&2; exit 1 ;; \
     esac \
@@ -63,7 +63,7 @@ COPY --from=build /venv /venv
 COPY --from=build /app /app
 
 # Every address inside the container: who can reach it is decided where its port is published. The server starts only
-# when there are accounts: API_KEYS, or a key made with `keys add`; docs/deployment.md says how.
+# when there are accounts: API_KEYS, or a key made with `keys add`; docs/deploy.md says how.
 ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOST=0.0.0.0 \

@@ -176,7 +176,7 @@ class Settings(AutomationSettings, ClusterSettings):
     database_url: Annotated[SecretStr, AfterValidator(known_database)] = Field(
         SecretStr(""),
         description="PostgreSQL in place of SQLite: postgresql://USER:PASSWORD@HOST/NAME (needs"
-        " requirements-postgresql.txt, docs/deployment.md); empty: SQLite in DATA_DIR",
+        " requirements-postgresql.txt, docs/deploy.md); empty: SQLite in DATA_DIR",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_format: Literal["text", "json"] = Field(

@@ -63,7 +63,7 @@ def _database(settings: Settings) -> Path:
     if database is None:
         raise BackupError(
             "The database is PostgreSQL's: back it up with pg_dump, and after that the folders media and transcripts "
-            "of DATA_DIR. docs/deployment.md says how, and how they come back."
+            "of DATA_DIR. docs/deploy.md says how, and how they come back."
         )
     return database
 

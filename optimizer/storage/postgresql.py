@@ -145,7 +145,7 @@ class PostgresqlDialect:
             failpoint("schema.before_commit")
 
     def empty_log(self, engine: Engine, wait_ms: int) -> bool:
-        """PostgreSQL's log is the server's own affair; see docs/deployment.md."""
+        """PostgreSQL's log is the server's own affair; see docs/deploy.md."""
         return True
 
     def translate(self, error: DBAPIError) -> TranscriptionServerError:

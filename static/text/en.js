@@ -30,9 +30,9 @@ export default {
   'live.connecting': 'Connecting',
   'live.polled': 'Every 5 seconds',
   'live.no_host':
-    'The proxy in front of this server does not pass the Host header on unchanged. The page is therefore updated only every 5 seconds, and uploads and other changes may be refused. See “Behind a reverse proxy” in docs/deployment.md.',
+    'The proxy in front of this server does not pass the Host header on unchanged. The page is therefore updated only every 5 seconds, and uploads and other changes may be refused. See “Behind a reverse proxy” in docs/deploy.md.',
   'live.no_websockets':
-    'The proxy in front of this server does not pass WebSockets on, so pages fall back to polling: each takes one of the server’s threads, and only a few can be live at a time. See “Behind a reverse proxy” in docs/deployment.md.',
+    'The proxy in front of this server does not pass WebSockets on, so pages fall back to polling: each takes one of the server’s threads, and only a few can be live at a time. See “Behind a reverse proxy” in docs/deploy.md.',
   'live.lost': 'Connection lost. Reconnecting automatically; nothing will be missed.',
 
   'drop.title': 'Drop audio or video here',

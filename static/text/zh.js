@@ -32,9 +32,9 @@ export default {
   'live.connecting': '正在连接',
   'live.polled': '每 5 秒更新',
   'live.no_host':
-    '服务器前面的代理没有原样传递 Host 请求头，因此页面每 5 秒才更新一次，上传和其他更改可能被拒绝。请参阅 docs/deployment.md 中的“Behind a reverse proxy”。',
+    '服务器前面的代理没有原样传递 Host 请求头，因此页面每 5 秒才更新一次，上传和其他更改可能被拒绝。请参阅 docs/deploy.md 中的“Behind a reverse proxy”。',
   'live.no_websockets':
-    '服务器前面的代理不转发 WebSocket，页面只能改用轮询：每个页面占用服务器的一个线程，同时只有少数页面能实时更新。请参阅 docs/deployment.md 中的“Behind a reverse proxy”。',
+    '服务器前面的代理不转发 WebSocket，页面只能改用轮询：每个页面占用服务器的一个线程，同时只有少数页面能实时更新。请参阅 docs/deploy.md 中的“Behind a reverse proxy”。',
   'live.lost': '连接已断开，正在自动重连，不会遗漏任何内容。',
 
   'drop.title': '将音频或视频拖到这里',

@@ -122,7 +122,7 @@ def caddy(folder: Path, server_port: int) -> Iterator[Proxy]:
 
 @contextmanager
 def nginx_below_a_path(folder: Path, server_port: int) -> Iterator[int]:
-    """With the recipe of docs/deployment.md, without TLS. Gives the port."""
+    """With the recipe of docs/deploy.md, without TLS. Gives the port."""
     program, port = _program("nginx"), _free_port()
     (connection_map,) = re.findall(r"^map .*?^}", (ROOT / "deploy/nginx.conf").read_text(), re.MULTILINE | re.DOTALL)
     locations = _recipe("nginx", server_port)
@@ -148,7 +148,7 @@ BELOW_A_PATH: dict[str, Callable[[Path, int], AbstractContextManager[int]]] = {
 
 
 def _recipe(language: str, server_port: int) -> str:
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs/deployment.md").read_text(), re.M | re.S)
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs/deploy.md").read_text(), re.M | re.S)
     return _replace(text, {r"127\.0\.0\.1:5552": f"127.0.0.1:{server_port}"})
 
 

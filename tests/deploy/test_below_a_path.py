@@ -1,4 +1,4 @@
-"""The recipes of docs/deployment.md for a server below a path: the page, a login, an upload in parts, the live feed."""
+"""The recipes of docs/deploy.md for a server below a path: the page, a login, an upload in parts, the live feed."""
 
 from __future__ import annotations
 

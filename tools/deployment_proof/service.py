@@ -1,4 +1,4 @@
-"""The unit of systemd, installed as docs/deployment.md says into a bare Debian, and that Debian booted."""
+"""The unit of systemd, installed as docs/deploy.md says into a bare Debian, and that Debian booted."""
 
 from __future__ import annotations
 
