@@ -77,7 +77,7 @@ class PostgresqlServer:
         _give_away(self.folder)
         # A language's order of texts, which is another one than that of their bytes.
         order = ["--locale-provider=icu", "--icu-locale=en-US"] if _major() >= 15 else []
-        self._run("initdb", "-D", self.data, "-U", USER, f"--pwfile={password}", "--auth=password", "--no-sync",
+        self.run("initdb", "-D", self.data, "-U", USER, f"--pwfile={password}", "--auth=password", "--no-sync",
                   "--encoding=UTF8", "--locale=C.UTF-8", *order)  # fmt: skip
 
     @property
@@ -149,7 +149,8 @@ class PostgresqlServer:
     def drop(self, name: str) -> None:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> None:
+        """One of PostgreSQL's own programs, as the server's user, who may write into `folder`."""
         command = [str(_program(program)), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **_as_ordinary_user())
         assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def test_backup_says_what_to_use_instead(command: Command, tmp_path: Path) -> No
     code, printed = command("backup", str(tmp_path / "backup.tar"))
     assert (code, "back it up with pg_dump" in printed) == (1, True)
     assert not (tmp_path / "backup.tar").exists()
+
+
+def test_dump_and_files_come_back_as_the_document_says(
+    settings: Settings, databases: Databases, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, restored = databases.server, tmp_path / "restored"
+    assert server is not None
+    dump, name = server.folder / "tasks.dump", server.new_database()
+    server.run("pg_dump", "--format=custom", f"--file={dump}", databases.url_of(settings.data_dir))
+    server.run("pg_restore", f"--dbname={server.url(name)}", str(dump))
+    dump.unlink()
+    shutil.copytree(settings.data_dir / "media", restored / "media")
+    databases.use(restored, name)
+    there = settings.model_copy(update={"data_dir": restored, "database_url": SecretStr(databases.url_of(restored))})
+    assert run(["doctor", "--repair"], serve=lambda: 99, load=lambda: there) == 0
+    assert "Nothing found." in capsys.readouterr().out
+    with running_queue(restored, FakeClock()) as queue:
+        assert queue.manager.get("waits").filename == "fox.wav"
 
 
 def test_keys_are_made_beside_a_server(command: Command, settings: Settings) -> None:
