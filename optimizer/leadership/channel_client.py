@@ -10,7 +10,17 @@ from types import TracebackType
 from typing import Any
 
 from errors import NoLeaderError, TranscriptionServerError
-from optimizer.leadership.messages import BEGUN, Call, Enter, Failure, Leave, connection_over, socket_address
+from optimizer.leadership.messages import (
+    BEGUN,
+    Call,
+    Enter,
+    Failure,
+    Leave,
+    connection_over,
+    receive,
+    send,
+    socket_address,
+)
 
 ANSWER_LIMIT_S = 120.0  # longer than any call takes; a leader that hangs is ended by its master before
 MOST_IDLE = 32
@@ -130,15 +140,15 @@ class Session:
 def _ask(connection: Connection, message: Call | Enter | Leave, limit_s: float) -> Any:
     """Raises NotBegunError and AnswerLostError; then the connection is of no more use."""
     try:
-        connection.send(message)
-        if not connection.poll(limit_s) or connection.recv() != BEGUN:
+        send(connection, message)
+        if not connection.poll(limit_s) or receive(connection) != BEGUN:
             raise NotBegunError()
     except (EOFError, OSError) as error:
         raise NotBegunError() from error
     try:
         if not connection.poll(limit_s):
             raise AnswerLostError()
-        return connection.recv()
+        return receive(connection)
     except (EOFError, OSError) as error:
         raise AnswerLostError() from error
 

@@ -26,6 +26,8 @@ from optimizer.leadership.messages import (
     SentFile,
     SentPart,
     connection_over,
+    receive,
+    send,
     socket_address,
 )
 from optimizer.leadership.received import received_file
@@ -137,7 +139,7 @@ class ChannelServer:
             self._changed.notify_all()
 
     def _answer(self, connection: Connection, message: object) -> None:
-        connection.send(BEGUN)
+        send(connection, BEGUN)
         match message:
             case Call():
                 _send(connection, _outcome(lambda: self._do(message)))
@@ -171,20 +173,20 @@ class ChannelServer:
         if call.name not in CONTEXTS:
             raise ValueError(f"{call.name} is not answered")
         with resolve(self._system, call.name)(*call.args, **call.named) as entered:
-            connection.send(Result(_shown(entered)))
+            send(connection, Result(_shown(entered)))
             while True:
                 match self._next(connection):
                     case Call() as message:
-                        connection.send(BEGUN)
+                        send(connection, BEGUN)
                         _send(connection, _outcome(partial(self._use, entered, message)))
                     case Leave(failure=Failure() as failure):
-                        connection.send(BEGUN)
+                        send(connection, BEGUN)
                         raise failure.error()
                     case Leave(is_broken=False):
-                        connection.send(BEGUN)
+                        send(connection, BEGUN)
                         return
                     case Leave():
-                        connection.send(BEGUN)
+                        send(connection, BEGUN)
                         raise RequestBrokenOffError()
                     case _:
                         raise RequestBrokenOffError()
@@ -221,10 +223,13 @@ def _shown(entered: object) -> object:
 
 
 def _receive(connection: Connection) -> object | None:
-    """None when the other end has hung up."""
+    """None when the other end has hung up, or cannot be understood."""
     try:
-        return connection.recv()  # type: ignore[no-any-return]
+        return receive(connection)  # type: ignore[no-any-return]
     except (EOFError, OSError):
+        return None
+    except (ValueError, TypeError, LookupError, ImportError):  # of another version, for one
+        log.exception("event=channel_message_unreadable")
         return None
 
 
@@ -242,12 +247,12 @@ def _outcome(act: Callable[[], Any]) -> Result | Failure:
 
 def _send(connection: Connection, outcome: Result | Failure) -> None:
     try:
-        connection.send(outcome)
+        send(connection, outcome)
     except OSError:
         raise
-    except Exception:  # nothing was sent: it cannot be put into bytes
+    except TypeError:  # nothing was sent
         log.exception("event=channel_answer_failed")
-        connection.send(Failure.of(TranscriptionServerError()))
+        send(connection, Failure.of(TranscriptionServerError()))
 
 
 def _hang_up(connection: Connection) -> None:

@@ -63,5 +63,5 @@ class Election:
                     return
             except Exception as error:
                 log.exception("event=election_failed")
-                self.failure = f"it could not take over: {type(error).__name__}"
+                self.failure = f"this process cannot take over: {type(error).__name__}"
                 pause_s = RETRY_S

@@ -1,8 +1,7 @@
 """What goes over the channel, and its socket.
 
-Values travel as multiprocessing sends them between a server and the processes that it starts. That is safe only among
-processes of one user: the socket is that user's alone, in a folder that is that user's alone, and each end asks the
-kernel who the other one is. A password in the same folder would prove nothing more.
+The socket is the server's user's alone, in a folder that is that user's alone, and each end asks the kernel who the
+other one is. A password in the same folder would prove nothing more.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import TranscriptionServerError
+from optimizer.leadership.codec import decode, encode
 
 SOCKET = "leader.sock"  # in the data folder
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
@@ -105,6 +105,20 @@ def socket_address(data_dir: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{SOCKET}"
     finally:
         os.close(folder)
+
+
+def send(connection: Connection, message: object) -> None:
+    """One thread at a time. Raises OSError, and TypeError for what cannot be sent; then nothing was."""
+    text, blobs = encode(message)
+    connection.send_bytes(b"%d " % len(blobs) + text)
+    for blob in blobs:
+        connection.send_bytes(blob)
+
+
+def receive(connection: Connection) -> Any:
+    """Raises EOFError and OSError."""
+    count, _, text = connection.recv_bytes().partition(b" ")
+    return decode(text, [connection.recv_bytes() for _ in range(int(count))])
 
 
 def connection_over(peer: socket.socket) -> Connection:

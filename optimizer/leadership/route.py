@@ -46,7 +46,6 @@ class Route:
 
     def call(self, name: str, *args: Any, **named: Any) -> Any:
         """What the system's method of this name answers, whoever leads. Raises its errors, and NoLeaderError."""
-        args = tuple(map(_sendable, args))
         deadline, was_lost = self.deadline(), False
         while True:
             try:
@@ -100,9 +99,3 @@ class Route:
                 raise ShuttingDownError()
             if self._system is None:
                 self._changed.wait(LOOK_EVERY_S)
-
-
-def _sendable(value: Any) -> Any:
-    """A dictionary's keys and values cannot be sent as they are."""
-    is_view = isinstance(value, type({}.keys()) | type({}.values()))
-    return list(value) if is_view else value

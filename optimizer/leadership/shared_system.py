@@ -180,15 +180,14 @@ class SharedSystem:
     # --- how it is -------------------------------------------------------------------------------------------------
 
     def health(self) -> list[str]:
-        """Why this process should be restarted; a leader elsewhere is that process's own affair."""
-        if self._route.system is not None:
-            reasons: list[str] = self._route.system.health()
-            return reasons
-        return [self._election.failure] if self._election.failure else []
+        """Why this process should be restarted. A leader elsewhere is that process's own affair, and one that cannot
+        lead tries again by itself."""
+        reasons: list[str] = [] if self._route.system is None else self._route.system.health()
+        return reasons
 
     def readiness(self) -> list[str]:
         """Why new tasks would not be worked on at the moment: the leader's reasons, or that there is none."""
-        return self.health() + self._of_leader("readiness", [NOBODY_LEADS])
+        return self._of_leader("readiness", [self._election.failure or NOBODY_LEADS])
 
     def degradations(self) -> list[str]:
         return self._of_leader("degradations", [])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from tests.postgresql_server import PostgresqlServer
 from tests.server.client import Client
 from tests.server.conftest import StartServer
 from tests.server.test_accounts import ALICE, API_KEYS, MALLORY, ask, upload
-from tests.server.test_kills import expected_text, kill_all
+from tests.server.test_kills import answers, expected_text, kill, kill_all
 from tests.server.test_resumable_uploads import sending, was_cut_off
 from tests.server.tus import TusUpload
 from tests.web.live_client import LiveClient
@@ -51,7 +53,7 @@ def group(start_server: StartServer, postgresql: PostgresqlServer) -> Iterator[G
         group = Group(start_server, postgresql.url(name), name, stack)
         yield group
     postgresql.give_back(name)
-    text = "".join(line for server in group.servers for line in server.lines)
+    text = "".join(line for server in group.servers for line in server.lines if "was sent SIGKILL" not in line)
     assert "[ERROR]" not in text, text
     assert "Traceback" not in text, text
 
@@ -81,6 +83,7 @@ def test_a_task_that_is_sent_to_a_web_process_is_done_by_the_leader(group: Group
     assert not list((leader.data_dir / "media").iterdir())
 
 
+@pytest.mark.proves("F51")
 def test_when_the_leader_is_killed_another_process_goes_on(group: Group, five_minutes: Path) -> None:
     leader, other = group.start(), group.start()
     client = Client(other)
@@ -102,6 +105,8 @@ def test_when_the_leader_is_killed_another_process_goes_on(group: Group, five_mi
     assert third.transcript(task_id) == client.transcript(task_id)
 
 
+@pytest.mark.slow
+@pytest.mark.proves("F52")
 def test_an_upload_in_parts_goes_on_when_the_process_that_takes_it_is_killed(group: Group, five_minutes: Path) -> None:
     """First that of a web process, then the leader, and then the one that leads next."""
     sound = five_minutes.read_bytes()
@@ -131,6 +136,7 @@ def test_an_upload_in_parts_goes_on_when_the_process_that_takes_it_is_killed(gro
     assert client.get("/api/tasks").json()["counts"]["completed"] == 1
 
 
+@pytest.mark.proves("F53")
 @pytest.mark.parametrize("moment", ["upload.before_sync", "upload.committed", "inserted"])
 def test_a_leader_that_dies_while_it_makes_a_task_makes_one_or_none_and_the_next_makes_it(
     group: Group, five_minutes: Path, moment: str
@@ -202,3 +208,26 @@ def test_without_a_leader_the_process_lives_and_is_not_ready_and_who_asks_waits(
 
 def is_waited_for(postgresql: PostgresqlServer) -> bool:
     return postgresql.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") != [(0,)]
+
+
+def test_the_port_of_home_assistant_is_the_leaders(group: Group) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    leader, other = group.start(WYOMING_PORT=str(port)), group.start(WYOMING_PORT=str(port))
+    socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S).close()
+    kill_all(leader)
+    Client(other).wait_until(lambda: any("event=wyoming_listening" in line for line in other.lines), "its port there")
+    socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S).close()
+
+
+def test_a_process_that_is_killed_alone_comes_back_beside_the_next_leader(group: Group, five_minutes: Path) -> None:
+    """Only the process with the system dies, and its master starts another one on the same port."""
+    first, second = group.start(), group.start()
+    task_id = Client(first).upload(five_minutes, initial_prompt=SLOWLY)["id"]
+    Client(first).wait_for_progress(task_id, beyond=0.1)
+    kill(first.worker)
+    for client in (Client(second), Client(first)):
+        client.wait_until(partial(answers, client), "an answer after the kill")
+        client.wait_for(task_id, "completed")
+        assert client.transcript(task_id)["text"] == expected_text(five_minutes)

@@ -13,7 +13,7 @@ from typing import Any
 
 from errors import EditConflictError, QuotaExceededError, TaskNotFoundError
 from optimizer.leadership.channel_server import ChannelServer
-from optimizer.leadership.messages import BEGUN, SOCKET, Result, connection_over, socket_address
+from optimizer.leadership.messages import BEGUN, SOCKET, Result, connection_over, receive, send, socket_address
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event
 from optimizer.views.task_view import Submission
@@ -124,7 +124,7 @@ class PlayedLeader:
                 return
             with connection_over(peer) as connection:
                 try:
-                    call = connection.recv()
+                    call = receive(connection)
                 except EOFError:
                     continue
                 self.calls.append(call)
@@ -142,12 +142,12 @@ def dies_before(_: Connection, __: Any) -> None:
 
 
 def dies_in_between(connection: Connection, _: Any) -> None:
-    connection.send(BEGUN)
+    send(connection, BEGUN)
 
 
 def answers(value: Any) -> Callable[[Connection, Any], None]:
     def play(connection: Connection, _: Any) -> None:
-        connection.send(BEGUN)
-        connection.send(Result(value))
+        send(connection, BEGUN)
+        send(connection, Result(value))
 
     return play

@@ -19,7 +19,7 @@ from optimizer.leadership import messages
 from optimizer.leadership.calls import CALLS
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError
 from optimizer.leadership.channel_server import RequestBrokenOffError
-from optimizer.leadership.messages import SOCKET, Failure
+from optimizer.leadership.messages import SOCKET, Failure, send
 from tests.optimizer.leadership.leaders import PlayedLeader, SmallSystem, channel, dies_before, dies_in_between
 
 LIMIT_S = 30
@@ -126,7 +126,7 @@ def test_a_leader_that_hangs_is_given_up(tmp_path: Path, client: ChannelClient) 
     over = threading.Event()
 
     def hang(connection: Connection, _: Any) -> None:
-        connection.send(messages.BEGUN)
+        send(connection, messages.BEGUN)
         over.wait(LIMIT_S)
 
     leader = PlayedLeader(tmp_path, hang)

@@ -14,7 +14,7 @@ from errors import FileMissingError, NoLeaderError, OffsetMismatchError, QueueFu
 from optimizer.common.clock import SystemClock
 from optimizer.leadership.calls import SUBMIT_FILE
 from optimizer.leadership.channel_client import ChannelClient
-from optimizer.leadership.messages import BEGUN, SentFile
+from optimizer.leadership.messages import BEGUN, SentFile, send
 from optimizer.leadership.received import received_file
 from optimizer.leadership.remote_uploads import RemoteParts, Submitter
 from optimizer.leadership.route import Route
@@ -22,6 +22,7 @@ from optimizer.storage.part_file import Checksum
 from optimizer.storage.part_store import PartStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import ReplayedUpload
+from optimizer.views.task_view import Submission
 from tests.optimizer.leadership.leaders import PlayedLeader, SmallSystem, channel, dies_before, dies_in_between
 
 LIMIT_S = 30
@@ -88,25 +89,24 @@ def test_a_file_that_is_refused_leaves_nothing(tmp_path: Path, files: TaskFiles,
 def test_a_file_that_was_only_hashed_is_sent_without_its_bytes(
     tmp_path: Path, files: TaskFiles, submitter: Submitter
 ) -> None:
+    class Replaying(SmallSystem):
+        def submit(self, upload: Any, **_: Any) -> Submission:
+            self.submitted["again"] = upload
+            return Submission("view", is_replay=True)  # type: ignore[arg-type]
+
     sent = ReplayedUpload("again", max_bytes=None)
     sent.write(SOUND)
-    system = SmallSystem()
-    system.submit = lambda upload, **_: (system.submitted.update({"again": upload}), Replay())[1]  # type: ignore[assignment, method-assign]
-    with channel(tmp_path, system):
+    with channel(tmp_path, system := Replaying()):
         assert submitter.submit(sent).is_replay
         submitter._route.stop()
     assert system.submitted["again"].sha256 == sent.sha256
-
-
-class Replay:
-    is_replay = True
 
 
 def makes_no_task(files: TaskFiles) -> Callable[[Any, Any], None]:
     """The leader dies when the file has its place and the database knows nothing of it."""
 
     def play(connection: Any, call: Any) -> None:
-        connection.send(BEGUN)
+        send(connection, BEGUN)
         if call.name == SUBMIT_FILE:
             received_file(call.args[0], files).commit()
 

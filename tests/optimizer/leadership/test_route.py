@@ -13,7 +13,7 @@ from errors import NoLeaderError, ShuttingDownError, TaskNotFoundError
 from optimizer.common.clock import SystemClock
 from optimizer.leadership.calls import ONCE, REMOVALS, REPEATABLE
 from optimizer.leadership.channel_client import ChannelClient
-from optimizer.leadership.messages import BEGUN, Failure
+from optimizer.leadership.messages import BEGUN, Failure, send
 from optimizer.leadership.route import Route
 from tests.optimizer.leadership.leaders import (
     PlayedLeader,
@@ -105,8 +105,8 @@ def test_a_removal_of_what_is_not_there_is_refused_otherwise(tmp_path: Path) -> 
 
 def test_a_leader_that_is_stopping_is_as_good_as_none(tmp_path: Path) -> None:
     def refuse(connection: Any, _: Any) -> None:
-        connection.send(BEGUN)
-        connection.send(Failure.of(ShuttingDownError()))
+        send(connection, BEGUN)
+        send(connection, Failure.of(ShuttingDownError()))
 
     asked = Asked(tmp_path, refuse, "default_model")
     asked.route.lead(SmallSystem())
