@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from errors import TranscriptionServerError
+from errors import TaskNotFoundError, TranscriptionServerError
 from optimizer.leadership.calls import CALLS, CONTEXTS, KEPT_EVENT, SUBMIT_FILE, resolve
 from optimizer.leadership.messages import (
     BEGUN,
@@ -34,6 +34,7 @@ from optimizer.leadership.received import received_file
 from optimizer.storage.part_file import PartWriter, WholePart
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event
+from optimizer.views.task_view import Submission
 
 log = logging.getLogger(__name__)
 
@@ -156,11 +157,14 @@ class ChannelServer:
         return resolve(self._system, call.name)(*call.args, **call.named)
 
     def _submit(self, sent: SentFile, **named: Any) -> Any:
-        """One at a time for a file: should its web process ask again, the first one's task is there by then."""
+        """One at a time for a file. A web process that got no answer in time may ask again: the task that was made
+        meanwhile is the answer, and its file is left alone."""
         with self._submitting:
             turn = self._being_submitted.setdefault(sent.task_id, threading.Lock())
         try:
             with turn:
+                with suppress(TaskNotFoundError):
+                    return Submission(self._system.task(sent.task_id), is_replay=False)
                 return self._system.submit(received_file(sent, self._files), **named)
         finally:
             with self._submitting:

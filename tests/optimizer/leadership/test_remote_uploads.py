@@ -71,6 +71,19 @@ def test_a_file_becomes_a_task_where_it_lies(tmp_path: Path, files: TaskFiles, s
     assert files.media_path("new").read_bytes() == SOUND
 
 
+def test_a_file_that_is_offered_twice_is_made_a_task_once(tmp_path: Path, files: TaskFiles, route: Route) -> None:
+    written(files).hand_over()
+    sent = SentFile("new", len(SOUND), "0" * 64, is_stored=True)
+    with channel(tmp_path, system := SmallSystem()), ThreadPoolExecutor(2) as threads:
+        made = list(threads.map(lambda _: route.call_once(SUBMIT_FILE, sent), range(2)))
+        first = system.submitted["new"]
+        made.append(route.call_once(SUBMIT_FILE, sent))
+        assert system.submitted["new"] is first
+        route.stop()
+    assert [(submission.task, submission.is_replay) for submission in made] == [("view of new", False)] * 3
+    assert left(files) == ([], ["new"])
+
+
 def test_a_file_that_is_refused_leaves_nothing(tmp_path: Path, files: TaskFiles, submitter: Submitter) -> None:
     class Full(SmallSystem):
         def submit(self, upload: Any, **_: Any) -> Any:
