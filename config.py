@@ -178,6 +178,11 @@ class Settings(AutomationSettings, ClusterSettings):
         description="PostgreSQL in place of SQLite: postgresql://USER:PASSWORD@HOST/NAME (needs"
         " requirements-postgresql.txt, docs/deploy.md); empty: SQLite in DATA_DIR",
     )
+    leader_election: bool = Field(
+        False,
+        description="several servers share DATA_DIR and a PostgreSQL DATABASE_URL on one machine: one leads, the others"
+        " serve the same and take over when it ends (docs/deploy.md)",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_format: Literal["text", "json"] = Field(
         "text", description="text, or json: one object a line, for programs that collect logs"
@@ -263,6 +268,12 @@ class Settings(AutomationSettings, ClusterSettings):
     def _wyoming_has_its_owner(self) -> Settings:
         if self.wyoming_port and self.names_accounts and not self.wyoming_owner:
             raise ValueError("WYOMING_PORT needs WYOMING_OWNER where there are accounts: the protocol has no keys")
+        return self
+
+    @model_validator(mode="after")
+    def _elections_have_their_database(self) -> Settings:
+        if self.leader_election and not self.database_url.get_secret_value().startswith("postgresql"):
+            raise ValueError("LEADER_ELECTION needs a DATABASE_URL of PostgreSQL, whose lock says who leads")
         return self
 
     @model_validator(mode="after")

@@ -46,6 +46,7 @@
     │   ├── DiskFullError
     │   ├── StoreBusyError
     │   ├── ShuttingDownError
+    │   ├── NoLeaderError
     │   └── FfmpegMissingError
     ├── TaskError                           why an attempt of a task ended without a transcript
     │   ├── DecodeTimeoutError
@@ -357,6 +358,13 @@ class StoreBusyError(UnavailableError):
 class ShuttingDownError(UnavailableError):
     code = "shutting_down"
     default_message = "The server is stopping. Try again in a minute."
+
+
+class NoLeaderError(UnavailableError):
+    """With LEADER_ELECTION: no process has the queue at the moment."""
+
+    code = "no_leader"
+    default_message = "The server is being restarted. Try again in a moment."
 
 
 class FfmpegMissingError(UnavailableError):

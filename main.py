@@ -44,9 +44,13 @@ def serve() -> int:
 
 
 def make_system(settings: Settings):  # type: ignore[no-untyped-def]
-    """The system with this machine's devices, files and database. It is not started yet."""
+    """The system with this machine's devices, files and database, or a share in one. It is not started yet."""
     from optimizer.system import OptimizedWhisperSystem
 
+    if settings.leader_election:
+        from optimizer.leadership.shared_system import SharedSystem
+
+        return SharedSystem(settings, partial(OptimizedWhisperSystem, settings))
     return OptimizedWhisperSystem(settings)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -351,6 +351,10 @@ class OptimizedWhisperSystem:
     def add_listener(self, listener: Listener) -> None:
         """Call `listener` for every event from now on, in the thread where it happens."""
         self._scheduling.events.add_listener(listener)
+
+    def when_leading(self, act: Callable[[], None]) -> None:
+        """At once: a system has its queue."""
+        act()
 
 
 def _require_within(name: str, value: int | None, lowest: int, highest: int) -> None:

@@ -38,6 +38,7 @@ FOLDERS = [
     "optimizer.views",
     "optimizer.watching",
     "optimizer.automation",
+    "optimizer.leadership",
     "optimizer",
     "whisper_core.common",
     "whisper_core.text",

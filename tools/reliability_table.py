@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "reliability.md"
 NOT_PROMISED: frozenset[str] = frozenset()
 IDS = tuple(
-    name for name in [*(f"F{n:02d}" for n in range(1, 51)), *(f"S{n:02d}" for n in range(1, 36))]
+    name for name in [*(f"F{n:02d}" for n in range(1, 54)), *(f"S{n:02d}" for n in range(1, 36))]
     if name not in NOT_PROMISED
 )  # fmt: skip
 NO_OWNER = "none yet"

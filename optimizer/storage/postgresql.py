@@ -59,7 +59,7 @@ LOOK_EVERY_S = 0.2
 TAKE_OVER_S = 5.0  # after a kill the database may need a moment to notice that its client is gone
 WRITING, SERVING = 7_405_001, 7_405_002  # the advisory locks' numbers
 UNREACHABLE = "The database server cannot be reached at the moment. Nothing was changed."
-_CONNECTION = {
+CONNECTION_OPTIONS = {
     "connect_timeout": CONNECT_LIMIT_S,
     "client_encoding": "utf8",
     "application_name": "whisper-scheduler",
@@ -120,7 +120,7 @@ class PostgresqlDialect:
             pool_pre_ping=True,  # the server may have been started again
             hide_parameters=True,
             isolation_level="REPEATABLE READ",
-            connect_args={name: value for name, value in _CONNECTION.items() if name not in self._url.query},
+            connect_args={name: value for name, value in CONNECTION_OPTIONS.items() if name not in self._url.query},
         ).execution_options(postgresql_readonly=True)
         event.listen(engine, "connect", _set_up)
         self._engine = engine

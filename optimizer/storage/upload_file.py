@@ -99,6 +99,11 @@ class Upload(io.RawIOBase):
         self._is_committed = True
         failpoint("upload.committed")
 
+    def hand_over(self) -> None:
+        """Closes it, and the file stays where it is: another process makes, or has made, a task of it."""
+        self._is_committed = True
+        self.close()
+
     def discard(self) -> None:
         """Closes it and removes the file, committed or not. Harmless when repeated."""
         self._close_descriptor()

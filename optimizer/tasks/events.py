@@ -54,7 +54,12 @@ class SystemChanged:
     """Devices, memory, models or counts changed. Sent as often as it happens; the live feed thins it out."""
 
 
-Event = Union[TaskChanged, TaskDeleted, WindowFinished, TranscriptEdited, SystemChanged]
+@dataclass(frozen=True)
+class EventsMissed:
+    """Other events may not have come: whoever follows tasks should read them again. Only with LEADER_ELECTION."""
+
+
+Event = Union[TaskChanged, TaskDeleted, WindowFinished, TranscriptEdited, SystemChanged, EventsMissed]
 Listener = Callable[[Event], None]
 
 

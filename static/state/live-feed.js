@@ -18,6 +18,8 @@ import { applySegments, loadTranscript, segmentCount } from './transcripts.js'
 const POLL_MS = 5000
 const MOST_WATCHED = 24
 const POSITIONS_MS = 3000
+/** A server that is restarted, or another one of several, answers within this: nobody need be told. */
+const LOST_AFTER_MS = 5000
 
 /** 'connecting', 'connected' or 'lost'; 'polled' where there can be none. */
 export const connection = signal(hasHost ? 'connecting' : 'polled')
@@ -50,12 +52,12 @@ export function startLive() {
 function connect() {
   socket.on('connect', onConnect)
   socket.on('disconnect', (reason) => {
-    connection.value = 'lost'
+    noteLoss()
     // The client library does not reconnect by itself after the server has closed the connection.
     if (reason === 'io server disconnect') setTimeout(() => socket.connect(), 1000)
   })
   socket.on('connect_error', () => {
-    connection.value = 'lost'
+    noteLoss()
     if (!socket.active) setTimeout(() => socket.connect(), 2000)
   })
   socket.on('task', onTask)
@@ -64,6 +66,7 @@ function connect() {
   socket.on('system', onSystem)
   socket.on('transcript_edited', applyTranscriptEdited)
   socket.on('deleted', onDeleted)
+  socket.on('missed', resume)
   effect(watchWanted)
   for (const name of ['online', 'offline', 'pageshow']) addEventListener(name, probe)
   document.addEventListener('visibilitychange', () => !document.hidden && probe())
@@ -85,9 +88,24 @@ async function probe() {
   return undefined
 }
 
+let lossTimer = null
+
+/** It shows as lost after a while. */
+function noteLoss() {
+  if (connection.value === 'connected') connection.value = 'connecting'
+  lossTimer ??= setTimeout(() => (connection.value = 'lost'), LOST_AFTER_MS)
+}
+
 async function onConnect() {
+  clearTimeout(lossTimer)
+  lossTimer = null
   connection.value = 'connected'
   followTransport(socket.io.engine)
+  await resume()
+}
+
+/** Reads everything again, and watches what is watched from where it is. */
+async function resume() {
   watched.clear()
   watchWanted()
   retryEdits()

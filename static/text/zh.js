@@ -327,6 +327,7 @@ export default {
   'error.disk_full': '服务器磁盘已满，文件未保存。',
   'error.store_busy': '数据库正忙，没有做任何更改，请稍后再试。',
   'error.shutting_down': '服务器正在关闭，请一分钟后再试。',
+  'error.no_leader': '服务器正在重启，请稍后再试。',
   'error.task_failed': '任务未能完成。',
   'error.decode_timeout': '读取文件耗时过长，已放弃。',
   'error.source_missing': '上传的文件已不存在。',

@@ -141,6 +141,29 @@ def caddy_below_a_path(folder: Path, server_port: int) -> Iterator[int]:
         yield port
 
 
+@contextmanager
+def nginx_before_several(folder: Path, server_ports: tuple[int, int]) -> Iterator[int]:
+    """With deploy/nginx-several.conf, without TLS and password. Gives the port."""
+    program, port = _program("nginx"), _free_port()
+    several = (ROOT / "deploy/nginx-several.conf").read_text()
+    (change,) = re.findall(r"(?m)^#   proxy_pass http://whisper_scheduler;\n#   (proxy_next_upstream .*;)$", several)
+    for documented, own in zip((5552, 5553), server_ports, strict=True):
+        several = _replace(several, {rf"127\.0\.0\.1:{documented}": f"127.0.0.1:{own}"})
+    server = _replace(
+        (ROOT / "deploy/nginx.conf").read_text(),
+        {
+            r"listen 443 ssl;": f"listen 127.0.0.1:{port};",
+            r"listen \[::\]:443 ssl;": "",
+            r"(?m)^ +ssl_certificate(_key)? .*\n +ssl_certificate_key .*$": "",
+            r"(?m)^ +auth_basic .*\n +auth_basic_user_file .*$": "",
+            r"proxy_pass http://127.0.0.1:5552;": f"proxy_pass http://whisper_scheduler; {change}",
+        },
+    )
+    configuration = _nginx_file(folder, several + server)
+    with _running([program, "-p", str(folder), "-c", str(configuration)], folder, port):
+        yield port
+
+
 BELOW_A_PATH: dict[str, Callable[[Path, int], AbstractContextManager[int]]] = {
     "nginx": nginx_below_a_path,
     "caddy": caddy_below_a_path,

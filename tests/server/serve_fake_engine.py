@@ -18,14 +18,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from optimizer.common import failpoints
 from tests.optimizer.faults import kill_process
 
 if TYPE_CHECKING:
     from config import Settings
-    from optimizer.system import OptimizedWhisperSystem
 
 
 def serve() -> int:
@@ -42,7 +42,7 @@ def serve() -> int:
     return gunicorn_app.serve(load_settings(None), make_system)
 
 
-def make_system(settings: Settings) -> OptimizedWhisperSystem:
+def make_system(settings: Settings) -> Any:
     from optimizer.devices.worker_process import WorkerConfig
     from optimizer.system import OptimizedWhisperSystem
 
@@ -50,7 +50,12 @@ def make_system(settings: Settings) -> OptimizedWhisperSystem:
         failpoints.arm({"upload.committed": _kill_at_the_next_commit_of_this_thread})
     engine = os.environ.get("FAKE_ENGINE", "FakeEngine")
     worker = WorkerConfig(f"tests.fake_engine:{engine}", cpu_threads=1)
-    return OptimizedWhisperSystem(settings, worker=worker)
+    make_leader = partial(OptimizedWhisperSystem, settings, worker=worker)
+    if settings.leader_election:  # as main.py
+        from optimizer.leadership.shared_system import SharedSystem
+
+        return SharedSystem(settings, make_leader)
+    return make_leader()
 
 
 class _AtHits:

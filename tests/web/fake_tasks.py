@@ -267,6 +267,9 @@ class FakeTasks:
     def add_listener(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
+    def when_leading(self, act: Callable[[], None]) -> None:
+        act()
+
     # --- what a test plays -----------------------------------------------------------------------------------------
 
     def add(

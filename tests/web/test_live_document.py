@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import pytest
 
+from optimizer.tasks.events import EventsMissed
 from tests.web.api_description import ApiDescription
 from tests.web.api_document import Document, codes
 from tests.web.fake_system import FakeSystem
@@ -50,6 +51,8 @@ def test_commands_and_events_have_the_fields_that_are_named(
         heard["transcript_edited"] = listener.next("transcript_edited")
         system.delete(task.id)
         heard["deleted"] = listener.next("deleted")
+        system.tell(EventsMissed())
+        heard["missed"] = listener.next("missed")
         refusal = listener.ask("watch", {"id": "nobody"})
     events = document.live("Event")
     assert set(events) == set(whole) | set(heard)

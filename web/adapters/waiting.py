@@ -26,7 +26,7 @@ from errors import (
     TranscriptionServerError,
     error_class_of,
 )
-from optimizer.tasks.events import Event, TaskChanged, TaskDeleted, WindowFinished
+from optimizer.tasks.events import Event, EventsMissed, TaskChanged, TaskDeleted, WindowFinished
 from optimizer.tasks.task import Task, TaskStatus
 from whisper_core.text.transcript import Segment, Transcript
 
@@ -122,10 +122,16 @@ class WaitingRoom:
 
     def _note(self, event: Event) -> None:
         """Called by the system for every event."""
-        if not self._watches or not isinstance(event, (TaskChanged, TaskDeleted, WindowFinished)):
+        if not self._watches:
             return
         with self._lock:
-            watches = list(self._watches.get(event.task_id, ()))
+            match event:
+                case TaskChanged() | TaskDeleted() | WindowFinished():
+                    watches = list(self._watches.get(event.task_id, ()))
+                case EventsMissed():
+                    watches = [watch for those in self._watches.values() for watch in those]
+                case _:
+                    return
         for watch in watches:
             watch.note(event)
 

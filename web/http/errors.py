@@ -73,6 +73,7 @@ STATUS_OF: dict[type[errors.TranscriptionServerError], int] = {
     errors.DiskFullError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StoreBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ShuttingDownError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NoLeaderError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.FfmpegMissingError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TranscriptionServerError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -184,3 +184,6 @@ class SystemPort(Protocol):
     def degradations(self) -> list[str]: ...
 
     def add_listener(self, listener: Listener, /) -> None: ...
+
+    def when_leading(self, act: Callable[[], None], /) -> None:
+        """Calls it once, as soon as this process has the queue: at once, unless another process has it."""

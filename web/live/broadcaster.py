@@ -69,6 +69,8 @@ class Broadcaster:
         yield self._disconnect_ended
         if self._clients.count() == 0:
             return
+        if batch.has_missed:
+            yield self._emit_missed
         yield from (partial(self._execute, command) for command in batch.commands)
         yield from (partial(self._emit_windows, windows) for windows in batch.windows)
         yield from (partial(self._emit_task, task_id) for task_id in batch.changed)
@@ -138,6 +140,10 @@ class Broadcaster:
     def _emit_deleted(self, task_id: str, owner: str) -> None:
         for room in self._rooms(lambda: owner):
             self._emit("deleted", {"id": task_id}, to=room)
+
+    def _emit_missed(self) -> None:
+        """To everybody: nobody can tell whose events they were."""
+        self._emit("missed", {})
 
     def _emit_system(self) -> None:
         status = self._system.status()

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from optimizer.tasks.events import Event, TaskChanged, TaskDeleted, TranscriptEdited, WindowFinished
+from optimizer.tasks.events import Event, EventsMissed, TaskChanged, TaskDeleted, TranscriptEdited, WindowFinished
 from web.live.commands import Command
 
 SYSTEM_INTERVAL_S = 1.0
@@ -29,6 +29,7 @@ class Batch:
     deleted: tuple[tuple[str, str], ...]  # ids of tasks, each with its owner
     is_system_due: bool
     edited: tuple[TranscriptEdited, ...] = ()  # the last one of each task
+    has_missed: bool = False  # other events may be missing
 
 
 class Outbox:
@@ -41,6 +42,7 @@ class Outbox:
         self._changed: dict[str, None] = {}
         self._edited: dict[str, TranscriptEdited] = {}
         self._deleted: dict[str, str] = {}  # owners by the tasks' ids
+        self._has_missed = False
         self._is_system_stale = False
         self._system_due_at = 0.0
 
@@ -55,6 +57,8 @@ class Outbox:
                 self._edited[event.task_id] = event
             elif isinstance(event, TaskDeleted):
                 self._add_deleted(event)
+            elif isinstance(event, EventsMissed):
+                self._has_missed = True
             # Every other event of a task changes counts or progress as well.
             self._is_system_stale |= not isinstance(event, TranscriptEdited)
             self._filled.notify()
@@ -88,7 +92,7 @@ class Outbox:
 
     def _is_due(self) -> bool:
         pending = (self._commands, self._windows, self._changed, self._edited, self._deleted)
-        return any(pending) or self._is_system_due()
+        return any(pending) or self._has_missed or self._is_system_due()
 
     def _is_system_due(self) -> bool:
         return self._is_system_stale and self._monotonic() >= self._system_due_at
@@ -111,7 +115,9 @@ class Outbox:
             tuple(self._deleted.items()),
             is_system_due,
             tuple(self._edited.values()),
+            self._has_missed,
         )
+        self._has_missed = False
         for pending in (self._commands, self._windows, self._changed, self._edited, self._deleted):
             pending.clear()
         return batch

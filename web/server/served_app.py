@@ -36,7 +36,8 @@ class ServedApp:
         self._system.start()
         live_feed_of(self._app).start()
         self._is_started = True
-        self._start_wyoming()
+        if self._settings.wyoming_port:
+            self._system.when_leading(self._start_wyoming)  # its port is one for all processes
 
     def stop(self) -> None:
         """Does nothing when the start has failed."""
@@ -50,7 +51,7 @@ class ServedApp:
 
     def _start_wyoming(self) -> None:
         """Where the settings ask for it; it is imported only then."""
-        if self._settings.wyoming_port and self._app is not None:
+        if self._app is not None:
             from web.adapters.wyoming.listener import WyomingListener
 
             self._wyoming = WyomingListener(self._system, waiting_room_of(self._app))

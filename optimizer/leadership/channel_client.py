@@ -1,0 +1,166 @@
+"""A web process's end of the channel: calls, each on a connection that is used again afterwards."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from errors import NoLeaderError, TranscriptionServerError
+from optimizer.leadership.messages import (
+    BEGUN,
+    Call,
+    Enter,
+    Failure,
+    Leave,
+    connection_over,
+    receive,
+    send,
+    socket_address,
+)
+
+ANSWER_LIMIT_S = 120.0  # longer than any call takes; a leader that hangs is ended by its master before
+MOST_IDLE = 32
+
+
+class NotBegunError(Exception):
+    """There is no leader, or it took nothing: what was asked was not done."""
+
+
+class AnswerLostError(Exception):
+    """The leader began with it and went away, so it may have been done or not."""
+
+
+class ChannelClient:
+    """Any thread. Nothing is repeated here; see `Route`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._is_closed = False
+
+    def call(self, name: str, *args: Any, limit_s: float = ANSWER_LIMIT_S, **named: Any) -> Any:
+        """What the leader answers. Raises its errors, NotBegunError and AnswerLostError."""
+        connection = self._connection()
+        try:
+            answer = _ask(connection, Call(name, args, named), limit_s)
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection)
+        return _value(answer)
+
+    def enter(self, name: str, *args: Any) -> Session:
+        """An entered context. Raises as `call`."""
+        connection = self._connection()
+        try:
+            value = _value(_ask(connection, Enter(Call(name, args)), ANSWER_LIMIT_S))
+        except TranscriptionServerError:
+            self._give_back(connection)
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        return Session(self, connection, value)
+
+    def close(self) -> None:
+        """Harmless when repeated. Calls in progress are not disturbed."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _connection(self) -> Connection:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with socket_address(self._data_dir) as address:
+                peer.connect(address)
+            return connection_over(peer)
+        except OSError as error:
+            peer.close()
+            raise NotBegunError() from error
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._lock:
+            is_kept = not self._is_closed and len(self._idle) < MOST_IDLE
+            if is_kept:
+                self._idle.append(connection)
+        if not is_kept:
+            connection.close()
+
+
+class Session:
+    """A context that the leader has entered for one request; as a context manager it leaves it. One thread."""
+
+    def __init__(self, client: ChannelClient, connection: Connection, value: Any) -> None:
+        """value: what was entered, as far as it can be told."""
+        self._client = client
+        self._connection = connection
+        self.value = value
+        self.is_lost = False
+
+    def use(self, name: str, *args: Any, **named: Any) -> Any:
+        """Calls a method of what was entered. Raises its errors, NotBegunError and AnswerLostError."""
+        try:
+            return _value(_ask(self._connection, Call(name, args, named), ANSWER_LIMIT_S))
+        except (NotBegunError, AnswerLostError):
+            self.is_lost = True
+            raise
+
+    def __enter__(self) -> Any:
+        return self.value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raises what leaving it raised, unless that is only what the block raised. A leader that is gone has left it,
+        too; whether what was done is kept is for the caller to find out."""
+        leave = Leave(Failure.of(error) if isinstance(error, TranscriptionServerError) else None, error is not None)
+        try:
+            if self.is_lost:
+                raise NotBegunError()
+            answer = _ask(self._connection, leave, ANSWER_LIMIT_S)
+        except (NotBegunError, AnswerLostError):
+            self.is_lost = True
+            self._connection.close()
+            return
+        self._client._give_back(self._connection)
+        if isinstance(answer, Failure) and not isinstance(error, answer.kind):
+            raise answer.error() from error
+
+
+def _ask(connection: Connection, message: Call | Enter | Leave, limit_s: float) -> Any:
+    """Raises NotBegunError and AnswerLostError; then the connection is of no more use."""
+    try:
+        send(connection, message)
+        if not connection.poll(limit_s) or receive(connection) != BEGUN:
+            raise NotBegunError()
+    except (EOFError, OSError) as error:
+        raise NotBegunError() from error
+    try:
+        if not connection.poll(limit_s):
+            raise AnswerLostError()
+        return receive(connection)
+    except (EOFError, OSError) as error:
+        raise AnswerLostError() from error
+
+
+def _value(answer: Any) -> Any:
+    if isinstance(answer, Failure):
+        raise answer.error()
+    return answer.value
+
+
+def no_answer() -> NoLeaderError:
+    """For what may have been done or not."""
+    return NoLeaderError(
+        "The server was restarted while it did this, and whether it was done is not known. Look, and ask again if not."
+    )

@@ -1,0 +1,269 @@
+"""Files that a web process receives become one task each, whatever becomes of the leader meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from errors import FileMissingError, NoLeaderError, OffsetMismatchError, QueueFullError
+from optimizer.common.clock import SystemClock
+from optimizer.leadership.calls import SUBMIT_FILE
+from optimizer.leadership.channel_client import ChannelClient
+from optimizer.leadership.messages import BEGUN, SentFile, send
+from optimizer.leadership.received import received_file
+from optimizer.leadership.remote_uploads import RemoteParts, Submitter
+from optimizer.leadership.route import Route
+from optimizer.storage.part_file import Checksum
+from optimizer.storage.part_store import PartStore
+from optimizer.storage.task_files import TaskFiles
+from optimizer.storage.upload_file import ReplayedUpload
+from optimizer.views.task_view import Submission
+from tests.optimizer.leadership.leaders import PlayedLeader, SmallSystem, channel, dies_before, dies_in_between
+
+LIMIT_S = 30
+SOUND = b"some sound"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> TaskFiles:
+    files = TaskFiles(tmp_path)
+    files.make_folders()
+    return files
+
+
+@pytest.fixture
+def route(tmp_path: Path) -> Iterator[Route]:
+    route = Route(ChannelClient(tmp_path), SystemClock(), wait_s=LIMIT_S)
+    yield route
+    route.stop()
+
+
+@pytest.fixture
+def submitter(route: Route, files: TaskFiles) -> Submitter:
+    return Submitter(route, files)
+
+
+def written(files: TaskFiles, task_id: str = "new") -> Any:
+    upload = files.begin_upload(task_id)
+    upload.write(SOUND)
+    return upload
+
+
+def left(files: TaskFiles) -> tuple[list[str], list[str]]:
+    return (
+        [path.name for path in (files.root / "incoming").iterdir()],
+        [path.name for path in (files.root / "media").iterdir()],
+    )
+
+
+def test_a_file_becomes_a_task_where_it_lies(tmp_path: Path, files: TaskFiles, submitter: Submitter) -> None:
+    with channel(tmp_path, system := SmallSystem()):
+        submission = submitter.submit(written(files))
+        submitter._route.stop()
+    assert str(submission.task) == "view of new"
+    assert system.submitted["new"].size == len(SOUND)
+    assert left(files) == ([], ["new"])
+    assert files.media_path("new").read_bytes() == SOUND
+
+
+def test_a_file_that_is_offered_twice_is_made_a_task_once(tmp_path: Path, files: TaskFiles, route: Route) -> None:
+    written(files).hand_over()
+    sent = SentFile("new", len(SOUND), "0" * 64, is_stored=True)
+    with channel(tmp_path, system := SmallSystem()), ThreadPoolExecutor(2) as threads:
+        made = list(threads.map(lambda _: route.call_once(SUBMIT_FILE, sent), range(2)))
+        first = system.submitted["new"]
+        made.append(route.call_once(SUBMIT_FILE, sent))
+        assert system.submitted["new"] is first
+        route.stop()
+    assert [(submission.task, submission.is_replay) for submission in made] == [("view of new", False)] * 3
+    assert left(files) == ([], ["new"])
+
+
+def test_a_file_that_is_refused_leaves_nothing(tmp_path: Path, files: TaskFiles, submitter: Submitter) -> None:
+    class Full(SmallSystem):
+        def submit(self, upload: Any, **_: Any) -> Any:
+            upload.discard()
+            raise QueueFullError()
+
+    with channel(tmp_path, Full()):
+        upload = written(files)
+        with pytest.raises(QueueFullError):
+            submitter.submit(upload)
+        upload.discard()
+        submitter._route.stop()
+    assert left(files) == ([], [])
+
+
+def test_a_file_that_was_only_hashed_is_sent_without_its_bytes(
+    tmp_path: Path, files: TaskFiles, submitter: Submitter
+) -> None:
+    class Replaying(SmallSystem):
+        def submit(self, upload: Any, **_: Any) -> Submission:
+            self.submitted["again"] = upload
+            return Submission("view", is_replay=True)  # type: ignore[arg-type]
+
+    sent = ReplayedUpload("again", max_bytes=None)
+    sent.write(SOUND)
+    with channel(tmp_path, system := Replaying()):
+        assert submitter.submit(sent).is_replay
+        submitter._route.stop()
+    assert system.submitted["again"].sha256 == sent.sha256
+
+
+def makes_no_task(files: TaskFiles) -> Callable[[Any, Any], None]:
+    """The leader dies when the file has its place and the database knows nothing of it."""
+
+    def play(connection: Any, call: Any) -> None:
+        send(connection, BEGUN)
+        if call.name == SUBMIT_FILE:
+            received_file(call.args[0], files).commit()
+
+    return play
+
+
+@pytest.mark.parametrize("moment", ["before", "in between", "published"])
+def test_the_next_leader_makes_the_task_when_the_last_one_has_not(
+    tmp_path: Path, files: TaskFiles, submitter: Submitter, moment: str
+) -> None:
+    play = {"before": dies_before, "in between": dies_in_between, "published": makes_no_task(files)}[moment]
+    system = SmallSystem()
+    submission = submitted_while_it_dies(tmp_path, files, submitter, play, system)
+    assert (submission.task, submission.is_replay) == ("view of new", False)
+    assert list(system.submitted) == ["new"]
+    assert left(files) == ([], ["new"])
+
+
+def test_the_next_leader_is_asked_for_a_task_that_the_last_one_may_have_made(
+    tmp_path: Path, files: TaskFiles, submitter: Submitter
+) -> None:
+    system = SmallSystem()
+    system.submitted["new"] = "made before"
+    submission = submitted_while_it_dies(tmp_path, files, submitter, makes_no_task(files), system)
+    assert (submission.task, submission.is_replay) == ("view of new", False)
+    assert system.submitted == {"new": "made before"}
+    assert left(files) == ([], ["new"])
+
+
+def submitted_while_it_dies(tmp_path: Path, files: TaskFiles, submitter: Submitter, play: Any, system: Any) -> Any:
+    died = threading.Event()
+
+    def then_die(connection: Any, call: Any) -> None:
+        play(connection, call)
+        died.set()
+
+    leader = PlayedLeader(tmp_path, then_die)
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(submitter.submit, written(files))
+        assert died.wait(LIMIT_S)
+        leader.stop()
+        submitter._route.lead(system)
+        return asked.result(LIMIT_S)
+
+
+def test_when_nobody_knows_whether_it_became_a_task_the_file_stays(tmp_path: Path, files: TaskFiles) -> None:
+    route = Route(ChannelClient(tmp_path), SystemClock(), wait_s=0.2)
+    leader = PlayedLeader(tmp_path, makes_no_task(files))
+    upload = written(files)
+    try:
+        with pytest.raises(NoLeaderError):
+            Submitter(route, files).submit(upload)
+    finally:
+        leader.stop()
+        route.stop()
+    upload.close()
+    assert left(files) == ([], ["new"])
+
+
+@pytest.mark.parametrize(("size", "task_id"), [(3, "new"), (10, "other"), (10, "../../etc/passwd")])
+def test_a_file_that_is_not_as_was_said_is_refused(files: TaskFiles, size: int, task_id: str) -> None:
+    written(files).hand_over()
+    with pytest.raises(FileMissingError):
+        received_file(SentFile(task_id, size, "0" * 64, is_stored=True), files).commit()
+
+
+# --- in parts -------------------------------------------------------------------------------------------------------
+
+
+class Uploads(SmallSystem):
+    def __init__(self, files: TaskFiles) -> None:
+        super().__init__()
+        self.parts = PartStore(files, SystemClock())
+        self.parts.recover(set())
+
+
+@pytest.fixture
+def parts(route: Route) -> RemoteParts:
+    return RemoteParts(route)
+
+
+def test_parts_are_written_through_the_leader(
+    tmp_path: Path, files: TaskFiles, parts: RemoteParts, submitter: Submitter
+) -> None:
+    with channel(tmp_path, system := Uploads(files)):
+        assert parts.create("new", len(SOUND), "me", {"filename": "a.wav"}, "key").offset == 0
+        with parts.appending("new", 0) as writer:
+            writer.write(SOUND[:4])
+        assert parts.find_by_key("me", "key").offset == 4  # type: ignore[union-attr]
+        with pytest.raises(OffsetMismatchError), parts.appending("new", 0) as writer:
+            raise AssertionError("there are bytes already")
+        with parts.appending("new", 4) as writer:
+            writer.write(SOUND[4:])
+        with parts.completing("new") as whole:
+            assert (whole.size, whole.key, whole.owner) == (len(SOUND), "key", "me")
+            assert whole.details == {"filename": "a.wav"}
+            assert submitter.submit(whole).task == "view of new"
+            whole.became("new")
+        assert list(system.submitted) == ["new"]
+        parts._route.stop()
+    assert left(files) == ([], ["new"])
+
+
+def test_a_request_goes_on_at_the_next_leader(tmp_path: Path, files: TaskFiles, parts: RemoteParts) -> None:
+    with channel(tmp_path, Uploads(files)) as first:
+        parts.create("new", len(SOUND), "me", {})
+        with parts.appending("new", 0) as writer:
+            writer.write(SOUND[:3])
+            first.stop()
+            with channel(tmp_path, Uploads(files)):
+                writer.write(SOUND[3:5])
+                writer.write(SOUND[5:])
+                assert parts.status("new").is_whole
+    assert files.part_path("new").read_bytes() == SOUND
+
+
+def test_so_it_does_at_this_process_when_that_leads_next(
+    tmp_path: Path, files: TaskFiles, parts: RemoteParts, route: Route
+) -> None:
+    with channel(tmp_path, Uploads(files)) as first:
+        parts.create("new", len(SOUND), "me", {})
+        with parts.appending("new", 0) as writer:
+            writer.write(SOUND[:3])
+            first.stop()
+            route.lead(Uploads(files))
+            writer.write(SOUND[3:])
+    with parts.completing("new") as whole:
+        assert whole.size == len(SOUND)
+
+
+def write_with_a_stop(writer: Any, leader: Any) -> None:
+    writer.write(SOUND[:3])
+    leader.stop()
+    writer.write(SOUND[3:])
+
+
+def test_bytes_that_a_checksum_is_awaited_for_do_not_outlive_their_leader(
+    tmp_path: Path, files: TaskFiles, parts: RemoteParts
+) -> None:
+    checksum = Checksum("sha256", bytes(32))
+    with channel(tmp_path, Uploads(files)) as first:
+        parts.create("new", len(SOUND), "me", {})
+        with pytest.raises(NoLeaderError), parts.appending("new", 0, checksum) as writer:
+            write_with_a_stop(writer, first)
+    with channel(tmp_path, Uploads(files)):
+        assert parts.status("new").offset == 0
+        parts._route.stop()
