@@ -22,8 +22,8 @@ from whisper_core.worker import messages as protocol
 log = logging.getLogger(__name__)
 
 
-class Bridge(Protocol):
-    """The way to the cluster."""
+class CommandSink(Protocol):
+    """The way to the bridge."""
 
     def send(self, message: messages.ToBridge) -> bool:
         """False when there is no way at the moment. Any thread."""
@@ -84,7 +84,7 @@ class RemoteWorker:
 
     pid: int | None = None  # it is no process of this machine
 
-    def __init__(self, spec: DeviceSpec, config: WorkerConfig, bridge: Bridge) -> None:
+    def __init__(self, spec: DeviceSpec, config: WorkerConfig, bridge: CommandSink) -> None:
         self._spec = spec
         self._config = config
         self._bridge = bridge
@@ -175,7 +175,7 @@ class RemoteWorker:
         if (run := self._run_of(message.run)) is not None:
             self._end(run, message.exit_code, is_lost=message.is_lost)
 
-    def node_gone(self, then: Callable[[], None]) -> None:
+    def lose_node(self, then: Callable[[], None]) -> None:
         """Its node, or every way to it, is lost: that is its exit, unless it has one. then: called once that has been
         handled, on whatever thread."""
         with self._lock:

@@ -102,18 +102,19 @@ class DeviceFleet:
         device.start()
         self._devices.append(device)
 
-    def remove(self, name: str) -> list[RunningTask]:
-        """The device is gone with its machine, and its worker's exit has been applied. Nothing where there is none.
+    def remove(self, worker: Worker) -> tuple[str, list[RunningTask]] | None:
+        """The device of this worker is gone with its machine, and its worker's exit has been applied.
 
-        Returns tasks that it has all the same: they were handed to it after that, and are the caller's to give back.
+        Returns its name, and tasks that it has all the same: they were handed to it after that, and are the caller's to
+        give back. None where there is no such device.
         """
-        device = next((device for device in self if device.spec.name == name), None)
+        device = next((device for device in self if device.worker is worker), None)
         if device is None:
-            return []
+            return None
         self._devices.remove(device)
-        log.warning("device=%s event=removed", name)
+        log.warning("device=%s event=removed", device.spec.name)
         device.stop(0.0)
-        return device.apply_exit()[1]
+        return device.spec.name, device.apply_exit()[1]
 
     # --- any thread --------------------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ def test_a_long_recording_arrives_in_pieces_and_leaves_nothing_behind(
         assert sound.stat().st_mode & 0o077 == sound.parent.parent.stat().st_mode & 0o077 == 0
 
         for process in cluster.processes_of("one"):
-            if "HostActor" in " ".join(process.cmdline()):
+            if "DeviceActor" in " ".join(process.cmdline()):
                 process.kill()
         task = watcher.wait_for(remote, TaskStatus.COMPLETED)
         assert (task.device, task.attempt) == ("one-cpu", 2)

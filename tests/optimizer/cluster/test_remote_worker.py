@@ -109,7 +109,7 @@ def test_a_kill_waits_for_nobody_and_the_end_of_the_node_comes_after_the_exit(
     exits_at_removal: queue.SimpleQueue[int] = queue.SimpleQueue()
     worker.start(heard.on_reports, heard.on_exit)
     worker.send(protocol.UnloadModel("m"))
-    worker.node_gone(lambda: exits_at_removal.put(heard.exits))
+    worker.lose_node(lambda: exits_at_removal.put(heard.exits))
     assert exits_at_removal.get(timeout=WAIT_S) == 1
     worker.start(heard.on_reports, heard.on_exit)
     assert len(bridge.sent) == 2  # nothing starts on a node that is gone
