@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 
 TOKEN_MODE = "token"  # noqa: S105 - what Ray calls the mode
 MIN_TOKEN_CHARACTERS = 16
+NO_DEVICES = "none"  # of a server that leaves all work to other machines: the value of DEVICES
 
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})")
 

@@ -83,6 +83,7 @@ def test_a_token_that_everybody_on_this_machine_can_read_is_none(tmp_path: Path)
         (["EXECUTOR=ray", "RAY_ADDRESS=127.0.0.1:0"], "RAY_ADDRESS"),
         (["EXECUTOR=ray", f"RAY_ADDRESS={LOOPBACK}", "ENABLE_OPTIMIZATION_SYSTEM=False"], "ENABLE_OPTIMIZATION_SYSTEM"),
         (["SHARED_DIR=/somewhere/else"], "SHARED_DIR"),
+        (["DEVICES=none"], "EXECUTOR=ray"),
     ],
 )
 def test_what_a_cluster_cannot_be_used_with_is_named(tmp_path: Path, lines: list[str], named: str) -> None:

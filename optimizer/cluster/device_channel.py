@@ -122,6 +122,8 @@ class DeviceChannel:
             self._open()
             exit_code = self._relay()
         except ClusterError as error:
+            if self._is_ended.is_set():  # from here
+                return
             # No task can have been the cause: what its engine does ends the worker, whose exit the actor would tell.
             log.warning("device=%s event=actor_lost reason=%s", self.device, error)
             self._end(None, is_lost=True)

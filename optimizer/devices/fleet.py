@@ -84,7 +84,7 @@ class DeviceFleet:
 
     def fall_back_to_cpu(self) -> None:
         """Have the CPU take every task when no device can be used any more; nothing while one can."""
-        if any(device.accepts_auto for device in self.usable()):
+        if not self._factory.may_use_cpu or any(device.accepts_auto for device in self.usable()):
             return
         cpu = self.ensure_cpu()
         if cpu.state is not DeviceState.UNAVAILABLE:  # otherwise not even its worker starts; readiness says so
@@ -126,4 +126,5 @@ class DeviceFleet:
 
     def may_use_cpu(self) -> bool:
         """Whether tasks that ask for the CPU can run: it is a device that can be used, or could be started as one."""
-        return not any(device.spec.name == CPU_DEVICE and device.state is DeviceState.UNAVAILABLE for device in self)
+        is_unusable = any(device.spec.name == CPU_DEVICE and device.state is DeviceState.UNAVAILABLE for device in self)
+        return self._factory.may_use_cpu and not is_unusable
