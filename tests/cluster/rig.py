@@ -71,6 +71,13 @@ class RayCluster:
                 process.kill()
         self._cluster.remove_node(node, allow_graceful=False)
 
+    def freeze(self, name: str) -> list[psutil.Process]:
+        """As when its machine hangs: nothing of it runs on, and nothing ends. Returns its processes."""
+        frozen = self.processes_of(name)
+        for process in frozen:
+            process.suspend()
+        return frozen
+
     def remove(self, name: str) -> None:
         """As `ray stop` does."""
         self._cluster.remove_node(self._nodes.pop(name), allow_graceful=True)

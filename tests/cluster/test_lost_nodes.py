@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 from pathlib import Path
 
+import psutil
 import pytest
 
 from optimizer.system import OptimizedWhisperSystem
@@ -111,3 +113,69 @@ def test_all_nodes_are_restarted_one_after_the_other_under_load(
             cluster.add(node)
             wait_for_devices(watcher, f"{node}-cpu")
         check_recorded_once(watcher, ids, text, tmp_path / "data")
+
+
+@pytest.mark.timeout(400)
+def test_a_node_that_hangs_and_wakes_up_late_changes_nothing_any_more(
+    start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
+) -> None:
+    """Its task is done elsewhere by then, and what it still says is of an attempt that is over."""
+    cluster = start_cluster("one", "two")
+    with open_clustered(cluster, devices=[], max_task_retries=0) as system:
+        watcher = Watcher(system)
+        wait_for_devices(watcher, "one-cpu", "two-cpu")
+        undisturbed = watcher.wait_for(submit(system, MINUTE), TaskStatus.COMPLETED)
+        text = text_of(system.transcript(undisturbed.id)[0])
+        task_id = submit(system, MINUTE, knobs="window_s=2.0")
+        watcher.wait_for_a_window(task_id)
+        node = (system.task(task_id).task.device or "").removesuffix("-cpu")
+        frozen = cluster.freeze(node)
+        wait_for_end_of_device(watcher, f"{node}-cpu")
+        check_recorded_once(watcher, [task_id], text, tmp_path / "data")
+        for process in frozen:
+            process.resume()
+        _, alive = psutil.wait_procs(frozen, timeout=60)  # Ray ends a node that was given up
+        assert alive == []
+        check_recorded_once(watcher, [task_id], text, tmp_path / "data")
+        assert system.device_names() == ["one-cpu" if node == "two" else "two-cpu"]
+
+
+@pytest.mark.timeout(400)
+def test_a_killed_bridge_costs_no_attempt_and_its_devices_are_back(
+    start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
+) -> None:
+    cluster = start_cluster("one")
+    with open_clustered(cluster, devices=[], max_task_retries=0) as system:
+        watcher = Watcher(system)
+        wait_for_devices(watcher, "one-cpu")
+        undisturbed = watcher.wait_for(submit(system, MINUTE), TaskStatus.COMPLETED)
+        task_id = submit(system, MINUTE, knobs="hold@1 once")
+        watcher.wait_for_a_window(task_id)
+        (bridge,) = [each for each in multiprocessing.active_children() if each.name == "cluster-bridge"]
+        bridge.kill()
+        check_recorded_once(watcher, [task_id], text_of(system.transcript(undisturbed.id)[0]), tmp_path / "data")
+        assert system.task(task_id).task.attempt == 2
+
+
+@pytest.mark.timeout(400)
+def test_two_servers_use_one_cluster_side_by_side(
+    start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
+) -> None:
+    """Each for itself: to one, what the other one has in a node's memory belongs to another program."""
+    cluster = start_cluster("one")
+    with (
+        open_clustered(cluster, devices=[]) as first,
+        open_clustered(cluster, devices=[], data_dir=tmp_path / "other") as second,
+    ):
+        watchers = [Watcher(first), Watcher(second)]
+        for watcher in watchers:
+            wait_for_devices(watcher, "one-cpu")
+        ids = [submit(watcher.system, MINUTE, knobs="hold@1 once") for watcher in watchers]
+        for watcher, task_id in zip(watchers, ids, strict=True):
+            watcher.wait_for_a_window(task_id)
+        assert len(list((tmp_path / "nodes").rglob("*.pcm"))) == 2
+        first.stop()
+        assert second.task(ids[1]).task.status is TaskStatus.PROCESSING
+        assert len(list((tmp_path / "nodes").rglob("*.pcm"))) >= 1
+        second.cancel(ids[1])
+        watchers[1].wait_for(submit(second, MINUTE), TaskStatus.COMPLETED)
