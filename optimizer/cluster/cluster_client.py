@@ -211,6 +211,8 @@ class ClusterClient:
                 found[0].take_memory(message)
             case messages.Preparing() if (found := self._workers.get(message.device)) is not None:
                 found[0].take_preparing(message)
+            case messages.Reachable() if (found := self._workers.get(message.device)) is not None:
+                found[0].take_reachable(message)
             case messages.WorkerExited() if (found := self._workers.get(message.device)) is not None:
                 found[0].take_exit(message)
 

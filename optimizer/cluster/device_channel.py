@@ -72,6 +72,7 @@ class DeviceChannel:
         self._emit = emit
         self._config = config
         self._actor: Actor | None = None
+        self._is_reachable = True
         self._is_ended = threading.Event()
         self._lock = threading.Lock()
         self._unsent: set[str] = set()  # attempts that the actor has not been given yet
@@ -151,11 +152,26 @@ class DeviceChannel:
         """Returns the worker's exit code."""
         after = 0
         while True:
-            after, reports, end = self._ask("next_reports", after, REPORTS_WAIT_S, timeout_s=REPORTS_WAIT_S + ANSWER_S)
+            try:
+                answer = self._living_actor().ask(
+                    "next_reports", after, REPORTS_WAIT_S, timeout_s=REPORTS_WAIT_S + ANSWER_S
+                )
+            except ActorUnavailableError as error:
+                self._tell_reachable(False)
+                self._note_and_pause("next_reports", error)
+                continue
+            self._tell_reachable(True)
+            after, reports, end = answer
             if reports:
                 self._emit(messages.Reports(self.device, self.run, b"\n".join(reports)))
             elif end is not None:
                 return cast("int | None", end["exit_code"])
+
+    def _tell_reachable(self, is_reachable: bool) -> None:
+        """Where that is news."""
+        if is_reachable != self._is_reachable:
+            self._is_reachable = is_reachable
+            self._emit(messages.Reachable(self.device, self.run, is_reachable))
 
     def _tell_if_node_is_lost(self) -> None:
         """At once, where that is known: otherwise those who watch the nodes find out some seconds later."""

@@ -116,6 +116,15 @@ class Preparing:
 
 
 @dataclass(frozen=True)
+class Reachable:
+    """Its actor does not answer, or answers again."""
+
+    device: str
+    run: int
+    is_reachable: bool
+
+
+@dataclass(frozen=True)
 class WorkerExited:
     device: str
     run: int
@@ -141,6 +150,7 @@ FromBridge = Union[
     Reports,
     MemoryRead,
     Preparing,
+    Reachable,
     WorkerExited,
     BridgeFailed,
 ]

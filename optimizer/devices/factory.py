@@ -70,6 +70,7 @@ class DeviceFactory:
             context_bytes=self.estimates.context_bytes(spec.kind),
             models_dir=self.settings.models_dir,
             model_sources=self.settings.model_sources,
+            gets_own_weights=worker is not None,
         )
 
     def make_cpu(self, listener: WorkerListener, *, is_optimized: bool) -> Device:

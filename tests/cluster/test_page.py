@@ -24,7 +24,7 @@ from tests.leaks import children, outliving_tests
 from tests.server.client import REQUEST_LIMIT_S
 from tests.server.conftest import server_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.models, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.models]
 
 __all__ = [
     "browser",

@@ -119,7 +119,7 @@ def test_a_recording_in_a_shared_folder_is_not_sent(
         assert task.attempt == 1
 
 
-def test_a_node_without_a_model_and_a_source_says_so_as_this_machine_would(
+def test_a_node_without_a_model_and_a_source_says_so_and_others_do_its_work(
     start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
 ) -> None:
     cluster = start_cluster()
@@ -127,12 +127,16 @@ def test_a_node_without_a_model_and_a_source_says_so_as_this_machine_would(
     with open_clustered(cluster, max_task_retries=0) as system:
         watcher = Watcher(system)
         wait_for_devices(watcher, "cpu", "one-cpu")
-        submit(system, MINUTE, device="one-cpu")
+        pinned = submit(system, MINUTE, device="one-cpu")
 
         def is_said() -> bool:
             return any(event.data.get("code") == "model_unavailable" for event in system.events("model"))
 
         watcher.wait_until(is_said, "the word about the model")
+        ids = [submit(system, MINUTE) for _ in range(3)]
+        tasks = [watcher.wait_for(task_id, TaskStatus.COMPLETED) for task_id in ids]
+        assert [(task.device, task.attempt) for task in tasks] == [("cpu", 1)] * 3
+        assert not system.task(pinned).task.status.is_final  # it waits for the weights
 
 
 @pytest.mark.models

@@ -7,8 +7,6 @@ the server, is visible here without a clock.
 
 from __future__ import annotations
 
-import pytest
-
 from tests.cluster.conftest import OpenClustered, StartCluster, wait_for_devices
 from tests.paths import MINUTE
 from tests.system.conftest import Submit, Watcher, statuses_of
@@ -16,7 +14,6 @@ from tests.system.conftest import Submit, Watcher, statuses_of
 NODES = ("one", "two", "three", "four")
 
 
-@pytest.mark.timeout(400)
 def test_as_many_nodes_hold_as_many_windows_at_the_same_time(
     start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit
 ) -> None:

@@ -188,6 +188,19 @@ def test_lost_answers_double_no_report_and_no_command(rig: Rig) -> None:
     assert rig.emitted.empty()
 
 
+def test_an_actor_that_does_not_answer_is_told_once_and_that_it_answers_again(rig: Rig) -> None:
+    is_hung = True
+
+    def hang(method: str) -> None:
+        if method == "next_reports" and is_hung:
+            raise ActorUnavailableError("No answer in time.")
+
+    rig.actor.holds = hang
+    assert rig.next(messages.Reachable) == messages.Reachable("one-cpu", 7, False)
+    is_hung = False
+    assert rig.emitted.get(timeout=WAIT_S) == messages.Reachable("one-cpu", 7, True)
+
+
 def test_a_recording_goes_in_pieces_and_before_its_task(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,18 @@ def test_a_killed_worker_is_over_at_once(worker: RemoteWorker, bridge: PlayedBri
     assert not worker.is_lost
 
 
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_silence_is_a_worker_s_own_only_if_its_node_answers(worker: RemoteWorker, is_reachable: bool) -> None:
+    heard = Heard()
+    worker.start(heard.on_reports, heard.on_exit)
+    worker.take_reachable(messages.Reachable("one-cpu", 1, False))
+    worker.take_reachable(messages.Reachable("one-cpu", 1, is_reachable))
+    worker.take_reachable(messages.Reachable("one-cpu", 0, not is_reachable))
+    worker.kill()  # as the supervisor does when it has heard nothing for a minute
+    assert heard.is_over.wait(WAIT_S)
+    assert worker.is_lost is not is_reachable
+
+
 def test_memory_is_what_the_node_read_and_not_this_machine_s(worker: RemoteWorker) -> None:
     assert worker.read_memory(MemoryProbe()) is None
     worker.take_memory(messages.MemoryRead("one-cpu", 10, 7, None))
