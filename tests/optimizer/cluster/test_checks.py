@@ -41,7 +41,9 @@ def test_newer_ones_will_do(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, found: str
 ) -> None:
     monkeypatch.setattr(checks, "version", lambda name: found)
-    checks.check_ray(make_settings(executor="ray", ray_address=ADDRESS))
+    settings = make_settings(executor="ray", ray_address=ADDRESS)
+    checks.check_ray(settings)
+    assert settings.executor == "ray"
 
 
 class PlayedApi:

@@ -164,7 +164,7 @@ def until(is_over: threading.Event, held: str) -> Callable[[str], None]:
     return hold
 
 
-def wait_until(is_true: Callable[[], bool]) -> None:
+def assert_becomes(is_true: Callable[[], bool]) -> None:
     pause: queue.SimpleQueue[None] = queue.SimpleQueue()
     for _ in range(int(WAIT_S / 0.01)):
         if is_true():
@@ -183,7 +183,7 @@ def test_lost_answers_double_no_report_and_no_command(rig: Rig) -> None:
         rig.actor.report(report)
         rig.put(protocol.UnloadModel(report.model))
     assert rig.reports(20) == told
-    wait_until(lambda: len(rig.actor.commands) == 20)
+    assert_becomes(lambda: len(rig.actor.commands) == 20)
     assert rig.actor.commands == [protocol.UnloadModel(report.model) for report in told]
     assert rig.emitted.empty()
 
@@ -209,7 +209,7 @@ def test_a_recording_goes_in_pieces_and_before_its_task(
     path.write_bytes(bytes(range(256)) * 10)
     rig.actor.lost = 2
     rig.put(task(path))
-    wait_until(lambda: rig.actor.commands != [])
+    assert_becomes(lambda: rig.actor.commands != [])
     assert rig.actor.sound == {"a1": path.read_bytes()}
     assert rig.actor.commands == [task(path)]
 
@@ -220,10 +220,10 @@ def test_a_shared_recording_is_not_sent_when_it_is_the_same_there(rig: Rig, tmp_
     path.write_bytes(b"sound")
     rig.actor.has_it_shared = True
     rig.put(task(path, "a1"))
-    wait_until(lambda: len(rig.actor.commands) == 1)
+    assert_becomes(lambda: len(rig.actor.commands) == 1)
     rig.actor.has_it_shared = False
     rig.put(task(path, "a2"))
-    wait_until(lambda: len(rig.actor.commands) == 2)
+    assert_becomes(lambda: len(rig.actor.commands) == 2)
     assert rig.actor.sound == {"a2": b"sound"}
 
 
@@ -246,7 +246,7 @@ def test_a_task_that_is_stopped_on_its_way_is_answered_and_not_sent(rig: Rig, tm
     assert rig.reports(1) == [protocol.TaskStopped("t1", "a1")]
     assert rig.actor.sound == {}  # nothing of it stays on the node
     rig.put(protocol.UnloadModel("m"))
-    wait_until(lambda: rig.actor.commands != [])
+    assert_becomes(lambda: rig.actor.commands != [])
     assert rig.actor.commands == [protocol.UnloadModel("m")]
 
 
@@ -268,7 +268,7 @@ def test_a_stop_never_overtakes_its_task(rig: Rig, tmp_path: Path) -> None:
     rig.put(protocol.StopTask("t1", "a1"))
     may_go_on.put(None)
     may_go_on.put(None)
-    wait_until(lambda: len(rig.actor.commands) == 2)
+    assert_becomes(lambda: len(rig.actor.commands) == 2)
     assert rig.actor.commands == [task(path), protocol.StopTask("t1", "a1")]
 
 
@@ -285,7 +285,7 @@ def test_what_a_task_needs_and_is_not_to_be_had_is_said_as_a_worker_would(rig: R
 
 def test_a_model_is_loaded_with_as_many_slots_as_were_chosen_for_it(rig: Rig) -> None:
     rig.put(protocol.LoadModel("tiny.en", "models", slots=6))
-    wait_until(lambda: rig.actor.commands != [])
+    assert_becomes(lambda: rig.actor.commands != [])
     assert rig.actor.commands == [protocol.LoadModel("tiny.en", "models", slots=6)]
 
 
@@ -300,7 +300,7 @@ def test_a_node_that_fails_to_prepare_a_model_can_still_be_used(rig: Rig) -> Non
     assert isinstance(failed, protocol.ModelLoadFailed)
     assert (failed.code, "space" in failed.message) == ("model_unavailable", False)
     rig.put(protocol.UnloadModel("m"))
-    wait_until(lambda: rig.actor.commands == [protocol.UnloadModel("m")])
+    assert_becomes(lambda: rig.actor.commands == [protocol.UnloadModel("m")])
 
 
 @pytest.mark.parametrize("full", ["disk of the node", "object store"])
@@ -311,7 +311,7 @@ def test_a_node_that_takes_no_recording_costs_its_tasks_no_attempt(rig: Rig, tmp
     rig.actor.is_full, rig.actor.is_store_full = full == "disk of the node", full == "object store"
     rig.put(task(path))
     assert rig.next(messages.WorkerExited) == messages.WorkerExited("one-cpu", 7, None, True)
-    wait_until(lambda: rig.actor.is_killed)
+    assert_becomes(lambda: rig.actor.is_killed)
     assert rig.actor.commands == []
 
 
@@ -323,7 +323,7 @@ def test_a_command_that_the_actor_cannot_read_is_its_end(rig: Rig) -> None:
     rig.actor.holds = fail
     rig.put(protocol.UnloadModel("m"))
     assert rig.next(messages.WorkerExited) == messages.WorkerExited("one-cpu", 7, None, False)
-    wait_until(lambda: rig.actor.is_killed)
+    assert_becomes(lambda: rig.actor.is_killed)
 
 
 def test_memory_that_cannot_be_read_holds_up_no_reports() -> None:
@@ -352,8 +352,9 @@ def test_an_actor_that_comes_after_its_end_is_ended(rig: Rig) -> None:
     channel.start()
     assert is_asked.wait(WAIT_S)
     channel.kill()
+    assert not rig.actor.is_killed
     may_be_there.set()
-    wait_until(lambda: rig.actor.is_killed)
+    assert_becomes(lambda: rig.actor.is_killed)
 
 
 @pytest.mark.parametrize("is_node_alive", [True, False, None])
@@ -365,7 +366,7 @@ def test_a_lost_actor_is_an_exit_that_says_nothing_of_its_tasks(rig: Rig, is_nod
     assert rig.next(messages.WorkerExited) == messages.WorkerExited("one-cpu", 7, None, True)
     if is_node_alive is False:
         assert rig.next(messages.NodeLost) == messages.NodeLost("one")
-    wait_until(lambda: rig.actor.is_killed)
+    assert_becomes(lambda: rig.actor.is_killed)
     assert rig.emitted.empty()
 
 
@@ -377,4 +378,4 @@ def test_a_lost_node_holds_up_nobody(rig: Rig) -> None:
     assert rig.next(messages.WorkerExited) == messages.WorkerExited("one-cpu", 7, None, True)
     assert not rig.actor.is_killed
     is_over.set()
-    wait_until(lambda: rig.actor.is_killed)
+    assert_becomes(lambda: rig.actor.is_killed)
