@@ -7,6 +7,8 @@ FROM python:3.11-slim-bookworm AS build
 # cpu: the build for CPUs, 4 GB smaller, from the index TORCH_INDEX_URL or from what pip is configured for.
 ARG TORCH_VARIANT=cuda
 ARG TORCH_INDEX_URL
+# 1: with Ray, for a node of a cluster (docs/cluster.md).
+ARG WITH_RAY
 # Other indexes than the public ones; pip and npm read these names themselves.
 ARG PIP_INDEX_URL
 ARG NPM_CONFIG_REGISTRY
@@ -14,7 +16,7 @@ ARG NPM_CONFIG_REGISTRY
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/venv/bin:$PATH
 
 WORKDIR /app
-COPY requirements.txt requirements-postgresql.txt constraints.txt ./
+COPY requirements.txt requirements-postgresql.txt requirements-cluster.txt constraints.txt ./
 # torch comes first and alone, so that TORCH_INDEX_URL can supply nothing else. The version with +cpu is asked for, so
 # that no other build can slip in. openai-whisper requires triton, which only its CUDA kernels import: 690 MB.
 # --upgrade-deps: the pip that Python brings is too old for the server, which fetches weights with it.
@@ -26,7 +28,7 @@ RUN python -m venv --upgrade-deps /venv \
         cuda) ;; \
         *) echo "TORCH_VARIANT is cpu or cuda, not '$TORCH_VARIANT'" >&2; exit 1 ;; \
     esac \
-    && pip install -r requirements-postgresql.txt \
+    && pip install -r requirements-postgresql.txt ${WITH_RAY:+-r requirements-cluster.txt} \
     && if [ "$TORCH_VARIANT" = cpu ]; then pip uninstall --yes triton; fi
 
 # In an environment of its own, because Node is installed into it.

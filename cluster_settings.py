@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 
 TOKEN_MODE = "token"  # noqa: S105 - what Ray calls the mode
 MIN_TOKEN_CHARACTERS = 16
+NO_DEVICES = "none"  # of a server that leaves all work to other machines: the value of DEVICES
 
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})")
 
@@ -72,6 +73,8 @@ class ClusterSettings(BaseSettings):
                     " them could run programs here"
                 )
             token, path = fields.data.get("ray_auth_token"), fields.data.get("ray_auth_token_path", "")
+            if not _is_given(token) and _may_anybody_read(_token_file(path)):
+                raise ValueError("every user of this machine may read the file with the cluster's token: chmod 600 it")
             if len(_token(token, path)) < MIN_TOKEN_CHARACTERS:
                 raise ValueError(
                     f"other machines can reach that address: RAY_AUTH_TOKEN, or the file RAY_AUTH_TOKEN_PATH, must have"
@@ -90,10 +93,25 @@ class ClusterSettings(BaseSettings):
 
 
 def _token(token: SecretStr | None, path: str) -> str:
-    if token is not None and (text := token.get_secret_value().strip()):
-        return text
-    file = Path(path).expanduser() if path else Path.home() / ".ray" / "auth_token"
+    if token is not None and _is_given(token):
+        return token.get_secret_value().strip()
     try:
-        return file.read_text().strip()
+        return _token_file(path).read_text().strip()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _is_given(token: SecretStr | None) -> bool:
+    return token is not None and bool(token.get_secret_value().strip())
+
+
+def _token_file(path: str) -> Path:
+    return Path(path).expanduser() if path else Path.home() / ".ray" / "auth_token"
+
+
+def _may_anybody_read(file: Path) -> bool:
+    """False also for one that is not there."""
+    try:
+        return bool(file.stat().st_mode & 0o004)
+    except OSError:
+        return False

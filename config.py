@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import SettingsConfigDict
 
 from automation_settings import AutomationSettings
-from cluster_settings import ClusterSettings
+from cluster_settings import NO_DEVICES, ClusterSettings
 from errors import InvalidSettingsError
 from setting_values import (
     AUTO_LANGUAGE,
@@ -209,7 +209,9 @@ class Settings(AutomationSettings, ClusterSettings):
         description="MB that tasks and models may use on the CPU; 0: what is free on the machine at the start",
     )
     devices: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda:\d+(,cuda:\d+)*)$", description="auto, cpu, or a list such as cuda:0,cuda:1"
+        "auto",
+        pattern=r"^(auto|cpu|none|cuda:\d+(,cuda:\d+)*)$",
+        description="auto, cpu, or a list such as cuda:0,cuda:1; none: only those of other machines (EXECUTOR=ray)",
     )
     out_of_memory_on_cpu: bool = Field(
         True, description="a task that runs out of memory on a GPU twice in a row continues on the CPU"
@@ -280,6 +282,8 @@ class Settings(AutomationSettings, ClusterSettings):
     def _cluster_has_its_scheduler(self) -> Settings:
         if self.executor == "ray" and not self.enable_optimization_system:
             raise ValueError("EXECUTOR=ray needs ENABLE_OPTIMIZATION_SYSTEM: the plain path has one device")
+        if self.executor == "local" and self.devices == NO_DEVICES:
+            raise ValueError("DEVICES=none needs EXECUTOR=ray: otherwise no device would be there")
         if self.shared_dir and not self.data_dir.resolve().is_relative_to(Path(self.shared_dir).resolve()):
             raise ValueError("DATA_DIR must be in SHARED_DIR, so that other machines find the samples there")
         return self

@@ -12,7 +12,7 @@ from optimizer.accounts.accounts import Accounts
 from optimizer.automation.wiring import Automation, build_automation
 from optimizer.cluster.bridge import BridgeConfig
 from optimizer.cluster.checks import check_ray
-from optimizer.cluster.link import ClusterLink
+from optimizer.cluster.cluster_client import ClusterClient
 from optimizer.common.boot import new_boot_id
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
@@ -108,7 +108,7 @@ class SystemParts:
     found_speakers: FoundSpeakers
     automation: Automation
     shares: Shares
-    cluster: ClusterLink | None  # None with EXECUTOR=local
+    cluster: ClusterClient | None  # None with EXECUTOR=local
 
 
 def build_parts(
@@ -180,7 +180,7 @@ def _engine_of(settings: Settings) -> EngineSpec:
     return engine_named(settings.engine) if settings.enable_optimization_system else REFERENCE
 
 
-def _build_cluster(factory: DeviceFactory, scheduling: Scheduling) -> ClusterLink:
+def _build_cluster(factory: DeviceFactory, scheduling: Scheduling) -> ClusterClient:
     settings = factory.settings
     config = BridgeConfig(
         address=settings.ray_address,
@@ -194,7 +194,7 @@ def _build_cluster(factory: DeviceFactory, scheduling: Scheduling) -> ClusterLin
     worker = factory.worker_config(is_optimized=True)
     if factory.worker is None:  # each node has its own number of cores
         worker = replace(worker, cpu_threads=0)
-    return ClusterLink(config, worker, factory.clock, scheduling.members)
+    return ClusterClient(config, worker, factory.clock, scheduling.members)
 
 
 def _build_endings(parts: SchedulerParts, scheduling: Scheduling) -> TaskEndings:

@@ -5,8 +5,9 @@ Prompts, joined by spaces: `window_s=0.05`, `fail=<error code>`, `abort@2` (kill
 `oom>3` (the device has memory for 3 tasks at a time, so that more take turns; for 0: never enough for this one),
 `oom@cuda` (never enough on such a device), `oom_until=<path>` (not enough while there is no such file), `once` (only in
 the first attempt, that is, when no window was saved before), `endless` (the last window again and again, until it is
-told to stop), `hold@1` (wait before window 1 until it is told to stop), `kill_server@0` (before window 0 the whole
-server ends, as when a task takes the machine's memory), `hold_until=<path>` (wait while there is no such file),
+told to stop), `hold@1` (wait before window 1 until it is told to stop; `hold@1=<path>` only while there is
+no such file), `kill_server@0` (before window 0 the whole server ends, as when a task takes the machine's memory),
+`hold_until=<path>` (wait while there is no such file),
 `text=<percent-encoded>` (what every segment says). Once the text is there: `speakers_fail=<error code>`,
 `speakers_hold` (look for them until it is told to stop), `speakers_abort` (kill the process while they are looked for),
 `speakers_hold_until=<path>`.
@@ -184,9 +185,8 @@ class FakeTask:
 
     @property
     def is_held(self) -> bool:
-        missing = self._knobs.get("hold_until")
-        is_held = f"hold@{self._index}" in self._knobs or (missing is not None and not Path(missing).exists())
-        return self._is_armed and is_held
+        everywhere, here = self._knobs.get("hold_until"), self._knobs.get(f"hold@{self._index}")
+        return self._is_armed and any(path is not None and not _exists(path) for path in (everywhere, here))
 
     @property
     def most_at_once(self) -> int:
@@ -225,6 +225,10 @@ class FakeTask:
 
     def transcript(self) -> Transcript:
         return Transcript("".join(segment.text for segment in self._segments), "en", tuple(self._segments))
+
+
+def _exists(path: str) -> bool:
+    return path != "" and Path(path).exists()
 
 
 def knobs_of(command: RunTask) -> dict[str, str]:

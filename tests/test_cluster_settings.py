@@ -57,8 +57,21 @@ def test_the_token_may_be_in_a_file(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_text(f"{TOKEN}\n")
+    file.chmod(0o600)
     lines = ["EXECUTOR=ray", f"RAY_ADDRESS={PUBLIC}", "RAY_AUTH_MODE=token"]
     assert load(tmp_path, *lines, *([f"RAY_AUTH_TOKEN_PATH={file}"] if name == "named" else [])).ray_token == TOKEN
+
+
+def test_a_token_that_everybody_on_this_machine_can_read_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "named"
+    file.write_text(f"{TOKEN}\n")
+    file.chmod(0o644)
+    lines = ["EXECUTOR=ray", f"RAY_ADDRESS={PUBLIC}", "RAY_AUTH_MODE=token", f"RAY_AUTH_TOKEN_PATH={file}"]
+    assert "chmod 600" in refusal(tmp_path, *lines)
+    file.chmod(0o640)  # a group may be meant to
+    assert load(tmp_path, *lines).ray_token == TOKEN
+    file.chmod(0o644)
+    assert load(tmp_path, *lines, f"RAY_AUTH_TOKEN={TOKEN}").ray_token == TOKEN  # the file is not used
 
 
 @pytest.mark.parametrize(
@@ -70,6 +83,7 @@ def test_the_token_may_be_in_a_file(tmp_path: Path, name: str) -> None:
         (["EXECUTOR=ray", "RAY_ADDRESS=127.0.0.1:0"], "RAY_ADDRESS"),
         (["EXECUTOR=ray", f"RAY_ADDRESS={LOOPBACK}", "ENABLE_OPTIMIZATION_SYSTEM=False"], "ENABLE_OPTIMIZATION_SYSTEM"),
         (["SHARED_DIR=/somewhere/else"], "SHARED_DIR"),
+        (["DEVICES=none"], "EXECUTOR=ray"),
     ],
 )
 def test_what_a_cluster_cannot_be_used_with_is_named(tmp_path: Path, lines: list[str], named: str) -> None:

@@ -216,7 +216,7 @@ def test_one_module_imports_ray() -> None:
         for path in modules(package)
         if re.search(r"^\s*(import|from) ray\b", path.read_text(), re.MULTILINE)
     ]
-    assert found == ["ray_port.py"]
+    assert found == ["ray_api.py"]
 
 
 def test_what_the_web_process_imports_loads_no_torch_and_does_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a question to a host on a node, told apart by what to do then; only within the bridge."""
+"""What becomes of a question to an actor on a node, told apart by what to do then; only within the bridge."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ class ClusterError(Exception):
     """What was asked of the cluster did not happen. The text is a sentence."""
 
 
-class HostUnavailableError(ClusterError):
+class ActorUnavailableError(ClusterError):
     """Perhaps it did and perhaps not; to be asked again."""
 
 
-class HostLostError(ClusterError):
-    """The host is gone for ever."""
+class ActorLostError(ClusterError):
+    """The actor is gone for ever."""
 
 
-class HostFailedError(ClusterError):
-    """The host itself says so."""
+class ActorFailedError(ClusterError):
+    """The actor itself says so."""

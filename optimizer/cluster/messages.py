@@ -50,8 +50,13 @@ class Connected:
 
 
 @dataclass(frozen=True)
-class StillThere:
-    """The cluster's head has answered. Sent every few seconds."""
+class BridgeAlive:
+    """Once connected, sent every few seconds whatever the cluster does."""
+
+
+@dataclass(frozen=True)
+class HeadAnswered:
+    """Sent every few seconds, as long as the cluster's head answers."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,14 @@ class DeviceFound:
 
 @dataclass(frozen=True)
 class NodeRefused:
+    """It is there, and not used."""
+
     node: str
     reason: str  # a sentence
 
 
 @dataclass(frozen=True)
-class NodeGone:
+class NodeLost:
     node: str
 
 
@@ -109,6 +116,15 @@ class Preparing:
 
 
 @dataclass(frozen=True)
+class Reachable:
+    """Its actor does not answer, or answers again."""
+
+    device: str
+    run: int
+    is_reachable: bool
+
+
+@dataclass(frozen=True)
 class WorkerExited:
     device: str
     run: int
@@ -126,13 +142,15 @@ class BridgeFailed:
 ToBridge = Union[StartWorker, SendCommand, KillWorker]
 FromBridge = Union[
     Connected,
-    StillThere,
+    BridgeAlive,
+    HeadAnswered,
     DeviceFound,
     NodeRefused,
-    NodeGone,
+    NodeLost,
     Reports,
     MemoryRead,
     Preparing,
+    Reachable,
     WorkerExited,
     BridgeFailed,
 ]

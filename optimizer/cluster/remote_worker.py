@@ -22,8 +22,8 @@ from whisper_core.worker import messages as protocol
 log = logging.getLogger(__name__)
 
 
-class Bridge(Protocol):
-    """The way to the cluster."""
+class CommandSink(Protocol):
+    """The way to the bridge."""
 
     def send(self, message: messages.ToBridge) -> bool:
         """False when there is no way at the moment. Any thread."""
@@ -84,7 +84,7 @@ class RemoteWorker:
 
     pid: int | None = None  # it is no process of this machine
 
-    def __init__(self, spec: DeviceSpec, config: WorkerConfig, bridge: Bridge) -> None:
+    def __init__(self, spec: DeviceSpec, config: WorkerConfig, bridge: CommandSink) -> None:
         self._spec = spec
         self._config = config
         self._bridge = bridge
@@ -94,6 +94,7 @@ class RemoteWorker:
         self._reading: MemoryReading | None = None
         self._is_node_gone = False
         self._is_preparing = False
+        self._is_reachable = True
         self.exit_code: int | None = None
         self.is_lost = False
 
@@ -119,7 +120,7 @@ class RemoteWorker:
             self._runs += 1
             run = self._run = _Run(self._runs, self._spec.name, on_reports, on_exit)
             run.fail = self.kill
-            self.exit_code, self.is_lost, self._is_preparing = None, False, False
+            self.exit_code, self.is_lost, self._is_preparing, self._is_reachable = None, False, False, True
             run.thread.start()
         start = messages.StartWorker(
             self._spec.name,
@@ -139,11 +140,12 @@ class RemoteWorker:
             raise WorkerDiedError()
 
     def kill(self) -> None:
-        """Its exit follows at once, whether the node can be reached or not."""
+        """Its exit follows at once, whether the node can be reached or not. If it cannot, that is why nothing was
+        heard, and says nothing of the worker."""
         run = self._run
         if run is not None and not run.is_over.is_set():
             self._bridge.send(messages.KillWorker(self._spec.name, run.number))
-            self._end(run, None, is_lost=False)
+            self._end(run, None, is_lost=not self._is_reachable)
 
     def stop(self, grace_s: float) -> None:
         run = self._run
@@ -168,6 +170,10 @@ class RemoteWorker:
         if self._run_of(message.run) is not None:
             self._is_preparing = message.is_preparing
 
+    def take_reachable(self, message: messages.Reachable) -> None:
+        if self._run_of(message.run) is not None:
+            self._is_reachable = message.is_reachable
+
     def take_memory(self, message: messages.MemoryRead) -> None:
         self._reading = MemoryReading(message.total, message.free, message.ours)
 
@@ -175,7 +181,7 @@ class RemoteWorker:
         if (run := self._run_of(message.run)) is not None:
             self._end(run, message.exit_code, is_lost=message.is_lost)
 
-    def node_gone(self, then: Callable[[], None]) -> None:
+    def lose_node(self, then: Callable[[], None]) -> None:
         """Its node, or every way to it, is lost: that is its exit, unless it has one. then: called once that has been
         handled, on whatever thread."""
         with self._lock:

@@ -8,7 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from errors import DeviceLostError, OutOfMemoryError, TaskError, WorkerDiedError
+from errors import (
+    DeviceLostError,
+    ModelUnavailableError,
+    OutOfMemoryError,
+    TaskError,
+    WorkerDiedError,
+    error_class_of,
+)
 from optimizer.common.clock import Clock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.ledger_sync import LedgerSync
@@ -48,9 +55,11 @@ class Device:
         context_bytes: int,
         models_dir: Path,
         model_sources: str,
+        gets_own_weights: bool = False,
     ) -> None:
         """context_bytes: what the worker takes before any model is loaded. models_dir: where it finds the weights.
-        model_sources: from which it may fetch those that tell speakers apart.
+        model_sources: from which it may fetch those that tell speakers apart. gets_own_weights: its machine is another
+        one, which may lack models that are here.
         """
         self.spec = spec
         self.worker = worker
@@ -68,6 +77,7 @@ class Device:
         self.running: dict[str, RunningTask] = {}
         self._models_dir = models_dir
         self._model_sources = model_sources
+        self._gets_own_weights = gets_own_weights
         self.accepts_auto = True  # False for one that gets only tasks which ask for it
         self.slots = 1  # until its worker has said how many tasks it can run at the same time
         self._ledger_sync = LedgerSync(spec, self.pool)
@@ -196,6 +206,8 @@ class Device:
             case protocol.ModelUnloaded() | protocol.ModelLoadFailed():
                 if isinstance(report, protocol.ModelLoadFailed) and report.code == OutOfMemoryError.code:
                     self.models.mark_short(report.model)
+                if isinstance(report, protocol.ModelLoadFailed) and self._gets_own_weights and _is_missing(report.code):
+                    self.models.mark_lacking(report.model)
                 self.models.remove(report.model)
             case protocol.Heartbeat():
                 self._ledger_sync.apply_worker_use(report.memory.used)
@@ -248,3 +260,8 @@ class Device:
             models=self.models.statuses(self.models_in_use),
             tasks=tuple(task.status() for task in running.values()),
         )
+
+
+def _is_missing(code: str) -> bool:
+    """Whether an error with this code says that a model's weights are not to be had."""
+    return issubclass(error_class_of(code), ModelUnavailableError)

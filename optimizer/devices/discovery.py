@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cluster_settings import NO_DEVICES
 from config import Settings
 from errors import StartError
 from optimizer.common.kinds import DeviceKind
@@ -38,6 +39,8 @@ class DeviceSpec:
 
 def discover_devices(settings: Settings) -> list[DeviceSpec]:
     """The devices to use, by `DEVICES`. Raises StartError when a card that was asked for is not there."""
+    if settings.devices == NO_DEVICES:
+        return []
     if settings.devices == "cpu":
         return [cpu_device(settings)]
     cards = cuda_devices(os.environ)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cluster_settings import NO_DEVICES
 from config import Settings
 from errors import StartError
 from optimizer.common.clock import Clock
@@ -29,6 +30,11 @@ class DeviceFactory:
     worker: WorkerConfig | None = None  # instead of what the settings say, for tests
     devices: Sequence[DeviceSpec] | None = None  # instead of the machine's own, for tests
 
+    @property
+    def may_use_cpu(self) -> bool:
+        """Whether this machine's CPU may become a device, be it as a stand-in."""
+        return self.settings.devices != NO_DEVICES
+
     def discover(self) -> tuple[Sequence[DeviceSpec], str | None]:
         """The devices to use; and, when the machine's own could not be read, a sentence that says so.
 
@@ -36,7 +42,7 @@ class DeviceFactory:
         """
         if self.devices is not None:
             return self.devices, None
-        if self.engine.is_for_cpus_only:
+        if self.engine.is_for_cpus_only and self.may_use_cpu:
             return [self._cpu_instead()], None
         try:
             return discover_devices(self.settings), None
@@ -64,6 +70,7 @@ class DeviceFactory:
             context_bytes=self.estimates.context_bytes(spec.kind),
             models_dir=self.settings.models_dir,
             model_sources=self.settings.model_sources,
+            gets_own_weights=worker is not None,
         )
 
     def make_cpu(self, listener: WorkerListener, *, is_optimized: bool) -> Device:

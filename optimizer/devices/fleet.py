@@ -84,7 +84,7 @@ class DeviceFleet:
 
     def fall_back_to_cpu(self) -> None:
         """Have the CPU take every task when no device can be used any more; nothing while one can."""
-        if any(device.accepts_auto for device in self.usable()):
+        if not self._factory.may_use_cpu or any(device.accepts_auto for device in self.usable()):
             return
         cpu = self.ensure_cpu()
         if cpu.state is not DeviceState.UNAVAILABLE:  # otherwise not even its worker starts; readiness says so
@@ -102,18 +102,19 @@ class DeviceFleet:
         device.start()
         self._devices.append(device)
 
-    def remove(self, name: str) -> list[RunningTask]:
-        """The device is gone with its machine, and its worker's exit has been applied. Nothing where there is none.
+    def remove(self, worker: Worker) -> tuple[str, list[RunningTask]] | None:
+        """The device of this worker is gone with its machine, and its worker's exit has been applied.
 
-        Returns tasks that it has all the same: they were handed to it after that, and are the caller's to give back.
+        Returns its name, and tasks that it has all the same: they were handed to it after that, and are the caller's to
+        give back. None where there is no such device.
         """
-        device = next((device for device in self if device.spec.name == name), None)
+        device = next((device for device in self if device.worker is worker), None)
         if device is None:
-            return []
+            return None
         self._devices.remove(device)
-        log.warning("device=%s event=removed", name)
+        log.warning("device=%s event=removed", device.spec.name)
         device.stop(0.0)
-        return device.apply_exit()[1]
+        return device.spec.name, device.apply_exit()[1]
 
     # --- any thread --------------------------------------------------------------------------------------------
 
@@ -125,4 +126,5 @@ class DeviceFleet:
 
     def may_use_cpu(self) -> bool:
         """Whether tasks that ask for the CPU can run: it is a device that can be used, or could be started as one."""
-        return not any(device.spec.name == CPU_DEVICE and device.state is DeviceState.UNAVAILABLE for device in self)
+        is_unusable = any(device.spec.name == CPU_DEVICE and device.state is DeviceState.UNAVAILABLE for device in self)
+        return self._factory.may_use_cpu and not is_unusable

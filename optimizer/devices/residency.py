@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 
 _NEWSWORTHY_GROWTH = 1.05
+LACKING_S = 300.0  # until a machine that could not get a model's weights is asked for them again
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class ModelResidency:
         self._models_dir = models_dir
         self._residents: dict[str, _Resident] = {}
         self._fewer_slots: dict[str, int] = {}
+        self._lacking_until: dict[str, float] = {}
 
     def __contains__(self, model: str) -> bool:
         """Whether it takes memory, loaded or not."""
@@ -78,6 +80,12 @@ class ModelResidency:
     def fewer_slots(self) -> dict[str, int]:
         """No more than so many are to be held by these models the next time, since memory ran out with more."""
         return dict(self._fewer_slots)
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Models whose weights the device's machine could not get lately."""
+        now = self._clock.monotonic()
+        return frozenset(model for model, until in self._lacking_until.items() if now < until)
 
     # --- commands ----------------------------------------------------------------------------------------------
 
@@ -109,9 +117,14 @@ class ModelResidency:
 
     def mark_loaded(self, model: str) -> None:
         self._fewer_slots.pop(model, None)
+        self._lacking_until.pop(model, None)
         resident = self._residents.get(model)
         if resident is not None and resident.state is ModelState.LOADING:  # not one that is to be evicted at once
             resident.state = ModelState.LOADED
+
+    def mark_lacking(self, model: str) -> None:
+        """Its weights could not be had there. Elsewhere they may be, and a device that fails at once is always idle."""
+        self._lacking_until[model] = self._clock.monotonic() + LACKING_S
 
     def mark_short(self, model: str) -> None:
         """Memory ran out while it was loaded: the next time it holds half as many slots."""

@@ -155,7 +155,9 @@ class WorkerSupervisor:
 
     def mark_exited(self) -> TaskError:
         """The worker has ended: plan its restart, or give the device up. Returns why it ended."""
-        self.was_killed_from_outside = self._end_reason is None and self._is_killed_from_outside()
+        self.was_killed_from_outside = self._worker.is_lost or (
+            self._end_reason is None and self._is_killed_from_outside()
+        )
         error, self._end_reason = self._end_reason or WorkerDiedError(), None
         never_started = self.state is DeviceState.STARTING and not self._was_ready
         if never_started and len(self._restarts) + 1 >= START_TRIES:
@@ -191,8 +193,6 @@ class WorkerSupervisor:
     def _is_killed_from_outside(self) -> bool:
         """Whether its end says nothing of its tasks: a signal that only a person or a service manager sends, or SIGKILL
         although the kernel has killed nothing for lack of memory."""
-        if self._worker.is_lost:
-            return True
         code = self._worker.exit_code
         if code == -signal.SIGKILL:
             return self._oom_kills is not None and oom_kills() == self._oom_kills

@@ -64,7 +64,8 @@ class Worker(Protocol):
 
     @property
     def is_lost(self) -> bool:
-        """Whether its latest exit says nothing of its tasks: the machine that it ran on is gone, or the way to it."""
+        """Whether its latest exit says nothing of its tasks: the machine that it ran on is gone, or the way to it. Also
+        of one that was killed for its silence."""
 
     @property
     def is_preparing(self) -> bool:

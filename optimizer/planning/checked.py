@@ -74,8 +74,10 @@ def _obstacle(draft: Draft, device: DevicePlan, task: WaitingTask, situation: Si
     limits = situation.limits
     if task.id in draft.taken:
         return "it starts the task twice"
-    if not device.view.accepts(task.device):
+    if not device.view.is_meant(task.device):
         return f"the task is to run on {task.device}"
+    if not device.view.accepts(task.device, task.model):
+        return f"the device could not get the weights of {task.model}"
     if not is_available(situation.models, task.model):
         return f"the weights of {task.model} are not here"
     if not device.is_open or not device.has_slot(task.model):

@@ -37,21 +37,21 @@ class Explanation:
         self._plans_memory = plans_memory
 
     def __call__(self, task: WaitingTask) -> WaitReason:
-        wanted = [device for device in self._devices if device.view.accepts(task.device)]
-        ready = [device for device in wanted if device.view.is_ready]
+        wanted = [device for device in self._devices if device.view.is_meant(task.device)]
+        able = [device for device in wanted if task.model not in device.view.lacking]
         return (
-            self._device_reason(task, wanted, ready)
+            self._device_reason(task, wanted)
             or self._model_reason(task.model)
-            or (self._plans_memory and self._memory_reason(task, wanted))
-            or reasons.tasks_ahead(max(1, self._count_ahead(task, ready)))
+            or self._lacking_reason(task.model, wanted, able)
+            or self._device_reason(task, able)
+            or (self._plans_memory and self._memory_reason(task, able))
+            or reasons.tasks_ahead(max(1, self._count_ahead(task, _ready(able))))
         )
 
-    def _device_reason(
-        self, task: WaitingTask, wanted: Sequence[DevicePlan], ready: Sequence[DevicePlan]
-    ) -> WaitReason | None:
+    def _device_reason(self, task: WaitingTask, wanted: Sequence[DevicePlan]) -> WaitReason | None:
         if not wanted and self._devices:
             return reasons.device_unknown(task.device)
-        if not ready:
+        if not _ready(wanted):
             return reasons.device_starting(wanted[0].view.name if wanted else "the device")
         return None
 
@@ -64,6 +64,15 @@ class Explanation:
         if view.fetch_fraction is not None:
             return reasons.model_fetching(model, view.fetch_fraction)
         return reasons.model_missing(model, view.failed_message)
+
+    def _lacking_reason(
+        self, model: str, wanted: Sequence[DevicePlan], able: Sequence[DevicePlan]
+    ) -> WaitReason | None:
+        """Other machines get their own weights."""
+        if able:
+            return None
+        names = ", ".join(device.view.name for device in wanted)
+        return reasons.model_missing(model, f"Its weights cannot be had on {names}.")
 
     def _memory_reason(self, task: WaitingTask, wanted: Sequence[DevicePlan]) -> WaitReason | None:
         """Whether it fits nowhere; else, where a slot is free for it, what keeps the task from it."""
@@ -85,9 +94,13 @@ class Explanation:
         own = self._waiting.group_of(task) or WaitingGroup(GroupKey.of(task), ())
         rank = own.rank_of(task)
         for group in self._waiting.groups:
-            if any(device.view.accepts(group.key.device) for device in ready):
+            if any(device.view.accepts(group.key.device, group.key.model) for device in ready):
                 ahead += group.count_before(rank)
         return ahead
+
+
+def _ready(devices: Sequence[DevicePlan]) -> list[DevicePlan]:
+    return [device for device in devices if device.view.is_ready]
 
 
 def _too_big(task: WaitingTask, wanted: Sequence[DevicePlan]) -> WaitReason:

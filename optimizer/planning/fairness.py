@@ -65,5 +65,9 @@ class Fairness:
 
     def _drains_for(self, task: WaitingTask) -> DevicePlan | None:
         """Of the devices that could run the task once they are empty, the one that lacks the least memory for it."""
-        able = [device for device in self._devices if device.view.accepts(task.device) and device.fits_empty(task)]
+        able = [
+            device
+            for device in self._devices
+            if device.view.accepts(task.device, task.model) and device.fits_empty(task)
+        ]
         return min(able, key=lambda device: device.missing_bytes(task), default=None)

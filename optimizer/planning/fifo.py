@@ -46,7 +46,7 @@ def _may_run(key: GroupKey, devices: Collection[str], models: Mapping[str, Model
 
 def _assign(task: WaitingTask, devices: Sequence[DevicePlan]) -> tuple[Assignment, ...]:
     """To the first open device that takes the task; nothing when there is none."""
-    device = next((each for each in devices if each.is_open and each.view.accepts(task.device)), None)
+    device = next((each for each in devices if each.is_open and each.view.accepts(task.device, task.model)), None)
     if device is None:
         return ()
     is_resident = task.model in device.resident

@@ -23,7 +23,8 @@ def first_come_first_served(situation: Situation) -> Plan:
     groups = [
         group
         for group in situation.waiting.groups
-        if is_available(models, group.key.model) and any(view.accepts(group.key.device) for view in devices)
+        if is_available(models, group.key.model)
+        and any(view.accepts(group.key.device, group.key.model) for view in devices)
     ]
     return start_in_order(situation, (task for task, _ in in_order(ranked(groups))), StartReason.ARRIVAL)
 
@@ -61,14 +62,14 @@ class _Filling:
             return
         if not is_available(self._situation.models, task.model):
             return
-        able = [each for each in draft.devices if each.view.accepts(task.device) and each.fits_alone(task)]
+        able = [each for each in draft.devices if each.view.accepts(task.device, task.model) and each.fits_alone(task)]
         for device in sorted(filter(self._takes_tasks, able), key=lambda each: _preference(each, task)):
             fit = device.fit(task, device.evictable(task.model), may_force=draft.is_below_minimum)
             if device.has_slot(task.model) and fit.missing_bytes == 0:
                 draft.start(device, task, fit, self._why)
                 return
         self._kept.update(device.view.name for device in able)
-        accepting = {each.view.name for each in draft.devices if each.view.accepts(task.device)}
+        accepting = {each.view.name for each in draft.devices if each.view.is_meant(task.device)}
         if accepting <= self._kept:
             self._hopeless.add(task.device)
 

@@ -66,6 +66,7 @@ class DeviceView:
     resident: Mapping[str, int] = field(default_factory=dict)  # reserved bytes of each model loaded or being loaded
     model_slots: Mapping[str, int] = field(default_factory=dict)  # of those of them that hold slots: tasks at once
     fewer_slots: Mapping[str, int] = field(default_factory=dict)  # the most that these models may be loaded with
+    lacking: frozenset[str] = frozenset()  # models whose weights it could not get lately
     running: tuple[RunningView, ...] = ()
 
     @property
@@ -73,9 +74,13 @@ class DeviceView:
         """Models in use, which are never evicted."""
         return frozenset(task.model for task in self.running)
 
-    def accepts(self, device: str) -> bool:
-        """Whether it takes tasks that ask for `device`: a name, or `auto`."""
+    def is_meant(self, device: str) -> bool:
+        """Whether tasks that ask for `device`, a name or `auto`, are to run here."""
         return device == self.name or (device == AUTO_DEVICE and self.accepts_auto)
+
+    def accepts(self, device: str, model: str) -> bool:
+        """Whether it takes tasks that ask for `device` and need this model."""
+        return self.is_meant(device) and model not in self.lacking
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,9 @@ class _StartReasons:
         keys = [each.key for each in self._groups_before(group.rank_of(task))]
         if not keys:
             return self._reason_in_order(task)
-        could_run = any(is_available(self._models, key.model) and device.view.accepts(key.device) for key in keys)
+        could_run = any(
+            is_available(self._models, key.model) and device.view.accepts(key.device, key.model) for key in keys
+        )
         costs_a_load = any(key.model not in device.resident for key in keys)
         return StartReason.RESIDENT_MODEL if could_run and costs_a_load else StartReason.FITS
 

@@ -31,7 +31,8 @@ class Ranking:
         """The groups that may run on this device, in order."""
         known = self._by_device.get(device.view.name)
         if known is None:
-            known = [pair for pair in self._ranked if device.view.accepts(pair[1].key.device)]
+            keys = ((pair, pair[1].key) for pair in self._ranked)
+            known = [pair for pair, key in keys if device.view.accepts(key.device, key.model)]
             self._by_device[device.view.name] = known
         return known
 

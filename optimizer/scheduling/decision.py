@@ -69,7 +69,7 @@ class DecisionMaker:
         waiting = self._queue.waiting()
         waiting = waiting.without(self._attribution.held_back(self._devices.running_tasks(), waiting))
         models = self._models_of(waiting)
-        if any(group.key.device == CPU_DEVICE for group in waiting.groups):
+        if self._devices.may_use_cpu() and any(group.key.device == CPU_DEVICE for group in waiting.groups):
             self._devices.ensure_cpu()
         self._replaced.evict()
         now = self._clock.monotonic()

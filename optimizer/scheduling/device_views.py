@@ -37,6 +37,7 @@ class DeviceViews:
             resident=memory.models,
             model_slots=device.models.slots,
             fewer_slots=device.models.fewer_slots,
+            lacking=device.models.lacking,
         )
 
     def count_rounds(self, devices: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from optimizer.system import OptimizedWhisperSystem
-from tests.cluster.rig import TOKEN, RayCluster, ray_cluster
+from tests.cluster.rig import PATIENCE_S, TOKEN, RayCluster, ray_cluster
 from tests.system.conftest import Open, Watcher, open_system, statuses_of, submit
 
 __all__ = ["open_system", "submit"]
@@ -25,8 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.timeout(1800))
             if find_spec("ray") is None:
                 item.add_marker(pytest.mark.skip(reason="Ray is not installed: `make test-cluster` does that"))
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every node is a few programs that start first."""
+    monkeypatch.setattr("tests.system.conftest.WAIT_S", PATIENCE_S)
 
 
 class StartCluster(Protocol):

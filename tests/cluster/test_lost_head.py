@@ -20,7 +20,6 @@ def free_port() -> int:
 
 
 @pytest.mark.proves("F40")
-@pytest.mark.timeout(400)
 def test_without_the_head_this_machine_goes_on_and_with_a_new_one_the_nodes_are_back(
     start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit
 ) -> None:

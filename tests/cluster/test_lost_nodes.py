@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 from pathlib import Path
 
+import psutil
 import pytest
 
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import Task, TaskStatus
 from tests.cluster.conftest import OpenClustered, StartCluster, wait_for_devices
+from tests.cluster.rig import PATIENCE_S
 from tests.paths import MINUTE
 from tests.system.conftest import Submit, Watcher
 from whisper_core.text.transcript import Transcript
 
 KILLS = 10
-SLOW = "window_s=0.4"  # so that a task has a middle
 WINDOWS = 3
 
 
@@ -35,12 +37,6 @@ def running_on(system: OptimizedWhisperSystem, *devices: str) -> list[Task]:
     return [task for task in tasks if 0 < task.windows_done < WINDOWS and task.device in devices]
 
 
-def wait_for_a_running_task(watcher: Watcher, device: str) -> Task:
-    watcher.wait_until(lambda: running_on(watcher.system, device) != [], "a task there")
-    found = running_on(watcher.system, device)
-    return found[0] if found else wait_for_a_running_task(watcher, device)
-
-
 def wait_for_end_of_attempt(watcher: Watcher, task: Task) -> None:
     watcher.wait_until(lambda: watcher.system.task(task.id).task.lease_token != task.lease_token, "its end")
 
@@ -53,7 +49,7 @@ def text_of(transcript: Transcript) -> list[str]:
     return [segment.text for segment in transcript.segments]
 
 
-def check_recorded_once(watcher: Watcher, ids: list[str], text: list[str], data_dir: Path) -> None:
+def assert_recorded_once(watcher: Watcher, ids: list[str], text: list[str], data_dir: Path) -> None:
     for task_id in ids:
         task = watcher.wait_for(task_id, TaskStatus.COMPLETED, TaskStatus.FAILED)
         assert (task.status, charged(task), task.windows_done) == (TaskStatus.COMPLETED, 1, WINDOWS), task
@@ -65,7 +61,6 @@ def check_recorded_once(watcher: Watcher, ids: list[str], text: list[str], data_
 
 
 @pytest.mark.proves("F39")
-@pytest.mark.timeout(900)
 def test_ten_lost_nodes_in_mid_task_lose_and_double_nothing(
     start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
 ) -> None:
@@ -78,22 +73,24 @@ def test_ten_lost_nodes_in_mid_task_lose_and_double_nothing(
         text = text_of(system.transcript(undisturbed.id)[0])
         ids: list[str] = []
         hit: list[str] = []
-        for _ in range(KILLS):
-            ids += [submit(system, MINUTE, knobs=SLOW) for _ in range(6)]
+        for kill in range(KILLS):
+            go = tmp_path / f"go-{kill}"
+            held = [submit(system, MINUTE, knobs=f"hold@1={go}") for _ in range(3)]  # one on each device, in its middle
+            ids += [*held, *(submit(system, MINUTE) for _ in range(3))]
+            watcher.wait_for_a_window(*held)
+            tasks = {task.device: task for task in (system.task(task_id).task for task_id in held)}
+            assert set(tasks) == {"cpu", "one-cpu", "two-cpu"}
             node = choice.choice(["one", "two"])
-            running = wait_for_a_running_task(watcher, f"{node}-cpu")
             cluster.kill(node)
-            hit.append(running.id)
-            wait_for_end_of_attempt(watcher, running)
+            hit.append(tasks[f"{node}-cpu"].id)
+            wait_for_end_of_attempt(watcher, tasks[f"{node}-cpu"])
+            go.touch()
             cluster.add(node)
             wait_for_devices(watcher, f"{node}-cpu")
-        check_recorded_once(watcher, ids, text, tmp_path / "data")
-        assert len(hit) == KILLS
-        again = [system.task(task_id).task for task_id in hit]
-        assert sum(task.attempt > 1 for task in again) >= KILLS - 2, [task.attempt for task in again]
+        assert_recorded_once(watcher, ids, text, tmp_path / "data")
+        assert [system.task(task_id).task.attempt for task_id in hit] == [2] * KILLS
 
 
-@pytest.mark.timeout(600)
 def test_all_nodes_are_restarted_one_after_the_other_under_load(
     start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
 ) -> None:
@@ -103,11 +100,77 @@ def test_all_nodes_are_restarted_one_after_the_other_under_load(
         wait_for_devices(watcher, "cpu", "one-cpu", "two-cpu")
         undisturbed = watcher.wait_for(submit(system, MINUTE, device="cpu"), TaskStatus.COMPLETED)
         text = text_of(system.transcript(undisturbed.id)[0])
-        ids = [submit(system, MINUTE, knobs=SLOW) for _ in range(30)]
+        ids: list[str] = []
         for node in ("one", "two"):
-            wait_for_a_running_task(watcher, f"{node}-cpu")
+            go = tmp_path / f"go-{node}"
+            ids += [submit(system, MINUTE, knobs=f"hold@1={go}") for _ in range(15)]
+            watcher.wait_until(lambda name=f"{node}-cpu": running_on(system, name) != [], "a task there")  # type: ignore[misc]
             cluster.remove(node)
             wait_for_end_of_device(watcher, f"{node}-cpu")
+            go.touch()
             cluster.add(node)
             wait_for_devices(watcher, f"{node}-cpu")
-        check_recorded_once(watcher, ids, text, tmp_path / "data")
+        assert_recorded_once(watcher, ids, text, tmp_path / "data")
+
+
+def test_a_node_that_hangs_and_wakes_up_late_changes_nothing_any_more(
+    start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
+) -> None:
+    """Its task is done elsewhere by then, and what it still says is of an attempt that is over."""
+    cluster = start_cluster("one", "two")
+    with open_clustered(cluster, devices=[], max_task_retries=0) as system:
+        watcher = Watcher(system)
+        wait_for_devices(watcher, "one-cpu", "two-cpu")
+        undisturbed = watcher.wait_for(submit(system, MINUTE), TaskStatus.COMPLETED)
+        text = text_of(system.transcript(undisturbed.id)[0])
+        task_id = submit(system, MINUTE, knobs="hold@1 once")
+        watcher.wait_for_a_window(task_id)
+        node = (system.task(task_id).task.device or "").removesuffix("-cpu")
+        frozen = cluster.freeze(node)
+        wait_for_end_of_device(watcher, f"{node}-cpu")
+        assert_recorded_once(watcher, [task_id], text, tmp_path / "data")
+        for process in frozen:
+            process.resume()
+        _, alive = psutil.wait_procs(frozen, timeout=PATIENCE_S)  # Ray ends a node that was given up
+        assert alive == []
+        assert_recorded_once(watcher, [task_id], text, tmp_path / "data")
+        assert system.device_names() == ["one-cpu" if node == "two" else "two-cpu"]
+
+
+def test_a_killed_bridge_costs_no_attempt_and_its_devices_are_back(
+    start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
+) -> None:
+    cluster = start_cluster("one")
+    with open_clustered(cluster, devices=[], max_task_retries=0) as system:
+        watcher = Watcher(system)
+        wait_for_devices(watcher, "one-cpu")
+        undisturbed = watcher.wait_for(submit(system, MINUTE), TaskStatus.COMPLETED)
+        task_id = submit(system, MINUTE, knobs="hold@1 once")
+        watcher.wait_for_a_window(task_id)
+        (bridge,) = [each for each in multiprocessing.active_children() if each.name == "cluster-bridge"]
+        bridge.kill()
+        assert_recorded_once(watcher, [task_id], text_of(system.transcript(undisturbed.id)[0]), tmp_path / "data")
+        assert system.task(task_id).task.attempt == 2
+
+
+def test_two_servers_use_one_cluster_side_by_side(
+    start_cluster: StartCluster, open_clustered: OpenClustered, submit: Submit, tmp_path: Path
+) -> None:
+    """Each for itself: to one, what the other one has in a node's memory belongs to another program."""
+    cluster = start_cluster("one")
+    with (
+        open_clustered(cluster, devices=[]) as first,
+        open_clustered(cluster, devices=[], data_dir=tmp_path / "other") as second,
+    ):
+        watchers = [Watcher(first), Watcher(second)]
+        for watcher in watchers:
+            wait_for_devices(watcher, "one-cpu")
+        ids = [submit(watcher.system, MINUTE, knobs="hold@1 once") for watcher in watchers]
+        for watcher, task_id in zip(watchers, ids, strict=True):
+            watcher.wait_for_a_window(task_id)
+        assert len(list((tmp_path / "nodes").rglob("*.pcm"))) == 2
+        first.stop()
+        assert second.task(ids[1]).task.status is TaskStatus.PROCESSING
+        assert len(list((tmp_path / "nodes").rglob("*.pcm"))) >= 1
+        second.cancel(ids[1])
+        watchers[1].wait_for(submit(second, MINUTE), TaskStatus.COMPLETED)

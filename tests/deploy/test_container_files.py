@@ -192,6 +192,12 @@ def torch_choice(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
     return run
 
 
+def test_ray_comes_only_where_it_is_asked_for(torch_choice: Any) -> None:
+    done = torch_choice(TORCH_VARIANT="cuda", WITH_RAY="1")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1:] == ["pip install -r requirements-postgresql.txt -r requirements-cluster.txt"]
+
+
 @pytest.mark.parametrize("variant", ["cuda", ""])
 def test_by_default_torch_comes_with_the_other_packages(torch_choice: Any, variant: str) -> None:
     done = torch_choice(TORCH_VARIANT=variant)

@@ -41,16 +41,18 @@ def test_newer_ones_will_do(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, found: str
 ) -> None:
     monkeypatch.setattr(checks, "version", lambda name: found)
-    checks.check_ray(make_settings(executor="ray", ray_address=ADDRESS))
+    settings = make_settings(executor="ray", ray_address=ADDRESS)
+    checks.check_ray(settings)
+    assert settings.executor == "ray"
 
 
-class PlayedPort:
+class PlayedApi:
     """A cluster whose head asks for a token, or does not."""
 
     def __init__(self, *, asks: bool) -> None:
         self._asks = asks
 
-    def describe(self, node: Node, version: str, *, cpus_only: bool) -> dict[str, Any]:
+    def describe(self, node: Node, wanted: dict[str, str], *, cpus_only: bool) -> dict[str, Any]:
         return {"asks_for_token": self._asks, "problem": "of another version"}
 
 
@@ -61,6 +63,7 @@ class PlayedPort:
         ("", False, [HERE, PUBLIC], r"192\.0\.2\.11.*RAY_AUTH_MODE=token"),
         ("secret", True, [HERE, PUBLIC], None),
         ("secret", False, [HERE], "asks nobody for a token"),
+        ("secret", True, [PUBLIC], "head is not among its nodes"),
     ],
 )
 def test_a_cluster_is_used_when_nobody_else_can(token: str, asks: bool, nodes: list[Node], refusal: str | None) -> None:
@@ -69,9 +72,9 @@ def test_a_cluster_is_used_when_nobody_else_can(token: str, asks: bool, nodes: l
         config = BridgeConfig(ADDRESS, token)
         assert "secret" not in repr(config)
         bridge = Bridge(ours, config, SystemClock())
-        port = cast(Any, PlayedPort(asks=asks))
+        api = cast(Any, PlayedApi(asks=asks))
         if refusal is None:
-            bridge._check_protection(port, nodes)
+            bridge._check_protection(api, nodes)
         else:
             with pytest.raises(ClusterError, match=refusal):
-                bridge._check_protection(port, nodes)
+                bridge._check_protection(api, nodes)

@@ -109,7 +109,7 @@ def test_a_kill_waits_for_nobody_and_the_end_of_the_node_comes_after_the_exit(
     exits_at_removal: queue.SimpleQueue[int] = queue.SimpleQueue()
     worker.start(heard.on_reports, heard.on_exit)
     worker.send(protocol.UnloadModel("m"))
-    worker.node_gone(lambda: exits_at_removal.put(heard.exits))
+    worker.lose_node(lambda: exits_at_removal.put(heard.exits))
     assert exits_at_removal.get(timeout=WAIT_S) == 1
     worker.start(heard.on_reports, heard.on_exit)
     assert len(bridge.sent) == 2  # nothing starts on a node that is gone
@@ -126,6 +126,18 @@ def test_a_killed_worker_is_over_at_once(worker: RemoteWorker, bridge: PlayedBri
     assert heard.is_over.wait(WAIT_S)
     assert bridge.sent[-1] == messages.KillWorker("one-cpu", 1)
     assert not worker.is_lost
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_silence_is_a_worker_s_own_only_if_its_node_answers(worker: RemoteWorker, is_reachable: bool) -> None:
+    heard = Heard()
+    worker.start(heard.on_reports, heard.on_exit)
+    worker.take_reachable(messages.Reachable("one-cpu", 1, False))
+    worker.take_reachable(messages.Reachable("one-cpu", 1, is_reachable))
+    worker.take_reachable(messages.Reachable("one-cpu", 0, not is_reachable))
+    worker.kill()  # as the supervisor does when it has heard nothing for a minute
+    assert heard.is_over.wait(WAIT_S)
+    assert worker.is_lost is not is_reachable
 
 
 def test_memory_is_what_the_node_read_and_not_this_machine_s(worker: RemoteWorker) -> None:

@@ -71,7 +71,13 @@ class RememberingListener:
 
 
 def device_of(
-    spec: DeviceSpec, worker: FakeWorker, clock: Clock, context_bytes: int, listener: WorkerListener | None = None
+    spec: DeviceSpec,
+    worker: FakeWorker,
+    clock: Clock,
+    context_bytes: int,
+    listener: WorkerListener | None = None,
+    *,
+    gets_own_weights: bool = False,
 ) -> Device:
     worker.spec = spec
     return Device(
@@ -82,4 +88,5 @@ def device_of(
         context_bytes=context_bytes,
         models_dir=Path("models"),
         model_sources="local",
+        gets_own_weights=gets_own_weights,
     )

@@ -11,6 +11,7 @@ from errors import WorkerDiedError
 from optimizer.devices import supervisor
 from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
+from optimizer.devices.residency import LACKING_S
 from optimizer.devices.status import DeviceState, ModelState
 from optimizer.tasks.task import TaskOptions
 from tests.optimizer.devices.fake_worker import FakeWorker, RememberingListener, device_of
@@ -312,3 +313,34 @@ def test_where_the_kernel_does_not_count_a_killed_worker_may_have_run_out_of_mem
     worker.exit_code = -signal.SIGKILL
     device.apply_exit()
     assert not device.supervisor.was_killed_from_outside
+
+
+def test_another_machine_that_cannot_get_a_model_is_not_asked_for_it_for_a_while(clock: FakeClock) -> None:
+    node = device_of(DeviceSpec("one-cpu", "cpu", "a processor", GB), FakeWorker(), clock, 0, gets_own_weights=True)
+    ready(node)
+    node.apply_report(protocol.ModelLoadFailed("base", "model_unavailable", "Not here."))
+    node.apply_report(protocol.ModelLoadFailed("tiny", "out_of_memory", ""))
+    assert node.models.lacking == {"base"}
+    clock.advance(LACKING_S)
+    assert node.models.lacking == set()
+    node.apply_report(protocol.ModelLoadFailed("base", "weights_damaged", "Damaged."))
+    node.apply_report(protocol.ModelLoaded("base", 1, 1.0))
+    assert node.models.lacking == set()
+
+
+def test_on_this_machine_a_missing_model_is_not_the_device_s_matter(device: Device) -> None:
+    """What it lacks, all its devices lack, and the server looks after its weights itself."""
+    device.apply_report(protocol.ModelLoadFailed("base", "model_unavailable", "Not here."))
+    assert device.models.lacking == set()
+
+
+def test_the_silence_of_a_machine_that_cannot_be_reached_charges_no_task(
+    device: Device, worker: FakeWorker, clock: FakeClock
+) -> None:
+    ready(device)
+    hand_over(device)
+    clock.advance(supervisor.HEARTBEAT_TIMEOUT_S + 1)
+    device.supervise()
+    worker.is_lost = True
+    device.apply_exit()
+    assert device.supervisor.was_killed_from_outside

@@ -45,3 +45,12 @@ def test_an_unknown_device_is_named() -> None:
 
 def test_without_any_device_tasks_wait_for_one() -> None:
     assert reasons(decide([task(1)], []))["t1"].code is WaitCode.DEVICE_STARTING
+
+
+def test_a_machine_that_could_not_get_a_model_gets_no_task_for_it() -> None:
+    """It would fail each at once, and so be the idle one for the next."""
+    devices = [device("one-cuda:0", lacking=frozenset({"base"})), device("two-cuda:0", running=1)]
+    decision = decide([task(1), task(2, "tiny"), task(3, device="one-cuda:0")], devices)
+    assert started(decision) == [("t2", "one-cuda:0")]
+    assert reasons(decision)["t1"].text == "waits: 2 tasks ahead"
+    assert reasons(decision)["t3"].text == ("waits: model base is not here. Its weights cannot be had on one-cuda:0.")

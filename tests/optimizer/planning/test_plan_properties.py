@@ -83,6 +83,7 @@ def device_views(draw: st.DrawFn) -> list[DeviceView]:
                 capacity,
                 resident=list(resident),
                 model_slots=model_slots,
+                lacking=draw(st.sampled_from([frozenset(), frozenset({"base"})])),
                 fewer_slots=draw(st.sampled_from([{}, {"base": 1, "large": 8}])),
                 running_models=in_use,
                 running=running,
@@ -180,7 +181,7 @@ def test_no_task_that_the_device_could_run_empty_is_passed_by_one_due_much_later
             needs = estimates.weights_bytes(other.model, view.kind) + estimates.task_bytes(
                 other.model, view.kind, other.audio_seconds, other.word_timestamps
             )
-            could_run = models[other.model].is_available and view.accepts(other.device) and needs <= empty
+            could_run = models[other.model].is_available and view.accepts(other.device, other.model) and needs <= empty
             if other.model != by_id[starts.task_id].model:  # one that lacks a slot only waits for those of its model
                 could_run &= in_use[other.model] < view.model_slots.get(other.model, float("inf"))
             is_passed = other.priority >= by_id[starts.task_id].priority and other.id not in decision.assigned
@@ -297,8 +298,10 @@ def test_an_idle_server_starts_something_whenever_something_fits(
             WaitCode.TOO_BIG, WaitCode.MODEL_FETCHING, WaitCode.DEVICE_STARTING, WaitCode.DEVICE_UNKNOWN,
         }  # fmt: skip
         may_wait_for_a_device = {view.name for view in idle if not view.is_ready}
+        lacking = {model for view in idle for model in view.lacking}
         for reason in reasons(decision).values():
-            assert reason.code in hopeless or may_wait_for_a_device
+            is_lacking = reason.code is WaitCode.MODEL_MISSING and reason.data["model"] in lacking
+            assert reason.code in hopeless or is_lacking or may_wait_for_a_device
 
 
 @given(**WORLD)

@@ -91,6 +91,8 @@ class PlayedWorker(FakeWorker):
 class PlayedFactory:
     """In the place of DeviceFactory."""
 
+    may_use_cpu = True
+
     def __init__(self, clock: FakeClock) -> None:
         self.workers: dict[str, PlayedWorker] = {}
         self._clock = clock

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Protocol
 
@@ -26,7 +26,8 @@ from optimizer.devices.worker_process import Worker, WorkerConfig, bound_sends
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
-SILENT_S = 15.0  # without a word of the head: then the cluster is said to be unreachable
+HUNG_S = 30.0  # without a word of the bridge, which speaks every two seconds; before any worker counts as hung
+HEAD_SILENT_S = 15.0  # without a word of the head: then the cluster is said to be unreachable
 GIVEN_UP_S = 120.0  # twice what Ray waits for its head before it ends the bridge
 CONNECTED_S = 90.0  # from the start of the bridge to its first word
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -35,13 +36,13 @@ UNREACHABLE = "the Ray cluster cannot be reached"
 
 
 class ClusterListener(Protocol):
-    """Called on a thread of the link's."""
+    """Called on threads of the client's."""
 
     def add(self, spec: DeviceSpec, worker: Worker) -> None:
-        """A node has this device, which can be started."""
+        """A node has this device, which can be started. An earlier one of that name may not have been removed yet."""
 
-    def remove(self, device: str) -> None:
-        """Its node is gone, and the exit of its worker has been handled."""
+    def remove(self, worker: Worker) -> None:
+        """The node of its device is gone, and its exit has been handled."""
 
     def tell(self, name: str, text: str) -> None:
         """text: a sentence about a node, or about the cluster."""
@@ -54,11 +55,12 @@ class _Attempt:
     process: multiprocessing.process.BaseProcess
     connection: Connection
     heard_at: float  # monotonic seconds
+    head_heard_at: float
     is_connected: bool = False
     reason: str = ""  # why it ended, as a sentence
 
 
-class ClusterLink:
+class ClusterClient:
     """start and stop once; everything else from any thread."""
 
     def __init__(self, config: BridgeConfig, worker: WorkerConfig, clock: Clock, listener: ClusterListener) -> None:
@@ -89,7 +91,7 @@ class ClusterLink:
         return self._problem
 
     def send(self, message: messages.ToBridge) -> bool:
-        """See remote_worker.Bridge."""
+        """See remote_worker.CommandSink."""
         attempt = self._attempt
         if attempt is None:
             return False
@@ -145,11 +147,13 @@ class ClusterLink:
             raise
         finally:
             theirs.close()  # the child's copy must be the only one, or its death would not close the pipe
-        return _Attempt(process, ours, self._clock.monotonic())
+        now = self._clock.monotonic()
+        return _Attempt(process, ours, now, now)
 
     def _end_bridge(self, attempt: _Attempt) -> None:
         """It ends when its pipe does."""
-        attempt.connection.close()
+        with self._lock:  # nobody is sending, so nobody writes into what gets the pipe's number next
+            attempt.connection.close()
         attempt.process.join(STOP_GRACE_S if self._stopping.is_set() or attempt.reason else 0)
         if attempt.process.is_alive():
             attempt.process.kill()
@@ -159,32 +163,44 @@ class ClusterLink:
         """False when the bridge is at its end, or is given up."""
         try:
             if attempt.connection.poll(POLL_S):
-                message = messages.decode(attempt.connection.recv_bytes())
-                if isinstance(message, messages.Connected | messages.StillThere):
-                    attempt.heard_at = self._clock.monotonic()
-                    attempt.is_connected = True
+                self._note_life(attempt, message := messages.decode(attempt.connection.recv_bytes()))
                 self._apply(attempt, message)
         except (EOFError, OSError):
             return False
-        silent_s = self._clock.monotonic() - attempt.heard_at
-        if attempt.is_connected and silent_s > SILENT_S:
+        if (reason := self._reason_to_give_up(attempt)) is None:
+            return True
+        attempt.reason = reason
+        attempt.process.kill()
+        return False
+
+    def _note_life(self, attempt: _Attempt, message: messages.ToBridge | messages.FromBridge) -> None:
+        attempt.heard_at = self._clock.monotonic()
+        if isinstance(message, messages.Connected | messages.HeadAnswered):
+            attempt.head_heard_at = attempt.heard_at
+            attempt.is_connected = True
+
+    def _reason_to_give_up(self, attempt: _Attempt) -> str | None:
+        """A sentence."""
+        now = self._clock.monotonic()
+        if not attempt.is_connected:
+            return "Ray did not answer in time." if now - attempt.heard_at > CONNECTED_S else None
+        if now - attempt.heard_at > HUNG_S:
+            log.error("event=bridge_hung reason=no word for %.0f s", now - attempt.heard_at)
+            return "The process that talks to Ray did not answer in time."
+        if now - attempt.head_heard_at > HEAD_SILENT_S:
             self._tell_unreachable("Its head does not answer.")
-        if silent_s > (GIVEN_UP_S if attempt.is_connected else CONNECTED_S):
-            attempt.reason = "Ray did not answer in time."
-            attempt.process.kill()
-            return False
-        return True
+        return "Ray did not answer in time." if now - attempt.head_heard_at > GIVEN_UP_S else None
 
     def _apply(self, attempt: _Attempt, message: messages.ToBridge | messages.FromBridge) -> None:
         match message:
-            case messages.Connected() | messages.StillThere():
+            case messages.Connected() | messages.HeadAnswered():
                 self._tell_reachable()
             case messages.DeviceFound():
                 self._add(message)
             case messages.NodeRefused():
                 log.warning("node=%s event=refused reason=%s", message.node, message.reason)
                 self._listener.tell(message.node, f"{message.node} is not used. {message.reason}")
-            case messages.NodeGone():
+            case messages.NodeLost():
                 self._lose(message.node)
                 self._listener.tell(message.node, f"{message.node} is gone; its tasks go on elsewhere.")
             case messages.BridgeFailed():
@@ -195,6 +211,8 @@ class ClusterLink:
                 found[0].take_memory(message)
             case messages.Preparing() if (found := self._workers.get(message.device)) is not None:
                 found[0].take_preparing(message)
+            case messages.Reachable() if (found := self._workers.get(message.device)) is not None:
+                found[0].take_reachable(message)
             case messages.WorkerExited() if (found := self._workers.get(message.device)) is not None:
                 found[0].take_exit(message)
 
@@ -211,7 +229,7 @@ class ClusterLink:
         for device, (worker, its_node) in list(self._workers.items()):
             if its_node == node:
                 del self._workers[device]
-                worker.node_gone(_removal(self._listener.remove, device))
+                worker.lose_node(partial(self._listener.remove, worker))
 
     def _lose_all(self) -> None:
         for node in {node for _, node in self._workers.values()}:
@@ -234,7 +252,3 @@ class ClusterLink:
             self._was_told = text
             log.warning("event=cluster text=%r", text)
             self._listener.tell("cluster", text)
-
-
-def _removal(remove: Callable[[str], None], device: str) -> Callable[[], None]:
-    return lambda: remove(device)

@@ -20,6 +20,7 @@ import psutil
 
 from config import Settings, load_settings
 from errors import ModelUnavailableError, TaskError, TranscriptionServerError, WorkerDiedError
+from optimizer.cluster.code_digest import code_digest
 from optimizer.cluster.sound import SoundFolder, fingerprint
 from optimizer.common.machine import oom_kills
 from optimizer.devices.discovery import DeviceSpec, cpu_device, discover_devices
@@ -36,8 +37,13 @@ log = logging.getLogger(__name__)
 _OF_THE_NODE = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 
 
-def describe(*, cpus_only: bool) -> dict[str, Any]:
-    """{"devices": …} of this node by its own settings, such as DEVICES, or {"problem": a sentence}."""
+def describe(wanted_digest: str, *, cpus_only: bool) -> dict[str, Any]:
+    """{"devices": …} of this node by its own settings, such as DEVICES, or {"problem": a sentence}.
+
+    wanted_digest: of the server's code.
+    """
+    if code_digest(Path.cwd()) != wanted_digest:
+        return {"problem": "It has the same version of the transcription server, but from another commit."}
     _restore_environment()
     try:
         settings = _settings()
@@ -47,7 +53,7 @@ def describe(*, cpus_only: bool) -> dict[str, Any]:
     return {"devices": [asdict(spec) for spec in devices]}
 
 
-class DeviceHost:
+class WorkerHost:
     """Several threads of the actor's call it at the same time."""
 
     def __init__(self, device: Mapping[str, Any], worker: Mapping[str, Any]) -> None:
@@ -70,6 +76,7 @@ class DeviceHost:
         self._should_end = threading.Event()
         self._oom_kills: int | None = None
         self._probe = MemoryProbe()
+        self._probing = threading.Lock()
         self._sound = SoundFolder(self._spec.name)
         self._worker = DeviceWorker(self._spec, config)
         self._worker.start(self._take_reports, self._take_exit)
@@ -98,7 +105,7 @@ class DeviceHost:
                 self._sound.remove(report.attempt_id)
 
     def _take_exit(self) -> None:
-        self._sound.clear()
+        self._sound.close()
         code = self._worker.exit_code
         if code == -signal.SIGKILL and (self._oom_kills is None or oom_kills() != self._oom_kills):
             code = None  # the kernel did it, for lack of memory; the server cannot know how it is here
@@ -109,10 +116,12 @@ class DeviceHost:
     # --- commands ----------------------------------------------------------------------------------------------
 
     def send(self, number: int, command: bytes) -> None:
-        """Commands come in order; one that is here already does nothing."""
+        """One that is here already does nothing. Raises ValueError when one that comes before it is not here."""
         with self._sending:
-            if number != self._next_command:
+            if number < self._next_command:
                 return
+            if number > self._next_command:
+                raise ValueError(f"command {number} came, and {self._next_command} was expected")
             self._next_command += 1
             try:
                 self._worker.send(self._as_here(cast(protocol.Command, protocol.decode(command))))
@@ -167,9 +176,14 @@ class DeviceHost:
         """A piece of a recording. Raises OSError."""
         self._sound.write(attempt_id, offset, data)
 
+    def drop_sound(self, attempt_id: str) -> None:
+        """Of an attempt that will not come, as far as it is here."""
+        self._sound.remove(attempt_id)
+
     def memory(self) -> tuple[int, int, int | None] | None:
         """The fields of a MemoryReading."""
-        reading = self._worker.read_memory(self._probe)
+        with self._probing:
+            reading = self._worker.read_memory(self._probe)
         return None if reading is None else (reading.total, reading.free, reading.ours)
 
     def end(self) -> None:

@@ -18,8 +18,11 @@ def use_own_checkout() -> None:
         sys.path.insert(0, folder)
 
 
-def describe(wanted_version: str, cpus_only: bool) -> dict[str, Any]:
-    """What the node is: {"asks_for_token": …}, and {"devices": …} or {"problem": a sentence}."""
+def describe(wanted: dict[str, str], cpus_only: bool) -> dict[str, Any]:
+    """What the node is: {"asks_for_token": …}, and {"devices": …} or {"problem": a sentence}.
+
+    wanted: the server's "version", and the "digest" of its code.
+    """
     found: dict[str, Any] = {"asks_for_token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token"}
     use_own_checkout()
     try:
@@ -28,22 +31,22 @@ def describe(wanted_version: str, cpus_only: bool) -> dict[str, Any]:
         version = None  # type: ignore[assignment]
     if version is None or os.path.dirname(str(version.__file__)) != os.getcwd():
         return {**found, "problem": "Ray was not started there in the folder of the transcription server."}
-    if version.__version__ != wanted_version:
-        here, there = wanted_version, version.__version__
+    if version.__version__ != wanted["version"]:
+        here, there = wanted["version"], version.__version__
         return {**found, "problem": f"It has version {there} of the transcription server, and this one is {here}."}
-    from optimizer.cluster import host
+    from optimizer.cluster import worker_host
 
-    return {**found, **host.describe(cpus_only=cpus_only)}
+    return {**found, **worker_host.describe(wanted["digest"], cpus_only=cpus_only)}
 
 
-class HostActor:
-    """One for each device of a node. Its methods are those of optimizer.cluster.host.DeviceHost."""
+class DeviceActor:
+    """One for each device of a node. Its methods are those of optimizer.cluster.worker_host.WorkerHost."""
 
     def __init__(self, device: dict[str, Any], worker: dict[str, Any]) -> None:
         use_own_checkout()
-        from optimizer.cluster.host import DeviceHost
+        from optimizer.cluster.worker_host import WorkerHost
 
-        self._host = DeviceHost(device, worker)
+        self._host = WorkerHost(device, worker)
 
     def next_reports(self, after: int, wait_s: float) -> tuple[int, list[bytes], dict[str, Any] | None]:
         return self._host.next_reports(after, wait_s)
@@ -59,6 +62,9 @@ class HostActor:
 
     def take_sound(self, attempt_id: str, offset: int, data: Any) -> None:
         self._host.take_sound(attempt_id, offset, data)
+
+    def drop_sound(self, attempt_id: str) -> None:
+        self._host.drop_sound(attempt_id)
 
     def memory(self) -> tuple[int, int, int | None] | None:
         return self._host.memory()
