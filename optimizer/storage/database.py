@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from errors import InvalidSettingsError, StoreBusyError
@@ -72,6 +72,11 @@ class Database:
         ):
             yield connection
 
+    def take_over(self) -> None:
+        """See Dialect. Raises StoreBusyError, DiskFullError, DatabaseInUseError, DatabaseDamagedError."""
+        with self._our_errors():
+            self.dialect.take_over()
+
     def empty_log(self, wait_ms: int = 0) -> bool:
         """Takes deleted rows out of the database's log. Waits so long at most, and writers with it, for those who read
         an older state. Returns whether none is left there."""
@@ -90,7 +95,7 @@ class Database:
             raise  # a violated constraint is our own bug
         except DBAPIError as error:
             raise self.dialect.translate(error) from error
-        except PoolTimeoutError as error:
+        except (PoolTimeoutError, PendingRollbackError) as error:  # the latter: its connection was lost before
             raise StoreBusyError() from error
 
 

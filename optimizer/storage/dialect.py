@@ -17,6 +17,12 @@ from errors import TranscriptionServerError
 BUSY_TIMEOUT_MS = 5000
 KEPT_CONNECTIONS = 32
 CANNOT_WRITE = "The database cannot be written. Check the permissions of it and its folder."
+NO_RIGHTS = (
+    "The database's user may not write there. Make the database its own (createdb --owner=USER), or GRANT it CREATE on "
+    "the schema and all rights on the tables."
+)
+READ_ONLY = "The database takes no changes: its server is a copy, or default_transaction_read_only is on."
+UNWRITABLE = frozenset({CANNOT_WRITE, NO_RIGHTS, READ_ONLY})
 
 
 class WriteTransaction(Protocol):
@@ -62,6 +68,10 @@ class Dialect(Protocol):
 
     def check_command(self, data_dir: Path) -> None:
         """The same for a command beside a server, which may not wait for it. Raises StartError."""
+
+    def take_over(self) -> None:
+        """From here on nothing more is written by a server that had the database before, should it not know yet that
+        it lost it. After `check_start`; the tables are of this version. Raises what `begin` raises."""
 
     def begin_serving(self) -> None:
         """The tables are of this version, and can be written."""

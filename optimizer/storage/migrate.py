@@ -59,6 +59,8 @@ class Migrator:
     def _create(self) -> None:
         """Without Alembic; a test ensures that the migrations lead to the same tables."""
         with self._database.writing() as connection:
+            if current_revision(connection) is not None:  # another program was faster
+                return
             create_tables(connection, self._head)
             connection.execute(insert(arrivals).values(id=1, last_seq=0))
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, Connection, Table, func, insert, inspect, select, text
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from errors import DatabaseMoveError
 from optimizer.common.failpoints import failpoint
@@ -23,7 +23,9 @@ from optimizer.storage.migrate import create_tables
 from optimizer.storage.read_only import reading, sqlite_file
 from optimizer.storage.schema import IndexForm, metadata, search_removals, task_texts
 
-_READ_AT_ONCE = 1000
+_READ_AT_ONCE = 16  # rows, of which a few have a whole transcript's text
+_WRITTEN_AT_ONCE = 1000
+_PART_CHARACTERS = 8_000_000  # of one row's and the others' texts together, unless it is a single row
 Values = dict[str, Any]
 
 
@@ -62,6 +64,7 @@ class _Target:
 def _copy(original: Connection, copy: Connection) -> dict[str, int]:
     if inspect(copy).get_table_names():
         raise DatabaseMoveError("The database is not empty. Make another one with createdb, or remove its tables.")
+    _lift_limits(copy)
     create_tables(copy)
     counts = {}
     for table in metadata.sorted_tables:
@@ -69,17 +72,17 @@ def _copy(original: Connection, copy: Connection) -> dict[str, int]:
             continue
         written = _Summary()
         try:
-            for part in _parts(original, table):
+            for part in _parts(_rows_of_original(original, table)):
                 copy.execute(insert(table), part)
                 written.add(part)
-        except (IntegrityError, DataError) as error:
+        except (IntegrityError, DataError, ProgrammingError) as error:
             raise DatabaseMoveError(
                 f"{table.name} has rows that PostgreSQL does not take, so nothing was copied. `python main.py doctor` "
                 "says what is wrong with them."
             ) from error
         _go_on_counting(copy, table)
         found = _Summary()
-        for part in _parts(copy, table):
+        for part in _parts(_rows(copy, table)):
             found.add(part)
         if found.value != written.value:
             raise DatabaseMoveError(f"{table.name} was not copied as it is, so nothing was kept of the copy.")
@@ -90,38 +93,77 @@ def _copy(original: Connection, copy: Connection) -> dict[str, int]:
 
 
 class _Summary:
-    """Of rows in their order: how many, and a checksum."""
+    """Of rows in any order, because a NUL that PostgreSQL does not keep may be part of a key: how many, and a sum of
+    their checksums."""
 
     def __init__(self) -> None:
         self.number = 0
-        self._digest = hashlib.sha256()
+        self._sum = 0
 
     def add(self, rows: list[Values]) -> None:
         self.number += len(rows)
         for row in rows:
-            self._digest.update(json.dumps(list(row.values()), ensure_ascii=False).encode())
+            text_of_row = json.dumps(list(row.values()), ensure_ascii=False)
+            self._sum += int.from_bytes(hashlib.sha256(text_of_row.encode()).digest(), "big")
 
     @property
-    def value(self) -> tuple[int, str]:
-        return self.number, self._digest.hexdigest()
+    def value(self) -> tuple[int, int]:
+        return self.number, self._sum
 
 
-def _parts(connection: Connection, table: Table) -> Iterator[list[Values]]:
-    """The rows as they are in PostgreSQL, in the order of their keys, which are compared byte by byte in both."""
-    query = select(table).order_by(*table.primary_key.columns)
+def _parts(rows: Iterable[Values]) -> Iterator[list[Values]]:
+    """What may be in memory and on its way at once."""
+    part: list[Values] = []
+    characters = 0
+    for row in rows:
+        size = sum(len(value) for value in row.values() if isinstance(value, str))
+        if part and (len(part) == _WRITTEN_AT_ONCE or characters + size > _PART_CHARACTERS):
+            yield part
+            part, characters = [], 0
+        part.append(row)
+        characters += size
+    if part:
+        yield part
+
+
+def _rows_of_original(original: Connection, table: Table) -> Iterator[Values]:
+    try:
+        for row in _rows(original, table):
+            if any(isinstance(value, bytes) for value in row.values()):
+                raise _unreadable(table)
+            yield row
+    except DBAPIError as error:  # a text that is none, or a damaged page
+        raise _unreadable(table) from error
+
+
+def _unreadable(table: Table) -> DatabaseMoveError:
+    return DatabaseMoveError(
+        f"{table.name} has rows that cannot be read as text, so nothing was copied. `python main.py doctor` says what "
+        "is wrong with them."
+    )
+
+
+def _rows(connection: Connection, table: Table) -> Iterator[Values]:
+    """As they are in PostgreSQL."""
     names = [column.key for column in table.columns]
     # For this statement alone: with PostgreSQL, writing ones cannot be carried out like this.
-    for part in connection.execute(query, execution_options={"yield_per": _READ_AT_ONCE}).partitions():
-        yield [_as_in_postgresql(table, dict(zip(names, row, strict=True))) for row in part]
+    for row in connection.execute(select(table), execution_options={"yield_per": _READ_AT_ONCE}):
+        yield _as_in_postgresql(table, dict(zip(names, row, strict=True)))
 
 
 def _as_in_postgresql(table: Table, row: Values) -> Values:
-    from optimizer.storage.postgresql import without_nul
+    from optimizer.storage.postgresql_session import without_nul
 
     kept = {name: without_nul(value) if isinstance(value, str) else value for name, value in row.items()}
     if table is task_texts and kept["index_form"] == IndexForm.INDEXED:
         kept["index_form"] = IndexForm.WORDS.value
     return kept
+
+
+def _lift_limits(copy: Connection) -> None:
+    from optimizer.storage.postgresql_session import lift_limits
+
+    lift_limits(copy)
 
 
 def _go_on_counting(copy: Connection, table: Table) -> None:
@@ -131,5 +173,6 @@ def _go_on_counting(copy: Connection, table: Table) -> None:
         return
     last = copy.scalar(select(func.max(column)))
     if last is not None:
-        sequence = text("SELECT setval(pg_get_serial_sequence(:of_table, :of_column), :last)")
-        copy.execute(sequence, {"of_table": table.name, "of_column": column.name, "last": last})
+        sequence = text("SELECT setval(pg_get_serial_sequence(:of_table, :of_column), :next_or_last, :is_last)")
+        number = {"next_or_last": max(last, 1), "is_last": last >= 1}  # none begins below 1
+        copy.execute(sequence, {"of_table": table.name, "of_column": column.name, **number})

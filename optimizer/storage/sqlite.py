@@ -128,6 +128,9 @@ class SqliteDialect:
         if not self._has_content:
             self.check_start(data_dir)
 
+    def take_over(self) -> None:
+        """The lock on the data folder has seen to it."""
+
     def begin_serving(self) -> None:
         self._log_watch.open()
 

@@ -10,7 +10,7 @@ from errors import DatabaseDamagedError, DataFolderUnusableError, DiskFullError,
 from optimizer.storage import aged_tasks, search_index
 from optimizer.storage.collecting_writer import CollectingWriter
 from optimizer.storage.database import Database, database_url
-from optimizer.storage.dialect import CANNOT_WRITE
+from optimizer.storage.dialect import UNWRITABLE
 from optimizer.storage.edit_writer import EditWriter
 from optimizer.storage.erasure import LogErasure
 from optimizer.storage.migrate import Migrator
@@ -45,12 +45,13 @@ class TaskStore:
         try:
             dialect.check_start(self._data_dir)
             Migrator(self._database).run()
+            self._database.take_over()
             with suppress(DiskFullError):  # a person must be able to delete tasks
                 self._prepare_search()
                 self._check_writable()
         except DatabaseDamagedError as error:
             self.close()
-            if error.message == CANNOT_WRITE:
+            if error.message in UNWRITABLE:
                 raise DataFolderUnusableError(error.message) from error
             raise DatabaseDamagedError(f"{error.message} {dialect.advice()}") from error
         except OSError as error:

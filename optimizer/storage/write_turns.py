@@ -43,11 +43,15 @@ class SharedTransaction:
         When they cannot be taken back alone, because the database gave the whole transaction up, all are lost, and
         `is_over` is true.
         """
-        savepoint = self.connection.begin_nested() if self.num_writers else None
+        savepoint = None
         try:
+            if self.num_writers:
+                savepoint = self.connection.begin_nested()
             yield
             if savepoint is not None:
                 savepoint.commit()
+            elif not self._transaction.is_open:  # the block passed over an error that has ended it
+                raise StoreBusyError()
         except BaseException as error:
             if savepoint is not None:
                 with suppress(DBAPIError):

@@ -15,6 +15,7 @@ from sqlalchemy import insert
 from cli.program import run
 from config import Settings
 from optimizer.common import failpoints
+from optimizer.storage import moving
 from optimizer.storage.schema import metadata, task_events
 from optimizer.storage.search_filler import SearchFiller
 from optimizer.storage.store import TaskStore
@@ -174,6 +175,50 @@ def test_what_stands_in_the_way_is_told_and_nothing_is_copied(
     code, printed = command(postgresql.url(target))
     assert (code, "windows has rows that PostgreSQL does not take" in printed) == (1, True)
     assert postgresql.execute("SELECT 1 FROM pg_tables WHERE schemaname = 'public'", database=target) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE tasks SET note = CAST(x'ff61' AS TEXT) WHERE id = 'waits'",
+        "UPDATE tasks SET note = x'ff' WHERE id = 'waits'",
+    ],
+)
+def test_what_sqlite_keeps_as_a_text_and_is_none_is_told(
+    settings: Settings,
+    command: Callable[..., tuple[int, str]],
+    postgresql: PostgresqlServer,
+    target: str,
+    statement: str,
+) -> None:
+    fill(settings.data_dir)
+    edit(settings.data_dir, statement)
+    code, printed = command(postgresql.url(target))
+    assert (code, "tasks has rows that cannot be read as text" in printed) == (1, True)
+
+
+def test_odd_numbers_and_keys_are_copied(
+    settings: Settings, command: Callable[..., tuple[int, str]], postgresql: PostgresqlServer, target: str
+) -> None:
+    """No number is below 1, and a NUL becomes what is sorted elsewhere."""
+    fill(settings.data_dir)
+    edit(settings.data_dir, "DELETE FROM audit_events")
+    edit(settings.data_dir, "INSERT INTO audit_events VALUES (-5, 1.5, 'login', '{}')")
+    edit(
+        settings.data_dir,
+        "INSERT INTO task_tags VALUES ('done', 'a' || char(0) || 'b', ''), ('done', 'a' || char(1), '')",
+    )
+    postgresql.execute(f"ALTER DATABASE {target} SET statement_timeout = '1h'")
+    assert command(postgresql.url(target))[0] == 0
+    add = "INSERT INTO audit_events (at, action, data) VALUES (1, '', '') RETURNING id"
+    assert postgresql.execute(add, database=target) == [(1,)]
+
+
+def test_rows_are_copied_in_parts_of_a_size_that_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "_PART_CHARACTERS", 10)
+    monkeypatch.setattr(moving, "_WRITTEN_AT_ONCE", 3)
+    rows = [{"text": "x" * size, "number": 1} for size in (4, 4, 4, 50, 1, 1, 1, 1)]
+    assert [[len(row["text"]) for row in part] for part in moving._parts(rows)] == [[4, 4], [4], [50], [1, 1, 1], [1]]
 
 
 def test_a_move_that_is_interrupted_leaves_nothing_and_can_be_made_again(

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
@@ -17,15 +18,20 @@ from errors import (
     DatabaseDamagedError,
     DatabaseInUseError,
     DatabaseUnreachableError,
+    DataFolderUnusableError,
     DiskFullError,
     InvalidSettingsError,
     StoreBusyError,
 )
 from optimizer.common import failpoints
 from optimizer.storage import postgresql as dialect
+from optimizer.storage import postgresql_hold as hold
 from optimizer.storage import search_check, tsvector_index
 from optimizer.storage.database import Database
 from optimizer.storage.migrate import Migrator
+from optimizer.storage.postgresql import MOST_CONNECTIONS, PostgresqlDialect
+from optimizer.storage.postgresql_address import checked_address, place_of
+from optimizer.storage.postgresql_errors import start_error
 from optimizer.storage.read_only import reading
 from optimizer.storage.schema import metadata
 from optimizer.storage.store import TaskStore
@@ -38,6 +44,7 @@ from tests.optimizer.queue.helpers import Queue, at_once, new_task, running_queu
 from tests.optimizer.storage.test_pages import ids
 from tests.optimizer.storage.test_search import complete
 from tests.postgresql_server import PASSWORD, USER, PostgresqlServer
+from tests.tcp_proxy import tcp_proxy
 
 LIMIT_S = 30
 
@@ -205,11 +212,14 @@ def test_a_migration_that_fails_leaves_the_tables_as_they_were(postgresql: Postg
 # Errors of the start
 
 
-def refused(url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Exception:
-    store = TaskStore(tmp_path, url)
-    with pytest.raises((DatabaseUnreachableError, InvalidSettingsError)) as stopped:
+def start(url: str, tmp_path: Path) -> None:
+    with closing(TaskStore(tmp_path, url)) as store:
         store.open()
-    store.close()
+
+
+def refused(url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Exception:
+    with pytest.raises((DatabaseUnreachableError, InvalidSettingsError)) as stopped:
+        start(url, tmp_path)
     assert PASSWORD not in f"{stopped.value!r} {stopped.value.__cause__!r} {caplog.text}"
     return stopped.value
 
@@ -224,20 +234,25 @@ def test_why_a_server_cannot_be_used_is_told_without_its_password(
         (postgresql.url("nowhere"), InvalidSettingsError, "it has no database of that name"),
         (f"{url}?sslmode=require", InvalidSettingsError, "it does not take connections like this one"),
         (f"{url}?colour=green", InvalidSettingsError, "an option that PostgreSQL's client does not know"),
+        (f"{url}?prepare_threshold=0", InvalidSettingsError, "an option that PostgreSQL's client does not know"),
+        (f"{url}?connect_timeout=3&connect_timeout=4", InvalidSettingsError, "or one twice"),
+        (f"{url}?connect_timeout=soon", InvalidSettingsError, "an option that PostgreSQL's client does not know"),
+        (f"{url}?options=-csearch_path%3Dnosuch", InvalidSettingsError, "no schema that the tables could be in"),
         (url.replace(str(postgresql.port), "1"), DatabaseUnreachableError, "at 127.0.0.1:1 cannot be reached"),
         (url.replace("127.0.0.1", "nowhere.invalid"), DatabaseUnreachableError, "cannot be reached"),
     ):
         found = refused(wrong, tmp_path, caplog)
         assert type(found) is error, wrong
         assert message in str(found)
-        assert name in str(found) or error is not InvalidSettingsError or "option" in message
+        assert name in str(found) or error is not InvalidSettingsError or "option" in str(found)
         assert "wr0ng" not in f"{found!r} {found.__cause__!r} {caplog.text}"
 
 
 @pytest.mark.parametrize(
     "url",
     ["postgresql://u:pa@ss@host/name", "postgresql://u:p@host:port/name", "postgresql://u:pa/ss@host:1x/n", "nonsense",
-     "mysql://u:pass@host/name"],
+     "mysql://u:pass@host/name", "postgresql://u:pa@ss@host%2Fx/name", "postgresql://u:pass@/n?host=a&host=b&port=1",
+     "postgresql://u:pass@h/n?host=pa@ss", "postgresql://u:pass@/n?host=a,b&port=1,2,3"],
 )  # fmt: skip
 def test_an_address_that_is_none_is_refused_without_being_quoted(url: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidSettingsError) as stopped:
@@ -245,6 +260,75 @@ def test_an_address_that_is_none_is_refused_without_being_quoted(url: str, tmp_p
     assert "DATABASE_URL" in str(stopped.value)
     assert not any(part in str(stopped.value) for part in ("pa@ss", "ss@host", "pa/ss", "u:pass"))
     assert stopped.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [("postgresql://u@db/n", "at db:5432"), ("postgresql://u@[::1]:1/n", "at ::1:1"),
+     ("postgresql:///n", "of this machine"),
+     ("postgresql://u@/n?host=/run/pg&port=1", "of this machine"),
+     ("postgresql://u:p@%2Fvar%2Frun%2Fpostgresql:5433/n", "of this machine"),
+     ("postgresql://u@/n?host=a:1&host=b", "at a:1, b:5432"), ("postgresql://u@/n?host=a:1", "at a:1"),
+     ("postgresql://u@/n?host=a,b&port=1,2", "at a:1, b:2"), ("postgresql://u@/n?host=a,b", "at a:5432, b:5432")],
+)  # fmt: skip
+def test_every_form_of_naming_hosts_that_libpq_knows_is_taken_and_told(url: str, place: str) -> None:
+    address = checked_address(make_url(url))
+    assert place_of(address) == place
+    PostgresqlDialect(make_url(url)).make_engine()
+    if "%2F" in url:
+        assert address.query == {"host": "/var/run/postgresql", "port": "5433"}
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [("FATAL:  password authentication failed for user", InvalidSettingsError, "the user or the password is wrong"),
+     ("FATAL:  no pg_hba.conf entry for host", InvalidSettingsError, "see pg_hba.conf there"),
+     ("SSL error: certificate verify failed", InvalidSettingsError, "sslmode here"),
+     ("FATAL:  too many connections for role", DatabaseUnreachableError, "let nobody in"),
+     ("ФАТАЛЬНАЯ ОШИБКА:  слишком много подключений", DatabaseUnreachableError, "let nobody in"),
+     ("server closed the connection unexpectedly\n\tThis probably", DatabaseUnreachableError, "cannot be reached"),
+     ("could not receive data from server: Connection reset", DatabaseUnreachableError, "cannot be reached"),
+     ("SSL SYSCALL error: EOF detected", DatabaseUnreachableError, "cannot be reached"),
+     ("SSL connection has been closed unexpectedly", DatabaseUnreachableError, "cannot be reached")],
+)  # fmt: skip
+def test_only_what_will_not_pass_by_itself_counts_as_a_wrong_setting(
+    said: str, error: type[Exception], message: str
+) -> None:
+    lost = psycopg.OperationalError(f'connection failed: connection to server at "::1", port 5432 failed: {said}')
+    found = start_error(lost, "at ::1:5432")
+    assert type(found) is error
+    assert message in str(found)
+
+
+def test_a_connection_that_is_lost_while_it_logs_in_is_no_wrong_password(
+    postgresql: PostgresqlServer, tmp_path: Path
+) -> None:
+    with tcp_proxy(postgresql.port) as proxy:
+        for messages in (1, 2, 3):
+            proxy.ends_after = messages
+            with pytest.raises(DatabaseUnreachableError, match="cannot be reached"):
+                start(postgresql.url().replace(f":{postgresql.port}/", f":{proxy.port}/"), tmp_path)
+
+
+def test_a_user_without_rights_is_told_which(postgresql: PostgresqlServer, tmp_path: Path) -> None:
+    name = postgresql.new_database()
+    postgresql.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", database=name)
+    postgresql.execute(f"CREATE ROLE visitor_{name} LOGIN PASSWORD 'p'")
+    url = postgresql.url(name).replace(f"{USER}:{PASSWORD}@", f"visitor_{name}:p@")
+    with closing(TaskStore(tmp_path, url)) as store, pytest.raises(DataFolderUnusableError, match="GRANT it CREATE"):
+        store.open()
+    postgresql.drop(name)
+    postgresql.execute(f"DROP ROLE visitor_{name}")
+
+
+def test_no_more_connections_are_open_than_the_documentation_says(queue: Queue, databases: Databases) -> None:
+    server, name = databases.server, make_url(str(queue.store.database._engine.url)).database
+    assert server is not None
+    with ExitStack() as stack:
+        for _ in range(MOST_CONNECTIONS - 1):
+            stack.enter_context(queue.store.database.reading())
+        (number,) = server.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", name)[0]
+    assert number == MOST_CONNECTIONS
 
 
 def test_a_server_that_is_too_old_is_refused(
@@ -426,7 +510,7 @@ def end_connection(databases: Databases, data_dir: Path) -> None:
     its = "locktype = 'advisory' AND objid = ? AND database = (SELECT oid FROM pg_database WHERE datname = ?)"
     name = make_url(databases.url_of(data_dir)).database
     statement = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {its}"  # noqa: S608
-    assert databases.execute(data_dir, statement, dialect.SERVING, name) == [(True,)]
+    assert databases.execute(data_dir, statement, hold.SERVING, name) == [(True,)]
 
 
 def test_a_server_that_lost_its_hold_takes_it_again_and_stops_where_another_has_it(

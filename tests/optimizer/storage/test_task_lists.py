@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from errors import InvalidOptionError
+from optimizer.storage.list_cursors import ListCursor, SortKey
 from optimizer.storage.task_lists import count_by_state, read_page
 from optimizer.tasks.task import Task, TaskFilter, TaskOptions, TaskSort, TaskStatus
 from optimizer.tasks.task_changes import TaskChanges
@@ -151,6 +154,20 @@ def test_a_cursor_of_another_order_is_refused(filled: Queue) -> None:
         with pytest.raises(InvalidOptionError) as refused:
             filled.manager.page(other)
         assert refused.value.field == "cursor"
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"),
+    [(TaskSort.LENGTH, "abc"), (TaskSort.LENGTH, 10**30), (TaskSort.LENGTH, math.nan), (TaskSort.CREATED, 5),
+     (TaskSort.CREATED, None), (TaskSort.NAME, True), (TaskSort.NAME, "\ud800"), (TaskSort.FINISHED, 1.5),
+     (TaskSort.ARRIVAL, "x")],
+)  # fmt: skip
+def test_a_cursor_with_a_key_of_another_kind_is_refused(filled: Queue, sort: TaskSort, key: SortKey) -> None:
+    """Each kind of database would take it for something else."""
+    wanted = TaskFilter(sort=sort)
+    made_up = ListCursor(sort.value, wanted.goes_down, key, 2).text
+    with pytest.raises(InvalidOptionError, match="not one that this server gave out"):
+        filled.manager.page(replace(wanted, cursor=made_up))
 
 
 @pytest.mark.usefixtures("each_database")
