@@ -8,17 +8,18 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from heapq import heappop, heappush
 
-from benchmarks.scheduling.calendar import Calendar
+from benchmarks.scheduling.event_calendar import Calendar
 from benchmarks.scheduling.outcome import Outcome, TaskOutcome
 from benchmarks.scheduling.traces import Arrival
-from benchmarks.scheduling.virtual_device import ROUNDING_S, Gain, Running, VirtualDevice
-from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
+from benchmarks.scheduling.virtual_device import ROUNDING_S, Running, VirtualDevice
+from benchmarks.scheduling.world import KIND, Scheme, Service, World
+from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
@@ -34,46 +35,7 @@ from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 from whisper_core.common.units import WINDOW_SECONDS
 from whisper_core.models.catalogue import model_info
 
-KIND: DeviceKind = "cpu"  # the simulated devices need memory as for fp32
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Service:
-    """As measured on the real engine."""
-
-    speeds: Mapping[str, float]  # seconds of sound per second with one task at a time, by model
-    gain: Gain
-    load_seconds: Mapping[str, float]  # by model
-
-    def work_seconds(self, model: str, audio_seconds: float) -> float:
-        return audio_seconds / self.speeds[model]
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """A way of running tasks."""
-
-    name: str
-    slots: int  # tasks that a device runs at once
-    gain: Gain
-    plain: bool = False  # one task at a time over all devices, in order of arrival
-    order_by_work: bool = True  # by due times; otherwise first come first served
-    preempts: bool = True
-    max_batch: int = 16
-
-
-@dataclass(frozen=True)
-class World:
-    """The devices, and how far the memory that tasks really take is from the formula."""
-
-    devices: int
-    capacity_bytes: int  # of each device, that may be reserved
-    headroom_bytes: int  # that each device has besides
-    noise: float = 0.15  # standard deviation of the logarithm of a task's real memory by that of the formula
-    bias: float = 0.0  # its mean
-    measured_all: int = 2000  # tasks whose memory is fed back, which takes milliseconds; then one in measured_every
-    measured_every: int = 100
 
 
 class _Times:
