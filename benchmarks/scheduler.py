@@ -2,9 +2,9 @@
 
     python -m benchmarks.scheduler PART … [--recordings FOLDER] [--plots PYTHON]
 
-PART: simulation, one_place, million, decisions, startup, real, minutes; without one, all of them. Each keeps what
-it found in docs/scheduling/, and the tables of docs/scheduling.md are written anew. --plots: of an environment with
-matplotlib, for the pictures. Nobody else should use the machine meanwhile.
+PART: simulation, one_place, million, scale, decisions, startup, real, minutes; without one, all of them. Each keeps
+what it found in docs/scheduling/, and the tables of docs/scheduling.md and docs/scale.md are written anew. --plots: of
+an environment with matplotlib, for the pictures. Nobody else should use the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.document import replace_between_markers
 from benchmarks.machine import describe_machine
 from benchmarks.recordings import one_minute_recordings, read_recordings
-from benchmarks.scheduling import scenarios, tables
+from benchmarks.scheduling import scale, scenarios, tables
 from benchmarks.scheduling.decision_times import decision_seconds
 from benchmarks.scheduling.real_trace import make_trace, run_all
 from benchmarks.scheduling.startup import start_seconds
@@ -32,6 +32,7 @@ from config import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "scheduling.md"
+OTHER_DOCUMENTS = {"scale": ROOT / "docs" / "scale.md"}
 RESULTS = ROOT / "docs" / "scheduling"
 WAITING = (1_000, 10_000, 100_000)
 STARTS = 5
@@ -64,6 +65,16 @@ def million(options: argparse.Namespace) -> dict[str, Any]:
     service, document = scenarios.read_service()
     rows = scenarios.million_rows(service, scenarios.schemes(service, document), options.million_tasks)
     return {"rows": [asdict(row) for row in rows]}
+
+
+def scaling(options: argparse.Namespace) -> dict[str, Any]:
+    service, document = scenarios.read_service()
+    counts = options.scale_tasks * (len(options.cards) if len(options.scale_tasks) == 1 else 1)
+    specs = [
+        scale.ScaleSpec(cards, tasks, options.card_speed, options.load, options.round_interval)
+        for cards, tasks in zip(options.cards, counts, strict=True)
+    ]
+    return {"service": document, "rows": [asdict(row) for row in scale.run_all(specs, service)]}
 
 
 def decisions(_: argparse.Namespace) -> dict[str, Any]:
@@ -103,6 +114,7 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "simulation": simulation,
     "one_place": one_place,
     "million": million,
+    "scale": scaling,
     "decisions": decisions,
     "startup": startup,
     "real": real,
@@ -128,6 +140,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=4, help="of the real traces")
     parser.add_argument("--tasks", type=int, default=5_000, help="of each simulation")
     parser.add_argument("--million-tasks", type=int, default=1_000_000, help="of the long simulation")
+    parser.add_argument("--cards", type=int, nargs="+", default=[1, 10, 100, 1000], help="of each run of `scale`")
+    parser.add_argument(
+        "--scale-tasks", type=int, nargs="+", default=[100_000], help="of each run of `scale`, or of all"
+    )
+    parser.add_argument("--card-speed", type=float, default=50.0, help="seconds of sound that a card does per second")
+    parser.add_argument("--load", type=float, default=scale.LOAD, help="of what the cards get done")
+    parser.add_argument("--round-interval", type=float, default=0.5, help="simulated seconds between rounds, at least")
     parser.add_argument("--plots", metavar="PYTHON", help="of an environment with matplotlib")
     options = parser.parse_args()
     unknown = set(options.parts) - set(PARTS)
@@ -144,7 +163,7 @@ def main() -> None:
     for part in PARTS:
         if (RESULTS / f"{part}.json").exists():
             text = tables.WRITERS[part](json.loads((RESULTS / f"{part}.json").read_text()))
-            replace_between_markers(DOCUMENT, part, text)
+            replace_between_markers(OTHER_DOCUMENTS.get(part, DOCUMENT), part, text)
             print(text)
     if options.plots:
         plot = Path(__file__).parent / "scheduling" / "plots.py"

@@ -78,7 +78,7 @@ def fill_completed(data_dir: Path, count: int, words: int = 150) -> None:
         {**_row(seq, str(ULID()), now, "auto", 60.0), "status": "completed", "progress": 1.0}
         for seq in range(1, count + 1)
     ]
-    _insert(data_dir, rows, lambda row: f"{row['filename']}\n{_text(int(str(row['seq'])), words)}")
+    _insert(data_dir, rows, lambda row: f"{row['filename']}\n{made_up_text(int(str(row['seq'])), words)}")
 
 
 def _insert(data_dir: Path, rows: list[dict[str, object]], text_of: Callable[[dict[str, object]], str]) -> None:
@@ -111,5 +111,5 @@ def _row(seq: int, task_id: str, now: datetime, device: str, seconds: float | No
     return mapping.task_to_row(mapping.new_task(new, seq, now))
 
 
-def _text(seq: int, words: int) -> str:
+def made_up_text(seq: int, words: int) -> str:
     return " ".join(_WORDS[(seq * 7 + place * place) % len(_WORDS)] for place in range(words)) + f" number {seq}"

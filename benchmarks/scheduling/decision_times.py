@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from benchmarks.scheduling.simulation import KIND, Service
+from benchmarks.scheduling.world import KIND, Service
 from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.planning.inputs import DeviceView, ModelView

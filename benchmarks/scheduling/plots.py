@@ -1,4 +1,4 @@
-"""The pictures of docs/scheduling.md, from the results that the benchmark stored. Needs matplotlib.
+"""The pictures of docs/scheduling.md and docs/scale.md, from the results that the benchmark stored. Needs matplotlib.
 
 python benchmarks/scheduling/plots.py docs/scheduling
 """
@@ -61,6 +61,21 @@ def real_waits(found: Mapping[str, Any], folder: Path) -> None:
     save(figure, folder / "real.svg")
 
 
+def scaling(found: Mapping[str, Any], folder: Path) -> None:
+    figure, (times, waits) = pyplot.subplots(1, 2, figsize=SIZE)
+    cards = [row["cards"] for row in found["rows"]]
+    for key, colour in (("median", COLOURS[3]), ("p99", COLOURS[2])):
+        times.plot(cards, [row["round_cpu_ms"][key] for row in found["rows"]], marker="o", color=colour, label=key)
+    times.set(xscale="log", yscale="log", xlabel="cards", ylabel="CPU time of a planning round, ms")
+    for key, colour in (("p50", COLOURS[3]), ("p95", COLOURS[2]), ("p99", COLOURS[1])):
+        seconds = [max(row["waits"][key], 0.1) for row in found["rows"]]
+        waits.plot(cards, seconds, marker="o", color=colour, label=key)
+    waits.set(xscale="log", yscale="log", xlabel="cards", ylabel="wait, s (0.1: less)")
+    for axis in (times, waits):
+        axis.legend(frameon=False)
+    save(figure, folder / "scale.svg")
+
+
 def share_of(values: Sequence[float]) -> list[float]:
     return [(place + 1) / len(values) for place in range(len(values))]
 
@@ -72,7 +87,7 @@ def save(figure: Any, file: Path) -> None:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    drawn = {"simulation": waits_by_load, "decisions": decision_times, "real": real_waits}
+    drawn = {"simulation": waits_by_load, "decisions": decision_times, "scale": scaling, "real": real_waits}
     for part, draw in drawn.items():
         file = folder / f"{part}.json"
         if file.exists():

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scheduling.outcome import Outcome
-from benchmarks.scheduling.simulation import KIND, Scheme, Service, Simulation, World
+from benchmarks.scheduling.simulation import Simulation
 from benchmarks.scheduling.traces import Pattern, TraceSpec, arrivals
 from benchmarks.scheduling.virtual_device import Gain
+from benchmarks.scheduling.world import KIND, Scheme, Service, World
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from whisper_core.models.catalogue import model_info
 

@@ -8,21 +8,24 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from heapq import heappop, heappush
 
+from benchmarks.scheduling.event_calendar import Calendar
 from benchmarks.scheduling.outcome import Outcome, TaskOutcome
 from benchmarks.scheduling.traces import Arrival
-from benchmarks.scheduling.virtual_device import ROUNDING_S, Gain, Running, VirtualDevice
-from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
+from benchmarks.scheduling.virtual_device import ROUNDING_S, Running, VirtualDevice
+from benchmarks.scheduling.world import KIND, Scheme, Service, World
+from optimizer.common.kinds import AUTO_DEVICE
 from optimizer.memory.costs import ConcurrentTasks
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.memory.formula import costs_formula, weights_formula, workspace_formula
 from optimizer.memory.ledger import GPUMemoryPool, Reservation, model_owner
 from optimizer.planning.fifo import plan_in_order
-from optimizer.planning.inputs import DeviceView, ModelView, RunningView
+from optimizer.planning.inputs import DeviceView, LateViews, ModelView, RunningBrief, RunningView
 from optimizer.planning.plan import Plan, PlanLimits
 from optimizer.planning.planner import plan
 from optimizer.queue.index import QueueIndex
@@ -32,46 +35,7 @@ from optimizer.tasks.task import Priority, Task, TaskOptions, TaskStatus
 from whisper_core.common.units import WINDOW_SECONDS
 from whisper_core.models.catalogue import model_info
 
-KIND: DeviceKind = "cpu"  # the simulated devices need memory as for fp32
-MEASURED_ALL = 2000  # measurements fed back, each of which takes milliseconds; after that one in MEASURED_EVERY
-MEASURED_EVERY = 100
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Service:
-    """As measured on the real engine."""
-
-    speeds: Mapping[str, float]  # seconds of sound per second with one task at a time, by model
-    gain: Gain
-    load_seconds: Mapping[str, float]  # by model
-
-    def work_seconds(self, model: str, audio_seconds: float) -> float:
-        return audio_seconds / self.speeds[model]
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """A way of running tasks."""
-
-    name: str
-    slots: int  # tasks that a device runs at once
-    gain: Gain
-    plain: bool = False  # one task at a time over all devices, in order of arrival
-    order_by_work: bool = True  # by due times; otherwise first come first served
-    preempts: bool = True
-    max_batch: int = 16
-
-
-@dataclass(frozen=True)
-class World:
-    """The devices, and how far the memory that tasks really take is from the formula."""
-
-    devices: int
-    capacity_bytes: int  # of each device, that may be reserved
-    headroom_bytes: int  # that each device has besides
-    noise: float = 0.15  # standard deviation of the logarithm of a task's real memory by that of the formula
-    bias: float = 0.0  # its mean
 
 
 class _Times:
@@ -86,7 +50,7 @@ class _Times:
 
 
 @dataclass
-class _Device:
+class SimulatedDevice:
     engine: VirtualDevice
     pool: GPUMemoryPool
     resident: dict[str, Reservation] = field(default_factory=dict)
@@ -102,7 +66,11 @@ class _Device:
 class Simulation:
     """One run; `run` once."""
 
-    def __init__(self, scheme: Scheme, service: Service, world: World, *, seed: int = 1) -> None:
+    def __init__(
+        self, scheme: Scheme, service: Service, world: World, *, seed: int = 1, round_interval_s: float = 0.0
+    ) -> None:
+        """round_interval_s: virtual seconds from one planning round to the next, at least; what happens in between is
+        planned for together."""
         self._scheme = scheme
         self._service = service
         self._world = world
@@ -114,7 +82,7 @@ class Simulation:
         self._models = {model: ModelView(is_available=True) for model in service.speeds}
         total = world.capacity_bytes + world.headroom_bytes
         self._devices = {
-            f"d{number}": _Device(
+            f"d{number}": SimulatedDevice(
                 VirtualDevice(f"d{number}", scheme.slots, scheme.gain),
                 GPUMemoryPool(f"d{number}", total, headroom_bytes=world.headroom_bytes),
             )
@@ -126,6 +94,10 @@ class Simulation:
         self._tasks: dict[str, Task] = {}
         self._outcomes: dict[str, TaskOutcome] = {}
         self._oldest: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)  # waiting tasks of each owner, a heap
+        self._ends, self._first_windows = Calendar(), Calendar()  # when each device has to be looked at again
+        self._round_interval_s = round_interval_s
+        self._last_round_at = float("-inf")
+        self._is_changed = False  # since the last round
         self._waiting = 0
         self._now = 0.0
         self.outcome = Outcome(scheme.name)
@@ -134,28 +106,64 @@ class Simulation:
         coming = _numbered(trace)
         next_arrival = next(coming, None)
         while next_arrival is not None or self._tasks:
-            at = min(min(device.engine.next_end(), self._first_window(device)) for device in self._devices.values())
-            if next_arrival is not None and next_arrival[1].at <= at:
-                at = next_arrival[1].at
-            self._advance(at)
-            while next_arrival is not None and next_arrival[1].at <= at:
+            self._now = self._next_moment(next_arrival[1].at if next_arrival is not None else float("inf"))
+            while next_arrival is not None and next_arrival[1].at <= self._now:
                 self._arrive(*next_arrival)
                 next_arrival = next(coming, None)
-            for device in self._devices.values():
-                self._collect(device)
-            self._decide()
-        self.outcome.finish(self._now, [device.engine for device in self._devices.values()])
+            self._collect_due()
+            if self._is_changed and self._now >= self._last_round_at + self._round_interval_s:
+                self._is_changed = False
+                self._last_round_at = self._now
+                self._decide()
+        self._advance_all()
+        self.outcome.finish(self._now, self.engines)
         return self.outcome
 
-    def _advance(self, at: float) -> None:
-        for device in self._devices.values():
-            self.outcome.count_memory(at - self._now, device.used_bytes, device.pool.reserved_bytes)
-            device.engine.advance(at)
-        self._now = at
+    @property
+    def engines(self) -> list[VirtualDevice]:
+        return [device.engine for device in self._devices.values()]
 
-    def _first_window(self, device: _Device) -> float:
-        """When the next task there finishes its first window, so that it may make way; infinity when nobody waits."""
-        if not self._waiting or not self._limits.preempts:
+    def _next_moment(self, next_arrival: float) -> float:
+        """When something happens next, or the next round is due."""
+        at = min(next_arrival, self._ends.next_time())
+        if self._may_preempt:
+            at = min(at, self._first_windows.next_time())
+        if self._is_changed:
+            at = min(at, self._last_round_at + self._round_interval_s)
+        return max(self._now, at)
+
+    @property
+    def _may_preempt(self) -> bool:
+        return self._waiting > 0 and self._limits.preempts
+
+    def _collect_due(self) -> None:
+        due = set(self._ends.pop_due(self._now))
+        if self._may_preempt:
+            due.update(self._first_windows.pop_due(self._now))
+        for name in sorted(due):
+            device = self._devices[name]
+            self._advance(device)
+            self._collect(device)
+            self._look_again(device)
+        self._is_changed |= bool(due)
+
+    def _look_again(self, device: SimulatedDevice) -> None:
+        """Its tasks or its speed have changed, and so the times at which it has to be looked at."""
+        name = device.engine.name
+        self._ends.set(name, device.engine.next_end())
+        self._first_windows.set(name, self._first_window(device))
+
+    def _advance_all(self) -> None:
+        for device in self._devices.values():
+            self._advance(device)
+
+    def _advance(self, device: SimulatedDevice) -> None:
+        self.outcome.count_memory(self._now - device.engine.now, device.used_bytes, device.pool.reserved_bytes)
+        device.engine.advance(self._now)
+
+    def _first_window(self, device: SimulatedDevice) -> float:
+        """When the next task there finishes its first window, so that it may make way."""
+        if not self._limits.preempts:
             return float("inf")
         engine = device.engine
         windows = {each: self._window_work(each) for each in engine.running}
@@ -165,7 +173,7 @@ class Simulation:
     def _window_work(self, task_id: str) -> float:
         return self._service.work_seconds(self._tasks[task_id].options.model, WINDOW_SECONDS)
 
-    def _has_progressed(self, device: _Device, task_id: str) -> bool:
+    def _has_progressed(self, device: SimulatedDevice, task_id: str) -> bool:
         return device.engine.done(task_id) >= self._window_work(task_id) - ROUNDING_S
 
     def _arrive(self, seq: int, arrival: Arrival) -> None:
@@ -178,6 +186,7 @@ class Simulation:
         self._outcomes[task.id] = TaskOutcome(arrival.at, work)
         heappush(self._oldest[task.owner], (seq, task.id))
         self._change(None, task)
+        self._is_changed = True
 
     def _change(self, before: TaskStatus | None, task: Task) -> None:
         """What a transaction does in the server: the task's new state, which the queue's index follows."""
@@ -187,7 +196,7 @@ class Simulation:
         with self._queue.changing(task.id):
             self._queue.follow(task, before=before, now=self._now, arrived=arrived, delay_end=None)
 
-    def _collect(self, device: _Device) -> None:
+    def _collect(self, device: SimulatedDevice) -> None:
         """Takes back tasks that have ended or were preempted."""
         while (ended := device.engine.pop_ended()) is not None:
             task = self._tasks[ended.task_id]
@@ -209,10 +218,10 @@ class Simulation:
         self.outcome.stepped_aside += 1
         self._change(TaskStatus.PROCESSING, waiting)
 
-    def _measure(self, device: _Device, task: Task) -> None:
+    def _measure(self, device: SimulatedDevice, task: Task) -> None:
         """Feeds back what the worker would report: how far the running tasks of that model made memory grow."""
         self.outcome.measured += 1
-        if self.outcome.measured > MEASURED_ALL and self.outcome.measured % MEASURED_EVERY:
+        if self.outcome.measured > self._world.measured_all and self.outcome.measured % self._world.measured_every:
             return
         model = task.options.model
         together = [task, *(self._tasks[each] for each in device.engine.running)]
@@ -224,6 +233,7 @@ class Simulation:
     def _decide(self) -> None:
         if not self._waiting:
             return
+        self._advance_all()
         begin = time.thread_time()
         decision = self._plan()
         self.outcome.decisions.append(time.thread_time() - begin)
@@ -239,8 +249,11 @@ class Simulation:
             started[assignment.device] += 1
         for name in started:
             self._devices[name].rounds += 1
+            self._look_again(self._devices[name])
         for step in decision.preemptions:
-            self._devices[step.device].engine.preempt(step.task_id, self._window_work(step.task_id))
+            device = self._devices[step.device]
+            device.engine.preempt(step.task_id, self._window_work(step.task_id))
+            self._look_again(device)
         if decision.assignments:
             self._decide()  # a round has one model; the next round follows at once
 
@@ -251,7 +264,7 @@ class Simulation:
             return plan_in_order(waiting, views, self._estimates, self._models)
         return plan(waiting, views, self._estimates, self._times, self._models, self._limits, self._now)
 
-    def _view(self, name: str, device: _Device, waiting: WaitingView) -> DeviceView:
+    def _view(self, name: str, device: SimulatedDevice, waiting: WaitingView) -> DeviceView:
         memory = device.pool.snapshot()
         return DeviceView(
             name=name,
@@ -261,13 +274,23 @@ class Simulation:
             slots=device.engine.slots,
             rounds=device.rounds,
             resident=memory.models,
-            running=tuple(self._running_view(device, running, waiting) for running in device.engine.running.values()),
+            running=LateViews(
+                [self._brief(device, running) for running in device.engine.running.values()],
+                partial(self._running_views, device, waiting),
+            ),
         )
 
-    def _running_view(self, device: _Device, running: Running, waiting: WaitingView) -> RunningView:
+    def _brief(self, device: SimulatedDevice, running: Running) -> RunningBrief:
         task = self._tasks[running.task_id]
-        done = device.engine.done(task.id)
-        left = task.audio_left_seconds * (1 - done / running.work)
+        left = task.audio_left_seconds * (1 - device.engine.done(task.id) / running.work)
+        return RunningBrief(task.options.model, left, running.is_ending)
+
+    def _running_views(self, device: SimulatedDevice, waiting: WaitingView) -> list[RunningView]:
+        return [self._running_view(device, running, waiting) for running in device.engine.running.values()]
+
+    def _running_view(self, device: SimulatedDevice, running: Running, waiting: WaitingView) -> RunningView:
+        task = self._tasks[running.task_id]
+        left = self._brief(device, running).audio_left_seconds
         return RunningView(
             id=task.id,
             model=task.options.model,
@@ -281,7 +304,7 @@ class Simulation:
             is_ending=running.is_ending,
         )
 
-    def _load(self, device: _Device, model: str, nbytes: int) -> None:
+    def _load(self, device: SimulatedDevice, model: str, nbytes: int) -> None:
         reservation = device.pool.try_reserve(model_owner(model), nbytes)
         if reservation is None:
             raise RuntimeError(f"the plan assigned {nbytes} bytes for {model} that are not there")
@@ -291,7 +314,7 @@ class Simulation:
         )
         device.engine.load(self._service.load_seconds[model])
 
-    def _start(self, device: _Device, task_id: str, nbytes: int) -> None:
+    def _start(self, device: SimulatedDevice, task_id: str, nbytes: int) -> None:
         reservation = device.pool.try_reserve(task_id, nbytes)
         if reservation is None:
             raise RuntimeError(f"the plan assigned {nbytes} bytes for {task_id} that are not there")

@@ -126,6 +126,43 @@ def _three(row: Found) -> str:
     return " / ".join(f"{row[key]:.1f}" for key in ("mean_wait", "p95_wait", "most_wait"))
 
 
+def scale(found: Found) -> str:
+    rows = found["rows"]
+    figures: dict[str, Callable[[Found], str]] = {
+        "tasks": lambda row: f"{row['tasks']:,}",
+        "tasks that arrive a second": lambda row: f"{row['tasks'] / row['arriving_s']:.2f}",
+        "simulated time until the last one, h": lambda row: f"{row['arriving_s'] / 3600:.2f}",
+        "planning rounds": lambda row: f"{row['rounds']:,}",
+        "a round's CPU time, median / p95 / p99 / longest, ms": lambda row: " / ".join(
+            f"{row['round_cpu_ms'][key]:.1f}" for key in ("median", "p95", "p99", "longest")
+        ),
+        "the planner's share of a core": lambda row: f"{row['share_of_core']:.2%}",
+        "planner's CPU time per task, ms": lambda row: f"{1000 * row['planner_cpu_s'] / row['tasks']:.2f}",
+        "most tasks waiting": lambda row: f"{row['most_waiting']:,}",
+        "rounds that began with tasks left waiting": lambda row: f"{row['contended']:.0%}",
+        "wait, p50 / p95 / p99 / longest, s": lambda row: _waits(row["waits"]),
+        "of the five owners who bring most": lambda row: _waits(row["heavy_waits"]),
+        "of the other 95": lambda row: _waits(row["light_waits"]),
+        "Jain's index (owners judged)": lambda row: f"{row['jain']:.3f} ({row['judged_owners']})",
+        "least share of an owner, of what it was entitled to": lambda row: f"{row['least_ratio']:.0%}",
+        f"passed by one of its owner that came later by at most, s (bound: {MAX_PATIENCE_S:.0f})": (
+            lambda row: f"{row['passed_most']:.0f}"
+        ),
+        "starts after which more memory was used than a card has": lambda row: f"{row['over_memory']:,}",
+        "slots in use: least, mean, most of a card": lambda row: " / ".join(f"{s:.0%}" for s in row["utilisation"]),
+        "work done by a card: coefficient of variation": lambda row: f"{row['balance_cv']:.3f}",
+        "busy time of a card: coefficient of variation": lambda row: f"{row['busy_cv']:.3f}",
+        "peak memory of the simulation, MB": lambda row: f"{row['peak_bytes'] / 1e6:.0f}",
+        "what it grew by per task, bytes": lambda row: f"{row['bytes_per_task']:,.0f}",
+    }
+    heads = ["cards", *(f"{row['cards']:,}" for row in rows)]
+    return about(found) + "\n\n" + table(heads, [[name, *map(show, rows)] for name, show in figures.items()])
+
+
+def _waits(waits: Found) -> str:
+    return " / ".join(f"{waits[key]:.1f}" for key in ("p50", "p95", "p99", "most"))
+
+
 def decisions(found: Found) -> str:
     heads = ["tasks waiting", "median, ms", "99th percentile, ms", "longest, ms"]
     rows = []
@@ -192,6 +229,7 @@ WRITERS: Mapping[str, Callable[[Found], str]] = {
     "simulation": simulation,
     "one_place": one_place,
     "million": million,
+    "scale": scale,
     "decisions": decisions,
     "startup": startup,
     "real": real,

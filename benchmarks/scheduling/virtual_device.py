@@ -51,20 +51,27 @@ class VirtualDevice:
     resumes_at: float = 0.0  # until then a model is being loaded, and no task makes progress
     running: dict[str, Running] = field(default_factory=dict)
     busy_seconds: float = 0.0
+    slot_seconds: float = 0.0  # tasks that ran, times how long
+    served_in_all: float = 0.0  # work of all tasks that was done
     loads: int = 0
     _ends: list[tuple[float, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._rates = [0.0, *(self.gain.at(count) / count for count in range(1, self.slots + 1))]
 
     @property
     def rate(self) -> float:
         """Of each task."""
-        count = len(self.running)
-        return self.gain.at(count) / count if count else 0.0
+        return self._rates[len(self.running)]
 
     def advance(self, now: float) -> None:
         """Let time pass."""
         if self.running:
             self.busy_seconds += now - self.now
-            self.served += max(0.0, now - max(self.now, self.resumes_at)) * self.rate
+            self.slot_seconds += (now - self.now) * len(self.running)
+            served = max(0.0, now - max(self.now, self.resumes_at)) * self.rate
+            self.served += served
+            self.served_in_all += served * len(self.running)
         self.now = now
 
     def begin(self, task_id: str, work: float, delay: float = 0.0) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from types import TracebackType
 
@@ -52,13 +53,13 @@ class PoolSnapshot:
         """The size that the device really has, even while reservations do not fit into it."""
         return self.total if self.shrinks_to is None else self.shrinks_to
 
-    @property
+    @cached_property
     def capacity(self) -> int:
         """The most that models and tasks may reserve, on an empty device."""
         context = sum(entry.nbytes for entry in self.reservations if entry.owner == CONTEXT_OWNER)
         return max(0, self.wanted_total - self.headroom - context)
 
-    @property
+    @cached_property
     def models(self) -> dict[str, int]:
         """Reserved bytes by resident model."""
         return {
@@ -116,6 +117,7 @@ class GPUMemoryPool:
         self._used = 0
         self._others = 0
         self._double_releases = 0
+        self._snapshot: PoolSnapshot | None = None  # of what is here now, if somebody asked
         self._first_live_number = 0  # reservations with a lower number were voided; releasing them is expected
 
     @property
@@ -140,6 +142,7 @@ class GPUMemoryPool:
             number = next(self._numbers)
             self._entries[number] = LedgerEntry(owner, nbytes)
             self._unreserved -= nbytes
+            self._snapshot = None
             return Reservation(self, number, owner)
 
     def observe(self, used_bytes: int, others_bytes: int | None = None) -> None:
@@ -151,6 +154,7 @@ class GPUMemoryPool:
         _require_not_negative(others_bytes or 0)
         with self._lock:
             self._used = used_bytes
+            self._snapshot = None
             if others_bytes is not None:
                 self._others = others_bytes
 
@@ -163,6 +167,7 @@ class GPUMemoryPool:
         _require_not_negative(total_bytes)
         with self._lock:
             self._shrinks_to = total_bytes
+            self._snapshot = None
             self._shrink_when_possible()
             return self._shrinks_to is None
 
@@ -173,25 +178,29 @@ class GPUMemoryPool:
         """
         with self._lock:
             self._entries.clear()
+            self._snapshot = None
             self._unreserved = self._total - self._effective_headroom()
             self._shrink_when_possible()
             self._used = 0
             self._first_live_number = next(self._numbers)
 
     def snapshot(self) -> PoolSnapshot:
+        """The same one until something changes: a decision asks every device."""
         with self._lock:
-            return PoolSnapshot(
-                device=self.device,
-                total=self._total,
-                headroom=self._effective_headroom(),
-                reserved=self._reserved(),
-                used=self._used,
-                others=self._others,
-                free=self._free(respects_others=True),
-                reservations=tuple(self._entries.values()),
-                double_releases=self._double_releases,
-                shrinks_to=self._shrinks_to,
-            )
+            if self._snapshot is None:
+                self._snapshot = PoolSnapshot(
+                    device=self.device,
+                    total=self._total,
+                    headroom=self._effective_headroom(),
+                    reserved=self._reserved(),
+                    used=self._used,
+                    others=self._others,
+                    free=self._free(respects_others=True),
+                    reservations=tuple(self._entries.values()),
+                    double_releases=self._double_releases,
+                    shrinks_to=self._shrinks_to,
+                )
+            return self._snapshot
 
     def check(self) -> None:
         """Raises RuntimeError with the numbers when reserved + unreserved + headroom is not the total: our own bug."""
@@ -241,6 +250,7 @@ class GPUMemoryPool:
                 return False
             self._entries[number] = LedgerEntry(entry.owner, nbytes)
             self._unreserved -= growth
+            self._snapshot = None
             self._shrink_when_possible()
             return True
 
@@ -249,11 +259,13 @@ class GPUMemoryPool:
             entry = self._entries.pop(number, None)
             if entry is not None:
                 self._unreserved += entry.nbytes
+                self._snapshot = None
                 self._shrink_when_possible()
                 return
             if number < self._first_live_number:
                 return
             self._double_releases += 1
+            self._snapshot = None
         log.debug("event=released_again device=%s owner=%s", self.device, owner)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import ceil, inf
 
@@ -29,25 +29,34 @@ class Fit:
     is_forced: bool = False  # it fits only in memory that other programs use
 
 
+@dataclass
+class _Known:
+    """What one decision has worked out for devices of one kind and size, so that each need not do so again."""
+
+    weights: dict[str, int] = field(default_factory=dict)
+    held: dict[tuple[str, int], int] = field(default_factory=dict)
+    too_long: dict[tuple[str, bool, int, bool], float] = field(default_factory=dict)
+    short_enough: dict[tuple[str, bool, int, bool], float] = field(default_factory=dict)
+
+
 class DevicePlan:
     """A device's free memory, slots and models, as the assignments of one decision use them up. Not thread-safe."""
 
-    def __init__(self, view: DeviceView, estimates: Estimates) -> None:
+    def __init__(self, view: DeviceView, estimates: Estimates, known: _Known | None = None) -> None:
+        """known: shared by the devices of one kind and size."""
         self.view = view
         self.free_bytes = view.free_bytes
         self.slots_left = view.slots - len(view.running) if view.is_ready else 0
         self.resident = dict(view.resident)
         self._model_slots = dict(view.model_slots)
-        self._in_use = Counter(running.model for running in view.running)
+        # Only models that hold slots are counted, and on most devices none does.
+        self._in_use = Counter(task.model for task in view.running_brief) if self._model_slots else Counter[str]()
         self.started = 0
         self.is_closed = False  # gets no more tasks in this decision
         self.is_draining = False  # a task was held back, because another one should have the memory first
         self._started_models: set[str] = set()
         self._estimates = estimates
-        self._weights: dict[str, int] = {}
-        self._held: dict[tuple[str, int], int] = {}
-        self._too_long: dict[tuple[str, bool, int, bool], float] = {}
-        self._short_enough: dict[tuple[str, bool, int, bool], float] = {}
+        self._known = known or _Known()
 
     @property
     def is_open(self) -> bool:
@@ -78,9 +87,9 @@ class DevicePlan:
 
     def weights_bytes(self, model: str) -> int:
         """The least that the model takes: with one slot, if it holds any."""
-        known = self._weights.get(model)
+        known = self._known.weights.get(model)
         if known is None:
-            known = self._weights[model] = self._estimates.weights_bytes(model, self.view.kind)
+            known = self._known.weights[model] = self._estimates.weights_bytes(model, self.view.kind)
         return known
 
     def task_bytes(self, task: WaitingTask) -> int:
@@ -97,14 +106,14 @@ class DevicePlan:
         Estimates grow with the length, so the longest that fits and the shortest that does not answer for the rest.
         """
         kind = (task.model, task.word_timestamps, task.beams, task.speakers)
-        if task.audio_seconds <= self._short_enough.get(kind, -1.0):
+        if task.audio_seconds <= self._known.short_enough.get(kind, -1.0):
             return True
-        if task.audio_seconds >= self._too_long.get(kind, float("inf")):
+        if task.audio_seconds >= self._known.too_long.get(kind, float("inf")):
             return False
         if self.bytes_alone(task) <= self.view.capacity_bytes:
-            self._short_enough[kind] = task.audio_seconds
+            self._known.short_enough[kind] = task.audio_seconds
             return True
-        self._too_long[kind] = task.audio_seconds
+        self._known.too_long[kind] = task.audio_seconds
         return False
 
     def fits_empty(self, task: WaitingTask) -> bool:
@@ -248,9 +257,9 @@ class DevicePlan:
         return self._held_bytes(model, slots) + (slots - 1) * each
 
     def _held_bytes(self, model: str, slots: int) -> int:
-        known = self._held.get((model, slots))
+        known = self._known.held.get((model, slots))
         if known is None:
-            known = self._held[model, slots] = self._estimates.held_bytes(model, self.view.kind, slots)
+            known = self._known.held[model, slots] = self._estimates.held_bytes(model, self.view.kind, slots)
         return known
 
     def _most_slots(self, model: str) -> int:
@@ -277,4 +286,5 @@ class DevicePlan:
 def device_plans(devices: Iterable[DeviceView], estimates: Estimates) -> list[DevicePlan]:
     """GPUs before the CPU, then by free memory, most first."""
     in_order = sorted(devices, key=lambda view: (view.kind == "cpu", -view.free_bytes, view.name))
-    return [DevicePlan(view, estimates) for view in in_order]
+    known: defaultdict[tuple[str, int], _Known] = defaultdict(_Known)
+    return [DevicePlan(view, estimates, known[view.kind, view.capacity_bytes]) for view in in_order]

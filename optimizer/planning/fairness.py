@@ -9,9 +9,10 @@ what would run instead is due at least `starvation_s` later.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from math import inf
 
 from optimizer.planning.device_plan import DevicePlan
+from optimizer.planning.draft import Draft
 from optimizer.planning.plan import PlanLimits
 from optimizer.planning.ranking import Ranking
 from optimizer.queue.ready_queue import WaitingGroup, WaitingTask
@@ -22,9 +23,10 @@ STARVING_TURN = 2  # one round in so many belongs to the task that is due first 
 class Fairness:
     """Reads the ranking and the devices as the decision has left them so far. now: monotonic seconds."""
 
-    def __init__(self, ranking: Ranking, devices: Sequence[DevicePlan], limits: PlanLimits, now: float) -> None:
+    def __init__(self, ranking: Ranking, draft: Draft, limits: PlanLimits, now: float) -> None:
         self._ranking = ranking
-        self._devices = devices
+        self._draft = draft
+        self._draining: dict[tuple[str, int], DevicePlan | None] = {}
         self._limits = limits
         self._now = now
 
@@ -55,8 +57,8 @@ class Fairness:
         due = task.due + group.penalty - self._limits.overtake_limit_s
         priority = -group.key.priority
         for (other_priority, other_due, _), other in self._ranking.groups(device):
-            if other_priority > priority:
-                return False
+            if other_priority > priority or (other_priority == priority and other_due >= due):
+                return False  # so are those behind it
             if other_due < due and (other.key.model == group.key.model or device.has_slot(other.key.model)):
                 head = self._ranking.head(device, other)
                 if head is not None and head.due + other.penalty < due and self._drains_for(head) is device:
@@ -64,10 +66,22 @@ class Fairness:
         return False
 
     def _drains_for(self, task: WaitingTask) -> DevicePlan | None:
-        """Of the devices that could run the task once they are empty, the one that lacks the least memory for it."""
-        able = [
-            device
-            for device in self._devices
-            if device.view.accepts(task.device, task.model) and device.fits_empty(task)
-        ]
-        return min(able, key=lambda device: device.missing_bytes(task), default=None)
+        """Of the devices that could run the task once they are empty, the one that lacks the least memory for it.
+
+        Every device asks for the same few tasks, and the answer is the same until one more task starts.
+        """
+        key = (task.id, len(self._draft.assignments))
+        if key not in self._draining:
+            self._draining[key] = self._nearest(task)
+        return self._draining[key]
+
+    def _nearest(self, task: WaitingTask) -> DevicePlan | None:
+        nearest, least = None, inf
+        for device in self._draft.devices:
+            if device.view.accepts(task.device, task.model) and device.fits_empty(task):
+                missing = device.missing_bytes(task)
+                if missing == 0:
+                    return device  # no other one lacks less
+                if missing < least:
+                    nearest, least = device, missing
+        return nearest

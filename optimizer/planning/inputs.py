@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol, overload
 
 from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
 from optimizer.tasks.task import Priority
@@ -51,6 +51,42 @@ class RunningView:
     is_ending: bool = False  # it has been told to end
 
 
+class RunningBrief(NamedTuple):
+    """What is known of a running task without working anything out; as in RunningView."""
+
+    model: str
+    audio_left_seconds: float
+    is_ending: bool
+
+
+class LateViews(Sequence[RunningView]):
+    """What runs on a device, with views that are made when somebody looks at one. Most decisions look at no device's
+    tasks, and with a thousand devices, making all of these views takes longer than deciding.
+
+    For one decision and its thread: what is made later may show a later moment. `brief` may be read at any time.
+    """
+
+    def __init__(self, brief: Sequence[RunningBrief], make: Callable[[], Sequence[RunningView]]) -> None:
+        """make: the views, in the same order."""
+        self.brief = brief
+        self._make = make
+        self._made: Sequence[RunningView] | None = None
+
+    def __len__(self) -> int:
+        return len(self.brief)
+
+    @overload
+    def __getitem__(self, place: int) -> RunningView: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[RunningView]: ...
+
+    def __getitem__(self, place: int | slice) -> RunningView | Sequence[RunningView]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made[place]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceView:
     """One device as it stands when a decision is made."""
@@ -67,12 +103,17 @@ class DeviceView:
     model_slots: Mapping[str, int] = field(default_factory=dict)  # of those of them that hold slots: tasks at once
     fewer_slots: Mapping[str, int] = field(default_factory=dict)  # the most that these models may be loaded with
     lacking: frozenset[str] = frozenset()  # models whose weights it could not get lately
-    running: tuple[RunningView, ...] = ()
+    running: Sequence[RunningView] = ()
+
+    @property
+    def running_brief(self) -> Sequence[RunningBrief | RunningView]:
+        """What runs here, as far as that is known without making views."""
+        return self.running.brief if isinstance(self.running, LateViews) else self.running
 
     @property
     def running_models(self) -> frozenset[str]:
         """Models in use, which are never evicted."""
-        return frozenset(task.model for task in self.running)
+        return frozenset(task.model for task in self.running_brief)
 
     def is_meant(self, device: str) -> bool:
         """Whether tasks that ask for `device`, a name or `auto`, are to run here."""

@@ -14,7 +14,7 @@ A decision has three steps:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice, takewhile
 
@@ -22,15 +22,16 @@ from optimizer.planning.device_plan import DevicePlan, Fit, device_plans
 from optimizer.planning.draft import Draft
 from optimizer.planning.explain import Explanation
 from optimizer.planning.fairness import Fairness
-from optimizer.planning.inputs import DeviceView, Estimates, ModelView, Times, is_available
+from optimizer.planning.inputs import DeviceView, Estimates, ModelView, RunningBrief, RunningView, Times, is_available
 from optimizer.planning.plan import Plan, PlanLimits
-from optimizer.planning.preemption import Preemption, choose_preemption, leaves_room
+from optimizer.planning.preemption import Preemption, choose_preemption, could_gain, leaves_room
 from optimizer.planning.ranking import Ranking
 from optimizer.planning.rounds import Rounds, fitting
 from optimizer.planning.slot_choice import ENOUGH_SLOTS
 from optimizer.queue.ready_queue import Rank, RankedGroup, WaitingGroup, WaitingTask, WaitingView, ranked
 from optimizer.tasks.start_reason import StartReason
 from optimizer.tasks.task import Priority
+from whisper_core.common.units import WINDOW_SECONDS
 
 PREEMPTION_HEADS = 4  # waiting tasks for which a full device asks whether a running one should make way
 
@@ -53,8 +54,8 @@ def plan(
     for device in draft.devices:
         if device.is_open and draft.room > 0:
             decision.serve_starving(device)
-    for device, group in decision.offers():
-        if device.is_open and draft.room > 0:
+    for device, group in takewhile(lambda _: draft.room > 0, decision.offers()):
+        if device.is_open:
             decision.serve(device, group)
     preemptions = decision.preemptions() if limits.preempts else ()
     why_waiting = Explanation(waiting, draft.devices, models, room=draft.room, may_wait_for_round=limits.min_batch > 1)
@@ -80,11 +81,11 @@ class _Decision:
         self._times = times
         self._now = now
         self._ranking = Ranking(startable, times, draft.taken)
-        self._fairness = Fairness(self._ranking, draft.devices, limits, now)
+        self._fairness = Fairness(self._ranking, draft, limits, now)
         self._rounds = Rounds(draft, self._ranking, self._fairness, limits, now)
         self._start_reasons = _StartReasons(groups, models, draft)
 
-    def offers(self) -> list[tuple[DevicePlan, WaitingGroup]]:
+    def offers(self) -> Iterator[tuple[DevicePlan, WaitingGroup]]:
         return self._ranking.offers(self._draft.devices)
 
     def serve_starving(self, device: DevicePlan) -> None:
@@ -95,11 +96,15 @@ class _Decision:
         first = self._ranking.due_first(device)
         if first is None or not device.has_slot(first.model):
             return
+        is_starving = self._fairness.is_starving(device, first)
+        may_drain = not device.is_idle and self._fairness.has_waited_too_long(first)
+        if not (is_starving or may_drain):
+            return  # the usual case, before anything is worked out about memory
         fit = self._fit(device, first, protects_demanded=False)
         if fit.missing_bytes == 0:
-            if self._fairness.is_starving(device, first):
+            if is_starving:
                 self._rounds.start(device, first, fit, StartReason.STARVING)
-        elif not device.is_idle and self._fairness.has_waited_too_long(first):
+        elif may_drain:
             device.is_closed = True
             self._draft.taken.add(first.id)  # no other device drains for it in the same decision
 
@@ -107,7 +112,7 @@ class _Decision:
         """Starts the group's first task that fits, and others of its model with it."""
         if not device.has_slot(group.key.model):
             return
-        candidates = ((task, group) for task in self._ranking.candidates(device, group.tasks))
+        candidates = ((task, group) for task in self._ranking.candidates(device, group))
         fit_of = partial(self._fit, device, protects_demanded=not device.is_idle)
         first = next(fitting(candidates, fit_of), None)
         if first is None:
@@ -138,12 +143,15 @@ class _Decision:
     def _leave_places_that_become_free(self) -> None:
         """Tasks that have been told to end leave their places to the first that fit; no other makes way for those."""
         for device in self._draft.devices:
-            for task in (each for each in device.view.running if each.is_ending):
+            ending = (place for place, brief in enumerate(device.view.running_brief) if brief.is_ending)
+            for task in map(device.view.running.__getitem__, ending):
                 heads = (head for head, _ in self._ranking.heads(device) if leaves_room(device, task, head))
                 self._draft.taken.update(head.id for head in islice(heads, 1))
 
     def _preemption(self, device: DevicePlan) -> Preemption | None:
         if min(device.slots_left, self._draft.room) > 0 and not device.has_full_model:
+            return None
+        if not self._could_gain(device):
             return None
         heads = (pair for pair in self._ranking.heads(device) if self._waits_for_one(device, pair[0].model))
         for head, group in islice(heads, PREEMPTION_HEADS):
@@ -158,13 +166,23 @@ class _Decision:
                 return None  # a place that became free would be this task's
         return None
 
+    def _could_gain(self, device: DevicePlan) -> bool:
+        """False where a place is free so soon that no task need be compared: the usual case, and a quick answer."""
+        if device.slots_left > 0 or device.has_full_model:
+            return True
+        window_s = min(self._times.work_seconds(task.model, WINDOW_SECONDS) for task in device.view.running_brief)
+        return could_gain(self._shortest_work_s(device.view.running_brief), window_s)
+
+    def _shortest_work_s(self, running: Iterable[RunningBrief | RunningView]) -> float:
+        return min(self._times.work_seconds(task.model, task.audio_left_seconds) for task in running)
+
     def _free_in_s(self, device: DevicePlan, model: str) -> float:
         """Seconds of work until the device would have a place for a task of this model, if nobody made way."""
         is_here = device.slots_left <= 0 or not device.has_slot(model)
-        running = [task for each in ([device] if is_here else self._draft.devices) for task in each.view.running]
+        running = [task for each in ([device] if is_here else self._draft.devices) for task in each.view.running_brief]
         if not device.has_slot(model):
             running = [task for task in running if task.model == model]
-        return min(self._times.work_seconds(task.model, task.audio_left_seconds) for task in running)
+        return self._shortest_work_s(running)
 
     def _fit(self, device: DevicePlan, task: WaitingTask, *, protects_demanded: bool) -> Fit:
         """How the task fits, with what may be evicted for it."""

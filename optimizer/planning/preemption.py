@@ -59,6 +59,14 @@ def choose_preemption(
     return Preemption(min(candidates)[-1], device.view.name, waiting.id) if candidates else None
 
 
+def could_gain(free_in_s: float, window_s: float) -> bool:
+    """Whether any task could be worth making way for: the part of `_is_worth_it` that holds for all tasks.
+
+    free_in_s: seconds of work until a place would be free. window_s: of the fastest model that runs.
+    """
+    return free_in_s * (1 + 1e-9) >= max((1 + GAIN_FACTOR) * window_s, window_s + LEAST_GAIN_S)
+
+
 def leaves_room(device: DevicePlan, task: RunningView, waiting: WaitingTask) -> bool:
     """Whether the waiting task finds a slot and fits into the memory that is free once the running one has ended."""
     if task.model != waiting.model and not device.has_slot(waiting.model):

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cached_property
+from heapq import heappop, heappush, merge
 from operator import itemgetter
 
 from optimizer.planning.device_plan import DevicePlan
 from optimizer.planning.inputs import Times
 from optimizer.queue.ordering import TARGET_SLOWDOWN
-from optimizer.queue.ready_queue import RankedGroup, WaitingGroup, WaitingTask
+from optimizer.queue.ready_queue import GroupKey, Rank, RankedGroup, WaitingGroup, WaitingTask
+
+
+class _Acceptable:
+    """The groups that some devices may run, which are the same for all of these: a thousand devices differ in their
+    memory and models, hardly ever in what may be asked of them."""
+
+    def __init__(self, groups: list[RankedGroup]) -> None:
+        """groups: in order."""
+        self.groups = groups
+
+    @cached_property
+    def by_model(self) -> dict[str, list[RankedGroup]]:
+        found: defaultdict[str, list[RankedGroup]] = defaultdict(list)
+        for pair in self.groups:
+            found[pair[1].key.model].append(pair)
+        return dict(found)
+
+    @cached_property
+    def by_place(self) -> list[WaitingGroup]:
+        """By their first tasks' due times, whatever the priority and the owner; the last one goes first."""
+        return sorted((group for _, group in self.groups), key=lambda each: each.tasks[0].place, reverse=True)
+
+
+Order = tuple[_Acceptable, tuple[float, ...]]  # and the load penalty of each model
+Offer = tuple[Rank, float, int, DevicePlan, WaitingGroup]
 
 
 class Ranking:
@@ -24,24 +52,27 @@ class Ranking:
         self._ranked = ranked
         self._times = times
         self._taken = taken
-        self._by_device: dict[str, list[RankedGroup]] = {}
-        self._by_model: dict[tuple[str, str], list[RankedGroup]] = {}
+        self._asked_for = {group.key.device for _, group in ranked}
+        self._acceptable: dict[tuple[str | None, bool, frozenset[str]], _Acceptable] = {}
+        self._with_loads: dict[Order, list[RankedGroup]] = {}
+        self._firsts: dict[GroupKey, int] = {}  # where the tasks begin of which not all are taken
 
     def groups(self, device: DevicePlan) -> list[RankedGroup]:
         """The groups that may run on this device, in order."""
-        known = self._by_device.get(device.view.name)
-        if known is None:
-            keys = ((pair, pair[1].key) for pair in self._ranked)
-            known = [pair for pair, key in keys if device.view.accepts(key.device, key.model)]
-            self._by_device[device.view.name] = known
-        return known
+        return self._acceptable_to(device).groups
 
     def groups_of_model(self, device: DevicePlan, model: str) -> list[RankedGroup]:
         """Those of them that need this model, in order."""
-        known = self._by_model.get((device.view.name, model))
+        return self._acceptable_to(device).by_model.get(model, [])
+
+    def _acceptable_to(self, device: DevicePlan) -> _Acceptable:
+        view = device.view
+        key = (view.name if view.name in self._asked_for else None, view.accepts_auto, view.lacking)
+        known = self._acceptable.get(key)
         if known is None:
-            known = [pair for pair in self.groups(device) if pair[1].key.model == model]
-            self._by_model[device.view.name, model] = known
+            keys = ((pair, pair[1].key) for pair in self._ranked)
+            known = _Acceptable([pair for pair, each in keys if view.accepts(each.device, each.model)])
+            self._acceptable[key] = known
         return known
 
     # --- candidates --------------------------------------------------------------------------------------------
@@ -49,31 +80,54 @@ class Ranking:
     def is_candidate(self, device: DevicePlan, task: WaitingTask) -> bool:
         return task.id not in self._taken and device.fits_alone(task)
 
-    def candidates(self, device: DevicePlan, tasks: Iterable[WaitingTask]) -> Iterator[WaitingTask]:
+    def candidates(self, device: DevicePlan, group: WaitingGroup) -> Iterator[WaitingTask]:
+        tasks = map(group.tasks.__getitem__, range(self._first(group), len(group.tasks)))
         return (task for task in tasks if self.is_candidate(device, task))
 
     def head(self, device: DevicePlan, group: WaitingGroup) -> WaitingTask | None:
-        return next(self.candidates(device, group.tasks), None)
+        return next(self.candidates(device, group), None)
 
-    def heads(self, device: DevicePlan) -> list[tuple[WaitingTask, WaitingGroup]]:
-        """The heads of all groups with their groups, in the order in which the device would start them."""
-        heads = []
-        for _, group in self.groups(device):
-            if (head := self.head(device, group)) is not None:
+    def heads(self, device: DevicePlan) -> Iterator[tuple[WaitingTask, WaitingGroup]]:
+        """The heads of all groups with their groups, in the order in which the device would start them. Nothing may be
+        taken while they are asked for."""
+        later: list[tuple[Rank, WaitingTask, WaitingGroup]] = []  # heads behind their groups' first tasks
+        for rank, group in self._ranked_with_loads(device):
+            while later and later[0][0] < rank:
+                yield heappop(later)[1:]
+            head = self.head(device, group)
+            if head is group.tasks[0]:
+                yield head, group
+            elif head is not None:
                 priority, due, seq = group.rank_of(head)
-                heads.append(((priority, due + self._load_penalty(head.model, device), seq), head, group))
-        return [(head, group) for _, head, group in sorted(heads, key=itemgetter(0))]
+                heappush(later, ((priority, due + self._load_penalty(head.model, device), seq), head, group))
+        while later:
+            yield heappop(later)[1:]
 
     def due_first(self, device: DevicePlan) -> WaitingTask | None:
         """The candidate with the earliest due time, whatever its priority and owner."""
+        groups = self._acceptable_to(device).by_place
+        while groups and self._is_taken(groups[-1]):
+            groups.pop()
         best: WaitingTask | None = None
-        for group in sorted((group for _, group in self.groups(device)), key=lambda each: each.tasks[0].place):
+        for group in reversed(groups):
             if best is not None and best.place <= group.tasks[0].place:
                 break
             head = self.head(device, group)
             if head is not None and (best is None or head.place < best.place):
                 best = head
         return best
+
+    def _first(self, group: WaitingGroup) -> int:
+        """All of the group's tasks before this one are taken."""
+        first = self._firsts.get(group.key, 0)
+        while first < len(group.tasks) and group.tasks[first].id in self._taken:
+            first += 1
+        self._firsts[group.key] = first
+        return first
+
+    def _is_taken(self, group: WaitingGroup) -> bool:
+        """Whether nothing is left of it."""
+        return self._first(group) == len(group.tasks)
 
     # --- what may leave the device ------------------------------------------------------------------------------
 
@@ -94,42 +148,61 @@ class Ranking:
 
     def _demand(self, device: DevicePlan, model: str) -> int:
         """The highest priority of the tasks that wait for the model on this device; -1 when none does."""
-        priorities = [
-            int(group.key.priority)
-            for _, group in self.groups_of_model(device, model)
-            if self.head(device, group) is not None
-        ]
-        return max(priorities, default=-1)
+        groups = self.groups_of_model(device, model)  # by priority
+        waiting = (group.key.priority for _, group in groups if self.head(device, group) is not None)
+        return int(next(waiting, -1))
 
     # --- the cost of loading models ----------------------------------------------------------------------------
 
-    def offers(self, devices: Iterable[DevicePlan]) -> list[tuple[DevicePlan, WaitingGroup]]:
-        """Every open device with every group that may run on it, best first; loading the group's model counts."""
-        offers = []
+    def offers(self, devices: Iterable[DevicePlan]) -> Iterator[tuple[DevicePlan, WaitingGroup]]:
+        """Every device that is open now with every group that may run on it, best first; loading the group's model
+        counts. Leaves out devices that are closed meanwhile, and groups of which all tasks are taken."""
+        alike: defaultdict[Order, list[tuple[float, int, DevicePlan]]] = defaultdict(list)
         for place, device in enumerate(devices):
             if device.is_open:
-                share = device.share_in_use
-                offers += [(rank, share, place, device, group) for rank, group in self._with_loads(device)]
-        offers.sort(key=itemgetter(0, 1, 2))
-        return [(device, group) for *_, device, group in offers]
+                alike[self._order_of(device)].append((device.share_in_use, place, device))
+        streams = (self._offers_of(sorted(each, key=itemgetter(0, 1))) for each in alike.values())
+        return ((device, group) for *_, device, group in merge(*streams, key=itemgetter(0, 1, 2)))
+
+    def _offers_of(self, devices: list[tuple[float, int, DevicePlan]]) -> Iterator[Offer]:
+        """Of devices with the same order, each with its share in use and its place, best first."""
+        for rank, group in self._ranked_with_loads(devices[0][2]):
+            devices = [each for each in devices if each[2].is_open]
+            if not devices:
+                return
+            for share, place, device in devices:
+                if self._is_taken(group):
+                    break
+                yield rank, share, place, device, group
 
     def first_with_load(self, device: DevicePlan) -> WaitingTask:
         """The first task of the group that `offers` puts first for this device. At least one group may run on it."""
-        first_of_models: dict[str, RankedGroup] = {}
-        for pair in self.groups(device):
-            first_of_models.setdefault(pair[1].key.model, pair)
+        firsts = (groups[0] for groups in self._acceptable_to(device).by_model.values())
         (_, group) = min(
-            (((priority, due + self._load_penalty(model, device), seq), group)
-             for model, ((priority, due, seq), group) in first_of_models.items()),
+            (((priority, due + self._load_penalty(group.key.model, device), seq), group)
+             for (priority, due, seq), group in firsts),
             key=itemgetter(0),
         )  # fmt: skip
         return group.tasks[0]
 
-    def _with_loads(self, device: DevicePlan) -> list[RankedGroup]:
-        """The device's groups, each ranked later by its load penalty; not sorted."""
-        groups = self.groups(device)
-        penalties = {model: self._load_penalty(model, device) for model in {group.key.model for _, group in groups}}
-        return [((priority, due + penalties[group.key.model], seq), group) for (priority, due, seq), group in groups]
+    def _order_of(self, device: DevicePlan) -> Order:
+        """Equal for devices that have the groups in the same order."""
+        acceptable = self._acceptable_to(device)
+        return acceptable, tuple(self._load_penalty(model, device) for model in acceptable.by_model)
+
+    def _ranked_with_loads(self, device: DevicePlan) -> list[RankedGroup]:
+        """The device's groups, each ranked later by its load penalty, in order."""
+        order = self._order_of(device)
+        known = self._with_loads.get(order)
+        if known is None:
+            acceptable, penalties = order
+            late_by = dict(zip(acceptable.by_model, penalties, strict=True))
+            late = (
+                ((priority, due + late_by[group.key.model], seq), group)
+                for (priority, due, seq), group in acceptable.groups
+            )
+            known = self._with_loads[order] = sorted(late, key=itemgetter(0))
+        return known
 
     def _load_penalty(self, model: str, device: DevicePlan) -> float:
         """Seconds by which this model's tasks rank later on this device, because it would have to be loaded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
 from optimizer.planning.device_plan import DevicePlan, Fit
 from optimizer.planning.draft import Draft
@@ -72,8 +72,9 @@ class Rounds:
         startable = min(device.slots_left, self._draft.room)
         if startable >= wanted:
             return False
-        tasks = (task for _, group in self._ranking.groups_of_model(device, first.model) for task in group.tasks)
-        return sum(1 for _ in islice(self._ranking.candidates(device, tasks), wanted)) >= wanted
+        groups = (group for _, group in self._ranking.groups_of_model(device, first.model))
+        tasks = chain.from_iterable(self._ranking.candidates(device, group) for group in groups)
+        return sum(1 for _ in islice(tasks, wanted)) >= wanted
 
     def _has_place(self, device: DevicePlan, model: str) -> bool:
         """Whether one more task may start on the device in this round, which has this model."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 
 from optimizer.devices.device import Device
 from optimizer.devices.status import RunningTask
-from optimizer.planning.inputs import DeviceView, RunningView
+from optimizer.planning.inputs import DeviceView, LateViews, RunningBrief, RunningView
 from optimizer.queue.ordering import DueTimes
 from optimizer.queue.ready_queue import WaitingView
 from optimizer.scheduling.crash_attribution import CrashAttribution
@@ -30,7 +31,7 @@ class DeviceViews:
             capacity_bytes=memory.capacity,
             free_bytes=memory.free,
             slots=self._attribution.allowed_slots(device.slots, device.running, waiting),
-            running=tuple(self._running_view(running, waiting) for running in device.running.values()),
+            running=self._running(tuple(device.running.values()), waiting),
             rounds=self._rounds[device.spec.name],
             is_ready=device.is_ready and not device.models.is_evicting,
             accepts_auto=device.accepts_auto,
@@ -43,6 +44,13 @@ class DeviceViews:
     def count_rounds(self, devices: Iterable[str]) -> None:
         """These devices were handed tasks in this decision."""
         self._rounds.update(set(devices))
+
+    def _running(self, running: tuple[RunningTask, ...], waiting: WaitingView) -> LateViews:
+        brief = [RunningBrief(each.task.options.model, each.audio_left_seconds, _is_ending(each)) for each in running]
+        return LateViews(brief, partial(self._running_views, running, waiting))
+
+    def _running_views(self, running: tuple[RunningTask, ...], waiting: WaitingView) -> list[RunningView]:
+        return [self._running_view(each, waiting) for each in running]
 
     def _running_view(self, running: RunningTask, waiting: WaitingView) -> RunningView:
         model, audio_left = running.task.options.model, running.audio_left_seconds
@@ -57,5 +65,9 @@ class DeviceViews:
             penalty=waiting.requeued_penalty(running.task.owner, self._due_times.work_seconds(model, left_then)),
             task_bytes=running.reservation.nbytes,
             may_be_preempted=running.has_progressed,
-            is_ending=running.is_stopping or running.is_being_preempted,
+            is_ending=_is_ending(running),
         )
+
+
+def _is_ending(running: RunningTask) -> bool:
+    return running.is_stopping or running.is_being_preempted

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.scheduling.scenarios import roomy
-from benchmarks.scheduling.simulation import Scheme, Service, Simulation
+from benchmarks.scheduling.simulation import Simulation
 from benchmarks.scheduling.traces import Arrival
 from benchmarks.scheduling.virtual_device import Gain
+from benchmarks.scheduling.world import Scheme, Service
 from optimizer.queue.ordering import MAX_PATIENCE_S, TARGET_SLOWDOWN
 from optimizer.tasks.task import Task, TaskStatus
 from tests.properties import budget

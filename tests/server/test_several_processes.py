@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from optimizer.storage.postgresql import SERVING
+from optimizer.storage.postgresql_hold import SERVING
 from tests.postgresql_server import PostgresqlServer
 from tests.server.client import Client
 from tests.server.conftest import StartServer
