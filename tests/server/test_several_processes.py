@@ -215,10 +215,15 @@ def test_the_port_of_home_assistant_is_the_leaders(group: Group) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     leader, other = group.start(WYOMING_PORT=str(port)), group.start(WYOMING_PORT=str(port))
+    assert (opened_wyoming(leader), opened_wyoming(other)) == (True, False)
     socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S).close()
     kill_all(leader)
-    Client(other).wait_until(lambda: any("event=wyoming_listening" in line for line in other.lines), "its port there")
+    Client(other).wait_until(partial(opened_wyoming, other), "its port there")
     socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S).close()
+
+
+def opened_wyoming(server: RunningServer) -> bool:
+    return any("event=wyoming_listening" in line for line in server.lines)
 
 
 def test_a_process_that_is_killed_alone_comes_back_beside_the_next_leader(group: Group, five_minutes: Path) -> None:

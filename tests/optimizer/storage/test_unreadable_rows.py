@@ -35,7 +35,7 @@ def damage(databases: Databases, data_dir: Path, column: str, value: object, *ta
 def test_a_row_that_cannot_be_read_fails_alone(
     queue: Queue, tmp_path: Path, each_database: Databases, column: str, value: object
 ) -> None:
-    fails_alone(queue, tmp_path, each_database, column, value)
+    assert_fails_alone(queue, tmp_path, each_database, column, value)
 
 
 @pytest.mark.sqlite
@@ -43,10 +43,10 @@ def test_a_row_that_cannot_be_read_fails_alone(
 def test_a_row_with_a_value_of_another_type_fails_alone(
     queue: Queue, tmp_path: Path, each_database: Databases, column: str, value: object
 ) -> None:
-    fails_alone(queue, tmp_path, each_database, column, value)
+    assert_fails_alone(queue, tmp_path, each_database, column, value)
 
 
-def fails_alone(queue: Queue, tmp_path: Path, each_database: Databases, column: str, value: object) -> None:
+def assert_fails_alone(queue: Queue, tmp_path: Path, each_database: Databases, column: str, value: object) -> None:
     for task_id in "abc":
         queue.submit(task_id)
     damage(each_database, tmp_path, column, value, "b")
@@ -71,7 +71,7 @@ def fails_alone(queue: Queue, tmp_path: Path, each_database: Databases, column: 
 def test_a_row_that_cannot_be_read_does_not_stop_a_start(
     tmp_path: Path, each_database: Databases, column: str, value: object
 ) -> None:
-    does_not_stop_a_start(tmp_path, each_database, column, value)
+    assert_does_not_stop_a_start(tmp_path, each_database, column, value)
 
 
 @pytest.mark.sqlite
@@ -79,10 +79,10 @@ def test_a_row_that_cannot_be_read_does_not_stop_a_start(
 def test_a_row_with_a_value_of_another_type_does_not_stop_a_start(
     tmp_path: Path, each_database: Databases, column: str, value: object
 ) -> None:
-    does_not_stop_a_start(tmp_path, each_database, column, value)
+    assert_does_not_stop_a_start(tmp_path, each_database, column, value)
 
 
-def does_not_stop_a_start(tmp_path: Path, each_database: Databases, column: str, value: object) -> None:
+def assert_does_not_stop_a_start(tmp_path: Path, each_database: Databases, column: str, value: object) -> None:
     with running_queue(tmp_path, FakeClock()) as queue:
         for task_id in "abc":
             queue.submit(task_id)
