@@ -63,6 +63,7 @@ class DecisionMaker:
         self._events = events
         self._clock = clock
         self._plan: Plan | None = None
+        self.planning_s = 0.0  # that the last plan took, with the views of the devices that it was shown
 
     def decide(self) -> None:
         """Plan, then start tasks, preempt some and evict idle models. Raises what `Dispatcher.start_all` raises."""
@@ -74,6 +75,7 @@ class DecisionMaker:
         self._replaced.evict()
         now = self._clock.monotonic()
         decided = self._plan = self._make_plan(waiting, models, now)
+        self.planning_s = self._clock.monotonic() - now
         started = self._executor.start(decided, waiting, self._limits, now)
         # A round in which a model was only unloaded does not count: it would cost the starving task its turn.
         self._views.count_rounds(started)

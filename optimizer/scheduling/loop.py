@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 STOP_GRACE_S = 2.0
 ITERATION_TIMEOUT_S = 10.0  # beyond the longest nap; a decision may wait 5 s for a busy database
 PAUSE_AFTER_ERROR_S = 0.5
+# With a thousand devices a plan takes a fifth of a second, and every window that ends asks for another one. Planning
+# shares an interpreter with the web server, so it gets a quarter of a core at most.
+REST_PER_PLANNING, LONGEST_REST_S = 3.0, 1.0
 MAX_DEATHS, DEATHS_WITHIN_S = 5, 60.0
 UNHEALTHY_EXIT_CODE = 70  # EX_SOFTWARE, as in web/server/restart_policy.py
 
@@ -64,6 +67,7 @@ class BatchTaskScheduler:
         self._is_dead = False  # between a death of the loop and its next start
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
         self._last_iteration_at = clock.monotonic()
+        self._rests_until = 0.0  # what comes meanwhile is done, but nothing decided
 
     def start(self) -> None:
         """Start the devices, which are open by now, and the loop."""
@@ -136,6 +140,7 @@ class BatchTaskScheduler:
 
     def _iterate(self) -> None:
         self._inbox.run_actions(self._nap_s())
+        self._rest()
         if self._stopping.is_set():
             return
         # A server that was stopped (Ctrl-Z, a frozen virtual machine) finds every worker silent when it goes on.
@@ -145,6 +150,12 @@ class BatchTaskScheduler:
             device.pool.check()
         self._queue.end_delays()
         self._decisions.decide()
+        rest_s = min(REST_PER_PLANNING * self._decisions.planning_s, LONGEST_REST_S)
+        self._rests_until = self._clock.monotonic() + rest_s
+
+    def _rest(self) -> None:
+        while (left_s := self._rests_until - self._clock.monotonic()) > 0 and not self._stopping.is_set():
+            self._inbox.run_actions(left_s)
 
     def _stood_still(self) -> bool:
         """Whether the last iteration began longer ago than any nap and any wait for the database explains."""

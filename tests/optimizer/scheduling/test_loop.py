@@ -15,8 +15,11 @@ from errors import StoreBusyError
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.utilization import Utilization
+from optimizer.planning.plan import Plan
+from optimizer.planning.policy import Situation
 from optimizer.scheduling import loop
 from optimizer.scheduling.path import SchedulingPath
+from optimizer.scheduling.policy_guard import PolicyGuard
 from optimizer.tasks.events import TaskChanged, WindowFinished
 from optimizer.tasks.task import TaskOptions, TaskStatus
 from tests.optimizer.faults import counted
@@ -400,6 +403,31 @@ def test_a_stop_ends_although_the_database_takes_nothing(tmp_path: Path, caplog:
             rig.scheduler.stop()
         assert "task=T1 event=requeue_failed code=store_busy" in caplog.text
         assert not rig.scheduler.is_alive()
+
+
+def test_a_plan_that_took_long_is_followed_by_a_rest_in_which_only_actions_run(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, plans, planned = PolicyGuard.plan, list[float](), threading.Semaphore(0)
+
+    def take_long(guard: PolicyGuard, situation: Situation) -> Plan:
+        plans.append(situation.now)
+        rig.clock.advance(0.2)
+        planned.release()
+        return plan(guard, situation)
+
+    monkeypatch.setattr(PolicyGuard, "plan", take_long)
+    rig.scheduler.wake()
+    assert planned.acquire(timeout=WAIT_S)
+    for _ in range(3):
+        is_run = threading.Event()
+        rig.scheduler.wake()
+        rig.inbox.post(is_run.set)
+        assert is_run.wait(WAIT_S)
+    assert len(plans) == 1
+    rig.clock.advance(0.21 * loop.REST_PER_PLANNING)
+    rig.scheduler.wake()
+    assert planned.acquire(timeout=WAIT_S)
 
 
 def test_a_model_whose_files_were_replaced_is_loaded_anew_once_no_task_uses_it(rig: Rig) -> None:
