@@ -321,14 +321,20 @@ def test_a_user_without_rights_is_told_which(postgresql: PostgresqlServer, tmp_p
     postgresql.execute(f"DROP ROLE visitor_{name}")
 
 
-def test_no_more_connections_are_open_than_the_documentation_says(queue: Queue, databases: Databases) -> None:
-    server, name = databases.server, make_url(str(queue.store.database._engine.url)).database
+def test_no_more_connections_are_open_than_the_documentation_says(
+    queue: Queue, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, server = queue.store.database, databases.server
     assert server is not None
+    monkeypatch.setattr(database._engine.pool, "_timeout", 0.01)
     with ExitStack() as stack:
         for _ in range(MOST_CONNECTIONS - 1):
-            stack.enter_context(queue.store.database.reading())
-        (number,) = server.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", name)[0]
-    assert number == MOST_CONNECTIONS
+            stack.enter_context(database.reading())
+        with pytest.raises(StoreBusyError):
+            stack.enter_context(database.reading())
+        name = make_url(str(database._engine.url)).database
+        statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        assert server.execute(statement, name) == [(MOST_CONNECTIONS,)]
 
 
 def test_a_server_that_is_too_old_is_refused(
