@@ -76,6 +76,7 @@ class DeviceChannel:
         self._is_ended = threading.Event()
         self._lock = threading.Lock()
         self._unsent: set[str] = set()  # attempts that the actor has not been given yet
+        self._unprepared: dict[str, tuple[str, str]] = {}  # code and message for each model that is not there
         self._stopped: set[str] = set()  # some of those, which it will not be given
         self._commands: queue.SimpleQueue[protocol.Command | None] = queue.SimpleQueue()
         self._urgent: queue.SimpleQueue[protocol.Command | None] = queue.SimpleQueue()
@@ -223,18 +224,21 @@ class DeviceChannel:
                 log.warning("device=%s event=model_not_prepared model=%s reason=%s", self.device, command.model, error)
                 problem = ModelUnavailableError.code, "Its node could not prepare the model."
         if problem is None:
+            self._unprepared.pop(command.model, None)
             self._send(command)
         else:
+            self._unprepared[command.model] = problem
             self._report(protocol.ModelLoadFailed(command.model, *problem))
 
     def _run_task(self, command: protocol.RunTask) -> None:
-        attempt, problem = command.attempt_id, ""
+        attempt, problem = command.attempt_id, self._unprepared.get(command.model)
         try:
-            with self._preparing():
-                self._bring_sound(Path(command.audio_path), attempt)
+            if problem is None:
+                with self._preparing():
+                    self._bring_sound(Path(command.audio_path), attempt)
         except OSError as error:  # on this machine
             log.warning("task=%s event=sound_not_read device=%s reason=%s", command.task_id, self.device, error)
-            problem = "Its recording could not be brought to the machine that was to transcribe it."
+            problem = TaskError.code, "Its recording could not be brought to the machine that was to transcribe it."
         except ActorFailedError as error:
             # Reported as a failure of the task, one full disk would fail task after task: the device that cannot take
             # any is always the idle one. As the device's failure it costs no task an attempt, and each makes it wait
@@ -247,14 +251,14 @@ class DeviceChannel:
                 self._unsent.discard(attempt)
                 is_stopped = attempt in self._stopped
                 self._stopped.discard(attempt)
-            if not is_stopped and not problem:
+            if not is_stopped and problem is None:
                 self._send_next(command)
                 return
         self._ask("drop_sound", attempt, timeout_s=ANSWER_S)
-        if is_stopped:
+        if is_stopped or problem is None:
             self._report(protocol.TaskStopped(command.task_id, attempt))
         else:
-            self._report(protocol.TaskFailed(command.task_id, attempt, TaskError.code, problem))
+            self._report(protocol.TaskFailed(command.task_id, attempt, *problem))
 
     def _bring_sound(self, path: Path, attempt: str) -> None:
         """All of it, unless the task is stopped meanwhile. Raises OSError, ActorLostError; ActorFailedError when the

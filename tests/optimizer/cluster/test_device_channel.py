@@ -272,15 +272,30 @@ def test_a_stop_never_overtakes_its_task(rig: Rig, tmp_path: Path) -> None:
     assert rig.actor.commands == [task(path), protocol.StopTask("t1", "a1")]
 
 
-def test_what_a_task_needs_and_is_not_to_be_had_is_said_as_a_worker_would(rig: Rig, tmp_path: Path) -> None:
-    rig.actor.problem = ("model_unavailable", "Not here.")
-    rig.put(protocol.LoadModel("tiny.en", "models"))
-    assert rig.reports(1) == [protocol.ModelLoadFailed("tiny.en", "model_unavailable", "Not here.")]
+def test_a_recording_that_is_not_there_fails_its_task(rig: Rig, tmp_path: Path) -> None:
     rig.put(task(tmp_path / "none.pcm"))
     (failed,) = rig.reports(1)
     assert isinstance(failed, protocol.TaskFailed)
     assert (failed.attempt_id, failed.code) == ("a1", "task_failed")
     assert rig.actor.commands == []
+
+
+def test_a_task_whose_model_the_node_could_not_get_is_refused_until_it_has_it(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "sound.pcm"
+    path.write_bytes(b"sound")
+    load = protocol.LoadModel("tiny.en", "models")
+    rig.actor.problem = ("model_unavailable", "Not here.")
+    rig.put(load)
+    rig.put(task(path))  # which was sent with it
+    assert rig.reports(2) == [
+        protocol.ModelLoadFailed("tiny.en", "model_unavailable", "Not here."),
+        protocol.TaskFailed("t1", "a1", "model_unavailable", "Not here."),
+    ]
+    assert rig.actor.commands == []
+    rig.actor.problem = None
+    rig.put(load)
+    rig.put(task(path, "a2"))
+    assert_becomes(lambda: rig.actor.commands == [load, task(path, "a2")])
 
 
 def test_a_model_is_loaded_with_as_many_slots_as_were_chosen_for_it(rig: Rig) -> None:
