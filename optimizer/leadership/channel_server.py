@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from errors import TaskNotFoundError, TranscriptionServerError
+from errors import TranscriptionServerError
 from optimizer.leadership.calls import CALLS, CONTEXTS, KEPT_EVENT, SUBMIT_FILE, resolve
 from optimizer.leadership.messages import (
     BEGUN,
@@ -30,11 +30,10 @@ from optimizer.leadership.messages import (
     send,
     socket_address,
 )
-from optimizer.leadership.received import received_file
+from optimizer.leadership.received import submit_received
 from optimizer.storage.part_file import PartWriter, WholePart
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event
-from optimizer.views.task_view import Submission
 
 log = logging.getLogger(__name__)
 
@@ -163,9 +162,7 @@ class ChannelServer:
             turn = self._being_submitted.setdefault(sent.task_id, threading.Lock())
         try:
             with turn:
-                with suppress(TaskNotFoundError):
-                    return Submission(self._system.task(sent.task_id), is_replay=False)
-                return self._system.submit(received_file(sent, self._files), **named)
+                return submit_received(self._system, sent, self._files, named, lambda: self._is_stopping)
         finally:
             with self._submitting:
                 self._being_submitted.pop(sent.task_id, None)

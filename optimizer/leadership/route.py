@@ -32,6 +32,11 @@ class Route:
         """This process's own, None as long as another one leads."""
         return self._system
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether this process takes no more work."""
+        return self._is_stopping
+
     def lead(self, system: Any) -> None:
         with self._changed:
             self._system = system

@@ -10,12 +10,20 @@ from typing import Any
 
 import pytest
 
-from errors import FileMissingError, NoLeaderError, OffsetMismatchError, QueueFullError
+from errors import (
+    FileMissingError,
+    NoLeaderError,
+    OffsetMismatchError,
+    QueueFullError,
+    ShuttingDownError,
+    StoreBusyError,
+)
 from optimizer.common.clock import SystemClock
+from optimizer.leadership import channel_server
 from optimizer.leadership.calls import SUBMIT_FILE
 from optimizer.leadership.channel_client import ChannelClient
 from optimizer.leadership.messages import BEGUN, SentFile, send
-from optimizer.leadership.received import received_file
+from optimizer.leadership.received import ReceivedPart, submit_received
 from optimizer.leadership.remote_uploads import RemoteParts, Submitter
 from optimizer.leadership.route import Route
 from optimizer.storage.part_file import Checksum
@@ -23,7 +31,7 @@ from optimizer.storage.part_store import PartStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import ReplayedUpload
 from optimizer.views.task_view import Submission
-from tests.optimizer.leadership.leaders import PlayedLeader, SmallSystem, channel, dies_before, dies_in_between
+from tests.optimizer.leadership.leaders import PlayedLeader, SmallSystem, channel, dies_before, dies_in_between, view_of
 
 LIMIT_S = 30
 SOUND = b"some sound"
@@ -65,7 +73,7 @@ def test_a_file_becomes_a_task_where_it_lies(tmp_path: Path, files: TaskFiles, s
     with channel(tmp_path, system := SmallSystem()):
         submission = submitter.submit(written(files))
         submitter._route.stop()
-    assert str(submission.task) == "view of new"
+    assert submission.task == view_of("new")
     assert system.submitted["new"].size == len(SOUND)
     assert left(files) == ([], ["new"])
     assert files.media_path("new").read_bytes() == SOUND
@@ -80,13 +88,14 @@ def test_a_file_that_is_offered_twice_is_made_a_task_once(tmp_path: Path, files:
         made.append(route.call_once(SUBMIT_FILE, sent))
         assert system.submitted["new"] is first
         route.stop()
-    assert [(submission.task, submission.is_replay) for submission in made] == [("view of new", False)] * 3
+    assert [(submission.task, submission.is_replay) for submission in made] == [(view_of("new"), False)] * 3
     assert left(files) == ([], ["new"])
 
 
 def test_a_file_that_is_refused_leaves_nothing(tmp_path: Path, files: TaskFiles, submitter: Submitter) -> None:
     class Full(SmallSystem):
         def submit(self, upload: Any, **_: Any) -> Any:
+            upload.commit()
             upload.discard()
             raise QueueFullError()
 
@@ -94,9 +103,83 @@ def test_a_file_that_is_refused_leaves_nothing(tmp_path: Path, files: TaskFiles,
         upload = written(files)
         with pytest.raises(QueueFullError):
             submitter.submit(upload)
+        assert left(files) == (["new.part"], [])  # the leader never removes it
         upload.discard()
         submitter._route.stop()
     assert left(files) == ([], [])
+
+
+def test_so_does_one_that_an_earlier_leader_had_given_its_place(
+    tmp_path: Path, files: TaskFiles, submitter: Submitter
+) -> None:
+    class Strict(SmallSystem):
+        def submit(self, upload: Any, **_: Any) -> Any:
+            raise QueueFullError()  # before it looks at the file
+
+    upload = written(files)
+    files.part_path("new").replace(files.media_path("new"))
+    with channel(tmp_path, Strict()):
+        with pytest.raises(QueueFullError):
+            submitter.submit(upload)
+        upload.discard()
+        submitter._route.stop()
+    assert left(files) == ([], [])
+
+
+class Failing(SmallSystem):
+    """It stores the task and fails before it has answered."""
+
+    def submit(self, upload: Any, **named: Any) -> Any:
+        super().submit(upload, **named)
+        upload.discard()  # as TaskIntake does when anything fails
+        raise StoreBusyError()
+
+
+@pytest.mark.parametrize("is_leader", [False, True])
+def test_a_stored_task_keeps_its_file_when_the_leader_fails_after_it(
+    tmp_path: Path, files: TaskFiles, submitter: Submitter, is_leader: bool
+) -> None:
+    upload = written(files)
+    with channel(tmp_path, system := Failing()):
+        if is_leader:
+            sent = SentFile("new", len(SOUND), upload.sha256, is_stored=True)
+            with pytest.raises(StoreBusyError):
+                submit_received(system, sent, files, {}, lambda: False)
+        else:
+            with pytest.raises(StoreBusyError):
+                submitter.submit(upload)
+        upload.discard()  # as whoever has received it does
+        submitter._route.stop()
+    assert left(files) == ([], ["new"])
+
+
+def test_a_leader_that_stops_meanwhile_leaves_the_file_to_the_next_one(
+    tmp_path: Path, files: TaskFiles, submitter: Submitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_server, "STOP_LIMIT_S", 0.0)  # it takes longer to submit than a leader waits for
+
+    class Slow(SmallSystem):
+        def submit(self, upload: Any, **_: Any) -> Any:
+            upload.commit()
+            self.begun.set()
+            assert self.go_on.wait(LIMIT_S)
+            upload.discard()
+            self.ended.set()
+            raise ShuttingDownError()
+
+    slow, system = Slow(), SmallSystem()
+    slow.go_on.clear()
+    with ThreadPoolExecutor(1) as threads:
+        with channel(tmp_path, slow):
+            asked = threads.submit(submitter.submit, upload := written(files))
+            assert slow.begun.wait(LIMIT_S)
+        submitter._route.lead(system)
+        assert asked.result(LIMIT_S).task == view_of("new")
+        slow.go_on.set()
+        assert slow.ended.wait(LIMIT_S)
+    upload.discard()
+    assert list(system.submitted) == ["new"]
+    assert left(files) == ([], ["new"])
 
 
 def test_a_file_that_was_only_hashed_is_sent_without_its_bytes(
@@ -121,7 +204,7 @@ def makes_no_task(files: TaskFiles) -> Callable[[Any, Any], None]:
     def play(connection: Any, call: Any) -> None:
         send(connection, BEGUN)
         if call.name == SUBMIT_FILE:
-            received_file(call.args[0], files).commit()
+            ReceivedPart(call.args[0], files, lambda: True).commit()
 
     return play
 
@@ -133,7 +216,7 @@ def test_the_next_leader_makes_the_task_when_the_last_one_has_not(
     play = {"before": dies_before, "in between": dies_in_between, "published": makes_no_task(files)}[moment]
     system = SmallSystem()
     submission = submitted_while_it_dies(tmp_path, files, submitter, play, system)
-    assert (submission.task, submission.is_replay) == ("view of new", False)
+    assert (submission.task, submission.is_replay) == (view_of("new"), False)
     assert list(system.submitted) == ["new"]
     assert left(files) == ([], ["new"])
 
@@ -144,7 +227,7 @@ def test_the_next_leader_is_asked_for_a_task_that_the_last_one_may_have_made(
     system = SmallSystem()
     system.submitted["new"] = "made before"
     submission = submitted_while_it_dies(tmp_path, files, submitter, makes_no_task(files), system)
-    assert (submission.task, submission.is_replay) == ("view of new", False)
+    assert (submission.task, submission.is_replay) == (view_of("new"), False)
     assert system.submitted == {"new": "made before"}
     assert left(files) == ([], ["new"])
 
@@ -175,7 +258,23 @@ def test_when_nobody_knows_whether_it_became_a_task_the_file_stays(tmp_path: Pat
     finally:
         leader.stop()
         route.stop()
-    upload.close()
+    upload.discard()  # as whoever has received it does
+    assert left(files) == ([], ["new"])
+
+
+def test_nor_does_it_go_when_this_process_stops(tmp_path: Path, files: TaskFiles, submitter: Submitter) -> None:
+    def then_stop(connection: Any, call: Any) -> None:
+        makes_no_task(files)(connection, call)
+        submitter._route.stop()
+
+    leader = PlayedLeader(tmp_path, then_stop)
+    upload = written(files)
+    try:
+        with pytest.raises(ShuttingDownError):
+            submitter.submit(upload)
+    finally:
+        leader.stop()
+    upload.discard()
     assert left(files) == ([], ["new"])
 
 
@@ -183,7 +282,7 @@ def test_when_nobody_knows_whether_it_became_a_task_the_file_stays(tmp_path: Pat
 def test_a_file_that_is_not_as_was_said_is_refused(files: TaskFiles, size: int, task_id: str) -> None:
     written(files).hand_over()
     with pytest.raises(FileMissingError):
-        received_file(SentFile(task_id, size, "0" * 64, is_stored=True), files).commit()
+        ReceivedPart(SentFile(task_id, size, "0" * 64, is_stored=True), files, lambda: True).commit()
 
 
 # --- in parts -------------------------------------------------------------------------------------------------------
@@ -216,7 +315,7 @@ def test_parts_are_written_through_the_leader(
         with parts.completing("new") as whole:
             assert (whole.size, whole.key, whole.owner) == (len(SOUND), "key", "me")
             assert whole.details == {"filename": "a.wav"}
-            assert submitter.submit(whole).task == "view of new"
+            assert submitter.submit(whole).task == view_of("new")
             whole.became("new")
         assert list(system.submitted) == ["new"]
         parts._route.stop()
