@@ -208,7 +208,9 @@ class ChannelServer:
             case WholePart(), "became":
                 return entered.became(*call.args)
             case WholePart(), "submit":
-                return self._system.submit(entered, **call.named)
+                made = self._system.submit(entered, **call.named)
+                entered.became(made.task.task.id)  # now: the web process may be gone before it can say so
+                return made
         raise ValueError(f"{call.name} is not answered")
 
 

@@ -92,6 +92,14 @@ def view_of(task_id: str) -> TaskView:
     return TaskView(processing_task(id=task_id))
 
 
+def wait_until(is_true: Any, limit_s: float = 30) -> None:
+    pause, waited_s = threading.Event(), 0.0
+    while not is_true():
+        assert waited_s < limit_s
+        pause.wait(0.01)
+        waited_s += 0.01
+
+
 def no_event(_: str, __: int) -> Event | None:
     return None
 

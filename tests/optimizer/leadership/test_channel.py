@@ -20,7 +20,14 @@ from optimizer.leadership.calls import CALLS
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError
 from optimizer.leadership.channel_server import RequestBrokenOffError
 from optimizer.leadership.messages import SOCKET, Failure, send
-from tests.optimizer.leadership.leaders import PlayedLeader, SmallSystem, channel, dies_before, dies_in_between
+from tests.optimizer.leadership.leaders import (
+    PlayedLeader,
+    SmallSystem,
+    channel,
+    dies_before,
+    dies_in_between,
+    wait_until,
+)
 
 LIMIT_S = 30
 
@@ -42,14 +49,6 @@ def leader(tmp_path: Path, system: SmallSystem, client: ChannelClient) -> Iterat
     with channel(tmp_path, system):
         yield system
         client.close()
-
-
-def wait_until(is_true: Any, limit_s: float = LIMIT_S) -> None:
-    pause, waited_s = threading.Event(), 0.0
-    while not is_true():
-        assert waited_s < limit_s
-        pause.wait(0.01)
-        waited_s += 0.01
 
 
 def test_a_call_is_answered_with_the_value(leader: SmallSystem, client: ChannelClient) -> None:

@@ -17,12 +17,13 @@ from errors import (
     QueueFullError,
     ShuttingDownError,
     StoreBusyError,
+    UploadNotFoundError,
 )
 from optimizer.common.clock import SystemClock
 from optimizer.leadership import channel_server
 from optimizer.leadership.calls import SUBMIT_FILE
 from optimizer.leadership.channel_client import ChannelClient
-from optimizer.leadership.messages import BEGUN, SentFile, send
+from optimizer.leadership.messages import BEGUN, Call, SentFile, send
 from optimizer.leadership.received import ReceivedPart, submit_received
 from optimizer.leadership.remote_uploads import RemoteParts, Submitter
 from optimizer.leadership.route import Route
@@ -31,7 +32,15 @@ from optimizer.storage.part_store import PartStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import ReplayedUpload
 from optimizer.views.task_view import Submission
-from tests.optimizer.leadership.leaders import PlayedLeader, SmallSystem, channel, dies_before, dies_in_between, view_of
+from tests.optimizer.leadership.leaders import (
+    PlayedLeader,
+    SmallSystem,
+    channel,
+    dies_before,
+    dies_in_between,
+    view_of,
+    wait_until,
+)
 
 LIMIT_S = 30
 SOUND = b"some sound"
@@ -320,6 +329,33 @@ def test_parts_are_written_through_the_leader(
         assert list(system.submitted) == ["new"]
         parts._route.stop()
     assert left(files) == ([], ["new"])
+
+
+def test_an_upload_is_its_tasks_even_when_the_web_process_dies_while_it_is_made(
+    tmp_path: Path, files: TaskFiles, parts: RemoteParts, route: Route
+) -> None:
+    class Slow(Uploads):
+        def submit(self, upload: Any, **named: Any) -> Submission:
+            self.begun.set()
+            assert self.go_on.wait(LIMIT_S)
+            return super().submit(upload, **named)
+
+    with channel(tmp_path, system := Slow(files)) as server:
+        parts.create("new", len(SOUND), "me", {})
+        with parts.appending("new", 0) as writer:
+            writer.write(SOUND)
+        system.go_on.clear()
+        session = route.client.enter("parts.completing", "new")
+        send(session._connection, Call("submit"))
+        assert system.begun.wait(LIMIT_S)
+        session._connection.close()
+        route.client.close()
+        system.go_on.set()
+        wait_until(lambda: not server._connections)
+    assert list(system.submitted) == ["new"]
+    assert left(files) == ([], ["new"])
+    with pytest.raises(UploadNotFoundError):
+        system.parts.status("new")
 
 
 def test_a_request_goes_on_at_the_next_leader(tmp_path: Path, files: TaskFiles, parts: RemoteParts) -> None:
