@@ -174,9 +174,9 @@ class RemoteWriter:
         try:
             self._write(data)
         except (NotBegunError, AnswerLostError):
-            data = self._go_on(data)
-            self.write(data)
-        self._offset += len(data)
+            self.write(self._go_on(data))
+        else:
+            self._offset += len(data)
 
     def _go_on(self, data: bytes) -> bytes:
         """At the next leader. Returns what of the data is not there yet."""

@@ -22,7 +22,7 @@ from errors import (
 from optimizer.common.clock import SystemClock
 from optimizer.leadership import channel_server
 from optimizer.leadership.calls import SUBMIT_FILE
-from optimizer.leadership.channel_client import ChannelClient
+from optimizer.leadership.channel_client import AnswerLostError, ChannelClient
 from optimizer.leadership.messages import BEGUN, Call, SentFile, send
 from optimizer.leadership.received import ReceivedPart, submit_received
 from optimizer.leadership.remote_uploads import RemoteParts, Submitter
@@ -368,6 +368,31 @@ def test_a_request_goes_on_at_the_next_leader(tmp_path: Path, files: TaskFiles, 
                 writer.write(SOUND[3:5])
                 writer.write(SOUND[5:])
                 assert parts.status("new").is_whole
+    assert files.part_path("new").read_bytes() == SOUND
+
+
+def test_and_over_several_changes_while_one_piece_is_written(
+    tmp_path: Path, files: TaskFiles, parts: RemoteParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(_: bytes) -> None:
+        raise AnswerLostError()
+
+    losses = iter([True, False, False])
+    with channel(tmp_path, Uploads(files)):
+        parts.create("new", len(SOUND), "me", {})
+        with parts.appending("new", 0) as writer:
+            enter = writer._entered
+
+            def entered(context: Any) -> Any:
+                write = enter(context)
+                return lose if next(losses) else write
+
+            monkeypatch.setattr(writer, "_entered", entered)
+            for piece in (SOUND[:4], SOUND[4:]):
+                writer._write = lose
+                writer.write(piece)
+        assert parts.status("new").is_whole
+        parts._route.stop()
     assert files.part_path("new").read_bytes() == SOUND
 
 
