@@ -12,6 +12,7 @@ import pytest
 
 from errors import (
     FileMissingError,
+    IdempotencyMismatchError,
     NoLeaderError,
     OffsetMismatchError,
     QueueFullError,
@@ -205,6 +206,38 @@ def test_a_file_that_was_only_hashed_is_sent_without_its_bytes(
         assert submitter.submit(sent).is_replay
         submitter._route.stop()
     assert system.submitted["again"].sha256 == sent.sha256
+
+
+def test_what_was_only_hashed_is_compared_however_its_task_is_known(
+    tmp_path: Path, files: TaskFiles, submitter: Submitter
+) -> None:
+    """A link that is sent again is named by the task that it has made; see `web.tasks.links.EarlierFile`."""
+
+    class Comparing(SmallSystem):
+        def submit(self, upload: Any, **named: Any) -> Submission:
+            if named["filename"] != "as before":
+                raise IdempotencyMismatchError()
+            return Submission(view_of(upload.task_id), is_replay=True)
+
+    (system := Comparing()).submitted["earlier"] = "by a link"
+    sent = ReplayedUpload("earlier", max_bytes=None)
+    with channel(tmp_path, system):
+        assert submitter.submit(sent, filename="as before").is_replay
+        with pytest.raises(IdempotencyMismatchError):
+            submitter.submit(sent, filename="another")
+        submitter._route.stop()
+    route = Route(ChannelClient(tmp_path), SystemClock(), wait_s=LIMIT_S)
+
+    def die(connection: Any, call: Any) -> None:
+        dies_in_between(connection, call)
+        route.lead(system)
+
+    leader = PlayedLeader(tmp_path, die)
+    try:
+        assert Submitter(route, files).submit(sent, filename="as before").is_replay
+    finally:
+        leader.stop()
+        route.stop()
 
 
 def makes_no_task(files: TaskFiles) -> Callable[[Any, Any], None]:
