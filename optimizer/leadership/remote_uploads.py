@@ -50,7 +50,7 @@ class Submitter:
         return submission
 
     def _submit_file(self, sent: SentFile, named: dict[str, Any]) -> Submission:
-        deadline = self._route.deadline()
+        deadline = None
         while True:
             system = self._route.system
             try:
@@ -61,13 +61,13 @@ class Submitter:
                 )
                 return submission
             except (NotBegunError, AnswerLostError):  # by the file's id the next one finds what this one may have made
-                self._route.wait(deadline)
+                deadline = self._route.wait(deadline)
 
     def _submit_part(self, whole: WholePart | RemoteWhole, named: dict[str, Any]) -> Submission:
         """By whom it was begun: an upload that this process completes as the leader stays its own."""
         if isinstance(whole, WholePart):
             return self._here(whole, named)
-        deadline = self._route.deadline()
+        deadline = None
         try:
             return whole.submit(named)
         except (NotBegunError, AnswerLostError):
@@ -78,7 +78,7 @@ class Submitter:
                     return made
                 raise no_answer()  # whoever sent it asks with an empty last piece
             except (NotBegunError, AnswerLostError):
-                self._route.wait(deadline)
+                deadline = self._route.wait(deadline)
 
     def _made_of(self, task_id: str) -> Submission | None:
         """The task, when the leader that was lost has made it. Raises as `Route.call_once`."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from errors import EditConflictError, QuotaExceededError, TooManyRequestsError, TranscriptionServerError
-from optimizer.leadership import messages
+from optimizer.leadership import channel_client, messages
 from optimizer.leadership.calls import CALLS
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError
 from optimizer.leadership.channel_server import RequestBrokenOffError
@@ -173,6 +173,15 @@ def test_a_context_is_held_until_it_is_left(leader: SmallSystem, client: Channel
         assert leader.held == ["k"]
         assert client.call("default_model") == "tiny.en"
     assert leader.left == [("k", None)]
+
+
+def test_what_is_entered_may_take_longer_than_a_call(
+    leader: SmallSystem, client: ChannelClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_client, "ANSWER_LIMIT_S", 0.0)
+    session = client.enter("keys.holding", "me", "k")
+    assert session.value == "me's k"
+    session._connection.close()
 
 
 def test_an_error_of_ours_leaves_a_context_as_itself(leader: SmallSystem, client: ChannelClient) -> None:

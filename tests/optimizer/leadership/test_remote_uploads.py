@@ -23,16 +23,17 @@ from errors import (
 from optimizer.common.clock import SystemClock
 from optimizer.leadership import channel_server
 from optimizer.leadership.calls import SUBMIT_FILE
-from optimizer.leadership.channel_client import AnswerLostError, ChannelClient
-from optimizer.leadership.messages import BEGUN, Call, SentFile, send
+from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, Session
+from optimizer.leadership.messages import BEGUN, Call, SentFile, SentPart, send
 from optimizer.leadership.received import ReceivedPart, submit_received
-from optimizer.leadership.remote_uploads import RemoteParts, Submitter
+from optimizer.leadership.remote_uploads import RemoteParts, RemoteWhole, Submitter
 from optimizer.leadership.route import Route
 from optimizer.storage.part_file import Checksum
 from optimizer.storage.part_store import PartStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import ReplayedUpload
 from optimizer.views.task_view import Submission
+from tests.optimizer.fakes import FakeClock
 from tests.optimizer.leadership.leaders import (
     PlayedLeader,
     SmallSystem,
@@ -272,6 +273,31 @@ def test_the_next_leader_is_asked_for_a_task_that_the_last_one_may_have_made(
     assert (submission.task, submission.is_replay) == (view_of("new"), False)
     assert system.submitted == {"new": "made before"}
     assert left(files) == ([], ["new"])
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+def test_the_wait_for_the_next_leader_begins_when_the_last_one_is_missed(
+    tmp_path: Path, files: TaskFiles, monkeypatch: pytest.MonkeyPatch, is_part: bool
+) -> None:
+    route = Route(ChannelClient(tmp_path), clock := FakeClock(), wait_s=LIMIT_S)
+    system = SmallSystem()
+    if is_part:
+        system.submitted["new"] = "made before"
+
+    def die_late(*_: Any, **__: Any) -> None:
+        clock.advance(10 * LIMIT_S)
+        if not is_part or clock.monotonic() - began > 10 * LIMIT_S:
+            route.lead(system)
+        raise AnswerLostError()
+
+    began = clock.monotonic()
+    monkeypatch.setattr(route.client, "call", die_late)
+    upload = written(files)
+    if is_part:
+        sent = SentPart("new", len(SOUND), upload.sha256, {}, None, "me")
+        upload = RemoteWhole(Session(route.client, None, sent), sent)  # type: ignore[arg-type]
+        monkeypatch.setattr(upload, "submit", die_late)
+    assert Submitter(route, files).submit(upload).task == view_of("new")
 
 
 def submitted_while_it_dies(tmp_path: Path, files: TaskFiles, submitter: Submitter, play: Any, system: Any) -> Any:
