@@ -59,8 +59,8 @@ class ChannelServer:
         self._num_busy = 0
         self._is_stopping = False
         self._changed = threading.Condition()  # of what stands above
-        self._being_submitted: dict[str, threading.Lock] = {}
-        self._submitting = threading.Lock()  # of that
+        self._being_submitted: set[str] = set()  # files, by id
+        self._submitting = threading.Condition()  # of that
 
     def start(self, system: Any) -> None:
         """Answers from the system from now on. Raises OSError. Only the leader may call it: it replaces the socket that
@@ -159,13 +159,14 @@ class ChannelServer:
         """One at a time for a file. A web process that got no answer in time may ask again: the task that was made
         meanwhile is the answer, and its file is left alone."""
         with self._submitting:
-            turn = self._being_submitted.setdefault(sent.task_id, threading.Lock())
+            self._submitting.wait_for(lambda: sent.task_id not in self._being_submitted)
+            self._being_submitted.add(sent.task_id)
         try:
-            with turn:
-                return submit_received(self._system, sent, self._files, named, lambda: self._is_stopping)
+            return submit_received(self._system, sent, self._files, named, lambda: self._is_stopping)
         finally:
             with self._submitting:
-                self._being_submitted.pop(sent.task_id, None)
+                self._being_submitted.remove(sent.task_id)
+                self._submitting.notify_all()
 
     # --- contexts --------------------------------------------------------------------------------------------------
 

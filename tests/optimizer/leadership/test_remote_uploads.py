@@ -103,6 +103,49 @@ def test_a_file_that_is_offered_twice_is_made_a_task_once(tmp_path: Path, files:
     assert left(files) == ([], ["new"])
 
 
+def test_nobody_submits_a_file_beside_another_one_however_many_ask(
+    tmp_path: Path, files: TaskFiles, route: Route
+) -> None:
+    class Refusing(SmallSystem):
+        """One after the other is refused when the test says so."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.running = 0
+            self.counted: list[int] = []  # those that ran at the start of each
+            self.may_end = threading.Semaphore(0)
+            self.is_beside = threading.Event()
+
+        def submit(self, upload: Any, **_: Any) -> Any:
+            self.running += 1
+            self.counted.append(self.running)
+            if self.running > 1:
+                self.is_beside.set()
+            assert self.may_end.acquire(timeout=LIMIT_S)
+            self.running -= 1
+            raise QueueFullError()
+
+    def ask() -> Any:
+        with pytest.raises(QueueFullError):
+            route.call_once(SUBMIT_FILE, SentFile("new", len(SOUND), "0" * 64, is_stored=True))
+
+    with channel(tmp_path, system := Refusing()) as server, ThreadPoolExecutor(3) as threads:
+        asked = [threads.submit(ask)]
+        wait_until(lambda: len(system.counted) == 1)
+        asked.append(threads.submit(ask))
+        wait_until(lambda: server._num_busy == 2)
+        system.is_beside.wait(0.1)  # lets the second one come to where it waits
+        system.may_end.release()
+        wait_until(lambda: len(system.counted) == 2)
+        asked.append(threads.submit(ask))
+        system.is_beside.wait(0.5)  # in vain
+        system.may_end.release(2)
+        for answer in asked:
+            answer.result(LIMIT_S)
+        route.stop()
+    assert system.counted == [1, 1, 1]
+
+
 def test_a_file_that_is_refused_leaves_nothing(tmp_path: Path, files: TaskFiles, submitter: Submitter) -> None:
     class Full(SmallSystem):
         def submit(self, upload: Any, **_: Any) -> Any:
