@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from ulid import ULID
 
 from config import MAX_CONCURRENT_TASKS, Settings
-from errors import InvalidOptionError, MediaRemovedError
+from errors import CANNOT_STORE, InvalidOptionError, MediaRemovedError
 from optimizer.common.clock import Clock, SystemClock
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.devices.worker_process import WorkerConfig
@@ -209,7 +210,9 @@ class OptimizedWhisperSystem:
         )
         task, is_replay = self._intake.accept(upload, request, placed.refusal)
         self._scheduler.wake()
-        same = self._queue.find_same_file(task) if task.owner and not is_replay else None
+        same = None
+        with suppress(*CANNOT_STORE):  # the task is stored: an error now would have its recording removed
+            same = self._queue.find_same_file(task) if task.owner and not is_replay else None
         return Submission(self._views.tasks.task_view(task), is_replay, same)
 
     def task(self, task_id: str) -> TaskView:

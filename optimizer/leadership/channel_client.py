@@ -23,6 +23,7 @@ from optimizer.leadership.messages import (
 )
 
 ANSWER_LIMIT_S = 120.0  # longer than any call takes; a leader that hangs is ended by its master before
+ENTER_LIMIT_S = 1800.0  # after a change of the leader an upload is read again before it goes on: 100 GB at 60 MB/s
 MOST_IDLE = 32
 
 
@@ -58,7 +59,7 @@ class ChannelClient:
         """An entered context. Raises as `call`."""
         connection = self._connection()
         try:
-            value = _value(_ask(connection, Enter(Call(name, args)), ANSWER_LIMIT_S))
+            value = _value(_ask(connection, Enter(Call(name, args)), ENTER_LIMIT_S))
         except TranscriptionServerError:
             self._give_back(connection)
             raise

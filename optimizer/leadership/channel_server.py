@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from errors import TaskNotFoundError, TranscriptionServerError
+from errors import TranscriptionServerError
 from optimizer.leadership.calls import CALLS, CONTEXTS, KEPT_EVENT, SUBMIT_FILE, resolve
 from optimizer.leadership.messages import (
     BEGUN,
@@ -30,11 +30,10 @@ from optimizer.leadership.messages import (
     send,
     socket_address,
 )
-from optimizer.leadership.received import received_file
+from optimizer.leadership.received import submit_received
 from optimizer.storage.part_file import PartWriter, WholePart
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event
-from optimizer.views.task_view import Submission
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +59,8 @@ class ChannelServer:
         self._num_busy = 0
         self._is_stopping = False
         self._changed = threading.Condition()  # of what stands above
-        self._being_submitted: dict[str, threading.Lock] = {}
-        self._submitting = threading.Lock()  # of that
+        self._being_submitted: set[str] = set()  # files, by id
+        self._submitting = threading.Condition()  # of that
 
     def start(self, system: Any) -> None:
         """Answers from the system from now on. Raises OSError. Only the leader may call it: it replaces the socket that
@@ -160,15 +159,14 @@ class ChannelServer:
         """One at a time for a file. A web process that got no answer in time may ask again: the task that was made
         meanwhile is the answer, and its file is left alone."""
         with self._submitting:
-            turn = self._being_submitted.setdefault(sent.task_id, threading.Lock())
+            self._submitting.wait_for(lambda: sent.task_id not in self._being_submitted)
+            self._being_submitted.add(sent.task_id)
         try:
-            with turn:
-                with suppress(TaskNotFoundError):
-                    return Submission(self._system.task(sent.task_id), is_replay=False)
-                return self._system.submit(received_file(sent, self._files), **named)
+            return submit_received(self._system, sent, self._files, named, lambda: self._is_stopping)
         finally:
             with self._submitting:
-                self._being_submitted.pop(sent.task_id, None)
+                self._being_submitted.remove(sent.task_id)
+                self._submitting.notify_all()
 
     # --- contexts --------------------------------------------------------------------------------------------------
 
@@ -211,7 +209,9 @@ class ChannelServer:
             case WholePart(), "became":
                 return entered.became(*call.args)
             case WholePart(), "submit":
-                return self._system.submit(entered, **call.named)
+                made = self._system.submit(entered, **call.named)
+                entered.became(made.task.task.id)  # now: the web process may be gone before it can say so
+                return made
         raise ValueError(f"{call.name} is not answered")
 
 

@@ -1,33 +1,70 @@
-"""A file that a web process has written into the data folder, as the leader makes a task of it."""
+"""A file that a web process has written into the data folder, as the leader makes a task of it.
+
+Neither can lose it for the other: the leader never removes an offered file, and the web process never touches media/.
+A leader that makes no task of it puts it back to where it was written, and the web process, which learns the last word
+of the last leader, removes it there.
+"""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-from errors import DiskFullError, FileMissingError, UnavailableError
+from errors import DiskFullError, FileMissingError, TaskNotFoundError, TranscriptionServerError, UnavailableError
 from optimizer.common.atomic_files import publish
 from optimizer.common.failpoints import failpoint
 from optimizer.leadership.messages import SentFile
 from optimizer.storage.task_files import TaskFiles
+from optimizer.views.task_view import Submission
 from whisper_core.common.durable_files import disk_errors
 
 
-def received_file(sent: SentFile, files: TaskFiles) -> ReceivedPart | HashedFile:
-    """See `optimizer.storage.upload_file.ReceivedFile`. Raises FileMissingError for an id that cannot be a task's."""
+def submit_received(
+    system: Any, sent: SentFile, files: TaskFiles, named: dict[str, Any], is_stopping: Callable[[], bool]
+) -> Submission:
+    """What the leader's system makes of it: the same task again when it, or a leader before it, has made one.
+
+    is_stopping: then the next leader is offered the file and may be at work on it, so it is left where it is.
+    Raises what `OptimizedWhisperSystem.submit` raises, and FileMissingError.
+    """
     if not sent.is_stored:
-        return HashedFile(sent.task_id, sent.size, sent.sha256)
-    return ReceivedPart(sent, files.part_path(sent.task_id), files.media_path(sent.task_id))
+        hashed: Submission = system.submit(HashedFile(sent.task_id, sent.size, sent.sha256), **named)
+        return hashed
+
+    def may_be_a_task() -> bool:
+        if is_stopping():
+            return True
+        try:
+            system.task(sent.task_id)
+        except TaskNotFoundError:
+            return False
+        except TranscriptionServerError:  # such as a database that does not answer
+            return True
+        return True
+
+    try:
+        return Submission(system.task(sent.task_id), is_replay=False)
+    except TaskNotFoundError:
+        pass
+    part = ReceivedPart(sent, files, may_be_a_task)
+    try:
+        made: Submission = system.submit(part, **named)
+    except BaseException:
+        part.discard()  # it may have its place since an earlier leader, and this one's system have refused it unseen
+        raise
+    return made
 
 
 class ReceivedPart:
-    """The web process has closed it or will not write to it any more."""
+    """See `optimizer.storage.upload_file.ReceivedFile`. The web process will not write to it any more."""
 
-    def __init__(self, sent: SentFile, part: Path, final: Path) -> None:
+    def __init__(self, sent: SentFile, files: TaskFiles, may_be_a_task: Callable[[], bool]) -> None:
+        """Raises FileMissingError for an id that cannot be a task's."""
         self.task_id, self.size, self.sha256 = sent.task_id, sent.size, sent.sha256
-        self._part = part
-        self._final = final
+        self._part = files.part_path(sent.task_id)
+        self._final = files.media_path(sent.task_id)
+        self._may_be_a_task = may_be_a_task
 
     def commit(self) -> None:
         """Makes it the task's media file, durably. It may be that already: an earlier leader ended before it stored the
@@ -53,9 +90,9 @@ class ReceivedPart:
         failpoint("upload.committed")
 
     def discard(self) -> None:
-        for path in (self._part, self._final):
-            with suppress(FileNotFoundError):
-                path.unlink()
+        """Puts it back, unless it is a task's for all that is known. Removes nothing."""
+        if self._final.exists() and not self._may_be_a_task():
+            os.replace(self._final, self._part)
 
 
 class HashedFile:

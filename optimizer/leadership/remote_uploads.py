@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from errors import NoLeaderError, TaskNotFoundError
+from errors import NoLeaderError, ShuttingDownError, TaskNotFoundError
 from optimizer.leadership.calls import SUBMIT_FILE
 from optimizer.leadership.channel_client import AnswerLostError, NotBegunError, Session, no_answer
 from optimizer.leadership.messages import SentFile, SentPart
-from optimizer.leadership.received import received_file
+from optimizer.leadership.received import submit_received
 from optimizer.leadership.route import Route
 from optimizer.storage.part_file import Checksum, PartStatus, WholePart
 from optimizer.storage.task_files import TaskFiles
@@ -31,8 +31,8 @@ class Submitter:
         self._files = files
 
     def submit(self, upload: Any, **named: Any) -> Submission:
-        """Raises what `OptimizedWhisperSystem.submit` raises, and NoLeaderError; then the file may stay, because a task
-        may have been made of it."""
+        """Raises what `OptimizedWhisperSystem.submit` raises, and NoLeaderError. Then the file stays, whoever discards
+        it, because a task may have been made of it; after any other error the caller is to discard it."""
         if isinstance(upload, WholePart | RemoteWhole):
             return self._submit_part(upload, named)
         if self._route.system is not None:
@@ -40,7 +40,7 @@ class Submitter:
         sent = SentFile(upload.task_id, upload.size, upload.sha256, is_stored=isinstance(upload, Upload))
         try:
             submission = self._submit_file(sent, named)
-        except NoLeaderError:
+        except (NoLeaderError, ShuttingDownError):
             _let_go(upload)
             raise
         if submission.is_replay:
@@ -50,28 +50,24 @@ class Submitter:
         return submission
 
     def _submit_file(self, sent: SentFile, named: dict[str, Any]) -> Submission:
-        deadline, was_offered = self._route.deadline(), False
+        deadline = None
         while True:
+            system = self._route.system
             try:
-                if was_offered and (made := self._made_of(sent.task_id)) is not None:
-                    return made
-                if self._route.system is not None:
-                    return self._here(received_file(sent, self._files), named)
+                if system is not None:
+                    return submit_received(system, sent, self._files, named, lambda: self._route.is_stopping)
                 submission: Submission = self._route.remotely(
                     lambda: self._route.client.call(SUBMIT_FILE, sent, **named)
                 )
                 return submission
-            except NotBegunError:
-                pass
-            except AnswerLostError:
-                was_offered = True
-            self._route.wait(deadline)
+            except (NotBegunError, AnswerLostError):  # by the file's id the next one finds what this one may have made
+                deadline = self._route.wait(deadline)
 
     def _submit_part(self, whole: WholePart | RemoteWhole, named: dict[str, Any]) -> Submission:
         """By whom it was begun: an upload that this process completes as the leader stays its own."""
         if isinstance(whole, WholePart):
             return self._here(whole, named)
-        deadline = self._route.deadline()
+        deadline = None
         try:
             return whole.submit(named)
         except (NotBegunError, AnswerLostError):
@@ -82,7 +78,7 @@ class Submitter:
                     return made
                 raise no_answer()  # whoever sent it asks with an empty last piece
             except (NotBegunError, AnswerLostError):
-                self._route.wait(deadline)
+                deadline = self._route.wait(deadline)
 
     def _made_of(self, task_id: str) -> Submission | None:
         """The task, when the leader that was lost has made it. Raises as `Route.call_once`."""
@@ -178,9 +174,9 @@ class RemoteWriter:
         try:
             self._write(data)
         except (NotBegunError, AnswerLostError):
-            data = self._go_on(data)
-            self.write(data)
-        self._offset += len(data)
+            self.write(self._go_on(data))
+        else:
+            self._offset += len(data)
 
     def _go_on(self, data: bytes) -> bytes:
         """At the next leader. Returns what of the data is not there yet."""

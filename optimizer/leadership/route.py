@@ -32,6 +32,11 @@ class Route:
         """This process's own, None as long as another one leads."""
         return self._system
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether this process takes no more work."""
+        return self._is_stopping
+
     def lead(self, system: Any) -> None:
         with self._changed:
             self._system = system
@@ -46,7 +51,7 @@ class Route:
 
     def call(self, name: str, *args: Any, **named: Any) -> Any:
         """What the system's method of this name answers, whoever leads. Raises its errors, and NoLeaderError."""
-        deadline, was_lost = self.deadline(), False
+        deadline, was_lost = None, False
         while True:
             try:
                 return self.call_once(name, *args, **named)
@@ -60,7 +65,7 @@ class Route:
                 if was_lost:
                     return None  # the leader that went away has done it
                 raise
-            self.wait(deadline)
+            deadline = self.wait(deadline)
 
     def call_once(self, name: str, *args: Any, **named: Any) -> Any:
         """As `call`, but raises NotBegunError and AnswerLostError when there is no leader, or none any more."""
@@ -70,13 +75,13 @@ class Route:
 
     def enter(self, name: str, *args: Any) -> AbstractContextManager[Any]:
         """A context of the system; of the leader's it is a Session, and has been entered."""
-        deadline = self.deadline()
+        deadline = None
         while self._system is None:
             try:
                 session: AbstractContextManager[Any] = self.remotely(lambda: self.client.enter(name, *args))
                 return session
             except (NotBegunError, AnswerLostError):
-                self.wait(deadline)
+                deadline = self.wait(deadline)
         context: AbstractContextManager[Any] = resolve(self._system, name)(*args)
         return context
 
@@ -87,15 +92,19 @@ class Route:
         except ShuttingDownError as error:
             raise NotBegunError() from error
 
-    def deadline(self) -> float:
-        return self._clock.monotonic() + self._wait_s
+    def wait(self, deadline: float | None) -> float:
+        """A moment, and returns the deadline for the next one. None: it is the first since the leader was missed, from
+        which the time counts, however long the leader had worked on the call.
 
-    def wait(self, deadline: float) -> None:
-        """A moment. Raises NoLeaderError when the time is over, ShuttingDownError when this process stops."""
-        if self._clock.monotonic() >= deadline:
+        Raises NoLeaderError when the time is over, ShuttingDownError when this process stops.
+        """
+        if deadline is None:
+            deadline = self._clock.monotonic() + self._wait_s
+        elif self._clock.monotonic() >= deadline:
             raise NoLeaderError()
         with self._changed:
             if self._is_stopping:
                 raise ShuttingDownError()
             if self._system is None:
                 self._changed.wait(LOOK_EVERY_S)
+        return deadline

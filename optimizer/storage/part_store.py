@@ -135,12 +135,13 @@ class PartStore:
 
     @contextmanager
     def completing(self, part_id: str) -> Iterator[WholePart]:
-        """The upload, to be made a task of; the block says so with `became`.
+        """The upload, to be made a task of; the block says so with `became`, and then it is, whatever the block raises.
 
-        When it raises what sending again cannot mend, the bytes go and the reason is kept; otherwise all stays.
+        When it raises what sending again cannot mend before, the bytes go and the reason is kept; otherwise all stays.
         Raises UploadNotFoundError, UploadBusyError, OffsetMismatchError, and what it was refused with before.
         """
         part, holder = self._part(part_id), object()
+        is_made = False
         with part.lock:
             part.hold(holder, self._clock.monotonic())
             if not part.is_whole:
@@ -152,11 +153,13 @@ class PartStore:
                 try:
                     yield whole
                 finally:
+                    is_made = whole.made is not None
                     if whole.made is None:
                         whole.discard()
-            self._note_made(part, whole.made)
+                    else:
+                        self._note_made(part, whole.made)
         except TranscriptionServerError as error:
-            if _is_final(error):
+            if _is_final(error) and not is_made:
                 part.end(Outcome.refused(error))
             raise
         finally:
@@ -186,10 +189,8 @@ class PartStore:
                 log.info("upload=%s event=expired", part.note.id)
                 self._forget(part)
 
-    def _note_made(self, part: PartFile, task_id: str | None) -> None:
+    def _note_made(self, part: PartFile, task_id: str) -> None:
         """Its own task is the record of an upload; only when its key had made another one, a note stays."""
-        if task_id is None:
-            return
         if task_id == part.note.id:
             self._forget(part)
         else:

@@ -61,6 +61,8 @@ class Upload(io.RawIOBase):
         self._hash = hashlib.sha256()
         self._position = 0
         self._is_committed = False
+        self._is_handed_over = False
+        self._own_paths = [part]  # where this object has put the file, and so may remove it from
         self._descriptor = -1
         with disk_errors():
             self._descriptor = create_private(part)
@@ -92,6 +94,7 @@ class Upload(io.RawIOBase):
             with disk_errors():
                 failpoint("upload.before_sync")
                 os.fsync(descriptor)
+                self._own_paths.append(self._final)
                 publish(self._part, self._final, steps="upload")
         except DiskFullError:
             self.discard()
@@ -100,14 +103,19 @@ class Upload(io.RawIOBase):
         failpoint("upload.committed")
 
     def hand_over(self) -> None:
-        """Closes it, and the file stays where it is: another process makes, or has made, a task of it."""
-        self._is_committed = True
-        self.close()
+        """Closes it, and the file stays where it is, also at a later `discard`: another process has made a task of it,
+        or may have."""
+        self._is_handed_over = True
+        self._close_descriptor()
+        super().close()
 
     def discard(self) -> None:
-        """Closes it and removes the file, committed or not. Harmless when repeated."""
+        """Closes it and removes the file, committed or not, unless it was handed over. Harmless when repeated.
+
+        What another process has moved to the task's place stays there: only that one knows whether it is a task's.
+        """
         self._close_descriptor()
-        for path in (self._part, self._final):
+        for path in () if self._is_handed_over else self._own_paths:
             with suppress(FileNotFoundError):
                 path.unlink()
         self._is_committed = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from errors import DataFolderInUseError, IdempotencyMismatchError, InvalidOptionError
+from errors import DataFolderInUseError, IdempotencyMismatchError, InvalidOptionError, StoreBusyError
 from optimizer.system import OptimizedWhisperSystem
 from optimizer.tasks.task import TaskFilter, TaskStatus
 from tests.paths import DATA, MINUTE, SHORT
@@ -81,6 +81,19 @@ def test_the_same_key_gives_the_same_task_and_another_file_with_it_is_refused(
         with pytest.raises(IdempotencyMismatchError):
             submit(system, DATA / "librivox-0890.flac", key="abc")
         assert len(system.tasks(TaskFilter())[0]) == 1
+
+
+def test_a_stored_task_keeps_its_recording_when_the_database_fails_after_it(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise StoreBusyError()
+
+    with open_system() as system:
+        monkeypatch.setattr(system._queue, "find_same_file", fail)
+        task_id = submit(system, SHORT, owner="alice")
+        Watcher(system).wait_for(task_id, TaskStatus.COMPLETED)
+        assert system.media(task_id).read_bytes() == SHORT.read_bytes()
 
 
 def test_limits_change_while_running_and_stay_within_the_settings(open_system: Open) -> None:

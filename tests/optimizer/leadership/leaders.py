@@ -16,7 +16,8 @@ from optimizer.leadership.channel_server import ChannelServer
 from optimizer.leadership.messages import BEGUN, SOCKET, Result, connection_over, receive, send, socket_address
 from optimizer.storage.task_files import TaskFiles
 from optimizer.tasks.events import Event
-from optimizer.views.task_view import Submission
+from optimizer.views.task_view import Submission, TaskView
+from tests.optimizer.values import processing_task
 
 
 class SmallSystem:
@@ -31,16 +32,17 @@ class SmallSystem:
         self.left: list[tuple[str, BaseException | None]] = []
         self.submitted: dict[str, Any] = {}
         self.begun = threading.Event()
+        self.ended = threading.Event()
         self.go_on = threading.Event()
         self.go_on.set()
 
     def default_model(self) -> str:
         return "tiny.en"
 
-    def task(self, task_id: str) -> Any:
+    def task(self, task_id: str) -> TaskView:
         if task_id not in self.submitted:
             raise TaskNotFoundError()
-        return f"view of {task_id}"
+        return view_of(task_id)
 
     def status(self) -> dict[str, Any]:
         self.begun.set()
@@ -83,7 +85,19 @@ class SmallSystem:
     def submit(self, upload: Any, **_: Any) -> Submission:
         upload.commit()
         self.submitted[upload.task_id] = upload
-        return Submission(f"view of {upload.task_id}", is_replay=False)  # type: ignore[arg-type]
+        return Submission(view_of(upload.task_id), is_replay=False)
+
+
+def view_of(task_id: str) -> TaskView:
+    return TaskView(processing_task(id=task_id))
+
+
+def wait_until(is_true: Any, limit_s: float = 30) -> None:
+    pause, waited_s = threading.Event(), 0.0
+    while not is_true():
+        assert waited_s < limit_s
+        pause.wait(0.01)
+        waited_s += 0.01
 
 
 def no_event(_: str, __: int) -> Event | None:

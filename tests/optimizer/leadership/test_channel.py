@@ -15,12 +15,19 @@ from typing import Any
 import pytest
 
 from errors import EditConflictError, QuotaExceededError, TooManyRequestsError, TranscriptionServerError
-from optimizer.leadership import messages
+from optimizer.leadership import channel_client, messages
 from optimizer.leadership.calls import CALLS
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError
 from optimizer.leadership.channel_server import RequestBrokenOffError
 from optimizer.leadership.messages import SOCKET, Failure, send
-from tests.optimizer.leadership.leaders import PlayedLeader, SmallSystem, channel, dies_before, dies_in_between
+from tests.optimizer.leadership.leaders import (
+    PlayedLeader,
+    SmallSystem,
+    channel,
+    dies_before,
+    dies_in_between,
+    wait_until,
+)
 
 LIMIT_S = 30
 
@@ -42,14 +49,6 @@ def leader(tmp_path: Path, system: SmallSystem, client: ChannelClient) -> Iterat
     with channel(tmp_path, system):
         yield system
         client.close()
-
-
-def wait_until(is_true: Any, limit_s: float = LIMIT_S) -> None:
-    pause, waited_s = threading.Event(), 0.0
-    while not is_true():
-        assert waited_s < limit_s
-        pause.wait(0.01)
-        waited_s += 0.01
 
 
 def test_a_call_is_answered_with_the_value(leader: SmallSystem, client: ChannelClient) -> None:
@@ -174,6 +173,15 @@ def test_a_context_is_held_until_it_is_left(leader: SmallSystem, client: Channel
         assert leader.held == ["k"]
         assert client.call("default_model") == "tiny.en"
     assert leader.left == [("k", None)]
+
+
+def test_what_is_entered_may_take_longer_than_a_call(
+    leader: SmallSystem, client: ChannelClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_client, "ANSWER_LIMIT_S", 0.0)
+    session = client.enter("keys.holding", "me", "k")
+    assert session.value == "me's k"
+    session._connection.close()
 
 
 def test_an_error_of_ours_leaves_a_context_as_itself(leader: SmallSystem, client: ChannelClient) -> None:

@@ -12,9 +12,10 @@ import pytest
 from errors import NoLeaderError, ShuttingDownError, TaskNotFoundError
 from optimizer.common.clock import SystemClock
 from optimizer.leadership.calls import ONCE, REMOVALS, REPEATABLE
-from optimizer.leadership.channel_client import ChannelClient
+from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError
 from optimizer.leadership.messages import BEGUN, Failure, send
 from optimizer.leadership.route import Route
+from tests.optimizer.fakes import FakeClock
 from tests.optimizer.leadership.leaders import (
     PlayedLeader,
     SmallSystem,
@@ -121,7 +122,39 @@ def test_without_a_leader_a_call_is_refused_in_the_end(tmp_path: Path) -> None:
         route.enter("keys.holding", "me", "k")
     route.stop()
     with pytest.raises(ShuttingDownError):
-        route.wait(route.deadline())
+        route.wait(None)
+
+
+@pytest.mark.parametrize("kind", ["call", "enter"])
+def test_the_wait_for_the_next_leader_begins_when_the_last_one_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    route = Route(ChannelClient(tmp_path), clock := FakeClock(), wait_s=LIMIT_S)
+
+    def die_late(*_: Any) -> None:
+        clock.advance(10 * LIMIT_S)
+        route.lead(SmallSystem())
+        raise AnswerLostError()
+
+    monkeypatch.setattr(route.client, kind, die_late)
+    if kind == "call":
+        assert route.call("default_model") == "tiny.en"
+    else:
+        with route.enter("keys.holding", "me", "k") as entered:
+            assert entered == "me's k"
+
+
+def test_it_is_one_wait_however_many_leaders_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    route = Route(ChannelClient(tmp_path), clock := FakeClock(), wait_s=LIMIT_S)
+
+    def die(*_: Any) -> None:
+        clock.advance(0.6 * LIMIT_S)
+        raise NotBegunError()
+
+    monkeypatch.setattr(route.client, "call", die)
+    with pytest.raises(NoLeaderError):
+        route.call("default_model")
+    assert clock.monotonic() - FakeClock().monotonic() == pytest.approx(3 * 0.6 * LIMIT_S)
 
 
 def test_a_dictionarys_values_can_be_asked_about(tmp_path: Path) -> None:

@@ -241,6 +241,20 @@ def test_an_upload_whose_key_has_made_another_task_remembers_that_task(
         assert (store.status(ID).task_id, names(files.root)) == ("another", [NOTE])
 
 
+@pytest.mark.parametrize("error", [UnsupportedMediaError(""), QueueFullError(), ConnectionResetError()])
+def test_an_upload_that_has_become_its_task_stays_that_whatever_comes_then(
+    parts: PartStore, files: TaskFiles, error: BaseException
+) -> None:
+    append(parts, 0, SOUND)
+    with pytest.raises(type(error)), parts.completing(ID) as whole:  # noqa: PT012
+        whole.commit()
+        whole.became(ID)
+        raise error
+    assert names(files.root) == [MEDIA]
+    with pytest.raises(UploadNotFoundError):
+        parts.status(ID)
+
+
 def test_an_unfinished_upload_cannot_become_a_task(parts: PartStore) -> None:
     append(parts, 0, SOUND[:5])
     with pytest.raises(OffsetMismatchError), parts.completing(ID):

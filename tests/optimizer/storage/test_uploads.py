@@ -85,6 +85,23 @@ def test_a_committed_upload_can_be_discarded_and_takes_no_more(files: TaskFiles)
     assert names(files.root) == []
 
 
+def test_an_upload_that_was_handed_over_stays_whatever_comes_then(files: TaskFiles) -> None:
+    upload = files.begin_upload(ID)
+    upload.write(b"sound")
+    upload.hand_over()
+    upload.discard()
+    upload.close()
+    assert names(files.root) == [f"incoming/{ID}.part"]
+
+
+def test_what_another_process_has_given_its_place_is_not_discarded(files: TaskFiles) -> None:
+    upload = files.begin_upload(ID)
+    upload.write(b"sound")
+    files.part_path(ID).replace(files.media_path(ID))
+    upload.discard()
+    assert names(files.root) == [f"media/{ID}"]
+
+
 def test_too_many_bytes_are_refused_and_nothing_is_kept(files: TaskFiles) -> None:
     upload = files.begin_upload(ID, max_bytes=10)
     upload.write(b"x" * 10)
