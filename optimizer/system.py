@@ -79,21 +79,23 @@ class OptimizedWhisperSystem:
     def start(self) -> None:
         """Take the data folder, recover what an earlier run left, start the devices. Raises StartError."""
         self._storage.files.acquire_lock()
-        self._storage.files.reserve.release()  # what follows must work on a full disk, too
         try:
-            self._storage.store.open()
-            self.accounts.open()
-            self._parts.automation.check()
-            self._monitoring.open()
-            self._scheduling.estimates.open(self._storage.documents)
-            self._parts.retention.open()
-            self._recover()
-            self._storage.files.reserve.fill()
-            self._start_scheduler()
+            self._start()
         except BaseException:
-            self._storage.store.close()
-            self._storage.files.release_lock()
+            self._end_failed_start()
             raise
+
+    def _start(self) -> None:
+        self._storage.files.reserve.release()  # what follows must work on a full disk, too
+        self._storage.store.open()
+        self.accounts.open()
+        self._parts.automation.check()
+        self._monitoring.open()
+        self._scheduling.estimates.open(self._storage.documents)
+        self._parts.retention.open()
+        self._recover()
+        self._storage.files.reserve.fill()
+        self._start_scheduler()
         self._monitoring.extra.start(self.figures)
         self._scheduling.monitor.start()
         self._preparer.start()
@@ -102,6 +104,17 @@ class OptimizedWhisperSystem:
         self._parts.retranscriptions.resume()
         self._storage.search_filler.start()
         self._parts.found_speakers.resume()
+
+    def _end_failed_start(self) -> None:
+        """Nothing runs on, and the folder is free for whoever starts next: this process, or another one."""
+        try:
+            if self._is_started:
+                self.stop()
+        except Exception:
+            log.exception("event=stop_failed")
+        finally:
+            self._storage.store.close()
+            self._storage.files.release_lock()
 
     def stop(self) -> None:
         """No new work, running tasks back to pending at their last window; a few seconds at most."""
