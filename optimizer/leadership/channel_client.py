@@ -23,6 +23,7 @@ from optimizer.leadership.messages import (
 )
 
 ANSWER_LIMIT_S = 120.0  # longer than any call takes; a leader that hangs is ended by its master before
+CONNECT_LIMIT_S = 5.0
 MOST_IDLE = 32
 
 
@@ -45,25 +46,17 @@ class ChannelClient:
 
     def call(self, name: str, *args: Any, limit_s: float = ANSWER_LIMIT_S, **named: Any) -> Any:
         """What the leader answers. Raises its errors, NotBegunError and AnswerLostError."""
-        connection = self._connection()
-        try:
-            answer = _ask(connection, Call(name, args, named), limit_s)
-        except BaseException:
-            connection.close()
-            raise
+        connection, answer = self._asked(Call(name, args, named), limit_s)
         self._give_back(connection)
         return _value(answer)
 
     def enter(self, name: str, *args: Any) -> Session:
         """An entered context. Raises as `call`."""
-        connection = self._connection()
+        connection, answer = self._asked(Enter(Call(name, args)), ANSWER_LIMIT_S)
         try:
-            value = _value(_ask(connection, Enter(Call(name, args)), ANSWER_LIMIT_S))
+            value = _value(answer)
         except TranscriptionServerError:
             self._give_back(connection)
-            raise
-        except BaseException:
-            connection.close()
             raise
         return Session(self, connection, value)
 
@@ -71,15 +64,29 @@ class ChannelClient:
         """Harmless when repeated. Calls in progress are not disturbed."""
         with self._lock:
             self._is_closed = True
+        self._forget_idle()
+
+    def _asked(self, message: Call | Enter, limit_s: float) -> tuple[Connection, Any]:
+        """What is answered, and on which connection."""
+        with self._lock:
+            kept = self._idle.pop() if self._idle else None
+        if kept is not None:
+            try:
+                return kept, _ask_or_close(kept, message, limit_s)
+            except NotBegunError:  # its leader is gone, and there may be another one by now
+                self._forget_idle()
+        connection = self._new_connection()
+        return connection, _ask_or_close(connection, message, limit_s)
+
+    def _forget_idle(self) -> None:
+        with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
 
-    def _connection(self) -> Connection:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
+    def _new_connection(self) -> Connection:
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        peer.settimeout(CONNECT_LIMIT_S)  # a leader that accepts nothing is as good as none
         try:
             with socket_address(self._data_dir) as address:
                 peer.connect(address)
@@ -135,6 +142,14 @@ class Session:
         self._client._give_back(self._connection)
         if isinstance(answer, Failure) and not isinstance(error, answer.kind):
             raise answer.error() from error
+
+
+def _ask_or_close(connection: Connection, message: Call | Enter, limit_s: float) -> Any:
+    try:
+        return _ask(connection, message, limit_s)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _ask(connection: Connection, message: Call | Enter | Leave, limit_s: float) -> Any:

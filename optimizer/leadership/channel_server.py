@@ -39,6 +39,7 @@ from optimizer.views.task_view import Submission
 log = logging.getLogger(__name__)
 
 BACKLOG = 128
+ACCEPT_AGAIN_S = 0.1
 STOP_LIMIT_S = 5.0  # for calls in progress
 
 
@@ -60,6 +61,7 @@ class ChannelServer:
         self._num_busy = 0
         self._is_stopping = False
         self._changed = threading.Condition()  # of what stands above
+        self._pause = threading.Event()  # set when it stops
         self._being_submitted: dict[str, threading.Lock] = {}
         self._submitting = threading.Lock()  # of that
 
@@ -81,6 +83,7 @@ class ChannelServer:
         listener, self._listener = self._listener, None
         if listener is None:
             return
+        self._pause.set()
         with suppress(FileNotFoundError):
             (self._data_dir / SOCKET).unlink()
         with suppress(OSError):
@@ -96,11 +99,16 @@ class ChannelServer:
             self._changed.wait_for(lambda: not self._connections, STOP_LIMIT_S)
 
     def _accept(self, listener: socket.socket) -> None:
+        """Whatever it cannot take now, such as for want of descriptors or threads, it can take later."""
         while True:
             try:
                 peer, _ = listener.accept()
-            except OSError:
-                return  # closed by `stop`
+            except OSError as error:
+                if self._listener is not listener:
+                    return  # closed by `stop`
+                log.warning("event=channel_not_accepting reason='%s'", error)
+                self._pause.wait(ACCEPT_AGAIN_S)
+                continue
             try:
                 connection = connection_over(peer)
             except OSError as error:
@@ -108,7 +116,11 @@ class ChannelServer:
                 continue
             with self._changed:
                 self._connections.add(connection)
-            threading.Thread(target=self._serve, args=[connection], name="channel", daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=[connection], name="channel", daemon=True).start()
+            except RuntimeError as error:  # no more threads
+                log.warning("event=channel_refused reason='%s'", error)
+                self._close(connection)
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -122,10 +134,13 @@ class ChannelServer:
         except OSError:
             log.debug("event=web_process_gone")
         finally:
-            connection.close()
-            with self._changed:
-                self._connections.discard(connection)
-                self._changed.notify_all()
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        connection.close()
+        with self._changed:
+            self._connections.discard(connection)
+            self._changed.notify_all()
 
     def _begin(self) -> bool:
         with self._changed:
