@@ -345,9 +345,15 @@ class OptimizedWhisperSystem:
 
     def health(self) -> list[str]:
         """Why the process should be restarted; empty when it is fine."""
-        if not self._is_started or self._stopping.is_set() or self._scheduler.is_alive():
+        if not self._is_started or self._stopping.is_set():
             return []
-        return ["the scheduler's loop has stopped"]
+        obstacle = self._storage.store.database.dialect.obstacle()
+        reasons = [] if obstacle is None else [obstacle]
+        return reasons if self._scheduler.is_alive() else ["the scheduler's loop has stopped", *reasons]
+
+    def when_given_up(self, act: Callable[[], None]) -> None:
+        """Calls it once, from any thread, when nothing can be stored any more until a restart."""
+        self._storage.store.database.dialect.when_given_up(act)
 
     def readiness(self) -> list[str]:
         """Why the server cannot do its work at the moment; empty when it can."""

@@ -8,6 +8,8 @@ waits for the next leader, and its answer is the same. Events come through Postg
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +32,7 @@ from optimizer.leadership.event_publisher import EventPublisher
 from optimizer.leadership.remote_uploads import RemoteKeys, RemoteParts, Submitter
 from optimizer.leadership.route import Route
 from optimizer.storage.database import Database, database_url
-from optimizer.storage.postgresql import CONNECTION_OPTIONS
+from optimizer.storage.postgresql import connect_beside
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import Upload
 from optimizer.tasks.events import Event, EventBus, EventsMissed, Listener
@@ -53,6 +55,8 @@ class LeadingSystem(Protocol):
     def health(self) -> list[str]: ...
 
     def add_listener(self, listener: Listener, /) -> None: ...
+
+    def when_given_up(self, act: Callable[[], None], /) -> None: ...
 
 
 class SharedSystem:
@@ -137,6 +141,7 @@ class SharedSystem:
         self._events.publish(EventsMissed())  # between the last leader's end and now
         for act in waiting:
             _try(act)
+        system.when_given_up(_end_process)
 
     def _wait_for_leader(self) -> None:
         """Until then there may be no tables to find accounts in."""
@@ -172,10 +177,9 @@ class SharedSystem:
         return event
 
     def _connect(self) -> psycopg.Connection[Any]:
+        """Raises psycopg.Error."""
         url = database_url(self.settings.database_url.get_secret_value(), self.settings.data_dir)
-        options: dict[str, Any] = {key: value for key, value in CONNECTION_OPTIONS.items() if key not in url.query}
-        plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return psycopg.connect(plain, autocommit=True, **options)
+        return connect_beside(url)
 
     # --- how it is -------------------------------------------------------------------------------------------------
 
@@ -255,6 +259,12 @@ class _Admission(_Part):
         """models: every process finds the same ones in MODELS_DIR."""
         super().__init__(route, "admission")
         self.models = models
+
+
+def _end_process() -> None:
+    """As gently as anybody can: another process leads then, and this one's master starts it anew."""
+    log.critical("event=given_up reason='this process may store nothing any more, so another one has to lead'")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _try(act: Callable[[], None]) -> None:
