@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from multiprocessing.connection import Connection
@@ -16,15 +17,19 @@ from optimizer.leadership.messages import (
     Enter,
     Failure,
     Leave,
+    OtherVersionError,
     connection_over,
     receive,
     send,
     socket_address,
 )
 
+log = logging.getLogger(__name__)
+
 ANSWER_LIMIT_S = 120.0  # longer than any call takes; a leader that hangs is ended by its master before
 CONNECT_LIMIT_S = 5.0
 MOST_IDLE = 32
+OTHER_VERSION = "Another version of the server leads. Restart this one, so that both are of the same."
 
 
 class NotBegunError(Exception):
@@ -43,6 +48,7 @@ class ChannelClient:
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._is_closed = False
+        self._is_refused = False  # by another version, which is logged once
 
     def call(self, name: str, *args: Any, limit_s: float = ANSWER_LIMIT_S, **named: Any) -> Any:
         """What the leader answers. Raises its errors, NotBegunError and AnswerLostError."""
@@ -76,7 +82,13 @@ class ChannelClient:
             except NotBegunError:  # its leader is gone, and there may be another one by now
                 self._forget_idle()
         connection = self._new_connection()
-        return connection, _ask_or_close(connection, message, limit_s)
+        try:
+            return connection, _ask_or_close(connection, message, limit_s)
+        except OtherVersionError as error:  # nothing was begun, and waiting does not help
+            if not self._is_refused:
+                self._is_refused = True
+                log.error("event=other_version version=%s: %s", error, OTHER_VERSION)
+            raise NoLeaderError(OTHER_VERSION) from error
 
     def _forget_idle(self) -> None:
         with self._lock:
@@ -153,7 +165,7 @@ def _ask_or_close(connection: Connection, message: Call | Enter, limit_s: float)
 
 
 def _ask(connection: Connection, message: Call | Enter | Leave, limit_s: float) -> Any:
-    """Raises NotBegunError and AnswerLostError; then the connection is of no more use."""
+    """Raises NotBegunError, AnswerLostError and OtherVersionError; then the connection is of no more use."""
     try:
         send(connection, message)
         if not connection.poll(limit_s) or receive(connection) != BEGUN:

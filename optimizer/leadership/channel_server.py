@@ -22,6 +22,7 @@ from optimizer.leadership.messages import (
     Enter,
     Failure,
     Leave,
+    OtherVersionError,
     Result,
     SentFile,
     SentPart,
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 128
 ACCEPT_AGAIN_S = 0.1
-STOP_LIMIT_S = 5.0  # for calls in progress
+STOP_LIMIT_S = 2.0  # for calls in progress, and again for their connections; the system stops after that
 
 
 class RequestBrokenOffError(Exception):
@@ -60,6 +61,7 @@ class ChannelServer:
         self._connections: set[Connection] = set()
         self._num_busy = 0
         self._is_stopping = False
+        self._has_refused = False  # another version, which is logged once
         self._changed = threading.Condition()  # of what stands above
         self._pause = threading.Event()  # set when it stops
         self._being_submitted: dict[str, threading.Lock] = {}
@@ -131,10 +133,20 @@ class ChannelServer:
                     self._answer(connection, message)
                 finally:
                     self._end()
+        except OtherVersionError as error:
+            self._refuse(connection, error)
         except OSError:
             log.debug("event=web_process_gone")
         finally:
             self._close(connection)
+
+    def _refuse(self, connection: Connection, error: OtherVersionError) -> None:
+        """Any message tells the other end that this one is of another version, and nothing was begun."""
+        if not self._has_refused:
+            self._has_refused = True
+            log.error("event=other_version version=%s: a web process of it is refused; restart it", error)
+        with suppress(OSError):
+            send(connection, BEGUN)
 
     def _close(self, connection: Connection) -> None:
         connection.close()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from errors import EditConflictError, QuotaExceededError, TooManyRequestsError, TranscriptionServerError
+from errors import EditConflictError, NoLeaderError, QuotaExceededError, TooManyRequestsError, TranscriptionServerError
 from optimizer.leadership import channel_client, messages
 from optimizer.leadership.calls import CALLS
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError
@@ -217,6 +217,37 @@ def test_nobody_waits_for_ever_to_be_accepted(
             first.connect(str(tmp_path / SOCKET))
             with pytest.raises(NotBegunError):
                 client.call("default_model", limit_s=0.05)
+
+
+def test_a_web_process_of_another_version_is_told_so_at_once_and_it_is_logged_once(
+    tmp_path: Path, client: ChannelClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(connection: Connection, _: Any) -> None:
+        connection.send_bytes(b"0.0.0-other 0 what no other version reads")
+
+    leader = PlayedLeader(tmp_path, answer)
+    try:
+        for _ in range(3):
+            with pytest.raises(NoLeaderError, match="Another version"):
+                client.call("default_model")
+        with pytest.raises(NoLeaderError, match="Another version"):
+            client.enter("keys.holding", "me", "k")
+    finally:
+        leader.stop()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_leader_refuses_a_web_process_of_another_version_and_logs_it_once(
+    leader: SmallSystem, client: ChannelClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        with client._new_connection() as connection:
+            connection.send_bytes(b"0.0.0-other 0 what no other version reads")
+            assert messages.receive(connection) == messages.BEGUN
+            with pytest.raises(EOFError):
+                messages.receive(connection)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert client.call("default_model") == "tiny.en"
 
 
 # --- contexts -------------------------------------------------------------------------------------------------------
