@@ -11,9 +11,11 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 import psycopg
@@ -42,6 +44,7 @@ from whisper_core.models.registry import ModelRegistry
 log = logging.getLogger(__name__)
 
 PROBE_LIMIT_S = 5.0  # that a leader may take to say how it is
+LOOK_AGAIN_S = 1.0
 NOBODY_LEADS = "no process has the queue at the moment"
 
 
@@ -76,6 +79,7 @@ class SharedSystem:
         self._channel = ChannelServer(settings.data_dir, self._files, self._publisher.kept)
         self._listener = EventListener(self._connect, self._pass_on, self._kept_event)
         self._election = Election(self._files.is_locked, self._lead)
+        self._pause = threading.Event()
         self._lock = threading.Lock()
         self._when_leading: list[Callable[[], None]] = []  # under the lock
         self._submitter = Submitter(route, self._files)
@@ -103,8 +107,8 @@ class SharedSystem:
             log.info("event=standby: another process leads")
             self._listener.start()
             self._election.start()
-            self._wait_for_leader()
         try:
+            self._wait_for_leader()
             self.accounts.open()
         except BaseException:
             self.stop()
@@ -144,13 +148,15 @@ class SharedSystem:
         system.when_given_up(_end_process)
 
     def _wait_for_leader(self) -> None:
-        """Until then there may be no tables to find accounts in."""
-        while True:
-            try:
-                self._route.call("default_model")
-                return
-            except NoLeaderError:
-                log.warning("event=no_leader: %s; waiting for one", self._election.failure or NOBODY_LEADS)
+        """Until then there may be no tables to find accounts in. SIGTERM ends it, and with it the process."""
+        with _ended_by_sigterm():
+            while self._route.system is None:
+                try:
+                    self._route.call("default_model")
+                    return
+                except NoLeaderError as error:
+                    log.warning("event=no_leader: %s; waiting for one", self._election.failure or error.message)
+                    self._pause.wait(LOOK_AGAIN_S)  # the answer may have come at once
 
     # --- events ----------------------------------------------------------------------------------------------------
 
@@ -202,8 +208,10 @@ class SharedSystem:
                 own: list[str] = getattr(self._route.system, name)()
                 return own
             told: list[str] = self._route.client.call(name, limit_s=PROBE_LIMIT_S)
-        except (NotBegunError, AnswerLostError, NoLeaderError):
+        except (NotBegunError, AnswerLostError):
             return otherwise
+        except NoLeaderError as error:  # one of another version
+            return [error.message] if otherwise else []
         return told
 
     # --- tasks -----------------------------------------------------------------------------------------------------
@@ -259,6 +267,27 @@ class _Admission(_Part):
         """models: every process finds the same ones in MODELS_DIR."""
         super().__init__(route, "admission")
         self.models = models
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """For a wait without an end: SIGTERM raises SystemExit in it, after what it does otherwise. Signals are the main
+    thread's; in another one nothing is changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if callable(before):
+            before(number, frame)
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end_process() -> None:

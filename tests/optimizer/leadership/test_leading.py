@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from optimizer.leadership.shared_system import SharedSystem
+from errors import NoLeaderError
+from optimizer.leadership import channel_server, event_publisher
+from optimizer.leadership.shared_system import LOOK_AGAIN_S, SharedSystem
 from optimizer.tasks.events import Listener
 from tests.optimizer.leadership.leaders import SmallSystem
 from tests.postgresql_server import PostgresqlServer
+from web.server import gunicorn_app
 
 URL = "postgresql://nobody:secret@127.0.0.1:1/nothing"
 
@@ -87,3 +90,51 @@ def test_events_go_by_every_address_that_the_database_is_found_by(
     postgresql.execute(f"ALTER DATABASE {name} RESET ALL")
     shared.stop()
     postgresql.give_back(name)
+
+
+@pytest.fixture
+def waiting(shared: SharedSystem, monkeypatch: pytest.MonkeyPatch) -> SharedSystem:
+    """No process leads, and to find that out takes no time."""
+
+    def refuse(*_: object) -> None:
+        raise NoLeaderError()
+
+    monkeypatch.setattr(shared._route, "call", refuse)
+    return shared
+
+
+def test_a_process_that_waits_for_a_leader_ends_when_it_is_asked_to(
+    waiting: SharedSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(waiting._pause, "wait", lambda _: signal.raise_signal(signal.SIGTERM))
+    try:
+        with pytest.raises(SystemExit) as end:
+            waiting._wait_for_leader()
+        assert (end.value.code, asked) == (0, [signal.SIGTERM])
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_process_that_waits_for_a_leader_asks_now_and_then(
+    waiting: SharedSystem, system: Leading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+
+    def pause(limit_s: float) -> None:
+        paused.append(limit_s)
+        if len(paused) == 3:
+            waiting._route.lead(system)
+
+    monkeypatch.setattr(waiting._pause, "wait", pause)
+    waiting._wait_for_leader()
+    assert paused == [LOOK_AGAIN_S] * 3
+
+
+def test_a_leaders_stop_leaves_the_system_half_of_the_time_that_its_master_gives_it() -> None:
+    """After the requests that run."""
+    left_s = gunicorn_app.MASTER_GRACE_S - gunicorn_app.WORKER_GRACE_S
+    assert left_s / 2 >= 2 * channel_server.STOP_LIMIT_S + event_publisher.STOP_LIMIT_S
