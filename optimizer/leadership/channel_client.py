@@ -36,6 +36,10 @@ class NotBegunError(Exception):
     """There is no leader, or it took nothing: what was asked was not done."""
 
 
+class NothingBegunInTimeError(NotBegunError):
+    """The leader is there and says nothing, as one that hangs."""
+
+
 class AnswerLostError(Exception):
     """The leader began with it and went away, so it may have been done or not."""
 
@@ -79,6 +83,8 @@ class ChannelClient:
         if kept is not None:
             try:
                 return kept, _ask_or_close(kept, message, limit_s)
+            except NothingBegunInTimeError:
+                raise
             except NotBegunError:  # its leader is gone, and there may be another one by now
                 self._forget_idle()
         connection = self._new_connection()
@@ -168,7 +174,9 @@ def _ask(connection: Connection, message: Call | Enter | Leave, limit_s: float) 
     """Raises NotBegunError, AnswerLostError and OtherVersionError; then the connection is of no more use."""
     try:
         send(connection, message)
-        if not connection.poll(limit_s) or receive(connection) != BEGUN:
+        if not connection.poll(limit_s):
+            raise NothingBegunInTimeError()
+        if receive(connection) != BEGUN:
             raise NotBegunError()
     except (EOFError, OSError) as error:
         raise NotBegunError() from error

@@ -150,6 +150,16 @@ def test_a_connection_of_a_dead_leader_is_not_taken_for_the_next_one(tmp_path: P
             assert len(client._idle) == 3
 
 
+def test_a_leader_that_hangs_is_waited_for_once(client: ChannelClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, silent = socket.socketpair(socket.AF_UNIX)
+    client._give_back(messages.connection_over(ours))
+    asked: list[str] = []
+    monkeypatch.setattr(client, "_new_connection", lambda: asked.append("again"))
+    with silent, pytest.raises(NotBegunError):
+        client.call("default_model", limit_s=0.05)
+    assert asked == []
+
+
 def test_a_leader_that_stops_answers_what_it_has_begun(
     tmp_path: Path, system: SmallSystem, client: ChannelClient
 ) -> None:
