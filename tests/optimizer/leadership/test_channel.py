@@ -191,7 +191,7 @@ def test_what_cannot_be_accepted_at_the_moment_is_accepted_later(
 
     monkeypatch.setattr(socket.socket, "accept", accept_later)
     with channel(tmp_path, SmallSystem()):
-        assert client.call("default_model") == "tiny.en"
+        assert client.call("default_model", limit_s=LIMIT_S) == "tiny.en"
         assert errors == []
         client.close()
 
@@ -210,8 +210,8 @@ def test_a_connection_without_a_thread_is_closed_and_the_next_one_served(
     monkeypatch.setattr(threading.Thread, "start", start_later)
     with channel(tmp_path, SmallSystem()) as server:
         with pytest.raises(NotBegunError):
-            client.call("default_model")
-        assert client.call("default_model") == "tiny.en"
+            client.call("default_model", limit_s=LIMIT_S)
+        assert client.call("default_model", limit_s=LIMIT_S) == "tiny.en"
         assert len(server._connections) == 1
         client.close()
 
