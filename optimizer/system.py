@@ -80,21 +80,23 @@ class OptimizedWhisperSystem:
     def start(self) -> None:
         """Take the data folder, recover what an earlier run left, start the devices. Raises StartError."""
         self._storage.files.acquire_lock()
-        self._storage.files.reserve.release()  # what follows must work on a full disk, too
         try:
-            self._storage.store.open()
-            self.accounts.open()
-            self._parts.automation.check()
-            self._monitoring.open()
-            self._scheduling.estimates.open(self._storage.documents)
-            self._parts.retention.open()
-            self._recover()
-            self._storage.files.reserve.fill()
-            self._start_scheduler()
+            self._start()
         except BaseException:
-            self._storage.store.close()
-            self._storage.files.release_lock()
+            self._end_failed_start()
             raise
+
+    def _start(self) -> None:
+        self._storage.files.reserve.release()  # what follows must work on a full disk, too
+        self._storage.store.open()
+        self.accounts.open()
+        self._parts.automation.check()
+        self._monitoring.open()
+        self._scheduling.estimates.open(self._storage.documents)
+        self._parts.retention.open()
+        self._recover()
+        self._storage.files.reserve.fill()
+        self._start_scheduler()
         self._monitoring.extra.start(self.figures)
         self._scheduling.monitor.start()
         self._preparer.start()
@@ -103,6 +105,17 @@ class OptimizedWhisperSystem:
         self._parts.retranscriptions.resume()
         self._storage.search_filler.start()
         self._parts.found_speakers.resume()
+
+    def _end_failed_start(self) -> None:
+        """Nothing runs on, and the folder is free for whoever starts next: this process, or another one."""
+        try:
+            if self._is_started:
+                self.stop()
+        except Exception:
+            log.exception("event=stop_failed")
+        finally:
+            self._storage.store.close()
+            self._storage.files.release_lock()
 
     def stop(self) -> None:
         """No new work, running tasks back to pending at their last window; a few seconds at most."""
@@ -335,9 +348,15 @@ class OptimizedWhisperSystem:
 
     def health(self) -> list[str]:
         """Why the process should be restarted; empty when it is fine."""
-        if not self._is_started or self._stopping.is_set() or self._scheduler.is_alive():
+        if not self._is_started or self._stopping.is_set():
             return []
-        return ["the scheduler's loop has stopped"]
+        obstacle = self._storage.store.database.dialect.obstacle()
+        reasons = [] if obstacle is None else [obstacle]
+        return reasons if self._scheduler.is_alive() else ["the scheduler's loop has stopped", *reasons]
+
+    def when_given_up(self, act: Callable[[], None]) -> None:
+        """Calls it once, from any thread, when nothing can be stored any more until a restart."""
+        self._storage.store.database.dialect.when_given_up(act)
 
     def readiness(self) -> list[str]:
         """Why the server cannot do its work at the moment; empty when it can."""

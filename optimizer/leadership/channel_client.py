@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from multiprocessing.connection import Connection
@@ -16,19 +17,28 @@ from optimizer.leadership.messages import (
     Enter,
     Failure,
     Leave,
+    OtherVersionError,
     connection_over,
     receive,
     send,
     socket_address,
 )
 
+log = logging.getLogger(__name__)
+
 ANSWER_LIMIT_S = 120.0  # longer than any call takes; a leader that hangs is ended by its master before
 ENTER_LIMIT_S = 1800.0  # after a change of the leader an upload is read again before it goes on: 100 GB at 60 MB/s
+CONNECT_LIMIT_S = 5.0
 MOST_IDLE = 32
+OTHER_VERSION = "Another version of the server leads. Restart this one, so that both are of the same."
 
 
 class NotBegunError(Exception):
     """There is no leader, or it took nothing: what was asked was not done."""
+
+
+class NothingBegunInTimeError(NotBegunError):
+    """The leader is there and says nothing, as one that hangs."""
 
 
 class AnswerLostError(Exception):
@@ -43,28 +53,21 @@ class ChannelClient:
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._is_closed = False
+        self._is_refused = False  # by another version, which is logged once
 
     def call(self, name: str, *args: Any, limit_s: float = ANSWER_LIMIT_S, **named: Any) -> Any:
         """What the leader answers. Raises its errors, NotBegunError and AnswerLostError."""
-        connection = self._connection()
-        try:
-            answer = _ask(connection, Call(name, args, named), limit_s)
-        except BaseException:
-            connection.close()
-            raise
+        connection, answer = self._asked(Call(name, args, named), limit_s)
         self._give_back(connection)
         return _value(answer)
 
     def enter(self, name: str, *args: Any) -> Session:
         """An entered context. Raises as `call`."""
-        connection = self._connection()
+        connection, answer = self._asked(Enter(Call(name, args)), ENTER_LIMIT_S)
         try:
-            value = _value(_ask(connection, Enter(Call(name, args)), ENTER_LIMIT_S))
+            value = _value(answer)
         except TranscriptionServerError:
             self._give_back(connection)
-            raise
-        except BaseException:
-            connection.close()
             raise
         return Session(self, connection, value)
 
@@ -72,15 +75,37 @@ class ChannelClient:
         """Harmless when repeated. Calls in progress are not disturbed."""
         with self._lock:
             self._is_closed = True
+        self._forget_idle()
+
+    def _asked(self, message: Call | Enter, limit_s: float) -> tuple[Connection, Any]:
+        """What is answered, and on which connection."""
+        with self._lock:
+            kept = self._idle.pop() if self._idle else None
+        if kept is not None:
+            try:
+                return kept, _ask_or_close(kept, message, limit_s)
+            except NothingBegunInTimeError:
+                raise
+            except NotBegunError:  # its leader is gone, and there may be another one by now
+                self._forget_idle()
+        connection = self._new_connection()
+        try:
+            return connection, _ask_or_close(connection, message, limit_s)
+        except OtherVersionError as error:  # nothing was begun, and waiting does not help
+            if not self._is_refused:
+                self._is_refused = True
+                log.error("event=other_version version=%s: %s", error, OTHER_VERSION)
+            raise NoLeaderError(OTHER_VERSION) from error
+
+    def _forget_idle(self) -> None:
+        with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
 
-    def _connection(self) -> Connection:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
+    def _new_connection(self) -> Connection:
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        peer.settimeout(CONNECT_LIMIT_S)  # a leader that accepts nothing is as good as none
         try:
             with socket_address(self._data_dir) as address:
                 peer.connect(address)
@@ -138,11 +163,21 @@ class Session:
             raise answer.error() from error
 
 
+def _ask_or_close(connection: Connection, message: Call | Enter, limit_s: float) -> Any:
+    try:
+        return _ask(connection, message, limit_s)
+    except BaseException:
+        connection.close()
+        raise
+
+
 def _ask(connection: Connection, message: Call | Enter | Leave, limit_s: float) -> Any:
-    """Raises NotBegunError and AnswerLostError; then the connection is of no more use."""
+    """Raises NotBegunError, AnswerLostError and OtherVersionError; then the connection is of no more use."""
     try:
         send(connection, message)
-        if not connection.poll(limit_s) or receive(connection) != BEGUN:
+        if not connection.poll(limit_s):
+            raise NothingBegunInTimeError()
+        if receive(connection) != BEGUN:
             raise NotBegunError()
     except (EOFError, OSError) as error:
         raise NotBegunError() from error

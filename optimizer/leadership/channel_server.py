@@ -22,6 +22,7 @@ from optimizer.leadership.messages import (
     Enter,
     Failure,
     Leave,
+    OtherVersionError,
     Result,
     SentFile,
     SentPart,
@@ -38,7 +39,8 @@ from optimizer.tasks.events import Event
 log = logging.getLogger(__name__)
 
 BACKLOG = 128
-STOP_LIMIT_S = 5.0  # for calls in progress
+ACCEPT_AGAIN_S = 0.1
+STOP_LIMIT_S = 2.0  # for calls in progress, and again for their connections; the system stops after that
 
 
 class RequestBrokenOffError(Exception):
@@ -58,9 +60,11 @@ class ChannelServer:
         self._connections: set[Connection] = set()
         self._num_busy = 0
         self._is_stopping = False
+        self._has_refused = False  # another version, which is logged once
         self._changed = threading.Condition()  # of what stands above
         self._being_submitted: set[str] = set()  # files, by id
         self._submitting = threading.Condition()  # of that
+        self._pause = threading.Event()  # set when it stops
 
     def start(self, system: Any) -> None:
         """Answers from the system from now on. Raises OSError. Only the leader may call it: it replaces the socket that
@@ -80,6 +84,7 @@ class ChannelServer:
         listener, self._listener = self._listener, None
         if listener is None:
             return
+        self._pause.set()
         with suppress(FileNotFoundError):
             (self._data_dir / SOCKET).unlink()
         with suppress(OSError):
@@ -95,11 +100,16 @@ class ChannelServer:
             self._changed.wait_for(lambda: not self._connections, STOP_LIMIT_S)
 
     def _accept(self, listener: socket.socket) -> None:
+        """Whatever it cannot take now, such as for want of descriptors or threads, it can take later."""
         while True:
             try:
                 peer, _ = listener.accept()
-            except OSError:
-                return  # closed by `stop`
+            except OSError as error:
+                if self._listener is not listener:
+                    return  # closed by `stop`
+                log.warning("event=channel_not_accepting reason='%s'", error)
+                self._pause.wait(ACCEPT_AGAIN_S)
+                continue
             try:
                 connection = connection_over(peer)
             except OSError as error:
@@ -107,7 +117,11 @@ class ChannelServer:
                 continue
             with self._changed:
                 self._connections.add(connection)
-            threading.Thread(target=self._serve, args=[connection], name="channel", daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=[connection], name="channel", daemon=True).start()
+            except RuntimeError as error:  # no more threads
+                log.warning("event=channel_refused reason='%s'", error)
+                self._close(connection)
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -118,13 +132,26 @@ class ChannelServer:
                     self._answer(connection, message)
                 finally:
                     self._end()
+        except OtherVersionError as error:
+            self._refuse(connection, error)
         except OSError:
             log.debug("event=web_process_gone")
         finally:
-            connection.close()
-            with self._changed:
-                self._connections.discard(connection)
-                self._changed.notify_all()
+            self._close(connection)
+
+    def _refuse(self, connection: Connection, error: OtherVersionError) -> None:
+        """Any message tells the other end that this one is of another version, and nothing was begun."""
+        if not self._has_refused:
+            self._has_refused = True
+            log.error("event=other_version version=%s: a web process of it is refused; restart it", error)
+        with suppress(OSError):
+            send(connection, BEGUN)
+
+    def _close(self, connection: Connection) -> None:
+        connection.close()
+        with self._changed:
+            self._connections.discard(connection)
+            self._changed.notify_all()
 
     def _begin(self) -> bool:
         with self._changed:

@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000
 MAX_AT_ONCE = 100  # in a transaction
-MAX_KEPT = 64  # events that are too large for a notification
+MAX_KEPT = 1000  # events that are too large for a notification; of several transactions, until somebody asks
 RETRY_S = 1.0
-STOP_LIMIT_S = 5.0
+STOP_LIMIT_S = 2.0
 _NOTIFY = "SELECT pg_notify(%s, text) FROM unnest(%s::text[]) WITH ORDINALITY AS told (text, place) ORDER BY place"
 
 

@@ -18,8 +18,10 @@ from typing import Any
 
 from errors import TranscriptionServerError
 from optimizer.leadership.codec import decode, encode
+from version import __version__
 
 SOCKET = "leader.sock"  # in the data folder
+VERSION = __version__.encode()  # each message begins with it: what follows is read by the same version only
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -71,6 +73,10 @@ class Leave:
     is_broken: bool = False
 
 
+class OtherVersionError(Exception):
+    """The other end is of another version, which this is the name of."""
+
+
 BEGUN = "begun"  # what was asked is being done: without it, it was not and will not be
 
 
@@ -110,14 +116,17 @@ def socket_address(data_dir: Path) -> Iterator[str]:
 def send(connection: Connection, message: object) -> None:
     """One thread at a time. Raises OSError, and TypeError for what cannot be sent; then nothing was."""
     text, blobs = encode(message)
-    connection.send_bytes(b"%d " % len(blobs) + text)
+    connection.send_bytes(b"%s %d " % (VERSION, len(blobs)) + text)
     for blob in blobs:
         connection.send_bytes(blob)
 
 
 def receive(connection: Connection) -> Any:
-    """Raises EOFError and OSError."""
-    count, _, text = connection.recv_bytes().partition(b" ")
+    """Raises EOFError, OSError and OtherVersionError."""
+    version, _, rest = connection.recv_bytes().partition(b" ")
+    if version != VERSION:
+        raise OtherVersionError(version[:20].decode(errors="replace"))
+    count, _, text = rest.partition(b" ")
     return decode(text, [connection.recv_bytes() for _ in range(int(count))])
 
 

@@ -8,10 +8,14 @@ waits for the next leader, and its answer is the same. Events come through Postg
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 import psycopg
@@ -30,7 +34,7 @@ from optimizer.leadership.event_publisher import EventPublisher
 from optimizer.leadership.remote_uploads import RemoteKeys, RemoteParts, Submitter
 from optimizer.leadership.route import Route
 from optimizer.storage.database import Database, database_url
-from optimizer.storage.postgresql import CONNECTION_OPTIONS
+from optimizer.storage.postgresql import connect_beside
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import Upload
 from optimizer.tasks.events import Event, EventBus, EventsMissed, Listener
@@ -40,6 +44,7 @@ from whisper_core.models.registry import ModelRegistry
 log = logging.getLogger(__name__)
 
 PROBE_LIMIT_S = 5.0  # that a leader may take to say how it is
+LOOK_AGAIN_S = 1.0
 NOBODY_LEADS = "no process has the queue at the moment"
 
 
@@ -53,6 +58,8 @@ class LeadingSystem(Protocol):
     def health(self) -> list[str]: ...
 
     def add_listener(self, listener: Listener, /) -> None: ...
+
+    def when_given_up(self, act: Callable[[], None], /) -> None: ...
 
 
 class SharedSystem:
@@ -72,6 +79,7 @@ class SharedSystem:
         self._channel = ChannelServer(settings.data_dir, self._files, self._publisher.kept)
         self._listener = EventListener(self._connect, self._pass_on, self._kept_event)
         self._election = Election(self._files.is_locked, self._lead)
+        self._pause = threading.Event()
         self._lock = threading.Lock()
         self._when_leading: list[Callable[[], None]] = []  # under the lock
         self._submitter = Submitter(route, self._files)
@@ -99,8 +107,8 @@ class SharedSystem:
             log.info("event=standby: another process leads")
             self._listener.start()
             self._election.start()
-            self._wait_for_leader()
         try:
+            self._wait_for_leader()
             self.accounts.open()
         except BaseException:
             self.stop()
@@ -137,15 +145,18 @@ class SharedSystem:
         self._events.publish(EventsMissed())  # between the last leader's end and now
         for act in waiting:
             _try(act)
+        system.when_given_up(_end_process)
 
     def _wait_for_leader(self) -> None:
-        """Until then there may be no tables to find accounts in."""
-        while True:
-            try:
-                self._route.call("default_model")
-                return
-            except NoLeaderError:
-                log.warning("event=no_leader: %s; waiting for one", self._election.failure or NOBODY_LEADS)
+        """Until then there may be no tables to find accounts in. SIGTERM ends it, and with it the process."""
+        with _ended_by_sigterm():
+            while self._route.system is None:
+                try:
+                    self._route.call("default_model")
+                    return
+                except NoLeaderError as error:
+                    log.warning("event=no_leader: %s; waiting for one", self._election.failure or error.message)
+                    self._pause.wait(LOOK_AGAIN_S)  # the answer may have come at once
 
     # --- events ----------------------------------------------------------------------------------------------------
 
@@ -172,10 +183,9 @@ class SharedSystem:
         return event
 
     def _connect(self) -> psycopg.Connection[Any]:
+        """Raises psycopg.Error."""
         url = database_url(self.settings.database_url.get_secret_value(), self.settings.data_dir)
-        options: dict[str, Any] = {key: value for key, value in CONNECTION_OPTIONS.items() if key not in url.query}
-        plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return psycopg.connect(plain, autocommit=True, **options)
+        return connect_beside(url)
 
     # --- how it is -------------------------------------------------------------------------------------------------
 
@@ -198,8 +208,10 @@ class SharedSystem:
                 own: list[str] = getattr(self._route.system, name)()
                 return own
             told: list[str] = self._route.client.call(name, limit_s=PROBE_LIMIT_S)
-        except (NotBegunError, AnswerLostError, NoLeaderError):
+        except (NotBegunError, AnswerLostError):
             return otherwise
+        except NoLeaderError as error:  # one of another version
+            return [error.message] if otherwise else []
         return told
 
     # --- tasks -----------------------------------------------------------------------------------------------------
@@ -255,6 +267,33 @@ class _Admission(_Part):
         """models: every process finds the same ones in MODELS_DIR."""
         super().__init__(route, "admission")
         self.models = models
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """For a wait without an end: SIGTERM raises SystemExit in it, after what it does otherwise. Signals are the main
+    thread's; in another one nothing is changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if callable(before):
+            before(number, frame)
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end_process() -> None:
+    """As gently as anybody can: another process leads then, and this one's master starts it anew."""
+    log.critical("event=given_up reason='this process may store nothing any more, so another one has to lead'")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _try(act: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ All the rest is SQLAlchemy's Core, the same for both: statements, tables, migrat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -62,6 +63,12 @@ class Dialect(Protocol):
         """The error of ours that stands for the database's."""
 
     # A server's life
+
+    def obstacle(self) -> str | None:
+        """Why nothing may be written until a restart, if so."""
+
+    def when_given_up(self, act: Callable[[], None]) -> None:
+        """Calls it once there is an obstacle, from any thread."""
 
     def check_start(self, data_dir: Path) -> None:
         """Before anything else of a server uses the database. Raises StartError."""

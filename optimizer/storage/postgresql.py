@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from optimizer.common.failpoints import failpoint
 from optimizer.storage.dialect import BUSY_TIMEOUT_MS
 from optimizer.storage.postgresql_address import checked_address, place_of
 from optimizer.storage.postgresql_errors import UNREACHABLE, start_error, translate
-from optimizer.storage.postgresql_hold import LOOK_EVERY_S, REPLACED, History, ServingHold
+from optimizer.storage.postgresql_hold import LOOK_EVERY_S, NEVER_IDLE, REPLACED, History, ServingHold
 from optimizer.storage.postgresql_session import history_in, lift_limits, set_up
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ STILL_LIMIT_S = 60  # for which a writing transaction may ask for nothing, as of
 OUTCOME_LIMIT_S = 60.0
 TAKE_OVER_S = 5.0  # after a kill the database may need a moment to notice that its client is gone
 WRITING = 7_405_001  # the advisory lock's number
+DRIVER = "postgresql+psycopg"
 CONNECTION_OPTIONS = {
     "connect_timeout": CONNECT_LIMIT_S,
     "client_encoding": "utf8",
@@ -97,14 +98,14 @@ class PostgresqlDialect:
 
     def _new_engine(self) -> Engine:
         return create_engine(
-            self._url.set(drivername="postgresql+psycopg"),
+            self._url.set(drivername=DRIVER),
             pool_size=KEPT_CONNECTIONS,
             max_overflow=MOST_CONNECTIONS - 1 - KEPT_CONNECTIONS,  # one holds the database
             pool_timeout=BUSY_TIMEOUT_MS / 1000,
             pool_pre_ping=True,  # the server may have been started again
             hide_parameters=True,
             isolation_level="REPEATABLE READ",
-            connect_args={name: value for name, value in CONNECTION_OPTIONS.items() if name not in self._url.query},
+            connect_args=options_of(self._url),
         ).execution_options(postgresql_readonly=True)
 
     def begin(self, connection: Connection, left_ms: int) -> PostgresqlTransaction:
@@ -141,6 +142,12 @@ class PostgresqlDialect:
 
     def translate(self, error: DBAPIError) -> TranscriptionServerError:
         return translate(error)
+
+    def obstacle(self) -> str | None:
+        return self._hold.obstacle
+
+    def when_given_up(self, act: Callable[[], None]) -> None:
+        self._hold.when_given_up(act)
 
     def check_start(self, data_dir: Path) -> None:
         """The database is this server's from here on. Raises DatabaseUnreachableError, InvalidSettingsError,
@@ -314,3 +321,22 @@ class PostgresqlTransaction:
 
 def _raw(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
+
+
+def connect_beside(url: URL) -> psycopg.Connection[Any]:
+    """A connection of its own that commits at once and may be idle for ever, by the address that all others take.
+    Raises psycopg.Error."""
+    address = checked_address(url).set(drivername=DRIVER)
+    args, named = address.get_dialect()().create_connect_args(address)
+    connection: psycopg.Connection[Any] = psycopg.connect(*args, **{**options_of(address), **named}, autocommit=True)
+    try:
+        connection.execute(NEVER_IDLE)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def options_of(address: URL) -> dict[str, Any]:
+    """What the address leaves open."""
+    return {name: value for name, value in CONNECTION_OPTIONS.items() if name not in address.query}

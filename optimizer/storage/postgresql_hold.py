@@ -42,7 +42,7 @@ _FIND_LOCK = f"""
     FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = {SERVING} AND objsubid = 1 AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """  # noqa: S608
-_NEVER_IDLE = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+NEVER_IDLE = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 _TAKE = "SELECT pg_try_advisory_lock(%s)"
 _SELF = "SELECT pid, extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _END_LOST = f"""
@@ -101,6 +101,7 @@ class ServingHold:
         self._mark: str | None = None
         self._obstacle: str | None = None  # why nothing may be written until a restart
         self._has_stopped = False
+        self._on_given_up: Callable[[], None] | None = None
 
     def try_to_take(self) -> bool:
         """Whether it was free. Raises psycopg.Error."""
@@ -128,8 +129,24 @@ class ServingHold:
     def give_up(self, why: str) -> DatabaseDamagedError:
         """To be raised: nothing is written until a restart, because what the queue has in memory may not be what is
         stored."""
-        self._obstacle = why
+        with self._lock:
+            self._obstacle, act, self._on_given_up = why, self._on_given_up, None
+        if act is not None:
+            act()
         return DatabaseDamagedError(why)
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why nothing may be written until a restart, if so."""
+        return self._obstacle
+
+    def when_given_up(self, act: Callable[[], None]) -> None:
+        """Calls it once, in the thread of the writer who notices, or at once when that was before."""
+        with self._lock:
+            if self._obstacle is None:
+                self._on_given_up = act
+                return
+        act()
 
     def check(self, history: History) -> None:
         """Before a transaction begins on a connection with this history: the lock is held again if it was lost. Raises
@@ -214,7 +231,7 @@ class ServingHold:
     def _connected(self) -> _Holder:
         connection, history = self._connect()
         try:
-            connection.execute(_NEVER_IDLE)
+            connection.execute(NEVER_IDLE)
             process, began_at = connection.execute(_SELF).fetchone() or (0, "")
         except BaseException:
             connection.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,12 @@ class SqliteDialect:
 
     def translate(self, error: DBAPIError | sqlite3.Error) -> TranscriptionServerError:
         return translate(error)
+
+    def obstacle(self) -> str | None:
+        return None
+
+    def when_given_up(self, act: Callable[[], None]) -> None:
+        pass
 
     def check_start(self, data_dir: Path) -> None:
         """Reads the whole file, and makes it where there is none. Raises DatabaseDamagedError,

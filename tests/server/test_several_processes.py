@@ -171,6 +171,26 @@ def test_a_leader_that_is_told_to_stop_hands_over_and_nobody_is_refused(group: G
     assert client.transcript(task_id)["text"] == expected_text(five_minutes)
 
 
+def test_a_leader_that_may_store_nothing_any_more_makes_way_and_comes_back_as_a_standby(
+    group: Group, postgresql: PostgresqlServer, five_minutes: Path
+) -> None:
+    """Its mark in the database is another one's, as after a restore."""
+    leader, other = group.start(), group.start()
+    client = Client(other)
+    task_id = client.upload(five_minutes, initial_prompt=SLOWLY)["id"]
+    client.wait_for_progress(task_id, beyond=0.1)
+    with postgresql.connected(group.database) as stranger:
+        stranger.execute("UPDATE learned SET value = '\"another\"' WHERE name = 'serving'")
+    client.wait_until(lambda: leads(other), "the other one to lead")
+    client.wait_for(task_id, "completed")
+    assert client.transcript(task_id)["text"] == expected_text(five_minutes)
+    back = Client(leader)
+    back.wait_until(lambda: sum("listening on" in line for line in leader.lines) == 2, "the first one to be back")
+    assert back.get("/readyz").status_code == 200
+    assert sum("event=given_up" in line for line in leader.lines) == 1
+    group.servers.remove(leader)  # what it could not store any more is in its log, as it should be
+
+
 def test_who_is_logged_in_at_one_process_is_logged_in_at_the_others(group: Group) -> None:
     leader, other = group.start(API_KEYS=API_KEYS), group.start(API_KEYS=API_KEYS)
     person = requests.Session()

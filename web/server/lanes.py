@@ -12,7 +12,7 @@ from web.adapters.waiting import waiting_places
 from web.server.request_head import Lane
 
 Result = TypeVar("Result")
-PROBE_THREADS = 2
+PROBE_THREADS = 4
 MAX_WAITING = 1000  # requests that are here completely
 SHARE = 2  # one address gets at most one part in so many of a lane that is held by the client's pace
 SPARE_WAITERS = 16  # threads of Lane.WAIT beyond those that may wait; they tell the others that there is no room

@@ -22,13 +22,14 @@ _DOWNLOAD = re.compile(rb"/api/(tasks/[^/]+/(media|waveform)|transcripts\.zip)|/
 _WAITING = re.compile(rb"/v1/audio/[^/]+|/asr|/detect-language|/inference")  # the answer comes when the task is done
 # They copy a recording, or fetch one from another server.
 _COPYING = re.compile(rb"/api/tasks(/[^/]+/(track|again|speakers|edits/retranscribe))?")
+_PROBES = frozenset({b"/healthz", b"/readyz"})
 _READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 class Lane(Enum):
     """Requests of one lane wait for each other only."""
 
-    PROBE = "probe"  # is the process alive?
+    PROBE = "probe"  # is the process alive, is the work done? Reads may wait for a leader, these do not
     READ = "read"  # the page and everything that only reads
     CHANGE = "change"  # the rest, with a body that is here already
     UPLOAD = "upload"  # a body that has to be waited for, or a recording that is copied or fetched
@@ -87,7 +88,7 @@ def _routed(line: list[bytes], fields: dict[bytes, bytes], head_bytes: int) -> R
 
 
 def _lane_of(method: bytes, path: bytes) -> Lane:
-    if path == b"/healthz":
+    if path in _PROBES:
         return Lane.PROBE
     if _DOWNLOAD.fullmatch(path):
         return Lane.DOWNLOAD

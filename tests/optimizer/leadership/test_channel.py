@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import stat
 import threading
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from errors import EditConflictError, QuotaExceededError, TooManyRequestsError, TranscriptionServerError
+from errors import EditConflictError, NoLeaderError, QuotaExceededError, TooManyRequestsError, TranscriptionServerError
 from optimizer.leadership import channel_client, messages
 from optimizer.leadership.calls import CALLS
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError
@@ -140,10 +142,21 @@ def test_a_leader_that_hangs_is_given_up(tmp_path: Path, client: ChannelClient) 
 def test_a_connection_of_a_dead_leader_is_not_taken_for_the_next_one(tmp_path: Path, client: ChannelClient) -> None:
     for _ in range(3):
         with channel(tmp_path, SmallSystem()):
-            try:
-                assert client.call("default_model") == "tiny.en"
-            except NotBegunError:  # by the old connection
-                assert client.call("default_model") == "tiny.en"
+            for session in [client.enter("keys.holding", "me", str(number)) for number in range(3)]:
+                with session:  # so that three connections are kept
+                    pass
+            assert client.call("default_model") == "tiny.en"
+            assert len(client._idle) == 3
+
+
+def test_a_leader_that_hangs_is_waited_for_once(client: ChannelClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, silent = socket.socketpair(socket.AF_UNIX)
+    client._give_back(messages.connection_over(ours))
+    asked: list[str] = []
+    monkeypatch.setattr(client, "_new_connection", lambda: asked.append("again"))
+    with silent, pytest.raises(NotBegunError):
+        client.call("default_model", limit_s=0.05)
+    assert asked == []
 
 
 def test_a_leader_that_stops_answers_what_it_has_begun(
@@ -162,6 +175,88 @@ def test_a_leader_that_stops_answers_what_it_has_begun(
         stopping.result(LIMIT_S)
         with pytest.raises(NotBegunError):
             client.call("default_model")
+
+
+@pytest.mark.parametrize("errors", [[OSError(errno.EMFILE, "Too many open files")], [ConnectionAbortedError()]])
+def test_what_cannot_be_accepted_at_the_moment_is_accepted_later(
+    tmp_path: Path, client: ChannelClient, monkeypatch: pytest.MonkeyPatch, errors: list[OSError]
+) -> None:
+    accept = socket.socket.accept
+
+    def accept_later(listener: socket.socket) -> Any:
+        if errors:
+            raise errors.pop()
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", accept_later)
+    with channel(tmp_path, SmallSystem()):
+        assert client.call("default_model", limit_s=LIMIT_S) == "tiny.en"
+        assert errors == []
+        client.close()
+
+
+def test_a_connection_without_a_thread_is_closed_and_the_next_one_served(
+    tmp_path: Path, client: ChannelClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, refused = threading.Thread.start, list[str]()
+
+    def start_later(thread: threading.Thread) -> None:
+        if thread.name == "channel" and not refused:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    with channel(tmp_path, SmallSystem()) as server:
+        with pytest.raises(NotBegunError):
+            client.call("default_model", limit_s=LIMIT_S)
+        assert client.call("default_model", limit_s=LIMIT_S) == "tiny.en"
+        assert len(server._connections) == 1
+        client.close()
+
+
+def test_nobody_waits_for_ever_to_be_accepted(
+    tmp_path: Path, client: ChannelClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_client, "CONNECT_LIMIT_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(tmp_path / SOCKET))
+        deaf.listen(0)
+        with socket.socket(socket.AF_UNIX) as first:
+            first.connect(str(tmp_path / SOCKET))
+            with pytest.raises(NotBegunError):
+                client.call("default_model", limit_s=0.05)
+
+
+def test_a_web_process_of_another_version_is_told_so_at_once_and_it_is_logged_once(
+    tmp_path: Path, client: ChannelClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(connection: Connection, _: Any) -> None:
+        connection.send_bytes(b"0.0.0-other 0 what no other version reads")
+
+    leader = PlayedLeader(tmp_path, answer)
+    try:
+        for _ in range(3):
+            with pytest.raises(NoLeaderError, match="Another version"):
+                client.call("default_model")
+        with pytest.raises(NoLeaderError, match="Another version"):
+            client.enter("keys.holding", "me", "k")
+    finally:
+        leader.stop()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_leader_refuses_a_web_process_of_another_version_and_logs_it_once(
+    leader: SmallSystem, client: ChannelClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        with client._new_connection() as connection:
+            connection.send_bytes(b"0.0.0-other 0 what no other version reads")
+            assert messages.receive(connection) == messages.BEGUN
+            with pytest.raises(EOFError):
+                messages.receive(connection)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert client.call("default_model") == "tiny.en"
 
 
 # --- contexts -------------------------------------------------------------------------------------------------------

@@ -114,6 +114,18 @@ def test_events_come_in_their_order_whatever_their_size(line: Line) -> None:
     assert [line.hear() for _ in sent] == sent
 
 
+def test_a_burst_of_large_events_comes_whole(line: Line) -> None:
+    """Those of several transactions are kept until they are asked for."""
+    publisher = EventPublisher(line.connect)
+    line.publishers.append(publisher)
+    sent: list[Event] = [window(seq, words=400) for seq in range(2 * event_publisher.MAX_AT_ONCE)]
+    for event in sent:
+        publisher.add(event)
+    publisher.start()
+    assert line.hear() == EventsMissed()
+    assert [line.hear() for _ in sent] == sent
+
+
 def test_every_kind_of_event_comes(line: Line) -> None:
     publisher = line.publisher()
     for event in EVENTS:

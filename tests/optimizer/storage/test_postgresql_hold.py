@@ -346,10 +346,13 @@ def test_no_setting_of_the_database_cuts_a_migration_off(
 def test_a_server_whose_database_was_replaced_writes_nothing_until_its_restart(
     postgresql: PostgresqlServer, databases: Databases, url: str, tmp_path: Path
 ) -> None:
-    """Also where the mark is in the other one, as in a copy or a backup."""
+    """Also where the mark is in the other one, as in a copy or a backup. Who asked for it is told once."""
+    told: list[str | None] = []
     name = str(make_url(url).database)
     end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
     with opened(tmp_path, url) as store:
+        dialect = store.database.dialect
+        dialect.when_given_up(lambda: told.append(dialect.obstacle()))
         store.database.close()
         postgresql.execute(end_all, name)
         postgresql.execute(f"CREATE DATABASE {name}_old TEMPLATE {name}")
@@ -361,8 +364,12 @@ def test_a_server_whose_database_was_replaced_writes_nothing_until_its_restart(
         for _ in range(2):
             with pytest.raises(DatabaseDamagedError, match="Restart the server"):
                 count(store)
+        assert told == [hold.REPLACED]
+        dialect.when_given_up(lambda: told.append("at once"))
+        assert told == [hold.REPLACED, "at once"]
         assert holders(databases, tmp_path) == []
     with opened(tmp_path, url) as store:
+        assert store.database.dialect.obstacle() is None
         assert count(store) == 1
     postgresql.drop(f"{name}_new")
 

@@ -40,7 +40,7 @@ def test_a_small_body_belongs_to_what_is_waited_for() -> None:
         ("GET / HTTP/1.1", Lane.READ),
         ("HEAD /api/tasks?limit=5 HTTP/1.1", Lane.READ),
         ("GET /healthz HTTP/1.1", Lane.PROBE),
-        ("GET /readyz HTTP/1.1", Lane.READ),
+        ("GET /readyz HTTP/1.1", Lane.PROBE),
         ("GET /api/tasks/01X/media?download=true HTTP/1.1", Lane.DOWNLOAD),
         ("GET /api/tasks/01X/%6dedia HTTP/1.1", Lane.DOWNLOAD),
         ("GET http://localhost/api/tasks/01X/media HTTP/1.1", Lane.DOWNLOAD),
