@@ -88,3 +88,12 @@ def used(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         for module in ("store", "read_only"):
             monkeypatch.setattr(f"optimizer.storage.{module}.database_url", url_of)
     yield
+
+
+@contextmanager
+def used_of(server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Databases]:
+    """As `used`, with databases of this server that are given back behind it."""
+    databases = Databases(server)
+    with used(databases, monkeypatch):
+        yield databases
+    databases.give_back()

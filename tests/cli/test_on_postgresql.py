@@ -13,7 +13,7 @@ from cli.program import run
 from config import Settings
 from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
-from tests.databases import Databases, used
+from tests.databases import Databases, used_of
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.queue.helpers import running_queue
 from tests.postgresql_server import PASSWORD, PostgresqlServer
@@ -23,10 +23,8 @@ Command = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def databases(postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Databases]:
-    databases = Databases(postgresql)
-    with used(databases, monkeypatch):
+    with used_of(postgresql, monkeypatch) as databases:
         yield databases
-    databases.give_back()
 
 
 @pytest.fixture

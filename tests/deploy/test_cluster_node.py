@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 import yaml
 
 from config import Settings
+from tests.deploy.units import assert_exposes_at_most, assert_understood, needs_systemd
 from tests.paths import ROOT
 
 UNIT = ROOT / "deploy/whisper-scheduler-node.service"
@@ -23,8 +22,6 @@ SERVER_COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_tex
 PROGRAM = "/usr/local/lib/whisper-scheduler/.venv/bin/ray"
 SERVICES = ["cpu", "gpu"]
 MOST_EXPOSURE = 35  # tenths; it was 32 with systemd 252. The server's may be less: Ray's system calls are its own.
-
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
 
 def unit_section(name: str) -> dict[str, list[str]]:
@@ -90,25 +87,12 @@ def test_the_container_starts_ray_as_the_document_does(name: str) -> None:
 
 @needs_systemd
 def test_systemd_understands_every_line_of_the_service(installed_unit: Path) -> None:
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--recursive-errors=no", str(installed_unit)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    complaints = [line for line in (done.stdout + done.stderr).splitlines() if UNIT.stem in line]
-    assert (done.returncode, complaints) == (0, [])
+    assert_understood(installed_unit)
 
 
 @needs_systemd
 def test_little_is_left_that_a_node_may_do_beyond_its_work(installed_unit: Path) -> None:
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSURE}", str(installed_unit)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert_exposes_at_most(MOST_EXPOSURE, installed_unit)
 
 
 def test_a_service_whose_head_is_gone_tries_again_for_as_long_as_it_takes() -> None:

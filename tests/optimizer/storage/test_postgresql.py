@@ -37,7 +37,7 @@ from optimizer.storage.schema import metadata
 from optimizer.storage.store import TaskStore
 from optimizer.tasks.task import TaskFilter, TaskSort, TaskStatus
 from tests import postgresql_server
-from tests.databases import Databases, used
+from tests.databases import Databases, used, used_of
 from tests.optimizer.fakes import FakeClock
 from tests.optimizer.faults import NthHit
 from tests.optimizer.queue.helpers import Queue, at_once, new_task, running_queue
@@ -52,10 +52,8 @@ LIMIT_S = 30
 @pytest.fixture
 def databases(postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Databases]:
     """`running_queue` and the like use PostgreSQL."""
-    databases = Databases(postgresql)
-    with used(databases, monkeypatch):
+    with used_of(postgresql, monkeypatch) as databases:
         yield databases
-    databases.give_back()
 
 
 @pytest.fixture
