@@ -47,8 +47,8 @@ def test_a_node_s_device_runs_a_task_and_leaves_with_its_node(
         cluster.kill("one")
         watcher.wait_until(lambda: system.device_names() == ["cpu"], "the end of the device")
         assert (system.health(), system.readiness(), system.degradations()) == ([], [], [])
-        texts = [event.text for event in system.events("device")]
-        assert "one is gone; its tasks go on elsewhere." in texts
+        gone = "one is gone; its tasks go on elsewhere."
+        watcher.wait_until(lambda: gone in [event.text for event in system.events("device")], "the word about the node")
 
 
 def test_a_node_of_another_version_is_refused_with_a_clear_word(
