@@ -139,6 +139,19 @@ class Rig:
     def put(self, command: protocol.Command) -> None:
         self.channel.put(protocol.encode(command))
 
+    def hold(self, held: str) -> tuple[queue.SimpleQueue[None], queue.SimpleQueue[None]]:
+        """Each call of the method puts something into the first queue, and waits for something in the second."""
+        is_asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+        may_go_on: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+        def hold(method: str) -> None:
+            if method == held:
+                is_asked.put(None)
+                may_go_on.get(timeout=WAIT_S)
+
+        self.actor.holds = hold
+        return is_asked, may_go_on
+
 
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Rig]:
@@ -230,15 +243,7 @@ def test_a_shared_recording_is_not_sent_when_it_is_the_same_there(rig: Rig, tmp_
 def test_a_task_that_is_stopped_on_its_way_is_answered_and_not_sent(rig: Rig, tmp_path: Path) -> None:
     path = tmp_path / "sound.pcm"
     path.write_bytes(b"sound")
-    is_asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-    may_go_on: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def hold(method: str) -> None:
-        if method == "take_sound":
-            is_asked.put(None)
-            may_go_on.get(timeout=WAIT_S)
-
-    rig.actor.holds = hold
+    is_asked, may_go_on = rig.hold("take_sound")
     rig.put(task(path))
     is_asked.get(timeout=WAIT_S)
     rig.put(protocol.StopTask("t1", "a1"))
@@ -254,15 +259,7 @@ def test_a_stop_never_overtakes_its_task(rig: Rig, tmp_path: Path) -> None:
     """Not even one that comes in the moment in which the task is handed over: the worker would not know it yet."""
     path = tmp_path / "sound.pcm"
     path.write_bytes(b"sound")
-    is_asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-    may_go_on: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def hold(method: str) -> None:
-        if method == "send":
-            is_asked.put(None)
-            may_go_on.get(timeout=WAIT_S)
-
-    rig.actor.holds = hold
+    is_asked, may_go_on = rig.hold("send")
     rig.put(task(path))
     is_asked.get(timeout=WAIT_S)
     rig.put(protocol.StopTask("t1", "a1"))
