@@ -63,7 +63,7 @@ $(VENV)/.installed-cluster: requirements-cluster.txt $(VENV)/.installed-dev
 	$(PY) -m pip install --quiet -r requirements-cluster.txt
 	@touch $@
 
-test-cluster: $(VENV)/.installed-cluster page chromium ## several machines, which this one plays with Ray; about a quarter of an hour
+test-cluster: $(VENV)/.installed-cluster page chromium ## several machines, which this one plays with Ray; about seven minutes
 	@$(PY) -m tools.fetch_model tiny.en
 	$(PY) -m pytest -m cluster $(PYTEST_ARGS)
 
