@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import statistics
@@ -18,6 +19,7 @@ from benchmarks.scheduling.service_shares import ServiceShares, jain_index
 from benchmarks.scheduling.simulation import SimulatedDevice, Simulation
 from benchmarks.scheduling.traces import MEAN_AUDIO_SECONDS, Arrival, TraceSpec, arrivals
 from benchmarks.scheduling.world import Scheme, Service, World
+from optimizer.planning.plan import Plan
 from optimizer.tasks.task import Task, TaskStatus
 
 SHARES = {"tiny.en": 0.5, "base": 0.5}
@@ -66,6 +68,7 @@ class ScaleRow:
     arriving_s: float  # until the last task arrived; the next figures are of this time, and those of the cards
     rounds: int
     round_cpu_ms: Mapping[str, float]  # median, p95, p99, longest
+    round_fit_ms: tuple[float, float]  # what a round takes, and each task that it starts, by least squares
     planner_cpu_s: float
     share_of_core: float  # of the planner, in CPU seconds per simulated second
     total_cpu_s: float  # of the whole simulation
@@ -108,7 +111,8 @@ class ScaleSimulation(Simulation):
         self.shares = ServiceShares()
         self.waits: defaultdict[str, list[float]] = defaultdict(list)
         self.completed = 0
-        self.rounds = self.contended_rounds = self.most_waiting = 0
+        self.started: list[int] = []  # tasks, in each round
+        self.contended_rounds = self.most_waiting = 0
         self.books: Books | None = None
         self._left_waiting = False
 
@@ -116,7 +120,7 @@ class ScaleSimulation(Simulation):
         self._advance_all()
         self.books = Books(
             seconds=self._now,
-            rounds=self.rounds,
+            rounds=len(self.started),
             planner_cpu_s=sum(self.outcome.decisions),
             slots_in_use=[engine.slot_seconds / (engine.slots * self._now) for engine in self.engines],
             busy_s=[engine.busy_seconds for engine in self.engines],
@@ -139,11 +143,14 @@ class ScaleSimulation(Simulation):
         super()._start(device, task_id, nbytes)
 
     def _decide(self) -> None:
-        if self._waiting:
-            self.rounds += 1
-            self.contended_rounds += self._left_waiting
         super()._decide()
         self._left_waiting = self._waiting > 0
+
+    def _plan(self) -> Plan:
+        made = super()._plan()
+        self.started.append(len(made.assignments))
+        self.contended_rounds += self._left_waiting
+        return made
 
 
 def run_all(specs: Sequence[ScaleSpec], service: Service) -> list[ScaleRow]:
@@ -208,6 +215,7 @@ def _row(spec: ScaleSpec, simulation: ScaleSimulation, mean_work_s: float, cpu_s
         round_interval_s=spec.round_interval_s,
         arriving_s=books.seconds,
         rounds=books.rounds,
+        round_fit_ms=_round_costs(outcome.decisions, simulation.started, books.rounds),
         round_cpu_ms={
             "median": 1000 * outcome.decision_quantile(0.5),
             "p95": 1000 * outcome.decision_quantile(0.95),
@@ -217,7 +225,7 @@ def _row(spec: ScaleSpec, simulation: ScaleSimulation, mean_work_s: float, cpu_s
         planner_cpu_s=books.planner_cpu_s,
         share_of_core=books.planner_cpu_s / books.seconds,
         total_cpu_s=cpu_s,
-        contended=simulation.contended_rounds / simulation.rounds,
+        contended=simulation.contended_rounds / len(simulation.started),
         most_waiting=simulation.most_waiting,
         waits=Waits.of(outcome.waits),
         heavy_waits=Waits.of(_waits_of(simulation, heavy)),
@@ -239,6 +247,15 @@ def _row(spec: ScaleSpec, simulation: ScaleSimulation, mean_work_s: float, cpu_s
 
 def _waits_of(simulation: ScaleSimulation, owners: set[str]) -> Iterator[float]:
     return (wait for owner in owners for wait in simulation.waits[owner])
+
+
+def _round_costs(cpu_s: Sequence[float], started: Sequence[int], rounds: int) -> tuple[float, float]:
+    """Milliseconds of a round, and of each task that it starts; nan where all of them started equally many."""
+    cpu_s, started = cpu_s[:rounds], started[:rounds]
+    if len(set(started)) < 2:
+        return math.nan, math.nan
+    fit = statistics.linear_regression(started, cpu_s)
+    return 1000 * fit.intercept, 1000 * fit.slope
 
 
 def _variation(figures: Sequence[float]) -> float:

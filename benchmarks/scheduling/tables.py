@@ -136,6 +136,9 @@ def scale(found: Found) -> str:
         "a round's CPU time, median / p95 / p99 / longest, ms": lambda row: " / ".join(
             f"{row['round_cpu_ms'][key]:.1f}" for key in ("median", "p95", "p99", "longest")
         ),
+        "fitted to it: a round / each task that it starts, ms": lambda row: " / ".join(
+            f"{part:.2f}" for part in row["round_fit_ms"]
+        ),
         "the planner's share of a core": lambda row: f"{row['share_of_core']:.2%}",
         "planner's CPU time per task, ms": lambda row: f"{1000 * row['planner_cpu_s'] / row['tasks']:.2f}",
         "most tasks waiting": lambda row: f"{row['most_waiting']:,}",
