@@ -2,9 +2,9 @@
 
     python -m benchmarks.scheduler PART … [--recordings FOLDER] [--plots PYTHON]
 
-PART: simulation, one_place, million, scale, decisions, startup, real, minutes; without one, all of them. Each keeps
-what it found in docs/scheduling/, and the tables of docs/scheduling.md and docs/scale.md are written anew. --plots: of
-an environment with matplotlib, for the pictures. Nobody else should use the machine meanwhile.
+PART: simulation, one_place, million, scale, loop, decisions, startup, real, minutes; without one, all of them. Each
+keeps what it found in docs/scheduling/, and the tables of docs/scheduling.md and docs/scale.md are written anew.
+--plots: of an environment with matplotlib, for the pictures. Nobody else should use the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.document import replace_between_markers
 from benchmarks.machine import describe_machine
 from benchmarks.recordings import one_minute_recordings, read_recordings
-from benchmarks.scheduling import scale, scenarios, tables
+from benchmarks.scheduling import loop_costs, scale, scenarios, tables
 from benchmarks.scheduling.decision_times import decision_seconds
 from benchmarks.scheduling.real_trace import make_trace, run_all
 from benchmarks.scheduling.startup import start_seconds
@@ -32,7 +32,7 @@ from config import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "scheduling.md"
-OTHER_DOCUMENTS = {"scale": ROOT / "docs" / "scale.md"}
+OTHER_DOCUMENTS = dict.fromkeys(("scale", "loop"), ROOT / "docs" / "scale.md")
 RESULTS = ROOT / "docs" / "scheduling"
 WAITING = (1_000, 10_000, 100_000)
 STARTS = 5
@@ -77,6 +77,11 @@ def scaling(options: argparse.Namespace) -> dict[str, Any]:
     return {"service": document, "rows": [asdict(row) for row in scale.run_all(specs, service)]}
 
 
+def loop(options: argparse.Namespace) -> dict[str, Any]:
+    service, _document = scenarios.read_service()
+    return {"rows": [asdict(loop_costs.measure(cards, service)) for cards in options.cards]}
+
+
 def decisions(_: argparse.Namespace) -> dict[str, Any]:
     service, _document = scenarios.read_service()
     return {"seconds": {str(count): decision_seconds(service, count) for count in WAITING}}
@@ -115,6 +120,7 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "one_place": one_place,
     "million": million,
     "scale": scaling,
+    "loop": loop,
     "decisions": decisions,
     "startup": startup,
     "real": real,
@@ -140,7 +146,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=4, help="of the real traces")
     parser.add_argument("--tasks", type=int, default=5_000, help="of each simulation")
     parser.add_argument("--million-tasks", type=int, default=1_000_000, help="of the long simulation")
-    parser.add_argument("--cards", type=int, nargs="+", default=[1, 10, 100, 1000], help="of each run of `scale`")
+    parser.add_argument(
+        "--cards", type=int, nargs="+", default=[1, 10, 100, 1000], help="of each run of `scale` and `loop`"
+    )
     parser.add_argument(
         "--scale-tasks", type=int, nargs="+", default=[100_000], help="of each run of `scale`, or of all"
     )

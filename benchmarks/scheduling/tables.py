@@ -162,6 +162,21 @@ def scale(found: Found) -> str:
     return about(found) + "\n\n" + table(heads, [[name, *map(show, rows)] for name, show in figures.items()])
 
 
+def loop(found: Found) -> str:
+    figures = {
+        "watching the workers, checking the ledgers, ms": "supervising_ms",
+        "what the planner is shown, ms": "views_ms",
+        "and of all running tasks where it asks for them, ms": "briefs_ms",
+    }
+    rows = found["rows"]
+    heads = ["devices", *(f"{row['devices']:,}" for row in rows)]
+    return (
+        about(found)
+        + "\n\n"
+        + table(heads, [[name, *(f"{row[key]:.3f}" for row in rows)] for name, key in figures.items()])
+    )
+
+
 def _waits(waits: Found) -> str:
     return " / ".join(f"{waits[key]:.1f}" for key in ("p50", "p95", "p99", "most"))
 
@@ -233,6 +248,7 @@ WRITERS: Mapping[str, Callable[[Found], str]] = {
     "one_place": one_place,
     "million": million,
     "scale": scale,
+    "loop": loop,
     "decisions": decisions,
     "startup": startup,
     "real": real,

@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 STOP_GRACE_S = 2.0
 ITERATION_TIMEOUT_S = 10.0  # beyond the longest nap; a decision may wait 5 s for a busy database
 PAUSE_AFTER_ERROR_S = 0.5
-# With a thousand devices a plan takes a fifth of a second, and every window that ends asks for another one. Planning
+# With a thousand devices a round takes a tenth of a second, and every window that ends asks for another one. The loop
 # shares an interpreter with the web server, so it gets a quarter of a core at most.
-REST_PER_PLANNING, LONGEST_REST_S = 3.0, 1.0
+REST_PER_WORK, LONGEST_REST_S = 3.0, 1.0
 MAX_DEATHS, DEATHS_WITHIN_S = 5, 60.0
 UNHEALTHY_EXIT_CODE = 70  # EX_SOFTWARE, as in web/server/restart_policy.py
 
@@ -145,12 +145,14 @@ class BatchTaskScheduler:
             return
         # A server that was stopped (Ctrl-Z, a frozen virtual machine) finds every worker silent when it goes on.
         stood_still = self._stood_still()
+        began = self._clock.monotonic()
         for device in self._devices:
             device.supervise(is_silence_excused=stood_still)
             device.pool.check()
+        watching_s = self._clock.monotonic() - began
         self._queue.end_delays()
         self._decisions.decide()
-        rest_s = min(REST_PER_PLANNING * self._decisions.planning_s, LONGEST_REST_S)
+        rest_s = min(REST_PER_WORK * (watching_s + self._decisions.planning_s), LONGEST_REST_S)
         self._rests_until = self._clock.monotonic() + rest_s
 
     def _rest(self) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from errors import StoreBusyError
+from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.utilization import Utilization
@@ -405,18 +407,25 @@ def test_a_stop_ends_although_the_database_takes_nothing(tmp_path: Path, caplog:
         assert not rig.scheduler.is_alive()
 
 
-def test_a_plan_that_took_long_is_followed_by_a_rest_in_which_only_actions_run(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("owner", "step"), [(PolicyGuard, "plan"), (Device, "supervise")])
+def test_a_round_that_took_long_is_followed_by_a_rest_in_which_only_actions_run(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, owner: type, step: str
 ) -> None:
     plan, plans, planned = PolicyGuard.plan, list[float](), threading.Semaphore(0)
 
-    def take_long(guard: PolicyGuard, situation: Situation) -> Plan:
+    def count(guard: PolicyGuard, situation: Situation) -> Plan:
         plans.append(situation.now)
-        rig.clock.advance(0.2)
         planned.release()
         return plan(guard, situation)
 
-    monkeypatch.setattr(PolicyGuard, "plan", take_long)
+    monkeypatch.setattr(PolicyGuard, "plan", count)
+    quick = getattr(owner, step)
+
+    def take_long(self: Any, *args: Any, **more: Any) -> Any:
+        rig.clock.advance(0.2)
+        return quick(self, *args, **more)
+
+    monkeypatch.setattr(owner, step, take_long)
     rig.scheduler.wake()
     assert planned.acquire(timeout=WAIT_S)
     for _ in range(3):
@@ -425,7 +434,7 @@ def test_a_plan_that_took_long_is_followed_by_a_rest_in_which_only_actions_run(
         rig.inbox.post(is_run.set)
         assert is_run.wait(WAIT_S)
     assert len(plans) == 1
-    rig.clock.advance(0.21 * loop.REST_PER_PLANNING)
+    rig.clock.advance(0.21 * loop.REST_PER_WORK)
     rig.scheduler.wake()
     assert planned.acquire(timeout=WAIT_S)
 
