@@ -82,7 +82,7 @@ def measure(count: int, service: Service, slots: int = SLOTS) -> LoopCosts:
 
     def supervise() -> None:
         for device in devices:
-            device.supervise()
+            device.supervise(time.monotonic())
             device.pool.check()
 
     def view() -> None:

@@ -66,13 +66,13 @@ class BatchTaskScheduler:
         self._stopping = threading.Event()
         self._is_dead = False  # between a death of the loop and its next start
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
-        self._last_iteration_at = clock.monotonic()
+        self._last_iteration_at = self._watched_at = clock.monotonic()
         self._rests_until = 0.0  # what comes meanwhile is done, but nothing decided
 
     def start(self) -> None:
         """Start the devices, which are open by now, and the loop."""
         self._devices.start()
-        self._last_iteration_at = self._clock.monotonic()
+        self._last_iteration_at = self._watched_at = self._clock.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -88,7 +88,8 @@ class BatchTaskScheduler:
 
     def is_alive(self) -> bool:
         """Whether the loop still goes round."""
-        return not self._is_dead and self._thread.is_alive() and not self._stood_still()
+        silent_s = self._clock.monotonic() - self._last_iteration_at
+        return not self._is_dead and self._thread.is_alive() and not self._is_standstill(silent_s)
 
     def set_limits(self, max_concurrent: int | None = None, max_batch: int | None = None) -> None:
         """In force from the next decision on. None leaves a limit as it is."""
@@ -143,13 +144,7 @@ class BatchTaskScheduler:
         self._rest()
         if self._stopping.is_set():
             return
-        # A server that was stopped (Ctrl-Z, a frozen virtual machine) finds every worker silent when it goes on.
-        stood_still = self._stood_still()
-        began = self._clock.monotonic()
-        for device in self._devices:
-            device.supervise(is_silence_excused=stood_still)
-            device.pool.check()
-        watching_s = self._clock.monotonic() - began
+        watching_s = self._watch_devices()
         self._queue.end_delays()
         self._decisions.decide()
         rest_s = min(REST_PER_WORK * (watching_s + self._decisions.planning_s), LONGEST_REST_S)
@@ -159,9 +154,20 @@ class BatchTaskScheduler:
         while (left_s := self._rests_until - self._clock.monotonic()) > 0 and not self._stopping.is_set():
             self._inbox.run_actions(left_s)
 
-    def _stood_still(self) -> bool:
-        """Whether the last iteration began longer ago than any nap and any wait for the database explains."""
-        silent_s = self._clock.monotonic() - self._last_iteration_at
+    def _watch_devices(self) -> float:
+        """Returns the seconds that it took."""
+        now, before = self._clock.monotonic(), self._watched_at
+        # A server that was stopped (Ctrl-Z, a frozen virtual machine) finds every worker silent when it goes on. That
+        # may happen at any line: no time is left out between two of these moments, and no worker is judged by a later
+        # one.
+        self._watched_at = now
+        for device in self._devices:
+            device.supervise(now, is_silence_excused=self._is_standstill(now - before))
+            device.pool.check()
+        return self._clock.monotonic() - now
+
+    def _is_standstill(self, silent_s: float) -> bool:
+        """Whether that is longer than any nap, rest and wait for the database explain."""
         return silent_s >= self._interval_s + ITERATION_TIMEOUT_S
 
     def _nap_s(self) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.utilization import Utilization
 from optimizer.planning.plan import Plan
 from optimizer.planning.policy import Situation
+from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling import loop
+from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.policy_guard import PolicyGuard
 from optimizer.tasks.events import TaskChanged, WindowFinished
@@ -437,6 +440,31 @@ def test_a_round_that_took_long_is_followed_by_a_rest_in_which_only_actions_run(
     rig.clock.advance(0.21 * loop.REST_PER_WORK)
     rig.scheduler.wake()
     assert planned.acquire(timeout=WAIT_S)
+
+
+@pytest.mark.parametrize("before", [DecisionMaker.decide, Device.supervise, IntelligentQueueManager.end_delays])
+def test_wherever_the_server_stood_still_no_worker_is_blamed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, before: Callable[..., Any]
+) -> None:
+    run, stood_still = rig.start_task("T1"), threading.Event()
+
+    def stand_still_once(*args: Any, **more: Any) -> Any:
+        if not stood_still.is_set():
+            rig.clock.advance(LONGEST_NAP_S + 3600.0)
+            stood_still.set()
+        return before(*args, **more)
+
+    owner = next(each for each in (DecisionMaker, Device, IntelligentQueueManager) if hasattr(each, before.__name__))
+    monkeypatch.setattr(owner, before.__name__, stand_still_once)
+    rig.scheduler.wake()
+    assert stood_still.wait(WAIT_S)
+    for _ in range(2):
+        rig.clock.advance(loop.LONGEST_REST_S)
+        rig.settle()
+    assert rig.worker().kills == 0
+    rig.worker().finish(run)
+    rig.settle()
+    assert rig.queue.get("T1").status is TaskStatus.COMPLETED
 
 
 def test_a_model_whose_files_were_replaced_is_loaded_anew_once_no_task_uses_it(rig: Rig) -> None:
