@@ -35,6 +35,7 @@ from optimizer.storage.postgresql_address import checked_address, place_of
 from optimizer.storage.postgresql_errors import UNREACHABLE, start_error, translate
 from optimizer.storage.postgresql_hold import LOOK_EVERY_S, NEVER_IDLE, REPLACED, History, ServingHold
 from optimizer.storage.postgresql_session import history_in, lift_limits, set_up
+from optimizer.storage.postgresql_silence import WatchedConnection
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class PostgresqlDialect:
             engine = self._new_engine()
         except ArgumentError:
             raise InvalidSettingsError("DATABASE_URL has hosts and ports that do not belong together.") from None
+        event.listen(engine, "do_connect", _connect)
         event.listen(engine, "connect", set_up)
         self._engine = engine
         return engine
@@ -319,6 +321,11 @@ class PostgresqlTransaction:
         self._transaction.rollback()
 
 
+def _connect(_dialect: Any, _record: Any, args: list[Any], named: dict[str, Any]) -> WatchedConnection:
+    """For SQLAlchemy's pool. Raises psycopg.Error."""
+    return WatchedConnection.connect(*args, **named)
+
+
 def _raw(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
@@ -328,8 +335,9 @@ def connect_beside(url: URL) -> psycopg.Connection[Any]:
     Raises psycopg.Error."""
     address = checked_address(url).set(drivername=DRIVER)
     args, named = address.get_dialect()().create_connect_args(address)
-    connection: psycopg.Connection[Any] = psycopg.connect(*args, **{**options_of(address), **named}, autocommit=True)
+    connection = WatchedConnection.connect(*args, **{**options_of(address), **named}, autocommit=True)
     try:
+        connection.learn_process()
         connection.execute(NEVER_IDLE)
     except BaseException:
         connection.close()

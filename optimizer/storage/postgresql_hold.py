@@ -31,6 +31,7 @@ from sqlalchemy import Connection
 
 from errors import DatabaseDamagedError, DatabaseInUseError, StoreBusyError
 from optimizer.storage.postgresql_errors import UNREACHABLE
+from optimizer.storage.postgresql_silence import SELF
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,6 @@ _FIND_LOCK = f"""
 """  # noqa: S608
 NEVER_IDLE = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 _TAKE = "SELECT pg_try_advisory_lock(%s)"
-_SELF = "SELECT pid, extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _END_LOST = f"""
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE pid = %s AND extract(epoch FROM backend_start)::text = %s AND pid IN (SELECT pid {_FIND_LOCK})
@@ -232,7 +232,7 @@ class ServingHold:
         connection, history = self._connect()
         try:
             connection.execute(NEVER_IDLE)
-            process, began_at = connection.execute(_SELF).fetchone() or (0, "")
+            process, began_at = connection.execute(SELF).fetchone() or (0, "")
         except BaseException:
             connection.close()
             raise

@@ -10,11 +10,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from optimizer.leadership import event_listener, event_publisher
 from optimizer.leadership.event_listener import EventListener
 from optimizer.leadership.event_publisher import EventPublisher
 from optimizer.leadership.event_text import CHANNEL, MAX_BYTES, Tick, Told, from_text, to_text
+from optimizer.storage import postgresql_silence
+from optimizer.storage.postgresql import connect_beside
 from optimizer.tasks.events import (
     Event,
     EventsMissed,
@@ -317,6 +320,23 @@ def test_a_listener_that_hears_nothing_any_more_connects_again_and_has_everythin
         wire.wait_for_ticks()
         publisher.add(TaskChanged("a"))
         assert wire.hear_until(TaskChanged("a")) == {EventsMissed()}
+
+
+def test_a_publisher_whose_connection_has_fallen_silent_connects_anew(
+    postgresql: PostgresqlServer, database: str, proxy: TcpProxy, often: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_silence, "SILENT_S", 0.1)
+    url = postgresql.url(database)
+    through_proxy = make_url(url.replace(f":{postgresql.port}/", f":{proxy.port}/"))
+    publisher = EventPublisher(lambda: connect_beside(through_proxy))
+    with listening(lambda _: psycopg.connect(url, autocommit=True)) as wire:
+        publisher.start()
+        assert wire.hear() == EventsMissed()
+        proxy.swallow_present()
+        assert wire.hear() == EventsMissed()
+        publisher.add(TaskChanged("a"))
+        assert wire.hear_until(TaskChanged("a")) <= {EventsMissed()}
+        publisher.stop()
 
 
 def test_ticks_keep_a_listener_on_its_connection_and_nobody_is_told_of_them(
