@@ -65,6 +65,7 @@ class ReceivedPart:
         self._part = files.part_path(sent.task_id)
         self._final = files.media_path(sent.task_id)
         self._may_be_a_task = may_be_a_task
+        self._is_in_doubt = False
 
     def commit(self) -> None:
         """Makes it the task's media file, durably. It may be that already: an earlier leader ended before it stored the
@@ -91,8 +92,13 @@ class ReceivedPart:
 
     def discard(self) -> None:
         """Puts it back, unless it is a task's for all that is known. Removes nothing."""
-        if self._final.exists() and not self._may_be_a_task():
+        if not self._is_in_doubt and self._final.exists() and not self._may_be_a_task():
             os.replace(self._final, self._part)
+
+    def leave_in_doubt(self) -> None:
+        """To the next leader, who is offered it again and finds its task if there is one: to ask now might be too
+        early."""
+        self._is_in_doubt = True
 
 
 class HashedFile:
@@ -105,4 +111,7 @@ class HashedFile:
         raise UnavailableError("The task of this Idempotency-Key was deleted a moment ago. Send the file again.")
 
     def discard(self) -> None:
+        return
+
+    def leave_in_doubt(self) -> None:
         return

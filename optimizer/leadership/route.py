@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from errors import NoLeaderError, ShuttingDownError
+from errors import CommitUncertainError, NoLeaderError, ShuttingDownError
 from optimizer.common.clock import Clock
 from optimizer.leadership.calls import ONCE, REMOVALS, resolve
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError, no_answer
@@ -86,11 +86,14 @@ class Route:
         return context
 
     def remotely(self, act: Callable[[], Any]) -> Any:
-        """A leader that is stopping is as good as none: the next one will answer."""
+        """A leader that is stopping is as good as none: the next one will answer. So is one that cannot know whether it
+        was done: it makes way (see `ServingHold.give_up`), and the next one reads what is stored."""
         try:
             return act()
         except ShuttingDownError as error:
             raise NotBegunError() from error
+        except CommitUncertainError as error:
+            raise AnswerLostError() from error
 
     def wait(self, deadline: float | None) -> float:
         """A moment, and returns the deadline for the next one. None: it is the first since the leader was missed, from

@@ -313,6 +313,9 @@ class WholePart(io.FileIO):
         if not self._part_path.exists() and self._final.exists():
             os.replace(self._final, self._part_path)
 
+    def leave_in_doubt(self) -> None:
+        """It has a note, by which the next start gives it to its task, or goes on with it (see `PartStore.recover`)."""
+
     def became(self, task_id: str) -> None:
         """It is this task now, or another one that its key had made before."""
         self.made = task_id

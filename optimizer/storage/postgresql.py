@@ -27,7 +27,13 @@ from sqlalchemy import URL, Connection, Engine, RootTransaction, create_engine, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from errors import DatabaseInUseError, InvalidSettingsError, StoreBusyError, TranscriptionServerError
+from errors import (
+    CommitUncertainError,
+    DatabaseInUseError,
+    InvalidSettingsError,
+    StoreBusyError,
+    TranscriptionServerError,
+)
 from optimizer.common.clock import SystemClock
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.dialect import BUSY_TIMEOUT_MS
@@ -194,7 +200,7 @@ class PostgresqlDialect:
 
     def was_committed(self, number: str, process: int, history: History) -> bool:
         """Whether the transaction of this number was committed, of which the connection to this server process was
-        lost. Waits until that is known, up to OUTCOME_LIMIT_S. Raises DatabaseDamagedError when it is not: what the
+        lost. Waits until that is known, up to OUTCOME_LIMIT_S. Raises CommitUncertainError when it is not: what the
         queue has in memory may differ from the database from then on, until a restart reads it again."""
         pause, clock = threading.Event(), SystemClock()
         given_up_at = clock.monotonic() + OUTCOME_LIMIT_S
@@ -205,17 +211,17 @@ class PostgresqlDialect:
                     return outcome == "committed"
             pause.wait(LOOK_EVERY_S)
         log.error("event=commit_uncertain: the database server has not answered for %.0f s", OUTCOME_LIMIT_S)
-        raise self._hold.give_up(UNCERTAIN)
+        raise self._hold.give_up(UNCERTAIN, CommitUncertainError)
 
     def _outcome(self, number: str, process: int, history: History) -> str | None:
-        """Raises DatabaseDamagedError when another database answers, whose numbers mean something else."""
+        """Raises CommitUncertainError when another database answers, whose numbers mean something else."""
         with self._connected() as connection:
             found = history_in(connection.info)
             if found.is_copy:
                 connection.invalidate()
                 return _IN_PROGRESS
             if found != history:
-                raise self._hold.give_up(REPLACED)
+                raise self._hold.give_up(REPLACED, CommitUncertainError)
             try:
                 outcome: str | None = connection.scalar(_OUTCOME, {"number": number})
             except DBAPIError as error:

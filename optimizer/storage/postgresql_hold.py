@@ -126,14 +126,14 @@ class ServingHold:
         if holder is not None:
             holder.connection.close()
 
-    def give_up(self, why: str) -> DatabaseDamagedError:
+    def give_up(self, why: str, kind: type[DatabaseDamagedError] = DatabaseDamagedError) -> DatabaseDamagedError:
         """To be raised: nothing is written until a restart, because what the queue has in memory may not be what is
         stored."""
         with self._lock:
             self._obstacle, act, self._on_given_up = why, self._on_given_up, None
         if act is not None:
             act()
-        return DatabaseDamagedError(why)
+        return kind(why)
 
     @property
     def obstacle(self) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from errors import (
+    CommitUncertainError,
     FileMissingError,
     IdempotencyMismatchError,
     NoLeaderError,
@@ -233,6 +234,38 @@ def test_a_leader_that_stops_meanwhile_leaves_the_file_to_the_next_one(
         assert slow.ended.wait(LIMIT_S)
     upload.discard()
     assert list(system.submitted) == ["new"]
+    assert left(files) == ([], ["new"])
+
+
+def test_a_file_whose_task_may_have_been_stored_is_left_to_the_next_leader(
+    tmp_path: Path, files: TaskFiles, submitter: Submitter
+) -> None:
+    """The database may still make it one, so neither is it asked for nor moved by the leader that does not know."""
+
+    class Uncertain(SmallSystem):
+        def __init__(self) -> None:
+            super().__init__()
+            self.num_submitted = 0
+
+        def submit(self, upload: Any, **_: Any) -> Any:
+            self.num_submitted += 1
+            upload.commit()
+            upload.leave_in_doubt()
+            raise CommitUncertainError()
+
+    next_one = SmallSystem()
+    with ThreadPoolExecutor(1) as threads:
+        with channel(tmp_path, uncertain := Uncertain()) as server:
+            asked = threads.submit(submitter.submit, upload := written(files))
+            wait_until(lambda: server._in_doubt == {"new"})
+            with pytest.raises(AnswerLostError):
+                submitter._route.call_once(SUBMIT_FILE, SentFile("new", len(SOUND), "0" * 64, is_stored=True))
+            assert left(files) == ([], ["new"])
+        with channel(tmp_path, next_one):
+            assert asked.result(LIMIT_S).task == view_of("new")
+            submitter._route.stop()
+    upload.discard()
+    assert uncertain.num_submitted == 1
     assert left(files) == ([], ["new"])
 
 
