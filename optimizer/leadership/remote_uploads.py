@@ -55,7 +55,7 @@ class Submitter:
             system = self._route.system
             try:
                 if system is not None:
-                    return submit_received(system, sent, self._files, named, lambda: self._route.is_stopping)
+                    return submit_received(system, sent, self._files, named, self._route.gate)
                 submission: Submission = self._route.remotely(
                     lambda: self._route.client.call(SUBMIT_FILE, sent, **named)
                 )
