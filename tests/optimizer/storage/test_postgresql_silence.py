@@ -65,7 +65,7 @@ def test_a_statement_that_waits_for_a_lock_is_waited_for(
         other.execute("SELECT pg_advisory_lock(4711)")
         letting_go = threading.Timer(5 * SOON_S, other.execute, ["SELECT pg_advisory_unlock(4711)"])
         letting_go.start()
-        connection.execute("SELECT pg_advisory_lock(4711)")
+        assert connection.execute("SELECT 1 FROM pg_advisory_lock(4711)").fetchone() == (1,)
         letting_go.join()
 
 
