@@ -27,7 +27,13 @@ from sqlalchemy import URL, Connection, Engine, RootTransaction, create_engine, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from errors import DatabaseInUseError, InvalidSettingsError, StoreBusyError, TranscriptionServerError
+from errors import (
+    CommitUncertainError,
+    DatabaseInUseError,
+    InvalidSettingsError,
+    StoreBusyError,
+    TranscriptionServerError,
+)
 from optimizer.common.clock import SystemClock
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.dialect import BUSY_TIMEOUT_MS
@@ -35,6 +41,7 @@ from optimizer.storage.postgresql_address import checked_address, place_of
 from optimizer.storage.postgresql_errors import UNREACHABLE, start_error, translate
 from optimizer.storage.postgresql_hold import LOOK_EVERY_S, NEVER_IDLE, REPLACED, History, ServingHold
 from optimizer.storage.postgresql_session import history_in, lift_limits, set_up
+from optimizer.storage.postgresql_silence import WatchedConnection
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +99,7 @@ class PostgresqlDialect:
             engine = self._new_engine()
         except ArgumentError:
             raise InvalidSettingsError("DATABASE_URL has hosts and ports that do not belong together.") from None
+        event.listen(engine, "do_connect", _connect)
         event.listen(engine, "connect", set_up)
         self._engine = engine
         return engine
@@ -192,7 +200,7 @@ class PostgresqlDialect:
 
     def was_committed(self, number: str, process: int, history: History) -> bool:
         """Whether the transaction of this number was committed, of which the connection to this server process was
-        lost. Waits until that is known, up to OUTCOME_LIMIT_S. Raises DatabaseDamagedError when it is not: what the
+        lost. Waits until that is known, up to OUTCOME_LIMIT_S. Raises CommitUncertainError when it is not: what the
         queue has in memory may differ from the database from then on, until a restart reads it again."""
         pause, clock = threading.Event(), SystemClock()
         given_up_at = clock.monotonic() + OUTCOME_LIMIT_S
@@ -203,17 +211,17 @@ class PostgresqlDialect:
                     return outcome == "committed"
             pause.wait(LOOK_EVERY_S)
         log.error("event=commit_uncertain: the database server has not answered for %.0f s", OUTCOME_LIMIT_S)
-        raise self._hold.give_up(UNCERTAIN)
+        raise self._hold.give_up(UNCERTAIN, CommitUncertainError)
 
     def _outcome(self, number: str, process: int, history: History) -> str | None:
-        """Raises DatabaseDamagedError when another database answers, whose numbers mean something else."""
+        """Raises CommitUncertainError when another database answers, whose numbers mean something else."""
         with self._connected() as connection:
             found = history_in(connection.info)
             if found.is_copy:
                 connection.invalidate()
                 return _IN_PROGRESS
             if found != history:
-                raise self._hold.give_up(REPLACED)
+                raise self._hold.give_up(REPLACED, CommitUncertainError)
             try:
                 outcome: str | None = connection.scalar(_OUTCOME, {"number": number})
             except DBAPIError as error:
@@ -319,6 +327,11 @@ class PostgresqlTransaction:
         self._transaction.rollback()
 
 
+def _connect(_dialect: Any, _record: Any, args: list[Any], named: dict[str, Any]) -> WatchedConnection:
+    """For SQLAlchemy's pool. Raises psycopg.Error."""
+    return WatchedConnection.connect(*args, **named)
+
+
 def _raw(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
@@ -328,8 +341,9 @@ def connect_beside(url: URL) -> psycopg.Connection[Any]:
     Raises psycopg.Error."""
     address = checked_address(url).set(drivername=DRIVER)
     args, named = address.get_dialect()().create_connect_args(address)
-    connection: psycopg.Connection[Any] = psycopg.connect(*args, **{**options_of(address), **named}, autocommit=True)
+    connection = WatchedConnection.connect(*args, **{**options_of(address), **named}, autocommit=True)
     try:
+        connection.learn_process()
         connection.execute(NEVER_IDLE)
     except BaseException:
         connection.close()

@@ -64,7 +64,7 @@ def start_error(error: DBAPIError | psycopg.Error, place: str) -> TranscriptionS
     refusal = refusal_of(cause)
     if refusal is not None:
         return InvalidSettingsError(f"DATABASE_URL: the database server {place} refused the login: {refusal}")
-    if _was_refused(cause):
+    if was_refused(cause):
         return DatabaseUnreachableError(
             f"The database server {place} was reached and let nobody in; its log says why. It may be starting or have "
             "no connection free. If not, check the user and the password in DATABASE_URL."
@@ -102,7 +102,8 @@ def refusal_of(cause: BaseException | None) -> str | None:
     return None
 
 
-def _was_refused(cause: BaseException | None) -> bool:
+def was_refused(cause: BaseException | None) -> bool:
+    """Whether a server was reached that let nobody in, whatever it said."""
     is_connecting = isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
     return is_connecting and _SAID_BY_SERVER.search(str(cause)) is not None
 
