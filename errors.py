@@ -492,6 +492,7 @@ class CommitUncertainError(DatabaseDamagedError):
     """Of a commit whose answer was lost, and of which the database does not tell what became. Whoever has put a file
     where the stored rows need it must leave it there."""
 
+    code = "commit_uncertain"
     default_message = "Whether it was stored is not known. The next start of the server reads it."
 
 
