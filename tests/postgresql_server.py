@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,10 @@ def missing() -> str | None:
 class PostgresqlServer:
     """Runs until the end of `running`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        """settings: of the server, before those that all have here."""
         self.folder = folder
+        self._settings = {**_SETTINGS, **(settings or {})}
         self.port = _free_port()
         self._numbers = itertools.count(1)
         self._free: list[str] = []
@@ -85,7 +87,7 @@ class PostgresqlServer:
         return str(self.folder / "data")
 
     def start(self) -> None:
-        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
+        settings = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [str(_program("postgres")), "-D", self.data, *settings], stdout=log, stderr=log, **_as_ordinary_user()
