@@ -60,7 +60,7 @@ class PostgresqlServer:
         """settings: of the server, before those that all have here."""
         self.folder = folder
         self._settings = {**_SETTINGS, **(settings or {})}
-        self.port = _free_port()
+        self.port = free_port()
         self._numbers = itertools.count(1)
         self._free: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,7 +76,7 @@ class PostgresqlServer:
     def make_cluster(self) -> None:
         password = self.folder / "password"
         password.write_text(PASSWORD)
-        _give_away(self.folder)
+        give_away(self.folder)
         # A language's order of texts, which is another one than that of their bytes.
         order = ["--locale-provider=icu", "--icu-locale=en-US"] if _major() >= 15 else []
         self.run("initdb", "-D", self.data, "-U", USER, f"--pwfile={password}", "--auth=password", "--no-sync",
@@ -90,7 +90,7 @@ class PostgresqlServer:
         settings = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [str(_program("postgres")), "-D", self.data, *settings], stdout=log, stderr=log, **_as_ordinary_user()
+                [str(_program("postgres")), "-D", self.data, *settings], stdout=log, stderr=log, **as_ordinary_user()
             )
         self.wait_until_ready()
 
@@ -154,7 +154,7 @@ class PostgresqlServer:
     def run(self, program: str, *arguments: str) -> None:
         """One of PostgreSQL's own programs, as the server's user, who may write into `folder`."""
         command = [str(_program(program)), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **_as_ordinary_user())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **as_ordinary_user())
         assert done.returncode == 0, done.stderr
 
 
@@ -203,20 +203,20 @@ def _ordinary_user() -> pwd.struct_passwd | None:
     return names.get("postgres") or names["nobody"]
 
 
-def _as_ordinary_user() -> dict[str, Any]:
+def as_ordinary_user() -> dict[str, Any]:
     user = _ordinary_user()
     own: dict[str, Any] = {"env": {**os.environ, "LC_ALL": "C", "LANG": "C"}}
     return own if user is None else {**own, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _give_away(folder: Path) -> None:
+def give_away(folder: Path) -> None:
     user = _ordinary_user()
     if user is not None:
         for path in (folder, *folder.iterdir()):
             os.chown(path, user.pw_uid, user.pw_gid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

@@ -18,6 +18,10 @@ from errors import (
 from optimizer.storage.dialect import NO_RIGHTS, READ_ONLY
 
 UNREACHABLE = "The database server cannot be reached at the moment. Nothing was changed."
+POOLED = (
+    "DATABASE_URL: the database server {place} is a pooler that lends its sessions for one transaction or statement. "
+    "The server needs them for as long as it is connected: set pool_mode=session (PgBouncer) or name PostgreSQL itself."
+)
 # A server's own words, in any language: its severity, a colon and two spaces. libpq itself writes one.
 _SAID_BY_SERVER = re.compile(r"[^\s:]:  \S")
 # Ends the attempt, not the chance of the next one.
@@ -74,6 +78,8 @@ def start_error(error: DBAPIError | psycopg.Error, place: str) -> TranscriptionS
             f"The database server {place} was reached and let nobody in; its log says why. It may be starting or have "
             "no connection free. If not, check the user and the password in DATABASE_URL."
         )
+    if re.search(r"statement pooling mode", str(cause)):
+        return InvalidSettingsError(POOLED.format(place=place))
     if _BAD_OPTION.search(str(cause)):
         return InvalidSettingsError("DATABASE_URL has an option with a value that PostgreSQL's client does not know.")
     if _is_of_connection(error):

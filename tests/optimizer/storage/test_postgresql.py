@@ -25,8 +25,8 @@ from errors import (
 )
 from optimizer.common import failpoints
 from optimizer.storage import postgresql as dialect
+from optimizer.storage import postgresql_checks, search_check, tsvector_index
 from optimizer.storage import postgresql_hold as hold
-from optimizer.storage import search_check, tsvector_index
 from optimizer.storage.database import Database
 from optimizer.storage.migrate import Migrator
 from optimizer.storage.postgresql import MOST_CONNECTIONS, PostgresqlDialect
@@ -340,7 +340,7 @@ def test_no_more_connections_are_open_than_the_documentation_says(
 def test_a_server_that_is_too_old_is_refused(
     postgresql: PostgresqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(dialect, "OLDEST_VERSION", 1000)
+    monkeypatch.setattr(postgresql_checks, "OLDEST_VERSION", 1000)
     assert "It must be 1000 or newer" in str(refused(postgresql.url(), tmp_path, caplog))
 
 
