@@ -24,6 +24,7 @@ from tests.leaks import outliving_tests
 
 USER, PASSWORD = "whisper", "not-a-secret-4711"
 TEMPLATE = "with_tables"
+COPY = "copy"
 START_LIMIT_S = 30
 _FOLDERS = Path("/usr/lib/postgresql")  # where Debian has a folder for each version
 _ARE_TABLES_OURS = f"""
@@ -81,6 +82,18 @@ class PostgresqlServer:
         order = ["--locale-provider=icu", "--icu-locale=en-US"] if _major() >= 15 else []
         self.run("initdb", "-D", self.data, "-U", USER, f"--pwfile={password}", "--auth=password", "--no-sync",
                   "--encoding=UTF8", "--locale=C.UTF-8", *order)  # fmt: skip
+
+    def make_copy(self, of: PostgresqlServer, port: int | None = None) -> None:
+        """In place of make_cluster: from its start on it follows that server, by the name of COPY there. port: of
+        127.0.0.1, where another one than the server's own leads there."""
+        give_away(self.folder)
+        address = of.url("").replace(f":{of.port}/", f":{port or of.port}/")
+        self.run("pg_basebackup", "-D", self.data, "--write-recovery-conf", "--checkpoint=fast",
+                 "-d", f"{address}?application_name={COPY}")  # fmt: skip
+
+    def promote(self) -> None:
+        """Of a copy: it follows nobody any more. Waits until it can be written."""
+        self.execute("SELECT pg_promote()")
 
     @property
     def data(self) -> str:
@@ -175,6 +188,19 @@ def running() -> Iterator[PostgresqlServer]:
     finally:
         server.stop(signal.SIGQUIT)
         shutil.rmtree(folder)
+
+
+@contextmanager
+def following(server: PostgresqlServer, port: int | None = None) -> Iterator[PostgresqlServer]:
+    """A copy by streaming; see make_copy."""
+    copy = PostgresqlServer(Path(tempfile.mkdtemp(prefix="postgresql-copy-")))
+    try:
+        copy.make_copy(server, port)
+        copy.start()
+        yield copy
+    finally:
+        copy.stop(signal.SIGQUIT)
+        shutil.rmtree(copy.folder)
 
 
 @contextmanager

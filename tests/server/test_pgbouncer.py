@@ -77,6 +77,7 @@ def through(port: int, postgresql: PostgresqlServer, name: str) -> str:
     return postgresql.url(name).replace(f":{postgresql.port}/", f":{port}/")
 
 
+@pytest.mark.slow
 def test_with_sessions_of_its_own_a_group_of_servers_transcribes_tells_and_lets_no_stranger_in(
     start_server: StartServer, five_minutes: Path, postgresql: PostgresqlServer, name: str, tmp_path: Path
 ) -> None:
