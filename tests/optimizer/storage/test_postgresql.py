@@ -152,6 +152,20 @@ def test_a_long_text_has_several_rows_in_the_index_and_is_found_by_words_of_all_
     assert ids(queue, query="word39") == []
 
 
+@pytest.mark.parametrize("few", [0, 2, 3])
+def test_a_search_finds_the_same_by_the_ids_of_few_and_by_a_walk_through_the_tasks(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(tsvector_index, "FEW", few)
+    for task_id, words in (("a", "one two"), ("b", "one"), ("c", "once"), ("d", "two")):
+        complete(queue, task_id, words)
+    assert ids(queue, query="on") == ["c", "b", "a"]
+    assert ids(queue, query="one ") == ["b", "a"]
+    assert ids(queue, query="two on") == ["a"]
+    assert ids(queue, query="three") == []
+    assert ids(queue, query="on", limit=2) == ["c", "b"]
+
+
 def test_an_index_that_lacks_a_word_is_found_out(databases: Databases, queue: Queue, tmp_path: Path) -> None:
     complete(queue, "a", "one two three")
     databases.execute(tmp_path, "UPDATE search_index SET terms = ts_delete(terms, 'two')")
