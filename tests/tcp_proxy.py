@@ -31,13 +31,21 @@ class TcpProxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._threads[0].join()
-        for pair in self._pairs:
-            _cut(*pair)
+        self.cut_all()
         for thread in self._threads:
             thread.join()
         for pair in self._pairs:
             for each in pair:
                 each.close()
+
+    def refuse(self) -> None:
+        """Ends what there is; new connections end at once."""
+        self.ends_after = 1
+        self.cut_all()
+
+    def cut_all(self) -> None:
+        for pair in self._pairs:
+            _cut(*pair)
 
     def cut_server_side(self, client: socket.socket) -> None:
         """The server takes that client's connection for ended; the client has it for alive."""

@@ -38,6 +38,7 @@ from optimizer.common.clock import SystemClock
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.dialect import BUSY_TIMEOUT_MS
 from optimizer.storage.postgresql_address import checked_address, place_of
+from optimizer.storage.postgresql_checks import check_server, check_sessions
 from optimizer.storage.postgresql_errors import UNREACHABLE, start_error, translate
 from optimizer.storage.postgresql_hold import LOOK_EVERY_S, NEVER_IDLE, REPLACED, History, ServingHold
 from optimizer.storage.postgresql_session import history_in, lift_limits, set_up
@@ -45,7 +46,6 @@ from optimizer.storage.postgresql_silence import WatchedConnection
 
 log = logging.getLogger(__name__)
 
-OLDEST_VERSION = 13  # the first with pg_xact_status for whole transaction numbers
 KEPT_CONNECTIONS = 16
 MOST_CONNECTIONS = 64  # a server takes 100 from all programs unless it is told otherwise
 CONNECT_LIMIT_S = 5
@@ -175,7 +175,8 @@ class PostgresqlDialect:
         """Raises DatabaseUnreachableError, InvalidSettingsError."""
         try:
             with self._connected() as connection:
-                self._check_server(connection)
+                check_server(connection, place_of(self._url))
+                check_sessions(connection, self._engine_made, place_of(self._url))
         except DBAPIError as error:
             raise start_error(error, place_of(self._url)) from error
 
@@ -255,26 +256,6 @@ class PostgresqlDialect:
         """Waits for other processes' writers."""
         statement = _LOCK.format(wait_ms=max(1, wait_ms), still_s=STILL_LIMIT_S, key=WRITING, limit_ms=BUSY_TIMEOUT_MS)
         writer.exec_driver_sql(statement, execution_options={"no_parameters": True})
-
-    # Errors of the start
-
-    def _check_server(self, connection: Connection) -> None:
-        place = place_of(self._url)
-        major = int((connection.dialect.server_version_info or (0,))[0])
-        if major < OLDEST_VERSION:
-            raise InvalidSettingsError(
-                f"DATABASE_URL: the server {place} is PostgreSQL {major}. It must be {OLDEST_VERSION} or newer."
-            )
-        encoding = connection.scalar(text("SHOW server_encoding"))
-        if encoding != "UTF8":
-            raise InvalidSettingsError(
-                f"DATABASE_URL: the database has the encoding {encoding}. Make one with UTF8: "
-                "createdb --encoding=UTF8 --template=template0 NAME"
-            )
-        if connection.scalar(text("SELECT pg_is_in_recovery()")):
-            raise InvalidSettingsError(f"DATABASE_URL: the server {place} is a copy that can only be read.")
-        if connection.scalar(text("SHOW fsync")) == "off":
-            log.warning("event=database_not_durable: fsync is off on the database server, a power cut loses tasks")
 
 
 class PostgresqlTransaction:
