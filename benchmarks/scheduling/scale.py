@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import resource
 import statistics
@@ -68,7 +67,6 @@ class ScaleRow:
     arriving_s: float  # until the last task arrived; the next figures are of this time, and those of the cards
     rounds: int
     round_cpu_ms: Mapping[str, float]  # median, p95, p99, longest
-    round_fit_ms: tuple[float, float]  # what a round takes, and each task that it starts, by least squares
     planner_cpu_s: float
     share_of_core: float  # of the planner, in CPU seconds per simulated second
     total_cpu_s: float  # of the whole simulation
@@ -92,6 +90,19 @@ class ScaleRow:
 
 
 @dataclass(frozen=True)
+class RoundCosts:
+    """What rounds take in which every task finds a place, by least squares."""
+
+    cards: int
+    card_speed: float
+    load: float
+    rounds: int
+    started_most: int  # tasks, in one of them
+    round_ms: float  # of CPU time
+    task_ms: float  # for each task that a round starts, besides
+
+
+@dataclass(frozen=True)
 class Books:
     """What had been done when the last task arrived; after that the cards only run empty."""
 
@@ -112,6 +123,7 @@ class ScaleSimulation(Simulation):
         self.waits: defaultdict[str, list[float]] = defaultdict(list)
         self.completed = 0
         self.started: list[int] = []  # tasks, in each round
+        self.left: list[int] = []  # tasks that go on waiting, after each round
         self.contended_rounds = self.most_waiting = 0
         self.books: Books | None = None
         self._left_waiting = False
@@ -149,6 +161,7 @@ class ScaleSimulation(Simulation):
     def _plan(self) -> Plan:
         made = super()._plan()
         self.started.append(len(made.assignments))
+        self.left.append(self._waiting - len(made.assignments))
         self.contended_rounds += self._left_waiting
         return made
 
@@ -164,6 +177,23 @@ def run(spec: ScaleSpec, service: Service) -> ScaleRow:
     began = time.process_time()
     simulation, mean_work_s = simulate(spec, service)
     return _row(spec, simulation, mean_work_s, time.process_time() - began, before)
+
+
+def round_costs(spec: ScaleSpec, service: Service) -> RoundCosts:
+    """Of the usual rounds, which are the cheapest: nothing was left waiting by an earlier one, nor is by them."""
+    simulation, _ = simulate(spec, service)
+    books = simulation.books
+    assert books is not None
+    figures = zip(
+        simulation.outcome.decisions, simulation.started, simulation.left, [0, *simulation.left], strict=False
+    )
+    warm = list(figures)[books.rounds // 10 : books.rounds]  # before that, cards load their models
+    usual = [(started, cpu_s) for cpu_s, started, left, left_before in warm if left == left_before == 0]
+    started, cpu_s = zip(*usual, strict=True)
+    fit = statistics.linear_regression(started, cpu_s)
+    return RoundCosts(
+        spec.cards, spec.card_speed, spec.load, len(usual), max(started), 1000 * fit.intercept, 1000 * fit.slope
+    )
 
 
 def simulate(spec: ScaleSpec, measured: Service) -> tuple[ScaleSimulation, float]:
@@ -215,7 +245,6 @@ def _row(spec: ScaleSpec, simulation: ScaleSimulation, mean_work_s: float, cpu_s
         round_interval_s=spec.round_interval_s,
         arriving_s=books.seconds,
         rounds=books.rounds,
-        round_fit_ms=_round_costs(outcome.decisions, simulation.started, books.rounds),
         round_cpu_ms={
             "median": 1000 * outcome.decision_quantile(0.5),
             "p95": 1000 * outcome.decision_quantile(0.95),
@@ -247,15 +276,6 @@ def _row(spec: ScaleSpec, simulation: ScaleSimulation, mean_work_s: float, cpu_s
 
 def _waits_of(simulation: ScaleSimulation, owners: set[str]) -> Iterator[float]:
     return (wait for owner in owners for wait in simulation.waits[owner])
-
-
-def _round_costs(cpu_s: Sequence[float], started: Sequence[int], rounds: int) -> tuple[float, float]:
-    """Milliseconds of a round, and of each task that it starts; nan where all of them started equally many."""
-    cpu_s, started = cpu_s[:rounds], started[:rounds]
-    if len(set(started)) < 2:
-        return math.nan, math.nan
-    fit = statistics.linear_regression(started, cpu_s)
-    return 1000 * fit.intercept, 1000 * fit.slope
 
 
 def _variation(figures: Sequence[float]) -> float:
