@@ -11,7 +11,7 @@ BIOME  := node_modules/.bin/biome
 FACTOR ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup page weights test test-full test-cluster coverage fuzz lint audit lock prove-container prove-service wer bench bench-scheduler \
+.PHONY: help run setup page weights test test-full test-cluster coverage fuzz lint audit lock prove-container prove-service prove-node wer bench bench-scheduler \
 	bench-speakers bench-cuda load soak chromium postgresql clean
 
 help: ## list the commands
@@ -94,11 +94,14 @@ lint: $(VENV)/.installed-dev node_modules/.installed-dev ## style and types
 audit: $(VENV)/.installed-dev ## known vulnerabilities, risky lines, and the list of components in audit/
 	@$(PY) -m tools.audit
 
-prove-container: $(VENV)/.installed-dev ## build the Dockerfile and run it as compose.yaml says, without Docker (root, Debian); PROVE_ARGS=
+prove-container: $(VENV)/.installed-dev ## build the Dockerfile and run it as compose.yaml says, without Docker (root, Debian); PROVE_ARGS="--with postgresql --with ray"
 	$(PY) -m tools.deployment_proof container $(PROVE_ARGS)
 
 prove-service: $(VENV)/.installed-dev ## boot a bare Debian with the systemd unit (root, Debian); PROVE_ARGS=
 	$(PY) -m tools.deployment_proof service $(PROVE_ARGS)
+
+prove-node: $(VENV)/.installed-dev ## the same with the unit of a cluster's node, and a head beside it; PROVE_ARGS=
+	$(PY) -m tools.deployment_proof node $(PROVE_ARGS)
 
 wer: $(VENV)/.installed-dev ## word error rate beside openai-whisper's own; FILES=folder with a manifest.json
 	$(PY) -m benchmarks.word_error_rate $(if $(FILES),--recordings $(FILES))

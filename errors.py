@@ -65,6 +65,7 @@
     └── StartError                          the server cannot start
         ├── InvalidSettingsError
         ├── DatabaseDamagedError
+        │   └── CommitUncertainError        what was to be stored may be stored or not
         ├── DatabaseUnreachableError
         ├── DataFolderUnusableError
         ├── BackupError
@@ -485,6 +486,14 @@ class InvalidSettingsError(StartError):
 class DatabaseDamagedError(StartError):
     code = "database_damaged"
     exit_code = 3
+
+
+class CommitUncertainError(DatabaseDamagedError):
+    """Of a commit whose answer was lost, and of which the database does not tell what became. Whoever has put a file
+    where the stored rows need it must leave it there."""
+
+    code = "commit_uncertain"
+    default_message = "Whether it was stored is not known. The next start of the server reads it."
 
 
 class DatabaseUnreachableError(StartError):

@@ -2,9 +2,9 @@
 
     python -m benchmarks.scheduler PART … [--recordings FOLDER] [--plots PYTHON]
 
-PART: simulation, one_place, million, scale, decisions, startup, real, minutes; without one, all of them. Each keeps
-what it found in docs/scheduling/, and the tables of docs/scheduling.md and docs/scale.md are written anew. --plots: of
-an environment with matplotlib, for the pictures. Nobody else should use the machine meanwhile.
+PART: simulation, one_place, million, scale, rounds, loop, decisions, startup, real, minutes; without one, all of
+them. Each keeps what it found in docs/scheduling/, and the tables of docs/scheduling.md and docs/scale.md are written
+anew. --plots: of an environment with matplotlib, for the pictures. Nobody else should use the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.document import replace_between_markers
 from benchmarks.machine import describe_machine
 from benchmarks.recordings import one_minute_recordings, read_recordings
-from benchmarks.scheduling import scale, scenarios, tables
+from benchmarks.scheduling import loop_costs, scale, scenarios, tables
 from benchmarks.scheduling.decision_times import decision_seconds
 from benchmarks.scheduling.real_trace import make_trace, run_all
 from benchmarks.scheduling.startup import start_seconds
@@ -32,11 +32,13 @@ from config import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "scheduling.md"
-OTHER_DOCUMENTS = {"scale": ROOT / "docs" / "scale.md"}
+OTHER_DOCUMENTS = dict.fromkeys(("scale", "rounds", "loop"), ROOT / "docs" / "scale.md")
 RESULTS = ROOT / "docs" / "scheduling"
 WAITING = (1_000, 10_000, 100_000)
 STARTS = 5
 MINUTES = 16  # different recordings of a minute; a trace has each several times
+ROUND_CARDS, ROUND_SPEEDS = (100, 300, 1000), (50.0, 1000.0)
+ROUND_LOAD, ROUND_TASKS = 0.5, 20_000  # so that hardly a task has to wait for a place
 REAL_MODELS = ("tiny.en", "base")
 
 
@@ -77,6 +79,17 @@ def scaling(options: argparse.Namespace) -> dict[str, Any]:
     return {"service": document, "rows": [asdict(row) for row in scale.run_all(specs, service)]}
 
 
+def rounds(_: argparse.Namespace) -> dict[str, Any]:
+    service, _document = scenarios.read_service()
+    specs = [scale.ScaleSpec(cards, ROUND_TASKS, speed, ROUND_LOAD) for cards in ROUND_CARDS for speed in ROUND_SPEEDS]
+    return {"rows": [asdict(scale.round_costs(spec, service)) for spec in specs]}
+
+
+def loop(options: argparse.Namespace) -> dict[str, Any]:
+    service, _document = scenarios.read_service()
+    return {"rows": [asdict(loop_costs.measure(cards, service)) for cards in options.cards]}
+
+
 def decisions(_: argparse.Namespace) -> dict[str, Any]:
     service, _document = scenarios.read_service()
     return {"seconds": {str(count): decision_seconds(service, count) for count in WAITING}}
@@ -115,6 +128,8 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "one_place": one_place,
     "million": million,
     "scale": scaling,
+    "rounds": rounds,
+    "loop": loop,
     "decisions": decisions,
     "startup": startup,
     "real": real,
@@ -132,6 +147,11 @@ def keep(part: str, found: dict[str, Any], arguments: Sequence[str]) -> None:
     (RESULTS / f"{part}.json").write_text(json.dumps({**about, **found}, indent=1) + "\n")
 
 
+def without_plots(arguments: Sequence[str], plots: str | None) -> list[str]:
+    """They say where this machine has matplotlib, which changes no figure."""
+    return [each for each in arguments if each not in ("--plots", plots)]
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
@@ -140,7 +160,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=4, help="of the real traces")
     parser.add_argument("--tasks", type=int, default=5_000, help="of each simulation")
     parser.add_argument("--million-tasks", type=int, default=1_000_000, help="of the long simulation")
-    parser.add_argument("--cards", type=int, nargs="+", default=[1, 10, 100, 1000], help="of each run of `scale`")
+    parser.add_argument(
+        "--cards", type=int, nargs="+", default=[1, 10, 100, 1000], help="of each run of `scale` and `loop`"
+    )
     parser.add_argument(
         "--scale-tasks", type=int, nargs="+", default=[100_000], help="of each run of `scale`, or of all"
     )
@@ -159,7 +181,7 @@ def main() -> None:
     options = parse_arguments()
     for part in options.parts or PARTS:
         print(f"{part} …", flush=True)
-        keep(part, PARTS[part](options), sys.argv[1:])
+        keep(part, PARTS[part](options), without_plots(sys.argv[1:], options.plots))
     for part in PARTS:
         if (RESULTS / f"{part}.json").exists():
             text = tables.WRITERS[part](json.loads((RESULTS / f"{part}.json").read_text()))

@@ -138,6 +138,7 @@ class OptimizedWhisperSystem:
         self._parts.monitors.memory_probe.close()
         self._scheduling.models.stop()
         self._storage.search_filler.stop()
+        self.parts.close()  # requests may go on, and who leads next goes on with their uploads
         self._storage.store.close()
         self._storage.files.release_lock()
         log.info("event=stopped")

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tests.leaks import outliving_tests
 
 USER, PASSWORD = "whisper", "not-a-secret-4711"
 TEMPLATE = "with_tables"
+COPY = "copy"
 START_LIMIT_S = 30
 _FOLDERS = Path("/usr/lib/postgresql")  # where Debian has a folder for each version
 _ARE_TABLES_OURS = f"""
@@ -56,9 +57,11 @@ def missing() -> str | None:
 class PostgresqlServer:
     """Runs until the end of `running`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        """settings: of the server, before those that all have here."""
         self.folder = folder
-        self.port = _free_port()
+        self._settings = {**_SETTINGS, **(settings or {})}
+        self.port = free_port()
         self._numbers = itertools.count(1)
         self._free: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,21 +77,33 @@ class PostgresqlServer:
     def make_cluster(self) -> None:
         password = self.folder / "password"
         password.write_text(PASSWORD)
-        _give_away(self.folder)
+        give_away(self.folder)
         # A language's order of texts, which is another one than that of their bytes.
         order = ["--locale-provider=icu", "--icu-locale=en-US"] if _major() >= 15 else []
         self.run("initdb", "-D", self.data, "-U", USER, f"--pwfile={password}", "--auth=password", "--no-sync",
                   "--encoding=UTF8", "--locale=C.UTF-8", *order)  # fmt: skip
+
+    def make_copy(self, of: PostgresqlServer, port: int | None = None) -> None:
+        """In place of make_cluster: from its start on it follows that server, by the name of COPY there. port: of
+        127.0.0.1, where another one than the server's own leads there."""
+        give_away(self.folder)
+        address = of.url("").replace(f":{of.port}/", f":{port or of.port}/")
+        self.run("pg_basebackup", "-D", self.data, "--write-recovery-conf", "--checkpoint=fast",
+                 "-d", f"{address}?application_name={COPY}")  # fmt: skip
+
+    def promote(self) -> None:
+        """Of a copy: it follows nobody any more. Waits until it can be written."""
+        self.execute("SELECT pg_promote()")
 
     @property
     def data(self) -> str:
         return str(self.folder / "data")
 
     def start(self) -> None:
-        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
+        settings = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [str(_program("postgres")), "-D", self.data, *settings], stdout=log, stderr=log, **_as_ordinary_user()
+                [str(_program("postgres")), "-D", self.data, *settings], stdout=log, stderr=log, **as_ordinary_user()
             )
         self.wait_until_ready()
 
@@ -152,7 +167,7 @@ class PostgresqlServer:
     def run(self, program: str, *arguments: str) -> None:
         """One of PostgreSQL's own programs, as the server's user, who may write into `folder`."""
         command = [str(_program(program)), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **_as_ordinary_user())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **as_ordinary_user())
         assert done.returncode == 0, done.stderr
 
 
@@ -173,6 +188,19 @@ def running() -> Iterator[PostgresqlServer]:
     finally:
         server.stop(signal.SIGQUIT)
         shutil.rmtree(folder)
+
+
+@contextmanager
+def following(server: PostgresqlServer, port: int | None = None) -> Iterator[PostgresqlServer]:
+    """A copy by streaming; see make_copy."""
+    copy = PostgresqlServer(Path(tempfile.mkdtemp(prefix="postgresql-copy-")))
+    try:
+        copy.make_copy(server, port)
+        copy.start()
+        yield copy
+    finally:
+        copy.stop(signal.SIGQUIT)
+        shutil.rmtree(copy.folder)
 
 
 @contextmanager
@@ -201,20 +229,20 @@ def _ordinary_user() -> pwd.struct_passwd | None:
     return names.get("postgres") or names["nobody"]
 
 
-def _as_ordinary_user() -> dict[str, Any]:
+def as_ordinary_user() -> dict[str, Any]:
     user = _ordinary_user()
     own: dict[str, Any] = {"env": {**os.environ, "LC_ALL": "C", "LANG": "C"}}
     return own if user is None else {**own, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _give_away(folder: Path) -> None:
+def give_away(folder: Path) -> None:
     user = _ordinary_user()
     if user is not None:
         for path in (folder, *folder.iterdir()):
             os.chown(path, user.pw_uid, user.pw_gid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

@@ -1,4 +1,5 @@
-"""A TCP proxy whose connections are cut as networks cut them: on one side, while the other is told nothing."""
+"""A TCP proxy whose connections end as networks end them: cut on one side, while the other is told nothing, or silent
+for ever on both."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ class TcpProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._swallows = False
+        self._swallowed: set[socket.socket] = set()  # of which nothing is passed on
         self._silent: set[socket.socket] = set()  # of which nobody is told that they have ended
         self._threads: list[threading.Thread] = []
 
@@ -28,13 +31,21 @@ class TcpProxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._threads[0].join()
-        for pair in self._pairs:
-            _cut(*pair)
+        self.cut_all()
         for thread in self._threads:
             thread.join()
         for pair in self._pairs:
             for each in pair:
                 each.close()
+
+    def refuse(self) -> None:
+        """Ends what there is; new connections end at once."""
+        self.ends_after = 1
+        self.cut_all()
+
+    def cut_all(self) -> None:
+        for pair in self._pairs:
+            _cut(*pair)
 
     def cut_server_side(self, client: socket.socket) -> None:
         """The server takes that client's connection for ended; the client has it for alive."""
@@ -43,6 +54,15 @@ class TcpProxy:
     def cut_client_side(self, client: socket.socket) -> None:
         """The other way round."""
         self._cut_silently(self._pair_of(client)[0])
+
+    def swallow_present(self) -> None:
+        """From now on nothing passes on the connections that there are, in neither direction, and nobody is told. Each
+        side's kernel has the other for alive, as it has a machine whose programs stand still."""
+        self._swallowed.update(end for pair in list(self._pairs) for end in pair)
+
+    def swallow_all(self) -> None:
+        """The same, also on connections to come."""
+        self._swallows = True
 
     def _cut_silently(self, end: socket.socket) -> None:
         self._silent.add(end)
@@ -75,7 +95,8 @@ class TcpProxy:
                 if number == ends_after:
                     _cut(source, sink)
                     return
-                sink.sendall(read)
+                if not self._swallows and source not in self._swallowed:
+                    sink.sendall(read)
         if source not in self._silent:
             _cut(sink)
 

@@ -39,8 +39,10 @@ _WORDS = (
 )
 
 
-def fill(data_dir: Path, count: int, *, device: str = NO_DEVICE, owners: int = 20, samples: bytes = b"") -> list[str]:
-    """Waiting tasks and their ids, in order of arrival. owners: who sent them, in turn.
+def fill(
+    data_dir: Path, count: int, *, device: str = NO_DEVICE, owners: int = 20, samples: bytes = b"", url: str = ""
+) -> list[str]:
+    """Waiting tasks and their ids, in order of arrival. owners: who sent them, in turn. url: as DATABASE_URL.
 
     Each has a recording of a second of silence, which the server decodes ahead for the next ones; or, where samples are
     given (16 kHz mono int16), these as its recording's, so that it can start at once.
@@ -52,7 +54,7 @@ def fill(data_dir: Path, count: int, *, device: str = NO_DEVICE, owners: int = 2
         {**_row(seq + 1, task_id, now, device, seconds), "owner": f"owner{seq % owners}"}
         for seq, task_id in enumerate(ids)
     ]
-    _insert(data_dir, rows, lambda row: str(row["filename"]))
+    _insert(data_dir, rows, lambda row: str(row["filename"]), url)
     files = TaskFiles(data_dir)
     files.make_folders()
     _write_recordings(files, ids, wav(samples or bytes(BYTES_PER_SECOND)))
@@ -81,9 +83,11 @@ def fill_completed(data_dir: Path, count: int, words: int = 150) -> None:
     _insert(data_dir, rows, lambda row: f"{row['filename']}\n{made_up_text(int(str(row['seq'])), words)}")
 
 
-def _insert(data_dir: Path, rows: list[dict[str, object]], text_of: Callable[[dict[str, object]], str]) -> None:
+def _insert(
+    data_dir: Path, rows: list[dict[str, object]], text_of: Callable[[dict[str, object]], str], url: str = ""
+) -> None:
     data_dir.mkdir(parents=True, exist_ok=True)
-    store = TaskStore(data_dir)
+    store = TaskStore(data_dir, url)
     store.open()
     with store.database.writing() as connection:
         for part in _parts(rows):

@@ -18,6 +18,7 @@ from benchmarks.scheduling.service_shares import ServiceShares, jain_index
 from benchmarks.scheduling.simulation import SimulatedDevice, Simulation
 from benchmarks.scheduling.traces import MEAN_AUDIO_SECONDS, Arrival, TraceSpec, arrivals
 from benchmarks.scheduling.world import Scheme, Service, World
+from optimizer.planning.plan import Plan
 from optimizer.tasks.task import Task, TaskStatus
 
 SHARES = {"tiny.en": 0.5, "base": 0.5}
@@ -89,6 +90,19 @@ class ScaleRow:
 
 
 @dataclass(frozen=True)
+class RoundCosts:
+    """What rounds take in which every task finds a place, by least squares."""
+
+    cards: int
+    card_speed: float
+    load: float
+    rounds: int
+    started_most: int  # tasks, in one of them
+    round_ms: float  # of CPU time
+    task_ms: float  # for each task that a round starts, besides
+
+
+@dataclass(frozen=True)
 class Books:
     """What had been done when the last task arrived; after that the cards only run empty."""
 
@@ -108,7 +122,9 @@ class ScaleSimulation(Simulation):
         self.shares = ServiceShares()
         self.waits: defaultdict[str, list[float]] = defaultdict(list)
         self.completed = 0
-        self.rounds = self.contended_rounds = self.most_waiting = 0
+        self.started: list[int] = []  # tasks, in each round
+        self.left: list[int] = []  # tasks that go on waiting, after each round
+        self.contended_rounds = self.most_waiting = 0
         self.books: Books | None = None
         self._left_waiting = False
 
@@ -116,7 +132,7 @@ class ScaleSimulation(Simulation):
         self._advance_all()
         self.books = Books(
             seconds=self._now,
-            rounds=self.rounds,
+            rounds=len(self.started),
             planner_cpu_s=sum(self.outcome.decisions),
             slots_in_use=[engine.slot_seconds / (engine.slots * self._now) for engine in self.engines],
             busy_s=[engine.busy_seconds for engine in self.engines],
@@ -139,11 +155,15 @@ class ScaleSimulation(Simulation):
         super()._start(device, task_id, nbytes)
 
     def _decide(self) -> None:
-        if self._waiting:
-            self.rounds += 1
-            self.contended_rounds += self._left_waiting
         super()._decide()
         self._left_waiting = self._waiting > 0
+
+    def _plan(self) -> Plan:
+        made = super()._plan()
+        self.started.append(len(made.assignments))
+        self.left.append(self._waiting - len(made.assignments))
+        self.contended_rounds += self._left_waiting
+        return made
 
 
 def run_all(specs: Sequence[ScaleSpec], service: Service) -> list[ScaleRow]:
@@ -157,6 +177,23 @@ def run(spec: ScaleSpec, service: Service) -> ScaleRow:
     began = time.process_time()
     simulation, mean_work_s = simulate(spec, service)
     return _row(spec, simulation, mean_work_s, time.process_time() - began, before)
+
+
+def round_costs(spec: ScaleSpec, service: Service) -> RoundCosts:
+    """Of the usual rounds, which are the cheapest: nothing was left waiting by an earlier one, nor is by them."""
+    simulation, _ = simulate(spec, service)
+    books = simulation.books
+    assert books is not None
+    figures = zip(
+        simulation.outcome.decisions, simulation.started, simulation.left, [0, *simulation.left], strict=False
+    )
+    warm = list(figures)[books.rounds // 10 : books.rounds]  # before that, cards load their models
+    usual = [(started, cpu_s) for cpu_s, started, left, left_before in warm if left == left_before == 0]
+    started, cpu_s = zip(*usual, strict=True)
+    fit = statistics.linear_regression(started, cpu_s)
+    return RoundCosts(
+        spec.cards, spec.card_speed, spec.load, len(usual), max(started), 1000 * fit.intercept, 1000 * fit.slope
+    )
 
 
 def simulate(spec: ScaleSpec, measured: Service) -> tuple[ScaleSimulation, float]:
@@ -217,7 +254,7 @@ def _row(spec: ScaleSpec, simulation: ScaleSimulation, mean_work_s: float, cpu_s
         planner_cpu_s=books.planner_cpu_s,
         share_of_core=books.planner_cpu_s / books.seconds,
         total_cpu_s=cpu_s,
-        contended=simulation.contended_rounds / simulation.rounds,
+        contended=simulation.contended_rounds / len(simulation.started),
         most_waiting=simulation.most_waiting,
         waits=Waits.of(outcome.waits),
         heavy_waits=Waits.of(_waits_of(simulation, heavy)),

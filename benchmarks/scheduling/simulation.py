@@ -158,7 +158,7 @@ class Simulation:
             self._advance(device)
 
     def _advance(self, device: SimulatedDevice) -> None:
-        self.outcome.count_memory(self._now - device.engine.now, device.used_bytes, device.pool.reserved_bytes)
+        self.outcome.count_memory(self._now - device.engine.now, device.used_bytes, device.pool.snapshot().reserved)
         device.engine.advance(self._now)
 
     def _first_window(self, device: SimulatedDevice) -> float:
@@ -275,10 +275,14 @@ class Simulation:
             rounds=device.rounds,
             resident=memory.models,
             running=LateViews(
-                [self._brief(device, running) for running in device.engine.running.values()],
+                len(device.engine.running),
+                partial(self._briefs, device),
                 partial(self._running_views, device, waiting),
             ),
         )
+
+    def _briefs(self, device: SimulatedDevice) -> list[RunningBrief]:
+        return [self._brief(device, running) for running in device.engine.running.values()]
 
     def _brief(self, device: SimulatedDevice, running: Running) -> RunningBrief:
         task = self._tasks[running.task_id]

@@ -145,7 +145,7 @@ def scale(found: Found) -> str:
         "of the other 95": lambda row: _waits(row["light_waits"]),
         "Jain's index (owners judged)": lambda row: f"{row['jain']:.3f} ({row['judged_owners']})",
         "least share of an owner, of what it was entitled to": lambda row: f"{row['least_ratio']:.0%}",
-        f"passed by one of its owner that came later by at most, s (bound: {MAX_PATIENCE_S:.0f})": (
+        f"passed by one of its owner that came later by at most, s (bound: {BOUND_S:.0f})": (
             lambda row: f"{row['passed_most']:.0f}"
         ),
         "starts after which more memory was used than a card has": lambda row: f"{row['over_memory']:,}",
@@ -157,6 +157,38 @@ def scale(found: Found) -> str:
     }
     heads = ["cards", *(f"{row['cards']:,}" for row in rows)]
     return about(found) + "\n\n" + table(heads, [[name, *map(show, rows)] for name, show in figures.items()])
+
+
+def rounds(found: Found) -> str:
+    heads = [
+        "cards",
+        "× real time",
+        "rounds",
+        "tasks started in one, at most",
+        "a round, ms",
+        "and each task that it starts, ms",
+    ]
+    rows = [
+        [f"{row['cards']:,}", f"{row['card_speed']:,.0f}", f"{row['rounds']:,}", f"{row['started_most']:,}",
+         f"{row['round_ms']:.2f}", f"{row['task_ms']:.3f}"]
+        for row in found["rows"]
+    ]  # fmt: skip
+    return about(found) + "\n\n" + table(heads, rows)
+
+
+def loop(found: Found) -> str:
+    figures = {
+        "watching the workers, checking the ledgers, ms": "supervising_ms",
+        "what the planner is shown, ms": "views_ms",
+        "and of all running tasks where it asks for them, ms": "briefs_ms",
+    }
+    rows = found["rows"]
+    heads = ["devices", *(f"{row['devices']:,}" for row in rows)]
+    return (
+        about(found)
+        + "\n\n"
+        + table(heads, [[name, *(f"{row[key]:.3f}" for row in rows)] for name, key in figures.items()])
+    )
 
 
 def _waits(waits: Found) -> str:
@@ -230,6 +262,8 @@ WRITERS: Mapping[str, Callable[[Found], str]] = {
     "one_place": one_place,
     "million": million,
     "scale": scale,
+    "rounds": rounds,
+    "loop": loop,
     "decisions": decisions,
     "startup": startup,
     "real": real,

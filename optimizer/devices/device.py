@@ -102,14 +102,15 @@ class Device:
         """Returns when the worker is gone. What it ran stays in `running` for the caller to give back."""
         self.supervisor.stop(grace_s)
 
-    def supervise(self, *, is_silence_excused: bool = False) -> None:
+    def supervise(self, now: float, *, is_silence_excused: bool = False) -> None:
         """Start a worker whose pause is over; kill one that no longer answers.
 
-        is_silence_excused: the server itself stood still until now.
+        is_silence_excused: the server itself stood still until now. now: monotonic seconds, as read to find that out: a
+        later moment could lie behind another standstill.
         """
         if is_silence_excused:
             self.supervisor.excuse_silence(self.running.values())
-        self.supervisor.supervise(self.running.values())
+        self.supervisor.supervise(now, self.running.values())
 
     # --- tasks -------------------------------------------------------------------------------------------------
 

@@ -85,9 +85,11 @@ class WorkerSupervisor:
 
     # --- watching it -------------------------------------------------------------------------------------------
 
-    def supervise(self, running: Collection[RunningTask]) -> None:
-        """Start a worker whose pause is over; kill one that no longer answers. running: the tasks that it has."""
-        now = self._clock.monotonic()
+    def supervise(self, now: float, running: Collection[RunningTask]) -> None:
+        """Start a worker whose pause is over; kill one that no longer answers.
+
+        now: see `Device.supervise`. running: the tasks that it has.
+        """
         if self.state is DeviceState.RESTARTING and now >= self._restart_at:
             self.start()
         elif self.state in (DeviceState.STARTING, DeviceState.READY) and (reason := self._hang_reason(running, now)):

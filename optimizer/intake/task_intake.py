@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 
 from errors import (
+    CommitUncertainError,
     EmptyFileError,
     FfmpegMissingError,
     ShuttingDownError,
@@ -67,7 +68,7 @@ class TaskIntake:
         refusal: raised in place of making a new task; the earlier one is returned all the same. The caller holds the
         key (see `IdempotencyKeys`), so that no other request makes a task of it meanwhile.
         Raises what is wrong with the file, QueueFullError, DiskFullError, StoreBusyError, IdempotencyMismatchError or
-        UploadBusyError; then the upload was discarded.
+        UploadBusyError; then the upload was discarded. Raises CommitUncertainError, and then it was left in doubt.
         """
         try:
             if upload.size == 0:
@@ -78,6 +79,9 @@ class TaskIntake:
                     raise refusal
                 upload.commit()
                 return self._decode_and_submit(upload, request)
+        except CommitUncertainError:
+            upload.leave_in_doubt()
+            raise
         except BaseException:
             upload.discard()
             raise

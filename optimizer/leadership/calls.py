@@ -21,7 +21,7 @@ REPEATABLE = frozenset(
     f"{part}.{name}" if part else name
     for part, names in {
         "": "batches cancel cancel_all change default_model degradations device_names events fetch_model figures"
-        " history media models move readiness segments_from set_limits status storage task tasks timeline transcript",
+        " history media models move readiness segments_from set_limits status storage task tasks timeline",
         "accounts": "signing_key",
         "admission": "admit check_growing place",
         "editor": "check history steps",

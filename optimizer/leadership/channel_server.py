@@ -13,7 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from errors import TranscriptionServerError
+from errors import CommitUncertainError, TranscriptionServerError
+from optimizer.common.gate import Gate
 from optimizer.leadership.calls import CALLS, CONTEXTS, KEPT_EVENT, SUBMIT_FILE, resolve
 from optimizer.leadership.messages import (
     BEGUN,
@@ -63,7 +64,9 @@ class ChannelServer:
         self._has_refused = False  # another version, which is logged once
         self._changed = threading.Condition()  # of what stands above
         self._being_submitted: set[str] = set()  # files, by id
-        self._submitting = threading.Condition()  # of that
+        self._in_doubt: set[str] = set()  # files, of which the next leader will know whether there are tasks
+        self._submitting = threading.Condition()  # of those
+        self._gate = Gate()  # to files that a web process has written
         self._pause = threading.Event()  # set when it stops
 
     def start(self, system: Any) -> None:
@@ -94,6 +97,7 @@ class ChannelServer:
             self._is_stopping = True
             self._changed.wait_for(lambda: self._num_busy == 0, STOP_LIMIT_S)
             connections = list(self._connections)
+        self._gate.shut()
         for connection in connections:
             _hang_up(connection)
         with self._changed:
@@ -187,9 +191,14 @@ class ChannelServer:
         meanwhile is the answer, and its file is left alone."""
         with self._submitting:
             self._submitting.wait_for(lambda: sent.task_id not in self._being_submitted)
+            if sent.task_id in self._in_doubt:
+                raise CommitUncertainError()
             self._being_submitted.add(sent.task_id)
         try:
-            return submit_received(self._system, sent, self._files, named, lambda: self._is_stopping)
+            return submit_received(self._system, sent, self._files, named, self._gate)
+        except CommitUncertainError:
+            self._in_doubt.add(sent.task_id)
+            raise
         finally:
             with self._submitting:
                 self._being_submitted.remove(sent.task_id)

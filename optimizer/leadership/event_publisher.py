@@ -1,7 +1,8 @@
 """The leader tells the web processes what happens, through PostgreSQL's NOTIFY.
 
 Nothing waits for it: events are put into a queue, and a thread with a connection of its own sends them. What does not
-fit into the queue, or was lost with a connection, is told of as EventsMissed.
+fit into the queue, or was lost with a connection, is told of as EventsMissed. While nothing happens a tick is sent
+every TICK_EVERY_S, numbered as the events are: by it a listener knows that it hears, and that the last event came.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import logging
 import threading
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
 
-from optimizer.leadership.event_text import CHANNEL, MAX_BYTES, Told, to_text
+from optimizer.leadership.event_text import CHANNEL, MAX_BYTES, TICK_EVERY_S, Tick, Told, to_text
 from optimizer.tasks.events import Event, EventsMissed, SystemChanged, TaskChanged
 
 log = logging.getLogger(__name__)
@@ -91,21 +92,22 @@ class EventPublisher:
         while events := self._next():
             self._send(connection, events)
 
-    def _next(self) -> list[Event]:
+    def _next(self) -> list[Event] | list[Tick]:
         """Nothing once it stops and all is sent."""
         with self._filled:
-            self._filled.wait_for(lambda: self._waiting or self._is_stopping)
+            if not self._filled.wait_for(lambda: self._waiting or self._is_stopping, TICK_EVERY_S):
+                return [Tick()]
             events = [self._waiting.popleft() for _ in range(min(MAX_AT_ONCE, len(self._waiting)))]
             self._changes.difference_update(events)
             return events
 
-    def _send(self, connection: psycopg.Connection[Any], events: list[Event]) -> None:
+    def _send(self, connection: psycopg.Connection[Any], events: Sequence[Event | Tick]) -> None:
         connection.execute(_NOTIFY, [CHANNEL, [self._text(event) for event in events]])
 
-    def _text(self, event: Event) -> str:
+    def _text(self, event: Event | Tick) -> str:
         self._number += 1
         text = to_text(Told(self._origin, self._number, event))
-        if len(text) <= MAX_BYTES:
+        if isinstance(event, Tick) or len(text) <= MAX_BYTES:
             return text
         with self._filled:
             self._kept[self._number] = event

@@ -20,9 +20,18 @@ from whisper_core.text.transcript import Segment
 
 CHANNEL = "whisper_events"  # of the database; each database has its own
 MAX_BYTES = 7999  # of a notification
+TICK_EVERY_S = 2.0  # while nothing else is told
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (EventsMissed, SystemChanged, TaskChanged, TaskDeleted, TranscriptEdited)
 }
+
+
+_TICK = "tick"
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Nothing happened, and whoever hears this would have heard of it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Told:
 
     origin: str
     number: int
-    event: Event | None  # None: it was too large, and the origin keeps it
+    event: Event | Tick | None  # None: it was too large, and the origin keeps it
 
 
 def to_text(told: Told) -> str:
@@ -39,6 +48,8 @@ def to_text(told: Told) -> str:
     head = {"o": told.origin, "n": told.number}
     if told.event is None:
         return json.dumps({**head, "k": KEPT_EVENT})
+    if isinstance(told.event, Tick):
+        return json.dumps({**head, "k": _TICK})
     fields = dict(vars(told.event))
     if isinstance(told.event, WindowFinished):
         fields["segments"] = [segment.to_dict() for segment in told.event.segments]
@@ -51,6 +62,8 @@ def from_text(text: str) -> Told:
     origin, number, kind = fields.pop("o"), fields.pop("n"), fields.pop("k")
     if kind == KEPT_EVENT:
         return Told(origin, number, None)
+    if kind == _TICK:
+        return Told(origin, number, Tick())
     if kind == WindowFinished.__name__:
         fields["segments"] = tuple(Segment.from_dict(each) for each in fields["segments"])
         return Told(origin, number, WindowFinished(**fields))

@@ -14,18 +14,17 @@ from typing import Any
 from errors import DiskFullError, FileMissingError, TaskNotFoundError, TranscriptionServerError, UnavailableError
 from optimizer.common.atomic_files import publish
 from optimizer.common.failpoints import failpoint
+from optimizer.common.gate import Gate
 from optimizer.leadership.messages import SentFile
 from optimizer.storage.task_files import TaskFiles
 from optimizer.views.task_view import Submission
 from whisper_core.common.durable_files import disk_errors
 
 
-def submit_received(
-    system: Any, sent: SentFile, files: TaskFiles, named: dict[str, Any], is_stopping: Callable[[], bool]
-) -> Submission:
+def submit_received(system: Any, sent: SentFile, files: TaskFiles, named: dict[str, Any], gate: Gate) -> Submission:
     """What the leader's system makes of it: the same task again when it, or a leader before it, has made one.
 
-    is_stopping: then the next leader is offered the file and may be at work on it, so it is left where it is.
+    gate: once it is shut the next leader is offered the file and may be at work on it, so it is left where it is.
     Raises what `OptimizedWhisperSystem.submit` raises, and FileMissingError.
     """
     if not sent.is_stored:
@@ -33,8 +32,6 @@ def submit_received(
         return hashed
 
     def may_be_a_task() -> bool:
-        if is_stopping():
-            return True
         try:
             system.task(sent.task_id)
         except TaskNotFoundError:
@@ -47,7 +44,7 @@ def submit_received(
         return Submission(system.task(sent.task_id), is_replay=False)
     except TaskNotFoundError:
         pass
-    part = ReceivedPart(sent, files, may_be_a_task)
+    part = ReceivedPart(sent, files, may_be_a_task, gate)
     try:
         made: Submission = system.submit(part, **named)
     except BaseException:
@@ -59,16 +56,19 @@ def submit_received(
 class ReceivedPart:
     """See `optimizer.storage.upload_file.ReceivedFile`. The web process will not write to it any more."""
 
-    def __init__(self, sent: SentFile, files: TaskFiles, may_be_a_task: Callable[[], bool]) -> None:
+    def __init__(self, sent: SentFile, files: TaskFiles, may_be_a_task: Callable[[], bool], gate: Gate) -> None:
         """Raises FileMissingError for an id that cannot be a task's."""
         self.task_id, self.size, self.sha256 = sent.task_id, sent.size, sent.sha256
         self._part = files.part_path(sent.task_id)
         self._final = files.media_path(sent.task_id)
         self._may_be_a_task = may_be_a_task
+        self._gate = gate
+        self._is_in_doubt = False
 
     def commit(self) -> None:
         """Makes it the task's media file, durably. It may be that already: an earlier leader ended before it stored the
-        task. Raises DiskFullError, and FileMissingError when the file is not there, or not as long as was said."""
+        task. Raises DiskFullError, ShuttingDownError, and FileMissingError when the file is not there or is not of the
+        length that was said."""
         try:
             path = self._part if self._part.exists() else self._final
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -81,7 +81,8 @@ class ReceivedPart:
                 failpoint("upload.before_sync")
                 os.fsync(descriptor)
                 if path is self._part:
-                    publish(self._part, self._final, steps="upload")
+                    with self._gate.required():
+                        publish(self._part, self._final, steps="upload")
         except DiskFullError:
             self.discard()
             raise
@@ -91,8 +92,16 @@ class ReceivedPart:
 
     def discard(self) -> None:
         """Puts it back, unless it is a task's for all that is known. Removes nothing."""
-        if self._final.exists() and not self._may_be_a_task():
-            os.replace(self._final, self._part)
+        if self._is_in_doubt or not self._final.exists() or self._may_be_a_task():
+            return
+        with self._gate.entered() as is_open:
+            if is_open:
+                os.replace(self._final, self._part)
+
+    def leave_in_doubt(self) -> None:
+        """To the next leader, who is offered it again and finds its task if there is one: to ask now might be too
+        early."""
+        self._is_in_doubt = True
 
 
 class HashedFile:
@@ -105,4 +114,7 @@ class HashedFile:
         raise UnavailableError("The task of this Idempotency-Key was deleted a moment ago. Send the file again.")
 
     def discard(self) -> None:
+        return
+
+    def leave_in_doubt(self) -> None:
         return

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from errors import NoLeaderError, ShuttingDownError, TaskNotFoundError
+from errors import CommitUncertainError, NoLeaderError, ShuttingDownError, TaskNotFoundError
 from optimizer.leadership.calls import SUBMIT_FILE
 from optimizer.leadership.channel_client import AnswerLostError, NotBegunError, Session, no_answer
 from optimizer.leadership.messages import SentFile, SentPart
@@ -55,7 +55,7 @@ class Submitter:
             system = self._route.system
             try:
                 if system is not None:
-                    return submit_received(system, sent, self._files, named, lambda: self._route.is_stopping)
+                    return submit_received(system, sent, self._files, named, self._route.gate)
                 submission: Submission = self._route.remotely(
                     lambda: self._route.client.call(SUBMIT_FILE, sent, **named)
                 )
@@ -70,7 +70,7 @@ class Submitter:
         deadline = None
         try:
             return whole.submit(named)
-        except (NotBegunError, AnswerLostError):
+        except (NotBegunError, AnswerLostError, CommitUncertainError):
             pass
         while True:
             try:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from errors import NoLeaderError, ShuttingDownError
+from errors import CommitUncertainError, NoLeaderError, ShuttingDownError
 from optimizer.common.clock import Clock
+from optimizer.common.gate import Gate
 from optimizer.leadership.calls import ONCE, REMOVALS, resolve
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError, no_answer
 
@@ -21,6 +22,7 @@ class Route:
 
     def __init__(self, client: ChannelClient, clock: Clock, wait_s: float = WAIT_S) -> None:
         self.client = client
+        self.gate = Gate()  # to files that this process makes tasks of, once it leads
         self._clock = clock
         self._wait_s = wait_s
         self._system: Any = None
@@ -32,11 +34,6 @@ class Route:
         """This process's own, None as long as another one leads."""
         return self._system
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether this process takes no more work."""
-        return self._is_stopping
-
     def lead(self, system: Any) -> None:
         with self._changed:
             self._system = system
@@ -47,6 +44,7 @@ class Route:
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
+        self.gate.shut()
         self.client.close()
 
     def call(self, name: str, *args: Any, **named: Any) -> Any:
@@ -86,11 +84,14 @@ class Route:
         return context
 
     def remotely(self, act: Callable[[], Any]) -> Any:
-        """A leader that is stopping is as good as none: the next one will answer."""
+        """A leader that is stopping is as good as none: the next one will answer. So is one that cannot know whether it
+        was done: it makes way (see `ServingHold.give_up`), and the next one reads what is stored."""
         try:
             return act()
         except ShuttingDownError as error:
             raise NotBegunError() from error
+        except CommitUncertainError as error:
+            raise AnswerLostError() from error
 
     def wait(self, deadline: float | None) -> float:
         """A moment, and returns the deadline for the next one. None: it is the first since the leader was missed, from

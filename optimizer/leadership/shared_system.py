@@ -33,13 +33,16 @@ from optimizer.leadership.event_listener import EventListener
 from optimizer.leadership.event_publisher import EventPublisher
 from optimizer.leadership.remote_uploads import RemoteKeys, RemoteParts, Submitter
 from optimizer.leadership.route import Route
+from optimizer.leadership.stored_transcripts import reader_beside_leader
 from optimizer.storage.database import Database, database_url
 from optimizer.storage.postgresql import connect_beside
+from optimizer.storage.store import TaskStore
 from optimizer.storage.task_files import TaskFiles
 from optimizer.storage.upload_file import Upload
 from optimizer.tasks.events import Event, EventBus, EventsMissed, Listener
 from optimizer.views.task_view import Submission
 from whisper_core.models.registry import ModelRegistry
+from whisper_core.text.transcript import Transcript
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +90,11 @@ class SharedSystem:
         self.keys = RemoteKeys(route)
         self.parts = RemoteParts(route)
         self.admission = _Admission(route, ModelRegistry(settings.models_dir))
-        self._database = Database(database_url(settings.database_url.get_secret_value(), settings.data_dir))
-        self.accounts = _Accounts(settings, self._database, self._clock, partial(route.call, "accounts.signing_key"))
+        self._store = TaskStore(settings.data_dir, settings.database_url.get_secret_value())  # only to be read
+        self._transcripts = reader_beside_leader(self._store, self._files, self._clock, self._events)
+        self.accounts = _Accounts(
+            settings, self._store.database, self._clock, partial(route.call, "accounts.signing_key")
+        )
         for name in ("editor", "ownership", "shares", "waveforms", "webhooks"):
             setattr(self, name, _Part(route, name))
 
@@ -123,7 +129,7 @@ class SharedSystem:
         if self._route.system is not None:
             self._route.system.stop()
             self._publisher.stop()
-        self._database.close()
+        self._store.close()
 
     def _lead(self) -> None:
         """Raises StartError, DataFolderInUseError when another process leads."""
@@ -215,6 +221,12 @@ class SharedSystem:
         return told
 
     # --- tasks -----------------------------------------------------------------------------------------------------
+
+    def transcript(self, task_id: str, *, is_original: bool = False) -> tuple[Transcript, bool]:
+        """As `OptimizedWhisperSystem.transcript`, also without a leader."""
+        reader = self._transcripts if self._route.system is None else self._route.system
+        read: tuple[Transcript, bool] = reader.transcript(task_id, is_original=is_original)
+        return read
 
     def media(self, task_id: str) -> Path:
         """By this process's own name of the data folder."""

@@ -108,6 +108,13 @@ def _blocked_models(situation: Situation) -> Iterator[Advice]:
                 f" {model}.pt into MODELS_DIR."
             )
             yield Advice("model_missing", text, data)
+        elif reason.code is WaitCode.MODEL_LACKING:
+            devices = reason.data["devices"]
+            text = (
+                f"{_tasks(count)} for {model}, whose weights are not available on {devices}. Put {model}.pt into"
+                " MODELS_DIR there, or let that machine fetch them."
+            )
+            yield Advice("model_lacking", text, data)
 
 
 def _queue(situation: Situation) -> Iterator[Advice]:

@@ -50,7 +50,7 @@ class DevicePlan:
         self.resident = dict(view.resident)
         self._model_slots = dict(view.model_slots)
         # Only models that hold slots are counted, and on most devices none does.
-        self._in_use = Counter(task.model for task in view.running_brief) if self._model_slots else Counter[str]()
+        self._in_use = dict(Counter(task.model for task in view.running_brief)) if self._model_slots else {}
         self.started = 0
         self.is_closed = False  # gets no more tasks in this decision
         self.is_draining = False  # a task was held back, because another one should have the memory first
@@ -79,7 +79,7 @@ class DevicePlan:
 
     def has_slot(self, model: str) -> bool:
         """Whether one more task could run with this model, if the device had a place for it."""
-        return self._in_use[model] < self._model_slots.get(model, inf)
+        return self._in_use.get(model, 0) < self._model_slots.get(model, inf)
 
     @property
     def has_full_model(self) -> bool:
@@ -170,7 +170,7 @@ class DevicePlan:
         self.resident.setdefault(task.model, fit.weights_bytes)
         if fit.slots:
             self._model_slots[task.model] = fit.slots
-        self._in_use[task.model] += 1
+        self._in_use[task.model] = self._in_use.get(task.model, 0) + 1
         self._started_models.add(task.model)
         self.slots_left -= 1
         self.started += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Sequence
 
 from optimizer.planning.assignment import Assignment
@@ -21,6 +23,7 @@ class Draft:
         self.assignments: list[Assignment] = []
         self.taken: set[str] = set()  # ids of tasks that are started, or that one device already makes room for
         self._waiting = waiting
+        self._started: defaultdict[Priority, list[float]] = defaultdict(list)  # seq of each, in order
         self._min_concurrent = limits.min_concurrent
         self._running = sum(len(device.view.running) for device in devices)
 
@@ -37,14 +40,9 @@ class Draft:
     def start(self, device: DevicePlan, task: WaitingTask, fit: Fit, why: StartReason) -> None:
         self.assignments.append(device.accept(task, fit, why, self.count_passed(task, task.priority)))
         self.taken.add(task.id)
+        insort(self._started[task.priority], task.seq)
 
     def count_passed(self, task: WaitingTask, priority: Priority) -> int:
         """How many tasks of that priority arrived before this one and are not started either."""
-        started_before = sum(
-            1
-            for assignment in self.assignments
-            if (other := self._waiting.find(assignment.task_id)) is not None
-            and other.priority == priority
-            and other.seq < task.seq
-        )
+        started_before = bisect_left(self._started[priority], task.seq)
         return max(0, self._waiting.count_arrived_before(priority, task.seq) - started_before)

@@ -72,7 +72,7 @@ class Explanation:
         if able:
             return None
         names = ", ".join(device.view.name for device in wanted)
-        return reasons.model_missing(model, f"Its weights cannot be had on {names}.")
+        return reasons.model_lacking(model, names)
 
     def _memory_reason(self, task: WaitingTask, wanted: Sequence[DevicePlan]) -> WaitReason | None:
         """Whether it fits nowhere; else, where a slot is free for it, what keeps the task from it."""

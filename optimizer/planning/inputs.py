@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, Protocol, overload
 
 from optimizer.common.kinds import AUTO_DEVICE, DeviceKind
@@ -60,20 +61,28 @@ class RunningBrief(NamedTuple):
 
 
 class LateViews(Sequence[RunningView]):
-    """What runs on a device, with views that are made when somebody looks at one. Most decisions look at no device's
-    tasks, and with a thousand devices, making all of these views takes longer than deciding.
+    """What runs on a device, worked out when somebody looks at it. Most decisions look at no device's tasks, and with a
+    thousand devices, making all of these views takes longer than deciding.
 
-    For one decision and its thread: what is made later may show a later moment. `brief` may be read at any time.
+    The views are for one decision and its thread. The brief may be asked for at any time, and shows the moment at which
+    it first was.
     """
 
-    def __init__(self, brief: Sequence[RunningBrief], make: Callable[[], Sequence[RunningView]]) -> None:
-        """make: the views, in the same order."""
-        self.brief = brief
-        self._make = make
+    def __init__(
+        self, count: int, brief: Callable[[], Sequence[RunningBrief]], views: Callable[[], Sequence[RunningView]]
+    ) -> None:
+        """count: of the tasks. brief, views: make one for each of them, in the same order."""
+        self._count = count
+        self._make_brief = brief
+        self._make = views
         self._made: Sequence[RunningView] | None = None
 
+    @cached_property
+    def brief(self) -> Sequence[RunningBrief]:
+        return self._make_brief()
+
     def __len__(self) -> int:
-        return len(self.brief)
+        return self._count
 
     @overload
     def __getitem__(self, place: int) -> RunningView: ...

@@ -125,6 +125,8 @@ class _Decision:
 
     def preemptions(self) -> tuple[Preemption, ...]:
         """On devices without a free place, or models without a free slot, for the tasks that would start there next."""
+        if not self._ranking.has_any_left():
+            return ()
         self._leave_places_that_become_free()
         chosen = []
         for device in self._draft.devices:

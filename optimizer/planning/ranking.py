@@ -75,6 +75,10 @@ class Ranking:
             self._acceptable[key] = known
         return known
 
+    def has_any_left(self) -> bool:
+        """Whether a task is left that is not taken."""
+        return not all(self._is_taken(group) for _, group in self._ranked)
+
     # --- candidates --------------------------------------------------------------------------------------------
 
     def is_candidate(self, device: DevicePlan, task: WaitingTask) -> bool:

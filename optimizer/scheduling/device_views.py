@@ -46,8 +46,7 @@ class DeviceViews:
         self._rounds.update(set(devices))
 
     def _running(self, running: tuple[RunningTask, ...], waiting: WaitingView) -> LateViews:
-        brief = [RunningBrief(each.task.options.model, each.audio_left_seconds, _is_ending(each)) for each in running]
-        return LateViews(brief, partial(self._running_views, running, waiting))
+        return LateViews(len(running), partial(_briefs, running), partial(self._running_views, running, waiting))
 
     def _running_views(self, running: tuple[RunningTask, ...], waiting: WaitingView) -> list[RunningView]:
         return [self._running_view(each, waiting) for each in running]
@@ -67,6 +66,10 @@ class DeviceViews:
             may_be_preempted=running.has_progressed,
             is_ending=_is_ending(running),
         )
+
+
+def _briefs(running: tuple[RunningTask, ...]) -> list[RunningBrief]:
+    return [RunningBrief(each.task.options.model, each.audio_left_seconds, _is_ending(each)) for each in running]
 
 
 def _is_ending(running: RunningTask) -> bool:

@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 STOP_GRACE_S = 2.0
 ITERATION_TIMEOUT_S = 10.0  # beyond the longest nap; a decision may wait 5 s for a busy database
 PAUSE_AFTER_ERROR_S = 0.5
-# With a thousand devices a plan takes a fifth of a second, and every window that ends asks for another one. Planning
+# With a thousand devices a round takes a tenth of a second, and every window that ends asks for another one. The loop
 # shares an interpreter with the web server, so it gets a quarter of a core at most.
-REST_PER_PLANNING, LONGEST_REST_S = 3.0, 1.0
+REST_PER_WORK, LONGEST_REST_S = 3.0, 1.0
 MAX_DEATHS, DEATHS_WITHIN_S = 5, 60.0
 UNHEALTHY_EXIT_CODE = 70  # EX_SOFTWARE, as in web/server/restart_policy.py
 
@@ -66,13 +66,13 @@ class BatchTaskScheduler:
         self._stopping = threading.Event()
         self._is_dead = False  # between a death of the loop and its next start
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
-        self._last_iteration_at = clock.monotonic()
+        self._last_iteration_at = self._watched_at = clock.monotonic()
         self._rests_until = 0.0  # what comes meanwhile is done, but nothing decided
 
     def start(self) -> None:
         """Start the devices, which are open by now, and the loop."""
         self._devices.start()
-        self._last_iteration_at = self._clock.monotonic()
+        self._last_iteration_at = self._watched_at = self._clock.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -88,7 +88,8 @@ class BatchTaskScheduler:
 
     def is_alive(self) -> bool:
         """Whether the loop still goes round."""
-        return not self._is_dead and self._thread.is_alive() and not self._stood_still()
+        silent_s = self._clock.monotonic() - self._last_iteration_at
+        return not self._is_dead and self._thread.is_alive() and not self._is_standstill(silent_s)
 
     def set_limits(self, max_concurrent: int | None = None, max_batch: int | None = None) -> None:
         """In force from the next decision on. None leaves a limit as it is."""
@@ -143,23 +144,30 @@ class BatchTaskScheduler:
         self._rest()
         if self._stopping.is_set():
             return
-        # A server that was stopped (Ctrl-Z, a frozen virtual machine) finds every worker silent when it goes on.
-        stood_still = self._stood_still()
-        for device in self._devices:
-            device.supervise(is_silence_excused=stood_still)
-            device.pool.check()
+        watching_s = self._watch_devices()
         self._queue.end_delays()
         self._decisions.decide()
-        rest_s = min(REST_PER_PLANNING * self._decisions.planning_s, LONGEST_REST_S)
+        rest_s = min(REST_PER_WORK * (watching_s + self._decisions.planning_s), LONGEST_REST_S)
         self._rests_until = self._clock.monotonic() + rest_s
 
     def _rest(self) -> None:
         while (left_s := self._rests_until - self._clock.monotonic()) > 0 and not self._stopping.is_set():
             self._inbox.run_actions(left_s)
 
-    def _stood_still(self) -> bool:
-        """Whether the last iteration began longer ago than any nap and any wait for the database explains."""
-        silent_s = self._clock.monotonic() - self._last_iteration_at
+    def _watch_devices(self) -> float:
+        """Returns the seconds that it took."""
+        now, before = self._clock.monotonic(), self._watched_at
+        # A server that was stopped (Ctrl-Z, a frozen virtual machine) finds every worker silent when it goes on. That
+        # may happen at any line: no time is left out between two of these moments, and no worker is judged by a later
+        # one.
+        self._watched_at = now
+        for device in self._devices:
+            device.supervise(now, is_silence_excused=self._is_standstill(now - before))
+            device.pool.check()
+        return self._clock.monotonic() - now
+
+    def _is_standstill(self, silent_s: float) -> bool:
+        """Whether that is longer than any nap, rest and wait for the database explain."""
         return silent_s >= self._interval_s + ITERATION_TIMEOUT_S
 
     def _nap_s(self) -> float:

@@ -26,6 +26,7 @@ from errors import (
 from optimizer.common.atomic_files import publish, write_all
 from optimizer.common.clock import Clock
 from optimizer.common.failpoints import failpoint
+from optimizer.common.gate import Gate
 from optimizer.storage.part_note import Outcome, PartNote, write_note
 from optimizer.storage.upload_file import SPACE_CHECK_BYTES
 from whisper_core.common.durable_files import disk_errors
@@ -171,9 +172,17 @@ class PartWriter:
     """One request's bytes on their way to the end of a part. One thread; `release` from any."""
 
     def __init__(
-        self, part: PartFile, clock: Clock, has_room: Callable[[int], bool], boot_id: str, checksum: Checksum | None
+        self,
+        part: PartFile,
+        gate: Gate,
+        clock: Clock,
+        has_room: Callable[[int], bool],
+        boot_id: str,
+        checksum: Checksum | None,
     ) -> None:
+        """gate: see `PartStore.close`."""
         self._part = part
+        self._gate = gate
         self._clock = clock
         self._has_room = has_room
         self._boot_id = boot_id
@@ -184,9 +193,10 @@ class PartWriter:
         self._descriptor = -1
 
     def begin(self, offset: int) -> None:
-        """Takes the part. Raises UploadBusyError, OffsetMismatchError, and what `PartFile.hold` raises."""
+        """Takes the part. Raises UploadBusyError, OffsetMismatchError, ShuttingDownError, and what `PartFile.hold`
+        raises."""
         part = self._part
-        with part.lock:
+        with self._gate.required(), part.lock:
             part.hold(self, self._clock.monotonic())
             try:
                 if offset != part.written:
@@ -208,10 +218,10 @@ class PartWriter:
             raise
 
     def write(self, data: bytes) -> None:
-        """Raises FileTooLargeError, DiskFullError; UploadBusyError once a later request has taken over, and
-        UploadNotFoundError once the upload was removed."""
+        """Raises FileTooLargeError, DiskFullError; UploadBusyError once a later request has taken over,
+        UploadNotFoundError once the upload was removed, and ShuttingDownError once the store is closed."""
         part = self._part
-        with part.lock:
+        with self._gate.required(), part.lock:
             if part.holder is not self:
                 raise UploadNotFoundError() if part.is_removed else UploadBusyError()
             if part.written + len(data) > part.note.length:
@@ -236,15 +246,16 @@ class PartWriter:
                 part.sync(self._descriptor, self._boot_id)
 
     def release(self, *, is_body_whole: bool) -> None:
-        """Lets the next request write. What arrived stays, except bytes that no longer can be checked.
+        """Lets the next request write. What arrived stays, except bytes that no longer can be checked; of those the
+        next start takes care once the store is closed.
 
         Raises ChecksumMismatchError, or DiskFullError when they cannot be made durable. Harmless when repeated.
         """
         part = self._part
-        with part.lock:
+        with self._gate.entered() as is_open, part.lock:
             is_holder = part.holder is self
             try:
-                if is_holder:
+                if is_holder and is_open:
                     self._settle(is_body_whole)
             finally:
                 if is_holder:
@@ -288,7 +299,8 @@ class WholePart(io.FileIO):
     """An upload of which every byte is there, for `TaskIntake` to make a task of. Until that has worked, `discard` only
     puts it back, so that a full queue or disk costs nobody their upload."""
 
-    def __init__(self, part: PartFile, final: Path, sha256: str) -> None:
+    def __init__(self, part: PartFile, gate: Gate, final: Path, sha256: str) -> None:
+        """gate: see `PartStore.close`."""
         super().__init__(part.path, "rb", opener=_open_plain)
         self.task_id = part.note.id
         self.size = part.written
@@ -297,21 +309,32 @@ class WholePart(io.FileIO):
         self.key = part.note.key
         self.owner = part.note.owner
         self.made: str | None = None
+        self._gate = gate
         self._part_path = part.path
         self._final = final
 
     def commit(self) -> None:
-        """Makes it the task's media file, durably. Raises DiskFullError."""
-        with disk_errors():
+        """Makes it the task's media file, durably. Raises DiskFullError, and ShuttingDownError once the store is
+        closed."""
+        with disk_errors(), self._gate.required():
             failpoint("upload.before_sync")
             os.fsync(self.fileno())
             publish(self._part_path, self._final, steps="upload")
         failpoint("upload.committed")
 
     def discard(self) -> None:
-        """Takes it back from the task that was not made. Harmless when repeated."""
+        """Takes it back from the task that was not made; once the store is closed the next start does. Harmless when
+        repeated."""
+        with self._gate.entered() as is_open:
+            if is_open:
+                self._take_back()
+
+    def _take_back(self) -> None:
         if not self._part_path.exists() and self._final.exists():
             os.replace(self._final, self._part_path)
+
+    def leave_in_doubt(self) -> None:
+        """It has a note, by which the next start gives it to its task, or goes on with it (see `PartStore.recover`)."""
 
     def became(self, task_id: str) -> None:
         """It is this task now, or another one that its key had made before."""

@@ -29,6 +29,7 @@ from errors import (
 )
 from optimizer.common.atomic_files import create_private
 from optimizer.common.clock import Clock
+from optimizer.common.gate import Gate
 from optimizer.common.machine import boot_id
 from optimizer.storage.part_file import Checksum, PartFile, PartStatus, PartWriter, WholePart
 from optimizer.storage.part_note import Outcome, PartNote, read_note, write_note
@@ -44,7 +45,7 @@ MAX_ENDED = 1000  # of which it is still told what became of them
 
 
 class PartStore:
-    """Any thread. `recover` first, alone."""
+    """Any thread. `recover` first, alone; `close` last."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class PartStore:
         self._clock = clock
         self._lifetime_s = lifetime.total_seconds()
         self._boot_id = boot_id() if machine_boot is None else machine_boot
+        self._gate = Gate()
         self._lock = threading.Lock()
         self._parts: dict[str, PartFile] = {}  # in the order in which they were made
         self._next_sweep = clock.monotonic() + SWEEP_EVERY_S
@@ -81,25 +83,32 @@ class PartStore:
         self.sweep(now=True)
         return sum(part.note.outcome is None for part in self._parts.values())
 
+    def close(self) -> None:
+        """When this returns no file is changed here any more, whatever requests go on: the next process recovers them,
+        and goes on with them. Waits for what is being written. Harmless when repeated."""
+        self._gate.shut()
+
     def create(
         self, part_id: str, length: int, owner: str, details: Mapping[str, Any], key: str | None = None
     ) -> PartStatus:
-        """A new upload without a byte. Raises QueueFullError when there are too many, DiskFullError."""
+        """A new upload without a byte. Raises QueueFullError when there are too many, DiskFullError, and, as everything
+        that changes a file, ShuttingDownError once it is closed."""
         note = PartNote(
             part_id, length, owner, self._clock.now(), details=details, key=key, synced=0, boot_id=self._boot_id
         )
         path, note_path = self._files.part_path(part_id), self._files.note_path(part_id)
         part = PartFile(note, path, note_path, size=0, touched=self._clock.monotonic())
-        with self._lock:
-            self._require_place(owner)
-            self._parts[part_id] = part
-        try:
-            with disk_errors():
-                os.close(create_private(path))
-                write_note(note_path, note)
-        except BaseException:
-            self._forget(part)
-            raise
+        with self._gate.required():
+            with self._lock:
+                self._require_place(owner)
+                self._parts[part_id] = part
+            try:
+                with disk_errors():
+                    os.close(create_private(path))
+                    write_note(note_path, note)
+            except BaseException:
+                self._remove(part)
+                raise
         return self._status(part)
 
     def status(self, part_id: str) -> PartStatus:
@@ -122,7 +131,7 @@ class PartStore:
         `PartWriter` raises. An upload that is sent more than was announced is removed.
         """
         part = self._part(part_id)
-        writer = PartWriter(part, self._clock, self._files.has_room, self._boot_id, checksum)
+        writer = PartWriter(part, self._gate, self._clock, self._files.has_room, self._boot_id, checksum)
         writer.begin(offset)
         try:
             yield writer
@@ -148,7 +157,7 @@ class PartStore:
                 part.holder = None
                 raise OffsetMismatchError(f"{part.written} of {part.note.length} bytes are here.")
         try:
-            whole = WholePart(part, self._files.media_path(part_id), part.hash(self._clock).hexdigest())
+            whole = WholePart(part, self._gate, self._files.media_path(part_id), part.hash(self._clock).hexdigest())
             with whole:
                 try:
                     yield whole
@@ -160,7 +169,7 @@ class PartStore:
                         self._note_made(part, whole.made)
         except TranscriptionServerError as error:
             if _is_final(error) and not is_made:
-                part.end(Outcome.refused(error))
+                self._end(part, Outcome.refused(error))
             raise
         finally:
             with part.lock:
@@ -173,7 +182,8 @@ class PartStore:
         with part.lock:
             if part.holder is not None and not isinstance(part.holder, PartWriter):
                 raise UploadBusyError()
-        self._forget(part)
+        with self._gate.required():
+            self._remove(part)
 
     def sweep(self, *, now: bool = False) -> None:
         """Removes what has expired; looks once an hour, or now. An upload that is being written stays."""
@@ -194,7 +204,7 @@ class PartStore:
         if task_id == part.note.id:
             self._forget(part)
         else:
-            part.end(Outcome(task_id=task_id))
+            self._end(part, Outcome(task_id=task_id))
 
     def _part(self, part_id: str) -> PartFile:
         with self._lock:
@@ -216,7 +226,17 @@ class PartStore:
         if len(unfinished) >= MAX_PARTS or unfinished.count(owner) >= MAX_PARTS_OF_OWNER:
             raise QueueFullError("There are too many unfinished uploads. Finish or cancel some of them first.")
 
+    def _end(self, part: PartFile, outcome: Outcome) -> None:
+        with self._gate.entered() as is_open:
+            if is_open:
+                part.end(outcome)
+
     def _forget(self, part: PartFile) -> None:
+        with self._gate.entered() as is_open:
+            if is_open:
+                self._remove(part)
+
+    def _remove(self, part: PartFile) -> None:
         with self._lock:
             self._parts.pop(part.note.id, None)
         with part.lock:

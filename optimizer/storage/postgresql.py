@@ -27,18 +27,25 @@ from sqlalchemy import URL, Connection, Engine, RootTransaction, create_engine, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from errors import DatabaseInUseError, InvalidSettingsError, StoreBusyError, TranscriptionServerError
+from errors import (
+    CommitUncertainError,
+    DatabaseInUseError,
+    InvalidSettingsError,
+    StoreBusyError,
+    TranscriptionServerError,
+)
 from optimizer.common.clock import SystemClock
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.dialect import BUSY_TIMEOUT_MS
 from optimizer.storage.postgresql_address import checked_address, place_of
+from optimizer.storage.postgresql_checks import check_server, check_sessions
 from optimizer.storage.postgresql_errors import UNREACHABLE, start_error, translate
 from optimizer.storage.postgresql_hold import LOOK_EVERY_S, NEVER_IDLE, REPLACED, History, ServingHold
 from optimizer.storage.postgresql_session import history_in, lift_limits, set_up
+from optimizer.storage.postgresql_silence import WatchedConnection
 
 log = logging.getLogger(__name__)
 
-OLDEST_VERSION = 13  # the first with pg_xact_status for whole transaction numbers
 KEPT_CONNECTIONS = 16
 MOST_CONNECTIONS = 64  # a server takes 100 from all programs unless it is told otherwise
 CONNECT_LIMIT_S = 5
@@ -92,6 +99,7 @@ class PostgresqlDialect:
             engine = self._new_engine()
         except ArgumentError:
             raise InvalidSettingsError("DATABASE_URL has hosts and ports that do not belong together.") from None
+        event.listen(engine, "do_connect", _connect)
         event.listen(engine, "connect", set_up)
         self._engine = engine
         return engine
@@ -167,7 +175,8 @@ class PostgresqlDialect:
         """Raises DatabaseUnreachableError, InvalidSettingsError."""
         try:
             with self._connected() as connection:
-                self._check_server(connection)
+                check_server(connection, place_of(self._url))
+                check_sessions(connection, self._engine_made, place_of(self._url))
         except DBAPIError as error:
             raise start_error(error, place_of(self._url)) from error
 
@@ -192,7 +201,7 @@ class PostgresqlDialect:
 
     def was_committed(self, number: str, process: int, history: History) -> bool:
         """Whether the transaction of this number was committed, of which the connection to this server process was
-        lost. Waits until that is known, up to OUTCOME_LIMIT_S. Raises DatabaseDamagedError when it is not: what the
+        lost. Waits until that is known, up to OUTCOME_LIMIT_S. Raises CommitUncertainError when it is not: what the
         queue has in memory may differ from the database from then on, until a restart reads it again."""
         pause, clock = threading.Event(), SystemClock()
         given_up_at = clock.monotonic() + OUTCOME_LIMIT_S
@@ -203,17 +212,17 @@ class PostgresqlDialect:
                     return outcome == "committed"
             pause.wait(LOOK_EVERY_S)
         log.error("event=commit_uncertain: the database server has not answered for %.0f s", OUTCOME_LIMIT_S)
-        raise self._hold.give_up(UNCERTAIN)
+        raise self._hold.give_up(UNCERTAIN, CommitUncertainError)
 
     def _outcome(self, number: str, process: int, history: History) -> str | None:
-        """Raises DatabaseDamagedError when another database answers, whose numbers mean something else."""
+        """Raises CommitUncertainError when another database answers, whose numbers mean something else."""
         with self._connected() as connection:
             found = history_in(connection.info)
             if found.is_copy:
                 connection.invalidate()
                 return _IN_PROGRESS
             if found != history:
-                raise self._hold.give_up(REPLACED)
+                raise self._hold.give_up(REPLACED, CommitUncertainError)
             try:
                 outcome: str | None = connection.scalar(_OUTCOME, {"number": number})
             except DBAPIError as error:
@@ -247,26 +256,6 @@ class PostgresqlDialect:
         """Waits for other processes' writers."""
         statement = _LOCK.format(wait_ms=max(1, wait_ms), still_s=STILL_LIMIT_S, key=WRITING, limit_ms=BUSY_TIMEOUT_MS)
         writer.exec_driver_sql(statement, execution_options={"no_parameters": True})
-
-    # Errors of the start
-
-    def _check_server(self, connection: Connection) -> None:
-        place = place_of(self._url)
-        major = int((connection.dialect.server_version_info or (0,))[0])
-        if major < OLDEST_VERSION:
-            raise InvalidSettingsError(
-                f"DATABASE_URL: the server {place} is PostgreSQL {major}. It must be {OLDEST_VERSION} or newer."
-            )
-        encoding = connection.scalar(text("SHOW server_encoding"))
-        if encoding != "UTF8":
-            raise InvalidSettingsError(
-                f"DATABASE_URL: the database has the encoding {encoding}. Make one with UTF8: "
-                "createdb --encoding=UTF8 --template=template0 NAME"
-            )
-        if connection.scalar(text("SELECT pg_is_in_recovery()")):
-            raise InvalidSettingsError(f"DATABASE_URL: the server {place} is a copy that can only be read.")
-        if connection.scalar(text("SHOW fsync")) == "off":
-            log.warning("event=database_not_durable: fsync is off on the database server, a power cut loses tasks")
 
 
 class PostgresqlTransaction:
@@ -319,6 +308,11 @@ class PostgresqlTransaction:
         self._transaction.rollback()
 
 
+def _connect(_dialect: Any, _record: Any, args: list[Any], named: dict[str, Any]) -> WatchedConnection:
+    """For SQLAlchemy's pool. Raises psycopg.Error."""
+    return WatchedConnection.connect(*args, **named)
+
+
 def _raw(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
@@ -328,8 +322,9 @@ def connect_beside(url: URL) -> psycopg.Connection[Any]:
     Raises psycopg.Error."""
     address = checked_address(url).set(drivername=DRIVER)
     args, named = address.get_dialect()().create_connect_args(address)
-    connection: psycopg.Connection[Any] = psycopg.connect(*args, **{**options_of(address), **named}, autocommit=True)
+    connection = WatchedConnection.connect(*args, **{**options_of(address), **named}, autocommit=True)
     try:
+        connection.learn_process()
         connection.execute(NEVER_IDLE)
     except BaseException:
         connection.close()

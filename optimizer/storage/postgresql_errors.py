@@ -18,6 +18,10 @@ from errors import (
 from optimizer.storage.dialect import NO_RIGHTS, READ_ONLY
 
 UNREACHABLE = "The database server cannot be reached at the moment. Nothing was changed."
+POOLED = (
+    "DATABASE_URL: the database server {place} is a pooler that lends its sessions for one transaction or statement. "
+    "The server needs them for as long as it is connected: set pool_mode=session (PgBouncer) or name PostgreSQL itself."
+)
 # A server's own words, in any language: its severity, a colon and two spaces. libpq itself writes one.
 _SAID_BY_SERVER = re.compile(r"[^\s:]:  \S")
 # Ends the attempt, not the chance of the next one.
@@ -27,6 +31,8 @@ _PASSING = re.compile(
     r"timeout expired",
     re.IGNORECASE,
 )
+# libpq's own words, before it connects: an option's value that it does not know.
+_BAD_OPTION = re.compile(r"connection is bad: invalid .*value")
 
 
 def translate(error: DBAPIError | psycopg.Error) -> TranscriptionServerError:
@@ -61,14 +67,21 @@ def start_error(error: DBAPIError | psycopg.Error, place: str) -> TranscriptionS
     """The same for a connection that could not be made, in words of our own: the server's may be in any language, and
     its log has them. place: as `place_of`."""
     cause = _cause(error)
+    doubt = doubt_of(cause)
+    if doubt is not None:
+        return InvalidSettingsError(f"DATABASE_URL: the database server {place} is not trusted: {doubt}")
     refusal = refusal_of(cause)
     if refusal is not None:
         return InvalidSettingsError(f"DATABASE_URL: the database server {place} refused the login: {refusal}")
-    if _was_refused(cause):
+    if was_refused(cause):
         return DatabaseUnreachableError(
             f"The database server {place} was reached and let nobody in; its log says why. It may be starting or have "
             "no connection free. If not, check the user and the password in DATABASE_URL."
         )
+    if re.search(r"statement pooling mode", str(cause)):
+        return InvalidSettingsError(POOLED.format(place=place))
+    if _BAD_OPTION.search(str(cause)):
+        return InvalidSettingsError("DATABASE_URL has an option with a value that PostgreSQL's client does not know.")
     if _is_of_connection(error):
         return DatabaseUnreachableError(
             f"The database server {place} cannot be reached. Check that it runs, and DATABASE_URL."
@@ -76,6 +89,18 @@ def start_error(error: DBAPIError | psycopg.Error, place: str) -> TranscriptionS
     if isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None:
         return InvalidSettingsError("DATABASE_URL has an option that PostgreSQL's client does not know.")
     return translate(error)
+
+
+def doubt_of(cause: BaseException | None) -> str | None:
+    """Why a server was not told the password, as a sentence: it could not prove by TLS who it is."""
+    said = str(cause)
+    if re.search(r"certificate verify failed", said):
+        return "its certificate is of no authority in the file that sslrootcert names, or has expired."
+    if re.search(r"server certificate .* does not match host name", said):
+        return "its certificate is for another name than the one that DATABASE_URL has."
+    if re.search(r"root certificate file", said):
+        return "the file that sslrootcert names, or ~/.postgresql/root.crt, is missing or has no certificates."
+    return None
 
 
 def refusal_of(cause: BaseException | None) -> str | None:
@@ -97,12 +122,13 @@ def refusal_of(cause: BaseException | None) -> str | None:
         return "it wants a password."
     if re.search(r"authentication failed", said):
         return "the user or the password is wrong."
-    if re.search(r"pg_hba\.conf|SSL|certificate", said):
+    if re.search(r"pg_hba\.conf|SSL|certificate|private key file|channel binding required", said):
         return "it does not take connections like this one; see pg_hba.conf there, and sslmode here."
     return None
 
 
-def _was_refused(cause: BaseException | None) -> bool:
+def was_refused(cause: BaseException | None) -> bool:
+    """Whether a server was reached that let nobody in, whatever it said."""
     is_connecting = isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
     return is_connecting and _SAID_BY_SERVER.search(str(cause)) is not None
 

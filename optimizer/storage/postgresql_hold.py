@@ -31,6 +31,7 @@ from sqlalchemy import Connection
 
 from errors import DatabaseDamagedError, DatabaseInUseError, StoreBusyError
 from optimizer.storage.postgresql_errors import UNREACHABLE
+from optimizer.storage.postgresql_silence import SELF
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,6 @@ _FIND_LOCK = f"""
 """  # noqa: S608
 NEVER_IDLE = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 _TAKE = "SELECT pg_try_advisory_lock(%s)"
-_SELF = "SELECT pid, extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _END_LOST = f"""
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE pid = %s AND extract(epoch FROM backend_start)::text = %s AND pid IN (SELECT pid {_FIND_LOCK})
@@ -126,14 +126,14 @@ class ServingHold:
         if holder is not None:
             holder.connection.close()
 
-    def give_up(self, why: str) -> DatabaseDamagedError:
+    def give_up(self, why: str, kind: type[DatabaseDamagedError] = DatabaseDamagedError) -> DatabaseDamagedError:
         """To be raised: nothing is written until a restart, because what the queue has in memory may not be what is
         stored."""
         with self._lock:
             self._obstacle, act, self._on_given_up = why, self._on_given_up, None
         if act is not None:
             act()
-        return DatabaseDamagedError(why)
+        return kind(why)
 
     @property
     def obstacle(self) -> str | None:
@@ -232,7 +232,7 @@ class ServingHold:
         connection, history = self._connect()
         try:
             connection.execute(NEVER_IDLE)
-            process, began_at = connection.execute(_SELF).fetchone() or (0, "")
+            process, began_at = connection.execute(SELF).fetchone() or (0, "")
         except BaseException:
             connection.close()
             raise

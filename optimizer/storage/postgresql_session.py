@@ -35,9 +35,10 @@ def without_nul(value: str) -> str:
 
 
 def set_up(connection: Any, record: Any) -> None:
-    """A new one of psycopg's, with its place in the pool. Raises psycopg.Error."""
+    """A new WatchedConnection, with its place in the pool. Raises psycopg.Error."""
     connection.adapters.register_dumper(str, _Text)
     connection.execute(_SET_UP)
+    connection.learn_process()
     connection.commit()
     record.info[_HISTORY] = history_of(connection)
 

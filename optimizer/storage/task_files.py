@@ -4,6 +4,7 @@ the task's id and nothing that a user chose.
     DATA_DIR/
       incoming/<id>.part      an upload while it arrives
       incoming/<id>.json      of one that arrives in several requests: what it will be
+      incoming/<id>.doubt     the upload may be a task's or not, which the next start knows
       media/<id>              the upload
       audio/<id>.pcm          its samples, 16 kHz mono s16le; can be made again
       transcripts/<id>.json   the result
@@ -35,7 +36,7 @@ from errors import DataFolderInUseError, DataFolderUnusableError, DiskFullError,
 from optimizer.common.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER, write_all_durably
 from optimizer.common.failpoints import failpoint
 from optimizer.storage.disk_reserve import DiskReserve
-from optimizer.storage.upload_file import Upload
+from optimizer.storage.upload_file import DOUBT, Upload
 from whisper_core.audio.waveform import Waveform
 from whisper_core.common.durable_files import disk_errors, sync_folder
 from whisper_core.text.transcript import Transcript
@@ -223,9 +224,9 @@ class TaskFiles:
         """Cleans up after a crash, before anything runs. known_ids: of every task in the store. now: wall time, UTC.
         without_media: ids of tasks whose recording was removed on purpose.
 
-        Removes half-written files, uploads that stopped arriving 24 h ago, and samples and waveforms of unknown tasks,
-        which can be made again. Uploads and transcripts of unknown tasks are only reported: they may be somebody's only
-        copy.
+        Removes half-written files, uploads that stopped arriving 24 h ago, those that were in doubt and are no task's,
+        and samples and waveforms of unknown tasks, which can be made again. Other uploads and transcripts of unknown
+        tasks are only reported: they may be somebody's only copy.
         """
         removed = tuple(sorted(self._remove_leftovers(known_ids, now - PART_LIFETIME)))
         media = {path.name for path in (self.root / "media").iterdir()}
@@ -258,7 +259,7 @@ class TaskFiles:
 
     def _remove_leftovers(self, known_ids: Set[str], oldest_part: datetime) -> Iterator[str]:
         for path in self._leftovers(known_ids, oldest_part.timestamp()):
-            path.unlink()
+            path.unlink(missing_ok=True)
             name = str(path.relative_to(self.root))
             log.info("event=swept file=%s", name)
             yield name
@@ -270,6 +271,10 @@ class TaskFiles:
             is_kept_elsewhere = part.with_suffix(".json").exists()  # by PartStore, which lets it expire
             if part.lstat().st_mtime < oldest_part and not is_kept_elsewhere:
                 yield part
+        for doubt in (self.root / "incoming").glob(f"*{DOUBT}"):
+            if doubt.stem not in known_ids:
+                yield self.media_path(doubt.stem)
+            yield doubt
         for made in (*(self.root / "audio").glob("*.pcm"), *(self.root / "waveforms").glob("*")):
             if made.stem not in known_ids and made.suffix != ".tmp":
                 yield made

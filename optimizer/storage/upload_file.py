@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from errors import DiskFullError, FileTooLargeError, UnavailableError
-from optimizer.common.atomic_files import create_private, publish, write_all
+from optimizer.common.atomic_files import PRIVATE_FILE, create_private, publish, write_all
 from optimizer.common.failpoints import failpoint
 from whisper_core.common.durable_files import disk_errors
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
+DOUBT = ".doubt"  # ends the name of the note that an upload was left in doubt
 SPACE_CHECK_BYTES = 16 * 1024 * 1024  # how much is written between two checks of the free space
 
 
@@ -38,6 +39,10 @@ class ReceivedFile(Protocol):
 
     def discard(self) -> None:
         """There will be no such task. Harmless when repeated."""
+
+    def leave_in_doubt(self) -> None:
+        """Nobody knows whether there is such a task, and the next start will. Until then nobody removes the file, also
+        not by a later `discard`."""
 
 
 class Upload(io.RawIOBase):
@@ -103,11 +108,18 @@ class Upload(io.RawIOBase):
         failpoint("upload.committed")
 
     def hand_over(self) -> None:
-        """Closes it, and the file stays where it is, also at a later `discard`: another process has made a task of it,
-        or may have."""
+        """Closes it, and the file stays where it is, also at a later `discard`: a task has been made of it, or may have
+        been."""
         self._is_handed_over = True
         self._close_descriptor()
         super().close()
+
+    def leave_in_doubt(self) -> None:
+        """By a note, which lets `TaskFiles.sweep` remove the file where there is no such task. Where the note cannot be
+        written the file stays, and is reported there."""
+        with suppress(OSError):
+            self._part.with_suffix(DOUBT).touch(PRIVATE_FILE)
+        self.hand_over()
 
     def discard(self) -> None:
         """Closes it and removes the file, committed or not, unless it was handed over. Harmless when repeated.
@@ -205,6 +217,9 @@ class ReplayedUpload(io.RawIOBase):
         raise UnavailableError("The task of this Idempotency-Key was deleted a moment ago. Send the file again.")
 
     def discard(self) -> None:
+        return
+
+    def leave_in_doubt(self) -> None:
         return
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:

@@ -16,6 +16,7 @@ class WaitCode(Enum):
     BATCH_FORMING = "batch_forming"
     MODEL_FETCHING = "model_fetching"
     MODEL_MISSING = "model_missing"
+    MODEL_LACKING = "model_lacking"
     DEVICE_STARTING = "device_starting"
     DEVICE_UNKNOWN = "device_unknown"
     TOO_BIG = "too_big"
@@ -61,6 +62,12 @@ def model_missing(model: str, message: str | None = None) -> WaitReason:
         return WaitReason(WaitCode.MODEL_MISSING, f"waits: model {model} is not here yet", {"model": model})
     text = f"waits: model {model} is not here. {message}"
     return WaitReason(WaitCode.MODEL_MISSING, text, {"model": model, "message": message})
+
+
+def model_lacking(model: str, devices: str) -> WaitReason:
+    """devices: those that it may run on, of machines which could not get its weights."""
+    text = f"waits: the weights of model {model} are not available on {devices}"
+    return WaitReason(WaitCode.MODEL_LACKING, text, {"model": model, "devices": devices})
 
 
 def device_starting(device: str) -> WaitReason:

@@ -254,6 +254,7 @@ export default {
   'waiting.batch_forming': 'Will start together with other tasks that use {model}',
   'waiting.model_fetching': 'Downloading model {model} ({fraction})',
   'waiting.model_missing': 'Model {model} is not on this server.',
+  'waiting.model_lacking': 'The weights of model {model} are not available on {devices}',
   'waiting.device_starting': '{device} is starting',
   'waiting.device_unknown': 'This server has no device {device}',
   'waiting.too_big':

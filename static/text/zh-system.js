@@ -21,6 +21,10 @@ export default {
   'advice.model_missing': {
     other: '{count} 个任务在等待 {model}，但服务器上没有它的权重。请在页面上下载，或把 {model}.pt 放入 MODELS_DIR。',
   },
+  'advice.model_lacking': {
+    other:
+      '{count} 个任务在等待 {model}，但 {devices} 无法获得它的权重。请把 {model}.pt 放入该机器的 MODELS_DIR，或允许它下载。',
+  },
   'advice.queue_nearly_full': '队列即将排满：MAX_QUEUED_TASKS={limit}，已有 {waiting} 个任务在等待。',
   'advice.plain_path': '请设置 ENABLE_OPTIMIZATION_SYSTEM=True：{waiting} 个任务在等待，而当前方式一次只运行一个。',
   'advice.reference_engine': '请设置 ENGINE=batch：{waiting} 个任务在等待，而参考引擎一次只运行一个。',

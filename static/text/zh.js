@@ -253,6 +253,7 @@ export default {
   'waiting.batch_forming': '将与其他使用 {model} 的任务一起开始',
   'waiting.model_fetching': '正在下载模型 {model}（{fraction}）',
   'waiting.model_missing': '这台服务器上没有模型 {model}。',
+  'waiting.model_lacking': '{devices} 无法获得模型 {model} 的权重',
   'waiting.device_starting': '{device} 正在启动',
   'waiting.device_unknown': '这台服务器没有设备 {device}',
   'waiting.too_big': '这里无法运行：任务需要 {needed_bytes}，而 {device} 只有 {available_bytes}。请选择较小的模型。',

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scheduling import capacity, tables
+from benchmarks.scheduling import capacity, loop_costs, tables
 from benchmarks.scheduling.event_calendar import Calendar
-from benchmarks.scheduling.scale import OWNERS, ScaleSimulation, ScaleSpec, as_fast_as, run, simulate
+from benchmarks.scheduling.scale import OWNERS, ScaleSimulation, ScaleSpec, as_fast_as, round_costs, run, simulate
 from benchmarks.scheduling.scenarios import SLOTS, read_service
 from benchmarks.scheduling.service_shares import ServiceShares, jain_index
 from benchmarks.scheduling.store_costs import measure
@@ -31,6 +31,7 @@ def simulated() -> ScaleSimulation:
 def test_every_task_ends_once_and_none_is_left() -> None:
     simulation = simulated()
     assert simulation.completed == len(simulation.outcome.responses) == SPEC.tasks
+    assert sum(simulation.started) == SPEC.tasks + simulation.outcome.stepped_aside
     assert sum(map(len, simulation.waits.values())) == len(simulation.outcome.waits) == SPEC.tasks
     assert all(not engine.running for engine in simulation.engines)
 
@@ -64,7 +65,7 @@ def test_rounds_that_are_further_apart_are_fewer_and_lose_no_task() -> None:
         simulate(ScaleSpec(cards=4, tasks=200, round_interval_s=interval), read_service()[0])[0]
         for interval in (0.0, 5.0)
     )
-    assert seldom.rounds < often.rounds
+    assert len(seldom.started) < len(often.started)
     assert often.completed == seldom.completed == 200
 
 
@@ -72,6 +73,20 @@ def test_a_row_has_every_figure_of_the_table() -> None:
     row = run(ScaleSpec(cards=2, tasks=50), read_service()[0])
     found = {"machine": "m", "date": "d", "command": "c", "rows": [json.loads(json.dumps(row, default=vars))]}
     assert "| cards | 2 |" in tables.scale(found)
+
+
+def test_rounds_in_which_nothing_waits_are_told_from_others() -> None:
+    spec, service = ScaleSpec(cards=6, tasks=600, load=0.4), read_service()[0]
+    simulation, costs = simulate(spec, service)[0], round_costs(spec, service)
+    assert min(simulation.left) == 0 < max(simulation.left)
+    assert 0 < costs.rounds < len(simulation.started)
+    assert 0 < costs.started_most <= max(simulation.started)
+
+
+def test_the_loop_is_measured_with_real_devices_that_are_full() -> None:
+    device = loop_costs._busy_device(0, slots=3)
+    assert (device.is_ready, len(device.running), set(device.pool.snapshot().models)) == (True, 3, {"base"})
+    assert loop_costs.measure(2, read_service()[0]).devices == 2
 
 
 def test_a_card_gets_as_much_done_as_was_said() -> None:
@@ -125,7 +140,8 @@ def found_by(name: str) -> dict[str, object]:
 
 
 def test_the_document_has_the_tables_of_what_was_found() -> None:
-    assert table_of("scale") == tables.scale(found_by("scale"))
+    for part in ("scale", "rounds", "loop"):
+        assert table_of(part) == tables.WRITERS[part](found_by(part))
     assert table_of("store") == capacity.store_table(found_by("store"))
     assert table_of("capacity") == capacity.capacity(capacity.Assumed(), found_by("store"))
 

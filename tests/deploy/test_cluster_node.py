@@ -100,6 +100,11 @@ def test_a_service_whose_head_is_gone_tries_again_for_as_long_as_it_takes() -> N
     assert unit_section("Unit")["StartLimitIntervalSec"] == ["0"]
 
 
+def test_a_service_that_is_stopped_has_not_failed() -> None:
+    """Ray ends with 1 when it gets SIGTERM; `make prove-node` shows it."""
+    assert unit_section("Service")["SuccessExitStatus"] == ["1"]
+
+
 def test_the_service_gets_the_token_from_a_file_that_only_root_reads() -> None:
     service, environment = unit_section("Service"), unit_environment()
     (credential,) = service["LoadCredential"]

@@ -9,7 +9,7 @@ import pytest
 from tests.paths import ROOT
 from tools.deployment_proof import package_access
 from tools.deployment_proof.base_tree import BaseImage
-from tools.deployment_proof.compose_options import run_options, service
+from tools.deployment_proof.compose_options import entrypoint, run_options, service
 from tools.deployment_proof.package_access import Mount
 
 
@@ -37,6 +37,7 @@ def test_every_word_of_compose_becomes_an_option() -> None:
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges:true"],
             "stop_grace_period": "35s",
+            "shm_size": "1gb",
         }
     )
     assert options == [
@@ -49,11 +50,13 @@ def test_every_word_of_compose_becomes_an_option() -> None:
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
         "--stop-timeout=35",
+        "--shm-size=1g",
     ]
 
 
-def test_the_cpu_service_has_no_word_that_the_proof_would_pass_over() -> None:
-    assert run_options(service(ROOT / "compose.yaml", "cpu"))
+@pytest.mark.parametrize("file", ["compose.yaml", "deploy/compose.node.yaml"])
+def test_the_cpu_service_has_no_word_that_the_proof_would_pass_over(file: str) -> None:
+    assert run_options(service(ROOT / file, "cpu"))
     with pytest.raises(KeyError, match="privileged"):
         run_options({"privileged": True})
 
@@ -72,3 +75,9 @@ def test_pips_files_on_this_machine_are_seen_inside(tmp_path: Path, monkeypatch:
     configuration = next(mount.source for mount in mounts if mount.target == Path("/etc/pip.conf")).read_text()
     assert f"find-links = {wheels} {tmp_path}/missing\n" in configuration
     assert f"extra-index-url = http://index.test/simple file://{index}\n" in configuration
+
+
+def test_a_variable_of_the_container_is_left_to_its_shell() -> None:
+    shell, _, command = entrypoint(service(ROOT / "deploy/compose.node.yaml", "cpu"))
+    assert shell == "/bin/sh"
+    assert "--address=$RAY_ADDRESS --node-name=$NODE_NAME" in command

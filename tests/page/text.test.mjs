@@ -96,8 +96,11 @@ test("a reason to wait is shown in the chosen language, or in the server's words
     waitReasonText({ code: 'memory_short', data: { missing_bytes: 1.3e9, device: 'cuda:0' } }, ''),
     /cuda:0.*1\.3/,
   )
+  const lacking = { code: 'model_lacking', data: { model: 'base', devices: 'one-cuda:0, two-cpu' } }
+  assert.match(waitReasonText(lacking, ''), /one-cuda:0, two-cpu.*base/)
   assert.equal(waitReasonText({ code: 'of_tomorrow', data: {} }, 'waits: something new'), 'waits: something new')
   language.value = 'en'
+  assert.match(waitReasonText(lacking, ''), /base.*one-cuda:0, two-cpu/)
   assert.equal(waitReasonText({ code: 'tasks_ahead', data: { count: 1 } }, ''), '1 task ahead')
 })
 

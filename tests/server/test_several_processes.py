@@ -22,6 +22,7 @@ from tests.server.test_accounts import ALICE, API_KEYS, MALLORY, ask, upload
 from tests.server.test_kills import answers, expected_text, kill, kill_all
 from tests.server.test_resumable_uploads import sending, was_cut_off
 from tests.server.tus import TusUpload
+from tests.slow_cases import slow
 from tests.web.live_client import LiveClient
 from tests.web.running_server import RunningServer
 
@@ -137,7 +138,7 @@ def test_an_upload_in_parts_goes_on_when_the_process_that_takes_it_is_killed(gro
 
 
 @pytest.mark.proves("F53")
-@pytest.mark.parametrize("moment", ["upload.before_sync", "upload.committed", "inserted"])
+@pytest.mark.parametrize("moment", ["upload.before_sync", slow("upload.committed"), "inserted"])
 def test_a_leader_that_dies_while_it_makes_a_task_makes_one_or_none_and_the_next_makes_it(
     group: Group, five_minutes: Path, moment: str
 ) -> None:

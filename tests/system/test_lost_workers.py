@@ -84,8 +84,10 @@ def test_of_tasks_that_lose_their_device_together_only_the_suspect_is_charged(
 
 
 @pytest.mark.proves("F23")
-def test_a_worker_that_hangs_is_killed_and_the_task_that_does_it_again_fails(open_system: Open, submit: Submit) -> None:
-    clock = FakeClock()
+def test_a_worker_that_hangs_is_killed_and_the_task_that_does_it_again_fails(
+    open_system: Open, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, killed_at = FakeClock(), list[float]()
     with open_system(in_thread=False, clock=clock, max_task_retries=1) as system:
         watcher = Watcher(system)
         hanging = submit(system, SHORT, knobs="hang@0")
@@ -93,8 +95,17 @@ def test_a_worker_that_hangs_is_killed_and_the_task_that_does_it_again_fails(ope
         neighbour = submit(system, SHORT, priority=Priority.HIGH)
         first, readiness = worker_of(system), ReadinessLog(system)
         started_at = clock.monotonic()
-        let_time_pass(watcher, clock, lambda: not first.is_running(), "the end of the worker")
-        assert HEARTBEAT_TIMEOUT_S < clock.monotonic() - started_at < HEARTBEAT_TIMEOUT_S + 3 * STEP_S
+        worker = device_at(system, 0).worker
+        kill = worker.kill
+
+        def kill_and_note() -> None:
+            killed_at.append(clock.monotonic())
+            kill()
+
+        monkeypatch.setattr(worker, "kill", kill_and_note)
+        let_time_pass(watcher, clock, lambda: bool(killed_at), "the kill")
+        assert HEARTBEAT_TIMEOUT_S < killed_at[0] - started_at < HEARTBEAT_TIMEOUT_S + 3 * STEP_S
+        watcher.wait_until(lambda: not first.is_running(), "the end of the worker")
         task = watcher.wait_for(neighbour, TaskStatus.COMPLETED)
         assert (task.attempt, task.errors) == (1, ())
         assert [error.code for error in system.task(hanging).task.errors] == ["engine_timeout"]

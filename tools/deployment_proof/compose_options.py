@@ -8,7 +8,9 @@ from typing import Any
 import yaml
 
 # What another part of the proof does, or what needs the engine that the file is written for.
-NOT_APPLIED = {"profiles", "image", "build", "env_file", "ports", "restart", "logging"}
+NOT_APPLIED = {
+    "profiles", "image", "build", "env_file", "ports", "restart", "logging", "healthcheck", "network_mode", "entrypoint"
+}  # fmt: skip
 DOCKERS_TMPFS = "rw,noexec,nosuid,nodev"  # Podman's own would allow programs on it
 
 
@@ -30,6 +32,12 @@ def run_options(settings: dict[str, Any]) -> list[str]:
             "tmpfs": lambda paths: [f"--tmpfs={path}:{DOCKERS_TMPFS}" for path in paths],
             "cap_drop": lambda names: [f"--cap-drop={name}" for name in names],
             "security_opt": lambda names: [f"--security-opt={name.removesuffix(':true')}" for name in names],
+            "shm_size": lambda size: [f"--shm-size={size.removesuffix('b')}"],
             "stop_grace_period": lambda period: [f"--stop-timeout={period.removesuffix('s')}"],
         }[key](value)
     return options
+
+
+def entrypoint(settings: dict[str, Any]) -> list[str]:
+    """The words of its command. Compose takes two dollars for one."""
+    return [word.replace("$$", "$") for word in settings["entrypoint"]]

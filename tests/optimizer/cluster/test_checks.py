@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+import queue
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError
 from typing import Any, cast
 
@@ -11,6 +13,7 @@ import pytest
 
 from config import Settings
 from errors import InvalidSettingsError
+from optimizer.cluster import bridge as module
 from optimizer.cluster import checks
 from optimizer.cluster.bridge import Bridge, BridgeConfig
 from optimizer.cluster.cluster_errors import ClusterError
@@ -47,12 +50,21 @@ def test_newer_ones_will_do(
 
 
 class PlayedApi:
-    """A cluster whose head asks for a token, or does not."""
+    """A cluster whose head asks for a token, or does not. looks: the nodes that there are at each look; another look
+    is a fault."""
 
-    def __init__(self, *, asks: bool) -> None:
+    own_node = HERE.id
+
+    def __init__(self, *, asks: bool, looks: Iterable[list[Node]] = ()) -> None:
         self._asks = asks
+        self._looks = iter(looks)
+        self.described: queue.SimpleQueue[Node] = queue.SimpleQueue()
+
+    def nodes(self) -> list[Node]:
+        return next(self._looks)
 
     def describe(self, node: Node, wanted: dict[str, str], *, cpus_only: bool) -> dict[str, Any]:
+        self.described.put(node)
         return {"asks_for_token": self._asks, "problem": "of another version"}
 
 
@@ -78,3 +90,36 @@ def test_a_cluster_is_used_when_nobody_else_can(token: str, asks: bool, nodes: l
         else:
             with pytest.raises(ClusterError, match=refusal):
                 bridge._check_protection(api, nodes)
+
+
+@contextmanager
+def played_bridge(token: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bridge]:
+    """One that looks for nodes without a pause, and whose server hears nothing of it."""
+    monkeypatch.setattr(module, "NODES_EVERY_S", 0)
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        yield Bridge(ours, BridgeConfig(ADDRESS, token), SystemClock())
+
+
+def test_a_node_that_other_machines_reach_and_that_joins_later_ends_the_use_of_a_cluster_without_a_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At whichever look it is there, and nothing is run on it; nor is the cluster used again while it stays."""
+    for looks in ([[HERE, PUBLIC]], [[HERE], [HERE], [HERE, PUBLIC]]):
+        api = PlayedApi(asks=False, looks=looks)
+        with played_bridge("", monkeypatch) as bridge:
+            bridge._watch_nodes(cast(Any, api))
+            with pytest.raises(ClusterError, match=r"192\.0\.2\.11.*RAY_AUTH_MODE=token"):
+                bridge._serve(cast(Any, api))
+            with pytest.raises(ClusterError, match=r"192\.0\.2\.11.*RAY_AUTH_MODE=token"):
+                bridge._check_protection(cast(Any, api), looks[-1])
+        assert api.described.empty()
+
+
+def test_with_a_token_such_a_node_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = PlayedApi(asks=True, looks=[[HERE], [HERE, PUBLIC]])
+    with played_bridge("secret", monkeypatch) as bridge:
+        with pytest.raises(StopIteration):  # it goes on looking
+            bridge._watch_nodes(cast(Any, api))
+        assert api.described.get(timeout=30) == PUBLIC
+        assert bridge._problem is None

@@ -188,7 +188,7 @@ def test_a_worker_that_never_gets_anything_done_is_restarted_more_and_more_slowl
         device.apply_exit()
         pauses.append(device.supervisor.next_supervision_in())
         clock.advance(60)
-        device.supervise()
+        device.supervise(clock.monotonic())
     assert pauses == [0.0, 0.0, 1.0, 5.0, 15.0]
     assert worker.starts == 6
     assert device.status().is_unstable
@@ -202,7 +202,7 @@ def test_a_worker_that_got_something_done_is_restarted_at_once(device: Device, c
         _, (running,) = device.apply_exit()
         assert running.has_progressed
         assert device.supervisor.next_supervision_in() == 0.0
-        device.supervise()
+        device.supervise(clock.monotonic())
 
 
 def test_a_silent_worker_is_killed_and_the_reason_is_kept_for_its_task(
@@ -211,8 +211,8 @@ def test_a_silent_worker_is_killed_and_the_reason_is_kept_for_its_task(
     ready(device)
     hand_over(device)
     clock.advance(supervisor.HEARTBEAT_TIMEOUT_S + 1)
-    device.supervise()
-    device.supervise()
+    device.supervise(clock.monotonic())
+    device.supervise(clock.monotonic())
     assert worker.kills == 1
     assert device.apply_exit()[0].code == "engine_timeout"
 
@@ -225,7 +225,7 @@ def test_a_worker_that_lives_but_finishes_no_window_is_killed(
     for _ in range(8):
         clock.advance(40)
         device.apply_report(protocol.Heartbeat(MemoryReport(GB, GB)))
-        device.supervise()
+        device.supervise(clock.monotonic())
     assert worker.kills == 1
 
 
@@ -235,7 +235,7 @@ def test_windows_in_time_keep_a_worker_alive(device: Device, clock: FakeClock, w
     for index in range(8):
         clock.advance(50)
         device.apply_report(window_done(index))
-        device.supervise()
+        device.supervise(clock.monotonic())
     assert worker.kills == 0
 
 
@@ -243,7 +243,7 @@ def test_a_card_that_no_worker_can_use_becomes_unavailable(device: Device, clock
     for _ in range(3):
         device.apply_exit()
         clock.advance(60)
-        device.supervise()
+        device.supervise(clock.monotonic())
     assert device.status().state is DeviceState.UNAVAILABLE
 
 
@@ -255,12 +255,12 @@ def test_a_worker_does_not_count_as_hung_while_its_report_waits_for_the_disk(
     worker.is_report_being_handled = True
     for _ in range(10):
         clock.advance(supervisor.HEARTBEAT_TIMEOUT_S)
-        device.supervise()
+        device.supervise(clock.monotonic())
     worker.is_report_being_handled = False
-    device.supervise()
+    device.supervise(clock.monotonic())
     assert worker.kills == 0
     clock.advance(supervisor.HEARTBEAT_TIMEOUT_S + 1)
-    device.supervise()
+    device.supervise(clock.monotonic())
     assert worker.kills == 1
 
 
@@ -270,12 +270,12 @@ def test_a_worker_that_cannot_be_started_is_tried_again(
     ready(device)
     device.apply_exit()
     worker.start_error = BlockingIOError("no more processes")
-    device.supervise()
+    device.supervise(clock.monotonic())
     assert listener.exits == [device]
     device.apply_exit()
     worker.start_error = None
     clock.advance(60)
-    device.supervise()
+    device.supervise(clock.monotonic())
     assert (worker.starts, device.state) == (3, DeviceState.STARTING)
 
 
@@ -340,7 +340,7 @@ def test_the_silence_of_a_machine_that_cannot_be_reached_charges_no_task(
     ready(device)
     hand_over(device)
     clock.advance(supervisor.HEARTBEAT_TIMEOUT_S + 1)
-    device.supervise()
+    device.supervise(clock.monotonic())
     worker.is_lost = True
     device.apply_exit()
     assert device.supervisor.was_killed_from_outside

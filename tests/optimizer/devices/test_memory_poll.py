@@ -181,7 +181,7 @@ def test_a_card_that_is_gone_becomes_unavailable_when_no_worker_can_be_started(m
     assert error.code == "device_lost"
     for _ in range(2):
         machine.clock.advance(60)
-        machine.device.supervise()
+        machine.device.supervise(machine.clock.monotonic())
         machine.exits()
     assert machine.device.state is DeviceState.UNAVAILABLE
 
@@ -190,7 +190,7 @@ def test_a_card_that_comes_back_is_used_again(machine: Machine) -> None:
     test_a_card_that_is_gone_becomes_unavailable_when_no_worker_can_be_started(machine)
     starts = machine.worker.starts
     machine.tick(MemoryReading(10 * GB, 10 * GB, None))
-    machine.device.supervise()
+    machine.device.supervise(machine.clock.monotonic())
     assert machine.worker.starts == starts + 1
     assert machine.told[-1] == ("cuda:0", "a card (cuda:0) is back.")
     assert (machine.device.pool.snapshot().total, machine.free) == (10 * GB, 8 * GB)

@@ -19,7 +19,7 @@ from optimizer.tasks.batches import Batch
 from optimizer.tasks.task import TaskOptions, TaskStatus
 from optimizer.views.task_view import Submission
 from tests.properties import budget
-from whisper_core.text.transcript import Word
+from whisper_core.text.transcript import Segment, Word
 
 SIMPLE = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
@@ -96,6 +96,10 @@ def test_what_is_not_ours_cannot_be_sent(value: object) -> None:
         {"object": ["optimizer.common.atomic_files:os", {}]},
         {"object": ["optimizer.storage.task_files:shutil", {}]},
         {"object": ["whisper_core.text.transcript:Word", {}]},
+        {"rows": ["subprocess:Popen", ["args"], [["true"]]]},
+        {"rows": ["whisper_core.text.transcript:Word", ["word"], [[" a"]]]},
+        {"rows": ["whisper_core.text.transcript:Word", ["word", "start", "end", "probability", "speaker"], [[" a"]]]},
+        {"rows": ["optimizer.tasks.task:TaskStatus", [], []]},
         {"class": "optimizer.system:OptimizedWhisperSystem"},
         {"class": "builtins:ValueError"},
         {"enum": ["optimizer.tasks.batches:Batch", "id"]},
@@ -107,6 +111,16 @@ def test_what_is_not_ours_cannot_be_sent(value: object) -> None:
 def test_what_nobody_has_sent_is_refused(plain: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError, LookupError, ImportError)):
         decode(json.dumps(plain).encode(), [])
+
+
+def test_objects_of_one_class_name_it_and_its_fields_once() -> None:
+    words = tuple(Word(f" w{number}", number / 7, number / 3, 0.25) for number in range(500))
+    segments = [Segment(0, 0, 0.0, 1.0, "", (1, 2), 0.0, -0.5, 1.5, 0.1, said) for said in (words, None, words[:1])]
+    text, _ = sent = encode(segments)
+    assert decode(*sent) == segments
+    assert text.count(b"probability") == 2  # of the many, and of the one
+    mixed = [words[0], segments[0], words[1]]
+    assert there_and_back(mixed) == mixed
 
 
 def test_floats_and_words_are_exact() -> None:

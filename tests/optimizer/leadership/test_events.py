@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
-from optimizer.leadership import event_publisher
+from optimizer.leadership import event_listener, event_publisher
 from optimizer.leadership.event_listener import EventListener
 from optimizer.leadership.event_publisher import EventPublisher
-from optimizer.leadership.event_text import MAX_BYTES, Told, from_text, to_text
+from optimizer.leadership.event_text import CHANNEL, MAX_BYTES, Tick, Told, from_text, to_text
+from optimizer.storage import postgresql_silence
+from optimizer.storage.postgresql import connect_beside
 from optimizer.tasks.events import (
     Event,
     EventsMissed,
@@ -24,7 +27,10 @@ from optimizer.tasks.events import (
     TranscriptEdited,
     WindowFinished,
 )
+from tests.optimizer.fakes import FakeClock
+from tests.optimizer.leadership.leaders import wait_until
 from tests.postgresql_server import PostgresqlServer
+from tests.tcp_proxy import TcpProxy, tcp_proxy
 from whisper_core.text.transcript import Segment, Word
 
 LIMIT_S = 30
@@ -97,8 +103,8 @@ def line(postgresql: PostgresqlServer, database: str) -> Iterator[Line]:
         publisher.stop()
 
 
-@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_an_event_is_the_same_after_its_way_as_text(event: Event) -> None:
+@pytest.mark.parametrize("event", [*EVENTS, Tick()], ids=lambda event: type(event).__name__)
+def test_an_event_is_the_same_after_its_way_as_text(event: Event | Tick) -> None:
     told = Told("origin", 7, event)
     assert from_text(to_text(told)) == told
     assert to_text(told).isascii()
@@ -210,3 +216,167 @@ def test_a_listener_that_began_late_says_that_it_may_have_missed_something(
     is_there.set()
     assert heard.get(timeout=LIMIT_S) == EventsMissed()
     listener.stop()
+
+
+# Signs of life
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done every few seconds is done at once."""
+    monkeypatch.setattr(event_publisher, "TICK_EVERY_S", 0.01)
+    monkeypatch.setattr(event_listener, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(event_listener, "RETRY_S", 0.01)
+
+
+class Wire:
+    """One listener, whose connections a test makes; its time is the test's."""
+
+    def __init__(self, connect: Callable[[int], psycopg.Connection[Any]]) -> None:
+        """connect: given how many connections there were before."""
+        self.num_connections = 0
+        self.clock = FakeClock()
+        self._make = connect
+        self._heard: queue.Queue[Event] = queue.Queue()
+        self.listener = EventListener(self._connect, self._heard.put, lambda *_: None, clock=self.clock)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        connection = self._make(self.num_connections)
+        self.num_connections += 1
+        return connection
+
+    def hear(self) -> Event:
+        return self._heard.get(timeout=LIMIT_S)
+
+    def hears_nothing(self) -> bool:
+        return self._heard.empty()
+
+    def hear_until(self, last: Event) -> set[Event]:
+        """What came before it."""
+        heard = [self.hear()]
+        while heard[-1] != last:
+            heard.append(self.hear())
+        return set(heard[:-1])
+
+    def wait_for_ticks(self) -> None:
+        """For two, so the first one was heard at the clock's present time."""
+        wait_until(lambda: self.last_number > 0)
+        first = self.last_number
+        wait_until(lambda: self.last_number > first)
+
+    @property
+    def last_number(self) -> int:
+        last = self.listener._last
+        return 0 if last is None else last[1]
+
+    def be_silent_until(self, num_connections: int) -> None:
+        while self.num_connections < num_connections:
+            self.clock.advance(event_listener.DEAF_AFTER_S)
+            threading.Event().wait(0.005)
+
+
+@contextmanager
+def listening(connect: Callable[[int], psycopg.Connection[Any]]) -> Iterator[Wire]:
+    wire = Wire(connect)
+    wire.listener.start()
+    try:
+        yield wire
+    finally:
+        wire.listener.stop()
+
+
+@contextmanager
+def publishing(url: str) -> Iterator[EventPublisher]:
+    publisher = EventPublisher(lambda: psycopg.connect(url, autocommit=True))
+    publisher.start()
+    yield publisher
+    publisher.stop()
+
+
+@pytest.fixture
+def proxy(postgresql: PostgresqlServer) -> Iterator[TcpProxy]:
+    with tcp_proxy(postgresql.port) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("how", ["swallowed", "a former primary"])
+def test_a_listener_that_hears_nothing_any_more_connects_again_and_has_everything_read_again(
+    postgresql: PostgresqlServer, database: str, proxy: TcpProxy, often: None, how: str
+) -> None:
+    """Whether its connection is dead without a sign, or its server answers and is told nothing."""
+    url = postgresql.url(database)
+    first = url.replace(f":{postgresql.port}/", f":{proxy.port}/") if how == "swallowed" else postgresql.url()
+
+    def connect(before: int) -> psycopg.Connection[Any]:
+        return psycopg.connect(url if before else first, autocommit=True)
+
+    with listening(connect) as wire, publishing(url) as publisher:
+        wait_until(lambda: publisher._number >= 2)  # its first word is behind it
+        if how == "swallowed":
+            wire.wait_for_ticks()
+            assert wire.hear() == EventsMissed()  # a new leader
+            proxy.swallow_present()
+        wire.be_silent_until(num_connections=2)
+        wire.wait_for_ticks()
+        publisher.add(TaskChanged("a"))
+        assert wire.hear_until(TaskChanged("a")) == {EventsMissed()}
+
+
+def test_a_publisher_whose_connection_has_fallen_silent_connects_anew(
+    postgresql: PostgresqlServer, database: str, proxy: TcpProxy, often: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_silence, "SILENT_S", 0.1)
+    url = postgresql.url(database)
+    through_proxy = make_url(url.replace(f":{postgresql.port}/", f":{proxy.port}/"))
+    publisher = EventPublisher(lambda: connect_beside(through_proxy))
+    with listening(lambda _: psycopg.connect(url, autocommit=True)) as wire:
+        publisher.start()
+        assert wire.hear() == EventsMissed()
+        proxy.swallow_present()
+        assert wire.hear() == EventsMissed()
+        publisher.add(TaskChanged("a"))
+        assert wire.hear_until(TaskChanged("a")) <= {EventsMissed()}
+        publisher.stop()
+
+
+def test_ticks_keep_a_listener_on_its_connection_and_nobody_is_told_of_them(
+    postgresql: PostgresqlServer, database: str, often: None
+) -> None:
+    url = postgresql.url(database)
+    with listening(lambda _: psycopg.connect(url, autocommit=True)) as wire, publishing(url):
+        assert wire.hear() == EventsMissed()  # a new leader
+        for _ in range(5):
+            wire.wait_for_ticks()
+            wire.clock.advance(0.9 * event_listener.DEAF_AFTER_S)
+        wire.wait_for_ticks()
+        assert (wire.num_connections, wire.hears_nothing()) == (1, True)
+
+
+def test_without_a_leader_a_listener_says_once_that_it_hears_nothing(
+    postgresql: PostgresqlServer, database: str, often: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And nobody reads everything again meanwhile, which no leader could answer."""
+    url = postgresql.url(database)
+    with listening(lambda _: psycopg.connect(url, autocommit=True)) as wire:
+        wire.be_silent_until(num_connections=5)
+        assert wire.hears_nothing()
+        assert [record.message[:19] for record in caplog.records] == ["event=events_silent"]
+        with publishing(url) as publisher:
+            wire.wait_for_ticks()
+            publisher.add(TaskChanged("a"))
+            assert wire.hear_until(TaskChanged("a")) == {EventsMissed()}
+
+
+def test_a_tick_tells_that_the_last_event_did_not_come(
+    postgresql: PostgresqlServer, database: str, often: None
+) -> None:
+    def tell(number: int) -> None:
+        postgresql.execute("SELECT pg_notify(%s, %s)", CHANNEL, to_text(Told("o", number, Tick())), database=database)
+
+    with listening(lambda _: psycopg.connect(postgresql.url(database), autocommit=True)) as wire:
+        tell(1)
+        tell(2)
+        wait_until(lambda: wire.last_number == 2)
+        assert wire.hears_nothing()
+        tell(4)
+        assert wire.hear() == EventsMissed()

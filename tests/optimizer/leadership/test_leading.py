@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from errors import NoLeaderError
+from errors import NoLeaderError, TaskNotFoundError
 from optimizer.leadership import channel_server, event_publisher
 from optimizer.leadership.shared_system import LOOK_AGAIN_S, SharedSystem
 from optimizer.tasks.events import Listener
@@ -39,6 +39,9 @@ class Leading(SmallSystem):
 
     def add_listener(self, _: Listener) -> None:
         """Nothing happens."""
+
+    def transcript(self, task_id: str, *, is_original: bool) -> tuple[str, bool]:
+        return f"of {task_id}", is_original
 
     def when_given_up(self, act: Callable[[], None]) -> None:
         self.give_up = act
@@ -138,3 +141,17 @@ def test_a_leaders_stop_leaves_the_system_half_of_the_time_that_its_master_gives
     """After the requests that run."""
     left_s = gunicorn_app.MASTER_GRACE_S - gunicorn_app.WORKER_GRACE_S
     assert left_s / 2 >= 2 * channel_server.STOP_LIMIT_S + event_publisher.STOP_LIMIT_S
+
+
+def test_transcripts_are_read_without_a_leader_and_by_the_system_once_this_process_leads(
+    postgresql: PostgresqlServer, tmp_path: Path, system: Leading
+) -> None:
+    name = postgresql.database()
+    shared = SharedSystem(settings(tmp_path, postgresql.url(name)), lambda: system)
+    shared._files.make_folders()
+    with pytest.raises(TaskNotFoundError):
+        shared.transcript("nothing")
+    shared._lead()
+    assert shared.transcript("a") == ("of a", False)
+    shared.stop()
+    postgresql.give_back(name)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from errors import (
+    CommitUncertainError,
     FileMissingError,
     IdempotencyMismatchError,
     NoLeaderError,
@@ -21,6 +22,7 @@ from errors import (
     UploadNotFoundError,
 )
 from optimizer.common.clock import SystemClock
+from optimizer.common.gate import Gate
 from optimizer.leadership import channel_server
 from optimizer.leadership.calls import SUBMIT_FILE
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, Session
@@ -198,7 +200,7 @@ def test_a_stored_task_keeps_its_file_when_the_leader_fails_after_it(
         if is_leader:
             sent = SentFile("new", len(SOUND), upload.sha256, is_stored=True)
             with pytest.raises(StoreBusyError):
-                submit_received(system, sent, files, {}, lambda: False)
+                submit_received(system, sent, files, {}, Gate())
         else:
             with pytest.raises(StoreBusyError):
                 submitter.submit(upload)
@@ -207,18 +209,23 @@ def test_a_stored_task_keeps_its_file_when_the_leader_fails_after_it(
     assert left(files) == ([], ["new"])
 
 
+@pytest.mark.parametrize("was_moved", [True, False], ids=["in media", "in incoming"])
 def test_a_leader_that_stops_meanwhile_leaves_the_file_to_the_next_one(
-    tmp_path: Path, files: TaskFiles, submitter: Submitter, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, files: TaskFiles, submitter: Submitter, monkeypatch: pytest.MonkeyPatch, was_moved: bool
 ) -> None:
     monkeypatch.setattr(channel_server, "STOP_LIMIT_S", 0.0)  # it takes longer to submit than a leader waits for
 
     class Slow(SmallSystem):
         def submit(self, upload: Any, **_: Any) -> Any:
-            upload.commit()
+            if was_moved:
+                upload.commit()
             self.begun.set()
             assert self.go_on.wait(LIMIT_S)
-            upload.discard()
-            self.ended.set()
+            try:
+                upload.commit()
+            finally:
+                upload.discard()
+                self.ended.set()
             raise ShuttingDownError()
 
     slow, system = Slow(), SmallSystem()
@@ -233,6 +240,38 @@ def test_a_leader_that_stops_meanwhile_leaves_the_file_to_the_next_one(
         assert slow.ended.wait(LIMIT_S)
     upload.discard()
     assert list(system.submitted) == ["new"]
+    assert left(files) == ([], ["new"])
+
+
+def test_a_file_whose_task_may_have_been_stored_is_left_to_the_next_leader(
+    tmp_path: Path, files: TaskFiles, submitter: Submitter
+) -> None:
+    """The database may still make it one, so neither is it asked for nor moved by the leader that does not know."""
+
+    class Uncertain(SmallSystem):
+        def __init__(self) -> None:
+            super().__init__()
+            self.num_submitted = 0
+
+        def submit(self, upload: Any, **_: Any) -> Any:
+            self.num_submitted += 1
+            upload.commit()
+            upload.leave_in_doubt()
+            raise CommitUncertainError()
+
+    next_one = SmallSystem()
+    with ThreadPoolExecutor(1) as threads:
+        with channel(tmp_path, uncertain := Uncertain()) as server:
+            asked = threads.submit(submitter.submit, upload := written(files))
+            wait_until(lambda: server._in_doubt == {"new"})
+            with pytest.raises(AnswerLostError):
+                submitter._route.call_once(SUBMIT_FILE, SentFile("new", len(SOUND), "0" * 64, is_stored=True))
+            assert left(files) == ([], ["new"])
+        with channel(tmp_path, next_one):
+            assert asked.result(LIMIT_S).task == view_of("new")
+            submitter._route.stop()
+    upload.discard()
+    assert uncertain.num_submitted == 1
     assert left(files) == ([], ["new"])
 
 
@@ -290,7 +329,7 @@ def makes_no_task(files: TaskFiles) -> Callable[[Any, Any], None]:
     def play(connection: Any, call: Any) -> None:
         send(connection, BEGUN)
         if call.name == SUBMIT_FILE:
-            ReceivedPart(call.args[0], files, lambda: True).commit()
+            ReceivedPart(call.args[0], files, lambda: True, Gate()).commit()
 
     return play
 
@@ -393,7 +432,7 @@ def test_nor_does_it_go_when_this_process_stops(tmp_path: Path, files: TaskFiles
 def test_a_file_that_is_not_as_was_said_is_refused(files: TaskFiles, size: int, task_id: str) -> None:
     written(files).hand_over()
     with pytest.raises(FileMissingError):
-        ReceivedPart(SentFile(task_id, size, "0" * 64, is_stored=True), files, lambda: True).commit()
+        ReceivedPart(SentFile(task_id, size, "0" * 64, is_stored=True), files, lambda: True, Gate()).commit()
 
 
 # --- in parts -------------------------------------------------------------------------------------------------------

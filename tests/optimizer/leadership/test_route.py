@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from errors import NoLeaderError, ShuttingDownError, TaskNotFoundError
+from errors import (
+    CommitUncertainError,
+    NoLeaderError,
+    ShuttingDownError,
+    TaskNotFoundError,
+    TranscriptionServerError,
+)
 from optimizer.common.clock import SystemClock
 from optimizer.leadership.calls import ONCE, REMOVALS, REPEATABLE
 from optimizer.leadership.channel_client import AnswerLostError, ChannelClient, NotBegunError
@@ -104,14 +110,25 @@ def test_a_removal_of_what_is_not_there_is_refused_otherwise(tmp_path: Path) -> 
         asked.answer()
 
 
-def test_a_leader_that_is_stopping_is_as_good_as_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [ShuttingDownError(), CommitUncertainError()])
+def test_a_leader_that_makes_way_is_as_good_as_none(tmp_path: Path, error: TranscriptionServerError) -> None:
     def refuse(connection: Any, _: Any) -> None:
         send(connection, BEGUN)
-        send(connection, Failure.of(ShuttingDownError()))
+        send(connection, Failure.of(error))
 
     asked = Asked(tmp_path, refuse, "default_model")
     asked.route.lead(SmallSystem())
     assert asked.answer() == "tiny.en"
+
+
+def test_what_may_be_stored_or_not_is_not_done_again(tmp_path: Path) -> None:
+    def refuse(connection: Any, _: Any) -> None:
+        send(connection, BEGUN)
+        send(connection, Failure.of(CommitUncertainError()))
+
+    asked = Asked(tmp_path, refuse, "editor.edit", "task")
+    with pytest.raises(NoLeaderError, match="not known"):
+        asked.answer()
 
 
 def test_without_a_leader_a_call_is_refused_in_the_end(tmp_path: Path) -> None:

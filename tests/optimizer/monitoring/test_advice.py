@@ -136,6 +136,15 @@ def test_a_model_that_fits_nowhere_and_one_that_is_not_here(make_situation: Call
     )  # fmt: skip
 
 
+def test_weights_that_machines_cannot_get_are_told_with_their_devices(make_situation: Callable[..., Situation]) -> None:
+    situation = make_situation(reasons=[("base", 2, reasons.model_lacking("base", "one-cuda:0, two-cpu"))])
+    (advice,) = advise(situation)
+    assert advice.text.startswith("2 tasks wait for base, whose weights are not available on one-cuda:0, two-cpu.")
+    assert (advice.code, advice.data) == (
+        "model_lacking", {"model": "base", "count": 2, "devices": "one-cuda:0, two-cpu"},
+    )  # fmt: skip
+
+
 def test_other_programs_count_only_while_memory_is_short(make_situation: Callable[..., Situation]) -> None:
     short = [("base", 14, reasons.memory_short(GB, "cuda:0"))]
     crowded = [status(others=5 * GB)]

@@ -53,4 +53,4 @@ def test_a_machine_that_could_not_get_a_model_gets_no_task_for_it() -> None:
     decision = decide([task(1), task(2, "tiny"), task(3, device="one-cuda:0")], devices)
     assert started(decision) == [("t2", "one-cuda:0")]
     assert reasons(decision)["t1"].text == "waits: 2 tasks ahead"
-    assert reasons(decision)["t3"].text == ("waits: model base is not here. Its weights cannot be had on one-cuda:0.")
+    assert reasons(decision)["t3"].text == "waits: the weights of model base are not available on one-cuda:0"

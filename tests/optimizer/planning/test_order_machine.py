@@ -135,4 +135,4 @@ class OrderMachine(RuleBasedStateMachine):
 
 
 TestOrderMachine = OrderMachine.TestCase
-TestOrderMachine.settings = budget(20, stateful_step_count=30, suppress_health_check=list(HealthCheck))
+TestOrderMachine.settings = budget(12, stateful_step_count=30, suppress_health_check=list(HealthCheck))

@@ -300,7 +300,7 @@ def test_an_idle_server_starts_something_whenever_something_fits(
         may_wait_for_a_device = {view.name for view in idle if not view.is_ready}
         lacking = {model for view in idle for model in view.lacking}
         for reason in reasons(decision).values():
-            is_lacking = reason.code is WaitCode.MODEL_MISSING and reason.data["model"] in lacking
+            is_lacking = reason.code is WaitCode.MODEL_LACKING and reason.data["model"] in lacking
             assert reason.code in hopeless or is_lacking or may_wait_for_a_device
 
 

@@ -89,12 +89,16 @@ def test_heads_and_the_task_due_first_are_those_of_all_groups(seed: int) -> None
         assert all_of.ranking.due_first(each) == first
 
 
-def late(running: tuple[RunningView, ...], made: list[int]) -> LateViews:
-    def make() -> tuple[RunningView, ...]:
-        made.append(len(running))
+def late(running: tuple[RunningView, ...], made: list[str]) -> LateViews:
+    def brief() -> list[RunningBrief]:
+        made.append("brief")
+        return [RunningBrief(each.model, each.audio_left_seconds, each.is_ending) for each in running]
+
+    def views() -> tuple[RunningView, ...]:
+        made.append("views")
         return running
 
-    return LateViews([RunningBrief(each.model, each.audio_left_seconds, each.is_ending) for each in running], make)
+    return LateViews(len(running), brief, views)
 
 
 @pytest.mark.parametrize("left", [20.0, 200.0, 2000.0, 20_000.0])
@@ -105,7 +109,7 @@ def test_views_that_are_made_late_change_no_decision(left: float, is_ending: boo
         running_task(f"r{place}", audio_left_seconds=left + place, due=9000.0, is_ending=is_ending and place == 1)
         for place in range(2)
     )
-    made: list[int] = []
+    made: list[str] = []
     views = [
         device(slots=2, resident=["base"], running=each, running_tasks_bytes=2 * GB)
         for each in (running, late(running, made))
@@ -115,6 +119,17 @@ def test_views_that_are_made_late_change_no_decision(left: float, is_ending: boo
     assert plans[0].preemptions == plans[1].preemptions
     assert plans[0].assignments == plans[1].assignments
     if left == 20.0 and not is_ending:
-        assert made == []
+        assert made == ["brief"]
     if left == 20_000.0 and not is_ending:
         assert plans[0].preemptions
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_what_runs_is_looked_at_only_where_something_is_left_waiting(waiting: int) -> None:
+    made: list[str] = []
+    running = late((running_task("r", audio_left_seconds=9000.0),), made)
+    full = device("full", slots=1, resident=["base"], running=running)
+    free = device("free", slots=1, resident=["base"])
+    plan = decide([task(number, audio_seconds=5.0) for number in range(1 + waiting)], [full, free])
+    assert len(plan.assignments) == 1
+    assert bool(made) == bool(waiting)

@@ -76,3 +76,11 @@ def test_a_task_that_came_after_the_decision_has_no_reason_yet() -> None:
     index.add(task(2))
     index.add(task(3, "tiny"))
     assert [decision.reason_for(f"t{seq}") is None for seq in (1, 2, 3)] == [False, True, True]
+
+
+def test_weights_that_the_devices_cannot_have_are_told_with_those_devices() -> None:
+    """By a code of its own: other devices of this server may have them."""
+    nodes = [device("one-cuda:0", lacking=frozenset({"base"})), device("two-cpu", lacking=frozenset({"base"}))]
+    reason = reasons(decide([task(1)], nodes))["t1"]
+    assert reason.text == "waits: the weights of model base are not available on one-cuda:0, two-cpu"
+    assert (reason.code, reason.data) == (WaitCode.MODEL_LACKING, {"model": "base", "devices": "one-cuda:0, two-cpu"})

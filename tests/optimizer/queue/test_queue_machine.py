@@ -328,7 +328,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 @pytest.mark.hypothesis
 def test_whatever_happens_the_queue_is_as_the_model_says(each_database: Databases) -> None:
-    examples = 5 if each_database.is_postgresql else 15
+    examples = 3 if each_database.is_postgresql else 15
     run_state_machine_as_test(
         QueueMachine, settings=budget(examples, stateful_step_count=30, suppress_health_check=list(HealthCheck))
     )

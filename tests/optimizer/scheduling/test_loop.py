@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from errors import StoreBusyError
+from optimizer.devices.device import Device
 from optimizer.devices.discovery import DeviceSpec
 from optimizer.memory.estimator import MemoryEstimationPool
 from optimizer.monitoring.utilization import Utilization
 from optimizer.planning.plan import Plan
 from optimizer.planning.policy import Situation
+from optimizer.queue.queue_manager import IntelligentQueueManager
 from optimizer.scheduling import loop
+from optimizer.scheduling.decision import DecisionMaker
 from optimizer.scheduling.path import SchedulingPath
 from optimizer.scheduling.policy_guard import PolicyGuard
 from optimizer.tasks.events import TaskChanged, WindowFinished
@@ -405,18 +410,25 @@ def test_a_stop_ends_although_the_database_takes_nothing(tmp_path: Path, caplog:
         assert not rig.scheduler.is_alive()
 
 
-def test_a_plan_that_took_long_is_followed_by_a_rest_in_which_only_actions_run(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("owner", "step"), [(PolicyGuard, "plan"), (Device, "supervise")])
+def test_a_round_that_took_long_is_followed_by_a_rest_in_which_only_actions_run(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, owner: type, step: str
 ) -> None:
     plan, plans, planned = PolicyGuard.plan, list[float](), threading.Semaphore(0)
 
-    def take_long(guard: PolicyGuard, situation: Situation) -> Plan:
+    def count(guard: PolicyGuard, situation: Situation) -> Plan:
         plans.append(situation.now)
-        rig.clock.advance(0.2)
         planned.release()
         return plan(guard, situation)
 
-    monkeypatch.setattr(PolicyGuard, "plan", take_long)
+    monkeypatch.setattr(PolicyGuard, "plan", count)
+    quick = getattr(owner, step)
+
+    def take_long(self: Any, *args: Any, **more: Any) -> Any:
+        rig.clock.advance(0.2)
+        return quick(self, *args, **more)
+
+    monkeypatch.setattr(owner, step, take_long)
     rig.scheduler.wake()
     assert planned.acquire(timeout=WAIT_S)
     for _ in range(3):
@@ -425,9 +437,34 @@ def test_a_plan_that_took_long_is_followed_by_a_rest_in_which_only_actions_run(
         rig.inbox.post(is_run.set)
         assert is_run.wait(WAIT_S)
     assert len(plans) == 1
-    rig.clock.advance(0.21 * loop.REST_PER_PLANNING)
+    rig.clock.advance(0.21 * loop.REST_PER_WORK)
     rig.scheduler.wake()
     assert planned.acquire(timeout=WAIT_S)
+
+
+@pytest.mark.parametrize("before", [DecisionMaker.decide, Device.supervise, IntelligentQueueManager.end_delays])
+def test_wherever_the_server_stood_still_no_worker_is_blamed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, before: Callable[..., Any]
+) -> None:
+    run, stood_still = rig.start_task("T1"), threading.Event()
+
+    def stand_still_once(*args: Any, **more: Any) -> Any:
+        if not stood_still.is_set():
+            rig.clock.advance(LONGEST_NAP_S + 3600.0)
+            stood_still.set()
+        return before(*args, **more)
+
+    owner = next(each for each in (DecisionMaker, Device, IntelligentQueueManager) if hasattr(each, before.__name__))
+    monkeypatch.setattr(owner, before.__name__, stand_still_once)
+    rig.scheduler.wake()
+    assert stood_still.wait(WAIT_S)
+    for _ in range(2):
+        rig.clock.advance(loop.LONGEST_REST_S)
+        rig.settle()
+    assert rig.worker().kills == 0
+    rig.worker().finish(run)
+    rig.settle()
+    assert rig.queue.get("T1").status is TaskStatus.COMPLETED
 
 
 def test_a_model_whose_files_were_replaced_is_loaded_anew_once_no_task_uses_it(rig: Rig) -> None:

@@ -29,7 +29,7 @@ from whisper_core.text.transcript import Transcript
 
 TRANSCRIPT = Transcript("Hello.", "en", window(0).segments)
 CUT_EVERY = 5  # on PostgreSQL, where each step takes four times as long
-KILLED_EVERY = 11  # a process for each step would take minutes; the test with exceptions covers every step
+KILLED_EVERY = 23  # a process for each step would take minutes; the test with exceptions covers every step
 
 
 class PowerCutError(Exception):

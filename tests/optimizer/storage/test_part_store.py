@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,18 @@ from errors import (
     FileTooLargeError,
     OffsetMismatchError,
     QueueFullError,
+    ShuttingDownError,
     UnsupportedMediaError,
     UploadBusyError,
     UploadNotFoundError,
 )
+from optimizer.common import failpoints
 from optimizer.storage import part_file, part_store
 from optimizer.storage.part_file import GIVES_WAY_AFTER_S, Checksum
 from optimizer.storage.part_store import PartStore
 from optimizer.storage.task_files import TaskFiles
 from tests.optimizer.fakes import FakeClock
+from tests.optimizer.faults import NthHit
 from tests.optimizer.storage.helpers import ID, names
 
 SOUND = b"the sound of a recording"
@@ -421,3 +425,93 @@ def test_links_are_not_followed(parts: PartStore, files: TaskFiles, tmp_path: Pa
 def test_everything_is_private(parts: PartStore, files: TaskFiles) -> None:
     append(parts, 0, SOUND[:5])
     assert {(files.root / name).stat().st_mode & 0o777 for name in (NOTE, PART)} == {0o600}
+
+
+# A leader that makes way for the next one while its requests go on
+
+
+def test_an_upload_that_the_next_leader_made_a_task_keeps_its_file(
+    parts: PartStore, files: TaskFiles, clock: FakeClock
+) -> None:
+    """The one before it was making a task of it, too, and learns too late that it may not."""
+    append(parts, 0, SOUND)
+    with parts.completing(ID) as late:
+        late.commit()
+        parts.close()
+        following = restarted(files, clock)
+        with following.completing(ID) as whole:
+            whole.commit()
+            late.discard()  # as TaskIntake does when it cannot store the task
+            whole.became(ID)
+    assert names(files.root) == [MEDIA]
+    assert files.find_media(ID).read_bytes() == SOUND
+
+
+def test_an_upload_that_goes_on_at_the_next_leader_is_not_made_a_task_by_the_one_before(
+    parts: PartStore, files: TaskFiles, clock: FakeClock
+) -> None:
+    append(parts, 0, SOUND)
+    with parts.completing(ID) as late:
+        parts.close()
+        following = restarted(files, clock)
+        with pytest.raises(ShuttingDownError):
+            late.commit()
+    assert offset_of(following) == len(SOUND)
+    assert names(files.root) == [NOTE, PART]
+
+
+def test_what_has_arrived_at_the_next_leader_is_neither_cut_nor_doubled_by_the_one_before(
+    parts: PartStore, files: TaskFiles, clock: FakeClock
+) -> None:
+    """Which would take back what it cannot check any more."""
+    append(parts, 0, SOUND[:4])
+    writing = parts.appending(ID, 4, sha1(SOUND[4:]))
+    late = writing.__enter__()
+    late.write(SOUND[4:8])
+    parts.close()
+    following = restarted(files, clock)
+    append(following, 4, SOUND[4:])
+    with pytest.raises(ShuttingDownError) as refusal:
+        late.write(SOUND[8:])
+    assert not writing.__exit__(refusal.type, refusal.value, None)
+    assert files.part_path(ID).read_bytes() == SOUND
+    with following.completing(ID) as whole:
+        assert whole.sha256 == hashlib.sha256(SOUND).hexdigest()
+        whole.commit()
+        whole.became(ID)
+
+
+def test_a_leader_that_has_made_way_removes_nothing_and_makes_nothing(parts: PartStore, files: TaskFiles) -> None:
+    append(parts, 0, SOUND)
+    before = names(files.root)
+    refusing = parts.completing(ID)
+    refusing.__enter__()
+    parts.close()
+    assert not refusing.__exit__(UnsupportedMediaError, UnsupportedMediaError(), None)
+    with pytest.raises(ShuttingDownError):
+        parts.remove(ID)
+    with pytest.raises(ShuttingDownError):
+        parts.create("another", 1, "alice", {})
+    assert names(files.root) == before
+
+
+def test_who_makes_way_waits_for_what_is_being_written(parts: PartStore, files: TaskFiles) -> None:
+    is_closed = threading.Event()
+
+    def close() -> None:
+        parts.close()
+        is_closed.set()
+
+    closing = threading.Thread(target=close)
+
+    def look() -> None:
+        closing.start()
+        assert not is_closed.wait(0.1)
+
+    with parts.appending(ID, 0) as writer:
+        failpoints.arm({"part.write": NthHit(1, look)})
+        writer.write(SOUND)
+        failpoints.disarm()
+        assert is_closed.wait(30)
+    closing.join()
+    assert files.part_path(ID).read_bytes() == SOUND

@@ -25,8 +25,8 @@ from errors import (
 )
 from optimizer.common import failpoints
 from optimizer.storage import postgresql as dialect
+from optimizer.storage import postgresql_checks, search_check, tsvector_index
 from optimizer.storage import postgresql_hold as hold
-from optimizer.storage import search_check, tsvector_index
 from optimizer.storage.database import Database
 from optimizer.storage.migrate import Migrator
 from optimizer.storage.postgresql import MOST_CONNECTIONS, PostgresqlDialect
@@ -152,6 +152,20 @@ def test_a_long_text_has_several_rows_in_the_index_and_is_found_by_words_of_all_
     assert ids(queue, query="word39") == []
 
 
+@pytest.mark.parametrize("few", [0, 2, 3])
+def test_a_search_finds_the_same_by_the_ids_of_few_and_by_a_walk_through_the_tasks(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(tsvector_index, "FEW", few)
+    for task_id, words in (("a", "one two"), ("b", "one"), ("c", "once"), ("d", "two")):
+        complete(queue, task_id, words)
+    assert ids(queue, query="on") == ["c", "b", "a"]
+    assert ids(queue, query="one ") == ["b", "a"]
+    assert ids(queue, query="two on") == ["a"]
+    assert ids(queue, query="three") == []
+    assert ids(queue, query="on", limit=2) == ["c", "b"]
+
+
 def test_an_index_that_lacks_a_word_is_found_out(databases: Databases, queue: Queue, tmp_path: Path) -> None:
     complete(queue, "a", "one two three")
     databases.execute(tmp_path, "UPDATE search_index SET terms = ts_delete(terms, 'two')")
@@ -231,6 +245,7 @@ def test_why_a_server_cannot_be_used_is_told_without_its_password(
         (url.replace(f":{PASSWORD}@", "@"), InvalidSettingsError, "it wants a password"),
         (postgresql.url("nowhere"), InvalidSettingsError, "it has no database of that name"),
         (f"{url}?sslmode=require", InvalidSettingsError, "it does not take connections like this one"),
+        (f"{url}?sslmode=sometimes", InvalidSettingsError, "an option with a value"),
         (f"{url}?colour=green", InvalidSettingsError, "an option that PostgreSQL's client does not know"),
         (f"{url}?prepare_threshold=0", InvalidSettingsError, "an option that PostgreSQL's client does not know"),
         (f"{url}?connect_timeout=3&connect_timeout=4", InvalidSettingsError, "or one twice"),
@@ -281,7 +296,8 @@ def test_every_form_of_naming_hosts_that_libpq_knows_is_taken_and_told(url: str,
     ("said", "error", "message"),
     [("FATAL:  password authentication failed for user", InvalidSettingsError, "the user or the password is wrong"),
      ("FATAL:  no pg_hba.conf entry for host", InvalidSettingsError, "see pg_hba.conf there"),
-     ("SSL error: certificate verify failed", InvalidSettingsError, "sslmode here"),
+     ("SSL error: certificate verify failed", InvalidSettingsError, "of no authority in the file"),
+     ('channel binding required but not supported by server', InvalidSettingsError, "sslmode here"),
      ("FATAL:  too many connections for role", DatabaseUnreachableError, "let nobody in"),
      ("ФАТАЛЬНАЯ ОШИБКА:  слишком много подключений", DatabaseUnreachableError, "let nobody in"),
      ("server closed the connection unexpectedly\n\tThis probably", DatabaseUnreachableError, "cannot be reached"),
@@ -338,7 +354,7 @@ def test_no_more_connections_are_open_than_the_documentation_says(
 def test_a_server_that_is_too_old_is_refused(
     postgresql: PostgresqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(dialect, "OLDEST_VERSION", 1000)
+    monkeypatch.setattr(postgresql_checks, "OLDEST_VERSION", 1000)
     assert "It must be 1000 or newer" in str(refused(postgresql.url(), tmp_path, caplog))
 
 

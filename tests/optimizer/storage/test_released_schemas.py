@@ -22,6 +22,7 @@ from tests.optimizer.queue.helpers import running_queue
 from tests.optimizer.storage.helpers import edit
 from tests.optimizer.storage.released_schemas import SCHEMAS, STATES, load
 from tests.paths import ROOT
+from tests.slow_cases import slow
 
 RELEASED = sorted(path.stem for path in SCHEMAS.glob("*.sql"))
 
@@ -52,8 +53,11 @@ def revision_of(data_dir: Path) -> str:
 
 
 @pytest.mark.proves("F44")
-def test_a_migration_that_is_killed_at_any_step_leaves_old_or_new_tables_and_both_start(tmp_path: Path) -> None:
-    for step in itertools.count(1):
+@pytest.mark.parametrize("every", [3, slow(1)])
+def test_a_migration_that_is_killed_at_any_step_leaves_old_or_new_tables_and_both_start(
+    tmp_path: Path, every: int
+) -> None:
+    for step in itertools.count(1, every):
         data_dir = tmp_path / f"data-{step}"
         data_dir.mkdir()
         load("0001", data_dir)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from errors import InvalidOptionError
+from tests.properties import budget
 from tests.whisper_core.text.test_writers import NASTY, segment_of, transcript_of, visible
 from whisper_core.text.formats import FORMATS, render_transcript
 from whisper_core.text.transcript import Segment, Transcript, Word
@@ -140,6 +141,7 @@ def test_a_document_has_a_heading_times_and_its_language() -> None:
     assert '<w:lang w:val="he" w:eastAsia="he" w:bidi="he"/>' in xml
 
 
+@budget(30)
 @given(st.lists(HOSTILE, max_size=3), HOSTILE)
 def test_every_text_survives_in_a_document(texts: list[str], title: str) -> None:
     document = Document(io.BytesIO(render_transcript(transcript_of(texts), "docx", title=title)))
