@@ -77,7 +77,7 @@ def test_kills_of_everything_fail_none_of_three_tasks_that_ran_together(start_se
     """Whoever is next in its first window is another one each time."""
     with start_server(FAKE_ENGINE="ParallelFakeEngine") as server:
         client = Client(server)
-        ids = [client.upload(SHORT, initial_prompt="window_s=1")["id"] for _ in range(3)]
+        ids = [client.upload(SHORT, initial_prompt="window_s=5")["id"] for _ in range(3)]
         client.wait_until(lambda: all(client.task(each)["status"] == "processing" for each in ids), "three at work")
         kill_all(server)
     for _ in range(4):
