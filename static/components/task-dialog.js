@@ -3,7 +3,7 @@ import { signal } from '@preact/signals'
 import { html } from 'htm/preact'
 import { useState } from 'preact/hooks'
 import { changeTask } from '../api.js'
-import { applyTask, taskOf } from '../state/store.js'
+import { applyAnswer, taskOf } from '../state/store.js'
 import { knownTags, MOST_TAG_CHARACTERS, TAG_BREAK, withTags } from '../state/tags.js'
 import { t } from '../text/i18n.js'
 import { errorText } from '../text/messages.js'
@@ -29,12 +29,8 @@ function TaskForm({ task }) {
   const change = (changes) => setDraft({ ...draft, ...changes })
   const close = () => (describedId.value = null)
   const save = () => {
-    changeTask(task.id, draft).then(
-      (changed) => {
-        applyTask(changed)
-        close()
-      },
-      (fault) => (fault.name === 'ApiError' ? setError(fault) : Promise.reject(fault)),
+    applyAnswer(changeTask(task.id, draft)).then(close, (fault) =>
+      fault.name === 'ApiError' ? setError(fault) : Promise.reject(fault),
     )
   }
   return html`<${Dialog} title=${t('describe.title')} testid="describe" keepsOpen onClose=${close} onSubmit=${save}>

@@ -1,7 +1,7 @@
 /** The sound tracks of a file that has several: which one is transcribed, and a menu that has another one transcribed. */
 import { html } from 'htm/preact'
 import { transcribeTrack } from '../api.js'
-import { applyTask } from '../state/store.js'
+import { applyAnswer } from '../state/store.js'
 import { toast, toastError } from '../state/toasts.js'
 import { t } from '../text/i18n.js'
 import { trackText } from '../text/track-text.js'
@@ -38,9 +38,8 @@ export function Tracks({ task }) {
 const chosenOf = (tracks) => (tracks?.length > 1 ? tracks.find((track) => track.chosen) : undefined)
 
 function transcribe(task, track) {
-  transcribeTrack(task.id, track.index)
+  applyAnswer(transcribeTrack(task.id, track.index))
     .then((made) => {
-      applyTask(made)
       openTask(made.id)
       toast(t('track.queued', { track: trackText(track) }))
     })

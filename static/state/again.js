@@ -1,6 +1,6 @@
 /** What can be asked for when a file is transcribed once more, without sending it again. */
 import { transcribeAgain } from '../api.js'
-import { applyTask } from './store.js'
+import { applyAnswer } from './store.js'
 import { TRANSCRIBE } from './upload-options.js'
 
 /** The options of a task that its dialog shows, as its fields hold them. */
@@ -28,8 +28,4 @@ export function withModel(draft, model) {
 }
 
 /** Resolves to the new task. Rejects with an ApiError. */
-export async function makeAgain(task, draft) {
-  const made = await transcribeAgain(task.id, changesFrom(task, draft))
-  applyTask(made)
-  return made
-}
+export const makeAgain = (task, draft) => applyAnswer(transcribeAgain(task.id, changesFrom(task, draft)))

@@ -2,7 +2,8 @@
  * The tasks that the page knows, as signals.
  *
  * Answers and events may overtake each other. Every record therefore remembers when it was last touched, and an answer
- * does not overwrite what arrived after its request was sent.
+ * does not overwrite what arrived after its request was sent: it may be of before that, and what it says of a task that
+ * has ended meanwhile would stand for good.
  */
 import { batch, signal } from '@preact/signals'
 import { isFinished, isRunning } from './task.js'
@@ -75,11 +76,14 @@ function isRestarted(task, before) {
   )
 }
 
-/** Applies a task of an answer, except where something newer than its request has arrived. */
+/** Whether something newer of the task than the request of an answer has arrived. asked: `touchesNow` when it was sent. */
+export const isOvertaken = (id, asked) => records.get(id)?.touched > asked
+
+/** Applies a task of a list, except where it was overtaken. */
 export function putAnswer(task, asked, place) {
-  const record = records.get(task.id)
   const match = task.match ?? null
-  if (!record || record.touched <= asked) return put(task, { ...place, match })
+  if (!isOvertaken(task.id, asked)) return put(task, { ...place, match })
+  const record = records.get(task.id)
   record.task.value = { ...record.task.peek(), match }
   record.isListed = true
   record.rank = place.rank ?? record.rank

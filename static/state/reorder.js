@@ -3,7 +3,7 @@ import { signal } from '@preact/signals'
 import { moveTask } from '../api.js'
 import { t } from '../text/i18n.js'
 import { announcement } from './news.js'
-import { applyTask, groups, isFlat, isNarrowed, refreshLine, taskOf } from './store.js'
+import { applyAnswer, groups, isFlat, isNarrowed, refreshLine, taskOf } from './store.js'
 import { isWaiting, nameOfTask } from './task.js'
 import { toastError } from './toasts.js'
 
@@ -37,7 +37,7 @@ export async function moveBy(id, steps) {
 /** beside: {id, isAfter} of the task that it is put before or after. */
 export async function moveBeside(id, beside) {
   try {
-    applyTask(await moveTask(id, beside))
+    await applyAnswer(moveTask(id, beside))
     await refreshLine()
   } catch (error) {
     toastError(error)

@@ -40,8 +40,8 @@ async function runForEach(ids, action) {
   if (errors.length) toastError(errors[0])
 }
 
-export const cancel = (ids) => runForEach(ids, async (id) => store.applyTask(await api.cancelTask(id)))
-export const retry = (ids) => runForEach(ids, async (id) => store.applyTask(await api.retryTask(id)))
+export const cancel = (ids) => runForEach(ids, (id) => store.applyAnswer(api.cancelTask(id)))
+export const retry = (ids) => runForEach(ids, (id) => store.applyAnswer(api.retryTask(id)))
 
 export const remove = (ids) =>
   runForEach(ids, async (id) => {
@@ -51,4 +51,4 @@ export const remove = (ids) =>
   })
 
 export const changePriority = (id, priority) =>
-  runForEach([id], async () => store.applyTask(await api.changeTask(id, { priority })))
+  runForEach([id], () => store.applyAnswer(api.changeTask(id, { priority })))

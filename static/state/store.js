@@ -11,6 +11,7 @@ import { LINE, NO_FILTER, narrowedBy, passes, queryOf } from './list-filter.js'
 import {
   applyDeleted,
   arrangement,
+  isOvertaken,
   put,
   putAnswer,
   rearrange,
@@ -20,7 +21,7 @@ import {
 } from './records.js'
 import { FINISHED, isFinished, isRunning, isWaiting, REFUSED, RUNNING, WAITING } from './task.js'
 
-export { applyDeleted, applyProgress, followEnds, taskOf, wasDeleted } from './records.js'
+export { applyDeleted, applyProgress, followEnds, taskOf, touchesNow, wasDeleted } from './records.js'
 
 const PAGE_SIZE = 50
 const LARGEST_PAGE = 200
@@ -78,8 +79,20 @@ const passesStatus = (task) => statusFilter.value === null || task.status === st
 /** Whether the list shows the task, as it is filtered and loaded now. */
 export const isListed = (id) => Boolean(records.get(id)?.isListed) && passesStatus(records.get(id).task.peek())
 
-/** Applies a task from the answer to an action of the person. */
-export function applyTask(task) {
+/** Applies the task of the answer to a request about one task, and resolves to it. request: has just been sent. */
+export async function applyAnswer(request) {
+  const asked = touchesNow()
+  const task = await request
+  applyAnswered(task, asked)
+  return task
+}
+
+/** Where the answer has more than the task. asked: see `isOvertaken`. */
+export function applyAnswered(task, asked) {
+  if (!isOvertaken(task.id, asked)) applyTask(task)
+}
+
+function applyTask(task) {
   // What comes by itself to a list in the server's order stands first, until the list is read again.
   const rank = isFlat.peek() && !records.has(task.id) ? -touchesNow() - 1 : null
   batch(() => put(task, { isListed: belongs(task), rank }))
@@ -114,7 +127,10 @@ function isInLoadedEnds(task) {
 
 const listedTasks = (test) => tasksOf([...records.values()].filter((record) => record.isListed)).filter(test)
 
+let systemsTold = 0
+
 export function applySystem(state) {
+  systemsTold += 1
   batch(() => {
     system.value = state
     if (state.counts) counts.value = state.counts
@@ -143,7 +159,7 @@ let refreshes = 0
 /** Reads the list again as far as it was loaded, and all running tasks. Of overlapping calls only the newest counts. */
 export async function refresh({ isNewFilter = false } = {}) {
   const turn = ++refreshes
-  const asked = touchesNow()
+  const asked = { touches: touchesNow(), systems: systemsTold }
   isLoading.value = true
   try {
     const parts = Object.entries(partsNow())
@@ -193,13 +209,13 @@ function replaceList(asked, running, pages) {
   const named = new Set(all.flatMap(({ tasks }) => tasks.map((task) => task.id)))
   batch(() => {
     for (const [id, record] of records) {
-      if (named.has(id) || record.touched > asked) continue
+      if (named.has(id) || record.touched > asked.touches) continue
       if (id === openId.peek()) record.isListed = false
       else records.delete(id)
     }
-    for (const { tasks } of all) putAnswers(tasks, asked)
+    for (const { tasks } of all) putAnswers(tasks, asked.touches)
     cursors.value = Object.fromEntries(Object.entries(pages).map(([name, page]) => [name, page.next_cursor]))
-    takeCounts(all)
+    takeCounts(all, asked.systems)
     rearrange()
   })
 }
@@ -209,11 +225,12 @@ function putAnswers(tasks, asked, first = 0) {
   for (const [index, task] of tasks.entries()) putAnswer(task, asked, { isListed: true, rank: first + index })
 }
 
-function takeCounts(answers) {
+/** Those of the system may be newer. systems: how many were told when the answers were asked for. */
+function takeCounts(answers, systems) {
   const told = answers.find((answer) => answer.counts)?.counts
   if (!told) return
   foundCounts.value = isNarrowed.peek() ? told : null
-  if (!isNarrowed.peek()) counts.value = told
+  if (!isNarrowed.peek() && systems === systemsTold) counts.value = told
 }
 
 /** Reads the front of the line and what runs again: every start moves up all that wait, without an event for each. */
@@ -221,14 +238,14 @@ export async function refreshLine() {
   const part = partsNow().waiting
   if (!part) return
   const turn = refreshes
-  const asked = touchesNow()
+  const asked = { touches: touchesNow(), systems: systemsTold }
   const limit = loadedOf('waiting') > PAGE_SIZE ? LARGEST_PAGE : PAGE_SIZE
   const [page, running] = await Promise.all([api.listTasks({ ...part, limit }), readRunning()])
   if (turn !== refreshes) return
   batch(() => {
     moveUpRest(page.tasks)
-    for (const task of [...page.tasks, ...running.tasks]) putAnswer(task, asked, { isListed: true })
-    takeCounts([page])
+    for (const task of [...page.tasks, ...running.tasks]) putAnswer(task, asked.touches, { isListed: true })
+    takeCounts([page], asked.systems)
   })
 }
 
@@ -294,14 +311,17 @@ export async function refreshModels() {
 }
 
 export async function refreshSystem() {
-  applySystem(await api.fetchSystem())
+  const systems = systemsTold
+  const state = await api.fetchSystem()
+  if (systems === systemsTold) applySystem(state)
 }
 
 /** Loads a task that is not in the list, and drops one that is no longer there. Throws ApiError. */
 export async function loadTask(id) {
+  const asked = touchesNow()
   const task = await api.fetchTask(id).catch((error) => {
     if (error.code === 'task_not_found') applyDeleted(id)
     throw error
   })
-  batch(() => put(task, { isListed: belongs(task) }))
+  if (!isOvertaken(id, asked)) batch(() => put(task, { isListed: belongs(task) }))
 }

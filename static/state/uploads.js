@@ -17,7 +17,17 @@ import { FormUpload } from './form-upload.js'
 import { clearOptionErrors, showOptionError } from './option-errors.js'
 import { keepRefused, refusedBefore } from './refused-files.js'
 import { ENDPOINT, fitsHeader, ResumableUpload } from './resumable-upload.js'
-import { applyDeleted, applyTask, isFlat, isListed, isNarrowed, showAll, statusFilter, system } from './store.js'
+import {
+  applyAnswered,
+  applyDeleted,
+  isFlat,
+  isListed,
+  isNarrowed,
+  showAll,
+  statusFilter,
+  system,
+  touchesNow,
+} from './store.js'
 import { toast, toastError } from './toasts.js'
 import { giveUp, isFileOf, unfinishedUploads } from './unfinished.js'
 import { chosenFields } from './upload-options.js'
@@ -181,7 +191,9 @@ async function send(upload) {
     if (!uploads.peek().includes(upload)) return // It was removed meanwhile.
     if (earlierId) return ask(upload, { earlierId })
     upload.way ??= wayFor(upload)
+    const asked = touchesNow()
     const { task, duplicateOf } = await upload.way.send()
+    applyAnswered(task, asked)
     arrive(upload, task, duplicateOf)
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
@@ -203,7 +215,6 @@ async function findEarlier(upload) {
 
 function arrive(upload, task, duplicateOf) {
   upload.way = null
-  applyTask(task)
   if (!isListed(task.id)) hiddenArrivals.value += 1
   if (arrival.peek()?.key === upload.key) arrival.value = { ...arrival.peek(), taskId: task.id }
   count(upload, { arrived: 1, arrivedBytes: upload.file.size })
