@@ -182,13 +182,9 @@ def loop(found: Found) -> str:
         "what the planner is shown, ms": "views_ms",
         "and of all running tasks where it asks for them, ms": "briefs_ms",
     }
-    rows = found["rows"]
-    heads = ["devices", *(f"{row['devices']:,}" for row in rows)]
-    return (
-        about(found)
-        + "\n\n"
-        + table(heads, [[name, *(f"{row[key]:.3f}" for row in rows)] for name, key in figures.items()])
-    )
+    heads = ["devices", *(f"{row['devices']:,}" for row in found["rows"])]
+    lines = [[name, *(f"{row[key]:.3f}" for row in found["rows"])] for name, key in figures.items()]
+    return about(found) + "\n\n" + table(heads, lines)
 
 
 def _waits(waits: Found) -> str:
