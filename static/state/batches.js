@@ -19,8 +19,13 @@ export const leftOf = ({ counts }) => UNFINISHED.reduce((sum, status) => sum + (
 /** An admin is told of everybody's, but follows only their own. */
 const isFollowed = (batch) => leftOf(batch) > 0 && (batch.owner ?? accountName) === accountName
 
+let reads = 0
+
+/** Of overlapping calls only the newest counts. */
 export async function readBatches() {
+  const turn = ++reads
   const answer = await fetchBatches(MOST)
+  if (turn !== reads) return
   batches.value = Object.fromEntries(answer.batches.filter(isFollowed).map((batch) => [batch.id, batch]))
 }
 

@@ -1,6 +1,7 @@
 /** An answer that was read before a task ended and arrives after the live feed has told of its end. */
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
+import { batches, readBatches } from '../../static/state/batches.js'
 import {
   applyAnswer,
   applyAnswered,
@@ -92,4 +93,17 @@ test('the numbers of tasks are those that were told last', async () => {
   heldFetch({ counts: { completed: 2 } })()
   await refreshSystem()
   assert.deepEqual(counts.peek(), { completed: 2 })
+})
+
+test('of two answers about batches the one that was asked for last counts', async () => {
+  const batchOf = (processing) => ({ batches: [{ id: 'b', owner: null, counts: { processing } }] })
+  const first = heldFetch(batchOf(3))
+  const early = readBatches()
+  const second = heldFetch(batchOf(1))
+  const late = readBatches()
+  second()
+  await late
+  first()
+  await early
+  assert.deepEqual(batches.peek().b.counts, { processing: 1 })
 })
